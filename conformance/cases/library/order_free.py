@@ -55,10 +55,11 @@ def _scales(size: int) -> np.ndarray:
     return found
 
 
-def _tiles(precision: Precision, tile: Tile) -> Case:
-    types = whole_types(precision, threads=False)
+def _tiles(precision: Precision, tile: Tile, dots: str = "") -> Case:
+    types = whole_types(precision, threads=False, dots=dots)
     high, wide = -(-_M // tile.rows), -(-_N // tile.columns)
-    a, b = (_whole(precision, n * _BLOCKS * types.words, types.held) for n in (high * tile.rows, wide * tile.columns))
+    words = _BLOCKS * types.words * types.streams
+    a, b = (random_bits(np.dtype("i4"), n * words, seed=n) for n in (high * tile.rows, wide * tile.columns))
     which, out = np.zeros(2, np.uint32), np.zeros(_M * _N, np.float32)
     buffers = (a, b, _scales(_BLOCKS * _M), _scales(_BLOCKS * _N), which, out)
     params = (_M, _N, 2 * 128, 2, 1, 0, 0, 1, 0, 0, 1)
@@ -84,5 +85,7 @@ _VECTORS = Layout(a_by_k=False, b_by_k=False, a_whole=True, b_whole=True, out_wh
 for _name, _precision in PRECISIONS.items():
     for _label, _tile in (("2x2x4", Tile(2, 2, 4, 2)), ("3x1x16", Tile(3, 1, 16, 4, u32))):
         case(f"library/scaled-tiles-{_name}-{_label}", slow=_label != "2x2x4")(partial(_tiles, _precision, _tile))
+    for _dots in ("dot4_i8", "dot4_u8i8") * (_name == "q8"):
+        case(f"library/scaled-tiles-{_name}-{_dots}")(partial(_tiles, _precision, Tile(3, 2, 8, 2), _dots))
     case(f"library/scaled-slabs-{_name}", (1, 8), slow=_name == "q8")(partial(_slabs, _precision, _SCATTERED))
 case("library/scaled-slabs-vectors", (1, 8))(partial(_slabs, PRECISIONS["q24"], _VECTORS))

@@ -19,7 +19,8 @@ class Caps:
     workgroups executed at once (of a GPU its multiprocessors); ``cache_nbytes``: fast memory private to a worker;
     ``threads``: each lane is a thread of hardware (a GPU), so that a lane alone is slow, many hide each other's
     waiting, and lanes side by side should touch memory side by side; ``buffer_nbytes``: the largest buffer, if not all
-    of memory; ``short``: code is to be short, as its compiler takes long.
+    of memory; ``short``: code is to be short, as its compiler takes long; ``dots``: the operation on packed bytes that
+    is one instruction (``dot4_i8``, else ``dot4_u8i8``), none: "".
     """
 
     simd_lanes: int
@@ -31,3 +32,4 @@ class Caps:
     threads: bool = False
     buffer_nbytes: int | None = None
     short: bool = False
+    dots: str = ""

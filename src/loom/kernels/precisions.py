@@ -12,7 +12,7 @@ from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.numerics import MATMUL_BLOCK
 
-__all__ = ["FULL", "NAMES", "PRECISIONS", "Precision", "check_precision"]
+__all__ = ["FULL", "HALF_BITS", "NAMES", "PRECISIONS", "Precision", "check_precision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,10 @@ class Precision:
         return (MATMUL_BLOCK * self.top * self.top).bit_length()
 
     def accumulator(self, *, threads: bool) -> DType:
-        """Return the type of a block's sum, which holds it exactly, on a GPU (``threads``) or not."""
+        """Return the type of a block's sum, which holds it exactly, on a GPU (``threads``) or not.
+
+        A f64 of a CPU is put together of sums of halves of 12 bits (``HALF_BITS``), each below 2^31.
+        """
         if self.sum_bits < 32:
             return i32
         return i64 if threads else f64
@@ -53,6 +56,8 @@ PRECISIONS = {
     p.name: p for p in (Precision("q8", 127, i8), Precision("q12", 2015, i16), Precision("q24", 8_355_711, i32))
 }
 """Order-free precisions by name: one, two and three digits of 8, 6 and 8 bits."""
+HALF_BITS = 12
+"""Bits of the lower half of a factor of q24, from -2^11 to 2^11 - 1; the upper one is from -2040 to 2040."""
 FULL = "full"
 """All bits of the operands, products added in their order: what None is where nothing else is in force."""
 NAMES = (FULL, "x12", *PRECISIONS)

@@ -94,6 +94,9 @@ class ProductTypes:
     ``pairs``: a held i32 is two factors of 16 bits, of k and k + 64 of a block: integers are exact in any
     order. ``precision``: what factors are rounded to first ("": they are not), a name of ``kernels.precisions``.
     ``scaled``: the types of the whole numbers that an order-free precision multiplies, whose sums are scaled.
+    ``dots``: a held i32 is four factors of 8 bits, of k, k + 32, k + 64 and k + 96, for that operation; where it is
+    ``dot4_u8i8``, those of the left operand are 128 more than they stand for. ``halves``: factors of 23 bits are three
+    held i32, the pairs of their upper 12 bits, of their lower ones, and of the sums of both.
     """
 
     element: DType
@@ -103,6 +106,8 @@ class ProductTypes:
     pairs: bool = False
     precision: str = ""
     scaled: bool = False
+    dots: str = ""
+    halves: bool = False
 
     @property
     def short(self) -> bool:
@@ -116,8 +121,28 @@ class ProductTypes:
 
     @property
     def words(self) -> int:
-        """Held factors of a block."""
-        return MATMUL_BLOCK // 2 if self.pairs else MATMUL_BLOCK
+        """Held words of a block, of each of the ``streams``."""
+        return MATMUL_BLOCK // self.factors
+
+    @property
+    def factors(self) -> int:
+        """Factors that a held word is made of."""
+        return 4 if self.dots else 2 if self.pairs else 1
+
+    @property
+    def streams(self) -> int:
+        """Held words that factors are made of, and sums that a result is."""
+        return 3 if self.halves else 1
+
+    @property
+    def total(self) -> DType:
+        """The type of a block's sum."""
+        return f64 if self.halves else self.accumulator
+
+    @property
+    def kind(self) -> str:
+        """How factors are held, in the name of a kernel."""
+        return f"{self.held}_{self.dots or ('halves' if self.halves else 'pairs' if self.pairs else 'plain')}"
 
 
 def product_types(element: DType, result: DType, *, precision: str = "") -> ProductTypes:
@@ -130,8 +155,15 @@ def product_types(element: DType, result: DType, *, precision: str = "") -> Prod
     return ProductTypes(element, accumulator, accumulator, result, pairs=pairs, precision=precision)
 
 
-def whole_types(precision: Precision, *, threads: bool) -> ProductTypes:
-    """Return the types that whole numbers of an order-free precision are multiplied in, on a GPU or not."""
+def whole_types(precision: Precision, *, threads: bool, dots: str = "") -> ProductTypes:
+    """Return the types that whole numbers of an order-free precision are multiplied in, on a GPU or not.
+
+    ``dots``: the operation on packed bytes that is one instruction, as ``Caps`` tells.
+    """
     accumulator = precision.accumulator(threads=threads)
-    pairs = accumulator == i32 and not threads
-    return ProductTypes(precision.held, accumulator, accumulator, f32, pairs=pairs, scaled=True)
+    if threads:
+        return ProductTypes(precision.held, accumulator, accumulator, f32, scaled=True)
+    return ProductTypes(
+        precision.held, i32, i32, f32, pairs=True, scaled=True, dots=dots if precision.held == i8 else "",
+        halves=accumulator != i32,
+    )  # fmt: skip

@@ -14,8 +14,8 @@ from loom.kernels.matmul import tiles as matmul
 from loom.kernels.matmul.direct import multiply_direct, multiply_rows
 from loom.kernels.matmul.tiles import Blocking, Tile, choose_blocking
 from loom.kernels.types import ProductTypes
-from loom.schedules import matmul as matmul_record
 from loom.schedules.matmul import Multiplication, record_matmul
+from loom.schedules.matmul import recording as matmul_record
 from unit.patterns.canonical import same_bits
 from unit.patterns.linalg.matmul_order import canonical_matmul
 

@@ -1,7 +1,7 @@
 """Products of small integers with their bias, rounding and saturation: a layer of an integer network in one kernel.
 
 Layer: kernels. Both operands are words of i32, each two neighbouring k as halves of 16 bits, whose two products a CPU
-adds at once (``targets.llvm.pairs``); the right one is packed. Sums of integers have no order, so that none is kept.
+adds at once (``dot2_i16``); the right one is packed. Sums of integers have no order, so that none is kept.
 Invariant: products of ``a`` and ``b``, the bias and half of 2^shift together stay within i32; callers see to it.
 """
 
@@ -16,7 +16,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import i16, i32, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
+from loom.ir.frontend.intrinsics import dot2_i16, group_id, local_id, private, static_range
 from loom.kernels.matmul.tiles import Tile
 
 __all__ = ["multiply_integers", "pack_integers"]
@@ -49,7 +49,7 @@ def multiply_integers(tile: Tile) -> KernelFunction:
                 for v in static_range(vectors):
                     y = b[b_at + (u * columns + v * lanes)]
                     s = r * vectors + v
-                    sums[s] = sums[s] + (i32(i16(x)) * i32(i16(y)) + (x >> 16) * (y >> 16))
+                    sums[s] = dot2_i16(x, y, sums[s])
 
     @kernel(workgroup=lanes, trusted=True)
     def integers(

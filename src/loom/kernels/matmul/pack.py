@@ -16,7 +16,8 @@ from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select, static_range
-from loom.kernels.matmul.tiles import BLOCK, Tile, turns_of
+from loom.kernels.matmul.tiles import BLOCK, OFFSET, Tile, turns_of
+from loom.kernels.precisions import HALF_BITS
 from loom.kernels.types import ProductTypes
 
 __all__ = ["PANELS", "factor_of", "pack_columns", "pack_rows"]
@@ -38,30 +39,73 @@ def factor_of(arithmetic: ProductTypes) -> Callable[[Any], Any]:
     return _short if arithmetic.short else wide
 
 
-def _word_of(arithmetic: ProductTypes) -> Callable[[Any, Any, Any], Any]:
-    """Return what reads a held factor: (memory, index, distance to the other one of its pair)."""
+def _pair(x: Any, y: Any) -> Any:
+    return (x & 0xFFFF) | (y << 16)
+
+
+def _low(x: Any) -> Any:
+    """Return the lower half of a factor, which what is left after it is a multiple of 2^12."""
+    half = 1 << (HALF_BITS - 1)
+    return ((x + half) & (2 * half - 1)) - half
+
+
+def _halves(x: Any, y: Any) -> Any:
+    x_low, y_low = _low(x), _low(y)
+    x_high, y_high = (x - x_low) >> HALF_BITS, (y - y_low) >> HALF_BITS
+    return _pair(x_high, y_high), _pair(x_low, y_low), _pair(x_high + x_low, y_high + y_low)
+
+
+def _four(x: Any, y: Any, z: Any, w: Any) -> Any:
+    return (x & 0xFF) | ((y & 0xFF) << 8) | ((z & 0xFF) << 16) | (w << 24)
+
+
+def _words_of(arithmetic: ProductTypes, *, left: bool) -> Callable[[Any, Any, Any], Any]:
+    """Return what reads the held words of an operand: (memory, index, distance to the next factor of a word)."""
     factor = factor_of(arithmetic)
+    offset = OFFSET if left and arithmetic.dots == "dot4_u8i8" else 0
+    if arithmetic.dots:
+        return lambda x, at, apart: (
+            _four(i32(x[at]), i32(x[at + apart]), i32(x[at + 2 * apart]), i32(x[at + 3 * apart])) ^ offset,
+        )
+    if arithmetic.halves:
+        return lambda x, at, apart: _halves(x[at], x[at + apart])
     if arithmetic.pairs:
-        return lambda x, at, apart: (i32(x[at]) & 0xFFFF) | (i32(x[at + apart]) << 16)
-    return lambda x, at, _apart: factor(x[at])
+        return lambda x, at, apart: (_pair(i32(x[at]), i32(x[at + apart])),)
+    return lambda x, at, _apart: (factor(x[at]),)
 
 
-def _edge_word_of(arithmetic: ProductTypes) -> Callable[..., Any]:
-    """Return the same for a word of which the second, or both, may lie beyond the last k."""
-    factor, pairs, held = factor_of(arithmetic), arithmetic.pairs, arithmetic.held
+def _edge_words_of(arithmetic: ProductTypes, *, left: bool) -> Callable[..., Any]:
+    """Return the same for words of which some factors, or all, may lie beyond the last k."""
+    factor, held, step = factor_of(arithmetic), arithmetic.held, arithmetic.words
+    offset = OFFSET if left and arithmetic.dots == "dot4_u8i8" else 0
 
-    def word(x: Any, at: Any, apart: Any, k: Any, depth: Any) -> Any:
+    def whole(x: Any, at: Any, k: Any, depth: Any) -> Any:
         value = held(0)
         if k < depth:
-            if pairs:
-                value = i32(x[at]) & 0xFFFF
-                if k + (BLOCK // 2) < depth:
-                    value = value | (i32(x[at + apart]) << 16)
-            else:
-                value = factor(x[at])
+            value = held(x[at])
         return value
 
-    return word
+    def single(x: Any, at: Any, _apart: Any, k: Any, depth: Any) -> Any:
+        value = held(0)
+        if k < depth:
+            value = factor(x[at])
+        return (value,)
+
+    def pair(x: Any, at: Any, apart: Any, k: Any, depth: Any) -> Any:
+        return (_pair(whole(x, at, k, depth), whole(x, at + apart, k + step, depth)),)
+
+    def halves(x: Any, at: Any, apart: Any, k: Any, depth: Any) -> Any:
+        return _halves(whole(x, at, k, depth), whole(x, at + apart, k + step, depth))
+
+    def four(x: Any, at: Any, apart: Any, k: Any, depth: Any) -> Any:
+        first, second = whole(x, at, k, depth), whole(x, at + apart, k + step, depth)
+        third = whole(x, at + 2 * apart, k + 2 * step, depth)
+        last = whole(x, at + 3 * apart, k + 3 * step, depth)
+        return (_four(first, second, third, last) ^ offset,)
+
+    if arithmetic.halves:
+        return halves
+    return four if arithmetic.dots else pair if arithmetic.pairs else single
 
 
 @cache
@@ -71,8 +115,8 @@ def pack_rows(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> Kern
     Group (i, block, z) packs tile of rows i of a block of matrix ``which[first + z]``.
     """
     element, held, at = arithmetic.element, arithmetic.held, tile.index
-    rows, words = tile.rows, arithmetic.words
-    word, edge_word = _word_of(arithmetic), _edge_word_of(arithmetic)
+    rows, words, streams = tile.rows, arithmetic.words, arithmetic.streams
+    words_of, edge_words = _words_of(arithmetic, left=True), _edge_words_of(arithmetic, left=True)
 
     @kernel(workgroup=words, trusted=True)
     def pack(
@@ -87,24 +131,29 @@ def pack_rows(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> Kern
         i, block = group_id(0), group_id(1)
         high, blocks = (m + (rows - 1)) // rows, (depth + (BLOCK - 1)) // BLOCK
         source = at(which[first + group_id(2)]) * (at(m) * at(depth))
-        target = ((at(group_id(2)) * at(blocks) + at(block)) * at(high) + at(i)) * (rows * words) + lane
+        target = ((at(group_id(2)) * at(blocks) + at(block)) * at(high) + at(i)) * (rows * words * streams) + lane
         begin, apart = at(block) * BLOCK, at(words)
         if transposed:
             apart = apart * at(m)
         for r in static_range(rows):
             row = i * rows + r
             if row >= m:
-                out[target + r * words] = held(0)
+                for d in static_range(streams):
+                    out[target + (r * streams + d) * words] = held(0)
             else:
                 place = source + at(row) * at(depth) + begin + lane
                 if transposed:
                     place = source + (begin + lane) * at(m) + at(row)
                 if block * BLOCK + BLOCK <= depth:
-                    out[target + r * words] = word(x, place, apart)
+                    found = words_of(x, place, apart)
+                    for d in static_range(streams):
+                        out[target + (r * streams + d) * words] = found[d]
                 else:
-                    out[target + r * words] = edge_word(x, place, apart, block * BLOCK + local_id(), depth)
+                    found = edge_words(x, place, apart, block * BLOCK + local_id(), depth)
+                    for d in static_range(streams):
+                        out[target + (r * streams + d) * words] = found[d]
 
-    pack.name = f"matmul_rows{'_transposed' if transposed else ''}_{element}_{held}"
+    pack.name = f"matmul_rows{'_transposed' if transposed else ''}_{element}_{arithmetic.kind}"
     return pack
 
 
@@ -116,8 +165,8 @@ def pack_columns(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> K
     """
     element, held, at = arithmetic.element, arithmetic.held, tile.index
     vectors, lanes, columns, words = tile.vectors, tile.lanes, tile.columns, arithmetic.words
-    unroll, turns = tile.unroll, turns_of(tile, arithmetic)
-    word, edge_word = _word_of(arithmetic), _edge_word_of(arithmetic)
+    unroll, turns, streams = tile.unroll, turns_of(tile, arithmetic), arithmetic.streams
+    words_of, edge_words = _words_of(arithmetic, left=False), _edge_words_of(arithmetic, left=False)
 
     def put(x: Any, out: Any, target: Any, source: Any, apart: Any, j: Any, v: Any, k: Any, n: Any, depth: Any) -> None:
         """Copy vector v of tile j for one k."""
@@ -126,12 +175,16 @@ def pack_columns(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> K
         if transposed:
             place = source + (at(column) + at(local_id())) * at(depth) + at(k)
         if k // BLOCK * BLOCK + BLOCK <= depth and column + lanes <= n:
-            out[target + v * lanes] = word(x, place, apart)
+            found = words_of(x, place, apart)
+            for d in static_range(streams):
+                out[target + (v * streams + d) * lanes] = found[d]
         else:
-            value = held(0)
+            for d in static_range(streams):
+                out[target + (v * streams + d) * lanes] = held(0)
             if column + local_id() < n:
-                value = edge_word(x, place, apart, k, depth)
-            out[target + v * lanes] = value
+                found = edge_words(x, place, apart, k, depth)
+                for d in static_range(streams):
+                    out[target + (v * streams + d) * lanes] = found[d]
 
     @kernel(workgroup=lanes, trusted=True)
     def pack(
@@ -156,14 +209,14 @@ def pack_columns(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> K
             for j in range(group_id(0) * PANELS, last):
                 for v in static_range(vectors):
                     for k in range(begin, begin + held_words):
-                        target = (before + at(j) * at(held_words) + at(k - begin)) * columns + lane
+                        target = (before + at(j) * at(held_words) + at(k - begin)) * (columns * streams) + lane
                         put(x, out, target, source, apart, j, v, k, n, depth)
         else:
             for k in range(begin, begin + held_words):
                 for j in range(group_id(0) * PANELS, last):
-                    target = (before + at(j) * at(held_words) + at(k - begin)) * columns + lane
+                    target = (before + at(j) * at(held_words) + at(k - begin)) * (columns * streams) + lane
                     for v in static_range(vectors):
                         put(x, out, target, source, apart, j, v, k, n, depth)
 
-    pack.name = f"matmul_columns{'_transposed' if transposed else ''}_{element}_{held}"
+    pack.name = f"matmul_columns{'_transposed' if transposed else ''}_{element}_{arithmetic.kind}"
     return pack

@@ -18,7 +18,7 @@ from loom.ir.frontend.intrinsics import group_id, local_id, private, static_rang
 from loom.kernels.matmul.digits import scaled
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Grid, Layout, keeping_slabs, layout_name, types_of_slabs, walking_slabs
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, turns_of
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, total_of, turns_of
 from loom.kernels.types import ProductTypes
 
 __all__ = ["multiply_scaled_slabs", "multiply_scaled_tiles"]
@@ -33,7 +33,8 @@ def multiply_scaled_tiles(tile: Tile, arithmetic: ProductTypes) -> KernelFunctio
     """
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, vectors, lanes, columns = tile.rows, tile.vectors, tile.lanes, tile.columns
-    unroll, words, count = tile.unroll, arithmetic.words, tile.rows * tile.vectors
+    unroll, count, streams = tile.unroll, tile.rows * tile.vectors, arithmetic.streams
+    words, total = arithmetic.words * streams, total_of(arithmetic)
     add_block, keep_tile = summing_tile(tile, arithmetic), keeping(tile)
     turns_of_block = turns_of(tile, arithmetic)
 
@@ -70,20 +71,20 @@ def multiply_scaled_tiles(tile: Tile, arithmetic: ProductTypes) -> KernelFunctio
             b_scale = at(which[batches + from_batch + batch] * blocks + block) * at(n)
             for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
                 for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
-                    sums, values = private(accumulator, count), private(f32, count)
+                    sums, values = private(accumulator, count * streams), private(f32, count)
                     a_at = a_block + at(i) * at(rows * words)
-                    b_at = b_block + at(j) * (at(turns) * (columns * unroll))
-                    add_block(a, b, sums, a_at, at(words), at(1), b_at, turns)
+                    b_at = b_block + at(j) * (at(turns) * (columns * streams * unroll))
+                    add_block(a, b, sums, a_at, at(words // streams), at(1), b_at, turns)
                     row, column = i * rows, j * columns
                     for v in static_range(vectors):
                         here = b_scales[b_scale + at(min(column + v * lanes + lane, n - 1))]
                         for r in static_range(rows):
                             s = r * vectors + v
-                            values[s] = scaled(sums[s], a_scales[a_scale + at(min(row + r, m - 1))], here)
+                            values[s] = scaled(total(sums, s), a_scales[a_scale + at(min(row + r, m - 1))], here)
                     place = (at(first + group_id(2)) * at(m) + at(row)) * at(n) + at(column) + at(lane)
                     keep_tile(out, values, place, m, n, row, column, block == begin)
 
-    tiles.name = f"matmul_scaled_{rows}x{vectors}x{lanes}_{arithmetic.element}_{accumulator}"
+    tiles.name = f"matmul_scaled_{rows}x{vectors}x{lanes}_{arithmetic.element}_{arithmetic.kind}"
     return tiles
 
 

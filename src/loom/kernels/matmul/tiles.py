@@ -15,17 +15,27 @@ from functools import cache
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dtype import DType, i16, i32, u32, u64
+from loom.core.dtype import DType, f64, u32, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.core.numerics import MATMUL_CHUNK as CHUNK
 from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import group_id, local_id, private, select, static_range
+from loom.ir.frontend.intrinsics import (
+    dot2_i16,
+    dot4_i8,
+    dot4_u8i8,
+    group_id,
+    local_id,
+    private,
+    select,
+    static_range,
+)
+from loom.kernels.precisions import HALF_BITS
 from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "BLOCK", "BLOCKS", "CHUNK", "Blocking", "Tile", "choose_blocking", "keeping", "multiply_tiles",
-    "product_of", "summing_tile", "turns_of",
+    "BLOCK", "BLOCKS", "CHUNK", "OFFSET", "Blocking", "Tile", "choose_blocking", "keeping", "multiply_tiles",
+    "summing_tile", "total_of", "turns_of",
 ]  # fmt: skip
 
 BLOCKS = CHUNK // BLOCK
@@ -60,8 +70,12 @@ class Blocking:
     across: int
 
 
+OFFSET = -0x7F7F_7F80
+"""Four bytes of 128: what the left operand of ``dot4_u8i8`` has too much."""
 _TILES = {16: (8, 2, 4), 8: (5, 2, 4), 4: (4, 2, 2)}
 """Rows, vectors and k a turn, by the 32-bit lanes of a vector: as many sums as registers hold (32, 16, 16)."""
+_TILES_OF_HALVES = {16: (4, 2, 2), 8: (4, 1, 2), 4: (4, 1, 2)}
+"""The same where a result is three sums."""
 _SCALAR = Tile(4, 1, 32, 2)
 """Without vectors, as in the interpreter, which runs many groups at once."""
 _HEIGHT, _WIDTH = 128, 256
@@ -74,9 +88,9 @@ def choose_blocking(caps: Caps, arithmetic: ProductTypes, m: int, n: int, batche
     if caps.simd_lanes < min(_TILES):
         return Blocking(_SCALAR, 1, 1)
     simd = max(lanes for lanes in _TILES if lanes <= caps.simd_lanes)
-    rows, vectors, unroll = _TILES[simd]
+    rows, vectors, unroll = (_TILES_OF_HALVES if arithmetic.halves else _TILES)[simd]
     tile = Tile(rows, vectors, simd * 4 // nbytes, unroll)
-    height, width = _HEIGHT, _WIDTH
+    height, width = _HEIGHT // 2 if arithmetic.halves else _HEIGHT, _WIDTH
     wanted = _GROUPS_PER_WORKER * caps.workers
     while height > 4 * rows:
         fits = (height * width + BLOCK * (height + width)) * nbytes <= caps.cache_nbytes
@@ -89,11 +103,31 @@ def choose_blocking(caps: Caps, arithmetic: ProductTypes, m: int, n: int, batche
     return Blocking(tile, max(1, height // rows), max(1, width // tile.columns))
 
 
-def product_of(arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
-    """Return the product of two held factors; of pairs the sum of two products, which wraps."""
-    if not arithmetic.pairs:
-        return lambda x, y: x * y
-    return lambda x, y: i32(i16(x)) * i32(i16(y)) + (x >> 16) * (y >> 16)
+def adding(arithmetic: ProductTypes) -> Callable[[Any, Any, Any], Any]:
+    """Return what adds the product of two held words, or of their parts, to a sum: (x, y, sum)."""
+    if arithmetic.dots:
+        return dot4_u8i8 if arithmetic.dots == "dot4_u8i8" else dot4_i8
+    if arithmetic.pairs:
+        return dot2_i16
+    return lambda x, y, total: total + x * y
+
+
+def total_of(arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
+    """Return what tells the sum of products number s from all sums: (sums, s).
+
+    Of halves h and l, x = 4096 h + l: the three sums are of h h', of l l', and of (h + l) (h' + l'), which is
+    h l' + l h' and both others (Karatsuba). All that is added here is a whole number below 2^53, so that nothing is
+    rounded.
+    """
+    if not arithmetic.halves:
+        return lambda sums, s: sums[s]
+
+    def total(sums: Any, s: Any) -> Any:
+        high, low = sums[3 * s], sums[3 * s + 1]
+        middle = sums[3 * s + 2] - high - low
+        return f64(high) * 2.0 ** (2 * HALF_BITS) + f64(middle) * 2.0**HALF_BITS + f64(low)
+
+    return total
 
 
 def turns_of(tile: Tile, arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
@@ -103,24 +137,35 @@ def turns_of(tile: Tile, arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
 
 
 def summing_tile(tile: Tile, arithmetic: ProductTypes) -> Callable[..., None]:
-    """Return what adds the products of a block, ``turns`` times ``unroll`` of them, to sums of +0.
+    """Return what adds the products of a block, ``turns`` times ``unroll`` words of them, to sums of +0.
 
-    ``a_row`` and ``a_k``: from one row or k of ``a`` to the next.
+    ``a_row`` and ``a_k``: from one row (or stream of it) or word of ``a`` to the next. ``total_of`` reads the sums.
     """
-    rows, vectors, lanes, unroll = tile.rows, tile.vectors, tile.lanes, tile.unroll
-    product, accumulator = product_of(arithmetic), arithmetic.accumulator
+    rows, vectors, lanes, unroll, streams = tile.rows, tile.vectors, tile.lanes, tile.unroll, arithmetic.streams
+    add, accumulator, is_offset = adding(arithmetic), arithmetic.accumulator, arithmetic.dots == "dot4_u8i8"
 
     def add_block(a: Any, b: Any, sums: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, turns: Any) -> None:
-        for s in static_range(rows * vectors):
+        for s in static_range(rows * vectors * streams):
             sums[s] = accumulator(0)
+        beside = private(accumulator, vectors if is_offset else 1)
+        if is_offset:
+            for v in static_range(vectors):
+                beside[v] = accumulator(0)
         for _ in range(turns):
             for u in static_range(unroll):
-                for r in static_range(rows):
-                    x = a[a_at + (a_row * r + a_k * u)]
+                if is_offset:
                     for v in static_range(vectors):
-                        s = r * vectors + v
-                        sums[s] = sums[s] + product(x, b[b_at + (u * vectors + v) * lanes])
-            a_at, b_at = a_at + a_k * unroll, b_at + unroll * vectors * lanes
+                        beside[v] = add(OFFSET, b[b_at + (u * vectors + v) * lanes], beside[v])
+                for r in static_range(rows):
+                    for d in static_range(streams):
+                        x = a[a_at + (a_row * (r * streams + d) + a_k * u)]
+                        for v in static_range(vectors):
+                            s = (r * vectors + v) * streams + d
+                            sums[s] = add(x, b[b_at + ((u * vectors + v) * streams + d) * lanes], sums[s])
+            a_at, b_at = a_at + a_k * unroll, b_at + unroll * vectors * streams * lanes
+        if is_offset:
+            for s in static_range(rows * vectors):
+                sums[s] = sums[s] - beside[s % vectors]
 
     return add_block
 
@@ -202,7 +247,7 @@ def multiply_tiles(
                     place = (at(first + group_id(2)) * at(m) + at(row)) * at(n) + at(column) + lane
                     keep_tile(out, sums, place, m, n, row, column, block == begin)
 
-    kind = f"{held}{'_pairs' if arithmetic.pairs else ''}_{accumulator}"
+    kind = f"{arithmetic.kind}_{accumulator}"
     read = "_in_place" * in_place + "_transposed" * transposed
     tiles.name = f"matmul_{rows}x{tile.vectors}x{tile.lanes}_{kind}{read}"
     return tiles

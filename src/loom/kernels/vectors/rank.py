@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import f32, i16, i32, u32
+from loom.core.dtype import f32, i32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import group_id, local_id, private, select, sqrt, static_range
+from loom.ir.frontend.intrinsics import dot2_i16, group_id, local_id, private, select, sqrt, static_range
 from loom.kernels.group.collective import group_max
 from loom.kernels.vectors.panels import BIAS, Panel
 
@@ -56,9 +56,8 @@ def _adding(panel: Panel, euclidean: bool, count: int) -> Callable[..., None]:
                 for r in static_range(count):
                     y = queries[q_at + 2 * (at(words) * r + at(k))]
                     z = queries[q_at + (2 * (at(words) * r + at(k)) + 1)]
-                    first = i32(i16(even)) * i32(i16(y)) + (even >> 16) * (y >> 16)
-                    second = i32(i16(odd)) * i32(i16(z)) + (odd >> 16) * (z >> 16)
-                    totals[r * vectors + v] = totals[r * vectors + v] + first + second
+                    total = r * vectors + v
+                    totals[total] = dot2_i16(odd, z, dot2_i16(even, y, totals[total]))
 
     return add_bytes if panel.held == i32 else add_floats
 

@@ -16,7 +16,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import i8, i16
 from loom.nn.integer.record import IntegerPass, Quantity, most_of
 from loom.nn.integer.weights import moved
-from loom.schedules.integers import IntegerProduct, record_integers
+from loom.schedules.matmul.integers import IntegerProduct, record_integers
 from loom.tensor import Tensor
 from loom.tensor.graph import NodeKind, TensorOp, make
 

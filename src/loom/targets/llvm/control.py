@@ -22,7 +22,6 @@ from loom.targets.llvm.flow.loops import Loops, OpenLoop
 from loom.targets.llvm.identity import Identity
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.messages import Messages
-from loom.targets.llvm.pairs import pair_factors, sum_of_products
 from loom.targets.llvm.rows import RowRuns
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I1
@@ -159,10 +158,6 @@ class Control:
             return self.memory.elements.component(args[0], s.args[0].type, s.attr)
         if s.type.is_vector:
             return self.of_vectors(s, args, stride)
-        pair = pair_factors(s) if stride is None and self.s.width > 1 else None
-        if pair is not None:
-            x, y = (self.v.spread(self.value(factor)) for factor in pair)
-            return Lanes(sum_of_products(self.b, self.v, x, y), None)
         return self.s.arithmetic.emit(s, args, stride)
 
     def of_vectors(self, s: Instr, args: list[Lanes], stride: int | None) -> Lanes:

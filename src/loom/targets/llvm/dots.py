@@ -35,6 +35,11 @@ class DotUnits:
     signed: int = 0
     pairs: int = 0
 
+    @property
+    def best(self) -> str:
+        """Return the operation on bytes that is one instruction, "" if none is."""
+        return "dot4_i8" if self.signed or self.family == "ptx" else "dot4_u8i8" if self.mixed else ""
+
 
 class Dots:
     """Emits the operations with a builder; ``declare`` gives an intrinsic by name, result and operands."""

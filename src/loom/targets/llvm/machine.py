@@ -135,7 +135,7 @@ def cpu_caps(where: Machine, workers: int, cache_nbytes: int) -> Caps:
     """Return what schedules may know of a CPU with so many workers, each with a cache of so many bytes."""
     return Caps(
         simd_lanes=where.simd_lanes, shared_nbytes=65536, max_workgroup_lanes=1024, unified_memory=True,
-        workers=workers, cache_nbytes=cache_nbytes,
+        workers=workers, cache_nbytes=cache_nbytes, dots=where.dots.best,
     )  # fmt: skip
 
 

@@ -259,7 +259,7 @@ def test_batches_stored_the_other_way_round(some: str) -> None:
 
 
 def test_a_batch_larger_than_is_packed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loom.schedules.matmul._PACKED_NBYTES", 1 << 20)
+    monkeypatch.setattr("loom.schedules.matmul.recording._PACKED_NBYTES", 1 << 20)
     for dtype in ("float32", "float16"):
         a, b = floats(dtype, 5, 131, 140), floats(dtype, 5, 140, 133)
         expected = canonical_matmul(a.astype(np.float32), b.astype(np.float32))

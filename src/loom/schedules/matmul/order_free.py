@@ -1,0 +1,92 @@
+"""Records order-free products: operands become whole numbers and scales, whose exact sums are scaled.
+
+Layer: schedules. Invariant: units and cuts differ from device to device, the whole numbers and the order in which
+scaled blocks are added do not (docs/numerics.md, section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from loom.core.dtype import f32
+from loom.core.errors import ShapeError
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
+from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
+from loom.kernels.matmul.slabs import QUAD
+from loom.kernels.matmul.threads import Layout, Slabs
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking
+from loom.kernels.types import whole_types
+from loom.schedules.matmul.recording import Multiplication, ProductRecording, choose_cut
+
+__all__ = ["OrderFreeRecording"]
+
+_MOST_ELEMENTS = 0xFFFF_FFFF
+
+
+class OrderFreeRecording(ProductRecording):
+    """A product of an order-free precision being recorded."""
+
+    def record(self, a: Any, b: Any, out: Any, schedule: Blocking | Slabs | None) -> None:
+        """Turn both operands into whole numbers and scales, and multiply those."""
+        what, precision, caps = self.what, self.what.types.order_free, self.chain.device.caps
+        assert precision is not None
+        threads = isinstance(schedule or choose_cut(caps, what), Slabs)
+        whole = replace(
+            what, k=-(-what.k // BLOCK) * BLOCK, types=whole_types(precision, threads=threads, dots=caps.dots)
+        )
+        cut = schedule or choose_cut(caps, whole)
+        left = self.digits(a, what.a_batch, what.m, by_k=not what.transpose_a)
+        right = self.digits(b, what.b_batch, what.n, by_k=what.transpose_b)
+        sums = self.sums(out, what.batches)
+        if isinstance(cut, Slabs):
+            self.scaled_slabs(left, right, sums, whole, cut)
+        else:
+            self.scaled_tiles(left, right, sums, whole, cut)
+        self.finish(sums, out, 0, what.batches)
+
+    def digits(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool) -> tuple[Any, Any]:
+        """Return the whole numbers of an operand, k filled up to whole blocks, and their scales."""
+        what, precision = self.what, self.what.types.order_free
+        assert precision is not None
+        matrices, blocks = math.prod(batch), -(-what.k // BLOCK)
+        size = self.fitting(matrices * rows * blocks * BLOCK)
+        held = self.allocate(size * precision.held.nbytes)
+        scales = self.allocate(matrices * blocks * rows * f32.nbytes)
+        kernel = (digits_by_k if by_k else digits_by_row)(what.types.element, precision)
+        groups = groups_of_digits(rows, what.k, matrices, by_k=by_k)
+        self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
+        return held, scales
+
+    def scaled_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
+        """Pack whole numbers, several batches at a time, and multiply tiles of them."""
+        kernel = multiply_scaled_tiles(cut.tile, what.types)
+        for first, count, a_packed, b_packed in self.packing(left[0], right[0], what, cut.tile):
+            params, groups = self.of_tiles(what, cut, count, first * self.chunks)
+            buffers = [a_packed, b_packed, left[1], right[1], self.which, sums]
+            self.chain.dispatch(kernel, buffers, [*params, first, what.batches], groups)
+
+    def scaled_slabs(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Slabs) -> None:
+        """Multiply whole numbers where they are, a group for each tile and chunk."""
+        grid, types = cut.grid, what.types
+        is_word, fits = types.element.bits == 32, what.n % QUAD == 0
+        layout = Layout(
+            not what.transpose_a, what.transpose_b,
+            a_whole=is_word and what.transpose_a and what.m % QUAD == 0,
+            b_whole=is_word and not what.transpose_b and fits,
+            out_whole=fits,
+        )  # fmt: skip
+        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
+        params = [what.m, what.n, what.k, a_step, b_step, what.batches, self.chunks, CHUNK]
+        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * self.chunks)
+        kernel = multiply_scaled_slabs(grid, layout, types)
+        self.chain.dispatch(kernel, [left[0], right[0], left[1], right[1], self.which, sums], params, groups)
+
+    def fitting(self, size: int) -> int:
+        """Return the elements of a copy of an operand; ShapeError if they are too many."""
+        if size > _MOST_ELEMENTS:
+            raise ShapeError("matmul", "too large an operand", expected="below 2^32 elements",
+                             got=f"{size} with k filled up to blocks of {BLOCK}",
+                             remedy="Multiply in parts of rows")  # fmt: skip
+        return size

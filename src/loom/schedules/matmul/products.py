@@ -1,0 +1,235 @@
+"""Records a matrix multiplication of any shape into a chain: which kernels, over which pieces.
+
+Layer: schedules. Patterns and tensors record through ``record_matmul``. Invariant: shapes and ``Caps`` choose the path,
+and every path gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from loom.core.caps import Caps
+from loom.core.dtype import i8
+from loom.kernels.matmul.direct import STRIP, multiply_direct, multiply_rows
+from loom.kernels.matmul.gather import multiply_gathered
+from loom.kernels.matmul.pack import PANELS, pack_columns
+from loom.kernels.matmul.slabs import QUAD
+from loom.kernels.matmul.threads import FOLD_LANES, Layout, Slabs, fold_blocks, multiply_slabs
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
+from loom.schedules.matmul.order_free import OrderFreeRecording
+from loom.schedules.matmul.recording import Allocate, Multiplication, ProductRecording, choose_cut, stretch_of
+from loom.schedules.recorder import Recorder, store
+
+__all__ = ["is_better_turned", "record_gathered", "record_matmul"]
+
+_SMALL = 128**3
+"""Products per batch up to which packing costs more than it saves."""
+_NARROW = 4
+"""Rows or columns up to which memory is the limit and nothing is packed."""
+_WORTH_TURNING = 32**3
+"""Products from which a copy of the result costs less than it saves."""
+_LEAST_LANES = 4
+"""Lanes to which vectors are halved where rows are no multiple of them."""
+_LEAST_VECTORS = 4
+"""Vectors of columns that a group takes at least: whole cache lines, several sums side by side."""
+_NEAR_NBYTES = 1 << 12
+"""Rows this long are read where they are: of longer ones too many fall on the same place of a cache."""
+
+
+def record_matmul(
+    chain: Recorder,
+    a: Any,
+    b: Any,
+    out: Any,
+    what: Multiplication,
+    *,
+    allocate: Allocate | None = None,
+    schedule: Blocking | Slabs | None = None,
+) -> None:
+    """Record ``out = a @ b`` over storages of packed row-major matrices.
+
+    No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's). ``schedule``: a
+    Blocking forces a cut with packing, a Slabs the way of GPUs. ShapeError if the partial sums are 2^32 or more.
+    """
+    what, allocate = _with_dots(chain.device.caps, what.joined()), allocate or chain.device.allocate
+    if what.types.order_free is not None:
+        OrderFreeRecording(chain, what, allocate).record(a, b, out, schedule)
+        return
+    recording = _Recording(chain, what, allocate)
+    cut = schedule or choose_cut(chain.device.caps, what)
+    if isinstance(cut, Slabs):
+        recording.slabs(a, b, out, cut)
+    elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
+        recording.direct(a, b, out)
+    else:
+        recording.packed(a, b, out, cut)
+
+
+def _with_dots(caps: Caps, what: Multiplication) -> Multiplication:
+    """Return the same with four factors in a word, where one instruction of a CPU multiplies them."""
+    if not caps.dots or not what.types.pairs or what.types.element != i8:
+        return what
+    return replace(what, types=replace(what.types, dots=caps.dots))
+
+
+def record_gathered(
+    chain: Recorder, a: Any, rows_at: np.ndarray[Any, Any], k_at: np.ndarray[Any, Any], b: Any, out: Any,
+    what: Multiplication, *, allocate: Allocate | None = None,
+) -> bool:  # fmt: skip
+    """Record ``out = rows @ b`` where element (row, k) of ``rows`` is ``a[rows_at[row] + k_at[k]]``.
+
+    As ``record_matmul``, for one product of elements that are factors as they lie. False, and nothing recorded, where
+    that is no way to read them: on GPUs, and where neighbouring k do not lie side by side.
+    """
+    cut = choose_cut(chain.device.caps, what)
+    if isinstance(cut, Slabs):
+        return False
+    unroll = cut.tile.unroll
+    runs = k_at.reshape(-1, unroll) if what.k % unroll == 0 else np.empty((0, 1))
+    if not runs.size or (np.diff(runs, axis=1) != 1).any():
+        return False
+    recording = _Recording(chain, what, allocate or chain.device.allocate)
+    recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
+    return True
+
+
+def is_better_turned(caps: Caps, what: Multiplication) -> bool:
+    """Tell whether the transposed product, whose sums are the same, fills the tiles of a CPU so much better.
+
+    It must be worth a copy of the result, one matrix.
+    """
+    if math.prod(what.batch) != 1 or what.m * what.n * what.k < _WORTH_TURNING:
+        return False
+    found: list[int] = []
+    for rows, columns in ((what.m, what.n), (what.n, what.m)):
+        cut = choose_cut(caps, replace(what, m=rows, n=columns))
+        if isinstance(cut, Slabs):
+            return False
+        tile = cut.tile
+        found.append(-(-rows // tile.rows) * tile.rows * (-(-columns // tile.columns) * tile.columns))
+    return 3 * found[1] <= 2 * found[0]
+
+
+class _Recording(ProductRecording):
+    """A product whose sums are added in their order, or of integers."""
+
+    # on GPUs
+
+    def slabs(self, a: Any, b: Any, out: Any, cut: Slabs) -> None:
+        """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
+        what, grid = self.what, cut.grid
+        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False, dots="")
+        blocks, size = -(-what.k // BLOCK), what.m * what.n
+        sums, split = self.sums(out, what.batches), cut.split and blocks > 1
+        parts, target = blocks if split else self.chunks, sums
+        if split:
+            target = self.allocate(self.counted(what.batches * blocks) * arithmetic.accumulator.nbytes)
+        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
+        params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, BLOCK if split else CHUNK]
+        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
+        kernel = multiply_slabs(grid, self.layout(), arithmetic)
+        self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
+        if split:
+            groups = (-(-size // FOLD_LANES), what.batches * self.chunks)
+            fold = fold_blocks(arithmetic.accumulator)
+            self.chain.dispatch(fold, [target, sums], [size, blocks, self.chunks], groups)
+        self.finish(sums, out, 0, what.batches)
+
+    def layout(self) -> Layout:
+        """Return how operands lie in memory: vectors are read where each of them begins at a multiple of its size."""
+        what = self.what
+        a_by_k, b_by_k = not what.transpose_a, what.transpose_b
+        is_word, fits = what.types.element.bits == 32, what.n % QUAD == 0
+        return Layout(
+            a_by_k, b_by_k,
+            a_whole=is_word and not a_by_k and what.m % QUAD == 0,
+            b_whole=is_word and not b_by_k and fits,
+            out_whole=what.types.accumulator.bits == 32 and fits,
+        )  # fmt: skip
+
+    # without packing
+
+    def direct(self, a: Any, b: Any, out: Any) -> None:
+        """Multiply where the elements are; few columns are taken for rows of the transposed product."""
+        what = self.what
+        swapped = what.n <= _NARROW < what.m or (what.n < what.m <= _NARROW)
+        m, n, k = (what.n, what.m, what.k) if swapped else (what.m, what.n, what.k)
+        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False, dots="")
+        if swapped:
+            a, b = b, a
+            by_rows, transposed = what.transpose_b, not what.transpose_a
+            which = np.roll(what.which(), what.batches)
+            self.which.write(0, which.view(np.uint8))
+        else:
+            by_rows, transposed = not what.transpose_a, what.transpose_b
+        sums = self.sums(out, what.batches)
+        tile = choose_blocking(self.chain.device.caps, what.types, m, n, what.batches).tile
+        tile = replace(tile, lanes=min(tile.lanes, 1 << (n.bit_length() - 1)))
+        strides = [k, 1] if by_rows else [1, m]
+        if m <= _NARROW and not transposed:
+            half = tile.lanes // 2  # so that no vector lies across two lines of cache
+            lanes = half if half >= _LEAST_LANES and n % tile.lanes == half else tile.lanes
+            kernel: Any = multiply_rows(m, lanes, arithmetic, swapped=swapped)
+            width = self.width(n, lanes)
+            params = [n, k, *strides, what.batches, self.chunks, width]
+            groups = (-(-n // width), what.batches * self.chunks)
+        else:
+            if m <= _NARROW:
+                tile = replace(tile, rows=m, vectors=1)
+            kernel = multiply_direct(tile, arithmetic, transposed=transposed, swapped=swapped)
+            params = [m, n, k, *strides, what.batches, self.chunks]
+            groups = (-(-n // tile.columns), -(-m // tile.rows), what.batches * self.chunks)
+        self.chain.dispatch(kernel, [a, b, self.which, sums], params, groups)
+        self.finish(sums, out, 0, what.batches)
+
+    def width(self, n: int, lanes: int) -> int:
+        """Return the columns of a group of ``multiply_rows``: few enough that every worker has some."""
+        parts = -(-self.chain.device.caps.workers // (self.what.batches * self.chunks))
+        vectors = -(-n // lanes)
+        return min(STRIP, max(_LEAST_VECTORS, -(-vectors // parts)) * lanes)
+
+    # with packing
+
+    def packed(self, a: Any, b: Any, out: Any, cut: Blocking) -> None:
+        """Pack both operands, several batches at a time, and multiply tiles."""
+        what, tile, types = self.what, cut.tile, self.what.types
+        stretch = stretch_of(what, tile)
+        in_place = self.is_read_in_place(tile) and (math.prod(what.a_batch) == 1 or stretch == what.batches)
+        sums = self.sums(out, stretch)
+        kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
+        for first, count, a_packed, b_packed in self.packing(a, b, what, tile, in_place=in_place):
+            params, groups = self.of_tiles(what, cut, count, first if sums is out else 0)
+            self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
+            self.finish(sums, out, first, count)
+
+    # through tables
+
+    def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Blocking) -> None:
+        """Pack the right operand and multiply tiles of rows read through tables."""
+        what, tile, types = self.what, cut.tile, self.what.types
+        high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)
+        padded = np.zeros(high * tile.rows, np.int64)
+        padded[: what.m] = rows_at
+        tables = [store(self.chain, values.astype(np.uint32)) for values in (padded, k_at)]
+        b_packed = self.allocate(wide * tile.columns * blocks * types.words * types.streams * types.held.nbytes)
+        sums = self.sums(out, 1)
+        columns = pack_columns(tile, types, transposed=what.transpose_b)
+        groups = (-(-wide // PANELS), blocks, 1)
+        self.chain.dispatch(columns, [b, self.which, b_packed], [what.n, what.k, 1], groups)
+        params = [what.m, what.n, what.k, cut.down, cut.across]
+        groups = (-(-wide // cut.across), -(-high // cut.down), self.chunks)
+        self.chain.dispatch(multiply_gathered(tile, types), [a, *tables, b_packed, sums], params, groups)
+        self.finish(sums, out, 0, 1)
+
+    def is_read_in_place(self, tile: Tile) -> bool:
+        """Tell whether the left operand is whole tiles of factors as they lie, near enough for a cache."""
+        what, types = self.what, self.what.types
+        is_factor = types.element == types.held and not types.short
+        is_whole = what.m % tile.rows == 0 and what.k % tile.unroll == 0
+        follows = what.a_batch == what.batch or math.prod(what.a_batch) == 1
+        near = (what.m if what.transpose_a else what.k) * types.held.nbytes <= _NEAR_NBYTES
+        return is_factor and is_whole and follows and near
