@@ -131,6 +131,10 @@ _LAYERS: tuple[_Row, ...] = (
            {"type": "embedding", "vocab_size": 7, "embedding_dim": 3},
            {"type": "unembedding", "table": "layers.0.layers.0", "vocab_size": 7}]}, ids=7),
     _layer("position_embedding", (5, 3), {"type": "position_embedding", "max_positions": 7}),
+    _layer("permute", (3, 5), {"type": "permute", "axes": [1, 0]}),
+    _layer("normalize", (2, 37), {"type": "normalize"}),
+    _layer("class_token", (3, 5), {"type": "class_token"}),
+    *(_layer(f"token_pool {m}", (7, 5), {"type": "token_pool", "mode": m}) for m in ("mean", "last", "max")),
     _layer("kmeans", (5,), {"type": "kmeans", "num_clusters": 3}),
     *(_layer(f"softmax {s['variant']}", (6,), {"type": "softmax"} | s, training=True) for s in _SOFTMAXES),
     *(_layer(f"parallel {m}", (6,), {"type": "parallel", "branches": _BRANCHES, "combine_mode": m})

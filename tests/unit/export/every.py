@@ -81,6 +81,8 @@ LAYERS: dict[str, Case] = {
     "attention, all keys": told_apart((5, 12), [{
         **ATTENTION, "causal": True, "rope_freq_base": 100.0, "rope_dims": 4, "rope_interleaved": True, "rope_factors":
         [1.0, 2.5], "qk_norm_epsilon": 1e-6, "scale": 0.25, "window": 3, "relative_buckets": 8, "output_bias": False}]),
+    "tokens": told_apart((2, 5), [{"type": "permute", "axes": [1, 0]}, {"type": "class_token"},
+        {"type": "normalize"}, {"type": "token_pool", "mode": "mean"}]),
     "unembedding": told_apart((5,), [
         {"type": "embedding", "name": "table", "vocab_size": 7, "embedding_dim": 3}, {"type": "position_embedding",
          "max_positions": 5}, {"type": "unembedding", "table": "table", "vocab_size": 7}], ids=7),

@@ -34,6 +34,8 @@ LAYER: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {  # a sample's shape
     "reshape": ((4,), {"shape": [2, 2]}),
     "activation": ((4,), {"function": "tanh"}),
     "merge": ((2, 2), {}),
+    "permute": ((3, 4), {"axes": [0, 1]}),
+    "token_pool": ((3, 4), {}),
     "unembedding": ((4,), {"table": "both.branches.0", "vocab_size": 5}),
     "multi_head_attention": ((6, 8), {"num_heads": 2}),
 }
@@ -69,6 +71,7 @@ FOR: dict[tuple[str, str], dict[str, Any]] = {  # what a key needs beside it
 INSTEAD = {("merge", "combine_mode"): "add", ("max_pool", "stride"): 1, ("average_pool", "stride"): 1,
            ("multi_head_attention", "num_kv_heads"): 1, ("multi_head_attention", "head_dim"): 8,
            ("multi_head_attention", "relative_table"): "first", ("multi_head_attention", "relative_distance"): 3,
+           ("permute", "axes"): [1, 0], ("token_pool", "mode"): "max", ("normalize", "epsilon"): 9.0,
            ("unembedding", "table"): "both.branches.1"}  # fmt: skip
 TRAINED = ("frozen", "rate", "momentum", "learning_rate", "noise")
 """Keys that a training shows."""

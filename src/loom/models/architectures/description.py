@@ -53,19 +53,25 @@ class ModelDescription:
 class NamedCheckpoint:
     """A checkpoint as families see it: settings and names of tensors as transformers has them, prefixes left out.
 
-    ``names``: that name -> the file's; ``is_gguf``: rows of queries and keys are in llama.cpp's order.
+    ``names``: that name -> the file's; ``has_pairs``: pairs of rotated rows of queries and keys lie next to each other,
+    as llama.cpp has those of Llama.
     """
 
     checkpoint: Checkpoint
     settings: ModelSettings
     names: dict[str, str]
-    is_gguf: bool = False
+    has_pairs: bool = False
     tokens: int | None = None
     assumed: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
         """Tell whether there is a tensor."""
         return name in self.names
+
+    @property
+    def is_gguf(self) -> bool:
+        """True of a GGUF file, whose converter has turned some matrices."""
+        return self.checkpoint.kind == "gguf"
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape; FileError without it."""

@@ -5,17 +5,21 @@ Layer: models. Invariant: one table has all families; what is none of them is re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
+from loom.models.architectures.bert import describe_bert
 from loom.models.architectures.description import ModelDescription, NamedCheckpoint
 from loom.models.architectures.gguf import ARCHITECTURES, gguf_names, gguf_settings
+from loom.models.architectures.gpt2 import describe_gpt2
+from loom.models.architectures.gpt_neox import describe_gpt_neox
 from loom.models.architectures.llama import describe_llama
 from loom.models.architectures.settings import ModelSettings
+from loom.models.architectures.t5 import describe_t5_encoder
+from loom.models.architectures.vit import describe_vit
 from loom.models.files import Checkpoint, open_checkpoint
 
 __all__ = ["FAMILIES", "Family", "describe"]
@@ -37,10 +41,22 @@ class Family:
 
 
 _DECODERS = ("ForCausalLM", "Model")
+_OF_BERT = ("Model", "ForMaskedLM", "ForPreTraining", "ForSequenceClassification")
 _ALL = (
     Family("llama", ("llama", "mistral"), _DECODERS, ("model.",), describe_llama),
     Family("qwen2", ("qwen2",), _DECODERS, ("model.",), describe_llama),
     Family("qwen3", ("qwen3",), _DECODERS, ("model.",), describe_llama),
+    Family("gpt2", ("gpt2",), ("LMHeadModel", "Model"), ("transformer.",), describe_gpt2),
+    Family("gpt_neox", ("gpt_neox",), _DECODERS, ("gpt_neox.",), describe_gpt_neox),
+    Family(
+        "bert",
+        ("bert",),
+        ("Model", "ForMaskedLM", "ForPreTraining", "ForSequenceClassification"),
+        ("bert.",),
+        describe_bert,
+    ),
+    Family("t5_encoder", ("t5",), ("EncoderModel", "Model", "ForConditionalGeneration"), (), describe_t5_encoder),
+    Family("vit", ("vit",), ("ViTModel", "ViTForImageClassification"), ("vit.",), describe_vit),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 """Name -> family, of all that Loom knows."""
@@ -79,7 +95,7 @@ def _of_gguf(checkpoint: Checkpoint, told: Mapping[str, Any]) -> tuple[Family, N
     name, names = ARCHITECTURES[architecture]
     settings = ModelSettings(gguf_settings(checkpoint, architecture) | dict(told), f"loom.models, {checkpoint.source}")
     return FAMILIES[name], NamedCheckpoint(
-        checkpoint, settings, gguf_names(checkpoint, names), is_gguf=architecture == "llama"
+        checkpoint, settings, gguf_names(checkpoint, names), has_pairs=architecture == "llama"
     )
 
 
@@ -100,8 +116,12 @@ def _of_config(checkpoint: Checkpoint, config: Mapping[str, Any]) -> tuple[Famil
 
 def _plain_names(checkpoint: Checkpoint, prefixes: tuple[str, ...]) -> dict[str, str]:
     """Return names without the prefix of the whole model -> the file's."""
-    begin = re.compile("|".join(re.escape(p) for p in prefixes))
-    return {begin.sub("", name, count=1) if begin.match(name) else name: name for name in checkpoint.tensors}
+    found: dict[str, str] = {}
+    for name in checkpoint.tensors:
+        begin = next((p for p in prefixes if name.startswith(p)), "")
+        plain = name.removeprefix(begin).replace("LayerNorm.gamma", "LayerNorm.weight")  # as the first BERTs have it
+        found[plain.replace("LayerNorm.beta", "LayerNorm.bias")] = name
+    return found
 
 
 def _unknown(where: str, found: str, expected: str) -> ArgumentError:

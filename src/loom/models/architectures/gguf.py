@@ -32,10 +32,36 @@ _LLAMA = {
     "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj", "blk": "layers",
 }  # fmt: skip
+_NORMED = {
+    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_qkv": "attention.query_key_value",
+    "attn_output": "attention.dense", "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h",
+    "output_norm": "final_layer_norm", "token_embd": "embed_in", "output": "embed_out", "blk": "layers",
+}  # fmt: skip
+_GPT2 = {
+    "token_embd": "wte", "position_embd": "wpe", "output_norm": "ln_f", "output": "lm_head", "attn_norm": "ln_1",
+    "attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj", "ffn_norm": "ln_2", "ffn_up": "mlp.c_fc",
+    "ffn_down": "mlp.c_proj", "blk": "h",
+}  # fmt: skip
+_BERT = {
+    "token_embd": "embeddings.word_embeddings", "position_embd": "embeddings.position_embeddings",
+    "token_types": "embeddings.token_type_embeddings", "token_embd_norm": "embeddings.LayerNorm",
+    "attn_q": "attention.self.query", "attn_k": "attention.self.key", "attn_v": "attention.self.value",
+    "attn_output": "attention.output.dense", "attn_output_norm": "attention.output.LayerNorm",
+    "ffn_up": "intermediate.dense", "ffn_down": "output.dense", "layer_output_norm": "output.LayerNorm",
+    "blk": "encoder.layer",
+}  # fmt: skip
+_OF_GPT2 = {
+    "num_hidden_layers": "n_layer", "max_position_embeddings": "n_positions", "hidden_size": "n_embd",
+    "intermediate_size": "n_inner", "num_attention_heads": "n_head", "layer_norm_eps": "layer_norm_epsilon",
+}  # fmt: skip
+"""Names that config.json of GPT-2 has for the same."""
 ARCHITECTURES: dict[str, tuple[str, dict[str, str]]] = {
     "llama": ("llama", _LLAMA),
     "qwen2": ("qwen2", _LLAMA),
     "qwen3": ("qwen3", _LLAMA),
+    "gpt2": ("gpt2", _GPT2),
+    "gptneox": ("gpt_neox", _NORMED),
+    "bert": ("bert", _BERT),
 }
 """``general.architecture`` -> the family, and names of modules."""
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
@@ -68,7 +94,12 @@ def gguf_settings(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
     if "rope_freqs.weight" in checkpoint.tensors:
         found["rope_freqs"] = checkpoint.tensors["rope_freqs.weight"].read().tolist()
     found["tie_word_embeddings"] = "output.weight" not in checkpoint.tensors
-    return found | _scaling(told, architecture)
+    found |= _scaling(told, architecture)
+    if architecture == "gpt2":
+        return {_OF_GPT2.get(key, key): value for key, value in found.items()}
+    if architecture == "bert" and "token_types.weight" in checkpoint.tensors:
+        found["type_vocab_size"] = checkpoint.tensors["token_types.weight"].shape[0]
+    return found
 
 
 def _scaling(told: Mapping[str, Any], architecture: str) -> dict[str, Any]:

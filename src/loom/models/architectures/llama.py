@@ -98,7 +98,7 @@ def _take_attention(draft: ModelDraft, key: str, name: str, layer: dict[str, Any
         biased = layer["bias"] if part != "o" else layer.get("output_bias", layer["bias"])
         projection = f"{name}.self_attn.{part}_proj"
         rows = None
-        if draft.given.is_gguf and part in heads:
+        if draft.given.has_pairs and part in heads:
             rows = _halves(draft.given.shape(f"{projection}.weight")[0], heads[part])
         draft.linear(
             f"{key}.1", projection, weight=f"{part}_weight", bias=f"{part}_bias" if biased else None, rows=rows

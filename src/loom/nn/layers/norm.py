@@ -1,4 +1,4 @@
-"""``layer_norm``, ``rms_norm`` and ``batch_norm``.
+"""``layer_norm``, ``rms_norm``, ``normalize`` and ``batch_norm``.
 
 Layer: nn. First weights: gamma and the running variance 1, the others 0. Invariant:
 variances are biased, of two passes.
@@ -14,7 +14,7 @@ from loom import tensor
 from loom.core.dtype import f32
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
-from loom.nn.spec.layers.norm import BatchNorm, LayerNorm, RMSNorm
+from loom.nn.spec.layers.norm import BatchNorm, LayerNorm, Normalize, RMSNorm
 from loom.tensor import Tensor
 
 __all__: list[str] = []
@@ -38,6 +38,13 @@ def apply_rms_norm(config: RMSNorm, weights: Weights, x: Tensor, context: Contex
     """Record the layer."""
     del context
     return tensor.rms_norm(x, weights["gamma"], config.epsilon)
+
+
+@layer(Normalize)
+def apply_normalize(config: Normalize, weights: Weights, x: Tensor, context: Context) -> Tensor:
+    """Record the layer."""
+    del weights, context
+    return tensor.normalize(x, eps=config.epsilon)
 
 
 @layer(BatchNorm, _init)

@@ -1,13 +1,13 @@
-"""``flatten`` and ``reshape``.
+"""``flatten``, ``reshape`` and ``permute``.
 
-Layer: nn. Invariant: the batch stays the first axis, and elements keep their order.
+Layer: nn. Invariant: the batch stays the first axis; elements keep their order but for ``permute``.
 """
 
 from __future__ import annotations
 
 from loom import tensor
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.spec.layers.shaping import Flatten, Reshape
+from loom.nn.spec.layers.shaping import Flatten, Permute, Reshape
 from loom.tensor import Tensor
 
 __all__: list[str] = []
@@ -25,3 +25,10 @@ def reshape(config: Reshape, weights: Weights, x: Tensor, context: Context) -> T
     """Record the layer."""
     del weights, context
     return tensor.reshape(x, (x.shape[0], *config.output_shape(x.shape[1:])))
+
+
+@layer(Permute, any_dtype=True)
+def permute(config: Permute, weights: Weights, x: Tensor, context: Context) -> Tensor:
+    """Record the layer."""
+    del weights, context
+    return tensor.permute(x, (0, *(a + 1 for a in config.axes)))

@@ -38,6 +38,7 @@ _LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "batch_norm": ((4, 6, 6), {}),
     "swiglu": ((32,), {"inner_size": 48}),
     "embedding": ((8,), {"vocab_size": 40, "embedding_dim": 16}),
+    "class_token": ((5, 16), {}),
     "position_embedding": ((6, 16), {"max_positions": 8}),
     "kmeans": ((16,), {"num_clusters": 6, "temperature": 4.0}),
     "parallel": ((32,), {"branches": _BRANCHES, "combine_mode": "filter", "gate": {"type": "dense", "output_size": 2}}),

@@ -10,7 +10,7 @@ from math import prod
 from loom.nn.spec.layer import Shape
 from loom.nn.spec.problems import Place
 
-__all__ = ["agrees", "count", "has_rank", "slid"]
+__all__ = ["agrees", "check_mask", "count", "has_rank", "slid"]
 
 _AXES = {1: "(features)", 2: "(tokens, features)", 3: "(channels, rows, columns)"}
 
@@ -40,6 +40,19 @@ def agrees(given: int | None, met: int, name: str, place: Place, what: str) -> b
         return True
     place.at(name).fault(f"{what} do not match the layer before", expected=f"{met}, as the input has", got=given)
     return False
+
+
+def check_mask(name: str | None, tokens: int, place: Place) -> None:
+    """Note a ``padding_mask`` that is no network input of one element for each token."""
+    inputs = place.reading.inputs
+    if name is None or inputs is None:
+        return
+    if name not in inputs:
+        place.at("padding_mask").unknown("network input", name, inputs)
+    elif inputs[name] != (tokens,):
+        place.at("padding_mask").fault(
+            "the mask does not have one element per token", expected=f"shape {(tokens,)}", got=f"shape {inputs[name]}"
+        )
 
 
 def slid(length: int, kernel: int, stride: int, padding: int, place: Place) -> int | None:

@@ -14,9 +14,9 @@ from loom.core.errors import ArgumentError, SpecError
 from loom.nn.spec import Layer, NetworkSpec, Shape, Shared
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.dense import Dense, Stitch
-from loom.nn.spec.layers.embedding import Embedding
+from loom.nn.spec.layers.embedding import Embedding, Unembedding
 from loom.nn.spec.layers.nested import Residual, Sequential
-from loom.nn.spec.layers.norm import LayerNorm, RMSNorm
+from loom.nn.spec.layers.norm import LayerNorm, Normalize, RMSNorm
 from loom.nn.spec.layers.parallel import Parallel, ParallelMode
 from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN, States
 from loom.nn.spec.layers.shaping import ActivationLayer, Dropout
@@ -28,7 +28,19 @@ __all__ = ["EACH_TOKEN", "Forms", "bare_shapes", "one_token"]
 Forms = dict[Shape, tuple[bool, bool]]
 """Shapes that are taken, and what each leaves out."""
 _RECURRENT = (RNN, LSTM, GRU)
-EACH_TOKEN = (Dense, Stitch, Embedding, LayerNorm, RMSNorm, ActivationLayer, Dropout, Softmax, SwiGLU)
+EACH_TOKEN = (
+    Dense,
+    Stitch,
+    Embedding,
+    LayerNorm,
+    RMSNorm,
+    ActivationLayer,
+    Dropout,
+    Softmax,
+    SwiGLU,
+    Normalize,
+    Unembedding,
+)
 """Layers that do the same to each token."""
 
 

@@ -187,6 +187,13 @@ def of_attention(name: str, shape: tuple[int, ...], **fields: Any) -> Case:
     return Case(f"attention_{name}", shape, layer, attention_in_full(layer))
 
 
+def of_pool(mode: str, reference: Any, there: Any = None) -> Case:
+    """Three tokens brought to one."""
+    layer = {"type": "token_pool", "mode": mode} | ({} if there is None else {"padding_mask": "there"})
+    others = {} if there is None else {"there": there}
+    return Case(f"token_pool_{mode}{len(others)}", (3, 2), layer, lambda _, x: reference(x), others=others)
+
+
 def turned(x: Torch, base: float) -> Torch:
     """Rotary position embedding."""
     half = x.shape[-1] // 2
@@ -368,6 +375,17 @@ CASES = [
     of_attention("relative", (7, 4), relative_buckets=6, relative_distance=5, causal=True),
     Case("attention_relative_table", (9, 4), {"type": "sequential", "layers": [
          _RELATIVE, _RELATIVE | {"relative_table": "layers.0.layers.0"}]}, twice(_RELATIVE)),
+    Case("permute", (2, 3, 4), {"type": "permute", "axes": [2, 0, 1]}, lambda _, x: x.permute(0, 3, 1, 2)),
+    Case("normalize", (2, 4), {"type": "normalize"}, lambda _, x: F.normalize(x, dim=-1)),
+    Case("class_token", (3, 2), {"type": "class_token"},
+         lambda w, x: torch.cat([w["weight"].expand(len(x), 1, -1), x], 1)),
+    of_pool("mean", lambda x: x.mean(1)),
+    of_pool("first", lambda x: x[:, 0]),
+    of_pool("last", lambda x: x[:, -1]),
+    of_pool("max", lambda x: x.amax(1)),
+    of_pool("mean", lambda x: torch.stack([x[0, :2].mean(0), x[1, ::2].mean(0), x[2].mean(0)]), _THERE),
+    of_pool("last", lambda x: torch.stack([x[0, 1], x[1, 2], x[2, 2]]), _THERE),
+    of_pool("max", lambda x: torch.stack([x[0, :2].amax(0), x[1, ::2].amax(0), x[2].amax(0)]), _THERE),
     Case("unembedding", (3,), {"type": "sequential", "layers": [
          {"type": "embedding", "vocab_size": 5, "embedding_dim": 2}, {"type": "activation", "function": "tanh"},
          {"type": "unembedding", "table": "layers.0.layers.0", "vocab_size": 5}]}, ids=5,

@@ -78,7 +78,7 @@ _NEAR_OTHERS = {
     "softmax_hierarchical1_6", "softmax_adaptive1_4", "softmax_gumbel0_3", "activation_selu", "activation_gelu_tanh",
     "conv1d_plain", "conv2d_plain", "swiglu_plain", "rnn_last", "lstm_last", "gru_last", "parallel_filter_equal",
     "merge_concat0", "merge_concat1", "merge_add0", "merge_avg0", "kmeans_features", "gumbel_quiet", "swiglu_gelu",
-    "attention_relative",
+    "attention_relative", "token_pool_max0", "token_pool_first0", "token_pool_last0",
 }  # fmt: skip
 """Left out where tests must be quick."""
 _MARKED = [pytest.param(c, id=c.name, marks=[pytest.mark.wide] if c.name in _NEAR_OTHERS else []) for c in CASES]

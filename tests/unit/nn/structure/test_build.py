@@ -37,7 +37,7 @@ def test_every_type_of_layer_has_a_function() -> None:
         "activation": ["relu"], "conv1d": [2, 3], "conv2d": [2, 3], "dense": [3], "embedding": [5, 2], "gru": [2],
         "kmeans": [3], "lstm": [2], "rnn": [2], "max_pool": [2], "average_pool": [2], "multi_head_attention": [2],
         "parallel": [[dense(2)]], "reshape": [[2, 2]], "residual": [[dense(2)]], "sequential": [[dense(2)]],
-        "stitch": [3], "swiglu": [4], "unembedding": ["embedding", 5], "position_embedding": [4],
+        "stitch": [3], "swiglu": [4], "unembedding": ["embedding", 5], "position_embedding": [4], "permute": [[1, 0]],
     }  # fmt: skip
     for kind in LAYERS:
         made = getattr(structure, kind)(*given.get(kind, []))

@@ -12,7 +12,7 @@ from loom.nn.spec.fields import field_of, flag, real, several, size, value_field
 from loom.nn.spec.layer import Layer, Shape, register
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, LayerName, Name, Real
-from loom.nn.spec.shapes import agrees, has_rank
+from loom.nn.spec.shapes import agrees, check_mask, has_rank
 
 __all__ = ["MultiHeadAttention"]
 
@@ -157,20 +157,8 @@ class MultiHeadAttention(Layer):
             return None
         if agrees(self.d_model, shape[1], "d_model", place, "features of a token"):
             self._inspect_width(shape[1], place)
-        self._infer_mask(shape, place)
+        check_mask(self.padding_mask, shape[0], place)
         return shape
-
-    def _infer_mask(self, shape: Shape, place: Place) -> None:
-        inputs = place.reading.inputs
-        if self.padding_mask is None or inputs is None:
-            return
-        if self.padding_mask not in inputs:
-            place.at("padding_mask").unknown("network input", self.padding_mask, inputs)
-        elif inputs[self.padding_mask] != shape[:1]:
-            place.at("padding_mask").fault(
-                "the mask does not have one element per token", expected=f"shape {shape[:1]}",
-                got=f"shape {inputs[self.padding_mask]}",
-            )  # fmt: skip
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         width, head = shape[1], self.head_size(shape[1])

@@ -1,4 +1,4 @@
-"""``layer_norm``, ``rms_norm`` and ``batch_norm``: features brought to one scale.
+"""``layer_norm``, ``rms_norm``, ``normalize`` and ``batch_norm``: features brought to one scale.
 
 Layer: nn. Invariant: the shape stays; variances are biased (divided by n).
 """
@@ -10,10 +10,11 @@ from typing import ClassVar
 
 from loom.nn.spec.fields import real, size
 from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning
 from loom.nn.spec.problems import Place
 from loom.nn.spec.shapes import agrees, has_rank
 
-__all__ = ["BatchNorm", "LayerNorm", "RMSNorm"]
+__all__ = ["BatchNorm", "LayerNorm", "Normalize", "RMSNorm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,20 @@ class RMSNorm(_Normalised):
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         return {"gamma": shape[-1:]}
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalize(_Normalised):
+    """``x / max(length of x, epsilon)`` along the last axis: features of length 1. It has no weights."""
+
+    kind: ClassVar[str] = "normalize"
+
+    epsilon: float = real("the least length that is divided by", 1e-12, above=0.0)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape
+        return given if given == NUMBERS else NEITHER
 
 
 @register

@@ -1,4 +1,4 @@
-"""``flatten``, ``reshape``, ``activation`` and ``dropout``: layers without weights.
+"""``flatten``, ``reshape``, ``permute``, ``activation`` and ``dropout``: layers without weights.
 
 Layer: nn. Invariant: flatten and reshape keep the order of elements (row-major).
 """
@@ -16,7 +16,7 @@ from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
 from loom.nn.spec.shapes import count
 
-__all__ = ["ActivationLayer", "Dropout", "Flatten", "Reshape"]
+__all__ = ["ActivationLayer", "Dropout", "Flatten", "Permute", "Reshape"]
 
 
 @register
@@ -66,6 +66,28 @@ class Reshape(Layer):
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         del shape
         return given
+
+
+@register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permute(Layer):
+    """The axes of a sample in another order: axis i of the output is axis ``axes[i]`` of the input."""
+
+    kind: ClassVar[str] = "permute"
+    other_names: ClassVar[tuple[str, ...]] = ("transpose",)
+
+    axes: tuple[int, ...] = several(Whole(0, 7), "each axis of a sample once, counted from 0", least=1)
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        if sorted(self.axes) != list(range(len(shape))):
+            place.at("axes").fault("not each axis of a sample once", expected=f"an order of 0 to {len(shape) - 1}",
+                                   got=list(self.axes))  # fmt: skip
+            return None
+        return tuple(shape[a] for a in self.axes)
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        del shape
+        return NEITHER if given.width else given
 
 
 @register
