@@ -17,7 +17,7 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.quantized.forms import LANES, BlockForm
-from loom.kernels.quantized.tiles import QuantizedTile, first_tile, keeping_features, lane_of
+from loom.kernels.quantized.tiles import QuantizedTile, block_of, first_tile, keeping_features, lane_of
 
 __all__ = ["multiply_exact", "take_quantized_rows"]
 
@@ -40,23 +40,24 @@ def weight_of(form: BlockForm) -> Callable[[Any, Any, Any, Any], Any]:
 
 def _adding_block(tile: QuantizedTile, form: BlockForm) -> Callable[..., None]:
     """Return what adds the products of a block of weights, k ascending, to sums."""
-    rows, vectors, tiles, at = tile.rows, tile.vectors, tile.tiles, tile.index
+    rows, vectors, at, number = tile.rows, tile.vectors, tile.index, block_of(tile)
     weight, scale_words, has_minima = weight_of(form), form.parts * LANES, form.minima
     block, held, halves = form.block, form.words, form.halves
 
     def add_block(
         words: Any, scales: Any, x: Any, sums: Any, first: Any, last: Any, lane: Any, row: Any, m: Any, k: Any, b: Any,
     ) -> None:  # fmt: skip
-        factors, least, here = private(f32, vectors), private(f32, vectors), private(at, vectors)
+        factors, least = private(f32, vectors), private(f32, vectors)
         for v in static_range(vectors):
-            here[v] = at(min(first + v * tiles, last)) * at(k // block) + at(b)
-            factors[v] = f32(scales[here[v] * scale_words + at(lane)])
-            least[v] = f32(scales[here[v] * scale_words + LANES + at(lane)]) if has_minima else f32(0)
+            place = number(v, first, last, k // block, b) * scale_words + at(lane)
+            factors[v] = f32(scales[place])
+            least[v] = f32(scales[place + LANES]) if has_minima else f32(0)
         for half in static_range(halves):
             for w in range(held):
                 k_at = at(b) * block + at(w) * 4 + half * (block // 2)
                 for v in static_range(vectors):
-                    word = words[here[v] * (held * LANES) + at(w) * LANES + at(lane)]
+                    place = number(v, first, last, k // block, b) * (held * LANES) + at(w) * LANES + at(lane)
+                    word = words[place]
                     for j in static_range(4):
                         value = weight(word, 8 * j + 4 * half, factors[v], least[v])
                         for r in static_range(rows):

@@ -13,7 +13,7 @@ from loom.core.dtype import DType, u64
 from loom.ir.frontend.intrinsics import local_id, static_range
 from loom.kernels.quantized.forms import LANES
 
-__all__ = ["QuantizedTile", "first_tile", "keeping_features", "lane_of"]
+__all__ = ["QuantizedTile", "block_of", "first_tile", "keeping_features", "lane_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ def first_tile(tile: QuantizedTile) -> Callable[[Any], Any]:
     """Return what tells a lane's first tile of features, from the number of its group."""
     step = tile.vectors * tile.tiles
     return (lambda group: group * step + local_id() // LANES) if tile.tiles > 1 else (lambda group: group * step)
+
+
+def block_of(tile: QuantizedTile) -> Callable[..., Any]:
+    """Return what tells the number of block b of vector v: (v, first, last, blocks, b).
+
+    It is computed where it is used, as all lanes share it: what a lane keeps in an array of its own they do not share.
+    """
+    tiles, at = tile.tiles, tile.index
+    return lambda v, first, last, blocks, b: at(min(first + v * tiles, last)) * at(blocks) + at(b)
 
 
 def keeping_features(tile: QuantizedTile) -> Callable[..., None]:

@@ -12,15 +12,26 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import f32, i16, i32, u32
+from loom.core.dtype import f32, i8, i32, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import barrier, bitcast, group_id, local_id, private, select, shared, static_range
+from loom.ir.frontend.intrinsics import (
+    barrier,
+    bitcast,
+    dot2_i16,
+    dot4_u8i8,
+    group_id,
+    local_id,
+    private,
+    select,
+    shared,
+    static_range,
+)
 from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS
 from loom.kernels.precisions import Precision
 from loom.kernels.quantized.forms import LANES, BlockForm
-from loom.kernels.quantized.tiles import QuantizedTile, first_tile, keeping_features, lane_of
+from loom.kernels.quantized.tiles import QuantizedTile, block_of, first_tile, keeping_features, lane_of
 
 __all__ = ["multiply_whole", "record_words", "whole_activations"]
 
@@ -29,21 +40,27 @@ _ACTIVATION_LANES = 32
 _EACH = BLOCK // _ACTIVATION_LANES
 
 
+def _held_words(precision: Precision) -> int:
+    """Return the words of 128 whole numbers: of bytes, or of halves of 16 bits."""
+    return BLOCK * precision.held.bits // 32
+
+
 def record_words(precision: Precision, block: int) -> int:
     """Return the words that 128 activations of a row take: whole numbers, the sums of blocks, the scale."""
-    del precision
-    return BLOCK // 2 + BLOCK // block + 1
+    return _held_words(precision) + BLOCK // block + 1
 
 
 @cache
 def whole_activations(precision: Precision, block: int) -> KernelFunction:
     """Return the kernel (x, out, k): rows of k f32 as records of 128, filled up with 0. Groups: records, then rows.
 
-    A word is two numbers of 16 bits, k and k + 2; the words of k = 4 i and of 4 i + 1 follow each other. Then come the
-    sums of ``block`` numbers and the bits of 2^e, NaN where the 128 hold a NaN or an infinity, whose numbers are 0.
+    A word is four numbers of 8 bits, or two of 16, k and k + 2, the words of k = 4 i and of 4 i + 1 following each
+    other. Then come the sums of ``block`` numbers and the bits of 2^e, NaN where the 128 hold a NaN or an infinity,
+    whose numbers are 0.
     """
     exponent_of, whole_of = exponents_of(precision), rounding_of(precision)
-    words, lanes = record_words(precision, block), block // _EACH
+    words, lanes, are_bytes = record_words(precision, block), block // _EACH, precision.held == i8
+    held = _held_words(precision)
 
     @kernel(workgroup=_ACTIVATION_LANES, trusted=True)
     def activations(x: In[f32], out: Out[i32], k: u32):
@@ -70,15 +87,19 @@ def whole_activations(precision: Precision, block: int) -> KernelFunction:
             whole[i] = select(is_finite, whole_of(elements[i] * inverse), 0)
             total = total + whole[i]
         target = (row * blocks + number) * words
-        out[target + 2 * lane] = (whole[0] & 0xFFFF) | (whole[2] << 16)
-        out[target + 2 * lane + 1] = (whole[1] & 0xFFFF) | (whole[3] << 16)
+        if are_bytes:
+            low = (whole[0] & 0xFF) | ((whole[1] & 0xFF) << 8)
+            out[target + lane] = low | ((whole[2] & 0xFF) << 16) | (whole[3] << 24)
+        else:
+            out[target + 2 * lane] = (whole[0] & 0xFFFF) | (whole[2] << 16)
+            out[target + 2 * lane + 1] = (whole[1] & 0xFFFF) | (whole[3] << 16)
         sum_of[lane] = total
         barrier()
         if lane < BLOCK // block:
             together = i32(0)
             for n in range(lanes):
                 together = together + sum_of[lane * lanes + n]
-            out[target + BLOCK // 2 + lane] = together
+            out[target + held + lane] = together
         if lane == 0:
             out[target + words - 1] = bitcast(i32, scale_of(exponent, largest))
 
@@ -86,51 +107,55 @@ def whole_activations(precision: Precision, block: int) -> KernelFunction:
     return activations
 
 
-def _adding_word(tile: QuantizedTile, form: BlockForm) -> Callable[..., None]:
-    """Return what adds the products of a word of each vector by each row."""
-    rows, vectors, at = tile.rows, tile.vectors, tile.index
-    mask, step = (0x000F000F, 4) if form.bits == 4 else (0x00FF00FF, 8)
-    pieces, halves, quarter = 16 // step, form.halves, form.block // 4
+def _adding_word(tile: QuantizedTile, form: BlockForm, precision: Precision) -> Callable[..., None]:
+    """Return what adds the products of a word of each vector by each row, of which word w of a block is at ``x_at``."""
+    rows, vectors, at, are_bytes = tile.rows, tile.vectors, tile.index, precision.held == i8
+    step = form.bits if are_bytes or form.bits == 4 else 8
+    pieces = form.halves if are_bytes else 2 * form.halves
+    mask = sum(((1 << form.bits) - 1) << low for low in range(0, 32, 8 if are_bytes else 16))
+    whole_words = are_bytes and form.bits == 8
+    quarter = form.block // 4
+    multiply = dot4_u8i8 if are_bytes else dot2_i16
 
-    def add_word(words: Any, x: Any, sums: Any, w_at: Any, x_at: Any, x_row: Any, row: Any, m: Any) -> None:
+    def add_word(words: Any, x: Any, sums: Any, v: Any, w_at: Any, x_at: Any, x_row: Any, row: Any, m: Any) -> None:
         for piece in static_range(pieces):
-            place = (piece % halves) * quarter + piece // halves
-            for v in static_range(vectors):
-                a = (words[w_at[v]] >> (step * piece)) & mask
-                for r in static_range(rows):
-                    b = x[at(min(row + r, m - 1)) * x_row + (x_at + place)]
-                    s = r * vectors + v
-                    sums[s] = sums[s] + (i32(i16(a)) * i32(i16(b)) + (a >> 16) * (b >> 16))
+            place = piece * (quarter // 2) if are_bytes else (piece % form.halves) * quarter + piece // form.halves
+            a = words[w_at] if whole_words else (words[w_at] >> (step * piece)) & mask
+            for r in static_range(rows):
+                s = r * vectors + v
+                sums[s] = multiply(a, x[at(min(row + r, m - 1)) * x_row + (x_at + place)], sums[s])
 
     return add_word
 
 
-def _adding_block(tile: QuantizedTile, form: BlockForm, of_record: int) -> Callable[..., None]:
+def _adding_block(tile: QuantizedTile, form: BlockForm, precision: Precision) -> Callable[..., None]:
     """Return what adds the scaled sums of block b of weights, from word ``x_at`` of x on, to partial sums."""
-    rows, vectors, tiles, at = tile.rows, tile.vectors, tile.tiles, tile.index
+    rows, vectors, at, number = tile.rows, tile.vectors, tile.index, block_of(tile)
     held, scale_words, offset, has_minima = form.words, form.parts * LANES, form.offset, form.minima
-    add_word, per = _adding_word(tile, form), BLOCK // form.block
+    add_word, per = _adding_word(tile, form, precision), BLOCK // form.block
+    x_held, of_record = _held_words(precision), record_words(precision, form.block)
+    x_block, x_word = x_held // per, x_held // (BLOCK // 4)
 
     def add_block(
         words: Any, scales: Any, x: Any, partial: Any, first: Any, last: Any, lane: Any, row: Any, m: Any, blocks: Any,
         x_row: Any, b: Any,
     ) -> None:  # fmt: skip
-        sums, here, w_at = private(i32, rows * vectors), private(at, vectors), private(at, vectors)
+        sums = private(i32, rows * vectors)
         for s in static_range(rows * vectors):
             sums[s] = i32(0)
-        for v in static_range(vectors):
-            here[v] = at(min(first + v * tiles, last)) * at(blocks) + at(b)
         record, inside = at(b // per) * of_record, b % per
         for w in range(held):
+            x_at = record + (at(inside) * x_block + at(w) * x_word)
             for v in static_range(vectors):
-                w_at[v] = here[v] * (held * LANES) + at(w) * LANES + at(lane)
-            add_word(words, x, sums, w_at, record + (at(inside) * (form.block // 2) + at(w) * 2), x_row, row, m)
+                w_at = number(v, first, last, blocks, b) * (held * LANES) + at(w) * LANES + at(lane)
+                add_word(words, x, sums, v, w_at, x_at, x_row, row, m)
         for v in static_range(vectors):
-            factor = f32(scales[here[v] * scale_words + at(lane)])
-            least = f32(scales[here[v] * scale_words + LANES + at(lane)]) if has_minima else f32(0)
+            place = number(v, first, last, blocks, b) * scale_words + at(lane)
+            factor = f32(scales[place])
+            least = f32(scales[place + LANES]) if has_minima else f32(0)
             for r in static_range(rows):
                 s = r * vectors + v
-                own = x[at(min(row + r, m - 1)) * x_row + (record + at(inside) + BLOCK // 2)]
+                own = x[at(min(row + r, m - 1)) * x_row + (record + at(inside) + x_held)]
                 value = f32(sums[s] - own * offset if offset else sums[s]) * factor
                 partial[s] = partial[s] + (value + f32(own) * least if has_minima else value)
 
@@ -142,7 +167,7 @@ def multiply_whole(tile: QuantizedTile, form: BlockForm, precision: Precision) -
     """Return the kernel (words, scales, x, out, m, n, k): as ``multiply_exact``, x being ``whole_activations``."""
     rows, vectors, at, scale, block = tile.rows, tile.vectors, tile.index, form.scale, form.block
     count, of_record = rows * vectors, record_words(precision, form.block)
-    add_block, keep = _adding_block(tile, form, of_record), keeping_features(tile)
+    add_block, keep = _adding_block(tile, form, precision), keeping_features(tile)
     lane_in, tile_of = lane_of(tile), first_tile(tile)
 
     @kernel(workgroup=tile.lanes, trusted=True)
