@@ -6,15 +6,25 @@ beside it.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom.core.names import missing_name
 
-_OPEN = ()
+if TYPE_CHECKING:
+    from loom.models.language import Generation, LanguageModel, TextStream
+    from loom.models.loading import load
+
+__all__ = ["Generation", "LanguageModel", "TextStream", "load"]
+
+_HOMES = {"load": "loading", "LanguageModel": "language", "Generation": "language", "TextStream": "language"}
+"""Names and the modules that hold them: loaded when first used."""
+_OPEN = ("architectures", "files", "inference", "sampling", "tokens")
 """Packages that the guide names: loaded when first used."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"loom.models.{_HOMES[name]}"), name)
     if name in _OPEN:
         return import_module(f"loom.models.{name}")
-    raise missing_name("loom.models", name, _OPEN)
+    raise missing_name("loom.models", name, (*_HOMES, *_OPEN))

@@ -5,6 +5,8 @@ Layer: models. Invariant: a page has the same number in every layer.
 
 from __future__ import annotations
 
+import math
+
 from loom import tensor
 from loom.core.dtype import DType, f32
 from loom.kernels.attention.cached import PAGE
@@ -13,7 +15,7 @@ from loom.tensor import Tensor
 from loom.tensor.graph import PARAMETER
 from loom.tensor.neural.cached import cached_attention
 
-__all__ = ["PageStore", "PassCache"]
+__all__ = ["PageStore", "PassCache", "device_parameter"]
 
 
 class PageStore:
@@ -29,13 +31,17 @@ class PageStore:
         """Return the keys and values of a layer, each (pages, heads, 64 size)."""
         if name not in self._kept:
             shape = (self.pages, heads, PAGE * size)
-            self._kept[name] = self._make(f"{name}.keys", shape), self._make(f"{name}.values", shape)
+            keys, values = (
+                device_parameter(f"{name}.{kind}", shape, self.held, self.device) for kind in ("keys", "values")
+            )
+            self._kept[name] = keys, values
         return self._kept[name]
 
-    def _make(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        nbytes = shape[0] * shape[1] * shape[2] * self.held.nbytes
-        memory = self.device.allocate(nbytes)
-        return Tensor(PARAMETER, (), shape, self.held, name=name, data=memory, device=self.device)
+
+def device_parameter(name: str, shape: tuple[int, ...], dtype: DType, device: Device) -> Tensor:
+    """Return a parameter of zeros that never was on the host."""
+    memory = device.allocate(math.prod(shape) * dtype.nbytes)
+    return Tensor(PARAMETER, (), shape, dtype, name=name, data=memory, device=device)
 
 
 class PassCache:

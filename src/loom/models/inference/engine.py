@@ -93,7 +93,7 @@ class InferenceEngine:
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._passes = self._tokens = self._reused = 0
-        self._weights = self.model.version
+        self._weights = -1
         _engines.add(self)
 
     # asking
@@ -302,6 +302,8 @@ class InferenceEngine:
                              remedy="Wait for its end")  # fmt: skip
         if self._weights != self.model.version:
             self._weights = self.model.version
+            with self.model.lock:
+                self._programs.renew()
             for sequence in self._planner.running:
                 self._planner.give_up(sequence)
             self._planner.pool.forget_all()

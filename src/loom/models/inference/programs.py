@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.core.dtype import f32
 from loom.kernels.attention.cached import PAGE
-from loom.models.inference.cache import PageStore, PassCache
+from loom.models.inference.cache import PageStore, PassCache, device_parameter
 from loom.models.inference.requirements import CausalNetwork
 from loom.nn.layers import Context
 from loom.nn.model import Model
 from loom.nn.spec import NodeSpec
+from loom.nn.spec.layers.embedding import Unembedding
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["PassPrograms", "Shown", "round_rows", "round_shown"]
@@ -60,6 +62,7 @@ class PassPrograms:
         self.width = width
         self.most_sequences = most_sequences
         self._made: dict[tuple[int, int], TensorProgram] = {}
+        self._turned = self._make_turned()
         self._logits: dict[int, Tensor] = {}
 
     @property
@@ -116,6 +119,25 @@ class PassPrograms:
         self._made.clear()
         self._logits.clear()
 
+    def _make_turned(self) -> dict[str, Tensor]:
+        """Return memory for the transposed tables of heads that are tied to an embedding."""
+        found: dict[str, Tensor] = {}
+        for part in self.model.network.walk():
+            name = f"{part.layer.table}.weight" if isinstance(part.layer, Unembedding) else ""
+            if name and isinstance(self.model.parameters[name], Tensor):  # those kept quantised lie well as they are
+                found[name] = device_parameter(
+                    f"{name}.turned", self.model.parameters[name].shape[::-1], f32, self.model.device
+                )
+        return found
+
+    def renew(self) -> None:
+        """Copy what is kept of weights again, which have changed."""
+        if self._turned:
+            pairs = [(copy, tensor.transpose(self.model.parameters[name])) for name, copy in self._turned.items()]
+            program = tensor.compile([], pairs, on=self.model.device, name="transposed tables")
+            program.run()
+            program.free()
+
     def _compile(self, rows: int, count: int) -> TensorProgram:
         tokens = tensor.input("tokens", (rows,), "i32")
         places = tensor.input("places", (rows, 2), "u32")
@@ -143,7 +165,7 @@ class PassPrograms:
         made: dict[str, Tensor] = {source.name: tensor.reshape(tokens.astype(source.dtype), (rows, 1))}
         record = model.begin_pass(made, training=False, step=None)
         record.cache, record.context = PassCache(self.store, places, tables), self.width * PAGE
-        record.positions = tensor.reshape(positions, (rows, 1))
+        record.positions, record.turned = tensor.reshape(positions, (rows, 1)), self._turned
         last = self.network.last + 1
 
         def run(nodes: Sequence[NodeSpec]) -> None:

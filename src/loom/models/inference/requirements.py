@@ -6,6 +6,7 @@ of the layer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loom.core.dtype import f32
@@ -45,28 +46,30 @@ def inspect_network(spec: NetworkSpec) -> CausalNetwork:
     if spec.dtype != f32:
         raise _refuse(spec.name or "network", f"is of {spec.dtype}: keys and values are kept for networks of f32")
     kept, positions = 0, [spec.inputs[0].shape[0]] if spec.inputs[0].variable_length else []
+    numbers, last = {node.name: n for n, node in enumerate(spec.nodes)}, -1
     for part in spec.walk():
         layer = _own(part.layer)
         _require(part.name, layer)
         if isinstance(layer, MultiHeadAttention):
+            last = max(last, _node_of(part.name, numbers))
             kept += 2 * layer.kv_heads * layer.head_size(part.shape[-1])
         elif isinstance(layer, PositionEmbedding):
             positions.append(part.layer.own_weights(part.shape)["weight"][0])
     shape = spec.shapes()[spec.outputs[0]]
     if len(shape) != 2 or shape[0] != spec.inputs[0].shape[0]:
         raise _refuse(spec.outputs[0], f"gives {shape}, no logits for each token")
-    holding = [n for n, node in enumerate(spec.nodes) if any(
-        isinstance(_own(p.layer), MultiHeadAttention) for p in spec.walk() if _is_within(p.name, node.name)
-    )]  # fmt: skip
-    return CausalNetwork(shape[1], max(holding, default=-1), kept, min(positions, default=None))
+    return CausalNetwork(shape[1], last, kept, min(positions, default=None))
 
 
 def _own(layer: Layer) -> Layer:
     return layer.layer if isinstance(layer, Shared) else layer
 
 
-def _is_within(part: str, node: str) -> bool:
-    return part == node or part.startswith(f"{node}.")
+def _node_of(name: str, numbers: Mapping[str, int]) -> int:
+    """Return the number of the node that a layer is, or is held by."""
+    while name not in numbers:
+        name = name.rpartition(".")[0]
+    return numbers[name]
 
 
 def _require(name: str, layer: Layer) -> None:

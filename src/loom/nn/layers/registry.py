@@ -65,7 +65,8 @@ class ForwardPass:
     ``carried``: what recurrent layers carry from pass to pass (step mode); None: each pass is a sequence of its own.
     ``precision``: that of all products. ``positions``: each token's place in its text, whole numbers (batch, tokens);
     None: 0, 1, .. of every sample. ``context``: of such positions, how many there may be. ``cache``: where keys and
-    values of earlier tokens are kept, of a pass over single tokens, each of a text of its own.
+    values of earlier tokens are kept, of a pass over single tokens, each of a text of its own. ``turned``: transposed
+    copies of matrices, by name, that are faster to multiply with.
     """
 
     tensors: Mapping[str, Tensor]
@@ -85,6 +86,7 @@ class ForwardPass:
     positions: Tensor | None = None
     context: int = 0
     cache: Cache | None = None
+    turned: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 class Cache(Protocol):

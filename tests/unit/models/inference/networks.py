@@ -11,8 +11,8 @@ __all__ = ["VOCABULARY", "document", "network"]
 VOCABULARY = 50
 
 
-def document(tokens: int, *, width: int = 16, layers: int = 2, heads: int = 4, kv_heads: int = 2,
-             **attention: Any) -> dict[str, Any]:  # fmt: skip
+def document(tokens: int, *, width: int = 16, vocabulary: int = VOCABULARY, layers: int = 2, heads: int = 4,
+             kv_heads: int = 2, **attention: Any) -> dict[str, Any]:  # fmt: skip
     """Return a small model of the Llama family over ``tokens`` tokens."""
     looks = {"type": "multi_head_attention", "num_heads": heads, "num_kv_heads": kv_heads, "causal": True,
              "rope_freq_base": 10000.0, "bias": False, **attention}  # fmt: skip
@@ -21,8 +21,8 @@ def document(tokens: int, *, width: int = 16, layers: int = 2, heads: int = 4, k
         {"type": "residual", "layers": [{"type": "rms_norm"}, looks]},
         {"type": "residual", "layers": [{"type": "rms_norm"}, {"type": "swiglu", "inner_size": 2 * width}]},
     ]
-    first = {"type": "embedding", "vocab_size": VOCABULARY, "embedding_dim": width}
-    last = [{"type": "rms_norm"}, {"type": "dense", "output_size": VOCABULARY, "bias": False}]
+    first = {"type": "embedding", "vocab_size": vocabulary, "embedding_dim": width}
+    last = [{"type": "rms_norm"}, {"type": "dense", "output_size": vocabulary, "bias": False}]
     return {"format": "loom/1", "seed": 3, "input": {"shape": [tokens], "dtype": "i32"},
             "layers": [first, *(blocks * layers), *last]}  # fmt: skip
 
