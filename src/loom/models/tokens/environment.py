@@ -22,7 +22,7 @@ from loom.models.tokens.sandbox import before_format, before_method, before_oper
 __all__ = ["environment"]
 
 
-class Generation(jinja2.ext.Extension):
+class GenerationTag(jinja2.ext.Extension):
     """``{% generation %}``, which marks what the assistant says: its body, as it is."""
 
     tags = frozenset({"generation"})
@@ -147,7 +147,7 @@ def strftime_now(form: str) -> str:
 def environment() -> Any:
     """Return the sandbox that all templates run in."""
     made = Sandbox(
-        trim_blocks=True, lstrip_blocks=True, finalize=shown, extensions=[Generation, jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, finalize=shown, extensions=[GenerationTag, jinja2.ext.loopcontrols]
     )
     made.filters["tojson"] = to_json
     made.filters.update({name: counted_filter(name, filter_) for name, filter_ in made.filters.items()})
