@@ -40,21 +40,25 @@ def convert(
     shard_size: Annotated[
         str | None, typer.Option("--shard-size", help="Of a checkpoint to a folder: bytes of a file, such as 5GB.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Of a checkpoint: compare what both compute of drawn tokens.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a model of any generation in another format; print what changed, and refuse what would be lost.
 
     gen1 and gen2 are the older generations: their documents, bundles and (gen1, to a .safetensors) names of tensors. A
     published checkpoint (a folder of the HuggingFace hub, .safetensors, .gguf) becomes a .safetensors, a folder or a
-    .gguf, its weights in any type; the error of each is printed.
+    .gguf, its weights in any type; the error of each is printed, and with --check that of what the model computes.
     """
     from loom.cli.checkpoints import is_checkpoint
 
     if is_checkpoint(source):
         _refuse("has no effect on a checkpoint", {"--to": to, "--id": model_id, "--lossy": lossy or None})
-        _convert_checkpoint(source, target, dtype, scales, keep or [], shard_size, json=json)
+        _convert_checkpoint(source, target, dtype, scales, keep or [], shard_size, check=check, json=json)
         return
-    _refuse("means checkpoints", {"--scales": scales, "--keep": keep or None, "--shard-size": shard_size})
+    _refuse("means checkpoints", {"--scales": scales, "--keep": keep or None, "--shard-size": shard_size,
+                                "--check": check or None})  # fmt: skip
     from loom.cli.output import print_json
     from loom.nn.formats import convert_model
 
@@ -78,7 +82,7 @@ def _refuse(what: str, options: dict[str, object]) -> None:
 
 def _convert_checkpoint(
     source: Path, target: Path, dtype: str | None, scales: str | None, keep: list[str], shard_size: str | None, *,
-    json: bool,
+    check: bool, json: bool,
 ) -> None:  # fmt: skip
     from loom.cli.checkpoints import bytes_of
     from loom.cli.output import print_json, print_table
@@ -86,10 +90,18 @@ def _convert_checkpoint(
 
     shard = None if shard_size is None else bytes_of(shard_size, "loom convert, --shard-size")
     made = convert_checkpoint(source, target, dtype=dtype, scales=scales or "row", keep=keep, shard_nbytes=shard)
+    compared = None
+    if check:
+        from loom.models.comparison import compare_checkpoints
+
+        compared = compare_checkpoints(source, target)
     if json:
-        print_json({"out": str(target), **made.to_dict()})
+        told = {} if compared is None else {"check": compared.to_dict()}
+        print_json({"out": str(target), **made.to_dict(), **told})
         return
     if made.errors:
         print_table(*made.rows())
     typer.echo(f"{target}: {made.nbytes:,} bytes in {len(made.files)} files, {len(made.errors)} tensors rounded, "
                f"{made.unchanged} as they were")  # fmt: skip
+    if compared is not None:
+        typer.echo(str(compared))

@@ -88,7 +88,7 @@ class WeightSource:
     def stored(self, checkpoint: Checkpoint) -> StoredRows | None:
         """Return the rows in their encoding, blocks along input features; None where the file has no such rows."""
         held = checkpoint.tensors[self.tensor]
-        if self.input_first or len(held.shape) != 2:
+        if self.input_first or len(held.shape) != 2 or held.is_scaled:
             return None
         data: Any = np.frombuffer(held.raw(), np.uint8).reshape(held.shape[0], -1)
         data = data if self.rows is None else self.rows.of(data)

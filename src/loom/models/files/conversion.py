@@ -77,9 +77,10 @@ def convert_checkpoint(
 ) -> ConvertedCheckpoint:  # fmt: skip
     """Write a checkpoint, a network or arrays by name as safetensors or GGUF, with the weights in ``dtype``.
 
-    ``source``: what ``open_checkpoint`` takes, a ``loom.Network``, or a mapping of arrays. ``target``: a .safetensors
-    file; a new folder (of a checkpoint that has a config.json: its texts are copied, its weights in files of at most
-    ``shard_nbytes``); a .gguf (of a GGUF); None returns the bytes of a safetensors file.
+    ``source``: what ``open_checkpoint`` takes, a ``loom.Network``, what has one as its ``network`` (a model of text),
+    or a mapping of arrays. ``target``: a .safetensors file; a new folder (of a checkpoint that has a config.json: its
+    texts are copied, its weights in files of at most ``shard_nbytes``); a .gguf (of a GGUF); None returns the bytes of
+    a safetensors file.
 
     ``dtype``: one of ``loom.nn.numeric.TYPES``, of a .gguf F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0 or Q5_1; None keeps
     what the format has, and makes F32 of GGUF's blocks. F64, F32, F16 and BF16 mean every tensor of numbers with a
@@ -144,6 +145,7 @@ def _checkpoint_of(source: Any) -> Checkpoint:
         and not any(isinstance(v, (bytes, bytearray, memoryview)) for v in source.values())
     ):
         return _of_arrays(source, {})
+    source = getattr(source, "network", source)  # of a model of text
     spec, weights = getattr(source, "spec", None), getattr(source, "weights", None)
     if spec is not None and callable(weights):  # a loom.Network
         from loom.nn.persistence import network_metadata

@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import DTypeError, StateError
 from loom.core.narrow import TYPES, StoredArray
-from loom.models.files.blocks import BLOCK_DECODERS, decode_blocks
+from loom.models.files.blocks import decode_blocks, has_decoder
 from loom.models.files.encodings import ENCODINGS
 
 __all__ = ["decode", "decode_as_it_is"]
@@ -74,9 +74,8 @@ def decode_as_it_is(data: memoryview, encoding: str, shape: Sequence[int], where
         return StoredArray(_NARROW[encoding], shape, bytes(data)).decode().astype(np.float32)
     if encoding == "F8_E8M0":
         return _powers(np.frombuffer(data, np.uint8)).reshape(shape)
-    known = ENCODINGS[encoding]
-    if encoding in BLOCK_DECODERS:
-        return decode_blocks(data, encoding, known.block, known.nbytes).reshape(shape)
+    if has_decoder(encoding):
+        return decode_blocks(data, encoding).reshape(shape)
     return _by_gguf(data, encoding, shape, where)
 
 
