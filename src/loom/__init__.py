@@ -28,7 +28,7 @@ _NAMES = {
     "loom.ir.frontend.annotations": "In InOut Out TypeVar",
     "loom.ir.frontend.intrinsics": (
         "atomic_add atomic_and atomic_compare_exchange atomic_exchange atomic_max atomic_min atomic_or atomic_xor "
-        "barrier bitcast ceil clz dot2_i16 dot4_i8 dot4_u8i8 floor global_id group_id idiv irem local_id mulhi "
+        "barrier bitcast ceil clz dot2_i16 dot4_i8 dot4_u8i8 floor fma global_id group_id idiv irem local_id mulhi "
         "num_groups popcount private rint select shared sqrt static_range trunc workgroup_size"
     ),
     "loom.ir.frontend.data.structs": "struct",

@@ -257,6 +257,9 @@ def dot4_u8i8(a: Any, b: Any, c: Any) -> Any:
 def floor(x: Any) -> Any:
     """In each lane: round toward minus infinity (f32 or f64)."""
 
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """In each lane: a * b + c, where a * b is exact (operands by its own rule)."""
+
 def idiv(a: Any, b: Any) -> Any:
     """In each lane: a / b toward zero; x / 0 = 0 (an integer)."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import adversarial, pairs
 from conformance.writer import Writer
-from loom.core.dtype import SCALARS, DType, bool_, f32, lookup
+from loom.core.dtype import SCALARS, DType, bool_, f16, f32, lookup
 from loom.ir.constants import constant_value
 from loom.ir.ops import OPS, Accepts, Op, Result
 
@@ -26,7 +26,7 @@ __all__ = ["BY_OWN_RULE", "operations_on"]
 
 Array = np.ndarray[Any, Any]
 
-BY_OWN_RULE = {"select", "const", "convert", "bitcast", "vector", "extract"}
+BY_OWN_RULE = {"select", "fma", "const", "convert", "bitcast", "vector", "extract"}
 """Pure operations whose operands are not all of one type; other modules have their cases."""
 
 
@@ -138,6 +138,30 @@ _FLOAT: dict[str, Callable[..., float]] = {
     "trunc": partial(_rounded, math.trunc),
     "rint": partial(_rounded, round),
 }
+
+
+# fused where the product is exact
+
+
+def _fused(source: DType) -> Case:
+    """Sums that the product of two narrow numbers nearly cancels, or that it hardly reaches."""
+    k = Writer(f"fma_{source}", (64, 1, 1))
+    a, b, c, out = k.read("a", source), k.read("b", source), k.read("c", f32), k.buffer("out", f32)
+    i = k.global_id()
+    out[i] = k.op("fma", a[i].to(f32), b[i].to(f32), c[i])
+    left, right = pairs(source)
+    with np.errstate(all="ignore"):
+        x, y = (v.astype(np.float64) for v in (left, right))
+        beside = np.array([0, -0.0, 1, 2.0**-149, -(2.0**-20), 1e30, np.inf, 2.0**-24])[np.arange(left.size) % 8]
+        third = (beside - x * y * (np.arange(left.size) % 3 - 1)).astype(np.float32)
+        expected = ((x * y).astype(np.float32) + third).astype(np.float32)
+    groups = (-(-left.size // 64), 1, 1)
+    return Case(k.finish(), (left, right, third, np.zeros(left.size, np.float32)), groups=groups,
+                expected={"out": expected})  # fmt: skip
+
+
+for _dtype in (f16, lookup("i8"), lookup("u8")):
+    case(f"operations/fma-{_dtype}")(partial(_fused, _dtype))
 
 
 # constants as operands: what compilers like to simplify

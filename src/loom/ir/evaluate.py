@@ -31,6 +31,11 @@ def mul(a: Array, b: Array) -> Array:
     return a * b
 
 
+def fma(a: Array, b: Array, c: Array) -> Array:
+    """``a b + c`` where ``a b`` is exact, so that it is the same rounded once or twice."""
+    return a * b + c
+
+
 def div(a: Array, b: Array) -> Array:
     return a / b
 

@@ -120,6 +120,7 @@ _ROWS = (
     _pure("sub", 2, _A.NUMBER, _R.SAME, "a - b; integers wrap", ev.sub, _WRAPS),
     _pure("mul", 2, _A.NUMBER, _R.SAME, "a * b; integers wrap", ev.mul, _WRAPS),
     _pure("div", 2, _A.FLOAT, _R.SAME, "a / b, correctly rounded", ev.div),
+    _pure("fma", 3, _A.SPECIAL, _R.SAME, "a * b + c, where a * b is exact", ev.fma, named=True),
     _pure("idiv", 2, _A.INTEGER, _R.SAME, "a / b toward zero; x / 0 = 0", ev.idiv, _WRAPS, named=True),
     _pure("irem", 2, _A.INTEGER, _R.SAME, "a - (a / b) b; x % 0 = x", ev.irem, _KEEPS, named=True),
     _pure("mulhi", 2, _A.INTEGER, _R.SAME, "high half of the product", ev.mulhi, named=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loom.core.dtype import DType, bool_, u32
+from loom.core.dtype import DType, bool_, f32, u32
 from loom.ir.kernel import Memory, Space
 from loom.ir.ops import OPS, Accepts, Effect, Op, Result
 
@@ -103,6 +103,12 @@ def _rule_select(op: Op, types: Sequence[DType], named: DType | None, memory: Me
         raise TypeRule("select has a condition of other width", a.lanes, condition.lanes, "Use one bool")
 
 
+def _rule_fma(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
+    for dtype in types:
+        if dtype != f32:
+            raise TypeRule("fma is for f32", f32, dtype, "Convert with f32(...), or write a * b + c")
+
+
 def _rule_vector(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
     if named is None:
         raise TypeRule("vector needs a type", "a dtype", None, f"{op.name}: {op.doc}")
@@ -187,6 +193,7 @@ def _rule_assert(op: Op, types: Sequence[DType], named: DType | None, memory: Me
 
 _SPECIAL = {
     "select": _rule_select,
+    "fma": _rule_fma,
     "vector": _rule_vector,
     "extract": _rule_extract,
     "set": _rule_set,

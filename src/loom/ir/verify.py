@@ -2,7 +2,7 @@
 
 Layer: ir. The checks, in order: the interface; types (by ``builder.infer``) and scopes; variables
 assigned before they are read; loops around break and continue; barriers in convergent flow; visible
-races. Invariant: a ``VerifiedKernel`` needs no further checking by a target.
+races; fused products that may be rounded. Invariant: a ``VerifiedKernel`` needs no further checking by a target.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.escapes import fold_escapes
+from loom.ir.passes.products import refuse_inexact_products
 from loom.ir.passes.races import refuse_races
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 from loom.ir.rules import TypeRule, infer
@@ -149,6 +150,7 @@ def verify(kernel: Kernel) -> VerifiedKernel:
     _check_interface(kernel)
     _refuse_deep_nesting(kernel)
     _Scopes(kernel).run()
+    refuse_inexact_products(kernel)
     try:
         folded = fold_escapes(kernel)
     except RecursionError:

@@ -115,6 +115,11 @@ class ProductTypes:
         return self.precision == "x12"
 
     @property
+    def fused(self) -> bool:
+        """Whether every product is exact, so that a fused one has the same bits: of f16, not of wider ranges."""
+        return self.element == f16 and self.accumulator == f32
+
+    @property
     def order_free(self) -> Precision | None:
         """The order-free precision, None where products are added in their order."""
         return PRECISIONS.get(self.precision)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.core.errors import NotANumber
+from loom.core.errors import KernelFault, NotANumber
 from loom.ir import evaluate as ev
 from loom.ir.faults import make_fault
 from loom.ir.interp.batch import Batch, Handler
@@ -122,10 +122,28 @@ def _row_text(row: Any, dtype: DType) -> str:
     return "(" + ", ".join(format_value(c, dtype.scalar) for c in row) + ")"
 
 
+def _fma(batch: Batch, instr: Instr, mask: Mask) -> None:
+    """Multiply and add; a product that is rounded is a fault, as a device that fuses would differ."""
+    _pure(batch, instr, mask)
+    a, b = (batch.spread(batch.values[x]).astype(np.float64) for x in instr.args[:2])
+    with np.errstate(all="ignore"):
+        rounded = mask.narrow((a * b).astype(np.float32) != a * b)
+        rounded = rounded.narrow(np.isfinite(a) & np.isfinite(b))
+    if rounded.count:
+        lane = batch.first_lane + int(rounded.lanes[0])
+        at = int(rounded.lanes[0])
+        raise make_fault(
+            KernelFault, batch.dispatch.kernel.name, instr.loc, f"fma of a product that is rounded in lane {lane}",
+            expected="factors whose product is a number of f32", got=f"{a[at]!r} * {b[at]!r}",
+            remedy="Write a * b + c", lane=lane,
+        )  # fmt: skip
+
+
 _EVALUATED = [name for name, op in OPS.items() if op.is_pure and op.evaluate is not None]
 
 COMPUTE: dict[str, Handler] = {
     **dict.fromkeys(_EVALUATED, _pure),
+    "fma": _fma,
     "convert": _convert,
     "bitcast": _bitcast,
     "const": _const,

@@ -24,6 +24,7 @@ from loom.ir.frontend.intrinsics import (
     dot2_i16,
     dot4_i8,
     dot4_u8i8,
+    fma,
     group_id,
     local_id,
     private,
@@ -109,6 +110,8 @@ def adding(arithmetic: ProductTypes) -> Callable[[Any, Any, Any], Any]:
         return dot4_u8i8 if arithmetic.dots == "dot4_u8i8" else dot4_i8
     if arithmetic.pairs:
         return dot2_i16
+    if arithmetic.fused:
+        return fma
     return lambda x, y, total: total + x * y
 
 

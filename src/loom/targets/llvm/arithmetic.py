@@ -28,6 +28,7 @@ class Arithmetic:
         self.b = builder
         self.v = vectors
         self.exact_choices = machine.exact_choices
+        self.fused = machine.fused
         self.dots = Dots(builder, self.declare, machine.dots)
         self.divisor: Any = None  # the second operand as a scalar, where all lanes share it
 
@@ -178,6 +179,13 @@ def _mulhi(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     extend = a.b.sext if _operand(s).is_signed else a.b.zext
     product = a.b.mul(extend(args[0], wide), extend(args[1], wide))
     return a.b.trunc(a.b.lshr(product, a.constant(bits, product)), narrow)
+
+
+@_emits("fma")
+def _fma(a: Arithmetic, _s: Instr, args: list[Any]) -> Any:
+    if a.fused:
+        return a.intrinsic("fma", *args)
+    return a.b.fadd(a.b.fmul(*args[:2]), args[2])
 
 
 @_emits("dot4_i8", "dot4_u8i8")

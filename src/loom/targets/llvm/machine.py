@@ -47,6 +47,13 @@ class Machine:
     cut: bool = False
 
     @property
+    def fused(self) -> bool:
+        """Tell whether it has a fused multiply-add of f32."""
+        if self.triple.startswith("x86_64"):
+            return self.cpu in ("x86-64-v3", "x86-64-v4") or "+fma" in self.features.split(",")
+        return self.threads or self.triple.startswith(("aarch64", "arm64"))
+
+    @property
     def dots(self) -> DotUnits:
         """Return the units for dot products of packed small integers."""
         has = {f[1:] for f in self.features.split(",") if f.startswith("+")}

@@ -172,6 +172,11 @@ def _plain(a: Arithmetic, s: Instr, args: list[int]) -> int:
     return a.op(("F" if s.type.is_float else "I") + s.op.name.capitalize(), s.type, *args)
 
 
+@_emits("fma")
+def _fma(a: Arithmetic, s: Instr, args: list[int]) -> int:
+    return a.op("FAdd", s.type, a.op("FMul", s.type, *args[:2]), args[2])
+
+
 @_emits("div")
 def _div(a: Arithmetic, s: Instr, args: list[int]) -> int:
     return a.op("FDiv", s.type, *args)

@@ -105,6 +105,11 @@ def _plain(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     return f"({args[0]} {_PLAIN[s.op.name]} {args[1]})"
 
 
+@_emits("fma")
+def _fma(_a: Arithmetic, s: Instr, args: list[str]) -> str:
+    return _call("add", s.type, [_call("mul", s.type, args[:2]), args[2]])
+
+
 @_emits("div", "idiv", "irem", "mulhi")
 def _quotient(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     return _call(s.op.name, s.type, args)
