@@ -15,6 +15,7 @@ import loom
 from loom.cli import demo as job
 from loom.cli import demo_digits as digits
 from loom.cli.main import app
+from loom.nn.train.datasets import divide, read_samples
 
 pytestmark = pytest.mark.wide
 
@@ -83,6 +84,34 @@ def test_digits_are_learnt() -> None:
 def test_digits_are_learnt_on_a_gpu(on: str) -> None:
     (line,) = digits.train_digits(20, [on])
     assert line.sha256 == digits.committed_digest(20)
+
+
+DIGITS_Q12 = {
+    1: "66638ae14dd806287efac59781812e956735bb3e7b8ae711d888aef11412fe6f",
+    20: "adc6c440cd2fa0d9e08e27aeb354d8cddccaf5e0ad8fe6264c311bacd302a7b3",
+}
+"""Digests of the digits' weights trained with products of whole numbers, of any device."""
+
+
+def train_digits_q12(epochs: int, on: str) -> float:
+    """Train the demo's network in q12 and compare its digest; return the share of right answers."""
+    kept, held_out = divide(*read_samples("digits", (1, 8, 8)), digits.HELD_OUT, digits.SETTINGS["seed"])
+    assert held_out is not None
+    net = loom.Network.from_json(digits.document(), on=on)
+    net.train(*kept, epochs=epochs, progress=False, precision="q12", **digits.SETTINGS)
+    assert net.digest() == DIGITS_Q12[epochs]
+    return float((net.predict(held_out[0]).argmax(-1) == held_out[1]).mean())
+
+
+def test_digits_of_whole_numbers_after_one_epoch(on: str) -> None:
+    assert train_digits_q12(1, on) > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_digits_of_whole_numbers_are_learnt(threads: str, on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_THREADS", threads)
+    assert train_digits_q12(20, on) >= 0.985
 
 
 @pytest.mark.slow

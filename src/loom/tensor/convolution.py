@@ -22,11 +22,12 @@ from loom.core.numbers import whole
 from loom.tensor.autodiff import grad
 from loom.tensor.functions import maximum
 from loom.tensor.graph import require_tensor
-from loom.tensor.ops.correlating import product_of_rows
+from loom.tensor.ops.correlating import product_of_columns, product_of_rows
 from loom.tensor.ops.joining import concat, pad, place, split
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import expand_dims, permute, reshape, reverse, routed, windows
+from loom.tensor.ops.windowed import Reading, images_of_windows, takes_windows
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["average_pool", "convolve", "convolve_planes", "each_of", "max_pool", "window_max"]
@@ -152,9 +153,8 @@ def convolve_planes(x: Tensor, weight: Tensor, steps: Sequence[int], around: Seq
     """
     margins = [(0, 0), (0, 0), *((p, p) for p in around)]
     padded = pad(x, margins)
-    columns, filters = _columns(padded, weight.shape[2:], steps), weight.shape[0]
-    product = matmul(_matrix(weight), reshape(columns, (math.prod(weight.shape[1:]), -1)))
-    result = reshape(product, (filters, *columns.shape[len(steps) + 1 :]))
+    columns = _columns(padded, weight.shape[2:], steps)
+    result = product_of_columns(_matrix(weight), columns, len(steps) + 1)
 
     def vjp(node: Any, g: Any) -> list[Any]:
         x, weight = node.inputs[:2]
@@ -177,14 +177,32 @@ def _matrix(weight: Tensor) -> Tensor:
 
 
 def _filters_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int]) -> Tensor:
-    filters, channels, *window = weight.shape
-    columns = reshape(_columns(padded, window, steps), (math.prod(weight.shape[1:]), -1))
-    product = matmul(reshape(g, (filters, -1)), columns, transpose_b=True)
-    return permute(reshape(product, (filters, *window, channels)), (0, weight.ndim - 1, *range(1, weight.ndim - 1)))
+    filters, _, *window = weight.shape
+    columns = _columns(padded, window, steps)
+    product = product_of_columns(reshape(g, (filters, -1)), columns, len(window) + 1, transposed=True)
+    return permute(product, (0, weight.ndim - 1, *range(1, weight.ndim - 1)))
 
 
 def _planes_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
-    """Return for every element the sum over the places of a window at which it was read, the first place first.
+    """Return for every element the sum over the places of a window at which it was read, the first place first."""
+    if not takes_windows(g, len(steps)):
+        return _gathered_gradient(x, weight, g, steps, around)
+    reading = Reading(x.shape[2:], weight.shape[2:], tuple(steps), tuple(around))
+    margins = [(0, 0), (0, 0), *((p, p) for p in around)]
+    axes = len(steps) + 1
+
+    def vjp(node: Any, images: Any) -> list[Any]:
+        matrix, g = node.inputs[:2]
+        columns = _columns(pad(images, margins), reading.window, steps)
+        by_matrix = product_of_columns(reshape(g, (len(g), -1)), columns, axes, transposed=True)
+        return [reshape(by_matrix, matrix.shape), product_of_columns(matrix, columns, axes)]
+
+    matrix = _matrix(weight)
+    return routed(images_of_windows(matrix, g, reading), [matrix, g], vjp)
+
+
+def _gathered_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
+    """Return the same by tensors.
 
     The columns' gradient, one product, is spread to the steps of padded images. Each place of the window reads that,
     shifted; what it reads beyond an image's edge is the end of the row or image before, where no window begins: zeros,

@@ -22,7 +22,7 @@ from loom.tensor.graph import SAME, TensorOp, make
 from loom.tensor.handle.assigning import PUT
 from loom.tensor.handle.moving import MOVED, moved
 from loom.tensor.ops import indexing, joining, products, reductions, views
-from loom.tensor.ops.correlating import ROWS
+from loom.tensor.ops.correlating import COLUMNS, ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
 from loom.tensor.ops.parts import JOIN, PAIRS, PART, join, part_of
 from loom.tensor.ops.products import MATMUL, multiply
@@ -329,6 +329,17 @@ def _rows(node: Tensor, g: Tensor) -> list[Tensor]:
     _, precision = node.attributes
     by_rows = products.matmul(spread, transpose(weight), precision=precision or FULL)
     return [reshape(by_rows, rows.shape), products.matmul(transpose(flat), spread, precision=precision or FULL)]
+
+
+@derivative(COLUMNS)
+def _columns(node: Tensor, g: Tensor) -> list[Tensor]:
+    left, columns = node.inputs
+    axes, precision, transposed = node.attributes
+    flat, spread = reshape(columns, (math.prod(columns.shape[:axes]), -1)), reshape(g, (left.shape[0], -1))
+    told: dict[str, Any] = {"precision": precision or FULL}
+    by_left = products.matmul(spread, flat, transpose_b=not transposed, **told)
+    pair = (spread, left) if transposed else (left, spread)
+    return [by_left, reshape(products.matmul(*pair, transpose_a=True, **told), columns.shape)]
 
 
 @derivative(indexing.TAKE)

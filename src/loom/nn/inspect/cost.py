@@ -47,6 +47,8 @@ def _multiply_adds(node: Any) -> int:
         return node.size * node.inputs[0].shape[-1]
     if node.op.name == "product_of_rows":
         return node.size * math.prod(node.inputs[0].shape[node.attributes[0] :])
+    if node.op.name == "product_of_columns":
+        return node.inputs[0].size * math.prod(node.shape[1:])
     return 0
 
 

@@ -1,4 +1,5 @@
-"""Products of rows that are views, such as the windows of images: nothing is copied where a device reads them so.
+"""Products of rows or columns that are views, such as the windows of images: nothing is copied where a device reads
+them so.
 
 Layer: tensor. Invariant: the bits are those of the product of the copied rows.
 """
@@ -13,18 +14,21 @@ import numpy as np
 
 from loom.core.dtype import f32, f64
 from loom.kernels.types import PRODUCTS, product_types
-from loom.schedules.matmul import Multiplication, record_gathered, record_matmul
+from loom.schedules.matmul import Multiplication, is_better_turned, record_gathered, record_matmul
+from loom.schedules.products.viewed import View, record_viewed
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.ops.precision import precision_of
-from loom.tensor.ops.products import matmul
+from loom.tensor.ops.products import matmul, record_product
 from loom.tensor.ops.views import reshape
 
-__all__ = ["ROWS", "product_of_rows"]
+__all__ = ["COLUMNS", "ROWS", "product_of_columns", "product_of_rows"]
 
 _WORTH_TABLES = 64**3
 """Products from which two tables cost less than the copy they save."""
+_LEAST_SUMMED = 64
+"""Columns of windows' sums over places from which packing them from where they lie pays."""
 
 
 def product_of_rows(rows: NodeT, weight: NodeT, axes: int) -> NodeT:
@@ -78,3 +82,38 @@ def _pack(draft: Draft, operand: BufferView, dtype: Any) -> Any:
 
 ROWS = TensorOp("product_of_rows", NodeKind.KERNEL, record=_record, accepts=lambda _: True)
 """Its first input's rows, however they lie, times its second."""
+
+
+def product_of_columns(left: NodeT, columns: NodeT, axes: int, *, transposed: bool = False) -> NodeT:
+    """Return ``left`` (m, k) times ``columns`` (*inner, *places): (m, *places).
+
+    The first ``axes`` axes of ``columns``, k elements in all, are summed over in row-major order. ``transposed``:
+    ``left`` is (m, places), and the others are summed over: (m, *inner).
+    """
+    inner, places = columns.shape[:axes], columns.shape[axes:]
+    precision = precision_of(None, left.dtype, "product_of_columns")
+    shape = (left.shape[0], *(inner if transposed else places))
+    return make(COLUMNS, [left, columns], shape, left.dtype, (axes, precision, transposed))
+
+
+def _record_columns(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    (axes, precision, transposed), dtype = node.attributes, node.dtype
+    shape = node.inputs[1].shape
+    inner, places = math.prod(shape[:axes]), math.prod(shape[axes:])
+    n, k = (inner, places) if transposed else (places, inner)
+    m = node.shape[0]
+    what = Multiplication(m, n, k, product_types(dtype, dtype, precision=precision), transpose_b=transposed)
+    left, access = _pack(draft, operands[0], dtype), operands[1].access
+    is_worth = m * n * k >= _WORTH_TABLES and not (transposed and n < _LEAST_SUMMED)
+    if is_worth and min(access.strides) >= 0 and not is_better_turned(draft.device.caps, what):
+        by_inner = _distances(shape[:axes], access.strides[:axes])
+        by_place = access.offset + _distances(shape[axes:], access.strides[axes:])
+        columns = (by_inner, by_place) if transposed else (by_place, by_inner)
+        rows = np.arange(m, dtype=np.int64) * k, np.arange(k, dtype=np.int64)
+        if record_viewed(draft, View(left, *rows), View(operands[1].buffer, *columns), out, what):
+            return
+    record_product(draft, left, _pack(draft, operands[1], dtype), out, what)
+
+
+COLUMNS = TensorOp("product_of_columns", NodeKind.KERNEL, record=_record_columns, accepts=lambda _: True)
+"""Its first input times its second's columns, however they lie."""

@@ -28,7 +28,7 @@ from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.views import reshape, transpose
 
-__all__ = ["MATMUL", "matmul", "multiply"]
+__all__ = ["MATMUL", "matmul", "multiply", "record_product"]
 
 
 def _swap(access: StridedLayout) -> StridedLayout:
@@ -51,14 +51,20 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     flipped = [not o.access.is_packed for o in operands]
     element, (precision,) = a.dtype, node.attributes
     types = product_types(element, node.dtype, precision=precision)
-    left, right = operands[0].buffer, operands[1].buffer
     what = Multiplication(m, n, k, types, flipped[0], flipped[1], a.shape[:-2], b.shape[:-2])
-    if is_better_turned(draft.device.caps, what):
-        turned = draft.device.allocate(node.nbytes)
-        record_matmul(draft, right, left, turned, Multiplication(n, m, k, types, not flipped[1], not flipped[0]))
-        copy_into(draft, BufferView(turned, row_major((n, m)).permute((1, 0))), out, (m, n), (0, 0), (1, 1), node.dtype)
+    record_product(draft, operands[0].buffer, operands[1].buffer, out, what)
+
+
+def record_product(draft: Draft, left: Any, right: Any, out: Any, what: Multiplication) -> None:
+    """Record a product of packed matrices, the transposed one and a copy where that is faster."""
+    if not is_better_turned(draft.device.caps, what):
+        record_matmul(draft, left, right, out, what)
         return
-    record_matmul(draft, left, right, out, what)
+    m, n, dtype = what.m, what.n, what.types.result
+    turned = draft.device.allocate(m * n * dtype.nbytes)
+    other = Multiplication(n, m, what.k, what.types, not what.transpose_b, not what.transpose_a)
+    record_matmul(draft, right, left, turned, other)
+    copy_into(draft, BufferView(turned, row_major((n, m)).permute((1, 0))), out, (m, n), (0, 0), (1, 1), dtype)
 
 
 MATMUL = TensorOp("matmul", NodeKind.KERNEL, record=_record, accepts=_accepts)
