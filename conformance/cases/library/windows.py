@@ -1,6 +1,6 @@
 """The kernels of products of views and of sums over windows, each on its own.
 
-Oracle: the interpreter; tests/unit/tensor/test_windows.py holds whole convolutions against numpy.
+Oracle: the interpreter; tests/unit/tensor/neural/test_windows.py holds whole convolutions against numpy.
 """
 
 from __future__ import annotations
