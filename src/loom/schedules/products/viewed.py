@@ -26,6 +26,7 @@ from loom.kernels.matmul.views import (
 )
 from loom.kernels.precisions import Precision
 from loom.kernels.types import whole_types
+from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.matmul import Multiplication
 from loom.schedules.recorder import Recorder, store
 
@@ -66,7 +67,7 @@ def record_viewed(chain: Recorder, a: View, b: View, out: Any, what: Multiplicat
     partial sums of 2^32 elements or more.
     """
     types, chunks = what.types, -(-what.k // CHUNK)
-    if chain.device.caps.threads or not types.element.is_float or types.element.storage_only:
+    if lanes_of(chain.device.caps) == THREADS or not types.element.is_float or types.element.storage_only:
         return False
     if chunks * what.m * what.n > _MOST_SUMS:
         return False

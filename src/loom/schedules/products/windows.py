@@ -11,6 +11,7 @@ from typing import Any
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.kernels.move.windows import sum_windows, sum_windows_flat
+from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder
 
 __all__ = ["Images", "images_at_a_time", "record_window_sums"]
@@ -34,7 +35,7 @@ class Images:
 
 def images_at_a_time(caps: Caps, nbytes: int, images: int) -> int:
     """Return of how many images the columns, ``nbytes`` of one, are made at a time."""
-    most = _COLUMNS_NBYTES_THREADS if caps.threads else _COLUMNS_NBYTES
+    most = _COLUMNS_NBYTES_THREADS if lanes_of(caps) == THREADS else _COLUMNS_NBYTES
     return max(1, min(images, most // nbytes))
 
 
@@ -46,7 +47,7 @@ def record_window_sums(
     caps = chain.device.caps
     planes, (height, width) = images * what.channels, what.size
     params = [first, images, what.channels, *what.size, *what.window, *what.places, what.steps[0], *what.around]
-    if caps.threads:
+    if lanes_of(caps) == THREADS:
         groups = -(-planes * height * width // _LANES_FLAT)
         chain.dispatch(sum_windows_flat(element, _LANES_FLAT), [columns, out], [*params, what.steps[1]], (groups, 1, 1))
         return
