@@ -27,7 +27,7 @@ from loom.tensor.ops.joining import concat, pad, place, split
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import expand_dims, permute, reshape, reverse, routed, windows
-from loom.tensor.ops.windowed import Reading, images_of_windows, takes_windows
+from loom.tensor.ops.windowed import WindowReading, images_of_windows, takes_windows
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["average_pool", "convolve", "convolve_planes", "each_of", "max_pool", "window_max"]
@@ -187,7 +187,7 @@ def _planes_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int],
     """Return for every element the sum over the places of a window at which it was read, the first place first."""
     if not takes_windows(g, len(steps)):
         return _gathered_gradient(x, weight, g, steps, around)
-    reading = Reading(x.shape[2:], weight.shape[2:], tuple(steps), tuple(around))
+    reading = WindowReading(x.shape[2:], weight.shape[2:], tuple(steps), tuple(around))
     margins = [(0, 0), (0, 0), *((p, p) for p in around)]
     axes = len(steps) + 1
 

@@ -30,7 +30,7 @@ from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.matmul import Multiplication
 from loom.schedules.recorder import Recorder, store
 
-__all__ = ["View", "record_viewed"]
+__all__ = ["OperandView", "record_viewed"]
 
 _PACKED_NBYTES = 1 << 21
 """Of columns that are packed at a time: near the workers when these multiply them."""
@@ -38,7 +38,7 @@ _MOST_SUMS = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class OperandView:
     """Element (i, k) of an operand is ``buffer[places[i] + depths[k]]``: rows of the left, columns of the right one."""
 
     buffer: Any
@@ -60,7 +60,7 @@ class _Part:
         return -(-self.depth // BLOCK)
 
 
-def record_viewed(chain: Recorder, a: View, b: View, out: Any, what: Multiplication) -> bool:
+def record_viewed(chain: Recorder, a: OperandView, b: OperandView, out: Any, what: Multiplication) -> bool:
     """Record ``out = a @ b`` for one product of views.
 
     False, and nothing recorded, where that is no way to read them: on GPUs, for integers and types of storage, and for
@@ -71,7 +71,7 @@ def record_viewed(chain: Recorder, a: View, b: View, out: Any, what: Multiplicat
         return False
     if chunks * what.m * what.n > _MOST_SUMS:
         return False
-    recording = _Recording(chain, what, _tables(chain, a), _tables(chain, b))
+    recording = _ViewedProduct(chain, what, _tables(chain, a), _tables(chain, b))
     size, is_sum = what.m * what.n, chunks > 1 or types.accumulator != types.result
     sums = chain.device.allocate(chunks * size * types.accumulator.nbytes) if is_sum else out
     recording.record(sums)
@@ -81,11 +81,11 @@ def record_viewed(chain: Recorder, a: View, b: View, out: Any, what: Multiplicat
     return True
 
 
-def _tables(chain: Recorder, view: View) -> list[Any]:
+def _tables(chain: Recorder, view: OperandView) -> list[Any]:
     return [view.buffer, *(store(chain, table.astype(np.uint32)) for table in (view.places, view.depths))]
 
 
-class _Recording:
+class _ViewedProduct:
     def __init__(self, chain: Recorder, what: Multiplication, a: list[Any], b: list[Any]) -> None:
         self.chain, self.what, self.a, self.b = chain, what, a, b
         self.precision = what.types.order_free

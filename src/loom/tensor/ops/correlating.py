@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.dtype import f32, f64
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_gathered, record_matmul
-from loom.schedules.products.viewed import View, record_viewed
+from loom.schedules.products.viewed import OperandView, record_viewed
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.joining import copy_into
@@ -110,7 +110,7 @@ def _record_columns(node: Node, draft: Draft, operands: Sequence[BufferView], ou
         by_place = access.offset + _distances(shape[axes:], access.strides[axes:])
         columns = (by_inner, by_place) if transposed else (by_place, by_inner)
         rows = np.arange(m, dtype=np.int64) * k, np.arange(k, dtype=np.int64)
-        if record_viewed(draft, View(left, *rows), View(operands[1].buffer, *columns), out, what):
+        if record_viewed(draft, OperandView(left, *rows), OperandView(operands[1].buffer, *columns), out, what):
             return
     record_product(draft, left, _pack(draft, operands[1], dtype), out, what)
 

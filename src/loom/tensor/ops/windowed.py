@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.dtype import f32, f64
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication
-from loom.schedules.products.viewed import View, record_viewed
+from loom.schedules.products.viewed import OperandView, record_viewed
 from loom.schedules.products.windows import Images, images_at_a_time, record_window_sums
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
@@ -25,11 +25,11 @@ from loom.tensor.ops.joining import copy_into
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.products import record_product
 
-__all__ = ["IMAGES", "Reading", "images_of_windows", "takes_windows"]
+__all__ = ["IMAGES", "WindowReading", "images_of_windows", "takes_windows"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class WindowReading:
     """How windows read images of ``size``: from every ``steps`` on, with zeros ``around``."""
 
     size: tuple[int, ...]
@@ -43,7 +43,7 @@ def takes_windows(x: NodeT, dimensions: int) -> bool:
     return x.dtype in (f32, f64) and dimensions in (1, 2)
 
 
-def images_of_windows(matrix: NodeT, g: NodeT, reading: Reading) -> NodeT:
+def images_of_windows(matrix: NodeT, g: NodeT, reading: WindowReading) -> NodeT:
     """Return images (batch, channels, *size) whose windows' products with ``matrix`` have the gradient ``g``.
 
     ``matrix`` is (filters, k), k the places of the window, channels fastest; ``g`` is (filters, batch, *places).
@@ -68,13 +68,13 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
         n = count * each
         product = Multiplication(k, n, filters, types, transpose_a=True)
         part = np.arange(n, dtype=np.int64) + first * each
-        left = View(matrix, np.arange(k, dtype=np.int64), at * k)
-        if not record_viewed(draft, left, View(g.buffer, part, at * (batch * each)), columns, product):
+        left = OperandView(matrix, np.arange(k, dtype=np.int64), at * k)
+        if not record_viewed(draft, left, OperandView(g.buffer, part, at * (batch * each)), columns, product):
             record_product(draft, matrix, _slice(draft, g, first, count, node), columns, product)
         record_window_sums(draft, columns, out, what, dtype, first, count)
 
 
-def _pairs(reading: Reading, places: Sequence[int]) -> list[tuple[Sequence[int], int]]:
+def _pairs(reading: WindowReading, places: Sequence[int]) -> list[tuple[Sequence[int], int]]:
     """Return what ``Images`` has, and what stands for a dimension that there is not."""
     return [(reading.size, 1), (reading.window, 1), (places, 1), (reading.steps, 1), (reading.around, 0)]
 
