@@ -47,7 +47,7 @@ class OperandView:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Stretch:
     """``count`` rows or columns from ``first`` on, ``depth`` k from ``begin`` on."""
 
     first: int
@@ -118,9 +118,9 @@ class _ViewedProduct:
         rows = self.room(what.m, cut.tile.rows)
         columns = self.room(self.width, cut.tile.columns)
         for begin, depth in self.parts(what.k, self.depth):
-            left = self.pack(self.a, _Part(0, what.m, begin, depth), rows, is_left=True)
+            left = self.pack(self.a, _Stretch(0, what.m, begin, depth), rows, is_left=True)
             for first, count in self.parts(what.n, self.width):
-                part = _Part(first, count, begin, depth)
+                part = _Stretch(first, count, begin, depth)
                 right = self.pack(self.b, part, columns, is_left=False)
                 whole = depth if precision is None else part.blocks * BLOCK
                 params = [what.m, count, whole, cut.down, cut.across, what.n, first, begin // CHUNK]
@@ -139,7 +139,7 @@ class _ViewedProduct:
             return [packed]
         return [packed, allocate(count * blocks * f32.nbytes), allocate(count * blocks * BLOCK * precision.held.nbytes)]
 
-    def pack(self, view: list[Any], part: _Part, room: list[Any], *, is_left: bool) -> list[Any]:
+    def pack(self, view: list[Any], part: _Stretch, room: list[Any], *, is_left: bool) -> list[Any]:
         """Record the packing of a part of a view; return it, and its scales if it is of whole numbers."""
         tile = self.cut.tile
         tiles = -(-part.count // (tile.rows if is_left else tile.columns))
@@ -155,7 +155,7 @@ class _ViewedProduct:
                             (tiles, part.blocks, 1))  # fmt: skip
         return room
 
-    def digits(self, view: list[Any], part: _Part, room: list[Any], precision: Precision) -> None:
+    def digits(self, view: list[Any], part: _Stretch, room: list[Any], precision: Precision) -> None:
         """Record the whole numbers and scales of a part of a view."""
         params = [part.count, part.depth, part.first, part.begin]
         groups = (-(-part.count // DIGIT_ROWS), part.blocks, 1)
