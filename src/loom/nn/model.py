@@ -98,7 +98,8 @@ class Model:
 
     def _names_frozen(self) -> frozenset[str]:
         parts = [p for p in self.network.walk() if not isinstance(p.layer, Shared)]
-        return frozenset(n for n in self.parameters if _is_frozen(n, parts))
+        kept = {f"{p.name}.{n}" for p in parts for n in p.layer.own_weights(p.shape) if p.layer.keeps(n)}
+        return frozenset(n for n in self.parameters if n in kept or _is_frozen(n, parts))
 
     def _first_weights(self, parts: list[Part], there: Mapping[str, Any]) -> dict[str, Tensor]:
         """Draw and store the weights, those of one layer at a time; take those that are ``there``."""

@@ -24,6 +24,7 @@ from loom.nn.spec import Activation, Layer, Shared
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.conv import Conv1D, Conv2D
 from loom.nn.spec.layers.dense import Dense, Stitch
+from loom.nn.spec.layers.lora import Adaptable
 from loom.nn.spec.layers.nested import Residual, Sequential
 from loom.nn.spec.layers.pool import AveragePool, MaxPool
 from loom.nn.spec.layers.shaping import ActivationLayer, Dropout, Flatten, Reshape
@@ -50,6 +51,8 @@ def record_layer(
     """Record a layer called ``name`` on ``x`` (a merge: on several); ``last``: it gives an output of the network."""
     if isinstance(layer, Shared):
         return record_layer(rec, layer.layer, x, layer.target, last=last)
+    if isinstance(layer, Adaptable) and layer.lora is not None:
+        raise refuse(layer, name, "with adapters has no rule", "Merge them first: structure.merge_lora(network)")
     record = _LAYERS.get(type(layer))
     if record is None:
         raise refuse(layer, name, "has no rule", "Use a network of floats, or leave the layer out")

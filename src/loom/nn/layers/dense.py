@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from loom.nn.layers.activation import activate, gain
+from loom.nn.layers.adapters import AdaptedWeight
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.dense import Dense, Stitch
@@ -19,8 +20,13 @@ from loom.tensor.neural.quantized import QuantizedTensor, multiply_weights
 __all__ = ["linear"]
 
 
-def linear(x: Tensor, weight: Tensor | QuantizedTensor, bias: Tensor | None = None) -> Tensor:
-    """Record ``x W + b`` along the last axis of ``x`` (batch, .., in); ``weight`` is (in, out), quantised (out, in)."""
+def linear(x: Tensor, weight: Tensor | QuantizedTensor | AdaptedWeight, bias: Tensor | None = None) -> Tensor:
+    """Record ``x W + b`` along the last axis of ``x`` (batch, .., in); ``weight`` is (in, out), quantised (out, in).
+
+    What adapters of the weight make is added last.
+    """
+    if isinstance(weight, AdaptedWeight):
+        return linear(x, weight.weight, bias) + weight.add(x)
     product = multiply_weights(x, weight)
     return product if bias is None else product + bias
 

@@ -5,17 +5,21 @@ Layer: nn. Invariant: ``apply`` only records, and takes weights from its argumen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import StateError
 from loom.kernels.precisions import FULL
+from loom.nn.layers.adapters import AdaptedWeight
 from loom.nn.random import RandomStream, normals, uniforms
 from loom.nn.spec.layer import Layer, Shape, Shared
+from loom.nn.spec.layers.lora import Adaptable, adapter_names, is_adapter
 from loom.runtime.device import Device
 from loom.tensor import Tensor
 from loom.tensor import zeros as zero_tensor
@@ -49,6 +53,12 @@ class Key:
         found = normals(shape, self.seed, self.numbers[name])
         found *= np.float32(deviation)
         return found
+
+
+def first_adapter(name: str, shape: Shape, key: Key) -> Any:
+    """Return an adapter's first weights: A even within +-1 / sqrt(in), B zeros, so that nothing changes at first."""
+    is_first = name.endswith(adapter_names("")[0])
+    return key.spread(name, shape, 1 / math.sqrt(shape[0])) if is_first else zeros(shape)
 
 
 def zeros(shape: Shape) -> Any:
@@ -158,7 +168,17 @@ class Context:
         elif not known.any_dtype:
             x = [self.convert(each) for each in x] if isinstance(x, list) else self.convert(x)
         with precision(self.record.precision):
-            return known.apply(config, own, x, self)
+            return known.apply(config, self._adapted(config, own), x, self)
+
+    def _adapted(self, config: Layer, own: dict[str, Tensor]) -> Weights:
+        """Return own weights, those with adapters as ``linear`` takes them."""
+        if not isinstance(config, Adaptable) or config.lora is None:
+            return own
+        rate = config.lora.dropout if self.training else 0.0
+        draw = partial(self.draw, stream=RandomStream.DROPOUT)
+        found = {n: AdaptedWeight(own[n], *(own[a] for a in adapter_names(n)), config.lora.scale, rate, draw)
+                 for n in config.adapted}  # fmt: skip
+        return cast("Weights", own | found)
 
     def convert(self, x: Tensor) -> Tensor:
         """Return a tensor in the network's type."""
@@ -225,4 +245,6 @@ def init(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
 
     ``shapes``: own name -> shape, trained arrays and state (``own_weights``, ``own_state``).
     """
-    return LAYERS[type(config)].init(config, shapes, key)
+    plain = {name: shape for name, shape in shapes.items() if not is_adapter(name)}
+    made = LAYERS[type(config)].init(config, plain, key)
+    return made | {name: first_adapter(name, shape, key) for name, shape in shapes.items() if is_adapter(name)}

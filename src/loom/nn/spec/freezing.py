@@ -13,9 +13,10 @@ from loom.core.errors import ArgumentError
 from loom.nn.spec.document import parse, to_document
 from loom.nn.spec.keys import keys_of, object_at
 from loom.nn.spec.layer import Shared, keys_of_layers
+from loom.nn.spec.layers.lora import Adaptable
 from loom.nn.spec.network import NetworkSpec
 
-__all__ = ["with_frozen"]
+__all__ = ["adapters_of", "require_no_adapters", "with_frozen"]
 
 
 def with_frozen(spec: NetworkSpec, layers: Sequence[str | int], frozen: bool, where: str) -> NetworkSpec:
@@ -56,3 +57,17 @@ def _require_outside(keys: Sequence[str], frozen: set[str], where: str) -> None:
         if outer is not None:
             raise ArgumentError(where, f"{key!r} is within a frozen layer", expected="a layer that holds no frozen one",
                                 got=repr(outer), remedy=f"Thaw {outer!r}, then freeze others within it")  # fmt: skip
+
+
+def adapters_of(spec: NetworkSpec) -> dict[str, Adaptable]:
+    """Return the layers of a network that have adapters, by their keys; shared ones once."""
+    return {p.name: p.layer for p in spec.walk() if isinstance(p.layer, Adaptable) and p.layer.lora is not None}
+
+
+def require_no_adapters(spec: NetworkSpec, where: str) -> None:
+    """See that no layer of a network has adapters, for what has no rule for them."""
+    found = adapters_of(spec)
+    if found:
+        raise ArgumentError(where, f"the layer {next(iter(found))!r} has adapters (lora)", expected="weights alone",
+                            got=f"{len(found)} layers with adapters",
+                            remedy="Merge them first: structure.merge_lora(network)")  # fmt: skip

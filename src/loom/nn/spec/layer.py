@@ -105,6 +105,11 @@ class Layer(Config, ABC):
         del shape
         return {}
 
+    def keeps(self, name: str) -> bool:
+        """Tell whether training leaves the own weight called ``name`` as it is."""
+        del name
+        return self.frozen
+
     def own_rates(self) -> dict[str, float]:
         """Return the step sizes of own weights that have another than the optimiser's."""
         return {}

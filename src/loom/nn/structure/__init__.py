@@ -11,6 +11,7 @@ from typing import Any
 
 from loom.core.names import missing_name
 from loom.nn.spec.layer import LAYERS
+from loom.nn.structure.adapters import add_lora, load_adapters, merge_lora, save_adapters
 from loom.nn.structure.build import document, network
 from loom.nn.structure.ensembles import EnsembleMatch, correct_mask, cover, ensemble, match_ensembles
 from loom.nn.structure.generating import generate
@@ -26,9 +27,9 @@ from loom.nn.structure.space import ArchitectureSpace
 
 __all__ = [
     "ArchitectureRanking", "ArchitectureSpace", "Candidate", "EnsembleMatch", "Graph", "InferredLayer", "LayerGrid",
-    "OpenLayer", "Port", "StructureInference", "append", "concat", "correct_mask", "cover", "cut", "document",
-    "ensemble", "generate", "graft", "infer", "layer", "match_ensembles", "mean", "mixture", "network", "search",
-    "shared", "space_for", "stitched",
+    "OpenLayer", "Port", "StructureInference", "add_lora", "append", "concat", "correct_mask", "cover", "cut",
+    "document", "ensemble", "generate", "graft", "infer", "layer", "load_adapters", "match_ensembles", "mean",
+    "merge_lora", "mixture", "network", "save_adapters", "search", "shared", "space_for", "stitched",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ weights have the same bits on every device and for any number of threads.
 from __future__ import annotations
 
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.datasets import token_windows
 from loom.nn.train.history import History
 from loom.nn.train.losses import LOSSES, loss_of
 from loom.nn.train.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Lion, Optimizer, RMSprop, optimizer_of
@@ -28,5 +29,5 @@ from loom.nn.train.trainer import Progress, Trainer
 __all__ = [
     "LOSSES", "OPTIMIZERS", "SCHEDULES", "SGD", "Adam", "AdamW", "Constant", "Cosine", "CosineWarmRestarts",
     "Exponential", "History", "Linear", "Lion", "Optimizer", "Polynomial", "Progress", "RMSprop", "Schedule", "Step",
-    "TrainConfig", "Trainer", "Warmup", "loss_of", "optimizer_of", "schedule_of",
+    "TrainConfig", "Trainer", "Warmup", "loss_of", "optimizer_of", "schedule_of", "token_windows",
 ]  # fmt: skip

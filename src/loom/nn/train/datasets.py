@@ -1,4 +1,4 @@
-"""Samples of files: ``digits`` of scikit-learn, .npz and .csv; and their division for testing.
+"""Samples of files: ``digits`` of scikit-learn, .npz and .csv; their division for testing; texts of tokens as samples.
 
 Layer: nn. Invariant: the same file gives the same samples in the same order; what is held out depends on their number
 and a seed alone.
@@ -8,23 +8,37 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
+from loom.core.given import flag, items
+from loom.core.numbers import whole
+from loom.nn.train.losses import PADDING
 from loom.nn.train.shuffle import order_of_epoch
 
-__all__ = ["class_names", "column_names", "divide", "number_classes", "read_inputs", "read_samples", "read_targets"]
+__all__ = [
+    "class_names",
+    "column_names",
+    "divide",
+    "number_classes",
+    "read_inputs",
+    "read_samples",
+    "read_targets",
+    "token_windows",
+]
 
 
 _NAMES = (("x", "y"), ("X", "Y"), ("inputs", "targets"), ("images", "labels"), ("data", "target"))
 _HOLD_OUT_EPOCH = 2**31 - 1
 """The last of the epochs' streams, which no training comes to."""
+_MOST_TOKEN = 2**31 - 1
 
 
 def read_samples(source: str, shape: tuple[int, ...] | None = None, classes: Sequence[str] = ()) -> tuple[Array, Array]:
@@ -272,3 +286,47 @@ def divide(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array
     order = order_of_epoch(len(x), seed, _HOLD_OUT_EPOCH)
     out, kept = np.sort(order[:count]), np.sort(order[count:])
     return (x[kept], y[kept]), (x[out], y[out])
+
+
+# tokens
+
+
+def token_windows(texts: Iterable[Any], length: int, *, pack: bool = False, pad: int = 0) -> tuple[Array, Array]:
+    """Return inputs and targets, (windows, length) of i32 each, for ``train(x, y, loss="next_token")``.
+
+    ``texts``: sequences of whole numbers, of two at least. A text longer than ``length`` + 1 is several windows, which
+    begin where the one before ended. The rest of a window is ``pad``, with the target -100, which no loss counts.
+    ``pack``: all texts one after the other, so that only the last window has any (tokens then see those of texts
+    before; end each with a token of its own). ArgumentError, EmptyError.
+
+    >>> x, y = token_windows([[5, 6, 7, 8], [1, 2]], 3)
+    >>> x.tolist(), y.tolist()
+    ([[5, 6, 7], [1, 0, 0]], [[6, 7, 8], [2, -100, -100]])
+    >>> token_windows([[5, 6, 7, 8], [1, 2]], 3, pack=True)[1].tolist()
+    [[6, 7, 8], [1, 2, -100]]
+    """
+    where = "loom.nn.train.token_windows"
+    size = whole(length, f"{where}, length", least=1, most=_MOST_TOKEN)
+    filler = whole(pad, f"{where}, pad", least=0, most=_MOST_TOKEN)
+    read = [_tokens(text, i, where) for i, text in enumerate(items(texts, f"{where}, texts", "sequences of tokens"))]
+    if not read:
+        raise EmptyError(where, "there are no texts", expected="at least 1", got=0, remedy="Pass a list of sequences")
+    joined = [np.concatenate(read)] if flag(pack, f"{where}, pack") else read
+    parts = [text[at : at + size + 1] for text in joined for at in range(0, len(text) - 1, size)]
+    if not parts:
+        raise EmptyError(where, "no text has two tokens", expected="a token and its next one", got="shorter texts",
+                         remedy="Pass longer texts")  # fmt: skip
+    x, y = np.full((len(parts), size), filler, np.int32), np.full((len(parts), size), PADDING, np.int32)
+    for row, part in enumerate(parts):
+        x[row, : len(part) - 1], y[row, : len(part) - 1] = part[:-1], part[1:]
+    return x, y
+
+
+def _tokens(text: Any, number: int, where: str) -> Array:
+    """Return the tokens of a text."""
+    given = text if isinstance(text, np.ndarray) else list(items(text, f"{where}, text {number}", "tokens"))
+    found = np.asarray(given)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu") or ((found < 0) | (found > _MOST_TOKEN)).any():
+        raise ArgumentError(f"{where}, text {number}", "no tokens", expected="whole numbers from 0, one after another",
+                            got=repr(text)[:100], remedy="Encode the text first")  # fmt: skip
+    return found.astype(np.int32)

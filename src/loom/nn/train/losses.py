@@ -13,7 +13,7 @@ from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.tensor import Tensor
 
-__all__ = ["CHANCE_LOSSES", "CLASS_LOSSES", "LOSSES", "Loss", "loss_of"]
+__all__ = ["CHANCE_LOSSES", "CLASS_LOSSES", "LOSSES", "NEXT_TOKEN", "PADDING", "Loss", "loss_of"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,6 +27,27 @@ def _cross_entropy_of_probabilities(x: Tensor, target: Tensor) -> Tensor:
         return tensor.nll(logarithms, target)
     _same_shape("cross_entropy", x, target)
     return -(logarithms * target).sum(-1).mean()
+
+
+NEXT_TOKEN = "next_token"
+PADDING = -100
+"""The class of a place that counts nowhere, in targets of ``next_token``."""
+
+
+def _next_token(x: Tensor, target: Tensor) -> Tensor:
+    return _without_padding(tensor.log_softmax(x), target)
+
+
+def _next_token_of_probabilities(x: Tensor, target: Tensor) -> Tensor:
+    return _without_padding((x + _LEAST).log(), target)
+
+
+def _without_padding(logarithms: Tensor, target: Tensor) -> Tensor:
+    """Return the mean over the places that count, 0 if there is none."""
+    counts = target != PADDING
+    each = tensor.nll(logarithms, tensor.where(counts, target, 0), reduction="none")
+    count = tensor.where(counts, tensor.ones_like(each), 0).sum()
+    return tensor.where(counts, each, 0).sum() / tensor.maximum(count, 1)
 
 
 def _binary_cross_entropy(x: Tensor, target: Tensor) -> Tensor:
@@ -62,14 +83,18 @@ LOSSES: dict[str, Loss] = {
 }
 """Name -> loss; the two cross-entropies of logits, ``nll`` of logarithms of probabilities."""
 
+_OF_TOKENS: dict[str, Loss] = {NEXT_TOKEN: _next_token}
+"""Those that leave places out."""
+
 CLASS_LOSSES = ("cross_entropy", "nll")
 """Those of distributions, whose targets may be classes: integers, one for each row of the output."""
 
-CHANCE_LOSSES = (*CLASS_LOSSES, "binary_cross_entropy")
+CHANCE_LOSSES = (*CLASS_LOSSES, "binary_cross_entropy", NEXT_TOKEN)
 """Those of distributions and of independent chances: targets are classes or from 0 to 1."""
 
 _OF_PROBABILITIES: dict[str, Loss] = {
     "cross_entropy": _cross_entropy_of_probabilities,
+    NEXT_TOKEN: _next_token_of_probabilities,
     "binary_cross_entropy": _binary_cross_entropy_of_probabilities,
 }
 
@@ -79,13 +104,15 @@ def loss_of(name: str, *, probabilities: bool = False) -> Loss:
 
     ``mse``, ``mae``, ``huber`` (delta 1) take targets of the output's shape; ``cross_entropy`` classes (integers) or
     probabilities along the last axis; ``binary_cross_entropy`` classes or numbers from 0 to 1, each element of the
-    output being a chance of its own; ``nll`` classes, the output being logarithms of probabilities. ArgumentError for
-    an unknown name.
+    output being a chance of its own; ``nll`` classes, the output being logarithms of probabilities; ``next_token``
+    classes as ``cross_entropy``, of which those that are ``PADDING`` (-100) count nowhere. ArgumentError for an unknown
+    name.
 
     >>> from loom import tensor
     >>> loss_of("mse")(tensor.array([1.0, 3.0]), tensor.array([1.0, 1.0])).item()
     2.0
     """
-    if name not in LOSSES:
-        raise ArgumentError("train, loss", f"no loss is called {name!r}", remedy=near_matches(name, LOSSES))
-    return _OF_PROBABILITIES.get(name, LOSSES[name]) if probabilities else LOSSES[name]
+    known = LOSSES | _OF_TOKENS
+    if name not in known:
+        raise ArgumentError("train, loss", f"no loss is called {name!r}", remedy=near_matches(name, known))
+    return _OF_PROBABILITIES.get(name, known[name]) if probabilities else known[name]

@@ -18,7 +18,7 @@ from loom.nn.measure.classes import ClassReport, report_of
 from loom.nn.measure.confidence import Calibration, calibration
 from loom.nn.measure.deviation import DeviationMetrics, deviation_metrics
 from loom.nn.measure.ranking import RocCurve, roc_auc, roc_curve, roc_curves
-from loom.nn.train.losses import Loss
+from loom.nn.train.losses import PADDING, Loss
 from loom.nn.train.samples import WHOLE
 
 __all__ = ["Evaluation", "chances_of", "classes_said", "confusion_of", "evaluation_of"]
@@ -29,10 +29,12 @@ def classes_said(output: Array, y: Array, loss: object, *, probabilities: bool) 
 
     Integers with an axis less than the output are classes: said is the largest output, the first of several. Of one
     output and the binary cross-entropy, 0 and 1 are two classes: 1 is said above 0.5, of logits above 0. An output that
-    holds a NaN says -1, no class.
+    holds a NaN says -1, no class. Padding is left out.
     """
     if y.dtype.kind in WHOLE and output.ndim > y.ndim:
-        return np.where(np.isnan(output).any(-1), -1, output.argmax(-1)), y, output.shape[-1]
+        said = np.where(np.isnan(output).any(-1), -1, output.argmax(-1))
+        counts = y != PADDING
+        return (said, y, output.shape[-1]) if counts.all() else (said[counts], y[counts], output.shape[-1])
     is_one = output.shape == y.shape and y.size == len(y) and loss == "binary_cross_entropy"
     if not is_one or not ((y == 0) | (y == 1)).all():
         return None
@@ -154,6 +156,8 @@ def evaluation_of(
                         got="NaN", remedy="See which layer makes it: network.observe()")  # fmt: skip
     said, true, _ = told
     chances = chances_of(output, probabilities=probabilities)
+    if len(chances) != true.size:
+        chances = chances[y.reshape(-1) != PADDING]
     return Evaluation(
         len(y), value, float((said == true).mean()), confusion_of(*told), deviation, names=names, said=chances,
         true=true.reshape(-1),

@@ -16,7 +16,7 @@ from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.nn.spec import Meaning, NetworkSpec, NumberKind
-from loom.nn.train.losses import CHANCE_LOSSES, Loss, loss_of
+from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN, PADDING, Loss, loss_of
 from loom.nn.train.samples import WHOLE, by_name, for_each
 
 __all__ = ["Losses", "Output", "fit_all_targets", "fit_targets", "outputs_of"]
@@ -56,6 +56,8 @@ def fit_targets(output: Output, y: Any, loss: str | Loss | None, where: str = "t
         return name, found
     loss_of(name)
     name = _interpret(name, output, where)
+    if name == NEXT_TOKEN:
+        return name, _require_tokens(output, found, where)
     if name == "binary_cross_entropy" and output.shape[-1:] == (1,):
         _require_shape(output, found, where)
     if name not in CHANCE_LOSSES or found.dtype.kind not in WHOLE:
@@ -121,11 +123,15 @@ def _interpret(name: str, output: Output, where: str) -> str:
         raise _meaningless(where, name, output, "logits or probabilities", "Let the last layer be dense, softmax or "
                            "sigmoid (of branches that are probabilities take the mean, combine_mode 'avg'), or use "
                            "loss='mse' with targets of the output's shape")  # fmt: skip
+    if name == NEXT_TOKEN and (meaning.kind is NumberKind.INDEPENDENT or output.shape[-1:] in ((1,), ())):
+        raise _meaningless(where, name, output, "a logit or probability for each token", "Let the last layer be dense, "
+                           "with an output for each token")  # fmt: skip
     if name == "cross_entropy" and output.shape[-1:] in ((1,), ()) and meaning.kind is not NumberKind.INDEPENDENT:
         raise ArgumentError(where.replace(", y", ", loss"), "cross_entropy means nothing for a single output",
                             expected="an output for each class", got="1",
                             remedy="Use loss='binary_cross_entropy' with targets of 0 and 1")  # fmt: skip
-    if name == "cross_entropy" and meaning.kind is NumberKind.PROBABILITIES and meaning.width != output.shape[-1]:
+    is_exclusive = name in ("cross_entropy", NEXT_TOKEN) and meaning.kind is NumberKind.PROBABILITIES
+    if is_exclusive and meaning.width != output.shape[-1]:
         raise _meaningless(where, name, output, f"probabilities of sum 1 along the last axis, of {output.shape[-1]}",
                            f"Add a reshape layer whose last size is {meaning.width}, or use "
                            "loss='binary_cross_entropy'")  # fmt: skip
@@ -173,6 +179,18 @@ def _require_classes(output: Output, y: Array, where: str) -> Array:
                          expected=_sizes(output.shape[:-1]), got=y.shape, remedy=remedy)  # fmt: skip
     _require_range(y, output.shape[-1] - 1, "a class out of range", "Number classes from 0", where)
     return y.astype(np.int32)
+
+
+def _require_tokens(output: Output, y: Array, where: str) -> Array:
+    """Return classes of which some are padding; ArgumentError if none else is there."""
+    if y.dtype.kind not in WHOLE:
+        raise ArgumentError(where, "the targets of next_token are classes", expected="whole numbers", got=y.dtype,
+                            remedy="Pass the next token of each, -100 where none counts")  # fmt: skip
+    counts = y != PADDING
+    if y.size and not counts.any():
+        raise ArgumentError(where, "no token counts", expected=f"a class that is not {PADDING}", got="padding alone",
+                            remedy="Give targets that are not padding")  # fmt: skip
+    return np.where(counts, _require_classes(output, np.where(counts, y, 0), where), PADDING).astype(np.int32)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -16,6 +16,7 @@ from loom.core.dtype import DType, i32
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
 from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
+from loom.nn.spec.freezing import require_no_adapters
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.programs import Programs
 from loom.nn.train.samples import Samples
@@ -71,6 +72,7 @@ class TweenRunner:
         if not isinstance(getattr(network, "model", None), Model):
             raise ArgumentError("tween, network", "not usable", expected="a loom.Network", got=type(network).__name__,
                                 remedy="Call network.tween(mode=..)")  # fmt: skip
+        require_no_adapters(network.spec, "tween, network")
         self.network, self.model = network, network.model
         self.number = number_type(self.model)
         self.mode, self.config = mode_of(mode), config_of(config)

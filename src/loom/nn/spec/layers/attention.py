@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import field_of, flag, real, several, size, value_fields
-from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.layer import Shape, register
+from loom.nn.spec.layers.lora import Adaptable
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Flag, LayerName, Name, Real
 from loom.nn.spec.shapes import agrees, check_mask, has_rank
@@ -19,7 +20,7 @@ __all__ = ["MultiHeadAttention"]
 
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MultiHeadAttention(Layer):
+class MultiHeadAttention(Adaptable):
     """Scaled dot-product self-attention, (tokens, d_model) to (tokens, d_model).
 
     Head h attends with key and value head ``h // (num_heads // num_kv_heads)``; scores are multiplied by ``scale``; the
@@ -38,6 +39,7 @@ class MultiHeadAttention(Layer):
     """
 
     kind: ClassVar[str] = "multi_head_attention"
+    matrices: ClassVar[tuple[str, ...]] = ("q_weight", "k_weight", "v_weight", "o_weight")
     other_names: ClassVar[tuple[str, ...]] = ("mha", "attention", "multiheadattention")
 
     num_heads: int = size("the number of query heads")
@@ -94,6 +96,7 @@ class MultiHeadAttention(Layer):
 
     def inspect(self, place: Place) -> None:
         """Note fields that do not go together."""
+        Adaptable.inspect(self, place)
         if self.num_heads % self.kv_heads:
             place.at("num_kv_heads").fault(
                 "query heads cannot be shared out evenly", expected=f"a divisor of num_heads {self.num_heads}",
@@ -177,7 +180,7 @@ class MultiHeadAttention(Layer):
             found |= {"q_norm": (head,), "k_norm": (head,)}
         if self.relative_buckets is not None and self.relative_table is None:
             found |= {"relative_weight": (self.relative_buckets, self.num_heads)}
-        return found
+        return self.with_adapters(found)
 
     def tables(self, shape: Shape) -> tuple[tuple[str, str, Shape], ...]:
         del shape

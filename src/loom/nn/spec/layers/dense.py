@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, size
-from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.layer import Shape, register
+from loom.nn.spec.layers.lora import Adaptable
 from loom.nn.spec.meaning import Meaning, meaning_of_activation
 from loom.nn.spec.problems import Place
 from loom.nn.spec.shapes import agrees, has_rank
@@ -19,8 +20,10 @@ __all__ = ["Dense", "Stitch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Linear(Layer):
+class _Linear(Adaptable):
     """Maps the last axis, (..., in) to (..., out)."""
+
+    matrices: ClassVar[tuple[str, ...]] = ("weight",)
 
     output_size: int = size("the number of output features")
     input_size: int | None = size("the number of input features, if it is to be checked", None)
@@ -37,7 +40,8 @@ class _Linear(Layer):
 class Dense(_Linear):
     """Fully connected: ``activation(x W + b)`` along the last axis, (..., in) to (..., out).
 
-    Weights: ``weight`` (in, out), ``bias`` (out,) unless ``bias`` is false.
+    Weights: ``weight`` (in, out), ``bias`` (out,) unless ``bias`` is false; those of ``lora``:
+    ``weight_lora_a`` (in, rank), ``weight_lora_b`` (rank, out).
     """
 
     kind: ClassVar[str] = "dense"
@@ -52,7 +56,7 @@ class Dense(_Linear):
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         bias: dict[str, Shape] = {"bias": (self.output_size,)} if self.bias else {}
-        return {"weight": (shape[-1], self.output_size), **bias}
+        return self.with_adapters({"weight": (shape[-1], self.output_size), **bias})
 
 
 @register
@@ -66,4 +70,4 @@ class Stitch(_Linear):
     kind: ClassVar[str] = "stitch"
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
-        return {"weight": (shape[-1], self.output_size), "bias": (self.output_size,)}
+        return self.with_adapters({"weight": (shape[-1], self.output_size), "bias": (self.output_size,)})

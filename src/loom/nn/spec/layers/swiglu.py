@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from loom.nn.spec.activations import Activation, activation
 from loom.nn.spec.fields import flag, size
-from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.layer import Shape, register
+from loom.nn.spec.layers.lora import Adaptable
 from loom.nn.spec.problems import Place
 from loom.nn.spec.shapes import agrees, has_rank
 
@@ -19,7 +20,7 @@ __all__ = ["SwiGLU"]
 
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SwiGLU(Layer):
+class SwiGLU(Adaptable):
     """``(f(x W_gate + b) * (x W_up + b)) W_down + b`` along the last axis, (..., n) to (..., n); f is ``activation``.
 
     Weights: ``gate_weight``, ``up_weight`` (n, inner), ``down_weight`` (inner, n) and, unless ``bias`` is false,
@@ -27,6 +28,7 @@ class SwiGLU(Layer):
     """
 
     kind: ClassVar[str] = "swiglu"
+    matrices: ClassVar[tuple[str, ...]] = ("gate_weight", "up_weight", "down_weight")
 
     inner_size: int = size("the number of features between the projections")
     input_size: int | None = size("the number of input features, if it is to be checked", None)
@@ -43,4 +45,4 @@ class SwiGLU(Layer):
         width, inner = shape[-1], self.inner_size
         weights = {"gate_weight": (width, inner), "up_weight": (width, inner), "down_weight": (inner, width)}
         biases: dict[str, Shape] = {"gate_bias": (inner,), "up_bias": (inner,), "down_bias": (width,)}
-        return weights | (biases if self.bias else {})
+        return self.with_adapters(weights | (biases if self.bias else {}))

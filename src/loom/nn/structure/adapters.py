@@ -1,0 +1,308 @@
+"""Adapters (LoRA): added to a network whose weights stay as they are, merged into them, kept as files of their own.
+
+Layer: nn. A network with adapters shares the weights of the one it is made of. Files have the names and shapes that
+PEFT uses: ``base_model.model.LAYER.lora_A.weight`` (rank, in), ``.lora_B.weight`` (out, rank); a layer of several
+matrices is a module of several: ``LAYER.q_proj``. Invariant: at first the network's answers are those of its base.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError, FileError
+from loom.core.given import is_mapping
+from loom.kernels.types import held_type
+from loom.nn.network import Network
+from loom.nn.persistence import path_to_write, write_file
+from loom.nn.spec import NetworkSpec, to_document
+from loom.nn.spec.document import parse
+from loom.nn.spec.freezing import adapters_of
+from loom.nn.spec.keys import keys_of, object_at
+from loom.nn.spec.layer import Shared
+from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
+from loom.nn.spec.text import file_bytes
+from loom.nn.tensorfile import is_safetensors, read_tensors, require_numbers, safetensors_library
+from loom.tensor.ops.precision import IN_FULL
+
+__all__ = ["add_lora", "load_adapters", "merge_lora", "save_adapters"]
+
+_WHERE = "loom.nn.structure"
+_FILE, _CONFIG, _BEGIN = "adapter_model.safetensors", "adapter_config.json", "base_model.model."
+
+ModuleNames = Mapping[str, str] | Callable[[str], str] | None
+
+
+def add_lora(
+    network: Network, rank: int = 8, *, alpha: float | None = None, dropout: float = 0.0, layers: Any = "*",
+    targets: Sequence[str] = (), seed: int | None = None, share: bool = True,
+) -> Network:  # fmt: skip
+    """Return a network that answers as ``network`` does and learns by adapters of ``rank`` alone.
+
+    ``layers``: names, numbers or patterns of dense layers, attention and swiglu, nested ones too (``"*"``: all of them;
+    one or a list); ``targets``: which matrices of these (``q``, ``k``, ``v``, ``o``, ``gate``, ``up``, ``down``,
+    ``weight``), all if none is named. ``alpha``: what is added is times alpha / rank (None: 1). ``dropout``: of the
+    adapters' inputs. ``seed``: the new network's, which draws them (None: the same). Every other layer is frozen. The
+    weights stay the network's own, on its device, and one of both works at a time; ``share=False``: copies of them.
+
+    ArgumentError for what matches no such layer, for layers that have adapters, and targets that none of them has.
+
+    >>> import loom
+    >>> from loom.nn import structure
+    >>> base = structure.network([structure.dense(6, activation="relu"), structure.dense(2)], input=4)
+    >>> tuned = structure.add_lora(base, rank=2)
+    >>> sorted(n for n in tuned.weights() if n not in base.weights())[:2]
+    ['layers.0.weight_lora_a', 'layers.0.weight_lora_b']
+    """
+    where = f"{_WHERE}.add_lora"
+    _require_network(network, where)
+    chosen = _chosen(network.spec, layers, where)
+    named = _targets(targets, chosen, where)
+    told: dict[str, Any] = {"rank": rank} | ({} if alpha is None else {"alpha": alpha})
+    told |= {"dropout": dropout} if dropout else {}
+    spec = network.spec
+    document = to_document(spec)
+    for key, layer in chosen.items():
+        own = [short_name(m) for m in layer.matrices if short_name(m) in named] if named else []
+        if not named or own:
+            object_at(document, spec, key)["lora"] = told | ({"targets": own} if own else {})
+    adapted = parse(document)
+    document = to_document(adapted)
+    for part in adapted.walk():
+        if part.name in chosen or isinstance(part.layer, Shared):
+            continue
+        if not part.layer.parts(part.shape) or part.layer.own_weights(part.shape):
+            _require_none_within(part.name, chosen, where)
+            object_at(document, adapted, part.name)["frozen"] = True
+    if seed is not None:
+        document["seed"] = seed
+    return _network(parse(document), network, share=share)
+
+
+def _require_network(network: Any, where: str) -> None:
+    if not isinstance(network, Network):
+        raise ArgumentError(where, "not a network", expected="a loom.Network", got=type(network).__name__,
+                            remedy="Pass loom.Network.load(..)")  # fmt: skip
+
+
+def _chosen(spec: NetworkSpec, layers: Any, where: str) -> dict[str, Adaptable]:
+    """Return the layers that get adapters, by key."""
+    given: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    keys = keys_of(spec, given, f"{where}, layers") if given else []
+    wide = any(isinstance(g, str) and any(c in g for c in "*?[") for g in given)
+    found: dict[str, Adaptable] = {}
+    for part in spec.walk():
+        if part.name not in keys:
+            continue
+        if isinstance(part.layer, Adaptable):
+            found[part.name] = part.layer
+        elif not wide:
+            raise ArgumentError(f"{where}, layers", f"{part.name!r}, a {part.layer.kind} layer, has no adapters",
+                                expected="dense, stitch, multi_head_attention or swiglu", got=part.layer.kind,
+                                remedy="Name another, or a layer within it")  # fmt: skip
+    if not found:
+        raise ArgumentError(f"{where}, layers", "no such layer can have adapters", got=repr(layers)[:100],
+                            expected="dense, stitch, multi_head_attention or swiglu layers",
+                            remedy='Pass layers="*", or see [p.name for p in network.spec.walk()]')  # fmt: skip
+    there = next((key for key, layer in found.items() if layer.lora is not None), None)
+    if there is not None:
+        raise ArgumentError(where, f"{there!r} has adapters already", expected="layers without",
+                            got=repr(found[there].lora)[:100], remedy="Call merge_lora first")  # fmt: skip
+    return found
+
+
+def _require_none_within(key: str, chosen: Mapping[str, Adaptable], where: str) -> None:
+    """See that no adapter is within a layer that is frozen, whose own weights would else be trained."""
+    inner = next((name for name in chosen if name.startswith(f"{key}.")), None)
+    if inner is not None:
+        raise ArgumentError(f"{where}, layers", f"{inner!r} is within {key!r}, which has weights of its own",
+                            expected="layers that no such layer holds", got=repr(key),
+                            remedy="Leave it out: layers=[..]")  # fmt: skip
+
+
+def _targets(targets: Any, chosen: Mapping[str, Adaptable], where: str) -> list[str]:
+    named: list[Any] = [targets] if isinstance(targets, str) else list(targets)
+    known = list(dict.fromkeys(short_name(m) for layer in chosen.values() for m in layer.matrices))
+    for name in named:
+        if name not in known:
+            raise ArgumentError(f"{where}, targets", f"no such layer has a weight {name!r}"[:200],
+                                expected=", ".join(known), got=repr(name)[:100], remedy="Name these")  # fmt: skip
+    return named
+
+
+def _network(spec: NetworkSpec, base: Network, *, share: bool) -> Network:
+    """Return a network of a document whose weights are a base's, shared or copied, as far as it has them."""
+    held: Mapping[str, Any] = base.model.parameters | base.model.state if share else base.model.weights()
+    made = Network(spec, on=base.model.device, weights={n: w for n, w in held.items()
+                                                        if n in spec.parameters() or n in spec.state()})  # fmt: skip
+    if share:
+        made.model.share_turns([base.model])
+    return made
+
+
+@IN_FULL
+def merge_lora(network: Network) -> Network:
+    """Return a network without adapters whose weights have what they add: W + (alpha / rank) A B, on its device.
+
+    None of its layers is frozen. It answers as ``network`` does, up to rounding. ArgumentError if there are none.
+    """
+    where = f"{_WHERE}.merge_lora"
+    _require_network(network, where)
+    found = _require_adapters(network, where)
+    weights = dict(network.model.weights())
+    document = to_document(network.spec)
+    for key, layer in found.items():
+        assert layer.lora is not None
+        object_at(document, network.spec, key).pop("lora")
+        for matrix in layer.adapted:
+            own = [network.model.parameters[f"{key}.{n}"] for n in (matrix, *adapter_names(matrix))]
+            wide, a, b = (w.astype(held_type(w.dtype)) for w in own)
+            merged = wide + tensor.matmul(a, b) * layer.lora.scale
+            weights[f"{key}.{matrix}"] = merged.astype(own[0].dtype).host_elements()[0]
+    for part in network.spec.walk():
+        if part.layer.frozen and not isinstance(part.layer, Shared):
+            object_at(document, network.spec, part.name).pop("frozen", None)
+    spec = parse(document)
+    wanted = spec.parameters() | spec.state()
+    return Network(spec, on=network.model.device, weights={n: w for n, w in weights.items() if n in wanted})
+
+
+def _require_adapters(network: Network, where: str) -> dict[str, Adaptable]:
+    found = adapters_of(network.spec)
+    if not found:
+        raise ArgumentError(where, "the network has no adapters", expected="layers with lora", got="none",
+                            remedy="Add some: structure.add_lora(network)")  # fmt: skip
+    return found
+
+
+# files
+
+
+def _modules(network: Network, names: ModuleNames, where: str) -> dict[str, tuple[str, Adaptable, str]]:
+    """Return of each adapted matrix its module's name in files: (key, layer, matrix)."""
+    made: dict[str, tuple[str, Adaptable, str]] = {}
+    for key, layer in _require_adapters(network, where).items():
+        for matrix in layer.adapted:
+            plain = key if len(layer.matrices) == 1 else f"{key}.{short_name(matrix)}_proj"
+            told = names.get(plain, plain) if is_mapping(names) else names(plain) if callable(names) else plain
+            if not isinstance(told, str) or told in made:
+                raise ArgumentError(f"{where}, names", f"{plain!r} has no name of its own", expected="a name for each",
+                                    got=repr(told)[:100], remedy="Give each module another name")  # fmt: skip
+            made[told] = key, layer, matrix
+    return made
+
+
+def save_adapters(network: Network, path: str | os.PathLike[str], *, names: ModuleNames = None) -> None:
+    """Write the adapters alone: a .safetensors file, or a folder as PEFT has it, with ``adapter_config.json``.
+
+    ``names``: our modules (``layers.0``, ``layers.1.q_proj``) -> theirs (``model.layers.0.self_attn.q_proj``), a
+    mapping or a function; ours where nothing is said. ArgumentError without adapters; FileError where nothing
+    can be written.
+    """
+    where = f"{_WHERE}.save_adapters"
+    _require_network(network, where)
+    modules, target = _modules(network, names, where), path_to_write(path, f"{where}, path")
+    held = network.weights()
+    arrays: dict[str, Array] = {}
+    for name, (key, _, matrix) in modules.items():
+        for kind, own in zip("AB", adapter_names(matrix), strict=True):
+            arrays[f"{_BEGIN}{name}.lora_{kind}.weight"] = np.ascontiguousarray(np.asarray(held[f"{key}.{own}"]).T)
+    facts = _facts(modules)
+    data = safetensors_library().save(arrays, metadata={"format": "pt", "loom.lora": json.dumps(facts)})
+    if target.suffix == ".safetensors":
+        write_file(target, data, where)
+        return
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(where, f"the folder cannot be made ({error.strerror})", expected="a place for a folder",
+                        got=str(target)[:200], remedy="Choose another place") from None  # fmt: skip
+    write_file(target / _FILE, data, where)
+    write_file(target / _CONFIG, (json.dumps(facts, indent=2) + "\n").encode(), where)
+
+
+def _facts(modules: Mapping[str, tuple[str, Adaptable, str]]) -> dict[str, Any]:
+    """Return what PEFT's configuration says of adapters: the first one's rank and alpha, and those that differ."""
+    settings = {name: layer.lora for name, (_, layer, _) in modules.items() if layer.lora is not None}
+    first = next(iter(settings.values()))
+    alpha = {name: lora.scale * lora.rank for name, lora in settings.items()}
+    begin = next(iter(alpha.values()))
+    return {
+        "peft_type": "LORA", "r": first.rank, "lora_alpha": begin, "lora_dropout": first.dropout, "bias": "none",
+        "fan_in_fan_out": False, "target_modules": sorted(modules),
+        "rank_pattern": {n: s.rank for n, s in settings.items() if s.rank != first.rank},
+        "alpha_pattern": {n: a for n, a in alpha.items() if a != begin},
+    }  # fmt: skip
+
+
+def load_adapters(network: Network, source: str | os.PathLike[str] | bytes, *, names: ModuleNames = None) -> None:
+    """Write a file's adapters into those of ``network``: a .safetensors (file or bytes) or a folder, PEFT's or ours.
+
+    The network has such adapters already (``add_lora`` of the same rank and layers); ``names`` as in ``save_adapters``.
+    ArgumentError for modules missing or strange, other ranks and strengths, NotFinite; nothing is written then.
+    """
+    where = f"{_WHERE}.load_adapters"
+    _require_network(network, where)
+    modules = _modules(network, names, where)
+    data, told = _read(source, where)
+    arrays, metadata = read_tensors(data, where)
+    facts = told or json.loads(metadata.get("loom.lora", "null"))
+    found: dict[str, Array] = {}
+    for name, (key, layer, matrix) in modules.items():
+        assert layer.lora is not None
+        _require_same_strength(facts, name, layer, where)
+        for kind, own in zip("AB", adapter_names(matrix), strict=True):
+            full = f"{_BEGIN}{name}.lora_{kind}.weight"
+            array, weight = arrays.pop(full, None), network.model.parameters[f"{key}.{own}"]
+            if array is None or array.T.shape != weight.shape:
+                raise ArgumentError(where, f"the adapter {full!r} is not that of the layer {key!r}",
+                                    expected=f"shape {weight.shape[::-1]}",
+                                    got="nothing" if array is None else f"shape {array.shape}",
+                                    remedy="Add adapters of its rank and layers, or pass names={..}")  # fmt: skip
+            found[f"{key}.{own}"] = array.T
+    if arrays:
+        raise ArgumentError(where, f"the network has no adapter for {next(iter(arrays))!r}", expected=f"{len(found)}",
+                            got=f"{len(arrays)} more", remedy="Adapt these too, or pass names")  # fmt: skip
+    require_numbers(found, network.spec.dtype, where)
+    with network.model.alone(where), network.model.lock:
+        for own, array in found.items():
+            network.model.parameters[own].assign(np.ascontiguousarray(array))
+        network.training = None
+
+
+def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
+    """Return a file's bytes, and what stands beside it, if it is a folder."""
+    if isinstance(source, bytes):
+        data, facts = source, None
+    else:
+        place = Path(source)
+        try:
+            facts = json.loads(file_bytes(place / _CONFIG)) if place.is_dir() else None
+            data = file_bytes(place / _FILE if place.is_dir() else place)
+        except (OSError, ValueError) as error:
+            raise FileError(where, f"the adapters cannot be read ({error})"[:300], expected="a .safetensors, a folder",
+                            got=str(source)[:200], remedy="Check the path") from None  # fmt: skip
+    if not is_safetensors(data):
+        raise ArgumentError(where, "not a safetensors file", remedy="Check which file it is")
+    return data, facts
+
+
+def _require_same_strength(facts: Any, name: str, layer: Adaptable, where: str) -> None:
+    """See that adapters are as strong here as in their file, if it says."""
+    if not isinstance(facts, dict) or layer.lora is None:
+        return
+    told: dict[str, Any] = facts
+    rank = told.get("rank_pattern", {}).get(name, told.get("r"))
+    alpha = told.get("alpha_pattern", {}).get(name, told.get("lora_alpha"))
+    own = layer.lora.rank, layer.lora.scale * layer.lora.rank
+    if (rank, alpha) != own and rank is not None and alpha is not None:
+        raise ArgumentError(where, f"the adapters of {name!r} have another rank or alpha",
+                            expected=f"rank {own[0]}, alpha {own[1]:g}", got=f"rank {rank}, alpha {alpha}",
+                            remedy="Pass those to add_lora")  # fmt: skip
