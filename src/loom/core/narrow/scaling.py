@@ -89,7 +89,8 @@ def _numbers(array: Any, where: str) -> tuple[Array, type[np.floating[Any]]]:
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and (np.abs(values.astype(np.float64)) > 2.0**53).any():
         raise DTypeError(where, "integers that f64 does not hold", expected="at most 2**53 in size", got=found,
                          remedy="They need no conversion: keep them as they are")  # fmt: skip
-    wide = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        wide = values.astype(np.float64)
     is_finite = np.isfinite(wide)
     if not is_finite.all():
         place = tuple(int(i) for i in np.argwhere(~is_finite)[0])

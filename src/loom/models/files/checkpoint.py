@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from loom.core.arrays import Array
 from loom.core.errors import FileError
 from loom.core.narrow import StoredArray
-from loom.models.files.decoding import decode, decode_as_it_is
+from loom.models.files.decoding import as_f32, decode, decode_as_it_is
 
 __all__ = ["Checkpoint", "StoredTensor", "require_text"]
 
@@ -69,7 +67,7 @@ class StoredTensor:
         for numbers that f32 does not have and for encodings that Loom does not read.
         """
         if self._stored is not None:
-            return self._stored().decode().astype(np.float32)
+            return as_f32(self._stored().decode(), self._here)
         return decode(self._data, self.encoding, self.shape, self._here)
 
     def values(self) -> Array:

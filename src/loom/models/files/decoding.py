@@ -18,7 +18,7 @@ from loom.core.narrow import TYPES, StoredArray
 from loom.models.files.blocks import decode_blocks, has_decoder
 from loom.models.files.encodings import ENCODINGS
 
-__all__ = ["decode", "decode_as_it_is"]
+__all__ = ["as_f32", "decode", "decode_as_it_is"]
 
 _NUMPY = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "C64": "<c8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -36,11 +36,15 @@ def decode(data: memoryview, encoding: str, shape: Sequence[int], where: str) ->
     F64 is rounded to nearest. DTypeError for complex numbers, for encodings without a known decoder, for a whole
     number that f32 has not and a finite F64 beyond its range; StateError where the package gguf is needed and missing.
     """
-    found = decode_as_it_is(data, encoding, shape, where)
+    return as_f32(decode_as_it_is(data, encoding, shape, where), where)
+
+
+def as_f32(found: Array, where: str) -> Array:
+    """Return numbers as f32, F64 rounded to nearest; DTypeError for what f32 does not have."""
     if found.dtype == np.float32:
         return found
     if found.dtype.kind == "c":
-        raise DTypeError(where, "complex numbers are no weights", expected="real numbers", got=encoding,
+        raise DTypeError(where, "complex numbers are no weights", expected="real numbers", got=found.dtype,
                          remedy="Store their parts as F32")  # fmt: skip
     with np.errstate(over="ignore", invalid="ignore"):
         made = found.astype(np.float32)

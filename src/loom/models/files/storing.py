@@ -147,26 +147,37 @@ class _Errors:
     def __init__(self, tensor: StoredTensor, kind: NumericType) -> None:
         self.tensor, self.kind, self.bits = tensor, kind, _DIGITS.get(tensor.encoding, 24)
         self.parts: list[TensorError] = []
-        self.size = 0.0
+        self.sizes: list[float] = []
 
     def add(self, given: Array, made: StoredArray) -> None:
         from loom.nn.numeric import error_of
 
         self.parts.append(error_of(given, made, self.tensor.name, bits=self.bits))
-        self.size += float(np.square(given.astype(np.float64)).sum())
+        wide = np.abs(given.astype(np.float64))
+        most = float(wide.max(initial=0.0))
+        self.sizes.append(most * math.sqrt(float(np.mean(np.square(wide / most)))) if most else 0.0)
 
     def found(self) -> TensorError:
         """Return the error of all parts as of one."""
         from loom.nn.numeric import TensorError
 
-        parts, elements = self.parts, self.tensor.size
-        square = math.fsum(p.rms**2 * p.elements for p in parts)
-        most = max((p.max_abs for p in parts), default=0.0)
+        parts = self.parts
+        counts = [p.elements for p in parts]
+        error, size = _joined([p.rms for p in parts], counts), _joined(self.sizes, counts)
         lost = 0.0
-        if most:
-            lost = self.bits - 0.5 * math.log2(self.size / square) if self.size else float(self.bits)
+        if error:
+            lost = self.bits - math.log2(size / error) if size else float(self.bits)
         return TensorError(
-            self.tensor.name, self.kind.name, elements, most, max((p.max_relative for p in parts), default=0.0),
-            math.sqrt(square / max(elements, 1)), self.bits, min(max(lost, 0.0), float(self.bits)),
-            sum(p.clipped for p in parts), sum(p.nbytes for p in parts), max((p.scale for p in parts), default=1.0),
+            self.tensor.name, self.kind.name, sum(counts), max((p.max_abs for p in parts), default=0.0),
+            max((p.max_relative for p in parts), default=0.0), error, self.bits,
+            min(max(lost, 0.0), float(self.bits)), sum(p.clipped for p in parts), sum(p.nbytes for p in parts),
+            max((p.scale for p in parts), default=1.0),
         )  # fmt: skip
+
+
+def _joined(roots: list[float], counts: list[int]) -> float:
+    """Return the root mean square of parts, of theirs."""
+    most = max(roots, default=0.0)
+    if not most:
+        return 0.0
+    return most * math.sqrt(math.fsum((r / most) ** 2 * n for r, n in zip(roots, counts, strict=True)) / sum(counts))

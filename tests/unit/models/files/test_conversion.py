@@ -66,6 +66,14 @@ def test_what_was_converted_converts_on(first: str) -> None:
     assert (wide.tensors["w"].read() == open_checkpoint(once.data).tensors["w"].read()).all()
 
 
+def test_what_f32_lacks_is_told() -> None:
+    made = convert_checkpoint({"w": np.array([[1e300, 1.0]])}, dtype="i8")
+    found = open_checkpoint(made.data).tensors["w"]
+    assert found.values()[0, 0] == pytest.approx(1e300)
+    with pytest.raises(DTypeError, match=r"'w'\] a number that f32 does not have"):
+        found.read()
+
+
 def test_some_rows_at_a_time_are_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     big = {"w": RNG.standard_normal((50, 33)).astype(np.float32), "v": RNG.standard_normal(500).astype(np.float16)}
     for dtype in ("i4", "u2", "binary", "f8_e4m3", "bf16"):
