@@ -33,6 +33,7 @@ from loom.cli.commands import (
     vectors,
     verify,
 )
+from loom.cli.models import audit, chat, embed, generate, serve
 from loom.core.errors import LoomError
 from loom.core.version import __version__
 
@@ -105,6 +106,11 @@ app.command("search")(search.search)
 app.command("eval")(networks.evaluate)
 app.command("infer")(networks.infer)
 app.command("inspect")(inspect.inspect)
+app.command("generate")(generate.generate)
+app.command("chat")(chat.chat)
+app.command("embed")(embed.embed)
+app.command("serve")(serve.serve)
+app.command("audit")(audit.audit)
 app.add_typer(bench.commands, name="bench")
 app.add_typer(db.commands, name="db")
 app.add_typer(vectors.commands, name="vectors")

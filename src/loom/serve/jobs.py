@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.errors import LoomError
+from loom.models.tasks.port import ServedModel, TextTask, TextWriting, TokenStep
+from loom.models.tasks.writer import TextWriter
 from loom.serve.gate import ServerGate, Ticket
-from loom.serve.port import ServedModel, TextTask, TextWriting, TokenStep
 from loom.serve.refusals import Refusal
-from loom.serve.writing import TextWriter
 
 __all__ = ["TextJob", "TextPart", "WrittenText", "refusal_of"]
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 
 from loom.core.errors import StateError
+from loom.models.tasks.port import ServedModel
 from loom.serve.gate import ServerGate
 from loom.serve.jobs import TextJob
 from loom.serve.limits import ServerLimits
 from loom.serve.metrics import ServerMetrics
-from loom.serve.port import ServedModel
 from loom.serve.refusals import Refusal
 from loom.serve.store import ReceiptStore
 

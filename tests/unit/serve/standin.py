@@ -17,7 +17,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError
 from loom.models.receipts import ModelIdentity
-from loom.serve.port import TextTask, TokenScore, TokenStep
+from loom.models.tasks.port import TextTask, TokenScore, TokenStep
 
 EOS = 256
 IDENTITY = ModelIdentity("11" * 32, "22" * 32, "33" * 32)

@@ -26,6 +26,7 @@ from loom.flow.dnvm import (
     standard,
     step,
     telemetry,
+    text,
     training,
     tweening,
 )
@@ -43,6 +44,7 @@ from loom.flow.dnvm.schedulers import *  # noqa: F403
 from loom.flow.dnvm.standard import *  # noqa: F403
 from loom.flow.dnvm.step import *  # noqa: F403
 from loom.flow.dnvm.telemetry import *  # noqa: F403
+from loom.flow.dnvm.text import *  # noqa: F403
 from loom.flow.dnvm.training import *  # noqa: F403
 from loom.flow.dnvm.tweening import *  # noqa: F403
 
@@ -61,5 +63,6 @@ __all__ += schedulers.__all__
 __all__ += standard.__all__
 __all__ += step.__all__
 __all__ += telemetry.__all__
+__all__ += text.__all__
 __all__ += training.__all__
 __all__ += tweening.__all__

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from starlette.requests import Request
 
@@ -70,7 +70,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _not_json("it is no object")
     _check(found)
-    return found
+    return cast("dict[str, Any]", found)
 
 
 def _not_json(why: str) -> Refusal:

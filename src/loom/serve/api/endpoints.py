@@ -13,16 +13,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from loom.models.receipts import Receipt, embedding_receipt, text_receipt
+from loom.models.receipts import Receipt, embedding_receipt
+from loom.models.tasks.claims import receipt_of
+from loom.models.tasks.port import ServedModel, TextTask, TokenScore
 from loom.serve.api.bodies import read_object
 from loom.serve.api.replies import ChatReply, CompletionReply, Reply, echo_of, embedding_body, model_body, usage
 from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
 from loom.serve.api.streams import EventStream, unless_gone
 from loom.serve.jobs import TextJob, TextPart, refusal_of
-from loom.serve.port import ServedModel, TextTask, TokenScore
 from loom.serve.refusals import Refusal, missing
 from loom.serve.state import ServerState
 
@@ -42,6 +43,8 @@ def _endpoint(function: Endpoint) -> Endpoint:
             raise Refusal(400, "Query parameters are not known here: leave them out.", code="unknown_parameter")
         try:
             return await function(self, request)
+        except (Refusal, ClientDisconnect):
+            raise
         except Exception as error:
             raise refusal_of(error) from error
 
@@ -191,10 +194,9 @@ class Endpoints:
         """Count what was written, and keep its receipts."""
         model, about = job.model, self._about(job.model, asked.about)
         receipts = [
-            text_receipt(model.identity, task.prompt, _settings(task), [s.token for s in choice.steps],
-                         [s.logprob for s in choice.steps], choice.text, choice.finish_reason or "stop", about)
+            receipt_of(model, task, choice.steps, choice.text, choice.finish_reason or "stop", about)
             for task, choice in zip(job.tasks, job.choices, strict=True)
-        ]  # fmt: skip
+        ]
         self._state.receipts.add(reply.id, receipts)
         told = _usage(job, asked)
         for kind in ("prompt", "completion"):
@@ -262,14 +264,3 @@ def _usage(job: TextJob, asked: TextRequest) -> dict[str, int]:
     """Return the tokens of a request: each prompt once, whatever is written after it."""
     each = len(job.tasks) // asked.prompts
     return usage([task.prompt for task in job.tasks[::each]], job.choices)
-
-
-def _settings(task: TextTask) -> dict[str, Any]:
-    """Return a task's settings as a receipt claims them."""
-    found: dict[str, Any] = {**task.settings}
-    found["stop"] = list(found.get("stop", ()))
-    found["logit_bias"] = {str(token): bias for token, bias in found.get("logit_bias", {}).items()}
-    found["seed"] = str(found["seed"])
-    if task.constraint is not None:
-        found["constraint"] = {"kind": task.constraint.kind, "schema": task.constraint.schema}
-    return found

@@ -9,13 +9,13 @@ import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from loom.models.tasks.port import ServedModel, TextTask, TokenScore, TokenStep
+from loom.models.tasks.writer import TextWriter
 from loom.serve.jobs import TextPart, WrittenText
-from loom.serve.port import ServedModel, TextTask, TokenScore, TokenStep
-from loom.serve.writing import TextWriter
 
 __all__ = ["ChatReply", "CompletionReply", "Reply", "echo_of", "embedding_body", "model_body", "usage"]
 
@@ -47,9 +47,11 @@ class Reply:
     model: ServedModel
     scored: bool
 
-    @property
-    def kind(self) -> str:
-        """What the whole answer is called."""
+    kind: ClassVar[str] = ""
+    """What the whole answer is called."""
+
+    def last(self, index: int, reason: str) -> dict[str, Any]:
+        """Return the choice of the part that closes an answer."""
         raise NotImplementedError
 
     def base(self, kind: str) -> dict[str, Any]:

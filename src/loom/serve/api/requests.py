@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from loom.models.receipts import canonical_json
+from loom.models.tasks.port import ServedModel, TextConstraint, TextTask
 from loom.serve.api.fields import FieldRule, boolean, choice, number, read_fields, text, texts, whole_number
 from loom.serve.api.messages import read_messages
 from loom.serve.limits import ServerLimits
-from loom.serve.port import ServedModel, TextConstraint, TextTask
 from loom.serve.refusals import Refusal, refused, too_long
 
 __all__ = ["EmbeddingRequest", "TextRequest", "read_chat", "read_completion", "read_embedding"]
@@ -217,7 +217,8 @@ def _request(
     for token in asked["logit_bias"]:
         if token >= model.vocabulary_size:
             raise refused(f"logit_bias.{token}", f"the model has {model.vocabulary_size} tokens.")
-    seed = secrets.randbits(32) if asked["seed"] is None else asked["seed"]
+    drawn = secrets.randbits(32) if asked["temperature"] > 0 else 0
+    seed = drawn if asked["seed"] is None else asked["seed"]
     base = {name: asked[name] for name in _SETTINGS} | {"stop": asked["stop"]}
     tasks: list[TextTask] = []
     for prompt in prompts:
@@ -258,7 +259,7 @@ def _read_prompts(model: ServedModel, limits: ServerLimits, named: str = "prompt
         several = cast("list[Any]", value)
         if len(several) > limits.prompts:
             raise refused(param, f"expected at most {limits.prompts} {named}s, got {len(several)}.")
-        if len({type(each) for each in several}) > 1:
+        if len({isinstance(each, str) for each in several}) > 1:
             raise refused(param, "texts and tokens stand beside each other.", code="invalid_type")
         return [_one(each, f"{param}[{at}]") for at, each in enumerate(several)]
 
@@ -277,7 +278,11 @@ def _read_prompts(model: ServedModel, limits: ServerLimits, named: str = "prompt
 
 
 def _is_tokens(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(token) is int for token in cast("list[Any]", value))
+    return (
+        isinstance(value, list)
+        and bool(cast("list[Any]", value))
+        and all(type(token) is int for token in cast("list[Any]", value))
+    )
 
 
 def _encoded(model: ServedModel, prompt: str | list[int]) -> list[int]:

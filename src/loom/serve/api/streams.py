@@ -61,7 +61,7 @@ class EventStream(Response):
         """Send everything."""
         whole = False
         try:
-            first = await unless_gone(receive, anext(self._events))  # pyright: ignore[reportArgumentType] - of a generator
+            first = await unless_gone(receive, self._first())
             await unless_gone(receive, self._send(first, send))
             whole = True
         except OSError as error:  # the connection broke while something was sent
@@ -71,6 +71,9 @@ class EventStream(Response):
             closing: Awaitable[None] | None = getattr(self._events, "aclose", lambda: None)()
             if closing is not None:
                 await closing
+
+    async def _first(self) -> dict[str, Any]:
+        return await anext(self._events)
 
     async def _send(self, first: dict[str, Any], send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]

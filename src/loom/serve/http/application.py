@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,12 +22,12 @@ from starlette.routing import Route
 
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__
+from loom.models.tasks.port import ServedModel
 from loom.serve.api.endpoints import Endpoints
 from loom.serve.http.guard import RequestGuard
 from loom.serve.http.page import page_response
 from loom.serve.jobs import refusal_of
 from loom.serve.limits import ServerLimits
-from loom.serve.port import ServedModel
 from loom.serve.refusals import Refusal
 from loom.serve.state import ServerState
 
@@ -78,7 +78,7 @@ class Application:
                          middleware=[cors] if origins else [])  # fmt: skip
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         most = self.state.limits.sequences
         with ThreadPoolExecutor(most, "loom-write") as threads, ThreadPoolExecutor(2, "loom-read") as readers:
             self.state.start(threads, readers)

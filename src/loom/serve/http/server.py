@@ -32,8 +32,8 @@ def listen(host: str, port: int, *, keyed: bool, no_key: bool = False) -> socket
                             expected="--key, or 127.0.0.1", got=host,
                             remedy="Pass --key KEY, or --no-key if everyone may use it")  # fmt: skip
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.socket(family, kind, protocol)  # asyncio sends small parts at once over what is told to be TCP
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(address)

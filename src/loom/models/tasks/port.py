@@ -1,7 +1,7 @@
-"""What a model must offer to be served: text written token by token, or vectors of texts.
+"""What a model must offer to be asked: text written token by token, or vectors of texts.
 
-Layer: serve. ``loom.models`` is one, by an adapter; tests have one that computes nothing. Invariant: what
-a model writes depends on what it is given here and on nothing else.
+Layer: models. ``loom.models.tasks.adapter`` makes one of a language model or an embedder; tests of the server have one
+that computes nothing. Invariant: what a model writes depends on what it is given here and on nothing else.
 """
 
 from __future__ import annotations
@@ -68,8 +68,10 @@ class Decoder(Protocol):
 class TextWriting(Protocol):
     """A text that is being written: iterated by one thread, stopped by any."""
 
-    finish_reason: str | None
-    """``stop`` or ``length`` when the iteration is over."""
+    @property
+    def finish_reason(self) -> str | None:
+        """``stop`` or ``length`` when the iteration is over."""
+        ...
 
     def __iter__(self) -> Iterator[TokenStep]: ...
 
@@ -88,8 +90,12 @@ class ServedModel(Protocol):
     context_length: int
     vocabulary_size: int
     eos: frozenset[int]
-    identity: ModelIdentity
     device: str
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Digests of the model."""
+        ...
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, special ones as the model wants them."""

@@ -1,0 +1,1 @@
+"""Commands over published models: ``loom generate``, ``chat``, ``embed``, ``serve``, ``audit``. Layer: cli."""

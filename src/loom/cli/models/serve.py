@@ -1,0 +1,107 @@
+"""``loom serve MODEL``: models over HTTP.
+
+Layer: cli.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from loom.cli.models import asking
+from loom.core.errors import ArgumentError, LoomError
+
+__all__ = ["serve"]
+
+
+def serve(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or files, as MODEL or NAME=MODEL.")],
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
+    key: Annotated[list[str] | None, typer.Option("--key", help="Ask for it; may be given again.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", help="A file with a key on each line: no process list shows them.")
+    ] = None,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Let everyone in who reaches --host.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="A name that the server goes by; may be given again.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option("--allow-origin", help="Whose pages may use it: https://example.org.")
+    ] = None,
+    sequences: Annotated[int, typer.Option("--sequences", min=1, help="Texts written at once.")] = 32,
+    queue: Annotated[int, typer.Option("--queue", min=0, help="Texts that may wait; more are answered 429.")] = 512,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The most of one text.")] = 65536,
+    max_body: Annotated[int, typer.Option("--max-body", min=1, help="Bytes of a request.")] = 4 << 20,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds of a request, waiting included.")] = 600.0,
+    drain: Annotated[float, typer.Option("--drain", help="Seconds for answers to end when it stops.")] = 30.0,
+    receipts: Annotated[int, typer.Option("--receipts", min=1, help="How many are kept.")] = 4096,
+    weights: asking.Weights = "f32",
+    compute: asking.Compute = "exact",
+    on: asking.Device = None,
+) -> None:
+    """Serve models with the interface that clients of OpenAI know, and a page to chat at.
+
+    Example: loom serve smollm2.gguf minilm=./minilm --port 8000
+    """
+    _require_packages()
+    from loom.serve.http.application import build_application
+    from loom.serve.http.server import listen, serve_on, url_of
+    from loom.serve.limits import ServerLimits
+
+    keys = _keys(key, key_file, no_key)
+    limits = ServerLimits(sequences=sequences, queue=queue, output_tokens=max_tokens, body_bytes=max_body,
+                          request_seconds=timeout, drain_seconds=drain, receipts=receipts)  # fmt: skip
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    sock = listen(host, port, keyed=bool(keys), no_key=no_key)
+    try:
+        opened: list[Any] = []
+        for each in models:
+            name, path = _named(each)
+            opened.append(asking.open_model(path, on, weights, compute, name))
+            typer.echo(f"{opened[-1].name}: on {opened[-1].device}, weights {opened[-1].identity.weights[:16]}")
+        hosts = [*(allow_host or ()), host]
+        made = build_application(opened, keys=keys, hosts=hosts, origins=allow_origin or (), limits=limits)
+        url = url_of(sock)
+        serve_on(made, sock, ready=lambda: typer.echo(f"serving at {url} (a page to chat at), {url}/v1 for clients"))
+    finally:
+        sock.close()
+
+
+def _keys(given: list[str] | None, file: Path | None, no_key: bool) -> list[str]:
+    kept = [] if file is None else file.read_text(encoding="utf-8", errors="replace").splitlines()
+    keys = [*(given or ()), *(line.strip() for line in kept)]
+    if no_key and (given or file is not None):
+        raise ArgumentError("loom serve", "a key and none", expected="a key or --no-key", got="both",
+                            remedy="Pass one of them")  # fmt: skip
+    if file is not None and not kept:
+        raise ArgumentError("loom serve, --key-file", "there is no key", expected="a key on each line", got=str(file),
+                            remedy="Write one into it")  # fmt: skip
+    if any(not each.isascii() or not each.isprintable() or " " in each or not each for each in keys):
+        raise ArgumentError("loom serve, --key", "not a key", expected="ASCII letters, digits and signs",
+                            got="another", remedy="Choose another")  # fmt: skip
+    return keys
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """Return name and path of ``NAME=PATH``; no name of a path alone, or of one that has a ``=`` itself."""
+    name, sign, path = text.partition("=")
+    if not sign or Path(text).exists():
+        return None, text
+    if not name or not path:
+        raise ArgumentError("loom serve", f"{text!r} names no model", expected="MODEL or NAME=MODEL",
+                            remedy="Check it")  # fmt: skip
+    return name, path
+
+
+def _require_packages() -> None:
+    try:
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise LoomError("loom serve", f"the package {error.name} is not installed", expected="the extra 'serve'",
+                        got="none", remedy="Run: pip install 'loom-compute[serve]'") from None  # fmt: skip
+    del starlette, uvicorn

@@ -1,0 +1,200 @@
+"""A language model as what the command line, the server and audits ask: tasks in, tokens with their numbers out.
+
+Layer: models. Invariant: a step has the token and the number that the engine gave, whoever asks beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError
+from loom.models.files import Checkpoint, open_checkpoint
+from loom.models.receipts import ModelIdentity
+from loom.models.sampling import SamplingConfig
+from loom.models.tasks.identity import identify
+from loom.models.tasks.port import Decoder, ServedModel, TextConstraint, TextTask, TextWriting, TokenScore, TokenStep
+from loom.nn.spec import to_document
+
+if TYPE_CHECKING:
+    from loom.models.inference import Request
+    from loom.models.language import LanguageModel
+
+__all__ = ["ServedLanguageModel", "open_served"]
+
+
+def open_served(
+    source: Any,
+    *,
+    name: str | None = None,
+    on: Any = None,
+    weights: str = "f32",
+    compute: str = "exact",
+    **settings: Any,
+) -> ServedModel:
+    """Return a model of a folder, a file or bytes, under a name: without one, that of its file.
+
+    ``settings`` go to ``loom.models.load``, whose errors these are.
+    """
+    from loom.models.loading import load
+
+    checkpoint = open_checkpoint(source)
+    model = load(checkpoint, on=on, weights=weights, compute=compute, **settings)
+    return ServedLanguageModel(model, checkpoint, name or _name_of(checkpoint), weights, compute)
+
+
+def _name_of(checkpoint: Checkpoint) -> str:
+    path = Path(checkpoint.source)
+    return (path.stem if path.suffix in (".gguf", ".safetensors") else path.resolve().name) or "model"
+
+
+class ServedLanguageModel:
+    """A ``ServedModel`` over a ``LanguageModel``; digests are made when they are first asked for."""
+
+    writes = True
+    embeds = False
+
+    def __init__(
+        self, model: LanguageModel, checkpoint: Checkpoint, name: str, stored_as: str = "f32", compute: str = "exact"
+    ) -> None:
+        self.model, self.name, self.created = model, name, int(time.time())
+        self.context_length = model.engine.limit
+        self.vocabulary_size = model.engine.vocabulary_size
+        self.eos = model.tokenizer.eos
+        self.device = model.network.model.device.name
+        self._checkpoint, self._kind = checkpoint, (stored_as, compute)
+        self._identity: ModelIdentity | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Digests of the model; the first call reads all of its weights."""
+        with self._lock:
+            if self._identity is None:
+                self._identity = identify(self._checkpoint, to_document(self.model.network.spec), *self._kind)
+            return self._identity
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        return self.model.tokenizer.encode(text)
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Return the tokens of a conversation."""
+        return self.model.tokenizer.encode_chat(messages)
+
+    def decoder(self) -> Decoder:
+        """Return what makes text of tokens."""
+        return _KnownTokens(self.model.tokenizer.stream(), self.model.tokenizer.size)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of a token, of one that the tokenizer does not know none."""
+        tokenizer = self.model.tokenizer
+        if token >= tokenizer.size:
+            return b""
+        if token in tokenizer.special:
+            return tokenizer.token(token).encode()
+        return tokenizer.pieces.middle[token]
+
+    def write(self, task: TextTask) -> TextWriting:
+        """Begin a text."""
+        request = self.model.engine.submit(task.prompt, SamplingConfig(**task.settings), eos=self.eos,
+                                           constraint=self._constraint(task.constraint))  # fmt: skip
+        return _Writing(self, request, task.top)
+
+    def _constraint(self, asked: TextConstraint | None) -> Any:
+        if asked is None:
+            return None
+        from loom.models.tokens import grammar
+
+        if asked.kind == "json":
+            return grammar.json(self.model.tokenizer)
+        import json
+
+        return grammar.json_schema(json.loads(asked.schema or "{}"), self.model.tokenizer)
+
+    def score(self, tokens: Sequence[int], top: int) -> list[TokenScore]:
+        """Return what the model thinks of a text that is there."""
+        scored = self.after(tokens, 0, top)[:-1] if len(tokens) > 1 else []
+        found = [TokenScore(tokens[0], None)]
+        for token, (values, tops) in zip(tokens[1:], scored, strict=True):
+            found.append(TokenScore(token, float(values[token]), tops))
+        return found
+
+    def after(self, tokens: Sequence[int], first: int, top: int) -> list[tuple[Any, tuple[tuple[int, float], ...]]]:
+        """Return, for each token from ``first`` on, the logarithms of the chances of what follows it, and the best."""
+        rows = self.model.engine.logits(tokens)[first:]
+        found: list[tuple[Any, tuple[tuple[int, float], ...]]] = []
+        for row in rows:
+            wide = np.asarray(row, np.float64)
+            most = wide.max()
+            values = (wide - (most + np.log(np.exp(wide - most).sum()))).astype(np.float32)
+            best = np.lexsort((np.arange(len(values)), -wide))[:top] if top else ()
+            found.append((values, tuple((int(n), float(values[n])) for n in best)))
+        return found
+
+    def embed(self, rows: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Raise ArgumentError: it writes text."""
+        raise ArgumentError(self.name, "the model writes texts and makes no vectors", expected="an encoder",
+                            got=f"{len(rows)} texts", remedy="Load one, such as MiniLM")  # fmt: skip
+
+    def measures(self) -> Mapping[str, float]:
+        """Return what the engine counts."""
+        from dataclasses import asdict
+
+        return asdict(self.model.engine.statistics)
+
+
+class _KnownTokens:
+    """A decoder to which tokens that the tokenizer does not know are nothing: a network may have more rows."""
+
+    def __init__(self, inner: Decoder, size: int) -> None:
+        self._inner, self._size = inner, size
+
+    def push(self, token: int) -> str:
+        return self._inner.push(token) if token < self._size else ""
+
+    def flush(self) -> str:
+        return self._inner.flush()
+
+
+class _Writing:
+    """A request of the engine, step by step.
+
+    Where the likeliest tokens are asked for, all steps come at the end: they are of one pass over the whole text.
+    """
+
+    def __init__(self, served: ServedLanguageModel, request: Request, top: int) -> None:
+        self._served, self._request, self._top = served, request, top
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it ended, None before."""
+        found = self._request.finish_reason
+        return None if found is None else found.value
+
+    def __iter__(self) -> Iterator[TokenStep]:
+        if self._top:
+            yield from self._with_likeliest()
+            return
+        for at, token in enumerate(self._request):
+            yield TokenStep(token, self._request.logprobs[at])
+
+    def _with_likeliest(self) -> Iterator[TokenStep]:
+        request = self._request
+        tokens = request.result()
+        if not tokens:
+            return
+        whole = [*request.prompt, *tokens[:-1]]
+        scored = self._served.after(whole, len(request.prompt) - 1, self._top)
+        for at, (token, (_, tops)) in enumerate(zip(tokens, scored, strict=True)):
+            own = request.logprobs[at]
+            yield TokenStep(token, own, tuple((t, own if t == token else v) for t, v in tops))
+
+    def cancel(self) -> None:
+        """End it soon."""
+        self._request.cancel()

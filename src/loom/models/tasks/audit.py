@@ -1,0 +1,139 @@
+"""``audit``: computes again what a receipt claims, on any device, and says whether the bits agree.
+
+Layer: models. Invariant: it says that they agree only where every claim was computed again and is the same; what could
+not be computed again is named, as what differs is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.errors import ArgumentError
+from loom.core.numerics import NUMERICS_VERSION
+from loom.core.version import __version__
+from loom.models.receipts import Receipt, embedding_receipt
+from loom.models.tasks.claims import receipt_of, task_of_receipt
+from loom.models.tasks.port import ServedModel, TextTask, TokenStep
+from loom.models.tasks.writer import TextWriter
+
+__all__ = ["Audit", "audit"]
+
+_CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found: ``differences``, none where all bits agree; ``device``, where it was computed again."""
+
+    receipt: Receipt
+    found: Receipt | None
+    device: str
+    differences: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether everything that was claimed came out again, to the bit."""
+        return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the audit as plain data."""
+        return {"same": self.same, "receipt": self.receipt.id, "found": None if self.found is None else self.found.id,
+                "device": self.device, "differences": list(self.differences)}  # fmt: skip
+
+
+def audit(receipt: Receipt, model: ServedModel, prompt: Sequence[Any] | None = None) -> Audit:
+    """Compute a receipt's claims again with a model, and compare.
+
+    ``prompt``: its tokens (of vectors, those of each text), where the receipt does not disclose them. ArgumentError
+    where they are missing, or are not those that the receipt claims.
+    """
+    receipt.check()
+    given = receipt.disclosed.get("prompt") if prompt is None else prompt
+    if given is None:
+        raise ArgumentError("loom.models.tasks.audit", "the receipt does not disclose its prompt",
+                            expected="the prompt", remedy="Pass its tokens")  # fmt: skip
+    Receipt(receipt.claims, {"prompt": given}).check()
+    differences = list(_other_model(receipt.claims, model))
+    if differences:
+        return Audit(receipt, None, model.device, tuple(differences))
+    if receipt.claims["kind"] == "embedding":
+        found = embedding_receipt(model.identity, given, model.embed(given))
+    else:
+        found = _written_again(receipt, model, task_of_receipt(receipt, given))
+    differences = list(_compared(receipt, found))
+    if differences and (told := receipt.about.get("loom")) != __version__:
+        differences.append(f"the receipt is of Loom {told}, this is {__version__}")
+    return Audit(receipt, found, model.device, tuple(differences))
+
+
+def _other_model(claims: Mapping[str, Any], model: ServedModel) -> Iterator[str]:
+    """Yield what says that this is not the model, or not the arithmetic, that the receipt is of."""
+    if claims.get("numerics") != NUMERICS_VERSION:
+        yield f"numerics: {claims.get('numerics')} claimed, {NUMERICS_VERSION} here"
+    mine = model.identity.claims()
+    for name, told in claims["model"].items():
+        if mine.get(name) != told:
+            yield f"{name.replace('_', ' ')}: {_brief(told)} claimed, {_brief(mine.get(name))} here"
+
+
+def _written_again(receipt: Receipt, model: ServedModel, task: TextTask) -> Receipt:
+    """Return the receipt of the task's text, written anew: of one that was cancelled, as far as it came."""
+    output = receipt.claims["output"]
+    cancelled = output["finish_reason"] == _CANCELLED
+    writer = TextWriter(model.decoder(), task.settings["stop"], model.eos)
+    steps: list[TokenStep] = []
+    text = ""
+    written = model.write(task)
+    try:
+        for step in written:
+            if cancelled and len(steps) == output["count"]:
+                break
+            steps.append(step)
+            text += writer.push(step.token)
+            if writer.stopped:
+                break
+    finally:
+        written.cancel()
+    text += writer.flush()
+    reason = "stop" if writer.stopped else _CANCELLED if cancelled else written.finish_reason or _CANCELLED
+    return receipt_of(model, task, steps, text, reason)
+
+
+def _compared(receipt: Receipt, found: Receipt) -> Iterator[str]:
+    """Yield what differs between two receipts of one task: the first token, the first number, what else there is."""
+    if receipt.id == found.id:
+        return
+    told = False
+    for what, name in (("token", "output"), ("the number of token", "logprobs"), ("the vector of text", "vectors")):
+        claimed, mine = receipt.disclosed.get(name), found.disclosed.get(name)
+        if claimed is None or mine is None:
+            continue
+        at = next((n for n, (a, b) in enumerate(zip(claimed, mine, strict=False)) if a != b), None)
+        if at is not None:
+            told = True
+            yield f"{what} {at}: {_value(name, claimed[at])} claimed, {_value(name, mine[at])} here"
+        elif len(claimed) != len(mine):
+            told = True
+            yield f"{name}: {len(claimed)} claimed, {len(mine)} here"
+    for part in ("prompt", "settings", "output"):
+        for name in receipt.claims[part]:
+            a, b = receipt.claims[part][name], found.claims[part].get(name)
+            if a != b and not (told and name in ("sha256", "logprobs", "text", "count")):
+                told = True
+                yield f"{part}, {name}: {_brief(a)} claimed, {_brief(b)} here"
+    if not told:
+        yield f"claims: {_brief(receipt.id)} claimed, {_brief(found.id)} here"
+
+
+def _value(name: str, value: Any) -> str:
+    if name == "logprobs":
+        return f"{value} ({struct.unpack('>f', bytes.fromhex(value))[0]:.9g})"
+    return _brief(value)
+
+
+def _brief(value: Any) -> str:
+    found = str(value)
+    return found[:16] if len(found) == 64 else found[:60]

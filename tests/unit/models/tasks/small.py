@@ -1,0 +1,65 @@
+"""A language model of a few kilobytes as its folder would be downloaded: random weights, bytes as tokens."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+SIZE, HIDDEN, INNER, LAYERS, HEADS, KV = 258, 32, 64, 2, 4, 2
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": SIZE, "hidden_size": HIDDEN,
+    "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV,
+    "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+    "tie_word_embeddings": False, "bos_token_id": 256, "eos_token_id": 257,
+}  # fmt: skip
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer_json() -> str:
+    """Return a tokenizer whose tokens are bytes, with two control tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({c: n for n, c in enumerate(alphabet)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    return made.to_str()
+
+
+def weights() -> bytes:
+    """Return random weights, by the names of transformers."""
+    draw = np.random.default_rng(5)
+    shapes = {"model.embed_tokens": (SIZE, HIDDEN), "lm_head": (SIZE, HIDDEN), "model.norm": (HIDDEN,)}
+    each = {
+        "input_layernorm": (HIDDEN,), "post_attention_layernorm": (HIDDEN,), "self_attn.q_proj": (HIDDEN, HIDDEN),
+        "self_attn.k_proj": (HIDDEN * KV // HEADS, HIDDEN), "self_attn.v_proj": (HIDDEN * KV // HEADS, HIDDEN),
+        "self_attn.o_proj": (HIDDEN, HIDDEN), "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN),
+        "mlp.down_proj": (HIDDEN, INNER),
+    }  # fmt: skip
+    shapes |= {f"model.layers.{n}.{name}": shape for n in range(LAYERS) for name, shape in each.items()}
+    made = {f"{name}.weight": (draw.standard_normal(shape) * 0.3 + (len(shape) == 1)).astype(np.float32)
+            for name, shape in shapes.items()}  # fmt: skip
+    return save(made, {"format": "pt"})
+
+
+@cache
+def files() -> dict[str, bytes]:
+    """Return the folder's files by name."""
+    config = {"eos_token": "<|im_end|>", "chat_template": TEMPLATE}
+    told = json.dumps(CONFIG).encode(), weights(), tokenizer_json().encode(), json.dumps(config).encode()
+    return dict(zip(("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"), told, strict=True))
+
+
+def write(folder: Path) -> Path:
+    """Write the files into a folder and return it."""
+    folder.mkdir()
+    for name, data in files().items():
+        (folder / name).write_bytes(data)
+    return folder
