@@ -1,0 +1,225 @@
+"""``Embedder``: texts as vectors, by a model of text and the way of pooling that its files tell.
+
+Layer: models. Texts of like length share a batch, padded to a few lengths, so that few programs are compiled.
+Invariant: a text's vector has the same bits whatever stands beside it and however far it is padded.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import items
+from loom.models.architectures import ModelDescription, describe
+from loom.models.architectures.sources import CheckpointWeights
+from loom.models.files import open_checkpoint
+from loom.models.tokens import Tokenizer
+from loom.nn.network import Network
+from loom.nn.spec import parse
+from loom.runtime.device import Device
+from loom.tensor import TensorProgram
+
+__all__ = ["POOLING", "Embedder"]
+
+POOLING = ("mean", "first", "last", "max")
+"""Ways to make one vector of a text's tokens."""
+
+_LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_STEP = 256
+"""Beyond these lengths, multiples of this."""
+_TOKENS = 1024
+"""Of a batch, about."""
+_MOST_PROGRAMS = 64
+_MASK = "mask"
+
+
+class Embedder:
+    """A model that makes a vector of a text.
+
+    ``width``: numbers of a vector; ``most_tokens``: of a text, special ones included; ``tokenizer``, ``network`` and
+    ``description``: what it is made of. ``of`` makes one of a checkpoint. Several threads may use one.
+    """
+
+    def __init__(self, network: Network, tokenizer: Tokenizer, description: ModelDescription, most_tokens: int) -> None:
+        self.network, self.tokenizer, self.description = network, tokenizer, description
+        self.most_tokens = most_tokens
+        (self._output,) = network.spec.outputs
+        self.width: int = network.spec.shapes()[self._output][-1]
+        self._programs: OrderedDict[tuple[int, int], TensorProgram] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls, source: Any, *, on: str | Device | None = None, pooling: str | None = None, normalize: bool = False,
+        config: Mapping[str, Any] | None = None,
+    ) -> Embedder:  # fmt: skip
+        """Return the embedder of a checkpoint: an open one, or what ``open_checkpoint`` takes.
+
+        A sentence transformer's own files say how tokens become one vector. For other models ``pooling`` does ("mean",
+        "first", "last" or "max" of the tokens' features), and ``normalize`` whether vectors get the length 1.
+        ``on``: the device. ArgumentError for a model of images or of a task that gives no features, and where nothing
+        says how to pool; errors of ``describe`` and ``Tokenizer.of``.
+        """
+        checkpoint = open_checkpoint(source)
+        description = describe(checkpoint, config=config)
+        document = _pooled(description, pooling, normalize=normalize)
+        network = Network(parse(document), on=on, weights=CheckpointWeights(checkpoint, _taken(description, document)))
+        most = _most_tokens(checkpoint.text("sentence_bert_config.json"), description.context_length)
+        return cls(network, Tokenizer.of(checkpoint), description, most)
+
+    def __repr__(self) -> str:
+        """Return the family, the size of vectors and the device."""
+        device = self.network.model.device.name
+        return f"<Embedder {self.description.family}: texts of {self.most_tokens} tokens to {self.width}, on {device}>"
+
+    def embed(self, texts: str | Iterable[str], *, truncate: bool = False) -> Array:
+        """Return a vector for each text, (n, width) f32; of one text (width,).
+
+        ``truncate``: of texts longer than ``most_tokens`` the beginning is taken, as sentence-transformers does; else
+        they are an ArgumentError. DTypeError for what is no text.
+        """
+        where = "Embedder.embed"
+        is_one = isinstance(texts, str)
+        listed: list[Any] = [texts] if is_one else items(texts, where, "texts")
+        for number, text in enumerate(listed):
+            if not isinstance(text, str):
+                raise DTypeError(where, f"text {number} is no text", expected="str", got=type(text).__name__,
+                                 remedy="Pass a list of texts")  # fmt: skip
+        rows = [self.encode(text, truncate=truncate) for text in listed]
+        found = self.embed_tokens(rows)
+        return found[0] if is_one else found
+
+    def encode(self, text: str, *, truncate: bool = False) -> list[int]:
+        """Return a text's tokens with the special ones; errors as of ``embed``."""
+        ids = self.tokenizer.encode(text)
+        if len(ids) <= self.most_tokens:
+            return ids
+        if not truncate:
+            raise ArgumentError("Embedder.embed", "a text is too long", expected=f"at most {self.most_tokens} tokens",
+                                got=len(ids), remedy="Cut it into parts, or pass truncate=True to take its beginning",
+                                )  # fmt: skip
+        plain = self.tokenizer.encode(text, special=False)
+        return _cut(ids, plain, self.most_tokens)
+
+    def embed_tokens(self, rows: Sequence[Sequence[int]]) -> Array:
+        """Return a vector for each list of tokens, (n, width) f32; special tokens are part of the lists."""
+        checked = [self._checked(row, number) for number, row in enumerate(rows)]
+        found = np.empty((len(checked), self.width), np.float32)
+        order = sorted(range(len(checked)), key=lambda n: (len(checked[n]), n))
+        groups: dict[int, list[int]] = {}
+        for number in order:
+            groups.setdefault(self._padded(len(checked[number])), []).append(number)
+        for length, numbers in groups.items():
+            for batch in _batches(numbers, max(1, _TOKENS // length)):
+                found[batch] = self._run([checked[n] for n in batch], length)
+        return found
+
+    def _checked(self, row: Sequence[int], number: int) -> Array:
+        where = "Embedder.embed_tokens"
+        ids = np.asarray(row)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu" or not 1 <= len(ids) <= self.most_tokens:
+            raise ArgumentError(f"{where}, row {number}", "not the tokens of a text", got=f"{ids.dtype} {ids.shape}",
+                                expected=f"1 to {self.most_tokens} whole numbers", remedy="See Embedder.encode",
+                                )  # fmt: skip
+        most = self.description.vocabulary_size
+        if ids.min() < 0 or ids.max() >= most:
+            raise ArgumentError(f"{where}, row {number}", "a token that the model has not", expected=f"0 to {most - 1}",
+                                got=int(ids[(ids < 0) | (ids >= most)][0]), remedy="Use its own tokenizer")  # fmt: skip
+        return ids.astype(np.int32)
+
+    def _padded(self, length: int) -> int:
+        """Return the length that texts so long are padded to."""
+        wanted = next((n for n in _LENGTHS if n >= length), -(-length // _STEP) * _STEP)
+        return min(wanted, self.network.spec.inputs[0].shape[0])
+
+    def _run(self, rows: Sequence[Array], length: int) -> Array:
+        """Return the vectors of texts up to a length; a batch of powers of two, the rest of it padding alone."""
+        size = 1 << (len(rows) - 1).bit_length()
+        given = {i.name: np.zeros((size, length), i.dtype.numpy) for i in self.network.spec.inputs}
+        for number, row in enumerate(rows):
+            given["tokens"][number, : len(row)] = row
+            if _MASK in given:
+                given[_MASK][number, : len(row)] = 1
+        with self._lock, self.network.model.lock:
+            program = self._program(size, length)
+            program.run(**given)
+            found: Array = program.read()[0]
+        return found[: len(rows)]
+
+    def _program(self, size: int, length: int) -> TensorProgram:
+        """Return the program of a batch, compiled when it is first asked for."""
+        model, key = self.network.model, (size, length)
+        if key not in self._programs:
+            if len(self._programs) == _MOST_PROGRAMS:
+                self._programs.popitem(last=False)[1].free()
+            fed = {i.name: tensor.input(i.name, (size, length), i.dtype) for i in self.network.spec.inputs}
+            output = model.apply(fed)
+            self._programs[key] = tensor.compile([output], on=model.device, name=f"embed {size} x {length}")
+        self._programs.move_to_end(key)
+        return self._programs[key]
+
+
+def _batches(numbers: list[int], most: int) -> list[list[int]]:
+    size = 1 << (most.bit_length() - 1)
+    return [numbers[at : at + size] for at in range(0, len(numbers), size)]
+
+
+def _cut(ids: list[int], plain: list[int], most: int) -> list[int]:
+    """Return the first ``most`` tokens with the special ones that stand around a whole text."""
+    start = next((n for n in range(len(ids) - len(plain) + 1) if ids[n : n + len(plain)] == plain), 0)
+    ends = ids[start + len(plain) :]
+    return [*ids[:start], *plain[: most - start - len(ends)], *ends]
+
+
+def _taken(description: ModelDescription, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sources of what is left of the network."""
+    return {n: s for n, s in description.sources.items() if n.split(".")[0] in document["nodes"]}
+
+
+def _pooled(description: ModelDescription, pooling: str | None, *, normalize: bool) -> dict[str, Any]:
+    """Return the document whose output is one vector for a text."""
+    where, document = "Embedder.of", description.document
+    if description.task != "embed" or "tokens" not in document["inputs"]:
+        raise ArgumentError(where, f"a model of the family {description.family!r} that does not embed texts",
+                            expected="task 'embed', of tokens", got=f"task {description.task!r}",
+                            remedy="Load it as what it is: loom.models.load")  # fmt: skip
+    nodes = dict(document["nodes"])
+    if "embedding" in document["outputs"]:
+        if pooling is not None or normalize:
+            raise ArgumentError(f"{where}, pooling", "the model's own files say how texts are embedded",
+                                expected="None", got=repr(pooling), remedy="Leave it out")  # fmt: skip
+        return document
+    if pooling not in POOLING:
+        raise ArgumentError(f"{where}, pooling", "nothing says how tokens become one vector", got=repr(pooling),
+                            expected=" or ".join(map(repr, POOLING)), remedy="Pass pooling='mean', for example",
+                            )  # fmt: skip
+    inputs = dict(document["inputs"])
+    inputs.setdefault(_MASK, inputs["tokens"])
+    mask = {} if pooling == "first" else {"padding_mask": _MASK}
+    hidden = document["outputs"][0]
+    last = "text_features" if normalize else "text_embedding"
+    nodes[last] = {"type": "token_pool", "mode": pooling, **mask, "inputs": [hidden]}
+    if normalize:
+        nodes["text_embedding"] = {"type": "normalize", "inputs": [last]}
+    for name in ("first", "pooled"):  # what a classifier would read
+        if name not in (hidden, last):
+            nodes.pop(name, None)
+    return {**document, "inputs": inputs, "nodes": nodes, "outputs": ["text_embedding"]}
+
+
+def _most_tokens(told: str | None, context: int) -> int:
+    """Return how many tokens a text may have, as a sentence transformer says it."""
+    try:
+        most: Any = None if told is None else json.loads(told).get("max_seq_length")
+    except (ValueError, AttributeError):
+        raise ArgumentError("loom.models, sentence_bert_config.json", "no object of JSON", got=repr(told)[:60],
+                            remedy="Download the file again") from None  # fmt: skip
+    return min(context, most) if isinstance(most, int) and not isinstance(most, bool) and most > 0 else context
