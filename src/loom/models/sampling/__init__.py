@@ -1,5 +1,10 @@
-"""Which token comes next: settings, and the choice itself, the same on every device. Layer: models."""
+"""Which token comes next: settings, and the choice itself, the same on every device.
 
+Layer: models. Invariant: a token depends on its logits, the settings, the seed and its position alone.
+"""
+
+from loom.models.sampling.choice import Choice, Sampled, logprobs_of, packed_mask, room, sample
 from loom.models.sampling.config import SamplingConfig
+from loom.models.sampling.state import SamplingState
 
-__all__ = ["SamplingConfig"]
+__all__ = ["Choice", "Sampled", "SamplingConfig", "SamplingState", "logprobs_of", "packed_mask", "room", "sample"]

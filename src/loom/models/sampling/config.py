@@ -20,6 +20,7 @@ MOST_BIAS = 4096
 """Tokens that may have a bias."""
 MOST_STOPS = 64
 """Stop strings of one text."""
+LEAST_TEMPERATURE = 1e-5
 _WORD = (1 << 32) - 1
 
 
@@ -58,6 +59,9 @@ class SamplingConfig:
             object.__setattr__(self, name, value)
 
         keep("temperature", real(self.temperature, where + "temperature", least=0, most=100))
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ArgumentError(where + "temperature", "too small", expected=f"0, or at least {LEAST_TEMPERATURE}",
+                                got=self.temperature, remedy="Pass 0 for the largest logit")  # fmt: skip
         keep("top_k", whole(self.top_k, where + "top_k", least=0, most=_WORD))
         keep("top_p", real(self.top_p, where + "top_p", least=0, most=1))
         keep("min_p", real(self.min_p, where + "min_p", least=0, most=1))
