@@ -1,4 +1,4 @@
-"""``sample``: the next tokens of several texts, chosen where their logits are; ``Choice``: the same within a program.
+"""``sample``: the next tokens of several texts, chosen where their logits are; ``TokenChoice``: the same within a program.
 
 Layer: models. Settings, positions and what was said are data, so that texts of any settings share a program. Invariant:
 a token depends on the logits of its row, the settings, the seed and the position alone: not on the device, the rows
@@ -30,7 +30,7 @@ from loom.tensor import max as tensor_max
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import reshape
 
-__all__ = ["Choice", "Sampled", "checked", "logprobs_of", "packed_mask", "room", "sample"]
+__all__ = ["Sampled", "TokenChoice", "checked", "logprobs_of", "packed_mask", "room", "sample"]
 
 MOST_TOP = 64
 """Most probable tokens that are told for each."""
@@ -65,7 +65,7 @@ def packed_mask(allowed: Array) -> Array:
     return words.view("<u4").astype(np.uint32, copy=False)
 
 
-class Choice:
+class TokenChoice:
     """The choice of a token for each row of ``logits``, recorded; ``tokens`` is a tensor of u32.
 
     ``adjustments``: how many tokens of a row may have penalties or biases (``room``); ``masked``: whether rows have
@@ -188,7 +188,7 @@ class _Programs:
     """Programs of ``sample``, kept by shape and by what takes part; the one used longest ago is forgotten."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Any, tuple[Choice, TensorProgram]] = OrderedDict()
+        self._kept: OrderedDict[Any, tuple[TokenChoice, TensorProgram]] = OrderedDict()
         self.lock = Lock()
 
     def get(self, where: Device, shape: tuple[int, int], adjustments: int, masked: bool, top: int) -> Any:
@@ -197,7 +197,7 @@ class _Programs:
         found = self._kept.pop(key, None)
         if found is None:
             logits = tensor_input("logits", shape)
-            choice = Choice(logits, adjustments=adjustments, masked=masked)
+            choice = TokenChoice(logits, adjustments=adjustments, masked=masked)
             outputs = [choice.tokens]
             if top >= 0:
                 outputs += logprobs_of(logits, choice.tokens, top)
