@@ -1,4 +1,4 @@
-"""``sample``: the next tokens of several texts, chosen where their logits are; ``TokenChoice``: the same within a program.
+"""``sample``: the next tokens of several texts, chosen where their logits are; ``TokenChoice``: that in a program.
 
 Layer: models. Settings, positions and what was said are data, so that texts of any settings share a program. Invariant:
 a token depends on the logits of its row, the settings, the seed and the position alone: not on the device, the rows

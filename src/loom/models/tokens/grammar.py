@@ -180,7 +180,8 @@ def json_schema(schema: Mapping[str, Any] | bool | str, tokenizer: Tokenizer, *,
     Held are type, enum, const, anyOf, allOf, oneOf where at most one can hold, local $ref; minLength, maxLength,
     pattern, format (date, time, date-time, email, hostname, ipv4, ipv6, uuid, uri, duration); minimum, maximum, both
     exclusive ones, multipleOf of whole numbers; properties, required, additionalProperties, patternProperties,
-    maxProperties, and minProperties as far as required ones meet it; items, prefixItems, minItems, maxItems. Any other keyword is refused by its name (ArgumentError), but
+    maxProperties, and minProperties as far as required ones meet it; items, prefixItems, minItems, maxItems.
+    Any other keyword is refused by its name (ArgumentError), but
     for those that only describe. Properties come in the schema's order, those it does not name last; strings are
     escaped in one way alone. ``whitespace``: up to 20 spaces may stand between parts, or none.
     """
@@ -194,12 +195,8 @@ def json_schema(schema: Mapping[str, Any] | bool | str, tokenizer: Tokenizer, *,
             ) from None
     checked = check_schema(schema, where)
     package, _ = _of_tokenizer(tokenizer)
-    spaces = (
-        {"whitespace_pattern": _SPACES}
-        if flag(whitespace, "json_schema, whitespace")
-        else {"whitespace_flexible": False}
-    )
-    options: dict[str, Any] = {"json_allowed_escapes": _ESCAPES, **spaces}
-    return Constraint(
-        tokenizer, package.LLMatcher.grammar_from_json_schema(json_module.dumps(checked), overrides=options), where
-    )
+    free = flag(whitespace, "json_schema, whitespace")
+    spaces: dict[str, Any] = {"whitespace_pattern": _SPACES} if free else {"whitespace_flexible": False}
+    options = {"json_allowed_escapes": _ESCAPES, **spaces}
+    held = package.LLMatcher.grammar_from_json_schema(json_module.dumps(checked), overrides=options)
+    return Constraint(tokenizer, held, where)

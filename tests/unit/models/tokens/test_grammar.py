@@ -45,14 +45,14 @@ def _walk(held: grammar.Constraint, seed: int) -> list[int] | None:
     """Return the tokens of a text drawn by the masks; after a while such as end things. None if it does not end."""
     draw, ends, state, text = np.random.default_rng(seed), smollm().eos, held.start(), []
     while len(text) < 150:
-        allowed = set(np.flatnonzero(held.allowed(state)).tolist())
-        assert allowed, "nothing may come, and the text may not end"
-        assert bool(allowed & ends) == held.is_final(state)
-        if allowed & ends and (draw.random() < 0.3 or allowed <= ends):
+        allowed = np.flatnonzero(held.allowed(state))
+        assert allowed.size, "nothing may come, and the text may not end"
+        some = allowed[~np.isin(allowed, list(ends))]
+        assert (some.size < allowed.size) == held.is_final(state)
+        if some.size < allowed.size and (draw.random() < 0.3 or not some.size):
             return text
-        some = sorted(allowed - ends)
-        few = sorted(allowed & _closers()) if len(text) > 25 else []
-        text.append(int(draw.choice(few or some)))
+        few = some[np.isin(some, list(_closers()))] if len(text) > 25 else some[:0]
+        text.append(int(draw.choice(few if few.size else some)))
         state = held.advance(state, text[-1])
     return None
 
@@ -62,7 +62,7 @@ def test_every_finished_text_is_valid(number: int) -> None:
     schema = SCHEMAS[number]
     held = grammar.json_schema(schema, smollm())
     judge = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-    finished = [text for seed in range(12) if (text := _walk(held, seed)) is not None]
+    finished = [text for seed in range(4) if (text := _walk(held, seed)) is not None]
     assert finished
     for text in finished:
         judge.validate(json.loads(smollm().decode(text)))
@@ -100,7 +100,8 @@ def test_all_texts_of_small_grammars_can_be_reached() -> None:
 @pytest.mark.parametrize(
     ("schema", "valid", "invalid"),
     [
-        ({"format": "date", "type": "string"}, ['"2024-02-29"', '"2000-02-29"'], ['"2023-02-29"', '"1900-02-29"', '"2023-04-31"']),
+        ({"format": "date", "type": "string"}, ['"2024-02-29"', '"2000-02-29"'],
+         ['"2023-02-29"', '"1900-02-29"', '"2023-04-31"']),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, ['{"a":1}', '{ "a" : 1 }', '{"b":"\\n"}'],
          ['{"a":"x"}', '{"\\u0061":"x"}', '{"b":1,"a":"x"}', '{"a":1,"a":"x"}']),
         ({"type": "string", "maxLength": 1}, ['"\xe9"', '"\U0001f469"', '""'], ['"ab"']),
@@ -118,7 +119,8 @@ def test_texts_are_read_as_json_schema_has_it(schema: Any, valid: list[str], inv
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ({"not": {}}, "'not'"), ({"uniqueItems": True}, "'uniqueItems'"), ({"foo": 1}, "'foo'"), ({"nullable": True}, "'nullable'"),
+        ({"not": {}}, "'not'"), ({"uniqueItems": True}, "'uniqueItems'"), ({"foo": 1}, "'foo'"),
+        ({"nullable": True}, "'nullable'"),
         ({"properties": {"a": {"if": {}}}}, "#/properties/a: the keyword 'if'"), ({"format": "regex"}, "'regex'"),
         ({"multipleOf": 0.1}, "0.1"), ({"$ref": "http://x/y"}, "elsewhere"), ({"minProperties": 1}, "minProperties"),
         ({"type": "string", "pattern": "a(?=b)"}, "look"), ({"enum": []}, "cannot be held"), (False, "not a schema"),
@@ -172,7 +174,7 @@ def test_masks_choose_tokens_of_a_larger_vocabulary() -> None:
     logits = np.random.default_rng(0).standard_normal((1, 49152 + 100)).astype(np.float32)
     for given in (held.allowed(held.start()), held.words(held.start(), logits.shape[1])):
         state, chosen = SamplingState(SamplingConfig(temperature=5)), set()
-        for position in range(20):
+        for position in range(8):
             state.position = position
             chosen |= set(sample(logits, state, masks=[given]).tokens)
         assert chosen <= set(np.flatnonzero(held.allowed(held.start())).tolist())
