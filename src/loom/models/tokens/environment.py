@@ -17,7 +17,7 @@ import jinja2.utils
 import jinja2.visitor
 from jinja2 import nodes
 
-from loom.models.tokens.sandbox import before_format, before_method, before_operator, counted_filter, spend
+from loom.models.tokens.sandbox import before_format, before_method, before_operator, counted_filter, spend, weigh
 
 __all__ = ["environment"]
 
@@ -50,6 +50,14 @@ class Counter(jinja2.visitor.NodeTransformer):
 
     visit_For = visit_Macro = visit_CallBlock = _visit_body  # noqa: N815 - names of the visitor
 
+    def _visit_made(self, node: Any) -> Any:
+        self.generic_visit(node)
+        if getattr(node, "ctx", "load") != "load":
+            return node
+        return nodes.Call(nodes.EnvironmentAttribute("made"), [node], [], None, None).set_lineno(node.lineno)
+
+    visit_List = visit_Tuple = visit_Dict = _visit_made  # noqa: N815 - names of the visitor
+
     def visit_Concat(self, node: Any) -> Any:  # noqa: N802 - a name of the visitor
         self.generic_visit(node)
         return nodes.Call(nodes.EnvironmentAttribute("concatenate"), node.nodes, [], None, None).set_lineno(node.lineno)
@@ -66,23 +74,30 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def concatenate(self, *values: Any) -> str:
         """Return texts joined, as ``~`` does."""
-        texts = [str(value) for value in values]
-        spend(sum(map(len, texts)))
-        return "".join(texts)
+        spend(sum(map(weigh, values)))
+        return "".join(map(str, values))
+
+    def made(self, value: Any) -> Any:
+        """Return a list, tuple or dict that was written out, all of whose parts were counted."""
+        weigh(value)
+        return value
 
     def _parse(self, source: str, name: Any, filename: Any) -> Any:
         return Counter().visit(super()._parse(source, name, filename))
 
     def call(self, context: Any, target: Any, *arguments: Any, **named: Any) -> Any:
         """Call, counted."""
-        owner, name = getattr(target, "__self__", None), getattr(target, "__name__", "")
+        plain = getattr(target, "__wrapped__", target)  # Jinja wraps ``format``
+        owner, name = getattr(plain, "__self__", None), getattr(plain, "__name__", "")
         if isinstance(owner, str):
             before_method(owner, name, arguments, named)
         else:
             spend()
         found = super().call(context, target, *arguments, **named)
-        if isinstance(found, (str, bytes, list, tuple, dict)):
+        if isinstance(found, (str, bytes)):
             spend(len(found))
+        elif isinstance(found, (list, tuple, dict)):
+            weigh(found)
         return found
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
@@ -92,9 +107,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
 
 def shown(value: Any) -> Any:
-    spend(len(value) if isinstance(value, str) else 32)
-    if isinstance(value, (list, tuple, dict)):
-        spend(8 * len(value))
+    spend(weigh(value))
     return value
 
 

@@ -11,18 +11,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 __all__ = [
     "Exhausted", "before_format", "before_method", "before_operator", "counted_filter",
-    "rendering", "spend",
+    "rendering", "spend", "weigh",
 ]  # fmt: skip
 
-MOST_SECONDS, MOST_TEXT, MOST_STEPS = 2.0, 16 << 20, 1_000_000
+MOST_SECONDS, MOST_TEXT, MOST_STEPS = 2.0, 16 << 20, 2_000_000
 """Limits of one rendering: seconds, characters made on the way, loops and calls."""
 _WIDEST = 100_000
 """The largest number that pads, repeats or indents."""
 _MOST_BITS = 4096
+_WIDE = frozenset(
+    ("center", "indent", "wordwrap", "batch", "slice", "tojson", "truncate", "filesizeformat", "round", "int")
+)
 
 
 class Exhausted(Exception):
@@ -38,9 +42,9 @@ class Budget:
         self._deadline = time.monotonic() + MOST_SECONDS
         self._steps, self._text = MOST_STEPS, MOST_TEXT
 
-    def spend(self, text: int = 0) -> None:
-        """Count one step and ``text`` characters; Exhausted beyond a limit."""
-        self._steps -= 1
+    def spend(self, text: int, steps: int) -> None:
+        """Count steps and characters; Exhausted beyond a limit."""
+        self._steps -= steps
         self._text -= text
         if self._text < 0:
             raise Exhausted(f"made more than {MOST_TEXT} characters")
@@ -63,15 +67,34 @@ def rendering() -> Iterator[None]:
         _BUDGET.reset(token)
 
 
-def spend(text: int = 0) -> None:
-    """Count one step and ``text`` characters of the rendering that is under way."""
+def spend(text: int = 0, steps: int = 1) -> None:
+    """Count steps and characters of the rendering that is under way."""
     budget = _BUDGET.get(None)
     if budget is not None:
-        budget.spend(text)
+        budget.spend(text, steps)
 
 
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, (str, bytes, list, tuple, dict)) else 1
+def weigh(value: Any) -> int:
+    """Return about how many characters a value is written in; each part is a step, however often it is held."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, int):
+        return 1 + value.bit_length() // 3
+    total, steps, waiting = 8, 0, [value]
+    while waiting:
+        each = waiting.pop()
+        steps += 1
+        if isinstance(each, (list, tuple, set, frozenset)):
+            waiting.extend(each)
+        elif isinstance(each, dict):
+            waiting.extend(each)
+            waiting.extend(each.values())
+        total += len(each) + 2 if isinstance(each, str) else 8
+        if steps == 1000:
+            spend(0, steps)
+            steps = 0
+    spend(0, steps)
+    return total
 
 
 def _numbers_fit(arguments: Any) -> None:
@@ -82,12 +105,12 @@ def _numbers_fit(arguments: Any) -> None:
 
 
 def _joined_length(separator: Any, values: Any) -> int:
-    return _length(separator) * _length(values) + sum(map(_length, values) if isinstance(values, (list, tuple)) else ())
+    return weigh(separator) * len(values) + weigh(values) if isinstance(values, (list, tuple, dict, str)) else 0
 
 
 def _replaced_length(source: Any, old: Any, new: Any) -> int:
     if not (isinstance(source, str) and isinstance(old, str) and isinstance(new, str)):
-        return _length(source)
+        return weigh(source)
     return len(source) + source.count(old) * len(new)
 
 
@@ -118,10 +141,10 @@ def before_method(source: str, name: str, arguments: tuple[Any, ...], named: Map
     elif name == "replace" and len(given) >= 2:
         spend(_replaced_length(source, given[0], given[1]))
     elif name == "translate" and given and isinstance(given[0], dict):
-        spend(len(source) * max([1, *map(_length, given[0].values())]))
+        spend(len(source) * max([1, *map(weigh, given[0].values())]))
     elif name in ("format", "format_map"):
         before_format(source, [*given, *(v for g in given if isinstance(g, dict) for v in g.values())])
-        spend(sum(map(_length, given)) * max(1, source.count("{")))
+        spend(sum(map(weigh, given)) * max(1, source.count("{")))
     else:
         spend(len(source))
 
@@ -131,7 +154,7 @@ def before_operator(operator: str, left: Any, right: Any) -> None:
     if operator == "*":
         for many, count in ((left, right), (right, left)):
             if isinstance(many, (str, bytes, list, tuple)) and isinstance(count, int):
-                spend(len(many) * max(count, 0))
+                spend(weigh(many) * max(count, 0), 1 + len(many) * max(count, 0) // 16)
         if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MOST_BITS:
             raise Exhausted("multiplies huge numbers")
     elif operator == "**":
@@ -141,40 +164,43 @@ def before_operator(operator: str, left: Any, right: Any) -> None:
     elif operator == "%" and isinstance(left, str):
         arguments = right if isinstance(right, tuple) else (right,)
         before_format(left, arguments)
-        spend(len(left) + sum(map(_length, arguments)) * max(1, left.count("%")))
+        spend(len(left) + sum(map(weigh, arguments)) * max(1, left.count("%")))
     else:
-        spend(_length(left) + _length(right) if isinstance(left, (str, bytes, list, tuple)) else 0)
+        spend(weigh(left) + weigh(right) if isinstance(left, (str, bytes, list, tuple)) else 0)
 
 
 def counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that is counted; what Jinja wrote on the function stays on it."""
-    from functools import wraps
+    at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
     def counted(*arguments: Any, **named: Any) -> Any:
-        given = [*arguments, *named.values()]
-        if name in ("center", "indent", "wordwrap", "batch", "slice", "tojson", "truncate", "filesizeformat", "round"):
-            _numbers_fit(each for each in given[1:] if not isinstance(each, bool))
-        if name == "replace":
-            texts = [each for each in given if isinstance(each, str)]
-            spend(_replaced_length(*texts[:3]) if len(texts) >= 3 else 0)
-        elif name == "format":
-            texts = [each for each in given if isinstance(each, str)]
-            before_format(texts[0] if texts else "", given)
-            spend(sum(map(_length, given)) * max(1, texts[0].count("%") if texts else 1))
-        elif name == "join":
-            separator = next((each for each in given[1:] if isinstance(each, str)), "")
-            values = next((each for each in given if isinstance(each, (list, tuple))), [])
-            spend(_joined_length(separator, values))
+        value, more = arguments[at] if len(arguments) > at else None, [*arguments[at + 1 :], *named.values()]
+        if name == "join" and not isinstance(value, (list, tuple, dict, str)):
+            value = list(value)  # what a generator makes is counted where it is made
+            arguments = (*arguments[:at], value, *arguments[at + 1 :])
+        spend(_before_filter(name, value, more))
         found = function(*arguments, **named)
-        spend(
-            _length(found)
-            + (
-                given[1] * found.count("\n")
-                if name == "indent" and len(given) > 1 and isinstance(given[1], int) and isinstance(found, str)
-                else 0
-            )
-        )
+        if isinstance(found, (str, bytes, list, tuple, dict)):
+            made = weigh(found)
+            spend(made if isinstance(found, (str, bytes)) else 0)
         return found
 
     return counted
+
+
+def _before_filter(name: str, value: Any, more: list[Any]) -> int:
+    """Look at a call of a filter; return about how many characters it makes on its way."""
+    texts = [each for each in more if isinstance(each, str)]
+    if name in _WIDE:
+        _numbers_fit(each for each in more if not isinstance(each, bool))
+    if name == "replace":
+        return _replaced_length(value, *texts[:2]) if len(texts) >= 2 else 0
+    if name == "format":
+        before_format(value, more)
+        return sum(map(weigh, more)) * max(1, str(value).count("%"))
+    if name == "join":
+        return _joined_length(texts[0] if texts else "", value)
+    if name in ("wordwrap", "indent", "truncate") and isinstance(value, str):
+        return len(value) * max([1, *map(len, texts)]) + sum(n for n in more if isinstance(n, int)) * value.count("\n")
+    return weigh(value) if name in ("string", "pprint", "tojson", "xmlattr", "urlencode", "escape") else 0

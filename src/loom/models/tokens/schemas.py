@@ -46,11 +46,11 @@ def check_schema(schema: Any, where: str) -> dict[str, Any]:
     if not is_mapping(schema):
         raise ArgumentError(where, "not a schema that a text can meet", expected="a dict", got=repr(schema)[:100],
                             remedy="Pass a JSON Schema")  # fmt: skip
-    found: dict[str, Any] = _Walk(where).read(schema, "#", 0)
+    found: dict[str, Any] = _SchemaReader(where).read(schema, "#", 0)
     return found
 
 
-class _Walk:
+class _SchemaReader:
     """One reading of a schema."""
 
     def __init__(self, where: str) -> None:
