@@ -20,7 +20,8 @@ class Caps:
     ``threads``: each lane is a thread of hardware (a GPU), so that a lane alone is slow, many hide each other's
     waiting, and lanes side by side should touch memory side by side; ``buffer_nbytes``: the largest buffer, if not all
     of memory; ``short``: code is to be short, as its compiler takes long; ``dots``: the operation on packed bytes that
-    is one instruction (``dot4_i8``, else ``dot4_u8i8``), none: "".
+    is one instruction (``dot4_i8``, else ``dot4_u8i8``), none: ""; ``fused``: a multiply-add of
+    f32 is one instruction.
     """
 
     simd_lanes: int
@@ -33,3 +34,4 @@ class Caps:
     buffer_nbytes: int | None = None
     short: bool = False
     dots: str = ""
+    fused: bool = False

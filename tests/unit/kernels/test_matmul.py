@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,20 @@ def test_chunks_and_short_factors_under_schedules(schedule: Blocking) -> None:
     h, g = numbers(f16, 20, 140), numbers(f16, 140, 37)
     expected = canonical_matmul(h.astype(np.float32), g.astype(np.float32)).astype(np.float16)
     assert same_bits(multiply(h, g, Multiplication(20, 37, 140, HALVES), schedule=schedule), expected)
+
+
+@pytest.mark.parametrize("far", [0.0, 2.0**-126, 2.0**-61, 2.0**-74, 2.0**61, 2.0**90, np.inf, np.nan])
+def test_short_factors_are_fused_only_where_no_product_is_rounded(far: float) -> None:
+    m, n, k = 21, 37, 150
+    signs = np.random.default_rng(3).choice(np.array([-1, 1], np.float32), (m + n, k))
+    close = np.float32(1 + 2.0**-11) * signs
+    for count in (1, m * k):
+        a, b = close[:m].copy(), np.ascontiguousarray(close[m:].T)
+        a.reshape(-1)[-count:] *= np.float32(far)
+        b.reshape(-1)[-count:] *= np.float32(far)
+        what = Multiplication(m, n, k, replace(FLOATS, precision="x12"))
+        found = multiply(a, b, what, schedule=SCHEDULES[1])
+        assert same_bits(found, canonical_matmul(a, b)), count
 
 
 @pytest.mark.parametrize(

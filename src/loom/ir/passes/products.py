@@ -89,7 +89,7 @@ class _Extents:
         return list(value.args[-2:] if value.op.name == "select" else value.args)
 
     def worked_out(self, value: Instr, parts: list[Instr]) -> _Extent:
-        key = value.attr if value.op.name == "get" else value.memory if value.op.name == "load" else value
+        key: Instr | Variable | Memory = value.attr if value.op.name == "get" else value.memory or value
         if key in self.known:
             return self.known[key]
         self.known[key] = found = _NOTHING

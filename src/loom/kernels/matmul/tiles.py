@@ -36,7 +36,7 @@ from loom.kernels.types import ProductTypes
 
 __all__ = [
     "BLOCK", "BLOCKS", "CHUNK", "OFFSET", "Blocking", "Tile", "choose_blocking", "keeping", "multiply_tiles",
-    "summing_tile", "total_of", "turns_of",
+    "summing_tile", "total_of", "turns_of", "walking_tiles",
 ]  # fmt: skip
 
 BLOCKS = CHUNK // BLOCK
@@ -104,13 +104,13 @@ def choose_blocking(caps: Caps, arithmetic: ProductTypes, m: int, n: int, batche
     return Blocking(tile, max(1, height // rows), max(1, width // tile.columns))
 
 
-def adding(arithmetic: ProductTypes) -> Callable[[Any, Any, Any], Any]:
+def adding(arithmetic: ProductTypes, *, fused: bool) -> Callable[[Any, Any, Any], Any]:
     """Return what adds the product of two held words, or of their parts, to a sum: (x, y, sum)."""
     if arithmetic.dots:
         return dot4_u8i8 if arithmetic.dots == "dot4_u8i8" else dot4_i8
     if arithmetic.pairs:
         return dot2_i16
-    if arithmetic.fused:
+    if fused:
         return fma
     return lambda x, y, total: total + x * y
 
@@ -139,13 +139,15 @@ def turns_of(tile: Tile, arithmetic: ProductTypes) -> Callable[[Any, Any], Any]:
     return lambda block, depth: (min(depth - block * BLOCK, words) + (unroll - 1)) // unroll
 
 
-def summing_tile(tile: Tile, arithmetic: ProductTypes) -> Callable[..., None]:
+def summing_tile(tile: Tile, arithmetic: ProductTypes, *, exact: bool = False) -> Callable[..., None]:
     """Return what adds the products of a block, ``turns`` times ``unroll`` words of them, to sums of +0.
 
     ``a_row`` and ``a_k``: from one row (or stream of it) or word of ``a`` to the next. ``total_of`` reads the sums.
+    ``exact``: every product is, whatever the types say, and may be fused.
     """
     rows, vectors, lanes, unroll, streams = tile.rows, tile.vectors, tile.lanes, tile.unroll, arithmetic.streams
-    add, accumulator, is_offset = adding(arithmetic), arithmetic.accumulator, arithmetic.dots == "dot4_u8i8"
+    add, accumulator = adding(arithmetic, fused=exact or arithmetic.fused), arithmetic.accumulator
+    is_offset = arithmetic.dots == "dot4_u8i8"
 
     def add_block(a: Any, b: Any, sums: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, turns: Any) -> None:
         for s in static_range(rows * vectors * streams):
@@ -194,39 +196,18 @@ def keeping(tile: Tile) -> Callable[..., None]:
     return keep_tile
 
 
-@cache
-def multiply_tiles(
+def walking_tiles(
     tile: Tile, arithmetic: ProductTypes, *, in_place: bool = False, transposed: bool = False
-) -> KernelFunction:
-    """Return the kernel that multiplies packed factors (see ``matmul_pack``) into chunks of the result.
+) -> Callable[..., None]:
+    """Return the body of ``multiply_tiles``; ``is_exact``: every product is, and may be fused."""
+    at, rows, columns, unroll, words = tile.index, tile.rows, tile.columns, tile.unroll, arithmetic.words
+    accumulator, keep_tile, turns_of_block = arithmetic.accumulator, keeping(tile), turns_of(tile, arithmetic)
+    add_block, add_exact = summing_tile(tile, arithmetic), summing_tile(tile, arithmetic, exact=True)
 
-    ``in_place``: ``a`` is no copy, but the matrices themselves, m by k, or k by m if ``transposed``, whole tiles of
-    rows and of k.
-
-    Group (x, y, z) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, and chunk
-    ``z % chunks`` of batch ``z // chunks``. Element (row, column) of that chunk goes to
-    ``out[((first + z) m + row) n + column]``. A batch step of 0 means one operand for all batches.
-    """
-    held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
-    rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
-    add_block, keep_tile = summing_tile(tile, arithmetic), keeping(tile)
-    turns_of_block = turns_of(tile, arithmetic)
-
-    @kernel(workgroup=tile.lanes, trusted=True)
-    def tiles(
-        a: In[held],  # type: ignore[valid-type]
-        b: In[held],  # type: ignore[valid-type]
-        out: InOut[accumulator],  # type: ignore[valid-type]
-        m: u32,
-        n: u32,
-        depth: u32,
-        down: u32,
-        across: u32,
-        a_step: u32,
-        b_step: u32,
-        chunks: u32,
-        first: u32,
-    ):
+    def walk(
+        a: Any, b: Any, out: Any, m: Any, n: Any, depth: Any, down: Any, across: Any, a_step: Any, b_step: Any,
+        chunks: Any, first: Any, is_exact: Any,
+    ) -> None:  # fmt: skip
         lane = at(local_id())
         high, wide = (m + (rows - 1)) // rows, (n + (columns - 1)) // columns
         batch, chunk = group_id(2) // chunks, group_id(2) % chunks
@@ -245,12 +226,51 @@ def multiply_tiles(
                 for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
                     sums = private(accumulator, rows * tile.vectors)
                     a_at, b_at = a_block + at(i) * (a_row * rows), b_block + at(j) * (at(turns) * (columns * unroll))
-                    add_block(a, b, sums, a_at, a_row, a_k, b_at, turns)
+                    if is_exact:
+                        add_exact(a, b, sums, a_at, a_row, a_k, b_at, turns)
+                    else:
+                        add_block(a, b, sums, a_at, a_row, a_k, b_at, turns)
                     row, column = i * rows, j * columns
                     place = (at(first + group_id(2)) * at(m) + at(row)) * at(n) + at(column) + lane
                     keep_tile(out, sums, place, m, n, row, column, block == begin)
 
+    return walk
+
+
+@cache
+def multiply_tiles(
+    tile: Tile, arithmetic: ProductTypes, *, in_place: bool = False, transposed: bool = False
+) -> KernelFunction:
+    """Return the kernel that multiplies packed factors (see ``matmul_pack``) into chunks of the result.
+
+    ``in_place``: ``a`` is no copy, but the matrices themselves, m by k, or k by m if ``transposed``, whole tiles of
+    rows and of k.
+
+    Group (x, y, z) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, and chunk
+    ``z % chunks`` of batch ``z // chunks``. Element (row, column) of that chunk goes to
+    ``out[((first + z) m + row) n + column]``. A batch step of 0 means one operand for all batches.
+    """
+    held, accumulator = arithmetic.held, arithmetic.accumulator
+    walk = walking_tiles(tile, arithmetic, in_place=in_place, transposed=transposed)
+
+    @kernel(workgroup=tile.lanes, trusted=True)
+    def tiles(
+        a: In[held],  # type: ignore[valid-type]
+        b: In[held],  # type: ignore[valid-type]
+        out: InOut[accumulator],  # type: ignore[valid-type]
+        m: u32,
+        n: u32,
+        depth: u32,
+        down: u32,
+        across: u32,
+        a_step: u32,
+        b_step: u32,
+        chunks: u32,
+        first: u32,
+    ):
+        walk(a, b, out, m, n, depth, down, across, a_step, b_step, chunks, first, False)
+
     kind = f"{arithmetic.kind}_{accumulator}"
     read = "_in_place" * in_place + "_transposed" * transposed
-    tiles.name = f"matmul_{rows}x{tile.vectors}x{tile.lanes}_{kind}{read}"
+    tiles.name = f"matmul_{tile.rows}x{tile.vectors}x{tile.lanes}_{kind}{read}"
     return tiles

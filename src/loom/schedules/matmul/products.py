@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dtype import i8
+from loom.core.dtype import i8, u32
 from loom.kernels.matmul.direct import STRIP, multiply_direct, multiply_rows
 from loom.kernels.matmul.gather import multiply_gathered
 from loom.kernels.matmul.pack import PANELS, pack_columns
+from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_short_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import FOLD_LANES, Layout, Slabs, fold_blocks, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
@@ -38,6 +39,8 @@ _LEAST_VECTORS = 4
 """Vectors of columns that a group takes at least: whole cache lines, several sums side by side."""
 _NEAR_NBYTES = 1 << 12
 """Rows this long are read where they are: of longer ones too many fall on the same place of a cache."""
+_MOST_LOOKED_AT = 1 << 31
+"""Elements of an operand up to which it is looked through for factors of which no product is rounded."""
 
 
 def record_matmul(
@@ -201,10 +204,21 @@ class _Recording(ProductRecording):
         in_place = self.is_read_in_place(tile) and (math.prod(what.a_batch) == 1 or stretch == what.batches)
         sums = self.sums(out, stretch)
         kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
+        known: list[Any] = []
+        sizes = [math.prod(batch) * n * what.k for batch, n in ((what.a_batch, what.m), (what.b_batch, what.n))]
+        if types.short and self.chain.device.caps.fused and max(sizes) < _MOST_LOOKED_AT:
+            kernel, known = multiply_short_tiles(tile, types), [self.far((a, b), sizes)]
         for first, count, a_packed, b_packed in self.packing(a, b, what, tile, in_place=in_place):
             params, groups = self.of_tiles(what, cut, count, first if sums is out else 0)
-            self.chain.dispatch(kernel, [a_packed, b_packed, sums], params, groups)
+            self.chain.dispatch(kernel, [a_packed, b_packed, *known, sums], params, groups)
             self.finish(sums, out, first, count)
+
+    def far(self, operands: tuple[Any, Any], sizes: list[int]) -> Any:
+        """Return what tells whether a factor of either operand is so large or small that products are rounded."""
+        far = self.allocate(2 * FAR_WORDS * u32.nbytes)
+        for n, (x, size) in enumerate(zip(operands, sizes, strict=True)):
+            self.chain.dispatch(find_far(), [x, far], [size, n * FAR_WORDS], (FAR_GROUPS, 1, 1))
+        return far
 
     # through tables
 

@@ -143,6 +143,7 @@ def cpu_caps(where: Machine, workers: int, cache_nbytes: int) -> Caps:
     return Caps(
         simd_lanes=where.simd_lanes, shared_nbytes=65536, max_workgroup_lanes=1024, unified_memory=True,
         workers=workers, cache_nbytes=cache_nbytes, dots=where.dots.best,
+        fused=where.fused,
     )  # fmt: skip
 
 
