@@ -99,10 +99,10 @@ def device(on: str) -> Any:
 
 _ELSEWHERE = tuple(f"tests/unit/{folder}/" for folder in (
     "tensor/complexes", "tensor/linalg", "tensor/selecting", "tensor/special", "tensor/neural", "tensor/standard",
-    "tensor/handle", "patterns", "nn", "kernels", "vectors", "tables", "schedules",
+    "tensor/handle", "patterns", "nn", "kernels", "vectors", "tables", "schedules", "models",
 ))  # fmt: skip
 """Of their runs on other devices than the processor one of sixteen is always made."""
-_LONG = tuple(f"tests/{file}.py" for file in (
+_SIXTH = tuple(f"tests/{file}.py" for file in (
     "conformance/test_ptx", "conformance/test_random", "unit/kernels/test_fold", "unit/kernels/test_matmul",
     "unit/nn/integer/test_extremes", "unit/nn/integer/test_network", "unit/nn/layers/test_behaviour",
     "unit/nn/step/test_strangers", "unit/nn/tween/test_layers", "unit/nn/layers/test_entmax",
@@ -113,19 +113,38 @@ _LONG = tuple(f"tests/{file}.py" for file in (
     "unit/tensor/special/test_special",
 ))  # fmt: skip
 """Of their cases one of six is always run."""
+_THIRD = tuple(f"tests/{place}" for place in (
+    "journeys/test_documents.py::test_python_block[models", "journeys/test_documents.py::test_python_block[networks",
+    "unit/kernels/test_signal_linalg.py", "unit/kernels/test_sort.py", "unit/patterns/folds/", "unit/patterns/scans/",
+    "unit/patterns/sieve/", "unit/patterns/signal/", "unit/patterns/sort/", "unit/schedules/test_scan.py",
+    "unit/tensor/complexes/", "unit/tensor/handle/test_gradient_paths.py", "unit/tensor/neural/",
+    "unit/tensor/selecting/",
+    "unit/tensor/standard/", "unit/tensor/test_gradients.py", "unit/tensor/test_shared_kernels.py",
+    "unit/vectors/test_search.py",
+))  # fmt: skip
+"""Of their cases one of three is always run."""
+_HALF = tuple(f"tests/{place}" for place in (
+    "conformance/test_cross.py::test_bits[", "journeys/test_docstrings.py::test_examples_of_docstrings",
+    "journeys/test_documents.py", "journeys/test_examples.py::test_example_runs[",
+))  # fmt: skip
+"""Of their cases one of two is always run."""
+_SHARES = {_SIXTH: 6, _THIRD: 3, _HALF: 2}
+
+
+def _is_left(item: pytest.Item) -> bool:
+    """Tell whether a case is left to ``make prove``, by a hash of its name: no choice follows the order of others."""
+    number = zlib.crc32(item.nodeid.encode())
+    if item.nodeid.startswith(_ELSEWHERE) and _kind(item) not in (None, "cpu") and number % 16:
+        return True
+    share = next((n for places, n in _SHARES.items() if item.nodeid.startswith(places)), 1)
+    return hasattr(item, "callspec") and bool(number % share)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out runs on devices that do not offer what a test needs; what is left to ``make prove`` is ``slow``.
-
-    Cases are chosen by a hash of their names, so that what is chosen does not follow the order of parameters.
-    """
+    """Leave out runs on devices that do not offer what a test needs; what is left to ``make prove`` is ``slow``."""
     items[:] = [item for item in items if _is_offered(item)]
     for item in items:
-        number = zlib.crc32(item.nodeid.encode())
-        is_elsewhere = item.nodeid.startswith(_ELSEWHERE) and _kind(item) not in (None, "cpu")
-        is_long = item.nodeid.startswith(_LONG) and hasattr(item, "callspec")
-        if (is_elsewhere and number % 16) or (is_long and number % 6):
+        if _is_left(item):
             item.add_marker(pytest.mark.slow)
 
 

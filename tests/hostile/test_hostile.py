@@ -32,7 +32,7 @@ def _told(wrong: list[dict[str, object]]) -> str:
 
 
 def test_wrong_arguments_are_answered_or_refused() -> None:
-    wrong = found(seed=12, first=0, count=450)
+    wrong = found(seed=12, first=0, count=300)
     assert not wrong, _told(wrong)
 
 
