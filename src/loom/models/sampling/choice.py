@@ -131,7 +131,7 @@ class TokenChoice:
                                     expected=f"at most {most}", got=state.adjusted,
                                     remedy="Record it with more adjustments")  # fmt: skip
             state.write(numbers[r], words[r])
-            state.write_adjusted(*(each[r] for each in lists), self.size)
+            state.write_adjusted(lists[0][r], lists[1][r], lists[2][r], self.size)
         if self.masked:
             fed[f"{name}_mask"] = self._masks(masks or ())
         elif masks is not None and any(each is not None for each in masks):

@@ -79,9 +79,9 @@ def _plain(value: Any, depth: int = 0) -> Any:
 def _marked(value: Any, control: re.Pattern[str], marks: tuple[str, str]) -> Any:
     if isinstance(value, str):
         return control.sub(lambda found: f"{marks[0]}{found[0]}{marks[1]}", value)
-    if isinstance(value, dict):
+    if is_mapping(value):
         return {key: _marked(each, control, marks) for key, each in value.items()}
-    if isinstance(value, list):
+    if is_list(value):
         return [_marked(each, control, marks) for each in value]
     return value
 
@@ -89,10 +89,10 @@ def _marked(value: Any, control: re.Pattern[str], marks: tuple[str, str]) -> Any
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
+    elif is_mapping(value):
         for each in value.values():
             yield from _texts(each)
-    elif isinstance(value, list):
+    elif is_list(value):
         for each in value:
             yield from _texts(each)
 
@@ -103,8 +103,8 @@ def _messages(given: Any) -> list[dict[str, Any]]:
                             got=repr(given)[:200], remedy='Write [{"role": "user", "content": ".."}]')  # fmt: skip
     found: list[dict[str, Any]] = []
     for each in given:
-        plain = _plain(each)
-        if not isinstance(plain, dict) or not isinstance(plain.get("role"), str):
+        plain: Any = _plain(each)
+        if not is_mapping(plain) or not isinstance(plain.get("role"), str):
             raise ArgumentError(
                 "render_chat, messages",
                 "a message has no role",
@@ -112,8 +112,8 @@ def _messages(given: Any) -> list[dict[str, Any]]:
                 got=repr(each)[:200],
                 remedy='Write {"role": "user", "content": ".."}',
             )
-        message = {key: value for key, value in plain.items() if value is not None}
-        reasoning = next((message[key] for key in _REASONING if key in message), None)
+        message: dict[str, Any] = {key: value for key, value in plain.items() if value is not None}
+        reasoning: Any = next((message[key] for key in _REASONING if key in message), None)
         if reasoning is not None:
             message = {"thinking": reasoning, **message, "reasoning_content": reasoning}
         found.append(message)
@@ -154,7 +154,7 @@ class Chat:
         self, messages: Any, tools: Any, continue_final: bool, variables: Mapping[str, Any], control: Sequence[str]
     ) -> Marked:
         """Return the text of a chat with texts of users that look like control tokens between marks."""
-        data = [_messages(messages), _plain(tools), _plain(dict(variables))]
+        data: list[Any] = [_messages(messages), _plain(tools), _plain(dict(variables))]
         longest_first = sorted((each for each in control if each), key=len, reverse=True)
         pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         if not any(map(pattern.search, _texts(data))):
@@ -205,7 +205,7 @@ def _run(source: str, variables: Mapping[str, Any]) -> str:
 def _continued(chat: list[dict[str, Any]], source: str) -> str:
     """Mark the end of the last message; return its text."""
     last = chat[-1]
-    content = last.get("content")
+    content: Any = last.get("content")
     if "content" not in source or content is None:
         raise _refuse(
             "the last message cannot be continued", "Pass a last message with content, or continue_final=False"
@@ -213,10 +213,12 @@ def _continued(chat: list[dict[str, Any]], source: str) -> str:
     if isinstance(content, str):
         chat[-1] = {**last, "content": content + _TAG}
         return content
-    for block in reversed(content if isinstance(content, list) else []):
-        if isinstance(block, dict) and isinstance(block.get("text"), str):
-            found: str = block["text"]
-            block["text"] = found + _TAG
+    parts: Any = content if is_list(content) else []
+    for block in reversed(parts):
+        blocks: Any = block
+        found: Any = block.get("text") if is_mapping(block) else None
+        if isinstance(found, str):
+            blocks["text"] = found + _TAG
             return found
     raise _refuse("the last message has no text to continue", "Pass a text, or continue_final=False")
 

@@ -17,7 +17,15 @@ import jinja2.utils
 import jinja2.visitor
 from jinja2 import nodes
 
-from loom.models.tokens.sandbox import before_format, before_method, before_operator, counted_filter, spend, weigh
+from loom.models.tokens.sandbox import (
+    before_format,
+    before_method,
+    before_operator,
+    counted_filter,
+    spend,
+    weigh,
+    weigh_parts,
+)
 
 __all__ = ["environment"]
 
@@ -25,7 +33,7 @@ __all__ = ["environment"]
 class GenerationTag(jinja2.ext.Extension):
     """``{% generation %}``, which marks what the assistant says: its body, as it is."""
 
-    tags = frozenset({"generation"})
+    tags = frozenset({"generation"})  # pyright: ignore[reportAssignmentType] - Jinja only reads it
 
     def parse(self, parser: Any) -> Any:
         """Return the body."""
@@ -93,11 +101,11 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
             before_method(owner, name, arguments, named)
         else:
             spend()
-        found = super().call(context, target, *arguments, **named)
+        found: Any = super().call(context, target, *arguments, **named)
         if isinstance(found, (str, bytes)):
             spend(len(found))
-        elif isinstance(found, (list, tuple, dict)):
-            weigh(found)
+        else:
+            weigh_parts(found)
         return found
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
@@ -164,6 +172,7 @@ def environment() -> Any:
     )
     made.filters["tojson"] = to_json
     made.filters.update({name: counted_filter(name, filter_) for name, filter_ in made.filters.items()})
-    made.globals.update(raise_exception=raise_exception, strftime_now=strftime_now, dict=Dict(), namespace=Namespace)
-    made.globals.pop("lipsum", None)
+    names: Any = made.globals
+    names.update(raise_exception=raise_exception, strftime_now=strftime_now, dict=Dict(), namespace=Namespace)
+    names.pop("lipsum", None)
     return made

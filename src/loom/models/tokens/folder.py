@@ -72,7 +72,7 @@ def _word_piece(words: str, config: Mapping[str, Any]) -> Any:
     lines = words.split("\n")
     vocabulary = {token.rstrip("\r"): n for n, token in enumerate(lines if lines[-1] else lines[:-1])}
     unknown = _text(config.get("unk_token")) or "[UNK]"
-    backend = Tokenizer(build("vocab.txt", models.WordPiece, vocabulary, unk_token=unknown,
+    backend: Any = Tokenizer(build("vocab.txt", models.WordPiece, vocabulary, unk_token=unknown,
                               max_input_chars_per_word=100))  # fmt: skip
     backend.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=config.get("tokenize_chinese_chars", True),
@@ -113,7 +113,7 @@ def _byte_pairs(vocabulary: Mapping[str, Any], merges: str, checkpoint: Any, con
     kind = _family(checkpoint, config)
     pairs = [(a, b) for line in merges.split("\n") if line.strip() and not line.startswith("#version")
              for a, _, b in [line.rstrip("\r").partition(" ")]]  # fmt: skip
-    backend = Tokenizer(build("vocab.json and merges.txt", models.BPE, dict(vocabulary), pairs))
+    backend: Any = Tokenizer(build("vocab.json and merges.txt", models.BPE, dict(vocabulary), pairs))
     cut = pre_tokenizer("qwen2" if kind == _QWEN2 else "gpt-2")
     if cut.composed:
         backend.normalizer = normalizers.NFC()
@@ -139,10 +139,11 @@ def _byte_pairs(vocabulary: Mapping[str, Any], merges: str, checkpoint: Any, con
 
 def _family(checkpoint: Any, config: Mapping[str, Any]) -> str:
     """Return which tokenizer vocab.json and merges.txt belong to."""
-    said = [str(config.get("tokenizer_class") or ""), str((checkpoint.config or {}).get("model_type") or "")]
+    model: Mapping[str, Any] = checkpoint.config or {}
+    said = [str(config.get("tokenizer_class") or ""), str(model.get("model_type") or "")]
     for text in said:
         name = text.lower().replace("tokenizer", "").replace("fast", "").replace("_", "")
-        if name in ("gpt2", "gptneo", "gptj", "opt") and name != "opt":
+        if name in ("gpt2", "gptneo", "gptj"):
             return _GPT2
         if name in ("qwen2", "qwen3"):
             return _QWEN2

@@ -174,7 +174,7 @@ def _byte_pairs(file: _File) -> Any:
         at = text.find(" ", 1)
         merges.append((text[:at], text[at + 1 :]))
     model = build("tokenizer.ggml.merges", models.BPE, file.vocabulary(), merges, ignore_merges=kind.whole_words)
-    backend = Tokenizer(model)
+    backend: Any = Tokenizer(model)
     if kind.composed:
         backend.normalizer = normalizers.NFC()
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in kind.patterns]
@@ -201,7 +201,7 @@ def _sentence_piece(file: _File) -> Any:
     unknown = file.tokens[file.named["unk_token"]] if "unk_token" in file.named else None
     model = build("tokenizer.ggml.tokens", models.BPE, vocabulary, [each[2:] for each in merges], unk_token=unknown,
                   fuse_unk=True, byte_fallback=True)  # fmt: skip
-    backend = Tokenizer(model)
+    backend: Any = Tokenizer(model)
     prefix = file.says("add_space_prefix", default=True)
     steps: list[Any] = [normalizers.Prepend(_SPACE)] if prefix else []
     backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
@@ -226,7 +226,7 @@ def _word_piece(file: _File) -> Any:
     unknown = file.tokens[file.named["unk_token"]]
     model = build("tokenizer.ggml.tokens", models.WordPiece, file.vocabulary(), unk_token=unknown,
                   max_input_chars_per_word=100)  # fmt: skip
-    backend = Tokenizer(model)
+    backend: Any = Tokenizer(model)
     cased = any(token.isascii() and token.isalpha() and not token.islower() for token in tokens)
     lower = file.says("normalizer.lowercase", default=not cased)
     accents = file.get("normalizer.strip_accents")
@@ -249,7 +249,7 @@ def _unigrams(file: _File) -> Any:
 
     pieces = list(zip(file.tokens, file.scores(), strict=True))
     model = build("tokenizer.ggml.tokens", models.Unigram, pieces, file.named["unk_token"], False)
-    backend = Tokenizer(model)
+    backend: Any = Tokenizer(model)
     steps: list[Any] = []
     charsmap = file.get("precompiled_charsmap")
     if charsmap is not None:

@@ -36,14 +36,15 @@ class GrammarState:
 
     def __init__(self, matcher: Any, ended: bool) -> None:
         self.matcher, self.ended = matcher, ended
-        self._mask: bytes | None = None
+        self._mask: Any = None
 
     def mask(self) -> bytes:
         """Return which tokens may come, as bits."""
         if self._mask is None:
             self._mask = self.matcher.compute_bitmask()
             _refuse_faults(self.matcher)
-        return self._mask
+        found: bytes = self._mask
+        return found
 
 
 class Constraint:

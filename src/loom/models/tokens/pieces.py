@@ -34,9 +34,11 @@ class TokenBytes:
     first: list[bytes] | None
     strips: bool
 
-    def join(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of a text."""
+    def join(self, ids: Iterable[int], *, continuing: bool = False) -> bytes:
+        """Return the bytes of a text, or of one that goes on behind another."""
         middle, first = self.middle, self.first
+        if continuing:
+            return b"".join([middle[n] for n in ids])
         if first is None:
             found = b"".join([middle[n] for n in ids])
         else:
@@ -89,7 +91,7 @@ def _read(decoder: Mapping[str, Any] | None, tokens: list[str]) -> TokenBytes:
         if len(steps) == 1:
             return _read(steps[0], tokens)
         names = [step["type"] for step in steps]
-        spaces = steps[0] if names[0] == "Replace" else {}
+        spaces: Mapping[str, Any] = steps[0] if names[0] == "Replace" else {}
         if names[:3] == ["Replace", "ByteFallback", "Fuse"] and spaces.get("pattern") == {"String": _SPACE}:
             strip = steps[3] if len(steps) == 4 else None
             if strip is None or (strip["type"], strip["content"], strip["start"], strip["stop"]) == (

@@ -8,15 +8,17 @@ at before it runs. Invariant: a template that ends within its limits gives the t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
+from loom.core.given import is_list, is_mapping, is_tuple
+
 __all__ = [
     "Exhausted", "before_format", "before_method", "before_operator", "counted_filter",
-    "rendering", "spend", "weigh",
+    "rendering", "spend", "weigh", "weigh_parts",
 ]  # fmt: skip
 
 MOST_SECONDS, MOST_TEXT, MOST_STEPS = 2.0, 16 << 20, 2_000_000
@@ -58,7 +60,7 @@ _BUDGET: ContextVar[Budget] = ContextVar("budget")
 
 
 @contextmanager
-def rendering() -> Iterator[None]:
+def rendering() -> Generator[None]:
     """Give a rendering its budget."""
     token = _BUDGET.set(Budget())
     try:
@@ -80,21 +82,28 @@ def weigh(value: Any) -> int:
         return len(value)
     if isinstance(value, int):
         return 1 + value.bit_length() // 3
-    total, steps, waiting = 8, 0, [value]
+    total, steps = 8, 0
+    waiting: list[Any] = [value]
     while waiting:
-        each = waiting.pop()
+        each: Any = waiting.pop()
         steps += 1
-        if isinstance(each, (list, tuple, set, frozenset)):
-            waiting.extend(each)
-        elif isinstance(each, dict):
+        if is_mapping(each):
             waiting.extend(each)
             waiting.extend(each.values())
+        elif is_list(each):
+            waiting.extend(each)
         total += len(each) + 2 if isinstance(each, str) else 8
         if steps == 1000:
             spend(0, steps)
             steps = 0
     spend(0, steps)
     return total
+
+
+def weigh_parts(value: Any) -> None:
+    """Count the parts of a list, a tuple or a dict."""
+    if is_list(value) or is_mapping(value):
+        weigh(value)
 
 
 def _numbers_fit(arguments: Any) -> None:
@@ -105,7 +114,8 @@ def _numbers_fit(arguments: Any) -> None:
 
 
 def _joined_length(separator: Any, values: Any) -> int:
-    return weigh(separator) * len(values) + weigh(values) if isinstance(values, (list, tuple, dict, str)) else 0
+    held = is_list(values) or is_mapping(values) or isinstance(values, str)
+    return weigh(separator) * len(values) + weigh(values) if held else 0
 
 
 def _replaced_length(source: Any, old: Any, new: Any) -> int:
@@ -140,10 +150,10 @@ def before_method(source: str, name: str, arguments: tuple[Any, ...], named: Map
         spend(_joined_length(source, given[0]))
     elif name == "replace" and len(given) >= 2:
         spend(_replaced_length(source, given[0], given[1]))
-    elif name == "translate" and given and isinstance(given[0], dict):
+    elif name == "translate" and given and is_mapping(given[0]):
         spend(len(source) * max([1, *map(weigh, given[0].values())]))
     elif name in ("format", "format_map"):
-        before_format(source, [*given, *(v for g in given if isinstance(g, dict) for v in g.values())])
+        before_format(source, [*given, *(v for g in given if is_mapping(g) for v in g.values())])
         spend(sum(map(weigh, given)) * max(1, source.count("{")))
     else:
         spend(len(source))
@@ -153,7 +163,7 @@ def before_operator(operator: str, left: Any, right: Any) -> None:
     """Look at an operation that could make much of little."""
     if operator == "*":
         for many, count in ((left, right), (right, left)):
-            if isinstance(many, (str, bytes, list, tuple)) and isinstance(count, int):
+            if (is_list(many) or isinstance(many, (str, bytes))) and isinstance(count, int):
                 spend(weigh(many) * max(count, 0), 1 + len(many) * max(count, 0) // 16)
         if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MOST_BITS:
             raise Exhausted("multiplies huge numbers")
@@ -162,11 +172,11 @@ def before_operator(operator: str, left: Any, right: Any) -> None:
             raise Exhausted("raises to a huge power")
         spend()
     elif operator == "%" and isinstance(left, str):
-        arguments = right if isinstance(right, tuple) else (right,)
+        arguments: Any = right if is_tuple(right) else (right,)
         before_format(left, arguments)
         spend(len(left) + sum(map(weigh, arguments)) * max(1, left.count("%")))
     else:
-        spend(weigh(left) + weigh(right) if isinstance(left, (str, bytes, list, tuple)) else 0)
+        spend(weigh(left) + weigh(right) if is_list(left) or isinstance(left, (str, bytes)) else 0)
 
 
 def counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,15 +185,15 @@ def counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any
 
     @wraps(function)
     def counted(*arguments: Any, **named: Any) -> Any:
-        value, more = arguments[at] if len(arguments) > at else None, [*arguments[at + 1 :], *named.values()]
-        if name == "join" and not isinstance(value, (list, tuple, dict, str)):
+        value: Any = arguments[at] if len(arguments) > at else None
+        more: list[Any] = [*arguments[at + 1 :], *named.values()]
+        if name == "join" and not (is_list(value) or is_mapping(value) or isinstance(value, str)):
             value = list(value)  # what a generator makes is counted where it is made
             arguments = (*arguments[:at], value, *arguments[at + 1 :])
         spend(_before_filter(name, value, more))
-        found = function(*arguments, **named)
-        if isinstance(found, (str, bytes, list, tuple, dict)):
-            made = weigh(found)
-            spend(made if isinstance(found, (str, bytes)) else 0)
+        found: Any = function(*arguments, **named)
+        weigh_parts(found)
+        spend(len(found) if isinstance(found, (str, bytes)) else 0)
         return found
 
     return counted

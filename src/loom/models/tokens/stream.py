@@ -19,10 +19,10 @@ __all__ = ["StopMatcher", "StreamDecoder"]
 class StreamDecoder:
     """Text of tokens, one after the other, in constant time each; made by ``Tokenizer.stream``."""
 
-    def __init__(self, pieces: TokenBytes, skipped: frozenset[int]) -> None:
+    def __init__(self, pieces: TokenBytes, skipped: frozenset[int], *, continuing: bool = False) -> None:
         self._pieces, self._skipped = pieces, skipped
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begun = False
+        self._begun = continuing
 
     def push(self, token: int) -> str:
         """Return the text that this token completes, without the bytes of a character that is not whole yet."""

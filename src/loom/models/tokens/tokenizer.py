@@ -17,7 +17,7 @@ from loom.models.tokens.folder import folder_vocabulary
 from loom.models.tokens.gguf import gguf_vocabulary
 from loom.models.tokens.pieces import TokenBytes, pieces_of
 from loom.models.tokens.stream import StreamDecoder
-from loom.models.tokens.vocabulary import Vocabulary
+from loom.models.tokens.vocabulary import Vocabulary, tokenizers
 
 __all__ = ["Tokenizer"]
 
@@ -50,7 +50,7 @@ class Tokenizer:
         ArgumentError if there is none, if it cannot be read, or if it is not the model's (``check``).
         """
         found = folder_vocabulary(checkpoint)
-        metadata = checkpoint.metadata or {}
+        metadata: Mapping[str, Any] = checkpoint.metadata or {}
         if found is None and "tokenizer.ggml.model" in metadata:
             found = gguf_vocabulary(metadata)
         if found is None:
@@ -60,8 +60,8 @@ class Tokenizer:
                 remedy="Put the model's tokenizer.json into its folder",
             )  # fmt: skip
         made = cls(found)
-        config = checkpoint.config or {}
-        rows = config.get("vocab_size")
+        config: Mapping[str, Any] = checkpoint.config or {}
+        rows: Any = config.get("vocab_size")
         rows = config.get("text_config", {}).get("vocab_size") if rows is None else rows
         if is_int(rows):
             made.check(int(rows))
@@ -86,7 +86,7 @@ class Tokenizer:
     def _with_special(self) -> Any:
         """Return the backend that finds control tokens in text."""
         if self._parsing is None:
-            made = type(self._backend).from_str(self._backend.to_str())
+            made: Any = tokenizers().Tokenizer.from_str(self._backend.to_str())
             made.encode_special_tokens = False
             self._parsing = made
         return self._parsing
@@ -120,10 +120,11 @@ class Tokenizer:
         """The bytes of every token."""
         return pieces_of(self._backend, self.size)
 
-    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+    def decode(self, ids: Iterable[int], skip_special: bool = True, *, continuing: bool = False) -> str:
         """Return the text of tokens, without control tokens unless asked; what is no UTF-8 is U+FFFD.
 
-        ArgumentError for an id that there is not.
+        ``continuing``: the text goes on behind another, so that a space that it begins with is kept. ArgumentError for
+        an id that there is not.
         """
         given = list(ids)
         if given and not (all(map(is_int, given)) and min(given) >= 0 and max(given) < self.size):
@@ -135,11 +136,13 @@ class Tokenizer:
             if flag(skip_special, "Tokenizer.decode, skip_special")
             else given
         )
-        return self.pieces.join(kept).decode("utf-8", "replace")
+        go_on = flag(continuing, "Tokenizer.decode, continuing")
+        return self.pieces.join(kept, continuing=go_on).decode("utf-8", "replace")
 
-    def stream(self, skip_special: bool = True) -> StreamDecoder:
+    def stream(self, skip_special: bool = True, *, continuing: bool = False) -> StreamDecoder:
         """Return a decoder for tokens as they come; what it gives, joined, is ``decode`` of them all."""
-        return StreamDecoder(self.pieces, self.special if skip_special else frozenset())
+        skipped: frozenset[int] = self.special if flag(skip_special, "Tokenizer.stream, skip_special") else frozenset()
+        return StreamDecoder(self.pieces, skipped, continuing=flag(continuing, "Tokenizer.stream, continuing"))
 
     def token(self, id: int) -> str:  # noqa: A002 - the field's word
         """Return a token as its vocabulary writes it."""
