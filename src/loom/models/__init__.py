@@ -18,7 +18,7 @@ __all__ = ["Generation", "LanguageModel", "TextStream", "load"]
 
 _HOMES = {"load": "loading", "LanguageModel": "language", "Generation": "language", "TextStream": "language"}
 """Names and the modules that hold them: loaded when first used."""
-_OPEN = ("architectures", "files", "inference", "sampling", "tokens")
+_OPEN = ("architectures", "comparison", "files", "inference", "sampling", "tokens")
 """Packages that the guide names: loaded when first used."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import gguf
 import numpy as np
@@ -92,6 +93,8 @@ def test_some_rows_at_a_time_are_all_at_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_network_is_written_with_its_document(tmp_path: Path) -> None:
     net = loom.Network.from_json({"layers": [{"type": "dense", "input_size": 4, "output_size": 3}]}, on="cpu")
     convert_checkpoint(net, tmp_path / "net.safetensors", dtype="i8")
+    holder = SimpleNamespace(network=net)  # as a model of text has one
+    assert convert_checkpoint(holder, dtype="i8").data == (tmp_path / "net.safetensors").read_bytes()
     again = loom.Network.load(tmp_path / "net.safetensors", on="cpu")
     for name, weight in net.weights().items():
         want = store(weight, "i8", scales="row").decode().astype(np.float32) if weight.ndim > 1 else weight
