@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from loom.serve.limits import ServerLimits
-from loom.serve.refusals import Refusal, busy
+from loom.serve.refusals import busy
 
 __all__ = ["ServerGate", "Ticket"]
 
@@ -45,15 +45,12 @@ class ServerGate:
         """How many places are waited for."""
         return sum(places for places, _ in self._waiting)
 
-    async def enter(self, places: int) -> Ticket:
-        """Return a ticket as soon as there is room; Refusal if too many wait, or the server stops."""
+    async def enter(self, places: int = 1, *, patient: bool = False) -> Ticket:
+        """Return a ticket as soon as there is room; Refusal if too many wait (not if it is patient), or at the end."""
         if self.closed:
             raise busy("The server is stopping.", status=503, retry_after=5)
-        if places > self._places:
-            raise Refusal(400, f"At most {self._places} texts are written at once, {places} were asked for.", param="n",
-                          code="invalid_value")  # fmt: skip
         if self._waiting or self.running + places > self._places:
-            if self.waiting + places > self._queue:
+            if self.waiting + places > self._queue and not patient:
                 raise busy(f"{self.waiting} texts wait already: come back later.")
             await self._wait(places)
         else:

@@ -57,16 +57,31 @@ class TextJob:
         self._lock = threading.Lock()
         self._written: list[TextWriting] = []
         self._cancelled = False
-        self._ticket: Ticket | None = None
+        self._tickets: dict[int, Ticket] = {}
+        self._feeder: asyncio.Task[None] | None = None
 
     async def start(self, gate: ServerGate, threads: Executor) -> None:
-        """Wait for places, then begin; Refusal if there are none, or time is over."""
+        """Wait for a place, then begin with the first text; Refusal if there is none, or time is over.
+
+        The others begin as places become free, and need not queue: the request has been let in.
+        """
         try:
             async with _until(self._deadline):
-                self._ticket = await gate.enter(len(self.tasks))
+                self._tickets[0] = await gate.enter()
         except (asyncio.TimeoutError, TimeoutError):
             raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
-        for index in range(len(self.tasks)):
+        threads.submit(self._write, 0)
+        if len(self.tasks) > 1:
+            self._feeder = asyncio.ensure_future(self._feed(gate, threads))
+
+    async def _feed(self, gate: ServerGate, threads: Executor) -> None:
+        """Begin the other texts, one after the other."""
+        for index in range(1, len(self.tasks)):
+            try:
+                self._tickets[index] = await gate.enter(patient=True)
+            except Refusal as refusal:
+                self._queue.put_nowait(TextPart(index, "", None, None, refusal))
+                return
             threads.submit(self._write, index)
 
     def _write(self, index: int) -> None:
@@ -117,6 +132,8 @@ class TextJob:
         if piece.step is not None:
             choice.steps.append(piece.step)
         choice.finish_reason = piece.finish_reason
+        if piece.finish_reason is not None:
+            self._tickets[piece.index].give_back()
 
     async def finish(self) -> list[WrittenText]:
         """Wait until everything is written."""
@@ -134,8 +151,10 @@ class TextJob:
     def close(self) -> None:
         """End what is under way and give the places back."""
         self._cancel()
-        if self._ticket is not None:
-            self._ticket.give_back()
+        if self._feeder is not None:
+            self._feeder.cancel()
+        for ticket in self._tickets.values():
+            ticket.give_back()
 
 
 class _Until:

@@ -195,6 +195,7 @@ def test_each_answer_has_a_receipt(client: openai.OpenAI, web: httpx.Client) -> 
         ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
         ({"logit_bias": {"300": 1}}, "logit_bias.300", "invalid_value"),
         ({"logit_bias": {"x": 1}}, "logit_bias.x", "invalid_value"),
+        ({"logit_bias": {str(n): 1 for n in range(5000)}}, "logit_bias", "invalid_value"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
         ({"stop": ""}, "stop", "invalid_value"),
         ({"seed": 1.5}, "seed", "invalid_type"),

@@ -98,6 +98,9 @@ GOOD = json.dumps(asked("x")).encode()
         (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
         (b"GET /health HTTP/1.1\r\nHost: LOOM.example:80\r\n\r\n", 200),
         (b"GET /health HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200),
+        (b"GET /health HTTP/1.1\r\nHost: [::1\r\n\r\n", 403),
+        (b"GET /health HTTP/1.1\r\nHost: \r\n\r\n", 403),
+        (b"GET /health HTTP/1.1\r\nHost: 127.0.0.1@evil.example\r\n\r\n", 403),
         (b"GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n\r\n", 403),
         (b"GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n", 403),
         (b"GET /health HTTP/1.1\r\nHost: localhost:8000\r\nOrigin: http://localhost:8000\r\n\r\n", 200),
@@ -298,11 +301,26 @@ def test_too_many_are_told_to_come_back(server: BackgroundServer, web: httpx.Cli
     found = web.post(CHAT, json=asked("x"))
     assert (found.status_code, found.headers["retry-after"]) == (429, "1")
     assert found.json()["error"]["type"] == "rate_limit_error"
-    assert web.post(CHAT, json=asked("x", n=5)).json()["error"]["param"] == "n"
     for sock in opened:
         sock.close()
     until(lambda: model.under_way == 0)
     lives(web)
+
+
+def test_a_request_of_many_texts_takes_places_as_they_become_free(
+    web: httpx.Client, model: StandIn, application: Application
+) -> None:
+    model.most_under_way = 0
+    body = {"model": "stand-in", "prompt": [f"number {n}" for n in range(20)], "n": 2, "max_tokens": 4, "seed": 1}
+    found = web.post("/v1/completions", json=body).json()
+    assert len({choice["text"] for choice in found["choices"]}) == 40
+    assert 1 < model.most_under_way <= 4
+    one = web.post("/v1/completions", json={**body, "prompt": "number 7", "n": 1}).json()
+    assert one["choices"][0]["receipt_id"] == found["choices"][14]["receipt_id"]
+    failed = web.post("/v1/completions", json={**body, "prompt": ["a", "!fail", "!slow !long"], "max_tokens": 400})
+    assert failed.status_code == 500
+    until(lambda: application.state.gate.running == application.state.gate.waiting == 0)
+    assert web.post("/v1/completions", json={**body, "n": 16, "prompt": ["a"] * 129}).json()["error"]["param"] == "n"
 
 
 def test_200_clients_at_once(model: StandIn) -> None:

@@ -68,14 +68,14 @@ def read_schema(path: Path | None) -> TextConstraint | None:
         return None
     import json
 
-    from loom.models.receipts import canonical_json
     from loom.models.tasks import TextConstraint
+    from loom.models.tasks.claims import schema_text
 
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise FileError("--json-schema", f"{path} is no JSON", got=str(error)[:100], remedy="Correct it") from None
-    return TextConstraint("json_schema", canonical_json(found).decode())
+    return TextConstraint("json_schema", schema_text(found))
 
 
 def task_of(

@@ -5,6 +5,7 @@ Layer: models. Invariant: the task that is read from a receipt is the one that i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,14 @@ from loom.core.errors import ArgumentError
 from loom.models.receipts import Receipt, text_receipt
 from loom.models.tasks.port import ServedModel, TextConstraint, TextTask, TokenStep
 
-__all__ = ["plain_settings", "receipt_of", "task_of_receipt"]
+__all__ = ["plain_settings", "receipt_of", "schema_text", "task_of_receipt"]
 
 _FLOATS = ("temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty")
+
+
+def schema_text(schema: Any) -> str:
+    """Return a JSON Schema as a task has it: its properties in their order, which is the one they are written in."""
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 def plain_settings(task: TextTask) -> dict[str, Any]:

@@ -19,7 +19,7 @@ __all__ = ["Decoder", "ServedModel", "TextConstraint", "TextTask", "TextWriting"
 
 @dataclass(frozen=True, slots=True)
 class TextConstraint:
-    """What a text must be: ``kind`` is ``json`` or ``json_schema``; the schema is canonical JSON."""
+    """What a text must be: ``kind`` is ``json`` or ``json_schema``; the schema is a text of JSON."""
 
     kind: str
     schema: str | None = None

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from loom.models.receipts import canonical_json
+from loom.models.sampling.config import MOST_BIAS
+from loom.models.tasks.claims import schema_text
 from loom.models.tasks.port import ServedModel, TextConstraint, TextTask
 from loom.serve.api.fields import FieldRule, boolean, choice, number, read_fields, text, texts, whole_number
 from loom.serve.api.messages import read_messages
@@ -63,6 +64,8 @@ def _read_stop(value: Any, param: str) -> tuple[str, ...]:
 def _read_bias(value: Any, param: str) -> dict[int, float]:
     if not isinstance(value, dict):
         raise refused(param, "expected an object of token ids and numbers.", code="invalid_type")
+    if len(cast("dict[str, Any]", value)) > MOST_BIAS:
+        raise refused(param, f"expected at most {MOST_BIAS} tokens.")
     found: dict[int, float] = {}
     for key, bias in cast("dict[str, Any]", value).items():
         if not (key.isascii() and key.isdecimal() and len(key) < 10):
@@ -111,7 +114,7 @@ def _read_format(value: Any, param: str) -> TextConstraint | None:
         raise refused(f"{param}.json_schema.strict", "a schema always holds here: leave it out, or pass true.")
     if inner["description"] is not None:
         raise refused(f"{param}.json_schema.description", "the model does not see it: say it in a message.")
-    return TextConstraint("json_schema", canonical_json(inner["schema"]).decode())
+    return TextConstraint("json_schema", schema_text(inner["schema"]))
 
 
 def _object(value: Any, param: str) -> dict[str, Any]:
@@ -195,8 +198,8 @@ def read_completion(body: Mapping[str, Any], model: ServedModel, limits: ServerL
     asked = read_fields(body, known, _COMPLETION_UNDONE)
     _require_writer(model)
     asked["prompt"] = [_encoded(model, prompt) for prompt in asked["prompt"]]
-    if len(asked["prompt"]) * asked["n"] > limits.sequences + limits.queue:
-        raise refused("prompt", f"at most {limits.sequences + limits.queue} texts are written at a time.")
+    if len(asked["prompt"]) * asked["n"] > limits.prompts:
+        raise refused("n", f"at most {limits.prompts} texts are written for a request.")
     if asked["max_tokens"] == 0 and not asked["echo"]:
         raise refused("max_tokens", "0 writes nothing: pass 'echo': true to see the prompt's tokens.")
     return _request(asked, asked["prompt"], asked["max_tokens"], asked["logprobs"] or 0, model, limits, "prompt")

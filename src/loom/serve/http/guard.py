@@ -35,7 +35,7 @@ def _name_of(host: str) -> str:
     """Return a Host header's name, without port and brackets, in small letters."""
     name = host.strip().lower()
     if name.startswith("["):
-        return name[1:].partition("]")[0]
+        return name[1:].partition("]")[0] if "]" in name else name
     return name.rpartition(":")[0] if name.count(":") == 1 else name
 
 
