@@ -16,6 +16,7 @@ import pytest
 import conformance.cases  # noqa: F401 (registers them)
 import loom
 from conformance.running import CASES, load_case, theme
+from conformance.writer import Writer
 from loom.ir.verify import VerifiedKernel, verify
 from loom.targets.base import Bounds
 from loom.targets.spirv.features import Features
@@ -175,3 +176,20 @@ def test_fast_math_forbidden_at_once() -> None:
 def test_modules_of_both_bounds_differ() -> None:
     kernel = verify(load_case("memory/strided-and-scattered").kernel)
     assert SpirvTarget().compile(kernel, Bounds.CHECKED).data != SpirvTarget().compile(kernel, Bounds.REPORTED).data
+
+
+@pytest.mark.parametrize(("name", "instruction"), [("dot4_i8", "OpSDot"), ("dot4_u8i8", "OpSUDot")])
+def test_dot_products_of_bytes_are_one_instruction_where_the_device_has_it(
+    name: str, instruction: str, tmp_path: Path
+) -> None:
+    k = Writer(name, (64, 1, 1))
+    x, y, out = k.read("x", loom.i32), k.read("y", loom.i32), k.buffer("out", loom.i32)
+    i = k.global_id()
+    out[i] = k.op(name, x[i], y[i], out[i])
+    verified, features = verify(k.finish()), Features(dots=True)
+    validate([verified], features, Bounds.CHECKED, tmp_path)
+    text = SpirvTarget(features).compile(verified, Bounds.CHECKED, "asm").data.decode()
+    assert f"{instruction} %uint" in text
+    plain = SpirvTarget().compile(verified, Bounds.CHECKED, "asm").data.decode()
+    assert "DotProduct" not in plain
+    assert plain.count("OpIMul") == text.count("OpIMul") + 4
