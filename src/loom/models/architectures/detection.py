@@ -11,6 +11,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
+from loom.models.architectures.bare import settings_of_shapes
 from loom.models.architectures.bert import describe_bert
 from loom.models.architectures.description import ModelDescription, NamedCheckpoint
 from loom.models.architectures.gguf import ARCHITECTURES, gguf_names, gguf_settings
@@ -82,7 +83,12 @@ def describe(source: Any, *, tokens: int | None = None, config: Mapping[str, Any
     elif checkpoint.config is not None or "model_type" in told:
         family, given = _of_config(checkpoint, {**(checkpoint.config or {}), **told})
     else:
-        raise _unknown(where, "a file of weights alone", "config.json beside it")
+        found = settings_of_shapes(checkpoint, told)
+        if found is None:
+            first = ", ".join(list(checkpoint.tensors)[:4])
+            raise _unknown(where, f"weights alone, such as {first}", "names of a known family, or config.json")
+        family, given = _of_config(checkpoint, found[0])
+        given.assumed = found[1]
     given.tokens = tokens
     return family.make(given, family.name)
 
