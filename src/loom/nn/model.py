@@ -135,7 +135,7 @@ class Model:
         Weights of bf16 may be its 16 bits, as uint16. ArgumentError for names missing or unknown, ShapeError for other
         shapes, DTypeError for what holds no numbers; nothing is written then.
         """
-        self._require_numbers("other weights")
+        self.require_numbers("other weights")
         known = self.parameters | self.state
         for name in weights:
             if name not in known:
@@ -227,7 +227,7 @@ class Model:
         """Return what all layers share of a pass over ``inputs``, before any is recorded."""
         dtype = self.network.dtype if compute is None else compute
         if training:
-            self._require_numbers("training")
+            self.require_numbers("training")
         weights = {name: w if w.dtype == dtype else w.astype(dtype) for name, w in self.parameters.items()}
         return ForwardPass(
             tensors=weights | self.state, names=self._own, inputs=dict(inputs), dtype=dtype,
@@ -235,7 +235,8 @@ class Model:
             precision=precision or self.network.precision.value,
         )  # fmt: skip
 
-    def _require_numbers(self, purpose: str) -> None:
+    def require_numbers(self, purpose: str) -> None:
+        """Refuse, with a StateError, what weights that are kept quantised cannot be used for."""
         held = next((name for name, w in self.parameters.items() if not isinstance(w, Node)), None)
         if held is not None:
             raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and cannot be changed",

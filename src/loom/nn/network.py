@@ -376,6 +376,7 @@ class Network(Runner):
         """
         from loom.nn.tween import TweenState
 
+        self.model.require_numbers("tweening")
         return TweenState(self, mode, config)
 
     def read_training(

@@ -30,6 +30,7 @@ from loom.patterns.sort import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.proof.inputs import numbers, seed_of
 from loom.runtime.device import Device
 from loom.tensor import Tensor, array, special
+from loom.tensor.neural.quantized import COMPUTES, multiply_weights, quantize, take_rows
 
 __all__ = ["PATTERNS"]
 
@@ -53,6 +54,13 @@ def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], comp
         return [_plain(a) for a in (cast("tuple[Any, ...]", found) if isinstance(found, tuple) else (found,))]
 
     return name, inputs, results
+
+
+def _quantised(encoding: str, compute: str, x: Bits, weights: Bits, on: Device) -> Bits:
+    """Return a product of quantised weights, and some of their rows."""
+    held = quantize(weights, encoding, compute=compute, on=on)
+    product = multiply_weights(array(x, on=on), held).numpy()
+    return np.concatenate([product.reshape(-1), take_rows(held, array([20, 0], "i32", on=on)).numpy().reshape(-1)])
 
 
 def _as_bf16(raw: Bits, device: Device) -> Tensor:
@@ -167,6 +175,11 @@ PATTERNS: tuple[_Row, ...] = (
     _row("matmul f32, one row", [(1, 4096), (4096, 4097)], f32, gpu_matmul),
     _row("matmul f32, deep", [(5, 9000), (9000, 7)], f32, gpu_matmul),
     _row("matmul f32, batches", [(3, 33, 65), (65, 40)], f32, gpu_matmul),
+    *(
+        _row(f"quantised {encoding}, {compute}", [(3, 4256), (21, 4256)], f32, partial(_quantised, encoding, compute))
+        for encoding in ("q4_1", "q8_0")
+        for compute in COMPUTES
+    ),
     *(_row(f"fft f32 {n}", [(2, n)], f32, _fft) for n in (1024, 1000, 997)),
     _row("fft f64 1000", [(2, 1000)], f64, _fft),
     _row("convolve f32", [5003, 64], f32, partial(signal.convolve, method="direct")),

@@ -61,14 +61,16 @@ def _record_product(node: Node, draft: Draft, operands: Sequence[BufferView], ou
         fill(draft, out, node.size, number(0, f32))
         return
     what = QuantizedProduct(m, n, k, form, compute)
-    record_quantized(draft, *(o.buffer for o in operands), out, what)
+    words, scales, x = (o.buffer for o in operands)
+    record_quantized(draft, words, scales, x, out, what)
 
 
 def _record_rows(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     form, n = node.attributes
     count, k = node.shape
     if node.size:
-        record_quantized_rows(draft, *(o.buffer for o in operands), out, count, n, k, form)
+        words, scales, at = (o.buffer for o in operands)
+        record_quantized_rows(draft, words, scales, at, out, count, n, k, form)
 
 
 ACTIVATIONS = TensorOp("whole_activations", NodeKind.KERNEL, record=_record_activations)
@@ -142,6 +144,16 @@ class QuantizedTensor:
     def nbytes(self) -> int:
         """Bytes on the device."""
         return self.words.nbytes + self.scales.nbytes
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes: 2."""
+        return 2
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return self.shape[0] * self.shape[1]
 
     @property
     def dtype(self) -> DType:

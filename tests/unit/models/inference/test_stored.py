@@ -127,6 +127,9 @@ def test_what_needs_f32_weights_is_refused(sources: dict[str, _Source]) -> None:
         net.train(_ids(), np.zeros((2, 5, 7), np.float32), epochs=1, batch_size=2)
     with pytest.raises(StateError, match="cannot be changed"):
         net.model.load({n: s.read(None) for n, s in sources.items()})
+    with pytest.raises(StateError, match="tweening"):
+        net.tween()
+    assert net.blueprint().total_parameters == sum(s.values.size for s in sources.values())
     with pytest.raises(ArgumentError, match="'q5'"):
         QuantizedWeights(None, sources, spec, weights="q5")
     with pytest.raises(ArgumentError, match="'q24'"):
