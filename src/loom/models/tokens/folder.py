@@ -221,7 +221,7 @@ def _templates(checkpoint: Any, config: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     given = config.get("chat_template")
     if isinstance(given, str):
-        found["default"] = given
+        found["default"] = str(given)
     elif is_list(given):
         found.update({str(each["name"]): str(each["template"]) for each in given})
     alone = checkpoint.text("chat_template.jinja")

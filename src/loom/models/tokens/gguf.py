@@ -104,9 +104,9 @@ def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     names = {name: backend.id_to_token(n) for name, n in file.named.items()}
     ends = {n for name, n in file.named.items() if name in ("eos_token", "eot", "eom")}
     ends |= {n for n, token in enumerate(file.tokens) if token in _ENDS and file.kinds[n] == _CONTROL}
-    templates = {"default": metadata["tokenizer.chat_template"]} if "tokenizer.chat_template" in metadata else {}
+    templates = {"default": str(metadata["tokenizer.chat_template"])} if "tokenizer.chat_template" in metadata else {}
     for name in metadata.get("tokenizer.chat_templates", ()):
-        templates[str(name)] = metadata.get(f"tokenizer.chat_template.{name}", "")
+        templates[str(name)] = str(metadata.get(f"tokenizer.chat_template.{name}", ""))
     shown = {name: text for name, text in names.items() if name.endswith("_token")}
     if kind == "bert":
         shown["cls_token"] = shown.pop("bos_token")

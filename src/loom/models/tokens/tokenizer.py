@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import flag, is_int, items, text
 from loom.models.tokens.chat import Chat
 from loom.models.tokens.folder import folder_vocabulary
@@ -20,6 +20,9 @@ from loom.models.tokens.stream import StreamDecoder
 from loom.models.tokens.vocabulary import Vocabulary, tokenizers
 
 __all__ = ["Tokenizer"]
+
+MOST_TOKENS = 1 << 24
+"""Ids of a vocabulary."""
 
 
 class Tokenizer:
@@ -37,6 +40,9 @@ class Tokenizer:
         self.named: Mapping[str, str] = vocabulary.named
         self.special: frozenset[int] = frozenset(n for n, token in added.items() if token.special)
         self.size: int = 1 + max(max(self._backend.get_vocab().values(), default=-1), max(added, default=-1))
+        if self.size > MOST_TOKENS:
+            raise ArgumentError("tokenizer", "an id is too large", expected=f"at most {MOST_TOKENS} tokens",
+                                got=self.size, remedy="Fetch the model's files again")  # fmt: skip
         self.eos: frozenset[int] = frozenset(n for n in vocabulary.ends if n < self.size)
         self.bos, self.pad, self.unk = (self._id(name) for name in ("bos_token", "pad_token", "unk_token"))
         self._chat = Chat(vocabulary.templates, vocabulary.named)
@@ -49,6 +55,18 @@ class Tokenizer:
         Taken from tokenizer.json, else from vocab.txt, or vocab.json and merges.txt, else from GGUF metadata.
         ArgumentError if there is none, if it cannot be read, or if it is not the model's (``check``).
         """
+        try:
+            made = cls._read(checkpoint)
+        except LoomError:
+            raise
+        except Exception as error:  # files of strangers hold anything in place of what is expected
+            what = f"{type(error).__name__}: {str(error)[:200]}"
+            raise ArgumentError("Tokenizer.of", f"the tokenizer's files cannot be read ({what})",
+                                expected="a tokenizer", remedy="Fetch the model's files again") from error  # fmt: skip
+        return made
+
+    @classmethod
+    def _read(cls, checkpoint: Any) -> Tokenizer:
         found = folder_vocabulary(checkpoint)
         metadata: Mapping[str, Any] = checkpoint.metadata or {}
         if found is None and "tokenizer.ggml.model" in metadata:
@@ -102,8 +120,7 @@ class Tokenizer:
         """
         plain = _encodable(text, "Tokenizer.encode, text")
         backend = self._with_special() if flag(parse_special, "Tokenizer.encode, parse_special") else self._backend
-        found: list[int] = backend.encode(plain, add_special_tokens=flag(special, "Tokenizer.encode, special")).ids
-        return found
+        return _ids(backend, plain, flag(special, "Tokenizer.encode, special"))
 
     def encode_batch(self, texts: Iterable[str], special: bool = True) -> list[list[int]]:
         """Return the tokens of several texts, as ``encode`` does."""
@@ -202,7 +219,7 @@ class Tokenizer:
         return found
 
     def _parsed(self, part: str) -> list[int]:
-        return list(self._with_special().encode(part, add_special_tokens=False).ids)
+        return _ids(self._with_special(), _encodable(part, "encode_chat, messages"), False)
 
     def _inner(self, encode: Callable[[str], list[int]], part: str) -> list[int]:
         """Return the tokens of a text that others stand before: without the space that a text begins with."""
@@ -219,6 +236,17 @@ class Tokenizer:
             [part] if backend.pre_tokenizer is None else [w for w, _ in backend.pre_tokenizer.pre_tokenize_str(part)]
         )
         return [token.id for word in words for token in backend.model.tokenize(word)]
+
+
+def _ids(backend: Any, plain: str, special: bool) -> list[int]:
+    try:
+        found: list[int] = backend.encode(plain, add_special_tokens=special).ids
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # as a vocabulary without the token for what it does not know
+        raise ArgumentError("Tokenizer.encode, text", f"the tokenizer fails on it ({str(error)[:200]})",
+                            expected="a text", remedy="Fetch the model's tokenizer again") from error  # fmt: skip
+    return found
 
 
 def _encodable(value: Any, where: str) -> str:

@@ -39,7 +39,9 @@ def build(where: str, make: Any, *args: Any, **options: Any) -> Any:
     """Return what the package makes of a file's contents; ArgumentError if it cannot."""
     try:
         return make(*args, **options)
-    except Exception as error:  # the package raises Exception itself
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the package raises Exception itself; its panics are not even one
         raise ArgumentError(where, f"the tokenizer cannot be read ({str(error)[:300]})", expected="a tokenizer",
                             remedy="Fetch the model's files again") from error  # fmt: skip
 
