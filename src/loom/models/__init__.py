@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 from loom.core.names import missing_name
 
 if TYPE_CHECKING:
+    from loom.models.embedding import Embedder
     from loom.models.language import Generation, LanguageModel, TextStream
     from loom.models.loading import load
 
-__all__ = ["Generation", "LanguageModel", "TextStream", "load"]
+__all__ = ["Embedder", "Generation", "LanguageModel", "TextStream", "load"]
 
-_HOMES = {"load": "loading", "LanguageModel": "language", "Generation": "language", "TextStream": "language"}
+_HOMES = {
+    "Embedder": "embedding", "Generation": "language", "LanguageModel": "language", "TextStream": "language",
+    "load": "loading",
+}  # fmt: skip
 """Names and the modules that hold them: loaded when first used."""
 _OPEN = ("architectures", "comparison", "files", "inference", "sampling", "tokens")
 """Packages that the guide names: loaded when first used."""

@@ -12,7 +12,9 @@ from loom.core.given import one_of
 from loom.core.numbers import whole
 from loom.models.architectures import ModelDescription, describe
 from loom.models.architectures.sources import CheckpointWeights
+from loom.models.embedding import Embedder
 from loom.models.files import Checkpoint, open_checkpoint
+from loom.models.inference.stored import WEIGHTS, QuantizedWeights
 from loom.models.language import LanguageModel
 from loom.models.tokens import Tokenizer
 from loom.nn.network import Network
@@ -29,37 +31,57 @@ _COMPUTES = ("exact", "q8", "q12")
 def load(
     source: Any, *, on: str | Device | None = None, weights: str = "f32", compute: str = "exact",
     context_length: int | None = None, name: str | None = None, **settings: Any,
-) -> LanguageModel:  # fmt: skip
+) -> LanguageModel | Embedder:  # fmt: skip
     """Return the model in ``source``: a HuggingFace folder, a ``.gguf`` or ``.safetensors`` file, or bytes.
 
-    ``on``: the device. ``weights``: "f32". ``compute``: how products are computed: "exact", f32 in the canonical order,
-    or by whole numbers of 8 or 12 bits, "q8" and "q12" (docs/numerics.md, section 2), faster and less exact; the same
-    on every device each. ``context_length``: the most tokens of prompt and text, at most the model's own, which is the
-    default. ``settings`` go to the engine (``loom.models.inference.InferenceEngine``): ``cache_nbytes``,
-    ``sequences`` .. Errors are those of ``open_checkpoint``, ``describe`` and ``Tokenizer.of``.
+    ``on``: the device. ``weights``: how they are kept: "f32", "stored" (the blocks of a GGUF file as they are; what it
+    has not in blocks is f32), or rounded to blocks of 4 or 8 bits, "q4_0", "q4_1" and "q8_0". ``compute``: how products
+    are computed: "exact", f32 in the canonical order, or by whole numbers of 8 or 12 bits, "q8" and "q12"
+    (docs/numerics.md, section 2), faster and less exact; the same on every device each. ``context_length``: the most
+    tokens of prompt and text, at most the model's own, which is the default. ``settings`` go to the engine
+    (``loom.models.inference.InferenceEngine``): ``cache_nbytes``, ``sequences`` ..; a model that makes vectors of texts
+    is returned as an ``Embedder``, whose settings are ``pooling`` and ``normalize``. Errors are those of
+    ``open_checkpoint``, ``describe`` and ``Tokenizer.of``.
     """
-    one_of(weights, f"{_WHERE}, weights", ("f32",))
+    one_of(weights, f"{_WHERE}, weights", WEIGHTS)
     one_of(compute, f"{_WHERE}, compute", _COMPUTES)
     home = device(on)
     checkpoint = open_checkpoint(source)
     description = describe(checkpoint)
+    if description.task == "embed":
+        return _embedder(checkpoint, home, (weights, compute, context_length, name), settings)
     if description.task != "generate":
         raise ArgumentError(
-            _WHERE, f"the checkpoint makes no text: it is of the family {description.family}",
-            expected='the task "generate"', got=repr(description.task),
+            _WHERE, f"the checkpoint makes neither text nor vectors of text: it is of the family {description.family}",
+            expected='the task "generate" or "embed"', got=repr(description.task),
             remedy="Use loom.models.architectures.build and its network",
         )  # fmt: skip
     most = description.context_length
     length = most if context_length is None else whole(context_length, f"{_WHERE}, context_length", least=1, most=most)
     tokenizer = Tokenizer.of(checkpoint)
     tokenizer.check(description.vocabulary_size)
-    network = _network(checkpoint, description, home, compute)
+    network = _network(checkpoint, description, home, weights, compute)
     told = name or description.document.get("name") or "model"
     return LanguageModel(network, tokenizer, context_length=length, name=str(told), **settings)
 
 
-def _network(checkpoint: Checkpoint, description: ModelDescription, home: Device, compute: str) -> Network:
+def _embedder(checkpoint: Checkpoint, home: Device, asked: Any, settings: dict[str, Any]) -> Embedder:
+    unknown = settings.keys() - {"pooling", "normalize"}
+    if asked != ("f32", "exact", None, None) or unknown:
+        raise ArgumentError(_WHERE, "a model of vectors has no such settings", expected="on, pooling and normalize",
+                            got=", ".join(unknown) or "weights, compute, context_length or name",
+                            remedy="Leave them out")  # fmt: skip
+    return Embedder.of(checkpoint, on=home, **settings)
+
+
+def _network(
+    checkpoint: Checkpoint, description: ModelDescription, home: Device, weights: str, compute: str
+) -> Network:  # fmt: skip
     document = dict(description.document)
     if compute != "exact":
-        document["precision"] = compute
-    return Network(parse(document), on=home, weights=CheckpointWeights(checkpoint, description.sources))
+        document["precision"] = compute  # of products with f32; weights in blocks know their own
+    spec = parse(document)
+    if weights == "f32":
+        return Network(spec, on=home, weights=CheckpointWeights(checkpoint, description.sources))
+    kept = QuantizedWeights(checkpoint, description.sources, spec, weights=weights, compute=compute, on=home)
+    return Network(spec, on=home, weights=kept)

@@ -73,9 +73,18 @@ def test_bad_calls(model: LanguageModel) -> None:
         loom.models.load(published.smollm2(), weights="f33")
 
 
+def test_encoders_are_embedders() -> None:
+    model = loom.models.load(published.minilm())
+    assert isinstance(model, loom.models.Embedder)
+    assert model.embed("a sea").shape == (384,)
+    with pytest.raises(ArgumentError, match="a model of vectors has no such settings"):
+        loom.models.load(published.minilm(), sequences=4)
+
+
 @pytest.mark.slow
 def test_the_published_model_answers() -> None:
     with loom.models.load(published.smollm2()) as model:
+        assert isinstance(model, LanguageModel)
         answer = model.chat([{"role": "user", "content": "What is the capital of France?"}], temperature=0)
         assert answer.text == "The capital of France is Paris."
         assert answer.finish_reason == "stop"

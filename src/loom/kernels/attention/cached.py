@@ -114,10 +114,11 @@ def _exponentiate(
 @cache
 def weigh_keys(together: int, held: DType, *, tiles: int) -> KernelFunction:
     """Return the kernel (q, keys, places, tables, weights, scales, heads, size, width, window,
-    factor).
+    begin_row, factor).
 
-    Group (h, r) takes the ``together`` queries of row r that share key head h; ``q`` is (rows, heads, together, size).
-    ``weights`` gets e^(score - largest) by position, (rows, heads, together, ``width`` PAGE), ``scales`` 1 / their sum.
+    Group (h, r) takes the ``together`` queries of row ``begin_row`` + r that share key head h; ``q`` is (rows, heads,
+    together, size). ``weights`` gets e^(score - largest) by position, (groups along r, heads, together, ``width`` 64),
+    ``scales`` 1 / their sum.
     ``tiles``: the most tiles of a sequence.
     """
 
@@ -133,16 +134,18 @@ def weigh_keys(together: int, held: DType, *, tiles: int) -> KernelFunction:
         size: u32,
         width: u32,
         window: u32,
+        begin_row: u32,
         factor: f32,
     ):
-        lane, head, row = local_id(), group_id(0), group_id(1)
+        lane, head, row = local_id(), group_id(0), group_id(1) + begin_row
+        own = group_id(1) * heads + head
         end = places[2 * row + 1]
         begin = max(end, window) - window
         table = places[2 * row] * width
         pages = (end + (PAGE - 1)) // PAGE
         at_q = (row * heads + head) * (together * size)
         length = width * PAGE
-        to = (u64(row) * u64(heads) + u64(head)) * u64(together * length) + u64(lane)
+        to = u64(own) * u64(together * length) + u64(lane)
         dots, sums, most = private(f32, together), private(f32, together), private(f32, together)
         lanes, whole = shared(f32, PAGE), shared(f32, PAGE)
         for g in static_range(together):
@@ -162,7 +165,7 @@ def weigh_keys(together: int, held: DType, *, tiles: int) -> KernelFunction:
         for g in static_range(together):
             _exponentiate(weights, lanes, whole, lane, to + u64(g * length), most[g], begin, end, pages, tiles)
             if lane == 0:
-                scales[(row * heads + head) * together + g] = f32(1) / whole[0]
+                scales[own * together + g] = f32(1) / whole[0]
             barrier()
 
     weigh.name = f"attention_weigh_{together}_{held}_{tiles}"
@@ -171,10 +174,10 @@ def weigh_keys(together: int, held: DType, *, tiles: int) -> KernelFunction:
 
 @cache
 def add_values(together: int, held: DType, lanes: int, *, chunks: int) -> KernelFunction:
-    """Return the kernel (weights, scales, values, places, tables, out, heads, size, width, window).
+    """Return the kernel (weights, scales, values, places, tables, out, heads, size, width, window, begin_row).
 
-    Group (h, r, part) takes ``lanes`` features from ``part lanes`` on: ``out`` (rows, heads, together, size) gets the
-    sums of weight times scale times value. ``chunks``: the most chunks of a sequence.
+    Group (h, r, part) takes, of row ``begin_row`` + r, ``lanes`` features from ``part lanes`` on: ``out`` (rows, heads,
+    together, size) gets the sums of weight times scale times value. ``chunks``: the most chunks of a sequence.
     """
 
     @kernel(workgroup=lanes, trusted=True)
@@ -189,13 +192,14 @@ def add_values(together: int, held: DType, lanes: int, *, chunks: int) -> Kernel
         size: u32,
         width: u32,
         window: u32,
+        begin_row: u32,
     ):
-        head, row, at = group_id(0), group_id(1), group_id(2) * lanes + local_id()
+        head, row, at = group_id(0), group_id(1) + begin_row, group_id(2) * lanes + local_id()
         end = places[2 * row + 1]
         seen = (max(end, window) - window) // PAGE * PAGE
         table = places[2 * row] * width
         length = width * PAGE
-        own = row * heads + head
+        own = group_id(1) * heads + head
         start = u64(own) * u64(together * length)
         if at < size:
             sums, totals = private(f32, together), private(f32, together)
@@ -225,7 +229,7 @@ def add_values(together: int, held: DType, lanes: int, *, chunks: int) -> Kernel
             if chunks > 1:
                 _join(totals, parts, (end + (MATMUL_CHUNK - 1)) // MATMUL_CHUNK, together)
             for g in static_range(together):
-                out[(own * together + g) * size + at] = totals[g]
+                out[((row * heads + head) * together + g) * size + at] = totals[g]
 
     values_of.name = f"attention_values_{together}x{lanes}_{held}_{chunks}"
     return values_of

@@ -22,14 +22,16 @@ from loom.core.errors import ArgumentError, StateError
 from loom.core.numbers import whole
 from loom.kernels.attention.cached import MOST_POSITIONS, PAGE
 from loom.models.inference.cache import PageStore
+from loom.models.inference.choosing import Chooser, Chosen, TokenState
 from loom.models.inference.pages import PagePool
 from loom.models.inference.programs import PassPrograms, Shown
 from loom.models.inference.request import FinishReason, Request
 from loom.models.inference.requirements import inspect_network
 from loom.models.inference.schedule import Planner, Sequence, Turn
+from loom.models.sampling import SamplingConfig
+from loom.models.sampling.choice import MOST_TOP
 
 if TYPE_CHECKING:
-    from loom.models.sampling import SamplingConfig
     from loom.nn.network import Network
 
 __all__ = ["EngineStatistics", "InferenceEngine"]
@@ -86,6 +88,7 @@ class InferenceEngine:
         self._programs = PassPrograms(
             self.model, known, PageStore(self.model.device, pages, self.held), width, self.sequences
         )
+        self._chooser = Chooser(self._programs)
         self._planner = Planner(PagePool(pages, reuse=bool(prefix_reuse)), max(rows, self.sequences), mixed)
         self._waiting: deque[Sequence] = deque()
         self._changed = threading.Condition()
@@ -100,25 +103,22 @@ class InferenceEngine:
 
     def submit(
         self, tokens: Iterable[int], config: SamplingConfig | None = None, *, eos: Iterable[int] = (),
-        constraint: Any = None, until: Callable[[int], bool] | None = None,
+        constraint: Any = None, until: Callable[[int], bool] | None = None, top: int = 0,
     ) -> Request:  # fmt: skip
         """Ask for the continuation of ``tokens``; return at once.
 
         ``eos``: tokens that end the text, none of it; ``until``: is told each token, and true ends the text with it;
-        ``constraint``: what may come next. It waits while others hold what it needs. ArgumentError for a
-        prompt that is empty, longer than the context or than all memory for keys and values, or of unknown tokens.
+        ``constraint``: what the text must be (``loom.models.tokens.grammar``); ``top``: of how many of the likeliest
+        tokens the chances are told. It waits while others hold what it needs. ArgumentError for a prompt that is empty,
+        longer than the context or than all memory for keys and values, or of unknown tokens.
         """
-        if config is not None and not config.greedy:
-            raise ArgumentError(_WHERE, "tokens are not drawn yet", expected="temperature 0", got=config.temperature,
-                                remedy="Use temperature=0")  # fmt: skip
-        if constraint is not None or (config is not None and config.adjusts):
-            raise ArgumentError(_WHERE, "logits are not changed yet", expected="no penalties, biases or constraint",
-                                got=config, remedy="Leave them out")  # fmt: skip
         prompt = self._read_prompt(tokens)
         most = self.limit - len(prompt)
-        if config is not None and config.max_tokens is not None:
+        config = SamplingConfig() if config is None else config
+        if config.max_tokens is not None:
             most = min(most, config.max_tokens)
-        request = Request(prompt, config, eos=frozenset(eos), constraint=constraint, until=until, most=most)
+        top = whole(top, f"{_WHERE}, top", least=0, most=min(MOST_TOP, self.vocabulary_size))
+        request = Request(prompt, config, eos=frozenset(eos), constraint=constraint, until=until, most=most, top=top)
         if most <= 0:
             self._require_open()
             request.finish(FinishReason.LENGTH)
@@ -131,8 +131,8 @@ class InferenceEngine:
         request.wake_with(self._wake)
         with self._changed:
             self._require_open()
-            self._waiting.append(Sequence(request, list(request.prompt)))
-            if self._thread is None:
+            self._waiting.append(Sequence(request, TokenState(request), list(request.prompt)))
+            if self._thread is None or not self._thread.is_alive():  # after a fork it stayed behind
                 self._thread = threading.Thread(target=self._serve, name="loom engine", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -164,10 +164,13 @@ class InferenceEngine:
             self._is_closed = True
             thread = self._thread
             self._changed.notify_all()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is threading.current_thread():  # somebody's ``until``: the thread ends after this pass
+            return
+        if thread is not None:
             thread.join()
         self._fail(self._closed())
         with self._computing:
+            self._chooser.free()
             self._programs.free()
 
     def __enter__(self) -> InferenceEngine:
@@ -213,13 +216,15 @@ class InferenceEngine:
             with self._changed:
                 if self._is_closed or not (self._waiting or self._planner.running):
                     self._thread = None
-                    return
+                    break
             try:
                 with self._computing:
                     if not self._is_closed:
                         self._step()
             except BaseException as error:  # whoever waits is told
                 self._fail(error)
+        if self._is_closed:
+            self._fail(self._closed())
 
     def _step(self) -> None:
         """Compute one pass and give out its tokens."""
@@ -238,18 +243,32 @@ class InferenceEngine:
                 self._planner.advance(turn)
             self._passes += 1
             self._tokens += sum(turn.count for turn in turns)
+        chosen = iter(self._choose(turns, ended, shown))
         at = 0
         for turn, is_last in zip(turns, ended, strict=True):
             request = turn.sequence.request
             if request.scores is not None:
                 assert shown.logits is not None
                 request.scores.append(shown.logits[at : at + turn.count])
-                at += turn.count
                 if is_last:
                     self._end(turn.sequence, FinishReason.STOP)
             elif is_last:
-                self._give(turn.sequence, int(shown.tokens[at]), float(shown.logprobs[at]))
-                at += 1
+                self._give(turn.sequence, next(chosen))
+            at += turn.count if request.scores is not None else int(is_last)
+
+    def _choose(self, turns: list[Turn], ended: list[bool], shown: Shown) -> list[Chosen]:
+        """Return the next token of each sequence that has come so far."""
+        asking: list[Sequence | None] = []
+        for turn, is_last in zip(turns, ended, strict=True):
+            scores = turn.sequence.request.scores is not None
+            asking += [None] * turn.count if scores else [turn.sequence] * is_last
+        if not any(asking):
+            return []
+        states = [None if s is None else s.state for s in asking]
+        tops = [0 if s is None else s.request.top for s in asking]
+        with self.model.lock:
+            found = self._chooser.choose(shown, sum(turn.count for turn in turns), states, tops)
+        return [each for each, s in zip(found, asking, strict=True) if s is not None]
 
     def _compute(self, turns: list[Turn]) -> Shown:
         tokens: list[int] = []
@@ -266,32 +285,33 @@ class InferenceEngine:
         with self.model.lock:
             return self._programs.run(tokens, places, tables, shown, with_logits=scores)
 
-    def _give(self, sequence: Sequence, token: int, chance: float) -> None:
+    def _give(self, sequence: Sequence, chosen: Chosen) -> None:
         """Give a request its next token, and end it where that is the last."""
         request = sequence.request
         if request.is_cancelled:
             return
-        if token in request.eos:
+        if chosen.error is None and chosen.token in request.eos:
             self._end(sequence, FinishReason.STOP)
             return
-        sequence.tokens.append(token)
         try:
-            stops = request.until is not None and request.until(token)
+            if chosen.error is not None:
+                raise chosen.error
+            stops = sequence.state.push(chosen.token)
+            stops = (request.until is not None and request.until(chosen.token)) or stops
         except Exception as error:  # of the one who asked, and told to him
-            with self._changed:
-                self._planner.drop(sequence)
-            request.finish(None, error)
+            self._end(sequence, None, error)
             return
-        request.add(token, chance)
+        sequence.tokens.append(chosen.token)
+        request.add(chosen.token, chosen.logprob, chosen.top)
         if stops:
             self._end(sequence, FinishReason.STOP)
         elif len(request.tokens) >= request.most:
             self._end(sequence, FinishReason.LENGTH)
 
-    def _end(self, sequence: Sequence, reason: FinishReason) -> None:
+    def _end(self, sequence: Sequence, reason: FinishReason | None, error: BaseException | None = None) -> None:
         with self._changed:
             self._planner.drop(sequence)
-        sequence.request.finish(reason)
+        sequence.request.finish(reason, error)
 
     # under the lock
 

@@ -36,17 +36,17 @@ class Shown:
     logits: np.ndarray[Any, Any] | None = None
 
 
-def round_shown(count: int, rows: int) -> int:
-    """Return the rows shown by the program that shows ``count`` of ``rows``: none, one, eight times as many .., all."""
-    found = 1
-    while found < count:
-        found *= 8
-    return min(found, rows) if count else 0
-
-
 def round_rows(count: int) -> int:
     """Return the rows of the program that takes ``count``: the next power of two."""
     return 1 << max(0, count - 1).bit_length()
+
+
+def round_shown(count: int, tokens: int) -> int:
+    """Return the rows that the program over ``tokens`` shows for ``count``: none, one, eight times as many .., all."""
+    found = 1
+    while found < count:
+        found *= 8
+    return min(found, round_rows(tokens)) if count else 0
 
 
 class PassPrograms:
@@ -72,8 +72,7 @@ class PassPrograms:
 
     def run(self, tokens: Any, places: Any, tables: Sequence[Any], shown: Any, *, with_logits: bool = False) -> Shown:
         """Compute a pass over tokens (n,), places (n, 2), the pages of each sequence, and show rows ``shown`` (m,)."""
-        rows = round_rows(len(tokens))
-        count = round_shown(len(shown), rows)
+        rows, count = round_rows(len(tokens)), round_shown(len(shown), len(tokens))
         program = self.program(rows, count)
         feeds: dict[str, Any] = {
             "tokens": _filled(tokens, rows, np.int32), "places": _filled(places, rows, np.uint32),

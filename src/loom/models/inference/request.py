@@ -53,13 +53,15 @@ class Request:
     """What ``InferenceEngine.submit`` returns: an iterator over the tokens made, from any thread, several times over.
 
     ``prompt``: the tokens given; ``tokens`` and ``logprobs``: those made so far, and the logarithms of their chances;
-    ``finish_reason``: None while it goes on; ``reused``: tokens of the prompt whose keys and values were there already;
-    ``scores``: where they are wanted, parts of the prompt's logits.
+    ``likeliest``: for each token the ``top`` likeliest in its place with theirs; ``finish_reason``: None while it goes
+    on; ``reused``: tokens of the prompt whose keys and values were there already; ``scores``: where they are wanted,
+    parts of the prompt's logits.
     """
 
     def __init__(
         self, prompt: Sequence[int], config: SamplingConfig | None, *, eos: frozenset[int] = frozenset(),
         constraint: Any = None, until: Callable[[int], bool] | None = None, most: int = 0, scores: bool = False,
+        top: int = 0,
     ) -> None:  # fmt: skip
         self.prompt = tuple(prompt)
         self.config = config
@@ -67,8 +69,10 @@ class Request:
         self.constraint = constraint
         self.until = until
         self.most = most
+        self.top = top
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
+        self.likeliest: list[tuple[tuple[int, float], ...]] = []
         self.finish_reason: FinishReason | None = None
         self.scores: list[Any] | None = [] if scores else None
         self.reused = 0
@@ -136,13 +140,14 @@ class Request:
         if self.timings.started is None:
             self.timings.started, self.reused = time.perf_counter(), reused
 
-    def add(self, token: int, logprob: float) -> None:
+    def add(self, token: int, logprob: float, likeliest: tuple[tuple[int, float], ...] = ()) -> None:
         """Take a token."""
         with self._changed:
             if self.timings.first is None:
                 self.timings.first = time.perf_counter()
             self.tokens.append(token)
             self.logprobs.append(logprob)
+            self.likeliest.append(likeliest)
             self._changed.notify_all()
 
     def finish(self, reason: FinishReason | None, error: BaseException | None = None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from loom.kernels.attention.cached import PAGE
+from loom.models.inference.choosing import TokenState
 from loom.models.inference.pages import PagePool
 from loom.models.inference.request import Request
 
@@ -19,10 +20,14 @@ __all__ = ["Planner", "Sequence", "Turn"]
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """A request under way. ``tokens``: its prompt and what was made; ``done``: how many have their keys and values in
-    ``pages``; ``published``: full pages that others may find."""
+    """A request under way.
+
+    ``state``: where its choice of tokens stands; ``tokens``: its prompt and what was made; ``done``: how many have
+    their keys and values in ``pages``; ``published``: full pages that others may find.
+    """
 
     request: Request
+    state: TokenState
     tokens: list[int]
     pages: list[int] = field(default_factory=list[int])
     done: int = 0
@@ -60,7 +65,7 @@ class Planner:
 
     def admit(self, sequence: Sequence, *, must: bool) -> bool:
         """Let a sequence take part if pages for its text are free (or it ``must``); tell whether it does."""
-        found = self.pool.find(sequence.tokens)
+        found = self.pool.find(sequence.tokens) if sequence.request.scores is None else []
         needed = _pages(len(sequence.tokens)) - len(found)
         if needed > self.pool.available and not must:
             self.pool.release(found)

@@ -15,6 +15,9 @@ from loom.schedules.recorder import Recorder
 
 __all__ = ["CachedAttention", "record_cached_attention"]
 
+_WEIGHTS_NBYTES = 1 << 26
+"""Memory for the weights of rows that are computed at a time, if one row needs no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class CachedAttention:
@@ -46,14 +49,17 @@ def record_cached_attention(
         write_places(what.element, what.held), [k, v, places, tables, keys, values],
         [what.rows, what.heads, what.size, what.width], -(-new // WRITE_LANES),
     )  # fmt: skip
-    queries = what.rows * what.heads * what.together
-    weights, scales = allocate(queries * what.width * PAGE * 4), allocate(queries * 4)
-    chain.dispatch(
-        weigh_keys(what.together, what.held, tiles=parts), [q, keys, places, tables, weights, scales],
-        [what.heads, what.size, what.width, what.window, what.factor], (what.heads, what.rows),
-    )  # fmt: skip
+    row_nbytes = what.heads * what.together * what.width * PAGE * 4
+    stretch = max(1, min(what.rows, _WEIGHTS_NBYTES // row_nbytes))
+    weights, scales = allocate(stretch * row_nbytes), allocate(stretch * what.heads * what.together * 4)
     lanes = min(64, 1 << (what.size - 1).bit_length())
-    chain.dispatch(
-        add_values(what.together, what.held, lanes, chunks=parts), [weights, scales, values, places, tables, out],
-        [what.heads, what.size, what.width, what.window], (what.heads, what.rows, -(-what.size // lanes)),
-    )  # fmt: skip
+    weigh = weigh_keys(what.together, what.held, tiles=parts)
+    add = add_values(what.together, what.held, lanes, chunks=parts)
+    sizes = [what.heads, what.size, what.width, what.window]
+    for first in range(0, what.rows, stretch):
+        rows = min(stretch, what.rows - first)
+        chain.dispatch(
+            weigh, [q, keys, places, tables, weights, scales], [*sizes, first, what.factor], (what.heads, rows)
+        )  # fmt: skip
+        groups = (what.heads, rows, -(-what.size // lanes))
+        chain.dispatch(add, [weights, scales, values, places, tables, out], [*sizes, first], groups)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,16 @@ import loom
 from loom.core.errors import ArgumentError, StateError
 from loom.kernels.attention.cached import PAGE
 from loom.models.inference import FinishReason, InferenceEngine
+from loom.models.sampling import SamplingConfig
 from unit.models.inference.networks import VOCABULARY, document, network
 
 _NEVER = np.random.default_rng(5).integers(0, VOCABULARY, 150)
 _PAGE_NBYTES = PAGE * 2 * 2 * (2 * 4) * 4
 
 
-def greedy(most: int) -> Any:
+def greedy(most: int) -> SamplingConfig:
     """Return settings that take the likeliest token, ``most`` times."""
-    return SimpleNamespace(temperature=0, greedy=True, adjusts=False, max_tokens=most)
+    return SamplingConfig(temperature=0, max_tokens=most)
 
 
 def bits(x: Any) -> Any:
