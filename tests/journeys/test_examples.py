@@ -17,7 +17,7 @@ EXAMPLES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*
 GALLERY = sorted((ROOT / "examples/gallery").glob("*.py"))
 NOT_RUN: set[str] = set()
 """Names of examples that cannot run here, each with its reason beside it."""
-LONG = {"char_transformer", "conv2d_digits", "coordination", "integer_digits", "out_of_distribution"}
+LONG = {"char_transformer", "conv2d_digits", "coordination", "integer_digits", "lora_grammar", "out_of_distribution"}
 """Those that take several seconds, of which ``make prove`` runs all; what they show has tests of its own."""
 
 
@@ -47,6 +47,17 @@ def test_example_runs_on_threads(name: str, on: str, tmp_path: Path) -> None:
     environment = {**os.environ, "LOOM_DEVICE": on}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize(("name", "digest"), [("tiny_transformer", "e71deaf2db92"), ("lora_grammar", "18e9bffbdefc")])
+def test_trained_languages_have_one_digest(name: str, digest: str, threads: str, on: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "examples/models" / f"{name}.py")]
+    environment = {**os.environ, "LOOM_DEVICE": on, "LOOM_THREADS": threads}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"digest {digest}" in done.stdout
 
 
 def test_three_pipelines_take_fifteen_lines() -> None:
