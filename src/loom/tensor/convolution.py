@@ -125,9 +125,11 @@ def _correlate(x: Tensor, weight: Tensor, steps: Sequence[int], gaps: Sequence[i
 
 
 def _weight_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
-    n, k, filters = math.prod(g.shape[:-1]), math.prod(weight.shape[:-1]), weight.shape[-1]
-    rows = reshape(_rows(padded, weight.shape[:-2], steps, gaps), (n, k))
-    return reshape(matmul(rows.T, reshape(g, (n, filters))), weight.shape)
+    d, filters = weight.ndim - 2, weight.shape[-1]
+    rows = _rows(padded, weight.shape[:-2], steps, gaps)
+    columns = permute(rows, (*range(d + 1, 2 * d + 2), *range(d + 1)))
+    found = product_of_columns(reshape(g, (-1, filters)).T, columns, d + 1, transposed=True)
+    return permute(found, (*range(1, d + 2), 0))
 
 
 def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:

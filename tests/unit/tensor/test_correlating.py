@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import loom
 from loom import tensor
 from loom.core.dtype import f32
 from loom.core.numerics import canonical_bits
@@ -56,6 +57,19 @@ def test_bits_of_the_copied_windows(
     x, w = sample(*shape), sample(*window)
     found = tensor.convolve(tensor.array(x, on=on), tensor.array(w, on=on), **options).numpy()
     assert np.array_equal(canonical_bits(found), canonical_bits(expected(x, w, **options)))
+
+
+def test_windows_in_twelve_bits_are_those_of_the_copied_ones() -> None:
+    """Both operands are rounded, where windows are read where they lie as well."""
+    x, w = sample(2, 17, 19, 8), sample(3, 3, 8, 32)
+    with loom.precision("x12"):
+        found = tensor.convolve(tensor.array(x, on="cpu"), tensor.array(w, on="cpu")).numpy()
+
+    def short(a: np.ndarray) -> np.ndarray:
+        mantissa, exponent = np.frexp(a.astype(np.float64))
+        return np.ldexp(np.rint(mantissa * 4096), exponent - 12).astype(np.float32)
+
+    assert np.array_equal(canonical_bits(found), canonical_bits(expected(short(x), short(w))))
 
 
 def test_windows_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:

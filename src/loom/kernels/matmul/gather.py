@@ -15,6 +15,7 @@ from loom.core.dtype import u32
 from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
+from loom.kernels.matmul.pack import factor_of
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, turns_of
 from loom.kernels.types import ProductTypes
 
@@ -31,6 +32,7 @@ def multiply_gathered(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, vectors, lanes, unroll = tile.rows, tile.vectors, tile.lanes, tile.unroll
     columns, keep_tile, turns_of_block = tile.columns, keeping(tile), turns_of(tile, arithmetic)
+    factor = factor_of(arithmetic)
 
     def add_block(
         a: Any, rows_at: Any, k_at: Any, b: Any, sums: Any, row: Any, turn: Any, b_at: Any, turns: Any
@@ -41,7 +43,7 @@ def multiply_gathered(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
             here = at(k_at[turn + t])
             for u in static_range(unroll):
                 for r in static_range(rows):
-                    x = a[at(rows_at[row + r]) + (here + u)]
+                    x = factor(a[at(rows_at[row + r]) + (here + u)])
                     for v in static_range(vectors):
                         s = r * vectors + v
                         sums[s] = sums[s] + x * b[b_at + (u * vectors + v) * lanes]
@@ -76,5 +78,6 @@ def multiply_gathered(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
                     place = (at(group_id(2)) * at(m) + at(row)) * at(n) + at(column) + lane
                     keep_tile(out, sums, place, m, n, row, column, block == begin)
 
-    gathered.name = f"matmul_gathered_{rows}x{vectors}x{lanes}_{held}_{accumulator}"
+    short = "_x12" if arithmetic.short else ""
+    gathered.name = f"matmul_gathered_{rows}x{vectors}x{lanes}_{held}_{accumulator}{short}"
     return gathered
