@@ -18,7 +18,8 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
-from loom.core.given import is_mapping
+from loom.core.given import flag, is_mapping, items
+from loom.core.given import path as path_of
 from loom.kernels.types import held_type
 from loom.nn.network import Network
 from loom.nn.persistence import path_to_write, write_file
@@ -83,7 +84,7 @@ def add_lora(
             object_at(document, adapted, part.name)["frozen"] = True
     if seed is not None:
         document["seed"] = seed
-    return _network(parse(document), network, share=share)
+    return _network(parse(document), network, share=flag(share, f"{where}, share"))
 
 
 def _require_network(network: Any, where: str) -> None:
@@ -128,7 +129,7 @@ def _require_none_within(key: str, chosen: Mapping[str, Adaptable], where: str) 
 
 
 def _targets(targets: Any, chosen: Mapping[str, Adaptable], where: str) -> list[str]:
-    named: list[Any] = [targets] if isinstance(targets, str) else list(targets)
+    named = [targets] if isinstance(targets, str) else list(items(targets, f"{where}, targets", "names of weights"))
     known = list(dict.fromkeys(short_name(m) for layer in chosen.values() for m in layer.matrices))
     for name in named:
         if name not in known:
@@ -187,6 +188,9 @@ def _require_adapters(network: Network, where: str) -> dict[str, Adaptable]:
 
 def _modules(network: Network, names: ModuleNames, where: str) -> dict[str, tuple[str, Adaptable, str]]:
     """Return of each adapted matrix its module's name in files: (key, layer, matrix)."""
+    if not (names is None or is_mapping(names) or callable(names)):
+        raise ArgumentError(f"{where}, names", "no way to name modules", expected="a dict or a function of names",
+                            got=repr(names)[:100], remedy='Write {"layers.2": "lm_head"}')  # fmt: skip
     made: dict[str, tuple[str, Adaptable, str]] = {}
     for key, layer in _require_adapters(network, where).items():
         for matrix in layer.adapted:
@@ -253,7 +257,7 @@ def load_adapters(network: Network, source: str | os.PathLike[str] | bytes, *, n
     modules = _modules(network, names, where)
     data, told = _read(source, where)
     arrays, metadata = read_tensors(data, where)
-    facts = told or json.loads(metadata.get("loom.lora", "null"))
+    facts = told if told is not None else _as_facts(metadata.get("loom.lora", "{}"), where)
     found: dict[str, Array] = {}
     for name, (key, layer, matrix) in modules.items():
         assert layer.lora is not None
@@ -282,9 +286,9 @@ def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
     if isinstance(source, bytes):
         data, facts = source, None
     else:
-        place = Path(source)
+        place = Path(source) if isinstance(source, str) else path_of(source, f"{where}, source")
         try:
-            facts = json.loads(file_bytes(place / _CONFIG)) if place.is_dir() else None
+            facts = _as_facts(file_bytes(place / _CONFIG), where) if place.is_dir() else None
             data = file_bytes(place / _FILE if place.is_dir() else place)
         except (OSError, ValueError) as error:
             raise FileError(where, f"the adapters cannot be read ({error})"[:300], expected="a .safetensors, a folder",
@@ -294,13 +298,27 @@ def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
     return data, facts
 
 
-def _require_same_strength(facts: Any, name: str, layer: Adaptable, where: str) -> None:
+def _as_facts(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return what a file says of its adapters; ArgumentError for what is no JSON object of such facts."""
+    try:
+        found: Any = json.loads(text)
+    except ValueError as error:
+        found = error
+    patterns = [found.get(key, {}) for key in ("rank_pattern", "alpha_pattern")] if isinstance(found, dict) else [None]
+    if not all(isinstance(p, dict) for p in patterns):
+        raise ArgumentError(where, "what the file says of its adapters cannot be read", expected="a JSON object",
+                            got=str(found)[:100], remedy="Save the adapters again")  # fmt: skip
+    if found.get("use_rslora") or found.get("use_dora") or found.get("bias", "none") != "none":
+        raise ArgumentError(where, "the adapters are of another kind", expected="plain LoRA without biases",
+                            got="rsLoRA, DoRA or biases", remedy="Train plain ones")  # fmt: skip
+    return found
+
+
+def _require_same_strength(facts: Mapping[str, Any], name: str, layer: Adaptable, where: str) -> None:
     """See that adapters are as strong here as in their file, if it says."""
-    if not isinstance(facts, dict) or layer.lora is None:
-        return
-    told: dict[str, Any] = facts
-    rank = told.get("rank_pattern", {}).get(name, told.get("r"))
-    alpha = told.get("alpha_pattern", {}).get(name, told.get("lora_alpha"))
+    assert layer.lora is not None
+    rank = facts.get("rank_pattern", {}).get(name, facts.get("r"))
+    alpha = facts.get("alpha_pattern", {}).get(name, facts.get("lora_alpha"))
     own = layer.lora.rank, layer.lora.scale * layer.lora.rank
     if (rank, alpha) != own and rank is not None and alpha is not None:
         raise ArgumentError(where, f"the adapters of {name!r} have another rank or alpha",

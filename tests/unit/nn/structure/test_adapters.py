@@ -156,6 +156,11 @@ def test_files_have_the_names_and_shapes_of_peft(tmp_path: Path) -> None:
         (lambda net: structure.add_lora(net, 2, layers="nothing*"), "no layer"),
         (lambda net: structure.add_lora(net, 2, targets=["z"]), "no such layer has a weight"),
         (lambda net: structure.add_lora(structure.add_lora(net, 2), 2), "has adapters already"),
+        (lambda net: structure.add_lora(net, 2, share=3), "share"),
+        (lambda net: structure.add_lora(net, 2, targets=3), "targets"),
+        (lambda net: structure.save_adapters(structure.add_lora(net, 2), "never.safetensors", names=3), "names"),
+        (lambda net: structure.load_adapters(structure.add_lora(net, 2), 3), "not a path"),
+        (lambda net: structure.load_adapters(structure.add_lora(net, 2), b"{}"), "not a safetensors file"),
         (structure.merge_lora, "the network has no adapters"),
         (lambda net: structure.add_lora("net", 2), "not a network"),
         (lambda net: structure.add_lora(net, 2).tween(), "has adapters"),
@@ -166,6 +171,23 @@ def test_files_have_the_names_and_shapes_of_peft(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(call: Any, text: str) -> None:
     with pytest.raises(LoomError, match=text):
         call(network())
+
+
+def test_a_layer_with_weights_of_its_own_cannot_hold_adapters() -> None:
+    held = {"type": "kmeans", "num_clusters": 3, "attached_layer": {"type": "dense", "output_size": 4}}
+    with pytest.raises(ArgumentError, match="has weights of its own"):
+        structure.add_lora(network([held], shape=(8,)), 2)
+
+
+def test_other_kinds_of_adapters_are_refused(tmp_path: Path) -> None:
+    net = structure.add_lora(network(), 2)
+    structure.save_adapters(net, tmp_path / "a")
+    config = tmp_path / "a" / "adapter_config.json"
+    told = json.loads(config.read_text())
+    for changed, text in (({"use_rslora": True}, "of another kind"), ({"rank_pattern": 3}, "cannot be read")):
+        config.write_text(json.dumps(told | changed))
+        with pytest.raises(LoomError, match=text):
+            structure.load_adapters(net, tmp_path / "a")
 
 
 def test_integers_have_no_rule_for_adapters() -> None:
