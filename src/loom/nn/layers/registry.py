@@ -176,8 +176,8 @@ class Context:
             return own
         rate = config.lora.dropout if self.training else 0.0
         draw = partial(self.draw, stream=RandomStream.DROPOUT)
-        found = {n: AdaptedWeight(own[n], *(own[a] for a in adapter_names(n)), config.lora.scale, rate, draw)
-                 for n in config.adapted}  # fmt: skip
+        found = {n: AdaptedWeight(own[n], own[a], own[b], config.lora.scale, rate, draw)
+                 for n, (a, b) in ((n, adapter_names(n)) for n in config.adapted)}  # fmt: skip
         return cast("Weights", own | found)
 
     def convert(self, x: Tensor) -> Tensor:

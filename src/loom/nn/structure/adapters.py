@@ -18,7 +18,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
-from loom.core.given import flag, is_mapping, items
+from loom.core.given import flag, is_list, is_mapping, is_tuple, items
 from loom.core.given import path as path_of
 from loom.kernels.types import held_type
 from loom.nn.network import Network
@@ -95,7 +95,7 @@ def _require_network(network: Any, where: str) -> None:
 
 def _chosen(spec: NetworkSpec, layers: Any, where: str) -> dict[str, Adaptable]:
     """Return the layers that get adapters, by key."""
-    given: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    given: list[Any] = list(layers) if is_list(layers) or is_tuple(layers) else [layers]
     keys = keys_of(spec, given, f"{where}, layers") if given else []
     wide = any(isinstance(g, str) and any(c in g for c in "*?[") for g in given)
     found: dict[str, Adaptable] = {}
@@ -301,13 +301,13 @@ def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
 def _as_facts(text: str | bytes, where: str) -> dict[str, Any]:
     """Return what a file says of its adapters; ArgumentError for what is no JSON object of such facts."""
     try:
-        found: Any = json.loads(text)
+        read: Any = json.loads(text)
     except ValueError as error:
-        found = error
-    patterns = [found.get(key, {}) for key in ("rank_pattern", "alpha_pattern")] if isinstance(found, dict) else [None]
-    if not all(isinstance(p, dict) for p in patterns):
+        read = error
+    found: dict[str, Any] = dict(read) if is_mapping(read) else {"rank_pattern": read}
+    if not all(is_mapping(found.get(key, {})) for key in ("rank_pattern", "alpha_pattern")):
         raise ArgumentError(where, "what the file says of its adapters cannot be read", expected="a JSON object",
-                            got=str(found)[:100], remedy="Save the adapters again")  # fmt: skip
+                            got=str(read)[:100], remedy="Save the adapters again")  # fmt: skip
     if found.get("use_rslora") or found.get("use_dora") or found.get("bias", "none") != "none":
         raise ArgumentError(where, "the adapters are of another kind", expected="plain LoRA without biases",
                             got="rsLoRA, DoRA or biases", remedy="Train plain ones")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import Array
+from loom.core.arrays import Array, read_array
 from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
 from loom.core.given import flag, items
 from loom.core.numbers import whole
@@ -324,9 +324,9 @@ def token_windows(texts: Iterable[Any], length: int, *, pack: bool = False, pad:
 
 def _tokens(text: Any, number: int, where: str) -> Array:
     """Return the tokens of a text."""
-    given = text if isinstance(text, np.ndarray) else list(items(text, f"{where}, text {number}", "tokens"))
-    found = np.asarray(given)
+    place = f"{where}, text {number}"
+    found = read_array(text if isinstance(text, np.ndarray) else items(text, place, "tokens"), place)[0]
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu") or ((found < 0) | (found > _MOST_TOKEN)).any():
-        raise ArgumentError(f"{where}, text {number}", "no tokens", expected="whole numbers from 0, one after another",
-                            got=repr(text)[:100], remedy="Encode the text first")  # fmt: skip
+        raise ArgumentError(place, "no tokens", expected="whole numbers from 0, one after another",
+                            got=repr(found)[:100], remedy="Encode the text first")  # fmt: skip
     return found.astype(np.int32)

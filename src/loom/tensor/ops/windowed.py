@@ -38,7 +38,7 @@ class WindowReading:
     around: tuple[int, ...]
 
 
-def takes_windows(x: NodeT, dimensions: int) -> bool:
+def takes_windows(x: Node, dimensions: int) -> bool:
     """Tell whether ``images_of_windows`` takes such elements and so many dimensions."""
     return x.dtype in (f32, f64) and dimensions in (1, 2)
 

@@ -40,6 +40,8 @@ def test_windows_hold_every_token_once() -> None:
         (lambda: token_windows([[1, -2]], 4), ArgumentError),
         (lambda: token_windows([[1.5, 2.0]], 4), ArgumentError),
         (lambda: token_windows([[[1, 2]]], 4), ArgumentError),
+        (lambda: token_windows([[[1], [2, 3]]], 4), LoomError),
+        (lambda: token_windows([["a", "b"]], 4), LoomError),
         (lambda: token_windows([[1, 2]], 0), LoomError),
         (lambda: token_windows("text", 4), LoomError),
     ],
