@@ -55,7 +55,7 @@ def _scales(size: int) -> np.ndarray:
     return found
 
 
-def _tiles(precision: Precision, tile: Tile, dots: str = "") -> Case:
+def _tiles(precision: Precision, tile: Tile, dots: str | None = "") -> Case:
     types = whole_types(precision, threads=False, dots=dots)
     high, wide = -(-_M // tile.rows), -(-_N // tile.columns)
     words = _BLOCKS * types.words * types.streams

@@ -160,15 +160,17 @@ def product_types(element: DType, result: DType, *, precision: str = "") -> Prod
     return ProductTypes(element, accumulator, accumulator, result, pairs=pairs, precision=precision)
 
 
-def whole_types(precision: Precision, *, threads: bool, dots: str = "") -> ProductTypes:
+def whole_types(precision: Precision, *, threads: bool, dots: str | None = None) -> ProductTypes:
     """Return the types that whole numbers of an order-free precision are multiplied in, on a GPU or not.
 
-    ``dots``: the operation on packed bytes that is one instruction, as ``Caps`` tells.
+    ``dots``: the operation on packed bytes that is one instruction, as ``Caps`` tells; None for kernels that take
+    neither bytes nor halves.
     """
     accumulator = precision.accumulator(threads=threads)
-    if threads:
+    halves = dots is not None and accumulator == f64
+    if threads or (accumulator != i32 and not halves):
         return ProductTypes(precision.held, accumulator, accumulator, f32, scaled=True)
     return ProductTypes(
-        precision.held, i32, i32, f32, pairs=True, scaled=True, dots=dots if precision.held == i8 else "",
-        halves=accumulator != i32,
+        precision.held, i32, i32, f32, pairs=True, scaled=True, dots=dots or "" if precision.held == i8 else "",
+        halves=halves,
     )  # fmt: skip
