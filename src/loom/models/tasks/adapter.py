@@ -116,9 +116,11 @@ class ServedLanguageModel:
 
     def write(self, task: TextTask) -> TextWriting:
         """Begin a text."""
-        request = self.model.engine.submit(task.prompt, SamplingConfig(**task.settings), eos=self.eos,
-                                           constraint=self._constraint(task.constraint))  # fmt: skip
-        return _Writing(self, request, task.top)
+        constraint = self._constraint(task.constraint)
+        request = self.model.engine.submit(
+            task.prompt, SamplingConfig(**task.settings), eos=self.eos, constraint=constraint, top=task.top
+        )  # fmt: skip
+        return _Writing(request)
 
     def _constraint(self, asked: TextConstraint | None) -> Any:
         if asked is None:
@@ -129,15 +131,15 @@ class ServedLanguageModel:
 
     def score(self, tokens: Sequence[int], top: int) -> list[TokenScore]:
         """Return what the model thinks of a text that is there."""
-        scored = self.after(tokens, 0, top)[:-1] if len(tokens) > 1 else []
+        scored = self._after(tokens, top)[:-1] if len(tokens) > 1 else []
         found = [TokenScore(tokens[0], None)]
         for token, (values, tops) in zip(tokens[1:], scored, strict=True):
             found.append(TokenScore(token, float(values[token]), tops))
         return found
 
-    def after(self, tokens: Sequence[int], first: int, top: int) -> list[tuple[Any, tuple[tuple[int, float], ...]]]:
-        """Return, for each token from ``first`` on, the logarithms of the chances of what follows it, and the best."""
-        rows = self.model.engine.logits(tokens)[first:]
+    def _after(self, tokens: Sequence[int], top: int) -> list[tuple[Any, tuple[tuple[int, float], ...]]]:
+        """Return, for each token, the logarithms of the chances of what follows it, and the best."""
+        rows = self.model.engine.logits(tokens)
         found: list[tuple[Any, tuple[tuple[int, float], ...]]] = []
         for row in rows:
             wide = np.asarray(row, np.float64)
@@ -244,13 +246,10 @@ class _KnownTokens:
 
 
 class _Writing:
-    """A request of the engine, step by step.
+    """A request of the engine, step by step."""
 
-    Where the likeliest tokens are asked for, all steps come at the end: they are of one pass over the whole text.
-    """
-
-    def __init__(self, served: ServedLanguageModel, request: Request, top: int) -> None:
-        self._served, self._request, self._top = served, request, top
+    def __init__(self, request: Request) -> None:
+        self._request = request
 
     @property
     def finish_reason(self) -> str | None:
@@ -259,22 +258,9 @@ class _Writing:
         return None if found is None else found.value
 
     def __iter__(self) -> Iterator[TokenStep]:
-        if self._top:
-            yield from self._with_likeliest()
-            return
-        for at, token in enumerate(self._request):
-            yield TokenStep(token, self._request.logprobs[at])
-
-    def _with_likeliest(self) -> Iterator[TokenStep]:
         request = self._request
-        tokens = request.result()
-        if not tokens:
-            return
-        whole = [*request.prompt, *tokens[:-1]]
-        scored = self._served.after(whole, len(request.prompt) - 1, self._top)
-        for at, (token, (_, tops)) in enumerate(zip(tokens, scored, strict=True)):
-            own = request.logprobs[at]
-            yield TokenStep(token, own, tuple((t, own if t == token else v) for t, v in tops))
+        for at, token in enumerate(request):
+            yield TokenStep(token, request.logprobs[at], request.likeliest[at])
 
     def cancel(self) -> None:
         """End it soon."""

@@ -18,7 +18,7 @@ from loom.cli.main import app
 from loom.core.errors import ArgumentError, DTypeError, FileError, StateError
 from loom.flow import dnvm
 from loom.models.receipts import Receipt, embedding_receipt
-from loom.models.tasks import ServedModel, TextTask, TextWriter
+from loom.models.tasks import ServedModel, TextConstraint, TextTask, TextWriter
 from loom.models.tasks.adapter import open_served
 from loom.models.tasks.audit import audit
 from loom.models.tasks.claims import receipt_of
@@ -54,6 +54,17 @@ def test_receipts_of_all_devices_have_one_id(on: str) -> None:
     assert here.id == there.id
     assert len(steps) > 4
     assert audit(Receipt.from_json(here.to_json()), opened(on)).same
+    drawn = {
+        "temperature": 0.9,
+        "top_p": 0.95,
+        "top_k": 50,
+        "repetition_penalty": 1.1,
+        "seed": 11,
+        "logit_bias": {65: 2.0},
+    }
+    here, _ = written(opened(), "The sea", top=3, **drawn)
+    assert here.id == written(opened(on), "The sea", **drawn)[0].id
+    assert here.id != written(opened(), "The sea", **{**drawn, "seed": 12})[0].id
 
 
 def test_a_step_has_the_number_of_the_whole_network() -> None:
@@ -68,6 +79,7 @@ def test_a_step_has_the_number_of_the_whole_network() -> None:
         assert step.token == int(row.argmax())
         assert abs(step.logprob - chances[step.token]) < 1e-5
         assert [token for token, _ in step.top] == list(np.argsort(-row, kind="stable")[:3])
+        assert np.allclose([value for _, value in step.top], np.sort(chances)[::-1][:3], atol=1e-5)
         assert step.top[0] == (step.token, step.logprob)
     plain, alone = written(model, "The sea")
     assert [(s.token, s.logprob) for s in alone] == [(s.token, s.logprob) for s in steps]
@@ -75,6 +87,27 @@ def test_a_step_has_the_number_of_the_whole_network() -> None:
     assert scores[0].logprob is None
     assert np.allclose([s.logprob for s in scores[len(prompt) :]], [s.logprob for s in steps], atol=1e-6)
     assert plain.claims["output"]["count"] == len(tokens)
+
+
+def test_a_schema_holds_and_is_audited() -> None:
+    model = opened()
+    schema = '{"type":"object","properties":{"z":{"type":"boolean"},"a":{"type":"null"}},"required":["z","a"],' \
+        '"additionalProperties":false}'  # fmt: skip
+    settings = {
+        **SETTINGS,
+        "temperature": 1.0,
+        "seed": 4,
+        "max_tokens": 200,
+        "logit_bias": dict.fromkeys(range(33), -100.0),
+    }
+    task = TextTask(tuple(model.encode("x")), settings, TextConstraint("json_schema", schema))
+    steps = list(model.write(task))
+    text = b"".join(model.token_bytes(step.token) for step in steps).decode()
+    assert list(json.loads(text)) == ["z", "a"]
+    receipt = receipt_of(model, task, steps, text, "stop")
+    assert audit(Receipt.from_json(receipt.to_json()), model).same
+    with pytest.raises(ArgumentError):
+        model.write(TextTask((65,), SETTINGS, TextConstraint("json_schema", '{"type": "nonsense"}')))
 
 
 def test_digests_are_of_what_the_files_say(tmp_path: Path) -> None:
