@@ -23,7 +23,7 @@ NETWORK = {
 LETTERS = " abcdefghijklmnopqrstuvwxyz"
 
 
-def main() -> None:
+def main() -> tuple[dict[str, str], dict[str, str]]:
     """Ask from eight threads at once, then one after the other."""
     net = loom.Network.from_json(NETWORK)
     names = ["ada", "grace", "alan", "edsger", "barbara", "donald", "katherine", "claude"]
@@ -44,9 +44,10 @@ def main() -> None:
         alone = {name: ask(name) for name in names}
         print(*(f"{name}{text}" for name, text in alone.items()), sep="\n")
         print(f"{passes} passes together, {engine.statistics.passes - passes} one by one")
-    assert beside == alone
-    assert all(len(text) == 16 for text in alone.values())
+    return beside, alone
 
 
 if __name__ == "__main__":
-    main()
+    together, one_by_one = main()
+    assert together == one_by_one
+    assert all(len(text) == 16 for text in together.values())

@@ -234,4 +234,5 @@ def _config(settings: dict[str, Any]) -> SamplingConfig:
         if name not in _SETTINGS:
             remedy = near_matches(name, _SETTINGS) or f"Use one of {', '.join(_SETTINGS)}"
             raise ArgumentError("LanguageModel.generate", f"there is no setting {name!r}", remedy=remedy)
-    return SamplingConfig(**{"max_tokens": MOST_TOKENS, **settings})
+    given: dict[str, Any] = {"max_tokens": MOST_TOKENS, **settings}
+    return SamplingConfig(**given)

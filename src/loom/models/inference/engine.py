@@ -143,7 +143,9 @@ class InferenceEngine:
         request = Request(prompt, None, scores=True)
         self._enter(request)
         request.result()
-        return np.concatenate(request.scores)
+        assert request.scores is not None
+        found: np.ndarray[Any, Any] = np.concatenate(request.scores)
+        return found
 
     @property
     def statistics(self) -> EngineStatistics:

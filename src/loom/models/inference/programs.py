@@ -164,7 +164,8 @@ class PassPrograms:
         made: dict[str, Tensor] = {source.name: tensor.reshape(tokens.astype(source.dtype), (rows, 1))}
         record = model.begin_pass(made, training=False, step=None)
         record.cache, record.context = PassCache(self.store, places, tables), self.width * PAGE
-        record.positions, record.turned = tensor.reshape(positions, (rows, 1)), self._turned
+        places_of = tensor.reshape(positions, (rows, 1))
+        record.positions, record.turned = places_of, self._turned
         last = self.network.last + 1
 
         def run(nodes: Sequence[NodeSpec]) -> None:
@@ -177,7 +178,7 @@ class PassPrograms:
         if shown is None:
             return next(reversed(made.values()))[:, 0, 0]
         made |= {name: tensor.gather(x, shown) for name, x in made.items()}
-        record.positions = tensor.gather(record.positions, shown)
+        record.positions = tensor.gather(places_of, shown)
         run(spec.nodes[last:])
         return tensor.reshape(made[spec.outputs[0]], (shown.shape[0], self.network.vocabulary_size))
 

@@ -27,7 +27,8 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     rows, heads, together, size = q.shape
     factor, window = node.attributes
     what = CachedAttention(rows, heads, together, size, tables.shape[1], factor, window, k.dtype, keys.dtype)
-    record_cached_attention(draft, *(o.buffer for o in operands), out, what)
+    buffers: tuple[Any, ...] = (*(o.buffer for o in operands), out)
+    record_cached_attention(draft, *buffers, what=what)
 
 
 _ALL = MOST_POSITIONS
