@@ -245,13 +245,16 @@ def _scaling(network: Network, x: Any) -> dict[str, Array]:
 
 
 def _measures(network: Network, config: TrainConfig, samples: Samples) -> tuple[Measure, ...]:
-    """Return how accuracy is counted for each target: see ``nn.train.measures.classes_said``."""
+    """Return how accuracy is counted for each target: see ``nn.train.measures.classes_said`` and its caller.
+
+    Classes that are padding count nowhere; truths of one number are two classes where it is the only output.
+    """
     shapes = [network.spec.shapes()[name] for name in network.spec.outputs]
     found: list[Measure] = []
     for shape, y, dtype in zip(shapes, samples.y, samples.y_types, strict=True):
         if not dtype.is_float and len(shape) > y.ndim - 1:
             found.append(Measure(classes=shape[-1]))
-        elif dtype.is_float and config.loss == "binary_cross_entropy" and shape == y.shape[1:] and y.size == len(y):
+        elif len(shapes) == 1 and config.loss == "binary_cross_entropy" and shape == y.shape[1:] and y.size == len(y):
             found.append(Measure(chance=True, above=0.5 if config.probabilities else 0.0))
         else:
             found.append(Measure())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.nn.train.losses import LOSSES
+from loom.nn.train.losses import LOSSES, PADDING
 from loom.nn.train.optimizers import OPTIMIZERS, optimizer_of
 from loom.nn.train.schedules import Cosine, Warmup
 
@@ -91,6 +91,9 @@ LAYERS: dict[str, Case] = {
     "reshape": told_apart((6,), [{"type": "reshape", "shape": [2, 3]}, DENSE]),
     "sequential": told_apart((6,), [{"type": "sequential", "layers": [DENSE, {"type": "softmax"}]}]),
     "residual": told_apart((5,), [{"type": "residual", "layers": BRANCHES}]),
+    "lora": told_apart((3, 4), [
+        {**ATTENTION, "lora": {"rank": 2, "alpha": 4, "dropout": 0.25, "targets": ["q", "v"]}},
+        {"type": "swiglu", "inner_size": 5, "frozen": True}]),
     "shared": told_apart((5,), [{**DENSE, "name": "one"}, {"$ref": "one"}]),
     "frozen": told_apart((5,), [{**DENSE, "frozen": True}, DENSE]),
     **{f"softmax {s['variant']}": told_apart((6,), [{"type": "softmax"} | s]) for s in SOFTMAXES},
@@ -152,9 +155,25 @@ def _plain(loss: str, **settings: Any) -> Case:
     return Case(document, _target(loss), {"loss": loss, **settings})
 
 
+def _padded(random: Any) -> tuple[Any, Any]:
+    """Return texts and the next symbol of each, of which padding counts nowhere; one of them is padding alone."""
+    following = np.where(np.arange(6) < random.integers(1, 7, (SAMPLES, 1)), classes(random, 6), PADDING)
+    following[3] = PADDING
+    return random.integers(0, 7, (SAMPLES, 6)).astype(np.int32), following.astype(np.int32)
+
+
+TOKENS: Layers = [
+    {"type": "embedding", "vocab_size": 7, "embedding_dim": 4}, {"type": "dense", "output_size": CLASSES},
+]  # fmt: skip
+TEXT = {"format": "loom/1", "input": {"shape": [6], "dtype": "i32"}}
 SETTINGS: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.02, "batch_size": 8, "seed": 5, "epochs": 2}
 TRAININGS: dict[str, Case] = {
     **{f"loss {name}": _plain(name) for name in LOSSES if name != "nll"},
+    "next_token": Case({**TEXT, "layers": TOKENS}, _padded, {"loss": "next_token"}),
+    "next_token of probabilities": Case(
+        {**TEXT, "layers": [*TOKENS, {"type": "softmax"}]}, _padded, {"loss": "next_token"}),
+    "truths": Case({"format": "loom/1", "input": {"shape": [4]}, "layers": [{"type": "dense", "output_size": 1}]},
+        lambda random: (floats(random, 4), random.integers(0, 2, (SAMPLES, 1))), {"loss": "binary_cross_entropy"}),
     "probabilities": Case({**told_apart((4,), SMALL).document, "layers": [
         {"type": "dense", "output_size": CLASSES}, {"type": "softmax"}]}, told_apart((4,), []).samples),
     **{f"optimizer {name}": told_apart((4,), SMALL, settings={"optimizer": name}) for name in OPTIMIZERS},

@@ -19,6 +19,7 @@ from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 from loom.ir.verify import VerifiedKernel
+from loom.nn.train.losses import PADDING
 
 __all__ = ["Face", "Runnable", "choice_of_levels", "level_tables", "runnable_tables", "tables"]
 
@@ -141,6 +142,7 @@ def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: i
         "TRAIN_SAMPLES": 0 if training is None else training.samples,
         "BATCH": 1 if training is None else training.batch,
         "SHUFFLE": int(training is not None and training.shuffle),
+        "PADDING": PADDING,
         "SEED": f"{0 if training is None else training.seed}ull",
         "RATES": f"{rates}u", "INPUTS": len(frozen.inputs), "OUTPUTS": len(frozen.outputs),
         "TARGETS": len(net.targets) if net is not None else 0, "TENSORS": "(u32)(sizeof tensors / sizeof *tensors)",

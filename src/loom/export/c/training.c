@@ -41,6 +41,17 @@ static int step(struct NET *net, const void *const *given, u32 samples, double *
 
 /* Scores. */
 
+/* The class that a row says: the first of the largest numbers, none beside a NaN. */
+static u32 largest_of(const u8 *row, const Measure *about) {
+  double best = number(row, about->nbytes);
+  u32 found = 0;
+  for (u32 k = 1; k < about->classes && best == best; k++) {
+    double value = number(row + k * about->nbytes, about->nbytes);
+    if (value > best || value != value) best = value, found = k;
+  }
+  return best == best ? found : about->classes;
+}
+
 static u64 count_right(const struct NET *net, const Program *program, u32 target, u64 *count) {
   const Measure *about = measures + target;
   const Port *to = net->level->ports + program->port, *y = to + INPUTS + target;
@@ -48,20 +59,22 @@ static u64 count_right(const struct NET *net, const Program *program, u32 target
   u64 right = 0, rows = y->nbytes / about->target_nbytes;
   const u8 *said = net->image + out->offset, *truth = net->image + y->offset;
   if (about->kind == CLASSES) {
+    u64 padding = 0;
     for (u64 row = 0; row < rows; row++) {
-      u32 best = 0, true_class;
+      u32 true_class;
       copy(&true_class, truth + row * 4, 4);
-      for (u32 k = 1; k < about->classes; k++)
-        if (number(said + (row * about->classes + k) * about->nbytes, about->nbytes) >
-            number(said + (row * about->classes + best) * about->nbytes, about->nbytes))
-          best = k;
-      right += best == true_class;
+      if (true_class == (u32)PADDING)
+        padding++;
+      else
+        right += largest_of(said + row * about->classes * about->nbytes, about) == true_class;
     }
+    rows -= padding;
   } else if (about->kind == CHANCES) {
     for (u64 row = 0; row < rows; row++) {
       double is = number(truth + row * about->target_nbytes, about->target_nbytes);
+      double chance = number(said + row * about->nbytes, about->nbytes);
       if (is != 0 && is != 1) return 0; /* none of this batch are classes */
-      right += (number(said + row * about->nbytes, about->nbytes) > about->above) == (is == 1);
+      right += chance == chance && (chance > about->above) == (is == 1);
     }
   } else {
     return 0;
