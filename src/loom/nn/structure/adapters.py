@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ __all__ = ["add_lora", "load_adapters", "merge_lora", "save_adapters"]
 _WHERE = "loom.nn.structure"
 _FILE, _CONFIG, _BEGIN = "adapter_model.safetensors", "adapter_config.json", "base_model.model."
 
+_WITHOUT_MEANING = frozenset((
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config", "ensure_weight_tying",
+    "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_config",
+    "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+    "runtime_config", "target_modules", "task_type", "velora_config",
+))  # fmt: skip
+"""Keys of PEFT's configuration that are read here, or change nothing of what trained adapters compute."""
+_FAITHFUL_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""What ``init_lora_weights`` may be: other ways to begin (PiSSA, OLoRA, LoftQ ..) change the base's weights."""
+_LOAD = f"{_WHERE}.load_adapters"
+
 ModuleNames = Mapping[str, str] | Callable[[str], str] | None
 
 
@@ -49,9 +62,10 @@ def add_lora(
 
     ``layers``: names, numbers or patterns of dense layers, attention and swiglu, nested ones too (``"*"``: all of them;
     one or a list); ``targets``: which matrices of these (``q``, ``k``, ``v``, ``o``, ``gate``, ``up``, ``down``,
-    ``weight``), all if none is named. ``alpha``: what is added is times alpha / rank (None: 1). ``dropout``: of the
-    adapters' inputs. ``seed``: the new network's, which draws them (None: the same). Every other layer is frozen. The
-    weights stay the network's own, on its device, and one of both works at a time; ``share=False``: copies of them.
+    ``weight``; ``q_proj`` is ``q``), all if none is named. ``alpha``: what is added is times alpha / rank (None: 1).
+    ``dropout``: of the adapters' inputs. ``seed``: the new network's, which draws them (None: the same). Every other
+    layer is frozen. The weights stay the network's own, on its device, and one of both works at a time;
+    ``share=False``: copies of them.
 
     ArgumentError for what matches no such layer, for layers that have adapters, and targets that none of them has.
 
@@ -131,6 +145,7 @@ def _require_none_within(key: str, chosen: Mapping[str, Adaptable], where: str) 
 def _targets(targets: Any, chosen: Mapping[str, Adaptable], where: str) -> list[str]:
     named = [targets] if isinstance(targets, str) else list(items(targets, f"{where}, targets", "names of weights"))
     known = list(dict.fromkeys(short_name(m) for layer in chosen.values() for m in layer.matrices))
+    named = [n.removesuffix("_proj") if isinstance(n, str) and n not in known else n for n in named]
     for name in named:
         if name not in known:
             raise ArgumentError(f"{where}, targets", f"no such layer has a weight {name!r}"[:200],
@@ -271,6 +286,7 @@ def load_adapters(network: Network, source: str | os.PathLike[str] | bytes, *, n
                                     got="nothing" if array is None else f"shape {array.shape}",
                                     remedy="Add adapters of its rank and layers, or pass names={..}")  # fmt: skip
             found[f"{key}.{own}"] = array.T
+    _drop_weights_of_base(network, arrays, modules)
     if arrays:
         raise ArgumentError(where, f"the network has no adapter for {next(iter(arrays))!r}", expected=f"{len(found)}",
                             got=f"{len(arrays)} more", remedy="Adapt these too, or pass names")  # fmt: skip
@@ -288,11 +304,12 @@ def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
     else:
         place = Path(source) if isinstance(source, str) else path_of(source, f"{where}, source")
         try:
-            facts = _as_facts(file_bytes(place / _CONFIG), where) if place.is_dir() else None
+            told = file_bytes(place / _CONFIG) if place.is_dir() else None
             data = file_bytes(place / _FILE if place.is_dir() else place)
         except (OSError, ValueError) as error:
             raise FileError(where, f"the adapters cannot be read ({error})"[:300], expected="a .safetensors, a folder",
                             got=str(source)[:200], remedy="Check the path") from None  # fmt: skip
+        facts = None if told is None else _as_facts(told, where)
     if not is_safetensors(data):
         raise ArgumentError(where, "not a safetensors file", remedy="Check which file it is")
     return data, facts
@@ -305,22 +322,63 @@ def _as_facts(text: str | bytes, where: str) -> dict[str, Any]:
     except ValueError as error:
         read = error
     found: dict[str, Any] = dict(read) if is_mapping(read) else {"rank_pattern": read}
-    if not all(is_mapping(found.get(key, {})) for key in ("rank_pattern", "alpha_pattern")):
+    if not all(is_mapping(found.get(key) or {}) for key in ("rank_pattern", "alpha_pattern")):
         raise ArgumentError(where, "what the file says of its adapters cannot be read", expected="a JSON object",
                             got=str(read)[:100], remedy="Save the adapters again")  # fmt: skip
-    if found.get("use_rslora") or found.get("use_dora") or found.get("bias", "none") != "none":
-        raise ArgumentError(where, "the adapters are of another kind", expected="plain LoRA without biases",
-                            got="rsLoRA, DoRA or biases", remedy="Train plain ones")  # fmt: skip
+    _require_plain(found, where)
     return found
+
+
+def _require_plain(facts: Mapping[str, Any], where: str) -> None:
+    """See that adapters are plain LoRA: whatever else their configuration asks for would be left out in silence."""
+    other = {key: value for key, value in facts.items() if value and key not in _WITHOUT_MEANING}
+    if facts.get("peft_type", "LORA") != "LORA":
+        other["peft_type"] = facts["peft_type"]
+    if facts.get("bias", "none") != "none":
+        other["bias"] = facts["bias"]
+    if facts.get("init_lora_weights") not in _FAITHFUL_STARTS:
+        other["init_lora_weights"] = facts["init_lora_weights"]
+    if other:
+        raise ArgumentError(where, "the adapters are of another kind", expected="plain LoRA without biases",
+                            got=", ".join(f"{k} {v!r}" for k, v in other.items())[:200],
+                            remedy="Train plain ones, or merge them with PEFT and convert that model")  # fmt: skip
+
+
+def _drop_weights_of_base(
+    network: Network, arrays: dict[str, Array], modules: Mapping[str, tuple[str, Adaptable, str]]
+) -> None:
+    """Take out the base's own weights, which PEFT writes along with adapters of heads; they are the network's."""
+    for name, (key, _, matrix) in modules.items():
+        array = arrays.pop(f"{_BEGIN}{name}.base_layer.weight", None)
+        if array is not None and not np.array_equal(array.T, np.asarray(network.weights()[f"{key}.{matrix}"])):
+            raise ArgumentError(_LOAD, f"the adapters of {name!r} were trained beside other weights",
+                                expected=f"those of {key!r}", got="others in base_layer.weight",
+                                remedy="Load them into the model that they are for")  # fmt: skip
+
+
+def _of_pattern(patterns: Mapping[str, Any], name: str, usual: Any) -> Any:
+    """Return what PEFT's patterns say of a module: the first one whose expression the end of its name is."""
+    for pattern, value in patterns.items():
+        unusual = len(pattern) > 500 or re.search(r"\)[*+?{]|[*+}].*[*+}].*[*+}].*[*+}]", pattern)
+        try:
+            if unusual is None and re.match(rf"(.*\.)?({pattern})$", name):
+                return value
+        except re.error:
+            unusual = True
+        if unusual:
+            raise ArgumentError(_LOAD, f"a pattern of modules is not read: {pattern[:60]!r}",
+                                expected="a name or a simple regular expression", got=f"{len(pattern)} characters",
+                                remedy="Write the names of modules in adapter_config.json")  # fmt: skip
+    return usual
 
 
 def _require_same_strength(facts: Mapping[str, Any], name: str, layer: Adaptable, where: str) -> None:
     """See that adapters are as strong here as in their file, if it says."""
     assert layer.lora is not None
-    rank = facts.get("rank_pattern", {}).get(name, facts.get("r"))
-    alpha = facts.get("alpha_pattern", {}).get(name, facts.get("lora_alpha"))
+    rank = _of_pattern(facts.get("rank_pattern") or {}, name, facts.get("r"))
+    alpha = _of_pattern(facts.get("alpha_pattern") or {}, name, facts.get("lora_alpha"))
     own = layer.lora.rank, layer.lora.scale * layer.lora.rank
     if (rank, alpha) != own and rank is not None and alpha is not None:
         raise ArgumentError(where, f"the adapters of {name!r} have another rank or alpha",
-                            expected=f"rank {own[0]}, alpha {own[1]:g}", got=f"rank {rank}, alpha {alpha}",
+                            expected=f"rank {own[0]}, alpha {own[1]:g}", got=f"rank {rank!r}, alpha {alpha!r}"[:100],
                             remedy="Pass those to add_lora")  # fmt: skip

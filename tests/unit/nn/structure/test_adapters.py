@@ -205,3 +205,78 @@ def test_step_mode_sees_them() -> None:
     state.set_input(x)
     state.step_forward()
     assert np.array_equal(state.get_output(), net.forward(x))
+
+
+def _folder_of_peft(place: Path, facts: dict[str, Any], extra: dict[str, Any] | None = None) -> Path:
+    """Return a folder as PEFT writes it: adapters of q and of the head, and whatever else is told."""
+    save = pytest.importorskip("safetensors.numpy").save_file
+    rng = np.random.default_rng(3)
+    arrays: dict[str, Any] = {}
+    for name, out in (("self_attn.q_proj", 8), ("lm_head", 3)):
+        arrays[f"base_model.model.{name}.lora_A.weight"] = rng.standard_normal((2, 8)).astype(np.float32)
+        arrays[f"base_model.model.{name}.lora_B.weight"] = rng.standard_normal((out, 2)).astype(np.float32)
+    place.mkdir(exist_ok=True)
+    save(arrays | (extra or {}), place / "adapter_model.safetensors")
+    usual = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "use_dora": False, "arrow_config": None}
+    (place / "adapter_config.json").write_text(json.dumps(usual | facts))
+    return place
+
+
+PEFT_NAMES = {"layers.0.layers.1.q_proj": "self_attn.q_proj", "layers.2": "lm_head"}
+
+
+def adapted() -> loom.Network:
+    return structure.add_lora(network(), 2, alpha=4, targets=["q_proj", "weight"])
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"alpha_pattern": {"q_proj": 5}},
+        {"alpha_pattern": {r".*\.q_proj": 5}},
+        {"alpha_pattern": {"^self_attn.q_proj": 5, "q_proj": 4}},
+        {"rank_pattern": {"head": 2, "lm_head": 3}},
+        {"alpha_pattern": {"(a+)+b": 5}},
+        {"alpha_pattern": {"[": 5}},
+        {"peft_type": "IA3"},
+        {"init_lora_weights": "pissa"},
+        {"alora_invocation_tokens": [1, 2]},
+        {"modules_to_save": ["lm_head"]},
+        {"use_qalora": True},
+        {"layer_replication": [[0, 1], [0, 1]]},
+        {"a_key_of_tomorrow": 0.5},
+    ],
+    ids=str,
+)
+def test_what_pefts_configuration_asks_for_is_never_left_out_in_silence(facts: dict[str, Any], tmp_path: Path) -> None:
+    tuned = adapted()
+    before = tuned.digest()
+    with pytest.raises(ArgumentError) as refused:
+        structure.load_adapters(tuned, _folder_of_peft(tmp_path / "a", facts), names=PEFT_NAMES)
+    assert str(refused.value).count("[loom.nn.structure") == 1  # said once
+    assert tuned.digest() == before
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"alpha_pattern": {"proj": 5, "q_pro": 7, "q_proj": 4}},  # whole parts of names
+        {"alpha_pattern": None, "rank_pattern": {"lm_head": 2}},
+        {"init_lora_weights": "gaussian", "fan_in_fan_out": True, "layers_to_transform": [0], "task_type": "CAUSAL_LM"},
+    ],
+    ids=str,
+)
+def test_pefts_folder_is_read(facts: dict[str, Any], tmp_path: Path) -> None:
+    tuned = adapted()
+    structure.load_adapters(tuned, _folder_of_peft(tmp_path / "a", facts), names=PEFT_NAMES)
+    assert tuned.weights()["layers.2.weight_lora_b"].any()
+
+
+def test_the_weights_of_heads_that_peft_writes_along_are_compared(tmp_path: Path) -> None:
+    """PEFT writes ``lm_head.base_layer.weight`` beside the adapters of a head (save_embedding_layers="auto")."""
+    tuned = adapted()
+    name, own = "base_model.model.lm_head.base_layer.weight", tuned.weights()["layers.2.weight"].T.copy()
+    structure.load_adapters(tuned, _folder_of_peft(tmp_path / "a", {}, {name: own}), names=PEFT_NAMES)
+    with pytest.raises(ArgumentError, match="trained beside other weights"):
+        structure.load_adapters(tuned, _folder_of_peft(tmp_path / "b", {}, {name: own + 1}), names=PEFT_NAMES)
