@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from loom.core.errors import ArgumentError
 from loom.models.files import Checkpoint
 
 __all__ = ["ARCHITECTURES", "gguf_names", "gguf_settings"]
@@ -64,6 +65,14 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, str]]] = {
     "bert": ("bert", _BERT),
 }
 """``general.architecture`` -> the family, and names of modules."""
+_WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
+    "attention.scale": (0.0,), "attention.clamp_kqv": (0.0,), "attention.max_alibi_bias": (0.0,),
+    "logit_scale": (0.0, 1.0), "residual_scale": (0.0, 1.0), "embedding_scale": (0.0, 1.0),
+    "attn_logit_softcapping": (0.0,), "final_logit_softcapping": (0.0,), "expert_count": (0,),
+    "rope.scaling.yarn_ext_factor": (1.0, -1.0), "rope.scaling.yarn_attn_factor": (1.0,),
+    "rope.scaling.attn_factor": (1.0,), "rope.scaling.yarn_log_multiplier": (0.0,),
+}  # fmt: skip
+"""Keys of what no layer computes, and the values under which there is nothing to compute."""
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 _WHOLE = re.compile(r"(.+)\.(weight|bias)")
 
@@ -81,8 +90,9 @@ def gguf_names(checkpoint: Checkpoint, names: Mapping[str, str]) -> dict[str, st
 
 
 def gguf_settings(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
-    """Return the settings of a file under config.json's names."""
+    """Return the settings of a file under config.json's names; ArgumentError for stages that no layer computes."""
     told = checkpoint.metadata
+    _see_to_effects(told, architecture, checkpoint.source)
     found: dict[str, Any] = {
         ours: told[f"{architecture}.{theirs}"] for theirs, ours in _COMMON.items() if f"{architecture}.{theirs}" in told
     }
@@ -93,7 +103,8 @@ def gguf_settings(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
         found["vocab_size"] = table.shape[0]  # the key is not in all files
     if "rope_freqs.weight" in checkpoint.tensors:
         found["rope_freqs"] = checkpoint.tensors["rope_freqs.weight"].read().tolist()
-    found["tie_word_embeddings"] = "output.weight" not in checkpoint.tensors
+    if architecture != "gptneox":  # of which no published model is tied, and llama.cpp wants the tensor
+        found["tie_word_embeddings"] = "output.weight" not in checkpoint.tensors
     found |= _scaling(told, architecture)
     if architecture == "gpt2":
         return {_OF_GPT2.get(key, key): value for key, value in found.items()}
@@ -105,12 +116,23 @@ def gguf_settings(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
 def _scaling(told: Mapping[str, Any], architecture: str) -> dict[str, Any]:
     """Return how the context was stretched, as config.json says it."""
     begin = f"{architecture}.rope.scaling."
-    kind = told.get(f"{begin}type", "none")
+    factor = told.get(f"{begin}factor", told.get(f"{architecture}.rope.scale_linear"))  # the second: old files
+    kind = told.get(f"{begin}type", "none" if factor is None or f"{begin}factor" in told else "linear")
     if kind == "none":
         return {}
-    found: dict[str, Any] = {"rope_type": kind, "factor": told.get(f"{begin}factor")}
-    if f"{begin}original_context_length" in told:
-        found["original_max_position_embeddings"] = told[f"{begin}original_context_length"]
-    if f"{begin}attn_factor" in told:
-        found["attention_factor"] = told[f"{begin}attn_factor"]
+    found: dict[str, Any] = {"rope_type": kind, "factor": factor}
+    for theirs, ours in (("original_context_length", "original_max_position_embeddings"),
+                         ("yarn_beta_fast", "beta_fast"), ("yarn_beta_slow", "beta_slow")):  # fmt: skip
+        if f"{begin}{theirs}" in told:
+            found[ours] = told[f"{begin}{theirs}"]
     return {"rope_scaling": found}
+
+
+def _see_to_effects(told: Mapping[str, Any], architecture: str, where: str) -> None:
+    """See that nothing is told that changes numbers and that no layer computes."""
+    for key, allowed in _WITHOUT_EFFECT.items():
+        value = told.get(f"{architecture}.{key}")
+        if value is not None and value not in allowed:
+            raise ArgumentError(f"loom.models, {where}, {architecture}.{key}", "a stage that Loom has no layer for",
+                                expected=" or ".join(map(repr, allowed)), got=repr(value)[:60],
+                                remedy="Use a model without it")  # fmt: skip

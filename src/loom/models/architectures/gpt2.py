@@ -6,9 +6,8 @@ turned in GGUF; queries, keys and values are parts of one.
 
 from __future__ import annotations
 
-from typing import Any
-
 from loom.models.architectures.description import ModelDescription, ModelDraft, NamedCheckpoint
+from loom.models.architectures.heads import finish_decoder
 from loom.models.architectures.sources import RowChoice
 
 __all__ = ["describe_gpt2"]
@@ -47,24 +46,3 @@ def describe_gpt2(given: NamedCheckpoint, family: str) -> ModelDescription:
     at = draft.add("norm", norm, at)
     draft.norm("norm", "ln_f")
     return finish_decoder(draft, family, at, context, "lm_head", tied=settings.flag("tie_word_embeddings", True))
-
-
-def finish_decoder(draft: ModelDraft, family: str, at: str, context: int, head: str, *, tied: bool) -> ModelDescription:
-    """Add the head that a model of text has, if it has one, and return its description."""
-    given = draft.given
-    vocabulary = given.settings.whole("vocab_size")
-    classes = given.settings.texts("architectures")
-    is_bare = bool(classes) and not any(c.endswith(("LMHeadModel", "ForCausalLM")) for c in classes)
-    task = "embed" if is_bare else "generate"
-    if is_bare:
-        draft.leave(f"{head}.weight")
-    elif tied:
-        draft.leave(f"{head}.weight")
-        at = draft.add("head", {"type": "unembedding", "table": "embedding", "vocab_size": vocabulary}, at)
-    elif given.has(f"{head}.weight"):
-        at = draft.add("head", {"type": "dense", "output_size": vocabulary, "bias": False}, at)
-        draft.linear("head", head, bias=None)
-    else:
-        task = "embed"
-    inputs: dict[str, Any] = {"tokens": {"shape": [given.context(context)], "dtype": "i32", "variable_length": True}}
-    return draft.finish(family, task, inputs, [at], context=context, vocabulary=vocabulary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.models.architectures.description import ModelDescription, ModelDraft, NamedCheckpoint
-from loom.models.architectures.gpt2 import finish_decoder
+from loom.models.architectures.heads import finish_decoder
 from loom.models.architectures.rotary import rotation
 from loom.models.architectures.sources import RowChoice
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.models.architectures.description import ModelDescription, ModelDraft, NamedCheckpoint
+from loom.models.architectures.heads import finish_decoder
 from loom.models.architectures.rotary import rotation
 from loom.models.architectures.settings import ModelSettings
 from loom.models.architectures.sources import RowChoice
@@ -34,17 +35,8 @@ def describe_llama(given: NamedCheckpoint, family: str) -> ModelDescription:
     at = draft.add("norm", norm, at)
     draft.norm("norm", "norm", beta=False)
     draft.leave("rope_freqs.weight")
-    task = "embed"
-    if settings.flag("tie_word_embeddings", False):
-        draft.leave("lm_head.weight")
-        at = draft.add("head", {"type": "unembedding", "table": "embedding", "vocab_size": vocabulary}, at)
-        task = "generate"
-    elif given.has("lm_head.weight"):
-        at = draft.add("head", {"type": "dense", "output_size": vocabulary, "bias": False}, at)
-        draft.linear("head", "lm_head", bias=None)
-        task = "generate"
-    inputs = {"tokens": {"shape": [given.context(context)], "dtype": "i32", "variable_length": True}}
-    return draft.finish(family, task, inputs, [at], context=context, vocabulary=vocabulary)
+    tied = settings.flag("tie_word_embeddings", False)
+    return finish_decoder(draft, family, at, context, "lm_head", tied=tied)
 
 
 def _attention(settings: ModelSettings, family: str, number: int, width: int, context: int) -> dict[str, Any]:
@@ -57,7 +49,7 @@ def _attention(settings: ModelSettings, family: str, number: int, width: int, co
     if head_dim * heads != width:
         made["head_dim"] = head_dim
     made |= {"causal": True, **rotation(settings, head_dim, context)}
-    window = _window(settings, number)
+    window = _window(settings, family, number, context)
     if window is not None and window < context:
         made["window"] = window
     if family == "qwen3":
@@ -68,20 +60,41 @@ def _attention(settings: ModelSettings, family: str, number: int, width: int, co
     return made
 
 
-def _window(settings: ModelSettings, number: int) -> int | None:
-    """Return how many tokens a token of this layer sees, None for all."""
-    if not settings.flag("use_sliding_window", True) or not settings.has("sliding_window"):
-        return None
+def _window(settings: ModelSettings, family: str, number: int, context: int) -> int | None:
+    """Return how many tokens a token of this layer sees, None for all: what transformers' class of that name does."""
     settings.require("sliding_window_pattern", (None,))
+    if family != "llama":
+        return _window_of_qwen(settings, number)
     kinds = settings.texts("layer_types")
+    if settings.values.get("model_type") == "mistral":
+        if not _is_windowed(settings):
+            return None
+        settings.require("use_sliding_window", (True,), "Mistral has its window in all layers")
+        if any(kind != "sliding_attention" for kind in kinds):
+            raise settings.wrong("layer_types", "sliding_attention in all layers, as Mistral has it")
+        return settings.whole("sliding_window", 4096)
+    if settings.has("sliding_window") and settings.whole("sliding_window") < context:
+        raise settings.wrong("sliding_window", "no window: Llama has none", "Pass config={'sliding_window': None} to "
+                             "compute it as transformers does, or {'model_type': 'mistral'} for a window")  # fmt: skip
+    if any(kind != "full_attention" for kind in kinds):
+        raise settings.wrong("layer_types", "full_attention in all layers, as Llama has it")
+    return None
+
+
+def _is_windowed(settings: ModelSettings) -> bool:
+    return "sliding_window" not in settings.values or settings.has("sliding_window")
+
+
+def _window_of_qwen(settings: ModelSettings, number: int) -> int | None:
+    kinds, is_used = settings.texts("layer_types"), settings.flag("use_sliding_window", False)
     if kinds:
         kind = kinds[number] if number < len(kinds) else "none"
-        if kind not in ("full_attention", "sliding_attention"):
-            raise settings.wrong("layer_types", "full_attention or sliding_attention for each layer")
-        return settings.whole("sliding_window") if kind == "sliding_attention" else None
-    if settings.has("use_sliding_window") and number < settings.whole("max_window_layers", 28, least=0):
+        if kind not in ("full_attention", "sliding_attention") or (kind == "sliding_attention" and not is_used):
+            raise settings.wrong("layer_types", "full_attention, or sliding_attention with use_sliding_window")
+        return settings.whole("sliding_window", 4096) if kind == "sliding_attention" else None
+    if not is_used or not _is_windowed(settings) or number < settings.whole("max_window_layers", 28, least=0):
         return None
-    return settings.whole("sliding_window")
+    return settings.whole("sliding_window", 4096)
 
 
 def _mlp(settings: ModelSettings) -> dict[str, Any]:

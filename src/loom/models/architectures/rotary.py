@@ -54,7 +54,8 @@ def _stretched(scaling: ModelSettings, theta: float, dims: int, context: int) ->
     if kind == "default":
         return [1.0] * half, 1.0
     if kind not in _KNOWN:
-        raise scaling.wrong("rope_type", " or ".join(_KNOWN), "Loom does not know this way of stretching a context")
+        key = "rope_type" if scaling.has("rope_type") else "type"
+        raise scaling.wrong(key, " or ".join(_KNOWN), "Loom does not know this way of stretching a context")
     factor = scaling.real("factor")
     if kind == "linear":
         return [factor] * half, 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mistral": ("llama", "MistralForCausalLM", _FEW | {"head_dim": 8, "sliding_window": 5}),
     "qwen2": ("qwen2", "Qwen2ForCausalLM", _FEW | {
         "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
+    "qwen2 with a window that is not used": ("qwen2", "Qwen2ForCausalLM", _FEW | {"sliding_window": 4}),
+    "qwen3 in some layers": ("qwen3", "Qwen3ForCausalLM", _FEW | {
+        "head_dim": 32, "use_sliding_window": True, "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"]}),
     "qwen3": ("qwen3", "Qwen3ForCausalLM", _FEW | {"head_dim": 32}),
 }  # fmt: skip
 
@@ -43,14 +48,29 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     assert loom.nn.spec.to_document(net.spec)["inputs"]["tokens"]["variable_length"] is True
 
 
+@pytest.mark.parametrize("kind", ["qwen2", "mistral"])
+def test_what_config_leaves_out_is_what_transformers_takes(kind: str, tmp_path: Path) -> None:
+    """Qwen's window is used only if it says so; Mistral's is, whatever other families' keys are."""
+    name, own = {"qwen2": ("Qwen2ForCausalLM", {"sliding_window": 4}), "mistral": ("MistralForCausalLM", {})}[kind]
+    source = save(make(name, **_FEW), tmp_path)
+    told: dict[str, Any] = json.loads((source / "config.json").read_text())
+    for key in ("use_sliding_window", "layer_types", "sliding_window", "max_window_layers"):
+        told.pop(key, None)
+    (source / "config.json").write_text(json.dumps(told | own))
+    transformers: Any = pytest.importorskip("transformers")
+    peer = getattr(transformers, name).from_pretrained(source).eval()
+    assert away(build(source, on="cpu").forward(IDS), run(peer, input_ids=IDS).logits) < 2e-6
+
+
 def test_tokens_to_come_change_no_bit(tmp_path: Path) -> None:
     net = build(save(make("LlamaForCausalLM", **_FEW), tmp_path), on="cpu")
     whole, part = net.forward(IDS), net.forward(IDS[:1, :5])
     assert (whole[:1, :5].view(np.uint32) == part.view(np.uint32)).all()
 
 
-def test_a_model_without_a_head_gives_its_features(tmp_path: Path) -> None:
-    model = make("LlamaModel", **_FEW)
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_model_without_a_head_gives_its_features(tied: bool, tmp_path: Path) -> None:
+    model = make("LlamaModel", **_FEW, tie_word_embeddings=tied)
     found = describe(save(model, tmp_path), tokens=17)
     assert (found.task, found.document["inputs"]["tokens"]["shape"]) == ("embed", [17])
     made = build(tmp_path, on="cpu", tokens=17).forward(IDS)
@@ -76,6 +96,9 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     error("'hidden_size'. unusable: expected an integer", ArgumentError, source, config={"hidden_size": "64"})
     error("longer than the model's context: expected at most 64, got 65", ArgumentError, source, tokens=65)
     error("no number of tokens", ArgumentError, source, tokens=0)
+    error("'sliding_window'.*no window: Llama has none", ArgumentError, source, config={"sliding_window": 5})
+    error("tensor 'lm_head.weight' is missing.*or pass config", FileError,
+          save(make("LlamaModel", **_FEW), tmp_path / "x"), config={"architectures": ["LlamaForCausalLM"]})  # fmt: skip
     packed = {"quantization_config": {"quant_method": "gptq"}}
     error("Weights packed by other tools are not read", ArgumentError, source, config=packed)
 
