@@ -155,9 +155,10 @@ def freeze(
     shapes and types are written down (and, for layers ``scale`` that have met none, mean and deviation), nothing else
     of them. ``validation``: such that are measured after each epoch. ``train``: settings of ``Network.train``. Without
     data the export does not train. ``threads``: nets may compute with several threads, those of the system.
-    ArgumentError for settings that an export does not have.
+    ArgumentError for settings that an export does not have, StateError for weights that are kept quantised.
     """
     require_identifier(name)
+    network.model.require_numbers("an export")
     sizes = [batch] if isinstance(batch, int) else list(batch)
     sizes = sorted({1, *(whole(n, "loom.export, batch", least=1) for n in sizes)}, reverse=True)
     ends: dict[str, Callable[[], Ends]] = {f"forward_{n}": _forward(network, n) for n in sizes}

@@ -112,10 +112,14 @@ class Model:
             made = known if len(known) == len(shapes) else init(part.layer, shapes, Key(self.network.seed, own)) | known
             for key in list(made):
                 name = f"{part.name}.{key}"
-                found[name] = self._store(name, made.pop(key))
+                found[name] = self._store(name, made.pop(key), shapes[key])
         return found
 
-    def _store(self, name: str, values: Any) -> Tensor:
+    def _store(self, name: str, values: Any, shape: tuple[int, ...]) -> Tensor:
+        if isinstance(values, QuantizedTensor) and set(values.shape) != set(shape):
+            raise ShapeError("loom.nn.Model", f"weight {name!r} has another shape", got=values.shape,
+                             expected=f"rows of output features, of {shape}",
+                             remedy="Check which network it is of")  # fmt: skip
         if isinstance(values, Tensor | QuantizedTensor):
             return cast("Tensor", values)  # products and lookups take either
         if self.network.dtype == bf16 and values.dtype == np.uint16:
@@ -128,6 +132,14 @@ class Model:
         """Return copies of all weights and state by name (bf16 as its 16 bits)."""
         with self.lock:
             return {name: held.host_elements()[0] for name, held in (self.parameters | self.state).items()}
+
+    def moved(self, device: Device) -> dict[str, Any]:
+        """Return what a model on another device is made of: ``weights()``, those kept quantised as they are."""
+        with self.lock:
+            held = self.parameters | self.state
+            return {
+                n: w.to(device) if isinstance(w, QuantizedTensor) else w.host_elements()[0] for n, w in held.items()
+            }
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Write all weights and state: numbers of the right shapes under the names of ``weights()``.
@@ -239,7 +251,7 @@ class Model:
         """Refuse, with a StateError, what weights that are kept quantised cannot be used for."""
         held = next((name for name, w in self.parameters.items() if not isinstance(w, Node)), None)
         if held is not None:
-            raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and cannot be changed",
+            raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and cannot be changed or written",
                              expected="weights of f32", got=purpose,
                              remedy="Load the model with weights='f32'")  # fmt: skip
 

@@ -283,7 +283,7 @@ class Network(Runner):
                                      got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
                 before = self.model
                 with before.lock:
-                    made = Model(self.spec, found, before.weights())
+                    made = Model(self.spec, found, before.moved(found))
                     made.watch, self.model, self._trainer = before.watch, made, None
         return self
 

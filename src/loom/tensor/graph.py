@@ -278,7 +278,8 @@ def whole_view(x: NodeT) -> NodeT:
 def require_tensor(x: Any, where: str) -> None:
     """See that ``x`` is a tensor; ArgumentError if not."""
     if not isinstance(x, Node):
-        raise ArgumentError(where, "not a tensor", expected="a tensor", got=repr(x), remedy="Make it with tensor.array")
+        remedy = getattr(x, "instead", "Make it with tensor.array")
+        raise ArgumentError(where, "not a tensor", expected="a tensor", got=repr(x), remedy=remedy)
 
 
 def refuse_freed(where: str, node: Node) -> StateError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import one_of
 from loom.kernels.maps.nest import number
 from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
-from loom.kernels.quantized.forms import BlockForm, pack_blocks, unpack_blocks
+from loom.kernels.quantized.forms import LANES, BlockForm, pack_blocks, unpack_blocks
 from loom.runtime.device import Device
+from loom.runtime.registry import device as find_device
 from loom.schedules.quantized import (
     QuantizedProduct,
     activation_words,
@@ -117,6 +118,35 @@ class QuantizedTensor:
     encoding: str
     compute: str = "exact"
 
+    instead: ClassVar[str] = (
+        "Multiply by it with tensor.multiply_weights, or make f32 of it: tensor.array(w.dequantized())"
+    )
+    """What errors tell those who pass it where a tensor is taken."""
+
+    def __post_init__(self) -> None:
+        """See that words and scales are those of the shape: ArgumentError, ShapeError or DTypeError."""
+        one_of(self.compute, "QuantizedTensor, compute", COMPUTES)
+        n, k = _matrix_shape(self.shape, self.form.block)
+        tiles, blocks = -(-n // LANES), k // self.form.block
+        for what, held, dtype, each in (
+            ("words", self.words, i32, self.form.words), ("scales", self.scales, self.form.scale, self.form.parts),
+        ):  # fmt: skip
+            require_tensor(held, f"QuantizedTensor, {what}")
+            expected = (tiles, blocks, each, LANES)
+            if held.shape != expected or held.dtype != dtype:
+                kind = ShapeError if held.shape != expected else DTypeError
+                raise kind(f"QuantizedTensor, {what}", f"they are not those of {n} x {k}",
+                           got=f"{held.dtype} {held.shape}", expected=f"{dtype} {expected}",
+                           remedy="Make it with quantize or QuantizedTensor.from_blocks")  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"QuantizedTensor(shape={self.shape}, encoding={self.encoding!r}, compute={self.compute!r})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Refuse, as numpy would multiply by something else than ``multiply_weights`` does: StateError."""
+        del dtype, copy
+        return self.host_elements()[0]
+
     @classmethod
     def from_blocks(
         cls, data: Any, encoding: str, shape: Sequence[int], *, compute: str = "exact", on: str | Device | None = None
@@ -169,6 +199,14 @@ class QuantizedTensor:
         """Return the same weights, multiplied in another way; ArgumentError for one that is none of ``COMPUTES``."""
         return replace(self, compute=one_of(compute, "QuantizedTensor, compute", COMPUTES))
 
+    def to(self, device: str | Device) -> QuantizedTensor:
+        """Return the same weights on another device, itself if they are there."""
+        home = find_device(device)
+        if home is self.device:
+            return self
+        words, scales = (array(held.host_elements()[0], held.dtype, on=home) for held in (self.words, self.scales))
+        return replace(self, words=words, scales=scales)
+
     def astype(self, dtype: Any) -> QuantizedTensor:
         """Return itself; DTypeError for another type than f32."""
         if dtype_of(dtype, "QuantizedTensor.astype") != f32:
@@ -179,7 +217,8 @@ class QuantizedTensor:
     def host_elements(self) -> tuple[Array, DType]:
         """Refuse, as whoever asks for a network's weights by name would get them turned: StateError."""
         raise StateError("QuantizedTensor", "the weights are kept quantised", expected="weights of f32",
-                         got=self.encoding, remedy="Load the model with weights='f32'")  # fmt: skip
+                         got=self.encoding,
+                         remedy="Load the model with weights='f32', or take dequantized() of the matrix")  # fmt: skip
 
     def dequantized(self) -> Array:
         """Return the f32 weights (n, k) that the blocks stand for, on the host."""

@@ -11,11 +11,12 @@ from gguf import quants
 from gguf.constants import GGMLQuantizationType
 
 import loom
-from loom.core.errors import ArgumentError, NotFinite, StateError
+from loom import export
+from loom.core.errors import ArgumentError, NotFinite, ShapeError, StateError
 from loom.core.numerics import canonical_bits
 from loom.models.inference.stored import QuantizedWeights
 from loom.nn.spec import parse
-from loom.tensor import QuantizedTensor
+from loom.tensor import QuantizedTensor, quantize
 
 Array = np.ndarray[Any, Any]
 TABLE = "layers.0.weight"
@@ -116,6 +117,22 @@ def test_what_cannot_be_kept_is_f32_and_says_why(sources: dict[str, _Source]) ->
     assert "beyond f16" in kept.notes[name]
 
 
+def test_it_moves_to_another_device_with_its_blocks(sources: dict[str, _Source]) -> None:
+    spec = parse(DOCUMENT)
+    net = loom.Network(spec, on="cpu", weights=QuantizedWeights(None, sources, spec, on="cpu"))
+    before = net.forward(_ids())
+    assert net.to("interp").model.device is loom.device("interp")
+    assert isinstance(net.model.parameters[TABLE], QuantizedTensor)
+    assert (canonical_bits(net.forward(_ids())) == canonical_bits(before)).all()
+
+
+@pytest.mark.parametrize("shape", [(7, 96), (96, 64), (64, 32)])
+def test_blocks_of_another_matrix_are_refused(shape: tuple[int, int]) -> None:
+    held = quantize(np.ones(shape, np.float32), "q8_0")
+    with pytest.raises(ShapeError, match="has another shape"):
+        loom.Network(parse(DOCUMENT), weights={"layers.4.weight": held})
+
+
 def test_what_needs_f32_weights_is_refused(sources: dict[str, _Source]) -> None:
     spec = parse(DOCUMENT)
     net = loom.Network(spec, weights=QuantizedWeights(None, sources, spec))
@@ -129,6 +146,8 @@ def test_what_needs_f32_weights_is_refused(sources: dict[str, _Source]) -> None:
         net.model.load({n: s.read(None) for n, s in sources.items()})
     with pytest.raises(StateError, match="tweening"):
         net.tween()
+    with pytest.raises(StateError, match=r"cannot be changed or written.*an export.*weights='f32'"):
+        export.freeze(net)
     assert net.blueprint().total_parameters == sum(s.values.size for s in sources.values())
     with pytest.raises(ArgumentError, match="'q5'"):
         QuantizedWeights(None, sources, spec, weights="q5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from gguf import quants
 from gguf.constants import GGMLQuantizationType
 
+import loom
 from loom import tensor
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.numerics import canonical_bits
 from loom.kernels.quantized.blocks import ENCODINGS
 from loom.tensor import QuantizedTensor, multiply_weights, quantize, take_rows
@@ -75,7 +77,9 @@ def _hard(m: int, k: int) -> Array:
     return x
 
 
-@pytest.mark.parametrize("encoding", ["Q4_1", "Q8_0", "Q4_0", "Q6_K"])
+@pytest.mark.parametrize(
+    "encoding", ["Q4_1", "Q6_K", *(pytest.param(n, marks=pytest.mark.slow) for n in ("Q8_0", "Q4_0"))]
+)
 def test_a_product_has_the_bits_of_its_definition(on: str, encoding: str) -> None:
     shape = (37, 512 if encoding == "Q6_K" else 352)
     raw = _blocks(encoding, *shape)
@@ -186,3 +190,41 @@ def test_what_cannot_be_held_is_refused() -> None:
     with pytest.raises(ArgumentError, match="q24"):
         held.computed("q24")
     assert multiply_weights(tensor.ones((0, 32)), held).shape == (0, 2)
+
+
+def test_it_is_no_tensor_and_says_what_to_do_instead() -> None:
+    w, x = quantize(np.eye(32, dtype=np.float32), "q8_0"), tensor.ones((2, 32))
+    assert repr(w) == "QuantizedTensor(shape=(32, 32), encoding='q8_0', compute='exact')"
+    for refused in (lambda: tensor.matmul(x, w), lambda: x @ w):  # type: ignore[operator]
+        with pytest.raises(ArgumentError, match="multiply_weights, or make f32 of it"):
+            refused()
+    for read in (np.asarray, lambda q: np.ones((2, 32), np.float32) @ q, tensor.array):
+        with pytest.raises(StateError, match="take dequantized"):
+            read(w)
+
+
+def test_words_of_another_matrix_are_refused() -> None:
+    w = quantize(np.eye(32, dtype=np.float32), "q8_0")
+    for shape in ((33, 32), (16, 32), (32, 64)):
+        with pytest.raises(ShapeError, match=f"not those of {shape[0]} x {shape[1]}"):
+            QuantizedTensor(w.words, w.scales, w.form, shape, "q8_0")
+    with pytest.raises(ShapeError, match="whole blocks"):
+        QuantizedTensor(w.words, w.scales, w.form, (32, 33), "q8_0")
+    with pytest.raises(DTypeError, match="scales"):
+        QuantizedTensor(w.words, w.scales.astype("f32"), w.form, w.shape, "q8_0")
+    with pytest.raises(ArgumentError, match="'q24'"):
+        QuantizedTensor(w.words, w.scales, w.form, w.shape, "q8_0", "q24")
+
+
+def test_it_moves_to_another_device(on: str) -> None:
+    w = quantize(np.random.default_rng(4).standard_normal((5, 64)).astype(np.float32), "q4_1", compute="q8")
+    moved = w.to(on)
+    assert moved.device is loom.device(on)
+    assert moved.to(on) is moved
+    assert (moved.compute, moved.encoding) == ("q8", "q4_1")
+    for same in (moved, pickle.loads(pickle.dumps(moved))):
+        assert _same(same.dequantized(), w.dequantized())
+        x = np.ones((1, 64), np.float32)
+        assert _same(
+            multiply_weights(tensor.array(x, on=on), same).numpy(), multiply_weights(tensor.array(x), w).numpy()
+        )
