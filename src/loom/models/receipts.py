@@ -77,7 +77,7 @@ class Receipt:
         """Return a receipt that was written; ArgumentError if its parts do not agree with each other."""
         where = "loom.models.receipts, Receipt.from_json"
         try:
-            found: Any = json.loads(data)
+            found: Any = json.loads(data, object_pairs_hook=_no_name_twice)
         except (ValueError, RecursionError) as error:
             raise _unsound(where, f"not JSON: {error}"[:200]) from None
         if not is_mapping(found) or sorted(found) != sorted(_PARTS):
@@ -87,7 +87,11 @@ class Receipt:
             raise _unsound(where, "a part is no object")
         made = cls(parts["claims"], parts["disclosed"], parts["about"])
         made.check()
-        if parts["id"] != made.id:
+        try:
+            found = made.id
+        except (ArgumentError, UnicodeEncodeError, RecursionError) as error:
+            raise _unsound(where, f"its claims are no plain data: {type(error).__name__}") from None
+        if parts["id"] != found:
             raise _unsound(where, "its id is not the digest of its claims")
         return made
 
@@ -96,9 +100,11 @@ class Receipt:
         where = "loom.models.receipts, Receipt.check"
         if self.claims.get("format") != FORMAT:
             raise _unsound(where, f"its format is {self.claims.get('format')!r}")
+        if (part := next(_not_whole(self.claims), None)) is not None:
+            raise _unsound(where, f"its claims have no usable {part}")
         try:
             wrong = list(_disagreeing(self.claims, self.disclosed))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error) as error:
             raise _unsound(where, f"a part cannot be read: {type(error).__name__} {error}"[:200]) from None
         if wrong:
             raise _unsound(where, f"what it discloses has not the digest that it claims: {', '.join(wrong)}")
@@ -176,13 +182,60 @@ def _vectors_digest(vectors: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(vectors, "<f4").tobytes()).hexdigest()
 
 
+_TEXT, _VECTORS = "text", "embedding"
+_CLAIMS = ("format", "numerics", "kind", "model", "settings", "prompt", "output")
+_OUTPUTS: Mapping[str, Mapping[str, type]] = {
+    _TEXT: {"count": int, "sha256": str, "logprobs": str, "finish_reason": str, "text": str},
+    _VECTORS: {"count": int, "dims": int, "sha256": str},
+}
+_DISCLOSED = {_TEXT: {"prompt", "output", "logprobs", "text"}, _VECTORS: {"prompt", "vectors"}}
+
+
+def _not_whole(claims: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what of a receipt's claims is not there, is of another type, or is not one of them."""
+    kind = claims.get("kind")
+    if not isinstance(kind, str) or kind not in _OUTPUTS:
+        yield f"kind ({kind!r:.60})"
+        return
+    yield from _other_names("", claims, _CLAIMS)
+    parts: Mapping[str, Mapping[str, type]] = {
+        "model": dict.fromkeys(ModelIdentity("", "", "").claims(), str),
+        "prompt": {"count": int, "sha256": str},
+        "output": _OUTPUTS[kind],
+    }
+    for part, names in parts.items():
+        if not is_mapping(claims[part]):
+            yield part
+            continue
+        yield from _other_names(f"{part}.", claims[part], names)
+        yield from (f"{part}.{name}" for name, kept in names.items() if type(claims[part][name]) is not kept)
+    if not is_mapping(claims["settings"]):
+        yield "settings"
+
+
+def _other_names(prefix: str, given: Mapping[str, Any], known: Iterable[str]) -> Iterable[str]:
+    yield from (prefix + ascii(name)[1:-1][:60] for name in set(given) ^ set(known))
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
 def _disagreeing(claims: Mapping[str, Any], disclosed: Mapping[str, Any]) -> Iterable[str]:
     """Yield what of a receipt's disclosed parts is not what its claims are digests of."""
     prompt, output = claims["prompt"], claims["output"]
-    several = claims["kind"] == "embedding"
+    several = claims["kind"] == _VECTORS
+    if not _DISCLOSED[claims["kind"]].issuperset(disclosed):
+        yield "what is not claimed"
     if "prompt" in disclosed and (_rows_claim if several else _tokens_claim)(disclosed["prompt"]) != prompt:
         yield "prompt"
-    if several:
+    if several:  # that of each vector is compared by the audit, which has them
+        vectors = disclosed.get("vectors", ...)
+        if vectors is not ... and not (is_list(vectors) and len(vectors) == output["count"]):
+            yield "vectors"
         return
     if "output" in disclosed and not _tokens_claim(disclosed["output"]).items() <= output.items():
         yield "output"

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Refusal", "busy", "missing", "refused", "too_long"]
+__all__ = ["AMBIGUOUS_LENGTH", "Refusal", "busy", "missing", "refused", "too_long"]
+
+AMBIGUOUS_LENGTH = "ambiguous_length"
+"""Of a request that ends elsewhere for a proxy than for us: what follows on its connection is not read."""
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -37,6 +40,8 @@ class Refusal(Exception):
         found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
             found["WWW-Authenticate"] = "Bearer"
+        if self.code == AMBIGUOUS_LENGTH:
+            found["Connection"] = "close"
         return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ _STALE_SECONDS = 3600
 _TURN_SECONDS = 5
 _PAUSE_SECONDS = 0.001
 _DISK = Disk()
+_STANDARD = (Path("/dev/stdout"), Path("/dev/stderr"))  # symbolic links to what may be a file
 
 
 def replace_file(
@@ -29,10 +31,15 @@ def replace_file(
 ) -> None:
     """Write ``data``, or its parts one after the other, to ``path`` in one step; OSError if it cannot.
 
-    All that the umask lets can read it. ``durable``: when this returns, the file survives a power cut.
+    All that the umask lets can read it. ``durable``: when this returns, the file survives a power cut. A device or a
+    pipe (``/dev/stdout``) stays what it is, and gets the data.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder has this name: name a file", str(path))
+    if _is_stream(path):
+        with path.open("ab") as stream:
+            stream.writelines(data if isinstance(data, Iterator) else (data,))
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
     try:
@@ -49,6 +56,16 @@ def replace_file(
         raise
     if durable:
         disk.sync_folder(path.parent)
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether a name is one of a device, a pipe, or of what a process has open."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) or path.is_relative_to("/dev/fd") or path.is_relative_to("/proc") \
+        or path in _STANDARD  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -136,3 +136,13 @@ def test_embeddings_are_written_in_three_ways(tmp_path: Path) -> None:
         assert (hit.id, hit.meta, store.metric) == (2, {"text": "two words"}, "dot")
     assert "there is a store" in run("embed", "m", lines, "--out", tmp_path / "v.ldb").stderr
     assert run("audit", receipt, "--model", "m").stdout.startswith("the same bits on none: 3 vectors")
+
+
+def test_what_a_model_cannot_take_is_named_by_its_line(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("one\n" + "x" * 500 + "\n")
+    for batch in (1, 32):
+        done = run("embed", "m", lines, "--batch", batch)
+        assert (done.exit_code, "lines.txt, line 2" in done.stderr) == (2, True), done.stderr
+    assert "it has no tokens" in run("generate", "m", "--prompt", "").stderr
+    assert "it has no tokens" in run("generate", "m", text="").stderr

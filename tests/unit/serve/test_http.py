@@ -125,6 +125,7 @@ GOOD = json.dumps(asked("x")).encode()
         (HEAD + b"Content-Length: 0\r\n\r\n", 400),
         (HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD), 200),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 200),
+        (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ],
     ids=lambda v: repr(v[:40]) if isinstance(v, bytes) else str(v),
@@ -132,6 +133,21 @@ GOOD = json.dumps(asked("x")).encode()
 def test_malformed_http(server: BackgroundServer, web: httpx.Client, data: bytes, status: int) -> None:
     found = raw(server, data)
     assert found.startswith(b"HTTP/1.1 %d " % status), found[:200]
+
+
+@pytest.mark.parametrize("lengths", [b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                                     b"Transfer-Encoding: chunked\r\nContent-Length: 999\r\n"])  # fmt: skip
+def test_a_request_of_two_lengths_is_the_last_of_its_connection(
+    server: BackgroundServer, web: httpx.Client, lengths: bytes
+) -> None:
+    """A proxy may end it elsewhere (RFC 9112, 6.1): what follows would be a request of another client's."""
+    smuggled = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(address(server), 2) as sock, sock.makefile("rb") as answers:
+        sock.sendall(HEAD + lengths + b"\r\n0\r\n\r\n" + smuggled)
+        found = answers.read()
+    assert b'"ambiguous_length"' in found
+    assert b"connection: close" in found.lower()
+    assert found.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("head", [b"GET /" + b"a" * 2_000_000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 300_000])

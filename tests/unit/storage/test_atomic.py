@@ -98,3 +98,21 @@ def test_a_folder_is_not_replaced(tmp_path: Path, name: str) -> None:
     with pytest.raises(IsADirectoryError, match="a folder has this name: name a file"):
         replace_file(tmp_path / name, b"data")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["below", "kept"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_pipes_and_devices_stay_what_they_are(tmp_path: Path) -> None:
+    """``--receipt /dev/stdout`` once put a file in the place of what the name stood for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for data in (b"abc", iter([b"d", b"ef"])):
+        replace_file(pipe, data)
+    assert os.read(reader, 100) == b"abcdef"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+    with (tmp_path / "file").open("wb") as file:  # as a shell's > gives it
+        for parts in (b"abc", iter([b"d"])):
+            replace_file(Path(f"/dev/fd/{file.fileno()}"), parts)
+    assert (tmp_path / "file").read_bytes() == b"abcd"

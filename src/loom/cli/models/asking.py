@@ -84,6 +84,9 @@ def task_of(
     """Return the task of a prompt; ArgumentError where the context has no place for an answer."""
     from loom.models.tasks import TextTask
 
+    if not prompt:
+        raise ArgumentError("loom, the prompt", "it has no tokens", expected="a text", got="none",
+                            remedy="Pass a text, by --prompt or at stdin")  # fmt: skip
     room = model.context_length - len(prompt)
     if room < (1 if most is None else most):
         raise ArgumentError("loom, the prompt", "prompt and text are longer than the model's context",

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from loom.cli.models import asking
 from loom.core.errors import ArgumentError, FileError
+
+if TYPE_CHECKING:
+    from loom.models.tasks import ServedModel
 
 __all__ = ["embed"]
 
@@ -54,10 +57,12 @@ def embed(
                             got=opened.name, remedy="Use loom generate, or another model")  # fmt: skip
     rows: list[list[int]] = []
     parts: list[np.ndarray[Any, Any]] = []
-    given = iter(lines)
+    given, first = iter(lines), 1
     with asking.broken_pipe_ends():
         while texts := list(islice(given, batch)):
             tokens = [opened.encode(text) for text in texts]
+            _require_room(opened, file, first, tokens)
+            first += len(texts)
             made = opened.embed(tokens)
             if out is None:
                 sys.stdout.write(_json_lines(texts, made))
@@ -86,6 +91,15 @@ def _require_place(out: Path | None) -> None:
     if out is not None and out.suffix == ".ldb" and out.exists():
         raise ArgumentError("loom embed, --out", "there is a store of this name", expected="a new one", got=str(out),
                             remedy="Choose another name, or remove it")  # fmt: skip
+
+
+def _require_room(model: ServedModel, file: str, first: int, rows: list[list[int]]) -> None:
+    """See that the model takes so many tokens; ``first``: the number of the first text's line."""
+    for line, row in enumerate(rows, first):
+        if len(row) > model.context_length:
+            raise FileError(f"{file}, line {line}", "the text is longer than the model's context",
+                            expected=f"at most {model.context_length} tokens", got=str(len(row)),
+                            remedy="Break it into several lines")  # fmt: skip
 
 
 def _lines(file: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
-from loom.models.receipts import Receipt, embedding_receipt
+from loom.models.receipts import Receipt, canonical_json, embedding_receipt
 from loom.models.tasks.claims import receipt_of, task_of_receipt
 from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
@@ -104,8 +104,6 @@ def _written_again(receipt: Receipt, model: ServedModel, task: TextTask) -> Rece
 
 def _compared(receipt: Receipt, found: Receipt) -> Iterator[str]:
     """Yield what differs between two receipts of one task: the first token, the first number, what else there is."""
-    if receipt.id == found.id:
-        return
     told = False
     for what, name in (("token", "output"), ("the number of token", "logprobs"), ("the vector of text", "vectors")):
         claimed, mine = receipt.disclosed.get(name), found.disclosed.get(name)
@@ -121,10 +119,11 @@ def _compared(receipt: Receipt, found: Receipt) -> Iterator[str]:
     for part in ("prompt", "settings", "output"):
         for name in receipt.claims[part]:
             a, b = receipt.claims[part][name], found.claims[part].get(name)
-            if a != b and not (told and name in ("sha256", "logprobs", "text", "count")):
+            follows = told and name in ("sha256", "logprobs", "text", "count")
+            if not follows and canonical_json(a) != canonical_json(b):
                 told = True
                 yield f"{part}, {name}: {_brief(a)} claimed, {_brief(b)} here"
-    if not told:
+    if not told and receipt.id != found.id:
         yield f"claims: {_brief(receipt.id)} claimed, {_brief(found.id)} here"
 
 

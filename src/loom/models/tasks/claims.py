@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from loom.core.errors import ArgumentError
@@ -46,9 +47,13 @@ def receipt_of(
 
 def task_of_receipt(receipt: Receipt, prompt: Sequence[int]) -> TextTask:
     """Return the task that a receipt's text was written for; ArgumentError if its settings cannot be read."""
+    from loom.models.sampling import SamplingConfig
+
     try:
         settings = dict(receipt.claims["settings"])
         constraint = settings.pop("constraint", None)
+        if unknown := settings.keys() - {each.name for each in fields(SamplingConfig)}:
+            raise KeyError(f"{sorted(unknown)[0]!r:.60} is no setting")
         settings["stop"] = tuple(settings["stop"])
         settings["logit_bias"] = {int(token): float(bias) for token, bias in settings["logit_bias"].items()}
         settings |= {name: float(settings[name]) for name in _FLOATS}  # canonical JSON writes 1.0 as 1

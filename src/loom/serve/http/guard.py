@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from loom.serve.refusals import Refusal
+from loom.serve.refusals import AMBIGUOUS_LENGTH, Refusal
 
 __all__ = ["RequestGuard", "is_loopback"]
 
@@ -60,6 +60,9 @@ class RequestGuard:
 
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Let a request pass, or raise the Refusal."""
+        if _all(headers, b"transfer-encoding") and _all(headers, b"content-length"):
+            raise Refusal(400, "A request has one length: Content-Length and Transfer-Encoding are both there.",
+                          code=AMBIGUOUS_LENGTH)  # fmt: skip
         self._check_host(_all(headers, b"host"))
         self._check_origin(headers)
         if self.keys and path not in _OPEN:

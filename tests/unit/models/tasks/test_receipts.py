@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -115,6 +117,13 @@ def test_a_receipt_says_what_it_is_of() -> None:
         lambda r: r["claims"].update(prompt=[]),
         lambda r: r["claims"].update(format="loom-receipt/2"),
         lambda r: r.update(claims=[]),
+        lambda r: r["claims"].update(kind="picture"),
+        lambda r: r["claims"]["model"].pop("compute"),
+        lambda r: r["claims"]["output"].pop("finish_reason"),
+        lambda r: r["claims"]["output"].update(more=1),
+        lambda r: r["claims"]["settings"].update(stop=["\ud800"]),
+        lambda r: r["claims"].update(settings=[]),
+        lambda r: r["disclosed"].update(more=1),
     ],
 )
 def test_a_receipt_that_was_changed_is_refused(change: Any) -> None:
@@ -124,7 +133,8 @@ def test_a_receipt_that_was_changed_is_refused(change: Any) -> None:
         Receipt.from_json(json.dumps(plain))
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"1", b"\xff", b"[" * 100_000, b"{}", b'{"claims": 1}'])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"1", b"\xff", b"[" * 100_000, b"{}", b'{"claims": 1}',
+                                  b'{"claims": {}, "claims": {}}'])  # fmt: skip
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
     with pytest.raises(ArgumentError, match="not a sound receipt"):
         Receipt.from_json(data)
@@ -207,6 +217,67 @@ def test_audits_name_what_differs() -> None:
     assert found.differences == ("output, finish_reason: stop claimed, length here",)
     older = Receipt(receipt.claims, receipt.disclosed, {"loom": "0.0.1"})
     assert "of Loom 0.0.1" in audit(older, Other(4, token=1)).differences[-1]
+
+
+HOSTILE = (None, True, 0, -1, 1.5, "x", "", [], {}, [[]], {"a": 1}, "\ud800", 1 << 53, 1e308, "9" * 5000, ...)
+"""What takes the place of a part; ``...``: it is removed."""
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths of all parts, the first two of lists."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for name in value:
+            yield from places(value[name], (*path, name))
+    elif isinstance(value, list):
+        for at in range(min(len(value), 2)):
+            yield from places(value[at], (*path, at))
+
+
+def changed(plain: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """Return a copy with another value at a path."""
+    found = dict(plain) if isinstance(plain, dict) else list(plain)
+    name, rest = path[0], path[1:]
+    if rest:
+        found[name] = changed(found[name], rest, value)
+    elif value is ...:
+        del found[name]
+    else:
+        found[name] = value
+    return found
+
+
+NO_EFFECT = ("stop", "max_tokens", "logit_bias", "stream", "top_k")
+"""Of settings: the stand-in writes the same with others, or the default is there as if it were written."""
+
+
+@pytest.mark.parametrize("kind", ["text", "embedding"])
+def test_no_part_of_a_receipt_is_edited_unseen(kind: str) -> None:
+    """Every part of claims and of what is disclosed, made another, is refused or named, whatever the id says."""
+    model, rows = StandIn(), [list(b"one"), list(b"two")]
+    if kind == "text":
+        plain = json.loads(written(model, TextTask(tuple(b"hello"), SETTINGS)).to_json())
+    else:
+        plain = json.loads(embedding_receipt(IDENTITY, rows, model.embed(rows)).to_json())
+    tried = 0
+    for path in places({name: plain[name] for name in ("claims", "disclosed")}):
+        if path[:2] == ("claims", "settings") and path[2:3] and path[2] in NO_EFFECT:
+            continue
+        for value in HOSTILE:
+            edited = changed(plain, path, value)
+            if edited == plain or (path[0] == "disclosed" and len(path) < 3 and value in (..., {})):
+                continue  # redacted
+            with contextlib.suppress(ArgumentError, AttributeError, KeyError, UnicodeEncodeError):
+                edited["id"] = Receipt(edited["claims"]).id
+            tried += 1
+            try:
+                told = audit(Receipt.from_json(json.dumps(edited)), model).differences
+            except ArgumentError:
+                continue
+            assert told, (path, value)
+            assert not told[0].startswith("claims: "), (path, value)
+    assert tried > 200
 
 
 def test_audits_of_vectors_and_of_texts_cut_short() -> None:
