@@ -63,9 +63,9 @@ def add_lora(
     ``layers``: names, numbers or patterns of dense layers, attention and swiglu, nested ones too (``"*"``: all of them;
     one or a list); ``targets``: which matrices of these (``q``, ``k``, ``v``, ``o``, ``gate``, ``up``, ``down``,
     ``weight``; ``q_proj`` is ``q``), all if none is named. ``alpha``: what is added is times alpha / rank (None: 1).
-    ``dropout``: of the adapters' inputs. ``seed``: the new network's, which draws them (None: the same). Every other
-    layer is frozen. The weights stay the network's own, on its device, and one of both works at a time;
-    ``share=False``: copies of them.
+    ``dropout``: of the adapters' inputs. ``seed``: the new network's, which draws them (None: the same). All but
+    adapters is frozen, and those that other layers have already learn on. The weights stay the network's own, on its
+    device, and one of both works at a time; ``share=False``: copies of them.
 
     ArgumentError for what matches no such layer, for layers that have adapters, and targets that none of them has.
 
@@ -90,12 +90,7 @@ def add_lora(
             object_at(document, spec, key)["lora"] = told | ({"targets": own} if own else {})
     adapted = parse(document)
     document = to_document(adapted)
-    for part in adapted.walk():
-        if part.name in chosen or isinstance(part.layer, Shared):
-            continue
-        if not part.layer.parts(part.shape) or part.layer.own_weights(part.shape):
-            _require_none_within(part.name, chosen, where)
-            object_at(document, adapted, part.name)["frozen"] = True
+    _freeze_all_but(adapters_of(adapted), adapted, document, where)
     if seed is not None:
         document["seed"] = seed
     return _network(parse(document), network, share=flag(share, f"{where}, share"))
@@ -131,6 +126,21 @@ def _chosen(spec: NetworkSpec, layers: Any, where: str) -> dict[str, Adaptable]:
         raise ArgumentError(where, f"{there!r} has adapters already", expected="layers without",
                             got=repr(found[there].lora)[:100], remedy="Call merge_lora first")  # fmt: skip
     return found
+
+
+def _freeze_all_but(learning: Mapping[str, Adaptable], spec: NetworkSpec, document: Any, where: str) -> None:
+    """Freeze every layer without adapters, and thaw those with them, wherever they are."""
+    for part in spec.walk():
+        if isinstance(part.layer, Shared):
+            continue
+        told = object_at(document, spec, part.name)
+        if part.name in learning:
+            told.pop("frozen", None)
+        elif not part.layer.parts(part.shape) or part.layer.own_weights(part.shape):
+            _require_none_within(part.name, learning, where)
+            told["frozen"] = True
+        elif any(name.startswith(f"{part.name}.") for name in learning):
+            told.pop("frozen", None)
 
 
 def _require_none_within(key: str, chosen: Mapping[str, Adaptable], where: str) -> None:

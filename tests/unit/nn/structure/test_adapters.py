@@ -280,3 +280,40 @@ def test_the_weights_of_heads_that_peft_writes_along_are_compared(tmp_path: Path
     structure.load_adapters(tuned, _folder_of_peft(tmp_path / "a", {}, {name: own}), names=PEFT_NAMES)
     with pytest.raises(ArgumentError, match="trained beside other weights"):
         structure.load_adapters(tuned, _folder_of_peft(tmp_path / "b", {}, {name: own + 1}), names=PEFT_NAMES)
+
+
+def _learned(tuned: loom.Network) -> set[str]:
+    """Return the ends of the names of all weights that two epochs change."""
+    x, y = samples()
+    before = tuned.weights()
+    tuned.train(x, y, epochs=2, optimizer="adam", learning_rate=0.05, progress=False)
+    return {n for n, a in tuned.weights().items() if not np.array_equal(a, before[n])}
+
+
+@pytest.mark.parametrize("targets", [["q"], ["q", "v"], ["weight"], ["down", "o"]], ids=str)
+def test_layers_without_a_targeted_weight_stay_to_the_bit(targets: list[str]) -> None:
+    """With targets of attention alone the dense layers have no adapters: they are frozen, not trained instead."""
+    base = network()
+    before = base.digest()
+    tuned = structure.add_lora(base, 2, targets=targets)
+    learned = _learned(tuned)
+    assert learned == {n for n in tuned.weights() if "_lora_" in n}
+    assert {n.rpartition(".")[2].split("_weight")[0].split("_lora")[0] for n in learned} == set(targets)
+    assert base.digest() == before
+
+
+@pytest.mark.parametrize("frozen", [["layers.0"], ["layers.0.layers.1"], ["layers.2", "layers.1"], ["*"]], ids=str)
+def test_adapters_learn_on_layers_that_were_frozen_before(frozen: list[str]) -> None:
+    base = network()
+    base.freeze(*frozen)
+    tuned = structure.add_lora(base, 2)
+    assert _learned(tuned) == {n for n in tuned.weights() if "_lora_" in n}
+
+
+def test_adapters_of_two_ranks() -> None:
+    """Each kind of layer has a rank of its own by a call of its own, and both learn."""
+    base = network()
+    first = structure.add_lora(base, 2, alpha=4, targets=["q"], layers="layers.0.*")
+    tuned = structure.add_lora(first, 3, alpha=1, layers="layers.2")
+    assert {a.shape[1] for n, a in tuned.weights().items() if n.endswith("_lora_a")} == {2, 3}
+    assert _learned(tuned) == {n for n in tuned.weights() if "_lora_" in n}
