@@ -78,7 +78,10 @@ def _turns(config: MultiHeadAttention, tokens: int, size: int, context: Context)
     about = (half, config.rope_freq_base, record.dtype, record.device)
     if record.positions is None:
         return turns(tokens, *about, factors=config.rope_factors)
-    return turns_at(record.positions, record.context, *about, factors=config.rope_factors)
+    key = id(record.positions), *about[:2], config.rope_factors  # layers turn alike: recorded once, and one table
+    if key not in record.turns:
+        record.turns[key] = turns_at(record.positions, record.context, *about, factors=config.rope_factors)
+    return record.turns[key]
 
 
 def _turn(config: MultiHeadAttention, x: Tensor, turned: tuple[Tensor, Tensor]) -> Tensor:

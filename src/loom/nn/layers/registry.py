@@ -76,7 +76,8 @@ class ForwardPass:
     ``precision``: that of all products. ``positions``: each token's place in its text, whole numbers (batch, tokens);
     None: 0, 1, .. of every sample. ``context``: of such positions, how many there may be. ``cache``: where keys and
     values of earlier tokens are kept, of a pass over single tokens, each of a text of its own. ``turned``: transposed
-    copies of matrices, by name, that are faster to multiply with.
+    copies of matrices, by name, that are faster to multiply with. ``turns``: cosines and sines of the tokens at
+    ``positions``, by what they follow from.
     """
 
     tensors: Mapping[str, Tensor]
@@ -97,6 +98,7 @@ class ForwardPass:
     context: int = 0
     cache: Cache | None = None
     turned: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    turns: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict[Any, tuple[Tensor, Tensor]])
 
 
 class Cache(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from loom.core.dtype import DType, f32
 from loom.nn.spec.fields import Config, Record, choice, field_of, flag, free, several, size
@@ -91,16 +91,21 @@ class NetworkSpec(Config):
     inputs: tuple[Input, ...] = ()
     nodes: tuple[NodeSpec, ...] = ()
     outputs: tuple[str, ...] = ()
+    _shapes: dict[str, Shape] | None = field(default=None, init=False, repr=False, compare=False)
+    """What ``shapes`` found: the spec is frozen, and they are asked for at every turn."""
 
     def shapes(self) -> dict[str, Shape]:
         """Return name -> shape of one sample, of every network input and every node's output.
 
         SpecError lists what does not fit (never of a network that ``parse`` returned).
         """
-        reading = Reading()
-        shapes = fit(self, reading, {n.name: f"$.nodes.{n.name}" for n in self.nodes})
-        reading.check("loom.nn.Network", "network")
-        return shapes
+        if self._shapes is None:
+            reading = Reading()
+            shapes = fit(self, reading, {n.name: f"$.nodes.{n.name}" for n in self.nodes})
+            reading.check("loom.nn.Network", "network")
+            object.__setattr__(self, "_shapes", shapes)
+            return dict(shapes)
+        return dict(self._shapes)
 
     def meanings(self) -> dict[str, Meaning]:
         """Return what the numbers of every input and every node mean, by its name; inputs are numbers."""
