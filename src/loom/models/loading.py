@@ -82,6 +82,7 @@ def _network(
         document["precision"] = compute  # of products with f32; weights in blocks know their own
     spec = parse(document)
     if weights == "f32":
-        return Network(spec, on=home, weights=CheckpointWeights(checkpoint, description.sources))
+        with CheckpointWeights(checkpoint, description.sources) as found:
+            return Network(spec, on=home, weights=found)
     kept = QuantizedWeights(checkpoint, description.sources, spec, weights=weights, compute=compute, on=home)
     return Network(spec, on=home, weights=kept)

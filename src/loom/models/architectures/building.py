@@ -31,4 +31,5 @@ def build(
     """
     checkpoint = open_checkpoint(source)
     found = describe(checkpoint, tokens=tokens, config=config) if description is None else description
-    return Network(parse(found.document), on=on, weights=CheckpointWeights(checkpoint, found.sources))
+    with CheckpointWeights(checkpoint, found.sources) as weights:
+        return Network(parse(found.document), on=on, weights=weights)

@@ -6,7 +6,10 @@ Invariant: what ``read`` gives has the numbers of the file; ``stored`` gives the
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -20,6 +23,9 @@ from loom.models.files import Checkpoint
 __all__ = ["CheckpointWeights", "RowChoice", "StoredRows", "WeightSource"]
 
 Shape = tuple[int, ...]
+
+_MOST_THREADS, _AHEAD = 4, 8
+"""Threads that read weights, and weights that they have read before they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +115,43 @@ class WeightSource:
 
 
 class CheckpointWeights(Mapping[str, Array]):
-    """A network's weights by name, each read when it is asked for and then forgotten."""
+    """A network's weights by name, each read when it is asked for and then forgotten.
+
+    Between ``with`` and its end some threads read those that come next, in the order of ``sources``.
+    """
 
     def __init__(self, checkpoint: Checkpoint, sources: Mapping[str, WeightSource]) -> None:
         self._checkpoint, self._sources = checkpoint, sources
+        self._left: list[str] = []
+        self._begun: OrderedDict[str, Future[Array]] = OrderedDict()
+        self._crew: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> CheckpointWeights:
+        """Begin to read ahead."""
+        self._left = list(self._sources)[::-1]
+        self._crew = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "loom weights")
+        self._go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it; what was read and not taken is forgotten."""
+        assert self._crew is not None
+        self._crew.shutdown(cancel_futures=True)
+        self._crew = None
+        self._left.clear()
+        self._begun.clear()
+
+    def _go_on(self) -> None:
+        while self._crew is not None and self._left and len(self._begun) < _AHEAD:
+            name = self._left.pop()
+            self._begun[name] = self._crew.submit(self._sources[name].read, self._checkpoint)
 
     def __getitem__(self, name: str) -> Array:
-        return self._sources[name].read(self._checkpoint)
+        begun = self._begun.pop(name, None)
+        if begun is None:
+            return self._sources[name].read(self._checkpoint)
+        self._go_on()
+        return begun.result()
 
     def __contains__(self, name: object) -> bool:
         return name in self._sources
