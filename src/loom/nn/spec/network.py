@@ -246,8 +246,8 @@ def _compare_tables(parts: dict[str, tuple[Part, str]], reading: Reading) -> Non
     """Note every layer that reads a weight of another which has not that weight, or of another shape."""
     for part, path in parts.values():
         config = part.layer.layer if isinstance(part.layer, Shared) else part.layer
-        for field, key, shape in config.tables(part.shape):
-            target, place = getattr(config, field), Place(reading, path).at(field)
+        for name, key, shape in config.tables(part.shape):
+            target, place = getattr(config, name), Place(reading, path).at(name)
             if target not in parts:
                 if target not in reading.raw_layers:  # else what is wrong with it has been noted
                     place.unknown("layer", target, parts)
