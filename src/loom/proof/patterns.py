@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from loom import tensor
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u16, u32
 from loom.kernels.precisions import PRECISIONS
 from loom.patterns import data, linalg, random, signal, stats
@@ -30,6 +31,7 @@ from loom.patterns.sort import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.proof.inputs import numbers, seed_of
 from loom.runtime.device import Device
 from loom.tensor import Tensor, array, special
+from loom.tensor.neural.cached import cached_attention
 from loom.tensor.neural.quantized import COMPUTES, multiply_weights, quantize, take_rows
 
 __all__ = ["PATTERNS"]
@@ -61,6 +63,24 @@ def _quantised(encoding: str, compute: str, x: Bits, weights: Bits, on: Device) 
     held = quantize(weights, encoding, compute=compute, on=on)
     product = multiply_weights(array(x, on=on), held).numpy()
     return np.concatenate([product.reshape(-1), take_rows(held, array([20, 0], "i32", on=on)).numpy().reshape(-1)])
+
+
+_PLACES, _PAGES = [[0, 4200], [1, 70], [0, 0], [1, 71], [0, 4201]], 68
+"""Sequence and position + 1 of each row; pages of all sequences."""
+
+
+def _cached(held: str, window: int | None, *given: Bits, on: Device) -> Bits:
+    """Return attention of a few rows over pages that lie in no order."""
+    kept = [tensor.parameter(array(a, on=on).astype(held).numpy(), held, on=on) for a in given[3:]]
+    tables = np.zeros((2, 66), np.uint32)
+    tables[0], tables[1, :2] = np.arange(2, _PAGES)[::-1], (1, 0)
+    rows = [tensor.input(name, a.shape) for name, a in zip("qkv", given[:3], strict=True)]
+    about = tensor.input("places", (len(_PLACES), 2), "u32"), tensor.input("tables", tables.shape, "u32")
+    program = tensor.compile([cached_attention(*rows, *kept, *about, 0.25, window)], on=on)
+    program.run(places=np.array(_PLACES, np.uint32), tables=tables, **dict(zip("qkv", given[:3], strict=True)))
+    found = program.read()[0]
+    program.free()
+    return found
 
 
 def _as_bf16(raw: Bits, device: Device) -> Tensor:
@@ -179,6 +199,16 @@ PATTERNS: tuple[_Row, ...] = (
         _row(f"quantised {encoding}, {compute}", [(3, 4256), (21, 4256)], f32, partial(_quantised, encoding, compute))
         for encoding in ("q4_1", "q8_0")
         for compute in COMPUTES
+    ),
+    *(
+        _row(
+            f"cached attention, {held}, {window or 'all'}",
+            [(5, 2, 3, 8), (5, 2, 8), (5, 2, 8), (_PAGES, 2, 512), (_PAGES, 2, 512)],
+            f32,
+            partial(_cached, held, window),
+            1,
+        )
+        for held, window in (("f32", None), ("f32", 100), ("f16", None))
     ),
     *(_row(f"fft f32 {n}", [(2, n)], f32, _fft) for n in (1024, 1000, 997)),
     _row("fft f64 1000", [(2, 1000)], f64, _fft),
