@@ -5,6 +5,7 @@ from typing import Any
 from loom import flow as flow
 from loom import models as models
 from loom import nn as nn
+from loom import onnx as onnx
 from loom import tables as tables
 from loom import tensor as tensor
 from loom import vectors as vectors

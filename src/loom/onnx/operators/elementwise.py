@@ -1,0 +1,237 @@
+"""Operators element by element: arithmetic, comparisons, functions, activations, casts.
+
+Layer: onnx. Invariant: integer division truncates as in C, and floats become integers by truncation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from loom import tensor as lt
+from loom.core.dtype import DType, bool_, lookup
+from loom.onnx.registry import Made, NodeCall, operator
+from loom.onnx.values import Value, dtype_of_element, numpy_of_element
+from loom.tensor.tensor import Tensor
+
+__all__: list[str] = []
+
+_UNARY: dict[str, Callable[[Tensor], Tensor]] = {
+    "Abs": lt.abs, "Acos": lt.acos, "Acosh": lt.acosh, "Asin": lt.asin, "Asinh": lt.asinh, "Atan": lt.atan,
+    "Atanh": lt.atanh, "BitwiseNot": lt.bitwise_invert, "Ceil": lt.ceil, "Cos": lt.cos, "Cosh": lt.cosh,
+    "Exp": lt.exp, "Floor": lt.floor, "IsNaN": lt.isnan, "Log": lt.log, "Neg": lt.negative, "Not": lt.logical_not,
+    "Reciprocal": lambda x: 1 / x, "Relu": lambda x: lt.maximum(x, 0), "Round": lt.round, "Sigmoid": lt.sigmoid,
+    "Sign": lt.sign, "Sin": lt.sin, "Sinh": lt.sinh, "Softsign": lambda x: x / (lt.abs(x) + 1), "Sqrt": lt.sqrt,
+    "Tan": lt.tan, "Tanh": lt.tanh, "Mish": lt.mish, "Softplus": lt.softplus, "Erf": lambda x: x.map("erf"),
+    "HardSwish": lt.hardswish,
+}  # fmt: skip
+_BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
+    "And": lt.logical_and, "Or": lt.logical_or, "Xor": lt.logical_xor, "BitwiseAnd": lt.bitwise_and,
+    "BitwiseOr": lt.bitwise_or, "BitwiseXor": lt.bitwise_xor, "Equal": lt.equal, "Greater": lt.greater,
+    "GreaterOrEqual": lt.greater_equal, "Less": lt.less, "LessOrEqual": lt.less_equal, "Add": lt.add,
+    "Sub": lt.subtract, "Mul": lt.multiply, "PRelu": lambda x, slope: lt.where(x < 0, x * slope, x),
+}  # fmt: skip
+_MANY: dict[str, Callable[[Any, Any], Tensor]] = {"Max": lt.maximum, "Min": lt.minimum, "Sum": lt.add, "Mean": lt.add}
+
+
+@operator(*_UNARY)
+def _unary(call: NodeCall) -> Made:
+    return _UNARY[call.name](call.tensor(0))
+
+
+@operator(*_BINARY, since=7)
+def _binary(call: NodeCall) -> Made:
+    return _BINARY[call.name](call.tensor(0), call.tensor(1))
+
+
+@operator(*_MANY, since=8)
+def _many(call: NodeCall) -> Made:
+    found = reduce(_MANY[call.name], call.tensors())
+    return found / len(call.inputs) if call.name == "Mean" else found
+
+
+@operator("Div", since=7)
+def _div(call: NodeCall) -> Made:
+    a, b = call.tensor(0), call.tensor(1)
+    return truncated_quotient(a, b) if a.dtype.is_integer else a / b
+
+
+def truncated_quotient(a: Tensor, b: Tensor) -> Tensor:
+    """Return the quotient of integers, rounded towards 0."""
+    return a.map("idiv", b)
+
+
+@operator("Mod", since=10)
+def _mod(call: NodeCall) -> Made:
+    a, b = call.tensor(0), call.tensor(1)
+    if not call.flag("fmod"):
+        return lt.remainder(a, b)
+    if a.dtype.is_float:
+        return a.map("fmod", b)
+    return a - truncated_quotient(a, b) * b
+
+
+@operator("Pow", since=7)
+def _pow(call: NodeCall) -> Made:
+    a, b = call.tensor(0), call.tensor(1)
+    if a.dtype == b.dtype:
+        return lt.pow(a, b)
+    if a.dtype.is_integer and b.dtype.is_integer:
+        wide = lookup("i64")
+        return lt.cast(lt.pow(lt.cast(a, wide), lt.cast(b, wide)), a.dtype)
+    wide = lookup("f64") if "f64" in (a.dtype.name, b.dtype.name) or a.dtype.is_integer else lookup("f32")
+    return lt.cast(lt.pow(lt.cast(a, wide), lt.cast(b, wide)), a.dtype)
+
+
+@operator("BitShift", since=11)
+def _bit_shift(call: NodeCall) -> Made:
+    a, b = call.tensor(0), call.tensor(1)
+    left = call.text("direction", "", ("LEFT", "RIGHT")) == "LEFT"
+    top = a.dtype.bits - 1
+    far = lt.logical_or(b > top, b < 0)
+    moved = lt.bitwise_left_shift(a, b) if left else lt.bitwise_right_shift(a, b)
+    signed = not a.dtype.name.startswith("u")
+    return lt.where(far, lt.bitwise_right_shift(a, top) if signed and not left else lt.zeros_like(a), moved)
+
+
+@operator("Where", since=9)
+def _where(call: NodeCall) -> Made:
+    return lt.where(call.tensor(0), call.tensor(1), call.tensor(2))
+
+
+@operator("IsInf", since=10)
+def _is_inf(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    up, down = call.flag("detect_positive", 1), call.flag("detect_negative", 1)
+    found = lt.isinf(x)
+    if up and down:
+        return found
+    if not up and not down:
+        return lt.logical_and(found, lt.logical_not(found))
+    return lt.logical_and(found, x > 0 if up else x < 0)
+
+
+@operator("Clip", since=6)
+def _clip(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    if call.opset < 11:
+        low, high = call.real("min"), call.real("max")
+    else:
+        low, high = call.maybe(1), call.maybe(2)
+    found = x if low is None else lt.maximum(x, low)
+    return found if high is None else lt.minimum(found, high)
+
+
+@operator("Elu", "Celu", "LeakyRelu", "ThresholdedRelu", "Selu", "HardSigmoid", "Shrink", "Swish", "Gelu")
+def _activation(call: NodeCall) -> Made:
+    return _PARTS[call.name](call, call.tensor(0))
+
+
+def _selu(call: NodeCall, x: Tensor) -> Tensor:
+    alpha, gamma = call.real("alpha", 1.6732632423543772), call.real("gamma", 1.0507009873554805)
+    return lt.where(x > 0, x * gamma, (lt.expm1(x)) * alpha * gamma)
+
+
+def _shrink(call: NodeCall, x: Tensor) -> Tensor:
+    bias, bound = call.real("bias", 0.0), call.real("lambd", 0.5)
+    wide = x if x.dtype.is_float else lt.cast(x, "f32")
+    zero = lt.zeros_like(wide)
+    found = lt.where(wide < -bound, wide + bias, lt.where(wide > bound, wide - bias, zero))
+    return lt.cast(found, x.dtype)
+
+
+def _hard_sigmoid(call: NodeCall, x: Tensor) -> Tensor:
+    return lt.clip(x * call.real("alpha", 0.2) + call.real("beta", 0.5), 0, 1)
+
+
+def _thresholded(call: NodeCall, x: Tensor) -> Tensor:
+    return lt.where(x > call.real("alpha", 1.0), x, lt.zeros_like(x))
+
+
+def _gelu(call: NodeCall, x: Tensor) -> Tensor:
+    return lt.gelu(x, approximate=call.text("approximate", "none", ("none", "tanh")) == "tanh")
+
+
+_PARTS: dict[str, Callable[[NodeCall, Tensor], Tensor]] = {
+    "Elu": lambda call, x: lt.where(x > 0, x, lt.expm1(x) * call.real("alpha", 1.0)),
+    "Celu": lambda call, x: lt.celu(x, call.real("alpha", 1.0)),
+    "LeakyRelu": lambda call, x: lt.leaky_relu(x, call.real("alpha", 0.01)),
+    "Swish": lambda call, x: x * lt.sigmoid(x * call.real("alpha", 1.0)),
+    "ThresholdedRelu": _thresholded, "Selu": _selu, "HardSigmoid": _hard_sigmoid, "Shrink": _shrink, "Gelu": _gelu,
+}  # fmt: skip
+
+
+@operator("Identity", since=1)
+def _identity(call: NodeCall) -> Made:
+    return call.value(0)
+
+
+@operator("Cast", since=6, ignores=("saturate", "round_mode"))
+def _cast(call: NodeCall) -> Made:
+    return _converted(call, call.value(0), call.integer("to"))
+
+
+@operator("CastLike", since=15, ignores=("saturate", "round_mode"))
+def _cast_like(call: NodeCall) -> Made:
+    from loom.onnx.values import element_of_dtype
+
+    return _converted(call, call.value(0), element_of_dtype(call.tensor(1).dtype))
+
+
+def _converted(call: NodeCall, value: Value, element: int) -> Value:
+    wanted = dtype_of_element(element, call.where)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iub" and wanted.name in ("i32", "i64", "bool"):
+        return value.astype(numpy_of_element(element, call.where))
+    return _cast_tensor(call.scope.tensor(value), wanted)
+
+
+def _cast_tensor(x: Tensor, wanted: DType) -> Tensor:
+    if wanted == bool_ and x.dtype != bool_:
+        return lt.not_equal(x, 0)
+    return lt.cast(x, wanted)
+
+
+@operator("BitCast", since=26)
+def _bit_cast(call: NodeCall) -> Made:
+    wanted = numpy_of_element(call.integer("to"), call.where)
+    found = call.host(0)
+    if found.dtype.itemsize != wanted.itemsize:
+        raise call.refused("the widths differ", expected=found.dtype, got=wanted)
+    return np.ascontiguousarray(found).reshape(-1).view(wanted).reshape(found.shape)
+
+
+@operator("Dropout", since=7)
+def _dropout(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    training = call.opset >= 12 and call.given(2) and bool(call.scalar(2))
+    ratio = float(call.scalar(1)) if training and call.given(1) else 0.5
+    call.integer("seed")
+    if call.opset < 12:
+        call.real("ratio")
+    if training and ratio != 0:
+        raise call.refused("dropout in training draws numbers that ONNX does not define", expected="training_mode 0",
+                           got="1")  # fmt: skip
+    return [x, lt.full(x.shape, True, "bool", on=call.scope.device)]
+
+
+@operator("Binarizer", domain="ai.onnx.ml")
+def _binarizer(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    return lt.cast(x > call.real("threshold", 0.0), x.dtype)
+
+
+@operator("HannWindow", "HammingWindow", "BlackmanWindow", since=17)
+def _window(call: NodeCall) -> Made:
+    size = int(call.scalar(0))
+    dtype = call.element("output_datatype", 1)
+    call.sized((size,))
+    count = size if call.flag("periodic", 1) else size - 1
+    at = np.arange(size, dtype=np.float64) * (2 * math.pi) / max(count, 1)
+    terms = {"HannWindow": (0.5, 0.5, 0.0), "HammingWindow": (25 / 46, 21 / 46, 0.0),
+             "BlackmanWindow": (0.42, 0.5, 0.08)}[call.name]  # fmt: skip
+    found = terms[0] - terms[1] * np.cos(at) + terms[2] * np.cos(2 * at)
+    return lt.cast(call.array(found), dtype)

@@ -1,0 +1,298 @@
+"""Operators of shapes: views, joins, cuts, padding, numbers made of shapes.
+
+Layer: onnx. Invariant: shapes are arrays that the host knows, so that what is made of them is folded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from loom import tensor as lt
+from loom.onnx.registry import Made, NodeCall, operator
+from loom.onnx.values import Value
+from loom.tensor.tensor import Tensor
+
+__all__: list[str] = []
+
+
+@operator("Shape")
+def _shape(call: NodeCall) -> Made:
+    shape = call.value(0).shape
+    start, end = call.integer("start", 0), call.integer("end")
+    return np.array(shape[slice(*slice(start, end).indices(len(shape)))], np.int64)
+
+
+@operator("Size")
+def _size(call: NodeCall) -> Made:
+    return np.array(math.prod(call.value(0).shape), np.int64)
+
+
+@operator("Constant")
+def _constant(call: NodeCall) -> Made:
+    if call.has("value"):
+        return call.scope.read_tensor(call.proto("value"))
+    for name, read, dtype in (
+        ("value_float", call.real, np.float32), ("value_floats", call.reals, np.float32),
+        ("value_int", call.integer, np.int64), ("value_ints", call.integers, np.int64),
+    ):  # fmt: skip
+        if call.has(name):
+            return np.array(read(name), dtype)
+    raise call.refused("a constant of no dtype that Loom has", got=", ".join(sorted(call.unread)) or "no value")
+
+
+@operator("ConstantOfShape", since=9)
+def _constant_of_shape(call: NodeCall) -> Made:
+    shape = call.sized(call.numbers(0))
+    proto = call.proto("value")
+    value = np.zeros(1, np.float32) if proto is None else call.scope.read_tensor(proto)
+    if value.size != 1:
+        raise call.refused("value is not one number", expected="1 element", got=value.size)
+    if value.dtype.kind in "iub" and math.prod(shape) <= 4096:
+        return np.full(shape, value.reshape(-1)[0], value.dtype)
+    return lt.broadcast_to(call.scope.tensor(value.reshape(())), shape)
+
+
+def _moved(call: NodeCall, shape: tuple[int, ...]) -> Value:
+    """Return the first input in another shape."""
+    value = call.value(0)
+    if math.prod(shape) != math.prod(value.shape):
+        raise call.refused("the shapes do not fit", expected=f"{math.prod(value.shape)} elements", got=shape)
+    return value.reshape(shape) if isinstance(value, np.ndarray) else lt.reshape(value, shape)
+
+
+@operator("Reshape", since=5)
+def _reshape(call: NodeCall) -> Made:
+    old, wanted = call.value(0).shape, call.numbers(1)
+    if not call.flag("allowzero"):
+        if any(n == 0 and i >= len(old) for i, n in enumerate(wanted)):
+            raise call.refused("a 0 stands for an axis that there is not", expected=len(old), got=wanted)
+        wanted = [old[i] if n == 0 else n for i, n in enumerate(wanted)]
+    if wanted.count(-1) > 1 or min(wanted, default=0) < -1:
+        raise call.refused("an impossible shape", expected="at most one -1", got=wanted)
+    if -1 in wanted:
+        rest = math.prod(n for n in wanted if n != -1)
+        wanted[wanted.index(-1)] = math.prod(old) // rest if rest else 0
+    return _moved(call, call.sized(wanted))
+
+
+@operator("Flatten")
+def _flatten(call: NodeCall) -> Made:
+    shape = call.value(0).shape
+    axis = call.integer("axis", 1)
+    if not -len(shape) <= axis <= len(shape):
+        raise call.refused("an axis that there is not", expected=len(shape), got=axis)
+    axis += len(shape) if axis < 0 else 0
+    return _moved(call, (math.prod(shape[:axis]), math.prod(shape[axis:])))
+
+
+def _axes_given(call: NodeCall) -> list[int] | None:
+    """Return axes, an attribute before opset 13 and an input since."""
+    if call.opset < 13:
+        return call.integers("axes")
+    return call.numbers(1) if call.given(1) else None
+
+
+@operator("Squeeze")
+def _squeeze(call: NodeCall) -> Made:
+    shape, axes = call.value(0).shape, _axes_given(call)
+    gone = [i for i, n in enumerate(shape) if n == 1] if axes is None else call.axes(axes, len(shape))
+    if any(shape[a] != 1 for a in gone):
+        raise call.refused("a squeezed axis is not 1 long", expected=1, got=f"{shape}, axes {list(gone)}")
+    return _moved(call, tuple(n for i, n in enumerate(shape) if i not in gone))
+
+
+@operator("Unsqueeze")
+def _unsqueeze(call: NodeCall) -> Made:
+    shape, axes = call.value(0).shape, _axes_given(call)
+    if axes is None:
+        raise call.refused("axes are missing")
+    rank = len(shape) + len(axes)
+    new, rest = call.axes(axes, rank), iter(shape)
+    return _moved(call, tuple(1 if i in new else next(rest) for i in range(rank)))
+
+
+@operator("Transpose")
+def _transpose(call: NodeCall) -> Made:
+    value = call.value(0)
+    order = call.integers("perm")
+    axes = tuple(reversed(range(value.ndim))) if order is None else call.axes(order, value.ndim)
+    if len(axes) != value.ndim:
+        raise call.refused("perm is no order of the axes", expected=value.ndim, got=order)
+    if isinstance(value, np.ndarray):
+        return call.scope.kept(("transpose", axes), value, lambda: np.ascontiguousarray(value.transpose(axes)))
+    return lt.permute(value, axes)
+
+
+@operator("Concat", since=4)
+def _concat(call: NodeCall) -> Made:
+    parts = call.tensors()
+    return lt.concat(parts, call.axis(call.integer("axis"), parts[0].ndim))
+
+
+@operator("Split", since=2)
+def _split(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    axis = call.axis(call.integer("axis", 0), x.ndim)
+    sizes = call.integers("split") if call.opset < 13 else (call.numbers(1) if call.given(1) else None)
+    count = call.integer("num_outputs", len(call.node.output))
+    if sizes is None:
+        each = -(-x.shape[axis] // count)
+        sizes = [max(min(each, x.shape[axis] - i * each), 0) for i in range(count)]
+    if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
+        raise call.refused("the parts are not the whole", expected=x.shape[axis], got=sizes)
+    starts = np.cumsum([0, *sizes])
+    cut = [slice(None)] * x.ndim
+    return [x[(*cut[:axis], slice(int(s), int(s) + n))] for s, n in zip(starts, sizes, strict=False)]
+
+
+@operator("Slice")
+def _slice(call: NodeCall) -> Made:
+    value = call.value(0)
+    if call.opset < 10:
+        starts, ends, axes, steps = call.integers("starts"), call.integers("ends"), call.integers("axes"), None
+    else:
+        starts, ends = call.numbers(1), call.numbers(2)
+        axes = call.numbers(3) if call.given(3) else None
+        steps = call.numbers(4) if call.given(4) else None
+    steps = [1] * len(starts) if steps is None else steps
+    named = call.axes(range(len(starts)) if axes is None else axes, value.ndim)
+    if not len(starts) == len(ends) == len(named) == len(steps) or 0 in steps:
+        raise call.refused("starts, ends, axes and steps do not fit", got=(starts, ends, axes, steps))
+    cut: list[Any] = [slice(None)] * value.ndim
+    for axis, start, end, step in zip(named, starts, ends, steps, strict=True):
+        n = value.shape[axis]
+        low, high = (0, n) if step > 0 else (-1, n - 1)
+        first = min(max(start + n if start < 0 else start, 0), n if step > 0 else n - 1)
+        last = min(max(end + n if end < 0 else end, low), high if step > 0 else n)
+        cut[axis] = slice(first, None if last < 0 else last, step)
+    return value[tuple(cut)]
+
+
+@operator("Expand", since=8)
+def _expand(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    wanted = tuple(call.numbers(1))
+    try:
+        shape = np.broadcast_shapes(x.shape, call.sized(wanted))
+    except ValueError:
+        raise call.refused("the shapes do not broadcast", expected=x.shape, got=wanted) from None
+    return lt.broadcast_to(x, call.sized(shape))
+
+
+@operator("Tile", since=6)
+def _tile(call: NodeCall) -> Made:
+    x, times = call.tensor(0), call.numbers(1)
+    if len(times) != x.ndim or min(times, default=0) < 0:
+        raise call.refused("not a number for each axis", expected=x.ndim, got=times)
+    call.sized(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
+    return lt.tile(x, tuple(times))
+
+
+@operator("Pad")
+def _pad(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    mode = call.text("mode", "constant", ("constant", "reflect", "edge", "wrap"))
+    if call.opset < 11:
+        widths, value, axes = call.integers("pads"), call.real("value", 0.0), None
+    else:
+        widths = call.numbers(1)
+        value = call.scalar(2) if call.given(2) else 0
+        axes = call.numbers(3) if call.given(3) else None
+    named = call.axes(range(x.ndim) if axes is None else axes, x.ndim)
+    if len(widths) != 2 * len(named):
+        raise call.refused("not two widths for each axis", expected=2 * len(named), got=len(widths))
+    pairs = [(0, 0)] * x.ndim
+    for i, axis in enumerate(named):
+        pairs[axis] = widths[i], widths[i + len(named)]
+    call.sized(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)))
+    if mode == "constant":
+        cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
+        grown = [(max(a, 0), max(b, 0)) for a, b in pairs]
+        return lt.pad(x[cut], grown, bool(value) if x.dtype.is_bool else value)
+    return _pad_by_places(call, x, pairs, mode)
+
+
+def _pad_by_places(call: NodeCall, x: Tensor, pairs: list[tuple[int, int]], mode: str) -> Tensor:
+    for axis, (a, b) in enumerate(pairs):
+        n = x.shape[axis]
+        if (a, b) == (0, 0):
+            continue
+        if not n:
+            raise call.refused("an axis without elements is padded with them", got=x.shape)
+        cut = np.arange(n)[max(-a, 0) : n - max(-b, 0)]
+        places = np.pad(cut, (max(a, 0), max(b, 0)), mode)
+        x = lt.take(x, places, axis)
+    return x
+
+
+@operator("Range", since=11)
+def _range(call: NodeCall) -> Made:
+    first, last, step = (call.host(i).reshape(()) for i in range(3))
+    if step == 0:
+        raise call.refused("a step of 0")
+    count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
+    call.sized((count,))
+    if first.dtype.kind in "iu":
+        return (first.item() + np.arange(count, dtype=np.int64) * step.item()).astype(first.dtype)
+    wide = np.float64 if first.dtype == np.float64 else np.float32
+    return (wide(first) + np.arange(count).astype(wide) * wide(step)).astype(first.dtype)
+
+
+@operator("EyeLike", since=9)
+def _eye_like(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    dtype = call.element("dtype") or x.dtype
+    if x.ndim != 2:
+        raise call.refused("no matrix", expected=2, got=x.ndim)
+    return lt.cast(call.array(np.eye(*x.shape, k=call.integer("k", 0), dtype=np.float32)), dtype)
+
+
+@operator("Trilu", since=14)
+def _trilu(call: NodeCall) -> Made:
+    x = call.tensor(0)
+    k = int(call.scalar(1)) if call.given(1) else 0
+    k = min(max(k, -x.shape[-2] - 1), x.shape[-1] + 1)
+    return lt.triu(x, k=k) if call.flag("upper", 1) else lt.tril(x, k=k)
+
+
+@operator("DepthToSpace")
+def _depth_to_space(call: NodeCall) -> Made:
+    x, size = call.tensor(0), call.integer("blocksize")
+    n, c, h, w = x.shape
+    if size < 1 or c % (size * size):
+        raise call.refused("blocksize does not divide the channels", expected=c, got=size)
+    if call.text("mode", "DCR", ("DCR", "CRD")) == "DCR":
+        parts = lt.permute(lt.reshape(x, (n, size, size, c // size**2, h, w)), (0, 3, 4, 1, 5, 2))
+    else:
+        parts = lt.permute(lt.reshape(x, (n, c // size**2, size, size, h, w)), (0, 1, 4, 2, 5, 3))
+    return lt.reshape(parts, (n, c // size**2, h * size, w * size))
+
+
+@operator("SpaceToDepth")
+def _space_to_depth(call: NodeCall) -> Made:
+    x, size = call.tensor(0), call.integer("blocksize")
+    n, c, h, w = x.shape
+    if size < 1 or h % size or w % size:
+        raise call.refused("blocksize does not divide the image", expected=(h, w), got=size)
+    if call.text("mode", "DCR", ("DCR", "CRD")) == "DCR":
+        parts = lt.permute(lt.reshape(x, (n, c, h // size, size, w // size, size)), (0, 3, 5, 1, 2, 4))
+    else:
+        parts = lt.permute(lt.reshape(x, (n, c, h // size, size, w // size, size)), (0, 1, 3, 5, 2, 4))
+    return lt.reshape(parts, (n, c * size * size, h // size, w // size))
+
+
+@operator("ReverseSequence", since=10)
+def _reverse_sequence(call: NodeCall) -> Made:
+    x, lengths = call.tensor(0), call.host(1)
+    time, batch = call.integer("time_axis", 0), call.integer("batch_axis", 1)
+    if {time, batch} != {0, 1} or lengths.shape != (x.shape[batch],):
+        raise call.refused("axes and lengths do not fit", expected="axes 0 and 1", got=(time, batch, lengths.shape))
+    at = np.arange(x.shape[time])[:, None]
+    places = np.where(at < lengths[None], lengths[None] - 1 - at, at)
+    whole = np.broadcast_to(
+        (places if time == 0 else places.T).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x.shape
+    ).astype(np.int64)  # fmt: skip
+    return lt.take_along_axis(x, call.array(np.ascontiguousarray(whole)), time)

@@ -1,0 +1,195 @@
+"""Reading a model: from a file, bytes or a proto, checked before anything is made of it.
+
+Layer: onnx. Invariant: nothing outside the model's folder is read, and what is wrong is a ``LoomError`` that names it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, FileError
+from loom.onnx.recording import is_done
+from loom.onnx.values import check_size, numpy_of_element
+
+__all__ = ["ReadModel", "read_model"]
+
+_MOST_CHECKED = 1 << 30
+"""Bytes of a model that onnx.checker is given."""
+
+
+class ReadModel:
+    """A model that was checked: its graph, opsets, functions, and the arrays of its initializers."""
+
+    def __init__(self, proto: Any, folder: Path | None, name: str) -> None:
+        self.proto, self.folder, self.name = proto, folder, name
+        self.graph = proto.graph
+        self.opsets = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in proto.opset_import}
+        self.functions = {("" if f.domain == "ai.onnx" else f.domain, f.name): f for f in proto.functions}
+        self._arrays: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
+
+    def initializers(self, graph: Any) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Return the arrays of a graph's initializers by name, each read once."""
+        found = self._arrays.get(id(graph))
+        if found is None:
+            found = {t.name: self.array(t) for t in graph.initializer}
+            found.update({s.values.name: self.dense(s) for s in graph.sparse_initializer})
+            self._arrays[id(graph)] = found
+        return found
+
+    def dense(self, sparse: Any) -> np.ndarray[Any, Any]:
+        """Return the array of a sparse tensor."""
+        values, at = self.array(sparse.values), self.array(sparse.indices)
+        shape = check_size(tuple(sparse.dims), f"onnx, {sparse.values.name!r}")
+        dense = np.zeros(int(np.prod(shape)), values.dtype)
+        flat = at if at.ndim == 1 else np.ravel_multi_index(tuple(at.T), shape)
+        if at.size and (flat.min() < 0 or flat.max() >= dense.size):
+            raise FileError("onnx.load", f"{sparse.values.name!r} has an index outside", got=int(flat.max()),
+                            expected=f"below {dense.size}", remedy="Write the model again")  # fmt: skip
+        dense[flat] = values
+        return dense.reshape(shape)
+
+    def array(self, proto: Any) -> np.ndarray[Any, Any]:
+        """Return the elements of a ``TensorProto``; FileError for what does not fit or lies elsewhere."""
+        return read_tensor(proto, self.folder)
+
+
+def read_tensor(proto: Any, folder: Path | None) -> np.ndarray[Any, Any]:
+    """Return the elements of a ``TensorProto``; FileError for what does not fit, or lies outside ``folder``."""
+    import onnx
+
+    where = f"onnx, tensor {proto.name!r}"
+    dtype = numpy_of_element(proto.data_type, where)
+    shape = check_size(tuple(proto.dims), where)
+    if proto.data_location == onnx.TensorProto.EXTERNAL:
+        return _external(proto, folder, dtype, shape, where)
+    try:
+        found = onnx.numpy_helper.to_array(proto)
+    except Exception as error:
+        raise FileError("onnx.load", f"tensor {proto.name!r} cannot be read ({error})", expected=f"{dtype} of {shape}",
+                        remedy="The file is damaged: write it again") from error  # fmt: skip
+    return np.asarray(found).astype(dtype, copy=False).reshape(shape)
+
+
+def _external(proto: Any, folder: Path | None, dtype: Any, shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+    facts = {entry.key: entry.value for entry in proto.external_data}
+    location = facts.get("location", "")
+    if folder is None:
+        raise FileError(where, "external data of a model without a folder", expected="a path", got=location,
+                        remedy="Load the model by its path")  # fmt: skip
+    inside = Path(os.path.realpath(folder))
+    path = Path(os.path.realpath(inside / location))
+    if not location or os.path.isabs(location) or not path.is_relative_to(inside) or path == inside:
+        raise FileError(where, "external data lies outside the model's folder", expected=f"a file in {inside}",
+                        got=location, remedy="Put it beside the model; nothing else is read")  # fmt: skip
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    try:
+        start, length = int(facts.get("offset", "0") or 0), int(facts.get("length", nbytes) or nbytes)
+        size = path.stat().st_size
+    except (ValueError, OSError) as error:
+        raise FileError(where, f"external data cannot be read ({error})", got=location,
+                        remedy="Put the file beside the model") from error  # fmt: skip
+    if start < 0 or length != nbytes or start + nbytes > size or not path.is_file():
+        raise FileError(where, "external data is of another length", expected=f"{nbytes} bytes from {start}",
+                        got=f"{length} of a file of {size}", remedy="Write the model again")  # fmt: skip
+    with path.open("rb") as file:
+        file.seek(start)
+        return np.frombuffer(file.read(nbytes), dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
+
+
+def read_model(source: Any) -> ReadModel:
+    """Return the model of a path, bytes or ``ModelProto``; FileError or ArgumentError says what is wrong with it."""
+    try:
+        import onnx
+    except ImportError:
+        raise ArgumentError("onnx.load", "the package onnx is missing", expected="onnx 1.16 or newer", got="none",
+                            remedy="pip install 'loom[onnx]'") from None  # fmt: skip
+    folder: Path | None = None
+    name = "the model"
+    if isinstance(source, onnx.ModelProto):
+        proto = source
+    else:
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data = bytes(source)
+        elif isinstance(source, (str, os.PathLike)):
+            path = Path(source)
+            name = str(path)
+            try:
+                data, folder = path.read_bytes(), path.parent
+            except OSError as error:
+                raise FileError("onnx.load", f"{name} cannot be read ({error.strerror})", got=name,
+                                remedy="Check the path") from error  # fmt: skip
+        else:
+            raise ArgumentError("onnx.load", "no model", expected="a path, bytes or onnx.ModelProto",
+                                got=type(source).__name__, remedy="Pass one of these")  # fmt: skip
+        proto = _parsed(data, name)
+    _check(proto, name)
+    return ReadModel(proto, folder, name)
+
+
+def _parsed(data: bytes, name: str) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise FileError("onnx.load", f"{name} is no ONNX model, or is cut off", expected="a ModelProto",
+                        got=f"{len(data)} bytes", remedy="Write the file again") from error  # fmt: skip
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise FileError("onnx.load", f"{name} is no ONNX model", expected="a graph and its opsets",
+                        got=f"{len(data)} bytes", remedy="Pass a file that onnx wrote")  # fmt: skip
+    return proto
+
+
+def _check(proto: Any, name: str) -> None:
+    """Refuse what is malformed, then what is unknown: all of it by name."""
+    import onnx
+
+    opsets = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in proto.opset_import}
+    functions = {("" if f.domain == "ai.onnx" else f.domain, f.name): f for f in proto.functions}
+    each = {(n.domain, n.op_type): n for n in _nodes(proto)}
+    missing = sorted(_full_name(n, opsets) for n in each.values() if not is_done(n, opsets, functions))
+    if missing:
+        raise ArgumentError("onnx.load", f"{name} has operators that are not done", got=", ".join(missing[:20]),
+                            remedy="docs/guide/models/onnx.md lists those that are")  # fmt: skip
+    if proto.ByteSize() > _MOST_CHECKED or _has_external(proto):
+        return  # the checker would read files; recording refuses what it would find
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        text = str(error).strip().replace("\n", " ")[:400]
+        raise FileError("onnx.load", f"{name} is malformed: {text}", remedy="Check it with onnx.checker") from error
+
+
+def _full_name(node: Any, opsets: dict[str, int]) -> str:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    return f"{domain or 'ai.onnx'}:{node.op_type} (opset {opsets.get(domain, 'none')})"
+
+
+def _has_external(proto: Any) -> bool:
+    import onnx
+
+    graphs = [proto.graph, *(g for n in _nodes(proto) for g in _graphs(n))]
+    return any(t.data_location == onnx.TensorProto.EXTERNAL for g in graphs for t in g.initializer)
+
+
+def _graphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _nodes(proto: Any) -> Iterator[Any]:
+    """Yield every node of graphs, of their bodies, and of functions."""
+    waiting = [node for source in (proto.graph, *proto.functions) for node in source.node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for graph in _graphs(node):
+            waiting.extend(graph.node)

@@ -1,0 +1,235 @@
+"""Recording a graph: node after node, values by name, bodies of control flow, functions.
+
+Layer: onnx. An operator without a function of its own is recorded by the body that ONNX's standard or the model gives
+it. Invariant: recording a graph runs nothing that depends on what is fed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, FileError
+from loom.onnx.folding import fold
+from loom.onnx.registry import OPERATORS, NodeCall
+from loom.onnx.values import Value, element_of_dtype
+from loom.tensor.tensor import Tensor, array
+
+__all__ = ["GraphRecording", "is_done"]
+
+_DEEPEST = 64
+"""Graphs within graphs, and functions within functions."""
+_MOST_NODES = 1 << 20
+"""Nodes of one recording, those of unrolled loops counted each time."""
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
+
+
+def _schema(node: Any, opset: int) -> Any:
+    from onnx import defs
+
+    try:
+        return defs.get_schema(node.op_type, opset, node.domain)
+    except defs.SchemaError:
+        return None
+
+
+def is_done(node: Any, opsets: Mapping[str, int], functions: Mapping[tuple[str, str], Any]) -> bool:
+    """Return whether a node can be recorded: by a function here, of the model, or of the standard."""
+    key = _domain(node.domain), node.op_type
+    if key in OPERATORS or key in functions:
+        return True
+    schema = _schema(node, opsets.get(key[0], 0))
+    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+
+
+class GraphRecording:
+    """One recording of a graph. ``kept_arrays``: what earlier recordings made of weights."""
+
+    def __init__(
+        self,
+        opsets: Mapping[str, int],
+        functions: Mapping[tuple[str, str], Any],
+        device: Any,
+        kept_arrays: dict[Any, Any],
+        initializers: Callable[[Any], Mapping[str, np.ndarray[Any, Any]]],
+        read_tensor: Callable[[Any], np.ndarray[Any, Any]],
+    ) -> None:
+        self.opsets, self.functions, self.device = opsets, functions, device
+        self._kept, self._initializers, self.read_tensor = kept_arrays, initializers, read_tensor
+        self._tensors: dict[int, tuple[Any, Tensor]] = {}
+        self._scopes: list[dict[str, Value | None]] = []
+        self._nodes = 0
+
+    # what operators ask
+
+    def tensor(self, value: Value) -> Tensor:
+        """Return a value as a tensor; of one array always the same."""
+        if isinstance(value, Tensor):
+            return value
+        kept = self._kept.get(id(value)) or self._tensors.get(id(value))
+        if kept is None:
+            kept = self._tensors[id(value)] = value, array(value, on=self.device)
+        return kept[1]
+
+    def kept(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
+        """Return what is made of an array, once for all recordings."""
+        if not isinstance(source, np.ndarray) or id(source) not in self._kept:
+            return make()
+        whole = (*key, id(source))
+        if whole not in self._kept:
+            self._kept[whole] = make()
+        return self._kept[whole]
+
+    def graph(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
+        """Record a body over the names around it, and return its outputs."""
+        if len(self._scopes) > _DEEPEST:
+            raise ArgumentError(f"onnx, graph {graph.name!r}", "graphs are nested too deeply", expected=_DEEPEST,
+                                got="more", remedy="Simplify the model")  # fmt: skip
+        if len(inputs) != len(graph.input):
+            raise ArgumentError(f"onnx, graph {graph.name!r}", "another number of inputs", expected=len(graph.input),
+                                got=len(inputs), remedy="Check the model with onnx.checker")  # fmt: skip
+        scope: dict[str, Value | None] = dict(self._initializers(graph))
+        scope.update({declared.name: value for declared, value in zip(graph.input, inputs, strict=True)})
+        return self.within(scope, graph.node, [output.name for output in graph.output], self.opsets)
+
+    # how nodes are recorded
+
+    def within(
+        self, scope: dict[str, Value | None], nodes: Any, outputs: Sequence[str], opsets: Mapping[str, int],
+        *, apart: bool = False,
+    ) -> list[Any]:  # fmt: skip
+        """Record nodes in a scope of names inside those around it, unless it stands ``apart``."""
+        around, before = self._scopes, self.opsets
+        self._scopes, self.opsets = [scope] if apart else [*around, scope], opsets
+        try:
+            for node in nodes:
+                self._node(node)
+            if apart:  # a function may leave outputs out, which a node may not name then
+                return [scope.get(name) for name in outputs]
+            return [self._named(name, "an output of the graph") for name in outputs]
+        finally:
+            self._scopes, self.opsets = around, before
+
+    def _named(self, name: str, what: str) -> Any:
+        for scope in reversed(self._scopes):
+            if name in scope:
+                return scope[name]
+        remedy = "The graph has a cycle or lacks an input; check it with onnx.checker"
+        raise FileError("onnx.load", f"{what} is made by no node before it", expected="a name made before", got=name,
+                        remedy=remedy)  # fmt: skip
+
+    def _node(self, node: Any) -> None:
+        self._nodes += 1
+        inputs = [self._named(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
+        domain = _domain(node.domain)
+        call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)
+        if self._nodes > _MOST_NODES:
+            raise call.refused("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
+        found = self._made(call, domain)
+        made = [found] if isinstance(found, (np.ndarray, Tensor)) or found is None else list(found)
+        wanted = [i for i, name in enumerate(node.output) if name]
+        if wanted and (wanted[-1] >= len(made) or any(made[i] is None for i in wanted)):
+            raise call.refused("an output that is not done", expected=f"{len(made)} outputs", got=list(node.output))
+        self._scopes[-1].update({node.output[i]: made[i] for i in wanted})
+
+    def _made(self, call: NodeCall, domain: str) -> Any:
+        key = domain, call.name
+        if key in self.functions:
+            body = self.functions[key]
+            return self._function(call, body, {_domain(o.domain): o.version for o in body.opset_import})
+        if domain == "":
+            folded = fold(call)
+            if folded is not None:
+                return folded
+        if key in OPERATORS:
+            since, record, ignored = OPERATORS[key]
+            if call.opset < since:
+                raise call.refused("an older opset than is done", expected=f"{since} or newer", got=call.opset)
+            found = record(call)
+            if call.unread - ignored:
+                raise call.refused("attributes that are not done", got=", ".join(sorted(call.unread - ignored)))
+            return found
+        return self._function(call, *self._standard_body(call))
+
+    def _standard_body(self, call: NodeCall) -> tuple[Any, dict[str, int]]:
+        """Return the body that ONNX gives an operator, for the types of these inputs."""
+        import onnx
+
+        schema = _schema(call.node, call.opset)
+        if schema is None or not (schema.has_function or schema.has_context_dependent_function):
+            raise call.refused("an unknown operator", expected="one of docs/guide/models/onnx.md",
+                               got=f"domain {call.node.domain or 'ai.onnx'!r}, opset {call.opset}")  # fmt: skip
+        if schema.has_function:
+            body = schema.function_body
+        else:
+            types = [self._type(value) for value in call.inputs]
+            given = max([v for v in schema.context_dependent_function_opset_versions if v <= call.opset], default=0)
+            text = schema.get_context_dependent_function_with_opset_version(
+                given, call.node.SerializeToString(), types
+            ) if given else b""  # fmt: skip
+            if not text:
+                raise call.refused("ONNX has no body for these inputs")
+            body = onnx.FunctionProto.FromString(text)
+        return body, {_domain(o.domain): o.version for o in body.opset_import}
+
+    def _type(self, value: Value | None) -> bytes:
+        import onnx
+
+        if value is None:
+            return onnx.TypeProto().SerializeToString()
+        if isinstance(value, np.ndarray):
+            element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+        else:
+            element = element_of_dtype(value.dtype)
+        return onnx.helper.make_tensor_type_proto(element, value.shape).SerializeToString()
+
+    def _function(self, call: NodeCall, body: Any, opsets: dict[str, int]) -> list[Any]:
+        if len(self._scopes) > _DEEPEST or self._nodes > _MOST_NODES:
+            raise call.refused("functions call each other too deeply", expected=_DEEPEST, got="more")
+        given = {a.name: a for a in call.node.attribute}
+        for attribute in body.attribute_proto:
+            given.setdefault(attribute.name, attribute)
+        call.unread.clear()
+        nodes = [_filled(node, given) for node in body.node]
+        inputs = [*call.inputs, *[None] * (len(body.input) - len(call.inputs))]
+        scope: dict[str, Value | None] = dict(zip(body.input, inputs, strict=True))
+        self._depth(+1, call)
+        try:
+            return self.within(scope, nodes, list(body.output), {**self.opsets, **opsets}, apart=True)
+        finally:
+            self._depth(-1, call)
+
+    _deep = 0
+
+    def _depth(self, step: int, call: NodeCall) -> None:
+        self._deep += step
+        if self._deep > _DEEPEST:
+            raise call.refused("functions call each other too deeply", expected=_DEEPEST, got="more")
+
+
+def _filled(node: Any, given: Mapping[str, Any]) -> Any:
+    """Return a node of a function with the attributes it refers to put in, in its graphs too."""
+    import onnx
+
+    if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute):
+        return node
+    filled = onnx.NodeProto()
+    filled.CopyFrom(node)
+    del filled.attribute[:]
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            if attribute.ref_attr_name in given:
+                filled.attribute.add().CopyFrom(given[attribute.ref_attr_name])
+                filled.attribute[-1].name = attribute.name
+            continue
+        added = filled.attribute.add()
+        added.CopyFrom(attribute)
+        if attribute.HasField("g"):
+            del added.g.node[:]
+            added.g.node.extend([_filled(inner, given) for inner in attribute.g.node])
+    return filled

@@ -1,0 +1,215 @@
+"""Operators by domain and name, and what a function that records one is given.
+
+Layer: onnx. Invariant: every attribute of a node is read by the function that records it, or the node is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError
+from loom.onnx.values import Value, ValuesNeeded, check_size, dtype_of_element
+from loom.tensor.graph import INPUT, ancestors
+from loom.tensor.tensor import Tensor, array
+
+__all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "known", "operator"]
+
+Made = Value | Sequence[Value | None]
+
+
+class Scope(Protocol):
+    """What recording a node may ask of the graph that it stands in."""
+
+    device: Any
+    read_tensor: Callable[[Any], np.ndarray[Any, Any]]
+
+    def graph(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
+        """Record a graph that is an attribute, which sees the names around it."""
+        ...
+
+    def tensor(self, value: Value) -> Tensor:
+        """Return a value as a tensor; of one array always the same."""
+        ...
+
+    def kept(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
+        """Return what is made of an array, once for all recordings."""
+        ...
+
+
+OPERATORS: dict[tuple[str, str], tuple[int, Callable[[NodeCall], Made], frozenset[str]]] = {}
+"""(domain, name): the oldest opset that is done, what records it, attributes that change no number."""
+
+
+def operator(
+    *names: str, domain: str = "", since: int = 1, ignores: Sequence[str] = ()
+) -> Callable[[Callable[[NodeCall], Made]], Callable[[NodeCall], Made]]:
+    """Enter the function that records the operators of these names."""
+
+    def enter(record: Callable[[NodeCall], Made]) -> Callable[[NodeCall], Made]:
+        for name in names:
+            OPERATORS[domain, name] = since, record, frozenset(ignores)
+        return record
+
+    return enter
+
+
+def known(domain: str, name: str) -> bool:
+    """Return whether an operator has a function of its own here."""
+    return (domain, name) in OPERATORS
+
+
+_KINDS = {"FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "GRAPH": "g", "FLOATS": "floats", "INTS": "ints",
+          "STRINGS": "strings"}  # fmt: skip
+
+
+class NodeCall:
+    """A node that is recorded: its attributes by type, its inputs as tensors or as arrays that the host knows."""
+
+    def __init__(self, node: Any, opset: int, inputs: Sequence[Value | None], scope: Scope) -> None:
+        self.node, self.opset, self.inputs, self.scope = node, opset, list(inputs), scope
+        self.name: str = node.op_type
+        self._attributes: Mapping[str, Any] = {a.name: a for a in node.attribute}
+        self.unread = set(self._attributes)
+        domain = f"{node.domain}:" if node.domain not in ("", "ai.onnx") else ""
+        self.where = f"onnx, {domain}{node.op_type} (opset {opset})" + (f" {node.name!r}" if node.name else "")
+
+    # attributes
+
+    def _attribute(self, name: str, kind: str, default: Any) -> Any:
+        import onnx
+
+        self.unread.discard(name)
+        found = self._attributes.get(name)
+        if found is None:
+            return default
+        got = onnx.AttributeProto.AttributeType.Name(found.type)
+        if got != kind:
+            raise self.refused(f"attribute {name!r} has another type", expected=kind, got=got)
+        value = getattr(found, _KINDS[kind])
+        return list(value) if kind in ("FLOATS", "INTS", "STRINGS") else value
+
+    def has(self, name: str) -> bool:
+        """Return whether the node has an attribute."""
+        return name in self._attributes
+
+    def integer(self, name: str, default: Any = None) -> Any:
+        """Return an attribute that is a whole number."""
+        return self._attribute(name, "INT", default)
+
+    def flag(self, name: str, default: int = 0) -> bool:
+        """Return an attribute that is 0 or 1."""
+        return bool(self._attribute(name, "INT", default))
+
+    def real(self, name: str, default: Any = None) -> Any:
+        """Return an attribute that is a number of f32."""
+        return self._attribute(name, "FLOAT", default)
+
+    def integers(self, name: str, default: Any = None) -> Any:
+        """Return an attribute that is several whole numbers."""
+        return self._attribute(name, "INTS", default)
+
+    def reals(self, name: str, default: Any = None) -> Any:
+        """Return an attribute that is several numbers."""
+        return self._attribute(name, "FLOATS", default)
+
+    def text(self, name: str, default: str, choices: Sequence[str] = ()) -> str:
+        """Return an attribute that is a word, one of ``choices``."""
+        found = self._attribute(name, "STRING", default.encode()).decode("utf-8", "replace")
+        if choices and found not in choices:
+            raise self.refused(f"attribute {name!r} has an unknown value", expected=" or ".join(choices), got=found)
+        return found
+
+    def proto(self, name: str) -> Any:
+        """Return an attribute that is a tensor, None if there is none."""
+        return self._attribute(name, "TENSOR", None)
+
+    def body(self, name: str) -> Any:
+        """Return an attribute that is a graph; ArgumentError if there is none."""
+        found = self._attribute(name, "GRAPH", None)
+        if found is None:
+            raise self.refused(f"attribute {name!r} is missing", expected="a graph", got="none")
+        return found
+
+    def element(self, name: str, default: Any = None) -> DType | None:
+        """Return an attribute that is a dtype."""
+        number = self.integer(name, default)
+        return None if number is None else dtype_of_element(number, self.where)
+
+    # inputs
+
+    def given(self, i: int) -> bool:
+        """Return whether an input is there."""
+        return i < len(self.inputs) and self.inputs[i] is not None
+
+    def value(self, i: int) -> Value:
+        """Return an input as it is; ArgumentError if it is missing."""
+        found = self.inputs[i] if i < len(self.inputs) else None
+        if found is None:
+            raise self.refused(f"input {i} is missing", expected="a value", got="none")
+        return found
+
+    def tensor(self, i: int) -> Tensor:
+        """Return an input as a tensor."""
+        return self.scope.tensor(self.value(i))
+
+    def tensors(self) -> list[Tensor]:
+        """Return all inputs as tensors."""
+        return [self.tensor(i) for i in range(len(self.inputs))]
+
+    def maybe(self, i: int) -> Tensor | None:
+        """Return an input as a tensor, None if it is left out."""
+        return self.tensor(i) if self.given(i) else None
+
+    def host(self, i: int) -> np.ndarray[Any, Any]:
+        """Return the numbers of an input, which decide a shape or an order; ``ValuesNeeded`` if they are fed later."""
+        return self.known(self.value(i))
+
+    def known(self, value: Value) -> np.ndarray[Any, Any]:
+        """Return the numbers of a value."""
+        if isinstance(value, np.ndarray):
+            return value
+        fed = frozenset(n.name for n in ancestors([value]) if n.op is INPUT)
+        if fed:
+            raise ValuesNeeded(fed)
+        return value.numpy()
+
+    def numbers(self, i: int) -> list[int]:
+        """Return an input as whole numbers."""
+        return [int(n) for n in self.host(i).reshape(-1)]
+
+    def scalar(self, i: int) -> Any:
+        """Return an input of one element as a Python number."""
+        found = self.host(i)
+        if found.size != 1:
+            raise self.refused(f"input {i} is not one number", expected="1 element", got=found.size)
+        return found.reshape(-1)[0].item()
+
+    def axis(self, axis: int, rank: int) -> int:
+        """Return an axis counted from the first; ArgumentError for one that there is not."""
+        if not -rank <= axis < max(rank, 1):
+            raise self.refused("an axis that there is not", expected=f"{-rank} to {rank - 1}", got=axis)
+        return axis + rank if axis < 0 else axis
+
+    def axes(self, axes: Sequence[int], rank: int) -> tuple[int, ...]:
+        """Return axes counted from the first, each once."""
+        found = tuple(self.axis(int(a), rank) for a in axes)
+        if len(set(found)) != len(found):
+            raise self.refused("an axis is named twice", expected="each once", got=list(axes))
+        return found
+
+    def sized(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return a shape that can be; ArgumentError for one that cannot."""
+        return check_size(tuple(int(n) for n in shape), self.where)
+
+    def array(self, data: Any, dtype: Any = None) -> Tensor:
+        """Return numbers as a tensor beside the others."""
+        return array(data, dtype, on=self.scope.device)
+
+    def refused(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
+        """Return the error that names this node."""
+        remedy = "Export the model without it, or convert it with onnx.version_converter"
+        return ArgumentError(self.where, what, expected=expected, got=got, remedy=remedy)
