@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,7 +26,7 @@ from loom.core.numbers import whole as whole_number
 from loom.models.files.checkpoint import Checkpoint, StoredTensor
 from loom.models.files.ggufwriting import gguf_parts
 from loom.models.files.opening import CONFIG_KEY, GGUF_KEY, Opened, open_checkpoint
-from loom.models.files.storing import FilePiece, is_weight, pieces_of
+from loom.models.files.storing import FilePiece, is_plain, is_weight, pieces_of
 from loom.nn.persistence import SAFETENSORS, write_file
 from loom.nn.storedfile import STORAGE_KEY
 from loom.nn.tensorfile import write_head
@@ -115,6 +116,10 @@ def convert_checkpoint(
         files = _write_gguf(checkpoint, path, dtype, scales, kept, note)
         return _made(checkpoint, notes, files)
     kind = None if dtype is None else numeric_type(dtype, f"{_WHERE}, dtype")
+    if scales != "row" and (kind is None or is_plain(kind)):
+        raise ArgumentError(f"{_WHERE}, scales", "no tensor gets a scale", expected="a narrow dtype, such as i8",
+                            got=f"{scales!r} with dtype {None if kind is None else kind.name}",
+                            remedy="Leave scales out, or name such a type")  # fmt: skip
     whole = _Whole(checkpoint, kind, scales, kept, note)
     if path is None:
         parts = list(whole.parts(_metadata(checkpoint, alone=True)))
@@ -275,25 +280,44 @@ def _write_folder(
         data = checkpoint.file(name) if is_text else None
         if data is not None:
             files[name] = bytes(data)
-    for name, data in files.items():
-        write_file(folder / name, data, _WHERE)
-    return (*(folder / name for name in files), *_write_shards(folder, whole, _metadata(checkpoint, alone=False),
-                                                               shard_nbytes))  # fmt: skip
+    is_new, written = not folder.exists(), list[Path]()
+    try:
+        for name, data in files.items():
+            written.append(folder / name)
+            write_file(written[-1], data, _WHERE)
+        _write_shards(folder, whole, _metadata(checkpoint, alone=False), shard_nbytes, written)
+    except BaseException:
+        _remove(folder, written, is_new)
+        raise
+    return tuple(written)
 
 
-def _write_shards(folder: Path, whole: _Whole, metadata: Mapping[str, str], nbytes: int | None) -> list[Path]:
+def _remove(folder: Path, written: Sequence[Path], is_new: bool) -> None:
+    """Take away what was written of a folder that is not to be; what cannot be taken away stays."""
+    for path in written:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    inner = {parent for path in written for parent in path.parents if folder in parent.parents}
+    for place in [*sorted(inner, reverse=True), *([folder] if is_new else [])]:
+        with suppress(OSError):
+            place.rmdir()
+
+
+def _write_shards(
+    folder: Path, whole: _Whole, metadata: Mapping[str, str], nbytes: int | None, written: list[Path]
+) -> None:
     shards = whole.shards(nbytes)
     if len(shards) == 1:
-        write_file(folder / "model.safetensors", whole.parts(metadata), _WHERE)
-        return [folder / "model.safetensors"]
-    written: list[Path] = []
+        written.append(folder / "model.safetensors")
+        write_file(written[-1], whole.parts(metadata), _WHERE)
+        return
     weight_map: dict[str, str] = {}
     for number, groups in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        write_file(folder / name, whole.parts(metadata, groups), _WHERE)
         written.append(folder / name)
+        write_file(written[-1], whole.parts(metadata, groups), _WHERE)
         weight_map |= {piece.name: name for group in groups for piece in group}
     total = sum(piece.nbytes for group in whole.groups for piece in group)
     index = json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2)
-    write_file(folder / _INDEX, (index + "\n").encode(), _WHERE)
-    return [*written, folder / _INDEX]
+    written.append(folder / _INDEX)
+    write_file(written[-1], (index + "\n").encode(), _WHERE)

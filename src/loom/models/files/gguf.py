@@ -209,7 +209,9 @@ def _value(cursor: _Cursor, what: str) -> tuple[int, int, int, int]:
     if kind == _ARRAY:
         element = cursor.word(f"the type of {what}")
         if element == _ARRAY:
-            cursor.refuse(f"{what} is a list of lists", "a list of numbers or texts", "lists")
+            raise FileError(cursor.where, f"{what} is a list of lists", expected="a list of numbers or texts",
+                            got="lists", remedy="Leave that key out: gguf_new_metadata.py --remove-metadata KEY of the "
+                            "package gguf")  # fmt: skip
         count = cursor.count(f"elements of {what}", 8 if element == _STRING else _SIZES.get(element, 1))
     if element != _STRING and element not in _SCALARS:
         cursor.refuse(f"{what} has no known type", "0 to 12", element)

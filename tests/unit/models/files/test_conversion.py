@@ -211,3 +211,26 @@ def test_a_file_is_converted_in_its_place(tmp_path: Path) -> None:
     convert_checkpoint(path, path, dtype="bf16")
     assert (held.tensors["w"].read() == ARRAYS["w"]).all()
     assert open_checkpoint(path).tensors["w"].encoding == "BF16"
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["a new folder", "an empty one"])
+@pytest.mark.parametrize("shard", [None, 1 << 10])
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path, shard: int | None, kept: bool) -> None:
+    """A second try finds the place free, as one after a full disk does."""
+    w = np.ones((64, 64))
+    bad = {"a": w, "b": w, "z": np.full((4, 4), np.nan)}
+    source = {"model.safetensors": convert_checkpoint(bad).data, "config.json": b"{}", "sub/text.json": b"{}"}
+    target = tmp_path / "out"
+    if kept:
+        target.mkdir()
+    with pytest.raises(NotFinite):
+        convert_checkpoint(source, target, dtype="f32", shard_nbytes=shard)
+    assert sorted(tmp_path.rglob("*")) == ([target] if kept else [])
+    convert_checkpoint(source, target, dtype="f32", keep=["z"], shard_nbytes=shard)
+    assert open_checkpoint(target).tensors["z"].encoding == "F64"
+
+
+@pytest.mark.parametrize("dtype", [None, "f16", "f64"])
+def test_scales_that_nothing_gets_are_refused(dtype: str | None) -> None:
+    with pytest.raises(ArgumentError, match="no tensor gets a scale"):
+        convert_checkpoint(ARRAYS, dtype=dtype, scales="tensor")
