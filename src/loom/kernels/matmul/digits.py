@@ -176,7 +176,8 @@ def scaled(total: Any, a_scale: Any, b_scale: Any) -> Any:
 
     It is rounded to nearest once. The smaller scale is multiplied by first: that product is exact, as a sum that is not
     0 is at least 1 and a scale at least the least normal number, and the other rounds if it leaves the normal range.
+    What it rounds to -0 becomes +0, so that blocks of zeros after it change nothing.
     """
     least = select(a_scale < b_scale, a_scale, b_scale)
     most = select(a_scale < b_scale, b_scale, a_scale)
-    return f32(total) * least * most
+    return f32(total) * least * most + 0.0

@@ -47,7 +47,7 @@ def order_free_product(a: Array, b: Array, precision: str) -> Array:
             low, high = (
                 f.outer(x_exp[:, block], y_exp[:, block]) for f in (np.minimum, np.maximum)
             )  # fmt: skip
-            found = total.astype(np.float32) * _power(low) * _power(high)
+            found = total.astype(np.float32) * _power(low) * _power(high) + np.float32(0)
             found[np.logical_or.outer(x_wrong[:, block], y_wrong[:, block])] = np.nan
             if block % 32 == 0:
                 chunks.append(found)

@@ -67,6 +67,15 @@ def test_zeros_infinities_and_ends_of_the_range(on: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_zeros_beyond_the_end_change_nothing(on: str, name: str) -> None:
+    a, b = np.full((3, 129), -(2.0**-100), np.float32), np.full((129, 5), 2.0**-100, np.float32)
+    longer = np.pad(a, ((0, 0), (0, 200))), np.pad(b, ((0, 200), (0, 0)))
+    found = gpu_matmul(a, b, precision=name, on=on)
+    assert not np.signbit(found).any(), "products that all fall below the least number are +0"
+    assert same_bits(gpu_matmul(*longer, precision=name, on=on), found)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_batches_are_multiplied_each_by_itself(on: str, name: str) -> None:
     a, b = numbers(3, 1, 9, 150), numbers(2, 150, 7)
     found = gpu_matmul(a, b, precision=name, on=on)
