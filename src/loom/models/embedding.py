@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,13 @@ __all__ = ["POOLING", "Embedder"]
 POOLING = ("mean", "first", "last", "max")
 """Ways to make one vector of a text's tokens."""
 
-_LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_LENGTHS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
 _STEP = 256
 """Beyond these lengths, multiples of this."""
 _TOKENS = 1024
 """Of a batch, about."""
+_OF_A_BATCH, _OF_A_PROGRAM = 128, 256
+"""What a batch and a program that is not compiled yet cost, in tokens, when texts are shared out among batches."""
 _MOST_PROGRAMS = 64
 _MASK = "mask"
 
@@ -114,12 +116,10 @@ class Embedder:
         checked = [self._checked(row, number) for number, row in enumerate(rows)]
         found = np.empty((len(checked), self.width), np.float32)
         order = sorted(range(len(checked)), key=lambda n: (len(checked[n]), n))
-        groups: dict[int, list[int]] = {}
-        for number in order:
-            groups.setdefault(self._padded(len(checked[number])), []).append(number)
-        for length, numbers in groups.items():
-            for batch in _batches(numbers, max(1, _TOKENS // length)):
-                found[batch] = self._run([checked[n] for n in batch], length)
+        lengths = [self._padded(len(checked[n])) for n in order]
+        for begin, end, size in _batches(lengths, set(self._programs)):
+            batch = order[begin:end]
+            found[batch] = self._run([checked[n] for n in batch], size, lengths[end - 1])
         return found
 
     def _checked(self, row: Sequence[int], number: int) -> Array:
@@ -140,9 +140,8 @@ class Embedder:
         wanted = next((n for n in _LENGTHS if n >= length), -(-length // _STEP) * _STEP)
         return min(wanted, self.network.spec.inputs[0].shape[0])
 
-    def _run(self, rows: Sequence[Array], length: int) -> Array:
-        """Return the vectors of texts up to a length; a batch of powers of two, the rest of it padding alone."""
-        size = 1 << (len(rows) - 1).bit_length()
+    def _run(self, rows: Sequence[Array], size: int, length: int) -> Array:
+        """Return the vectors of texts up to a length, by the program of so many; rows without a text are padding."""
         given = {i.name: np.zeros((size, length), i.dtype.numpy) for i in self.network.spec.inputs}
         for number, row in enumerate(rows):
             given["tokens"][number, : len(row)] = row
@@ -167,9 +166,31 @@ class Embedder:
         return self._programs[key]
 
 
-def _batches(numbers: list[int], most: int) -> list[list[int]]:
-    size = 1 << (most.bit_length() - 1)
-    return [numbers[at : at + size] for at in range(0, len(numbers), size)]
+def _batches(lengths: Sequence[int], compiled: Collection[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return the batches (first text, the one after the last, rows) that compute the fewest tokens.
+
+    ``lengths``: of the texts, padded, ascending; ``compiled``: sizes (rows, length) that have a program. Rows are a
+    power of two, a batch is as long as its longest text. Dynamic programming over the sorted texts: ``least[n]`` is
+    what the first n cost.
+    """
+    least, chosen = [0], [0]
+    for n, length in enumerate(lengths, 1):
+        cost, rows, best = -1, 1, 1
+        while rows == 1 or (rows * length <= _TOKENS and rows < 2 * n):
+            new = 0 if (rows, length) in compiled else _OF_A_PROGRAM
+            here = least[max(0, n - rows)] + rows * length + _OF_A_BATCH + new
+            if cost < 0 or here <= cost:
+                cost, best = here, rows
+            rows *= 2
+        least.append(cost)
+        chosen.append(best)
+    found: list[tuple[int, int, int]] = []
+    end = len(lengths)
+    while end:
+        begin = max(0, end - chosen[end])
+        found.append((begin, end, chosen[end]))
+        end = begin
+    return found[::-1]
 
 
 def _cut(ids: list[int], plain: list[int], most: int) -> list[int]:

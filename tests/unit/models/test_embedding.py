@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, LoomError
+from loom.models import embedding
 from loom.models.embedding import Embedder
 from unit.models.architectures.peers import SMALL, make, run, save
 from unit.models.files.published import minilm
@@ -118,3 +119,20 @@ def test_minilm_gives_the_vectors_of_sentence_transformers() -> None:
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
     assert ((found * wanted).sum(1) / lengths).min() >= 0.99999
     assert np.abs(found - wanted).max() < 1e-6
+
+
+def test_batches_hold_each_text_once_and_compute_few_tokens() -> None:
+    draw = np.random.default_rng(5)
+    for texts in (1, 2, 7, 40, 256):
+        lengths = sorted(draw.choice([8, 16, 24, 32, 48, 64, 2048], texts, p=[0.2, 0.2, 0.2, 0.2, 0.1, 0.05, 0.05]))
+        compiled = {(16, 24), (8, 64)}
+        found = embedding._batches(lengths, compiled)
+        assert [n for begin, end, _ in found for n in range(begin, end)] == list(range(texts))
+        for begin, end, rows in found:
+            assert end - begin <= rows
+            assert rows.bit_count() == 1
+            assert rows == 1 or rows * lengths[end - 1] <= 1024
+    equal = embedding._batches([32] * 64, set())
+    assert equal == [(0, 32, 32), (32, 64, 32)]
+    assert embedding._batches([16] * 3, {(4, 16)}) == [(0, 3, 4)]
+    assert embedding._batches([], set()) == []

@@ -7,9 +7,10 @@ of them changes a bit of the others.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping
 from loom.models.architectures.description import ModelDescription, ModelDraft, NamedCheckpoint
 from loom.models.architectures.settings import ModelSettings
 
@@ -36,7 +37,7 @@ def describe_bert(given: NamedCheckpoint, family: str) -> ModelDescription:
     task, outputs = _head(draft, at)
     most = given.context(context)
     shape: dict[str, Any] = {"shape": [most], "dtype": "i32", "variable_length": True}
-    inputs = dict.fromkeys(("tokens", _MASK, "types"), shape)
+    inputs: dict[str, Any] = {"tokens": shape, _MASK: shape, "types": shape}
     return draft.finish(family, task, inputs, outputs, context=context, vocabulary=vocabulary)
 
 
@@ -146,9 +147,12 @@ def _stages(given: NamedCheckpoint) -> list[dict[str, Any]]:
 
 
 def _mode(text: str | None, path: str) -> str:
-    told: Any = {} if text is None else _read(text, path)
+    read: Any = {} if text is None else _read(text, path)
+    told: dict[str, Any] = {**read} if is_mapping(read) else {}
+    modes: list[str]
     if isinstance(told.get("pooling_mode"), str):
-        modes = [{"cls": "first", "lasttoken": "last"}.get(told["pooling_mode"], told["pooling_mode"])]
+        mode = str(told["pooling_mode"])
+        modes = ["first" if mode == "cls" else "last" if mode == "lasttoken" else mode]
     else:
         modes = [_POOLING.get(key, key) for key, value in told.items() if key.startswith("pooling_mode_") and value]
     if len(modes) != 1 or modes[0] not in ("first", "mean", "max", "last"):
@@ -167,7 +171,8 @@ def _read(text: str, path: str) -> Any:
 
 def _read_list(text: str) -> list[dict[str, Any]]:
     found = _read(text, "modules.json")
-    if not isinstance(found, list) or not all(isinstance(m, dict) for m in found):
+    listed = cast("list[Any]", found) if isinstance(found, list) else [None]
+    if not all(is_mapping(m) for m in listed):
         raise ArgumentError("loom.models, modules.json", "no list of stages", got=repr(text)[:60],
                             remedy="Download the file again")  # fmt: skip
-    return found
+    return cast("list[dict[str, Any]]", listed)

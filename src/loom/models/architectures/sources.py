@@ -89,7 +89,7 @@ class WeightSource:
                               remedy="The file is damaged, or of a training that failed")  # fmt: skip
             error.tensor = self.tensor
             raise error
-        return np.require(found, np.float32, "CA")
+        return np.require(found, np.float32, ("C", "A"))
 
     def stored(self, checkpoint: Checkpoint) -> StoredRows | None:
         """Return the rows in their encoding, blocks along input features; None where the file has no such rows."""

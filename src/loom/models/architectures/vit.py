@@ -5,7 +5,7 @@ Layer: models. Invariant: an image has one size, as its table of positions has.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from loom.models.architectures.description import ModelDescription, ModelDraft, NamedCheckpoint
 from loom.models.architectures.settings import ModelSettings
@@ -42,8 +42,9 @@ def describe_vit(given: NamedCheckpoint, family: str) -> ModelDescription:
 
 def _sizes(settings: ModelSettings, key: str, default: int) -> tuple[int, int]:
     value = settings.values.get(key, default)
-    if isinstance(value, list) and len(value) == 2:
-        both = [ModelSettings({key: v}, settings.where).whole(key) for v in value]
+    listed = cast("list[Any]", value) if isinstance(value, list) else []
+    if len(listed) == 2:
+        both = [ModelSettings({key: v}, settings.where).whole(key) for v in listed]
         return both[0], both[1]
     return settings.whole(key, default), settings.whole(key, default)
 

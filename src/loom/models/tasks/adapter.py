@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def open_served(
         return _open_embedder(checkpoint, called, on, weights, compute)
     from loom.models.loading import load
 
-    model = load(checkpoint, on=on, weights=weights, compute=compute, **settings)
+    model = cast("LanguageModel", load(checkpoint, on=on, weights=weights, compute=compute, **settings))
     return ServedLanguageModel(model, checkpoint, called, weights, compute)
 
 
