@@ -61,6 +61,15 @@ class Constraint:
             raise ArgumentError(where, f"it cannot be held ({' '.join(matcher.get_error().split())[:300]})",
                                 expected="a grammar", remedy="Leave out what is named")  # fmt: skip
         self._first = GrammarState(matcher, False)
+        if not self._begins():
+            raise ArgumentError(where, "no text can be so", expected="a grammar that has a text",
+                                remedy="Look for a $ref back to itself, or bounds that exclude each other")  # fmt: skip
+
+    def _begins(self) -> bool:
+        try:
+            return bool(self.allowed(self._first).any())
+        except StateError:
+            return False
 
     def start(self) -> GrammarState:
         """Return the state before the first token."""

@@ -44,11 +44,8 @@ def turns(
     factors: Sequence[float] = (),
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return cosine and sine of ``t base^(-d / half) / factors[d]`` as (tokens, half), t counting from ``start``."""
-    cosine, sine = (
-        array(table[start:], f64, on="cpu").astype(dtype).numpy()
-        for table in _table(start + tokens, half, base, tuple(factors))
-    )
-    return array(cosine, dtype, on=where), array(sine, dtype, on=where)
+    cosine, sine = _rounded(start + tokens, half, base, tuple(factors), dtype)
+    return array(cosine[start:], dtype, on=where), array(sine[start:], dtype, on=where)
 
 
 def turns_at(
@@ -58,6 +55,13 @@ def turns_at(
     """Return the same of tokens at ``positions`` (batch, tokens), below ``most``: (batch, 1, tokens, half) each."""
     cosine, sine = turns(most, half, base, dtype, where, factors=factors)
     return expand_dims(gather(cosine, positions), 1), expand_dims(gather(sine, positions), 1)
+
+
+@lru_cache(maxsize=16)
+def _rounded(tokens: int, half: int, base: float, factors: tuple[float, ...], dtype: DType) -> tuple[Any, Any]:
+    """Return cosine and sine in a type, the same for all layers of a network."""
+    cosine, sine = (array(table, f64, on="cpu").astype(dtype).numpy() for table in _table(tokens, half, base, factors))
+    return cosine, sine
 
 
 @lru_cache(maxsize=64)

@@ -122,6 +122,8 @@ def test_texts_are_read_as_json_schema_has_it(schema: Any, valid: list[str], inv
         ({"not": {}}, "'not'"), ({"uniqueItems": True}, "'uniqueItems'"), ({"foo": 1}, "'foo'"),
         ({"nullable": True}, "'nullable'"),
         ({"properties": {"a": {"if": {}}}}, "#/properties/a: the keyword 'if'"), ({"format": "regex"}, "'regex'"),
+        ({"$ref": "#"}, "no text"),
+        ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "no text"),
         ({"multipleOf": 0.1}, "0.1"), ({"$ref": "http://x/y"}, "elsewhere"), ({"minProperties": 1}, "minProperties"),
         ({"type": "string", "pattern": "a(?=b)"}, "look"), ({"enum": []}, "cannot be held"), (False, "not a schema"),
         ({"format": "date", "pattern": "a"}, "beside a pattern"), ({"anyOf": 3}, "not a list"), ("{", "not JSON"),
