@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.given import text
 from loom.core.numbers import whole
 from loom.models.inference import InferenceEngine, Request
 from loom.models.sampling import SamplingConfig
@@ -27,6 +29,7 @@ __all__ = ["Generation", "LanguageModel", "TextStream"]
 MOST_TOKENS = 256
 """Tokens that are made if nothing says how many."""
 _SETTINGS = tuple(f.name for f in fields(SamplingConfig))
+_OF_ENGINES = tuple(name for name in signature(InferenceEngine).parameters if name not in ("network", "context_length"))
 
 Prompt = str | Sequence[int]
 
@@ -110,7 +113,7 @@ class _Listener:
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
         self._size = tokenizer.size
-        self._decoder = tokenizer.stream()
+        self._decoder = tokenizer.stream(continuing=True)  # a prompt stands before it
         self._matcher = StopMatcher(stops)
         self._lock = threading.Lock()
         self._rest: str | None = None
@@ -146,7 +149,8 @@ class LanguageModel:
         self.network = network
         self.tokenizer = tokenizer
         self.context_length = whole(context_length, "LanguageModel, context_length", least=1)
-        self.name = name
+        self.name = text(name, "LanguageModel, name")
+        _require_known(settings, _OF_ENGINES, "LanguageModel")
         self._settings = settings
         self._engine: InferenceEngine | None = None
         self._lock = threading.Lock()
@@ -194,11 +198,20 @@ class LanguageModel:
 
     def _begin(self, tokens: Sequence[int], constraint: Any, settings: dict[str, Any]) -> TextStream:
         config = _config(settings)
+        self._require_own(constraint)
         listener = _Listener(self.tokenizer, config.stop)
         request = self.engine.submit(
             tokens, config, eos=self.tokenizer.eos, constraint=constraint, until=listener
         )  # fmt: skip
         return TextStream(request, listener)
+
+    def _require_own(self, constraint: Any) -> None:
+        """Raise ArgumentError for a grammar over the tokens of another tokenizer: the text would not be held to it."""
+        other = getattr(constraint, "tokenizer", self.tokenizer)
+        if other is not self.tokenizer and other.pieces.middle != self.tokenizer.pieces.middle:
+            raise ArgumentError("LanguageModel.generate, constraint", "the grammar is over another tokenizer's tokens",
+                                expected="the model's own", got=f"one of {other.size:,} tokens",
+                                remedy="Make it with model.tokenizer")  # fmt: skip
 
     # numbers
 
@@ -230,9 +243,13 @@ class LanguageModel:
 
 
 def _config(settings: dict[str, Any]) -> SamplingConfig:
-    for name in settings:
-        if name not in _SETTINGS:
-            remedy = near_matches(name, _SETTINGS) or f"Use one of {', '.join(_SETTINGS)}"
-            raise ArgumentError("LanguageModel.generate", f"there is no setting {name!r}", remedy=remedy)
+    _require_known(settings, _SETTINGS, "LanguageModel.generate")
     given: dict[str, Any] = {"max_tokens": MOST_TOKENS, **settings}
     return SamplingConfig(**given)
+
+
+def _require_known(settings: dict[str, Any], known: Sequence[str], where: str) -> None:
+    for name in settings:
+        if name not in known:
+            remedy = near_matches(name, known) or f"Use one of {', '.join(known)}"
+            raise ArgumentError(where, f"there is no setting {name!r}", remedy=remedy)

@@ -15,6 +15,7 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i32, i64, u8, u16, u32
 from loom.kernels.precisions import PRECISIONS
+from loom.models.sampling import SamplingConfig, SamplingState, sample
 from loom.patterns import data, linalg, random, signal, stats
 from loom.patterns.arg_reduce import gpu_argmax
 from loom.patterns.logical import gpu_count
@@ -40,6 +41,12 @@ Bits = np.ndarray[Any, Any]
 _Row = tuple[str, Callable[[], Sequence[Bits]], Callable[..., Sequence[Bits]]]
 _LONG, _MIDDLE, _SHORT = 1_000_007, 70_001, 9001
 """Elements: of reductions; of what has tiles; of what the interpreter takes its time for."""
+
+_CHOICES: tuple[dict[str, Any], ...] = (
+    {}, {"temperature": 0}, {"temperature": 0.3, "top_k": 5}, {"top_p": 0.9, "temperature": 2.0},
+    {"min_p": 0.05, "top_k": 300, "top_p": 0.5, "logit_bias": {7: 4.5}},
+    {"repetition_penalty": 1.3, "frequency_penalty": 0.7, "presence_penalty": -0.4, "stream": 3},
+)  # fmt: skip
 
 
 def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], compute: Any, spread: int = 6) -> _Row:
@@ -81,6 +88,17 @@ def _cached(held: str, window: int | None, *given: Bits, on: Device) -> Bits:
     found = program.read()[0]
     program.free()
     return found
+
+
+def _chosen(logits: Bits, on: Device) -> tuple[Bits, Bits]:
+    """Return the tokens that rows of all settings choose, and the chances of the likeliest, which are told as well."""
+    states = [SamplingState(SamplingConfig(seed=n, **settings), range(n)) for n, settings in enumerate(_CHOICES)]
+    for state in states:
+        state.push(5)
+    masks = [np.arange(logits.shape[1]) % 3 != 0 if n % 2 else None for n in range(len(states))]
+    found = sample(logits, states, masks=masks, logprobs=3, on=on)
+    top = [chance for row in found.top or () for _, chance in row]
+    return np.array(found.tokens, np.uint32), np.array([*(found.logprobs or ()), *top], np.float32)
 
 
 def _as_bf16(raw: Bits, device: Device) -> Tensor:
@@ -210,6 +228,7 @@ PATTERNS: tuple[_Row, ...] = (
         )
         for held, window in (("f32", None), ("f32", 100), ("f16", None))
     ),
+    _row("tokens chosen by settings", [(len(_CHOICES), 4133)], f32, _chosen, spread=3),
     *(_row(f"fft f32 {n}", [(2, n)], f32, _fft) for n in (1024, 1000, 997)),
     _row("fft f64 1000", [(2, 1000)], f64, _fft),
     _row("convolve f32", [5003, 64], f32, partial(signal.convolve, method="direct")),

@@ -88,7 +88,7 @@ class TextJob:
         """Write one text, in a thread of its own."""
         task, model = self.tasks[index], self.model
         try:
-            writer = TextWriter(model.decoder(), task.settings.get("stop", ()), model.eos)
+            writer = TextWriter(model.decoder(continuing=True), task.settings.get("stop", ()), model.eos)
             written = model.write(task)
             with self._lock:
                 self._written.append(written)

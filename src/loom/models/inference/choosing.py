@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
-from loom.core.errors import LoomError, NotFinite
+from loom.core.errors import LoomError, NotFinite, ShapeError
 from loom.models.inference.programs import PassPrograms, Shown, round_shown
 from loom.models.inference.request import Request
 from loom.models.sampling import SamplingConfig, SamplingState, TokenChoice, logprobs_of, room
@@ -40,7 +40,14 @@ class TokenState:
 
     def mask(self, size: int) -> Any:
         """Return which tokens may come, as words, None for all."""
-        return None if self.constraint is None else self.constraint.words(self.grammar, size)
+        if self.constraint is None:
+            return None
+        found = np.asarray(self.constraint.words(self.grammar, size))
+        if found.shape != (-(-size // 32),) or found.dtype != np.uint32:
+            raise ShapeError("constraint.words", "not of this vocabulary", expected=f"{-(-size // 32)} u32",
+                             got=f"{found.shape} {found.dtype}",
+                             remedy="Make it with the model's tokenizer")  # fmt: skip
+        return found
 
     def push(self, token: int) -> bool:
         """Take the token that came; tell whether nothing may follow."""
@@ -58,7 +65,7 @@ class Chosen:
     token: int = 0
     logprob: float = 0.0
     top: tuple[tuple[int, float], ...] = ()
-    error: LoomError | None = None
+    error: Exception | None = None
 
 
 class Chooser:
@@ -73,16 +80,17 @@ class Chooser:
         if all(state is None or state.plain for state in states):
             return [_likeliest(*pair) for pair in zip(shown.tokens.tolist(), shown.logprobs.tolist(), strict=True)]
         size = self.programs.network.vocabulary_size
-        masks = [None if state is None else state.mask(size) for state in states]
+        masks, failed = _masks(states, size)
+        states = [None if n in failed else state for n, state in enumerate(states)]
         masked = any(mask is not None for mask in masks)
-        adjusted = room(max(state.sampling.adjusted for state in states if state is not None))
+        adjusted = room(max((state.sampling.adjusted for state in states if state is not None), default=0))
         top = next(n for n in _TOPS if n >= max(tops))
         choice, program = self._program(round_shown(len(states), tokens), adjusted, masked, top)
         asked = [None if state is None else state.sampling for state in states]
         program.run(**choice.feed(asked, masks if masked else None))
         found, chances, *most = program.read()
         return [
-            _checked(n, found, chances, most, wanted) if states[n] is not None else Chosen()
+            _checked(n, found, chances, most, wanted) if states[n] is not None else Chosen(error=failed.get(n))
             for n, wanted in enumerate(tops)
         ]
 
@@ -103,6 +111,18 @@ class Chooser:
         for _, program in self._made.values():
             program.free()
         self._made.clear()
+
+
+def _masks(states: Several[TokenState | None], size: int) -> tuple[list[Any], dict[int, Exception]]:
+    """Return a mask for each row, and what went wrong with those that have none: it is told to their owners alone."""
+    masks: list[Any] = [None] * len(states)
+    failed: dict[int, Exception] = {}
+    for n, state in enumerate(states):
+        try:
+            masks[n] = None if state is None else state.mask(size)
+        except Exception as error:  # a grammar may be anybody's
+            failed[n] = error
+    return masks, failed
 
 
 def _likeliest(token: int, logprob: float) -> Chosen:

@@ -7,20 +7,24 @@ and settings alone.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.arrays import read_array
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, StateError
+from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.kernels.attention.cached import MOST_POSITIONS, PAGE
+from loom.models.inference.asked import WHERE as _WHERE
+from loom.models.inference.asked import read_config, read_constraint, read_ends, read_tokens, read_until
 from loom.models.inference.cache import PageStore
 from loom.models.inference.choosing import Chooser, Chosen, TokenState
 from loom.models.inference.pages import PagePool
@@ -36,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineStatistics", "InferenceEngine"]
 
-_WHERE = "loom.models.inference.InferenceEngine"
 _CACHE_NBYTES = 1 << 30
 """Memory for keys and values, if none is told: or less, where all sequences at their full length need less."""
 _HELD = ("f32", "f16", "bf16")
@@ -89,7 +92,9 @@ class InferenceEngine:
             self.model, known, PageStore(self.model.device, pages, self.held), width, self.sequences
         )
         self._chooser = Chooser(self._programs)
-        self._planner = Planner(PagePool(pages, reuse=bool(prefix_reuse)), max(rows, self.sequences), mixed)
+        self._planner = Planner(
+            PagePool(pages, reuse=flag(prefix_reuse, f"{_WHERE}, prefix_reuse")), max(rows, self.sequences), mixed
+        )
         self._waiting: deque[Sequence] = deque()
         self._changed = threading.Condition()
         self._computing = threading.Lock()
@@ -114,11 +119,12 @@ class InferenceEngine:
         """
         prompt = self._read_prompt(tokens)
         most = self.limit - len(prompt)
-        config = SamplingConfig() if config is None else config
+        config = read_config(config, self.vocabulary_size)
         if config.max_tokens is not None:
             most = min(most, config.max_tokens)
         top = whole(top, f"{_WHERE}, top", least=0, most=min(MOST_TOP, self.vocabulary_size))
-        request = Request(prompt, config, eos=frozenset(eos), constraint=constraint, until=until, most=most, top=top)
+        ends, held = read_ends(eos, self.vocabulary_size), read_constraint(constraint, self.vocabulary_size)
+        request = Request(prompt, config, eos=ends, constraint=held, until=read_until(until), most=most, top=top)
         if most <= 0:
             self._require_open()
             request.finish(FinishReason.LENGTH)
@@ -196,19 +202,13 @@ class InferenceEngine:
             self._changed.notify_all()
 
     def _read_prompt(self, tokens: Any) -> list[int]:
-        found, dtype = read_array(tokens if hasattr(tokens, "shape") else list(tokens), f"{_WHERE}, tokens")
-        if found.ndim != 1 or not found.size or not dtype.is_integer:
-            raise ArgumentError(_WHERE, "no tokens", expected="at least one whole number", got=f"{dtype} {found.shape}",
-                                remedy="Pass a list of ids")  # fmt: skip
-        if int(found.min()) < 0 or int(found.max()) >= self.vocabulary_size:
-            raise ArgumentError(_WHERE, "a token is not in the vocabulary", expected=f"0 to {self.vocabulary_size - 1}",
-                                got=f"{found.min()} to {found.max()}", remedy="Use the model's tokenizer")  # fmt: skip
-        if found.size > self.limit:
+        found = read_tokens(tokens, self.vocabulary_size)
+        if len(found) > self.limit:
             by = "the context" if self.limit == self.context_length else "the memory for keys and values"
             remedy = "Shorten it" if self.limit == self.context_length else "Shorten it, or raise cache_nbytes"
             raise ArgumentError(_WHERE, f"the prompt is longer than {by}", expected=f"at most {self.limit} tokens",
-                                got=found.size, remedy=remedy)  # fmt: skip
-        return [int(t) for t in found]
+                                got=len(found), remedy=remedy)  # fmt: skip
+        return found
 
     # computing
 
@@ -251,6 +251,8 @@ class InferenceEngine:
             request = turn.sequence.request
             if request.scores is not None:
                 assert shown.logits is not None
+                if turn.sequence.done == turn.count:  # from the start: what was there is of pages that were given up
+                    request.scores.clear()
                 request.scores.append(shown.logits[at : at + turn.count])
                 if is_last:
                     self._end(turn.sequence, FinishReason.STOP)
@@ -314,6 +316,26 @@ class InferenceEngine:
         with self._changed:
             self._planner.drop(sequence)
         sequence.request.finish(reason, error)
+
+    # around a fork
+
+    def hold_back(self, seconds: float) -> bool:
+        """Keep the engine from its next pass, and wait for the one under way; False in the engine's own thread."""
+        if self._thread is threading.current_thread():
+            return False
+        return self._computing.acquire(timeout=seconds)
+
+    def let_go(self, *, is_held: bool, is_child: bool) -> None:
+        """Let it go on; in the child without the requests of the parent, where they are answered."""
+        if is_held:
+            self._computing.release()
+        if not is_child:
+            return
+        self._changed, self._computing, self._thread = threading.Condition(), threading.Lock(), None
+        for sequence in (*self._planner.running, *self._waiting):
+            sequence.request.renew()
+        self._fail(StateError(_WHERE, "the process was forked", expected="a request of this process",
+                              got="one of its parent", remedy="Ask again"))  # fmt: skip
 
     # under the lock
 
@@ -391,6 +413,9 @@ def _count_pages(cache_nbytes: Any, page_nbytes: int, width: int, sequences: int
 
 
 _engines: weakref.WeakSet[InferenceEngine] = weakref.WeakSet()
+_held_back: list[tuple[InferenceEngine, bool]] = []
+_LONGEST_PASS = 60.0
+"""Seconds that a fork waits for the end of a pass."""
 
 
 def _close_all() -> None:
@@ -398,4 +423,18 @@ def _close_all() -> None:
         engine.close()
 
 
+def _before_fork() -> None:
+    """Let no pass be under way: a child would find locks held for ever, and pages half written."""
+    _held_back[:] = [(engine, engine.hold_back(_LONGEST_PASS)) for engine in list(_engines)]
+
+
+def _after_fork(*, is_child: bool) -> None:
+    for engine, is_held in _held_back:
+        engine.let_go(is_held=is_held, is_child=is_child)
+    _held_back.clear()
+
+
 atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=partial(_after_fork, is_child=False),
+                        after_in_child=partial(_after_fork, is_child=True))  # fmt: skip

@@ -13,6 +13,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import LoomTimeout
+from loom.core.numbers import real
 
 if TYPE_CHECKING:
     from loom.models.sampling import SamplingConfig
@@ -116,6 +117,8 @@ class Request:
 
     def result(self, timeout: float | None = None) -> list[int]:
         """Wait for the end and return all tokens; LoomTimeout after ``timeout`` seconds (it goes on meanwhile)."""
+        if timeout is not None:
+            timeout = real(timeout, "Request.result, timeout")
         with self._changed:
             if not self._changed.wait_for(lambda: self.is_done, timeout):
                 raise LoomTimeout("Request.result", "it is not over", expected=f"its end within {timeout} s",
@@ -134,6 +137,10 @@ class Request:
     def wake_with(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called when it is cancelled."""
         self._wake = wake
+
+    def renew(self) -> None:
+        """Forget threads that a fork left behind."""
+        self._changed = threading.Condition()
 
     def begin(self, *, reused: int) -> None:
         """Note that it is computed from now on, and how many tokens of its prompt were there."""

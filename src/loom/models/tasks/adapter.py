@@ -101,9 +101,9 @@ class ServedLanguageModel:
         """Return the tokens of a conversation."""
         return self.model.tokenizer.encode_chat(messages)
 
-    def decoder(self) -> Decoder:
-        """Return what makes text of tokens."""
-        return _KnownTokens(self.model.tokenizer.stream(), self.model.tokenizer.size)
+    def decoder(self, *, continuing: bool = False) -> Decoder:
+        """Return what makes text of tokens, from the beginning or behind a prompt."""
+        return _KnownTokens(self.model.tokenizer.stream(continuing=continuing), self.model.tokenizer.size)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of a token, of one that the tokenizer does not know none."""
@@ -192,9 +192,9 @@ class ServedEmbedder:
         """Raise ArgumentError: it writes no text."""
         raise self._no_text(len(messages))
 
-    def decoder(self) -> Decoder:
-        """Return what makes text of tokens."""
-        return _KnownTokens(self.model.tokenizer.stream(), self.model.tokenizer.size)
+    def decoder(self, *, continuing: bool = False) -> Decoder:
+        """Return what makes text of tokens, from the beginning or behind a prompt."""
+        return _KnownTokens(self.model.tokenizer.stream(continuing=continuing), self.model.tokenizer.size)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of a token."""

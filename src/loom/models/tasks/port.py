@@ -105,8 +105,8 @@ class ServedModel(Protocol):
         """Return the tokens of a conversation, up to where the answer begins."""
         ...
 
-    def decoder(self) -> Decoder:
-        """Return what makes text of tokens."""
+    def decoder(self, *, continuing: bool = False) -> Decoder:
+        """Return what makes text of tokens; ``continuing``: of those behind a prompt, whose first space is kept."""
         ...
 
     def token_bytes(self, token: int) -> bytes:

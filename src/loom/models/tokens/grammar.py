@@ -51,11 +51,13 @@ class Constraint:
     """A grammar over a tokenizer's tokens; made by ``regex``, ``json`` and ``json_schema``.
 
     States are values: several texts, and several ways on from one state, share a constraint, in any number of threads.
+    ``tokenizer`` is whose tokens it knows, ``size`` how many there are.
     """
 
     def __init__(self, tokenizer: Tokenizer, grammar: str, where: str) -> None:
         package, known = _of_tokenizer(tokenizer)
-        self._ends, self._size = tokenizer.eos, tokenizer.size
+        self.tokenizer, self.size = tokenizer, tokenizer.size
+        self._ends = tokenizer.eos
         matcher = package.LLMatcher(known, grammar, log_level=0)
         if matcher.is_error():
             raise ArgumentError(where, f"it cannot be held ({' '.join(matcher.get_error().split())[:300]})",
@@ -81,18 +83,18 @@ class Constraint:
         Tokens that end a text may come where the text may end, and nothing else behind them.
         """
         if state.ended:
-            found = np.zeros(self._size, bool)
+            found = np.zeros(self.size, bool)
             found[list(self._ends)] = True
             return found
         bits = np.unpackbits(np.frombuffer(state.mask(), np.uint8), bitorder="little")
-        return bits[: self._size].astype(bool)
+        return bits[: self.size].astype(bool)
 
     def words(self, state: GrammarState, size: int) -> Array:
         """Return ``allowed`` as words of 32 bits, the first token lowest, for a vocabulary of ``size``."""
         from loom.models.sampling import packed_mask
 
         if state.ended:
-            return packed_mask(np.concatenate([self.allowed(state), np.zeros(max(size - self._size, 0), bool)])[:size])
+            return packed_mask(np.concatenate([self.allowed(state), np.zeros(max(size - self.size, 0), bool)])[:size])
         wide = -(-size // 32)
         found = np.zeros(wide, np.uint32)
         given = np.frombuffer(state.mask(), "<u4")[:wide]
@@ -106,7 +108,7 @@ class Constraint:
         if id in self._ends:
             return GrammarState(state.matcher, True)
         matcher = state.matcher.deep_copy()
-        if not 0 <= id < self._size or not matcher.consume_token(int(id)):
+        if not 0 <= id < self.size or not matcher.consume_token(int(id)):
             raise self._not_allowed(id)
         return GrammarState(matcher, False)
 
