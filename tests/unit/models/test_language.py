@@ -10,9 +10,12 @@ import pytest
 import loom.models
 from loom.core.errors import ArgumentError
 from loom.models import LanguageModel
+from loom.models.tasks.adapter import ServedLanguageModel
+from loom.models.tokens import Tokenizer, grammar
 from unit.models.files import published
 from unit.models.inference.networks import network
 from unit.models.tokens.made import smollm
+from unit.models.tokens.test_gguf_kinds import _ggml, _pieces
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,26 @@ def test_leaving_a_stream_ends_the_work(model: LanguageModel) -> None:
     stream.request.result(timeout=30)
     assert len(stream.request.tokens) < 128
     assert stream.generation.finish_reason == "cancelled"
+
+
+def test_a_text_behind_a_prompt_keeps_its_first_space(model: LanguageModel) -> None:
+    tokens, scores, kinds = _pieces()
+    tokenizer = Tokenizer.of(_ggml("llama", tokens=tokens, scores=scores, token_type=kinds, eos_token_id=2))
+    word = tokens.index("\u2581the")
+    with LanguageModel(network(8, vocabulary=tokenizer.size), tokenizer, context_length=64) as made:
+        settings = {"temperature": 0, "logit_bias": {word: 1000.0}, "max_tokens": 2}
+        assert made.generate("hello", **settings).text == " the the"
+        assert "".join(made.generate_stream("hello", **settings)) == " the the"
+        served = ServedLanguageModel(made, None, "small")  # type: ignore[arg-type] - digests are not asked for
+        decoder, echo = served.decoder(continuing=True), served.decoder()
+        assert [decoder.push(word), decoder.push(word), echo.push(word), echo.push(word)] == [" the"] * 2 + [
+            "the",
+            " the",
+        ]
+        with pytest.raises(ArgumentError, match="over another tokenizer's tokens"):
+            model.generate("a", constraint=grammar.regex("a+", tokenizer))
+    with pytest.raises(ArgumentError, match="Did you mean 'sequences'"):
+        LanguageModel(model.network, tokenizer, context_length=64, sequence=4)
 
 
 def test_bad_calls(model: LanguageModel) -> None:

@@ -129,14 +129,20 @@ def test_the_description_of_smollm2() -> None:
 @pytest.mark.slow
 def test_smollm2_gives_the_logits_of_transformers() -> None:
     checkpoint = open_checkpoint(smollm2())
+    model = smollm2_of_transformers(checkpoint)
+    net = build(checkpoint, on="cpu")
+    ids = np.array([[1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308]], np.int32)
+    assert away(net.forward(ids), run(model, input_ids=ids).logits) < 2e-5
+
+
+def smollm2_of_transformers(checkpoint: Any) -> Any:
+    """Return transformers' model with the weights of a GGUF file, dequantised."""
     torch: Any = pytest.importorskip("torch")
     model = make("LlamaForCausalLM", vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
                  num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, tie_word_embeddings=True,
                  rms_norm_eps=1e-5, rope_parameters={"rope_theta": 1e5, "rope_type": "default"})  # fmt: skip
     model.load_state_dict({name: torch.tensor(a) for name, a in _as_transformers(checkpoint)})
-    net = build(checkpoint, on="cpu")
-    ids = np.array([[1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308]], np.int32)
-    assert away(net.forward(ids), run(model, input_ids=ids).logits) < 2e-5
+    return model
 
 
 def _as_transformers(checkpoint: Any) -> Any:
