@@ -33,6 +33,7 @@ LEFT_OUT = {
     "loom.debug": "reads commands",
     "loom.park": "stops a unit of another's",
     "loom.tensor.Tensor": "abstract",
+    "loom.tensor.QuantizedTensor": "made by quantize and from_blocks",
     "loom.tensor.LoomTensor": "made by create",
     "loom.tensor.CSR": "made by csr",
     "loom.tensor.OpHandle": "made by enqueue",

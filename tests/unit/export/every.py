@@ -195,4 +195,15 @@ TRAININGS: dict[str, Case] = {
     **{f"type {t}": told_apart((4,), [*SMALL, {"type": "layer_norm"}], dtype=t) for t in ("f64", "f16", "bf16")},
 }  # fmt: skip
 
-EVERY = {**LAYERS, **GRAPHS, **TRAININGS}
+WINDOWS: Layers = [
+    {"type": "conv2d", "filters": 16, "kernel_size": 3, "padding": 1, "activation": "relu"},
+    {"type": "max_pool", "pool_size": 4}, {"type": "flatten"}, DENSE,
+]  # fmt: skip
+PRECISIONS = {
+    f"precision {name}{of}": told_apart(shape, layers, precision=name)
+    for of, shape, layers in (("", (9,), []), (" of windows", (4, 8, 8), WINDOWS))
+    for name in ("q8", "q12", "q24", "x12")
+}
+"""Products in other orders: of matrices, and of windows that are read where they lie; with their gradients."""
+
+EVERY = {**LAYERS, **GRAPHS, **TRAININGS, **PRECISIONS}

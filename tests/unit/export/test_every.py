@@ -17,7 +17,7 @@ from loom.nn.spec.layers import NAMES
 from unit.export.every import EVERY, SAMPLES, SETTINGS
 from unit.export.exported import Library, at
 
-_ALWAYS = ("several inputs and outputs", "next_token")
+_ALWAYS = ("several inputs and outputs", "next_token", "precision q8")
 CASES = [pytest.param(name, marks=[] if name in _ALWAYS else pytest.mark.slow) for name in EVERY]
 
 

@@ -18,7 +18,7 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, private, select, static_range
 from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of, scaled
 from loom.kernels.matmul.pack import factor_of
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, turns_of
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, total_of, turns_of
 from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
@@ -192,7 +192,8 @@ def multiply_stretch_scaled(tile: Tile, arithmetic: ProductTypes) -> KernelFunct
     """
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, vectors, lanes, columns = tile.rows, tile.vectors, tile.lanes, tile.columns
-    unroll, words, count = tile.unroll, arithmetic.words, tile.rows * tile.vectors
+    unroll, count, streams = tile.unroll, tile.rows * tile.vectors, arithmetic.streams
+    words, total = arithmetic.words * streams, total_of(arithmetic)
     add_block, keep_tile = summing_tile(tile, arithmetic), keeping(tile)
     turns_of_block = turns_of(tile, arithmetic)
 
@@ -223,20 +224,20 @@ def multiply_stretch_scaled(tile: Tile, arithmetic: ProductTypes) -> KernelFunct
             a_scale, b_scale = at(block) * at(m), at(block) * at(n)
             for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
                 for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
-                    sums, values = private(accumulator, count), private(f32, count)
+                    sums, values = private(accumulator, count * streams), private(f32, count)
                     a_at = a_block + at(i) * at(rows * words)
-                    b_at = b_block + at(j) * (at(turns) * (columns * unroll))
-                    add_block(a, b, sums, a_at, at(words), at(1), b_at, turns)
+                    b_at = b_block + at(j) * (at(turns) * (columns * streams * unroll))
+                    add_block(a, b, sums, a_at, at(words // streams), at(1), b_at, turns)
                     row, column = i * rows, j * columns
                     for v in static_range(vectors):
                         here = b_scales[b_scale + at(min(column + v * lanes + lane, n - 1))]
                         for r in static_range(rows):
                             s = r * vectors + v
-                            values[s] = scaled(sums[s], a_scales[a_scale + at(min(row + r, m - 1))], here)
+                            values[s] = scaled(total(sums, s), a_scales[a_scale + at(min(row + r, m - 1))], here)
                     place = (at(number + group_id(2)) * at(m) + at(row)) * at(pitch) + at(first + column) + at(lane)
                     keep_tile(out, values, place, m, pitch, row, first + column, block == begin)
 
-    stretch.name = f"matmul_stretch_scaled_{rows}x{vectors}x{lanes}_{arithmetic.element}_{accumulator}"
+    stretch.name = f"matmul_stretch_scaled_{rows}x{vectors}x{lanes}_{arithmetic.element}_{arithmetic.kind}"
     return stretch
 
 

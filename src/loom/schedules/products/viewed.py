@@ -89,10 +89,12 @@ class _ViewedProduct:
     def __init__(self, chain: Recorder, what: Multiplication, a: list[Any], b: list[Any]) -> None:
         self.chain, self.what, self.a, self.b = chain, what, a, b
         self.precision = what.types.order_free
-        types = what.types if self.precision is None else whole_types(self.precision, threads=False)
-        self.types = types
-        self.held_nbytes = types.held.nbytes // (2 if types.pairs else 1)
         caps = chain.device.caps
+        types = what.types
+        if self.precision is not None:
+            types = whole_types(self.precision, threads=False, dots=caps.dots)
+        self.types = types
+        self.held_nbytes = -(-types.held.nbytes * types.streams // types.factors)
         tile = choose_blocking(caps, types, what.m, what.n, 1).tile
         self.depth, self.width = self.stretch(tile.columns)
         self.cut: Blocking = choose_blocking(caps, types, what.m, self.width, 1)
@@ -134,7 +136,7 @@ class _ViewedProduct:
         """Return memory for a packed stretch; of whole numbers also for these as they are made, and for scales."""
         blocks, allocate = -(-min(self.depth, self.what.k) // BLOCK), self.chain.device.allocate
         types, precision = self.types, self.precision
-        packed = allocate(-(-count // step) * step * blocks * types.words * types.held.nbytes)
+        packed = allocate(-(-count // step) * step * blocks * types.words * types.streams * types.held.nbytes)
         if precision is None:
             return [packed]
         return [packed, allocate(count * blocks * f32.nbytes), allocate(count * blocks * BLOCK * precision.held.nbytes)]
