@@ -81,9 +81,9 @@ def _cached(held: str, window: int | None, *given: Bits, on: Device) -> Bits:
     kept = [tensor.parameter(array(a, on=on).astype(held).numpy(), held, on=on) for a in given[3:]]
     tables = np.zeros((2, 66), np.uint32)
     tables[0], tables[1, :2] = np.arange(2, _PAGES)[::-1], (1, 0)
-    rows = [tensor.input(name, a.shape) for name, a in zip("qkv", given[:3], strict=True)]
-    about = tensor.input("places", (len(_PLACES), 2), "u32"), tensor.input("tables", tables.shape, "u32")
-    program = tensor.compile([cached_attention(*rows, *kept, *about, 0.25, window)], on=on)
+    q, k, v = (tensor.input(name, a.shape) for name, a in zip("qkv", given[:3], strict=True))
+    places, about = tensor.input("places", (len(_PLACES), 2), "u32"), tensor.input("tables", tables.shape, "u32")
+    program = tensor.compile([cached_attention(q, k, v, kept[0], kept[1], places, about, 0.25, window)], on=on)
     program.run(places=np.array(_PLACES, np.uint32), tables=tables, **dict(zip("qkv", given[:3], strict=True)))
     found = program.read()[0]
     program.free()

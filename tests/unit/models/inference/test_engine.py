@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,9 @@ def test_steps_have_the_bits_of_the_whole() -> None:
     np.testing.assert_allclose(request.logprobs, chances, rtol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"cache_nbytes": 9 * _PAGE_NBYTES, "sequences": 8}, {"prefill_rows": 16, "mixed_rows": 8, "sequences": 8},
-], ids=["wide", "short of pages", "small passes"])  # fmt: skip
-def test_texts_do_not_depend_on_their_neighbours(settings: dict[str, Any]) -> None:
+@cache
+def _alone() -> tuple[loom.Network, list[Any], list[int], list[list[int]]]:
+    """Return a network, prompts, how many tokens of each are asked for, and these, each computed alone."""
     rng = np.random.default_rng(1)
     prompts = [rng.integers(0, VOCABULARY, rng.integers(1, 150)).tolist() for _ in range(32)]
     for i in range(0, 32, 4):
@@ -75,7 +75,16 @@ def test_texts_do_not_depend_on_their_neighbours(settings: dict[str, Any]) -> No
     lengths = rng.integers(1, 40, 32).tolist()
     net = network(8)
     with InferenceEngine(net, context_length=256, prefix_reuse=False, sequences=1) as engine:
-        alone = [engine.submit(p, greedy(n)).result() for p, n in zip(prompts, lengths, strict=True)]
+        return net, prompts, lengths, [
+            engine.submit(p, greedy(n)).result() for p, n in zip(prompts, lengths, strict=True)
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"cache_nbytes": 9 * _PAGE_NBYTES, "sequences": 8}, {"prefill_rows": 16, "mixed_rows": 8, "sequences": 8},
+], ids=["wide", "short of pages", "small passes"])  # fmt: skip
+def test_texts_do_not_depend_on_their_neighbours(settings: dict[str, Any]) -> None:
+    net, prompts, lengths, alone = _alone()
     found: list[Any] = [None] * 32
     with InferenceEngine(net, context_length=256, **settings) as engine:
 
