@@ -75,6 +75,26 @@ def test_zeros_beyond_the_end_change_nothing(on: str, name: str) -> None:
     assert same_bits(gpu_matmul(*longer, precision=name, on=on), found)
 
 
+def drawn(rng: np.random.Generator, rows: int, k: int) -> Array:
+    """Return numbers of one of several kinds: all exponents, near the least or the largest, halves of steps, few."""
+    x = rng.standard_normal((rows, k))
+    kinds = (
+        x, x * np.exp2(rng.integers(-150, 126, (rows, k))), x * 2.0**-140, np.sign(x) * 3.4028235e38, x * (x > 1.5),
+        rng.choice([127.5, 126.5, 2015.5, 0.5, -0.5, 8355711.5, 1.5], (rows, k)), np.full((rows, k), -(2.0**-119)),
+    )  # fmt: skip
+    return kinds[rng.integers(len(kinds))].astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_products_have_the_bits_of_the_definition(on: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for case in range(40):
+        m, n, k = (int(rng.integers(1, top)) for top in (20, 20, 400))
+        a, b, name = drawn(rng, m, k), np.ascontiguousarray(drawn(rng, n, k).T), NAMES[case % 3]
+        assert same_bits(gpu_matmul(a, b, precision=name, on=on), order_free_product(a, b, name)), (case, m, n, k, name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_batches_are_multiplied_each_by_itself(on: str, name: str) -> None:
     a, b = numbers(3, 1, 9, 150), numbers(2, 150, 7)
