@@ -162,7 +162,7 @@ def _check(proto: Any, name: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
-        text = str(error).strip().replace("\n", " ")[:400]
+        text = str(error).strip().replace("\n", " ")[:400].rstrip(".")
         raise FileError("onnx.load", f"{name} is malformed: {text}", remedy="Check it with onnx.checker") from error
 
 

@@ -10,7 +10,7 @@ from tests.unit.onnx.backend_cases import cases, check, excluded
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")
 """numpy's and protobuf's, of ONNX's own cases."""
 
-_EVERY = 20
+_EVERY = 60
 """Of the ordinary run; ``make prove`` takes them all."""
 
 

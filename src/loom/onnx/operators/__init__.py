@@ -5,6 +5,7 @@ Invariant: a chapter imports the registry and nothing of another chapter.
 
 from loom.onnx.operators import (  # noqa: F401  # pyright: ignore[reportUnusedImport] - importing them enters operators
     control,
+    detection,
     elementwise,
     normalisation,
     picking,
@@ -13,6 +14,7 @@ from loom.onnx.operators import (  # noqa: F401  # pyright: ignore[reportUnusedI
     recurrent,
     reductions,
     shaping,
+    spectra,
     training,
     vision,
     windows,

@@ -1,0 +1,123 @@
+"""Models that are malformed or hostile: each is refused with a ``LoomError`` that names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import loom.onnx
+from loom.core.errors import ArgumentError, DTypeError, FileError, LoomError, ShapeError
+
+
+def _model(
+    nodes: list[Any],
+    *,
+    inputs: Any = None,
+    initializers: Any = (),
+    opset: int = 17,
+    domain: str = "",
+    kind: int = TensorProto.FLOAT,
+) -> Any:
+    given = inputs or [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])]
+    out = helper.make_tensor_value_info("y", kind, ["a", "b"])
+    graph = helper.make_graph(nodes, "g", given, [out], list(initializers))
+    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 3)] if domain else [])
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+def _external(location: str, length: int = 8) -> Any:
+    w = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    w.external_data.add(key="location", value=location)
+    w.external_data.add(key="length", value=str(length))
+    return _model([helper.make_node("Add", ["x", "w"], ["y"])], initializers=[w])
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 40, 60])
+def test_a_file_that_is_cut_off_is_refused(cut: int) -> None:
+    data = _model([helper.make_node("Relu", ["x"], ["y"])]).SerializeToString()
+    with pytest.raises(FileError):
+        loom.onnx.load(data[:cut])
+
+
+def test_cycles_and_names_that_no_node_makes_are_refused() -> None:
+    cycle = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
+             helper.make_node("Relu", ["b"], ["y"])]  # fmt: skip
+    for nodes in (cycle, [helper.make_node("Add", ["x", "nobody"], ["y"])]):
+        with pytest.raises(FileError):
+            loom.onnx.load(_model(nodes))
+
+
+def test_unknown_operators_are_named_with_domain_and_opset() -> None:
+    nodes = [helper.make_node("Conjure", ["x"], ["h"], domain="com.elsewhere"), helper.make_node("Relu", ["h"], ["y"])]
+    with pytest.raises(ArgumentError, match=r"com\.elsewhere:Conjure \(opset 3\)"):
+        loom.onnx.load(_model(nodes, domain="com.elsewhere"))
+
+
+def test_external_data_is_read_from_the_folder_of_the_model_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = np.array([1.0, 2.0], "<f4").tobytes()
+    (folder / "w.bin").write_bytes(weights)
+    (tmp_path / "secret.bin").write_bytes(weights)
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    path = folder / "m.onnx"
+    path.write_bytes(_external("w.bin").SerializeToString())
+    assert loom.onnx.load(path).run({"x": np.zeros((1, 2), "f4")})["y"].tolist() == [[1.0, 2.0]]
+    for location in ("../secret.bin", str(tmp_path / "secret.bin"), "link.bin", "", ".", "none.bin"):
+        path.write_bytes(_external(location).SerializeToString())
+        with pytest.raises(FileError):
+            loom.onnx.load(path)
+    path.write_bytes(_external("w.bin", 1 << 40).SerializeToString())
+    with pytest.raises(FileError):
+        loom.onnx.load(path)
+    with pytest.raises(FileError):
+        loom.onnx.load(_external("w.bin"))
+
+
+def test_impossible_shapes_are_refused_before_anything_is_allocated() -> None:
+    huge = helper.make_tensor("s", TensorProto.INT64, [3], [1 << 40, 1 << 20, 7])
+    for operator in ("Expand", "Reshape", "Tile"):
+        with pytest.raises(LoomError):
+            loom.onnx.load(_model([helper.make_node(operator, ["x", "s"], ["y"])], initializers=[huge])).run(
+                {"x": np.zeros((1, 2), "f4")}
+            )
+    w = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 40, 1 << 20])
+    with pytest.raises(LoomError):
+        loom.onnx.load(_model([helper.make_node("Add", ["x", "w"], ["y"])], initializers=[w]))
+
+
+def test_attributes_of_another_type_and_unknown_ones_are_refused() -> None:
+    for attributes in ({"axis": "last"}, {"axis": 1.5}, {"spell": 1}, {"axis": 7}):
+        with pytest.raises(LoomError):
+            loom.onnx.load(_model([helper.make_node("Softmax", ["x"], ["y"], **attributes)])).run(
+                {"x": np.zeros((1, 2), "f4")}
+            )
+
+
+def test_inputs_of_another_name_dtype_or_shape_are_refused() -> None:
+    model = loom.onnx.load(_model([helper.make_node("Relu", ["x"], ["y"])]))
+    for inputs, kind in (
+        ({}, ArgumentError), ({"z": np.zeros((1, 2), "f4")}, ArgumentError), ({"x": np.zeros((1, 2))}, DTypeError),
+        ({"x": np.zeros((1, 3), "f4")}, ShapeError), ({"x": np.zeros(2, "f4")}, ShapeError),
+    ):  # fmt: skip
+        with pytest.raises(kind):
+            model.run(inputs)
+    assert model.run({"x": np.array([[-1, 2]], "f4")})["y"].tolist() == [[0.0, 2.0]]
+    assert model.run({"x": np.array([[-1, 2], [3, -4]], "f4")})["y"].tolist() == [[0.0, 2.0], [3.0, 0.0]]
+
+
+def test_dtypes_that_loom_has_not_are_named() -> None:
+    strings = [helper.make_tensor_value_info("x", TensorProto.STRING, [2])]
+    with pytest.raises(DTypeError, match="STRING"):
+        loom.onnx.load(_model([helper.make_node("Identity", ["x"], ["y"])], inputs=strings, kind=TensorProto.STRING))
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    for source in (tmp_path, tmp_path / "none.onnx", 7, None, b"hello", onnx.ModelProto()):
+        with pytest.raises(LoomError):
+            loom.onnx.load(source)
