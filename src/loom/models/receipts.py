@@ -100,7 +100,7 @@ class Receipt:
         where = "loom.models.receipts, Receipt.check"
         if self.claims.get("format") != FORMAT:
             raise _unsound(where, f"its format is {self.claims.get('format')!r}")
-        if (part := next(_not_whole(self.claims), None)) is not None:
+        if (part := next(iter(_not_whole(self.claims)), None)) is not None:
             raise _unsound(where, f"its claims have no usable {part}")
         try:
             wrong = list(_disagreeing(self.claims, self.disclosed))

@@ -10,7 +10,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -160,7 +160,7 @@ class OnnxModel:
         results: list[np.ndarray[Any, Any] | int] = []
         for value in made:
             if isinstance(value, np.ndarray):
-                results.append(value)
+                results.append(cast("np.ndarray[Any, Any]", value))
             else:
                 results.append(len(ends))
                 ends.append(value)

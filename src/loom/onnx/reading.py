@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -114,9 +114,9 @@ def read_model(source: Any) -> ReadModel:
         proto = source
     else:
         if isinstance(source, (bytes, bytearray, memoryview)):
-            data = bytes(source)
+            data = bytes(cast("bytes", source))
         elif isinstance(source, (str, os.PathLike)):
-            path = Path(source)
+            path = Path(cast("str", source))
             name = str(path)
             try:
                 data, folder = path.read_bytes(), path.parent
@@ -160,7 +160,7 @@ def _check(proto: Any, name: str) -> None:
     if proto.ByteSize() > _MOST_CHECKED or _has_external(proto):
         return  # the checker would read files; recording refuses what it would find
     try:
-        onnx.checker.check_model(proto)
+        cast("Any", onnx.checker).check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
         text = str(error).strip().replace("\n", " ")[:400].rstrip(".")
         raise FileError("onnx.load", f"{name} is malformed: {text}", remedy="Check it with onnx.checker") from error

@@ -6,8 +6,8 @@ it. Invariant: recording a graph runs nothing that depends on what is fed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -131,7 +131,8 @@ class GraphRecording:
         if self._nodes > _MOST_NODES:
             raise call.refused("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
         found = self._made(call, domain)
-        made = [found] if isinstance(found, (np.ndarray, Tensor)) or found is None else list(found)
+        is_one = isinstance(found, (np.ndarray, Tensor)) or found is None
+        made: list[Any] = [found] if is_one else list(cast("Iterable[Any]", found))
         wanted = [i for i, name in enumerate(node.output) if name]
         if wanted and (wanted[-1] >= len(made) or any(made[i] is None for i in wanted)):
             raise call.refused("an output that is not done", expected=f"{len(made)} outputs", got=list(node.output))

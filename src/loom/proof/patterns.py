@@ -95,7 +95,7 @@ def _chosen(logits: Bits, on: Device) -> tuple[Bits, Bits]:
     states = [SamplingState(SamplingConfig(seed=n, **settings), range(n)) for n, settings in enumerate(_CHOICES)]
     for state in states:
         state.push(5)
-    masks = [np.arange(logits.shape[1]) % 3 != 0 if n % 2 else None for n in range(len(states))]
+    masks: list[Bits | None] = [np.arange(logits.shape[1]) % 3 != 0 if n % 2 else None for n in range(len(states))]
     found = sample(logits, states, masks=masks, logprobs=3, on=on)
     top = [chance for row in found.top or () for _, chance in row]
     return np.array(found.tokens, np.uint32), np.array([*(found.logprobs or ()), *top], np.float32)

@@ -5,8 +5,8 @@ Layer: models. Invariant: what one request asks wrongly is told to whoever asks,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import Any
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, cast
 
 from loom.core.arrays import read_array
 from loom.core.errors import ArgumentError
@@ -21,11 +21,12 @@ _HELD = ("start", "words", "advance", "is_complete")
 
 def read_tokens(tokens: Any, vocabulary: int) -> list[int]:
     """Return a prompt as ints; ArgumentError for what is no list of ids of the vocabulary, or empty."""
-    is_several = hasattr(tokens, "shape") or isinstance(tokens, Iterable)
+    has_shape = hasattr(tokens, "shape")
+    is_several = has_shape or isinstance(tokens, Iterable)
     if not is_several or isinstance(tokens, str | bytes | bytearray | Set | Mapping):
-        raise ArgumentError(WHERE, "not tokens", expected="a list of ids", got=repr(tokens)[:80],
+        raise ArgumentError(WHERE, "not tokens", expected="a list of ids", got=repr(cast(object, tokens))[:80],
                             remedy="Encode a text by the model's tokenizer; write [id] for one token")  # fmt: skip
-    listed = list(tokens) if isinstance(tokens, Iterator | range) or not hasattr(tokens, "shape") else tokens
+    listed = cast("Any", tokens) if has_shape else list(cast("Iterable[Any]", tokens))
     found, dtype = read_array(listed, f"{WHERE}, tokens")
     if not found.size:
         raise ArgumentError(WHERE, "no tokens: there is nothing to go on from", expected="at least one id", got="none",

@@ -3,21 +3,12 @@
 Invariant: a chapter imports the registry and nothing of another chapter.
 """
 
-from loom.onnx.operators import (  # noqa: F401  # pyright: ignore[reportUnusedImport] - importing them enters operators
-    control,
-    detection,
-    elementwise,
-    normalisation,
-    picking,
-    products,
-    quantised,
-    recurrent,
-    reductions,
-    shaping,
-    spectra,
-    training,
-    vision,
-    windows,
-)
+from importlib import import_module
 
 __all__: list[str] = []
+
+for _chapter in (
+    "control", "detection", "elementwise", "normalisation", "picking", "products", "quantised", "recurrent",
+    "reductions", "shaping", "spectra", "training", "vision", "windows",
+):  # fmt: skip
+    import_module(f"loom.onnx.operators.{_chapter}")

@@ -201,7 +201,8 @@ def _bit_cast(call: NodeCall) -> Made:
     found = call.host(0)
     if found.dtype.itemsize != wanted.itemsize:
         raise call.refused("the widths differ", expected=found.dtype, got=wanted)
-    return np.ascontiguousarray(found).reshape(-1).view(wanted).reshape(found.shape)
+    seen: np.ndarray[Any, Any] = np.ascontiguousarray(found).reshape(-1).view(wanted)
+    return seen.reshape(found.shape)
 
 
 @operator("Dropout", since=7)

@@ -16,12 +16,32 @@ __all__: list[str] = []
 
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 _USUAL = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+
+
+def _relu(x: Tensor) -> Tensor:
+    return lt.maximum(x, 0)
+
+
+def _affine(x: Tensor, a: float, b: float) -> Tensor:
+    return x * a + b
+
+
+def _thresholded(x: Tensor, a: float) -> Tensor:
+    return lt.where(x > a, x, lt.zeros_like(x))
+
+
+def _scaled_tanh(x: Tensor, a: float, b: float) -> Tensor:
+    return lt.tanh(x * b) * a
+
+
+def _hard_sigmoid(x: Tensor, a: float, b: float) -> Tensor:
+    return lt.clip(x * a + b, 0, 1)
+
+
 _FUNCTIONS: dict[str, tuple[list[float], Callable[..., Tensor]]] = {
-    "relu": ([], lambda x: lt.maximum(x, 0)), "tanh": ([], lt.tanh), "sigmoid": ([], lt.sigmoid),
-    "affine": ([1.0, 0.0], lambda x, a, b: x * a + b), "leakyrelu": ([0.01], lt.leaky_relu),
-    "thresholdedrelu": ([1.0], lambda x, a: lt.where(x > a, x, lt.zeros_like(x))),
-    "scaledtanh": ([1.0, 1.0], lambda x, a, b: lt.tanh(x * b) * a),
-    "hardsigmoid": ([0.2, 0.5], lambda x, a, b: lt.clip(x * a + b, 0, 1)), "elu": ([1.0], lt.elu),
+    "relu": ([], _relu), "tanh": ([], lt.tanh), "sigmoid": ([], lt.sigmoid), "affine": ([1.0, 0.0], _affine),
+    "leakyrelu": ([0.01], lt.leaky_relu), "thresholdedrelu": ([1.0], _thresholded),
+    "scaledtanh": ([1.0, 1.0], _scaled_tanh), "hardsigmoid": ([0.2, 0.5], _hard_sigmoid), "elu": ([1.0], lt.elu),
     "softsign": ([], lt.softsign), "softplus": ([], lt.softplus),
 }  # fmt: skip
 """Activations: what alpha (and beta) usually are, and the function of x and these."""

@@ -6,7 +6,7 @@ Layer: onnx. Invariant: shapes are arrays that the host knows, so that what is m
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -223,7 +223,7 @@ def _pad_by_places(call: NodeCall, x: Tensor, pairs: list[tuple[int, int]], mode
         if not n:
             raise call.refused("an axis without elements is padded with them", got=x.shape)
         cut = np.arange(n)[max(-a, 0) : n - max(-b, 0)]
-        places = np.pad(cut, (max(a, 0), max(b, 0)), mode)
+        places: np.ndarray[Any, Any] = np.pad(cut, (max(a, 0), max(b, 0)), cast("Any", mode))
         x = lt.take(x, places, axis)
     return x
 
@@ -238,7 +238,9 @@ def _range(call: NodeCall) -> Made:
     if first.dtype.kind in "iu":
         return (first.item() + np.arange(count, dtype=np.int64) * step.item()).astype(first.dtype)
     wide = np.float64 if first.dtype == np.float64 else np.float32
-    return (wide(first) + np.arange(count).astype(wide) * wide(step)).astype(first.dtype)
+    steps: np.ndarray[Any, Any] = np.arange(count, dtype=np.int64).astype(wide)
+    found: np.ndarray[Any, Any] = wide(first) + steps * wide(step)
+    return found.astype(first.dtype)
 
 
 @operator("EyeLike", since=9)
@@ -290,8 +292,9 @@ def _reverse_sequence(call: NodeCall) -> Made:
     time, batch = call.integer("time_axis", 0), call.integer("batch_axis", 1)
     if {time, batch} != {0, 1} or lengths.shape != (x.shape[batch],):
         raise call.refused("axes and lengths do not fit", expected="axes 0 and 1", got=(time, batch, lengths.shape))
-    at = np.arange(x.shape[time])[:, None]
-    places = np.where(at < lengths[None], lengths[None] - 1 - at, at)
+    steps = x.shape[0] if time == 0 else x.shape[1]
+    at: np.ndarray[Any, Any] = np.arange(steps, dtype=np.int64).reshape(-1, 1)
+    places: np.ndarray[Any, Any] = np.where(at < lengths[None], lengths[None] - 1 - at, at)
     whole = np.broadcast_to(
         (places if time == 0 else places.T).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x.shape
     ).astype(np.int64)  # fmt: skip

@@ -6,7 +6,7 @@ Layer: onnx. Invariant: where elements are taken from is decided in f64 on the h
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,18 @@ __all__: list[str] = []
 _Numbers = np.ndarray[Any, Any]
 _WAYS = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
          "tf_crop_and_resize", "tf_half_pixel_for_nn")  # fmt: skip
-_NEAREST = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5), "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-    "floor": np.floor, "ceil": np.ceil,
+
+
+def _prefer_floor(x: _Numbers) -> _Numbers:
+    return np.ceil(x - 0.5)
+
+
+def _prefer_ceil(x: _Numbers) -> _Numbers:
+    return np.floor(x + 0.5)
+
+
+_NEAREST: dict[str, Callable[[_Numbers], _Numbers]] = {
+    "round_prefer_floor": _prefer_floor, "round_prefer_ceil": _prefer_ceil, "floor": np.floor, "ceil": np.ceil,
 }  # fmt: skip
 
 
