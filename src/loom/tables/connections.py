@@ -252,9 +252,13 @@ def _refuse_other(path: Path | None, where: str) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path | None, where: str) -> None:
     """Mark a new database as Loom's; look at one that is there."""
-    (found,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("BEGIN")  # all three of one state, while another process may be marking the file
+    try:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    finally:
+        connection.execute("COMMIT")
     if found == 0 and version == 0 and tables == 0:
         _mark(connection, path)
     elif found != APPLICATION_ID:

@@ -128,7 +128,7 @@ def _weight_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[
     d, filters = weight.ndim - 2, weight.shape[-1]
     rows = _rows(padded, weight.shape[:-2], steps, gaps)
     columns = permute(rows, (*range(d + 1, 2 * d + 2), *range(d + 1)))
-    found = product_of_columns(reshape(g, (-1, filters)).T, columns, d + 1, transposed=True)
+    found = product_of_columns(reshape(g, (math.prod(g.shape[:-1]), filters)).T, columns, d + 1, transposed=True)
     return permute(found, (*range(1, d + 2), 0))
 
 
@@ -181,7 +181,8 @@ def _matrix(weight: Tensor) -> Tensor:
 def _filters_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int]) -> Tensor:
     filters, _, *window = weight.shape
     columns = _columns(padded, window, steps)
-    product = product_of_columns(reshape(g, (filters, -1)), columns, len(window) + 1, transposed=True)
+    rows = reshape(g, (filters, math.prod(g.shape[1:])))
+    product = product_of_columns(rows, columns, len(window) + 1, transposed=True)
     return permute(product, (0, weight.ndim - 1, *range(1, weight.ndim - 1)))
 
 
@@ -196,7 +197,7 @@ def _planes_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int],
     def vjp(node: Any, images: Any) -> list[Any]:
         matrix, g = node.inputs[:2]
         columns = _columns(pad(images, margins), reading.window, steps)
-        by_matrix = product_of_columns(reshape(g, (len(g), -1)), columns, axes, transposed=True)
+        by_matrix = product_of_columns(reshape(g, (len(g), math.prod(g.shape[1:]))), columns, axes, transposed=True)
         return [reshape(by_matrix, matrix.shape), product_of_columns(matrix, columns, axes)]
 
     matrix = _matrix(weight)
@@ -217,13 +218,13 @@ def _gathered_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int
     whole = [n + 2 * p for n, p in zip(x.shape[2:], around, strict=True)]
     spread = place(columns, (len(columns), images + 1, *whole), [0, 1, *[0] * d], [1, 1, *steps])
     size = math.prod(whole)
-    flat = reshape(spread, (len(columns), -1))
+    flat = reshape(spread, (len(columns), math.prod(spread.shape[1:])))
     parts: list[Tensor] = []
     for i, at in enumerate(np.ndindex(*window)):
         begin = size - sum(k * math.prod(whole[a + 1 :]) for a, k in enumerate(at))
         parts.append(flat[i, begin : begin + images * size])
     total = functools.reduce(operator.add, parts)
-    padded = permute(reshape(total, (channels, -1, *whole)), (1, 0, *range(2, d + 2)))
+    padded = permute(reshape(total, (channels, images, *whole)), (1, 0, *range(2, d + 2)))
     return padded[(..., *(slice(p, p + n) for p, n in zip(around, x.shape[2:], strict=True)))]
 
 

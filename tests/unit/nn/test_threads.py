@@ -94,7 +94,7 @@ def test_answers_during_a_training_are_of_one_state_of_the_weights() -> None:
         over.set()
         for reader in readers:
             reader.result()
-    assert len({float(out[0, 0]) for out in seen}) > 3  # they saw it learn
+    assert len({float(out[0, 0]) for out in seen}) > 1  # they saw it learn
     assert all(np.unique(out).size == 1 for out in seen)
     alone = _network(layers=layers)
     alone.load_weights(same)

@@ -108,7 +108,7 @@ class QuantizedTensor:
     >>> from loom import tensor
     >>> w = tensor.quantize(np.eye(32, dtype="float32"), "q8_0")
     >>> w.shape, w.encoding, float(tensor.multiply_weights(tensor.ones((1, 32)), w).sum())
-    ((32, 32), 'q8_0', 32.0)
+    ((32, 32), 'q8_0', 31.998046875)
     """
 
     words: Tensor

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from loom.nn.spec.layers.lora import adapter_names
+
 
 class _Late:
     """A module that is loaded when something in it is asked for: PyTorch takes seconds, and may be missing."""
@@ -317,9 +319,22 @@ _GRID = {"rows": 1, "cols": 2}
 _DENSE = {"type": "dense", "output_size": 2}
 _THERE = np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1]], np.float64)
 
+_LORA = {"rank": 2, "alpha": 3}
+
+
+def lora(w: Weights, x: Torch) -> Torch:
+    """Return a linear map and its adapters: x W + b + (alpha / rank) x A B."""
+    a, b = (w[name] for name in adapter_names("weight"))
+    return dense(w, x) + 1.5 * (x @ a) @ b
+
+
 CASES = [
     *(of_activation(name, function) for name, function in ACTIVATIONS.items()),
     Case("dense_tokens", (3, 2), _DENSE, dense),
+    Case("dense_lora", (3,), _DENSE | {"lora": _LORA}, lora),
+    Case("stitch_lora", (3,), {"type": "stitch", "output_size": 2, "lora": _LORA}, lora),
+    Case("swiglu_lora", (2, 3), {"type": "swiglu", "inner_size": 4, "lora": _LORA}),
+    Case("attention_lora", (3, 4), {"type": "multi_head_attention", "num_heads": 2, "lora": _LORA}),
     Case("dense_plain", (3,), _DENSE | {"bias": False}, lambda w, x: x @ w["weight"]),
     Case("stitch", (3,), {"type": "stitch", "output_size": 2}, dense),
     Case("scale", (2, 3), {"type": "scale"}, lambda w, x: (x - w["shift"]) * w["factor"]),
