@@ -114,13 +114,11 @@ _SIXTH = tuple(f"tests/{file}.py" for file in (
 ))  # fmt: skip
 """Of their cases one of six is always run."""
 _THIRD = tuple(f"tests/{place}" for place in (
-    "journeys/test_documents.py::test_python_block[models", "journeys/test_documents.py::test_python_block[networks",
-    "unit/kernels/test_signal_linalg.py", "unit/kernels/test_sort.py", "unit/patterns/folds/", "unit/patterns/scans/",
-    "unit/patterns/sieve/", "unit/patterns/signal/", "unit/patterns/sort/", "unit/schedules/test_scan.py",
-    "unit/tensor/complexes/", "unit/tensor/handle/test_gradient_paths.py", "unit/tensor/neural/",
-    "unit/tensor/selecting/",
-    "unit/tensor/standard/", "unit/tensor/test_gradients.py", "unit/tensor/test_shared_kernels.py",
-    "unit/vectors/test_search.py",
+    "functions/", "journeys/test_documents.py::test_python_block[models",
+    "journeys/test_documents.py::test_python_block[networks", "unit/kernels/", "unit/models/", "unit/nn/train/",
+    "unit/patterns/", "unit/schedules/", "unit/tensor/complexes/", "unit/tensor/handle/test_gradient_paths.py",
+    "unit/tensor/neural/", "unit/tensor/selecting/", "unit/tensor/standard/", "unit/tensor/test_gradients.py",
+    "unit/tensor/test_operations.py", "unit/tensor/test_shared_kernels.py", "unit/vectors/",
 ))  # fmt: skip
 """Of their cases one of three is always run."""
 _HALF = tuple(f"tests/{place}" for place in (

@@ -224,7 +224,7 @@ def _gathered_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int
         begin = size - sum(k * math.prod(whole[a + 1 :]) for a, k in enumerate(at))
         parts.append(flat[i, begin : begin + images * size])
     total = functools.reduce(operator.add, parts)
-    padded = permute(reshape(total, (channels, images, *whole)), (1, 0, *range(2, d + 2)))
+    padded = permute(reshape(total, (channels, x.shape[0], *whole)), (1, 0, *range(2, d + 2)))
     return padded[(..., *(slice(p, p + n) for p, n in zip(around, x.shape[2:], strict=True)))]
 
 
