@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.version import __version__
 
 _MODULES = {
-    **dict.fromkeys(("flow", "models", "nn", "onnx", "tables", "tensor", "vectors"), "loom"),
+    **dict.fromkeys(("cluster", "flow", "models", "nn", "onnx", "tables", "tensor", "vectors"), "loom"),
     **dict.fromkeys(("data", "linalg", "random", "signal", "stats"), "loom.patterns"),
 }
 """Names that are modules of their own: families of functions, called as ``loom.stats.mean(...)``, and their places."""

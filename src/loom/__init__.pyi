@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from loom import cluster as cluster
 from loom import flow as flow
 from loom import models as models
 from loom import nn as nn

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from loom.cli.commands import (
     bench,
+    cluster,
     convert,
     db,
     demo,
@@ -112,6 +113,7 @@ app.command("embed")(embed.embed)
 app.command("serve")(serve.serve)
 app.command("audit")(audit.audit)
 app.add_typer(bench.commands, name="bench")
+app.add_typer(cluster.commands, name="cluster")
 app.add_typer(db.commands, name="db")
 app.add_typer(vectors.commands, name="vectors")
 

@@ -1,0 +1,66 @@
+"""``loom.cluster.swarm``: many units, each with its own memory and chain, over the devices of many machines.
+
+Layer: cluster. Invariant: a unit's memory afterwards depends on its number alone, wherever it ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from loom.cluster.pools import Workers, opened
+from loom.core.errors import ArgumentError, DTypeError
+from loom.core.numbers import whole
+
+__all__ = ["run_units"]
+
+_PIECES_PER_WORKER = 4
+_MOST_UNITS = 1 << 24
+
+
+def run_units(
+    make: Callable[[int], Any], units: int, *, times: int = 1, collect: Callable[[Any], Any] | None = None,
+    together: int = 16, workers: Workers = 2, address: str | None = None, audit: float | None = None,
+) -> list[Any]:  # fmt: skip
+    """Boot ``units`` units on workers, run the chain of each ``times`` times, and return what they hold, in order.
+
+    ``make(number)``: boots a unit, records its chain and returns it, on a worker, whose device is the default.
+    ``collect(unit)``: what is kept of each, its registers (u32) by default. ``together``: units that are launched as
+    one ``loom.swarm``. Arguments and errors are else those of ``loom.cluster.map``.
+    """
+    where = "loom.cluster.swarm"
+    for name, function in (("make", make), ("collect", collect)):
+        if not callable(function) and (name == "make" or function is not None):
+            raise ArgumentError(f"{where}, {name}", "not a function", expected="a function", got=repr(function)[:200],
+                                remedy="Write swarm(make, units)")  # fmt: skip
+    units = whole(units, f"{where}, units", least=1, most=_MOST_UNITS)
+    times = whole(times, f"{where}, times", least=1)
+    together = whole(together, f"{where}, together", least=1)
+    with opened(workers, address, audit, where) as pool:
+        length = max(1, min(together, -(-units // (_PIECES_PER_WORKER * len(pool)))))
+        cuts = [(make, collect, times, at, min(at + length, units)) for at in range(0, units, length)]
+        return [held for piece in pool.map(_run_some, cuts) for held in piece]
+
+
+def _run_some(
+    make: Callable[[int], Any], collect: Callable[[Any], Any] | None, times: int, first: int, last: int
+) -> list[Any]:
+    from loom.runtime.chain.swarm import swarm
+
+    with ExitStack() as held:
+        units = [held.enter_context(_made(make, number)) for number in range(first, last)]
+        together = swarm([unit.build() for unit in units])
+        for _ in range(times):
+            together.run()
+        return [unit.read(binding="registers") if collect is None else collect(unit) for unit in units]
+
+
+def _made(make: Callable[[int], Any], number: int) -> Any:
+    from loom.runtime.unit import Unit
+
+    unit = make(number)
+    if not isinstance(unit, Unit):
+        raise DTypeError("loom.cluster.swarm, make", "not a unit", expected="what loom.boot returned",
+                         got=type(unit).__name__, remedy="Return the unit, its chain recorded")  # fmt: skip
+    return unit

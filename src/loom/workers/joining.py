@@ -1,0 +1,123 @@
+"""Ray, found and joined: the package, a cluster's address, or one started on this machine for as long as it is used.
+
+Layer: workers. Invariant: what was started here is ended here; a Ray that was there before goes on as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.errors import ArgumentError, DeviceError
+
+__all__ = ["JoinedRay", "join_ray", "ray_package"]
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent that nobody asked for
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_SECONDS_TO_CONNECT = 5.0
+_LEAST_STORE_NBYTES = 80 << 20
+"""Ray refuses a smaller store."""
+
+
+def ray_package(where: str) -> Any:
+    """Return the package ``ray``; DeviceError tells how to install it."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise DeviceError(where, f"the package ray is not installed ({error})",
+                          remedy="pip install 'loom-compute[cluster]'") from None  # fmt: skip
+    return ray
+
+
+@dataclass
+class JoinedRay:
+    """A Ray that this process is in; ``is_own``: it was joined here; ``is_started``: it was begun here."""
+
+    ray: Any
+    address: str
+    is_own: bool
+    is_started: bool = False
+
+    def close(self) -> None:
+        """Leave it, and end it if it was started here."""
+        if self.is_own and self.ray.is_initialized():
+            self.ray.shutdown()
+        self.is_own = False
+
+    def resources(self) -> Mapping[str, float]:
+        """Return what all nodes have together, by Ray's names."""
+        return self.ray.cluster_resources()
+
+
+def join_ray(where: str, address: str | None, cpus: int, store_nbytes: int | None = None) -> JoinedRay:
+    """Return a Ray: the one at ``address`` ("auto": this machine's), the one this process is in, or a new one.
+
+    A new one counts ``cpus`` CPUs, and has a store of ``store_nbytes``. DeviceError where there is none, or it does
+    not answer.
+    """
+    ray = ray_package(where)
+    if ray.is_initialized():
+        there = str(ray.get_runtime_context().gcs_address)
+        if address not in (None, "auto", "local", there):
+            raise DeviceError(where, "this process is in another Ray already", expected=address, got=there,
+                              remedy="Call ray.shutdown() first, or leave the address out")  # fmt: skip
+        return JoinedRay(ray, there, is_own=False)
+    if address in (None, "local"):
+        return _start(ray, where, cpus, store_nbytes)
+    if store_nbytes is not None:
+        raise ArgumentError(f"{where}, store_nbytes", "the store is the cluster's", expected="no size, or no address",
+                            got=store_nbytes, remedy="Leave it out")  # fmt: skip
+    return _connect(ray, where, str(address))
+
+
+def _start(ray: Any, where: str, cpus: int, store_nbytes: int | None) -> JoinedRay:
+    if store_nbytes is not None and store_nbytes < _LEAST_STORE_NBYTES:
+        raise ArgumentError(f"{where}, store_nbytes", "too small for Ray", expected=f"at least {_LEAST_STORE_NBYTES}",
+                            got=store_nbytes, remedy="Leave it out")  # fmt: skip
+    try:
+        ray.init(
+            address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=store_nbytes,
+            log_to_driver=False, configure_logging=True, logging_level=logging.ERROR,
+        )  # fmt: skip
+    except Exception as error:
+        raise DeviceError(where, f"Ray cannot be started on this machine ({_brief(error)})",
+                          remedy="See that /tmp and /dev/shm have room, and that ray is whole") from error  # fmt: skip
+    return JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True, is_started=True)
+
+
+def _connect(ray: Any, where: str, address: str) -> JoinedRay:
+    if address != "auto":
+        _require_answer(where, address)
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR)
+    except Exception as error:
+        raise DeviceError(where, f"no Ray can be joined at {address!r} ({_brief(error)})",
+                          remedy="Start one with ray start --head, and give its address") from None  # fmt: skip
+    return JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True)
+
+
+def _require_answer(where: str, address: str) -> None:
+    """See that something answers at ``host:port``, before Ray waits for a minute."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ArgumentError(f"{where}, address", "not the address of a Ray", expected="host:port, or 'auto'",
+                            got=repr(address), remedy="ray start --head prints it")  # fmt: skip
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        raise DeviceError(where, f"nothing answers at {address!r} ({error})", expected="the address of a Ray's head",
+                          remedy="Start one with ray start --head, and see that this machine reaches it",
+                          ) from None  # fmt: skip
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"

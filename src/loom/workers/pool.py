@@ -1,0 +1,280 @@
+"""A pool of workers: Ray actors that own one Loom device each.
+
+Layer: workers. Invariant: what a computation gives depends on its calls alone: workers may be killed, added, slow or
+of different devices.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from loom.core import options
+from loom.core.errors import ArgumentError, DeviceError, LoomTimeout, StateError
+from loom.core.given import is_int, items, text
+from loom.core.numbers import real, whole
+from loom.runtime.registry import driver
+from loom.workers.audit import AuditPlan, WorkerFault
+from loom.workers.computing import Computation, Judge
+from loom.workers.joining import join_ray
+from loom.workers.members import Held, Members, facts_of
+from loom.workers.worker import DeviceWorker
+
+__all__ = ["WorkerPool", "devices_of"]
+
+MOST_WORKERS = 4096
+_keys = itertools.count()
+
+
+class WorkerPool:
+    """Workers on the Ray at ``address``, or on one that is started on this machine and ended by ``close``.
+
+    ``workers``: how many, on ``device``, or the name of each one's device (``["cpu", "vulkan"]``). ``threads``: of the
+    processor, for each; on this machine its cores are else shared out, on a cluster it is 1, or what Ray should give
+    each. ``audit``: the share of each worker's calls that a second one computes as well, chosen by ``seed``.
+    ``patience``: seconds after which a worker that says nothing is taken for lost. ``store_nbytes``: of the object
+    store of a Ray started here.
+
+    DeviceError where Ray is missing, cannot be reached, or has not what the workers need; where a worker's device is
+    missing; where its versions are others. Nothing is left running then.
+    """
+
+    def __init__(
+        self, workers: int | Sequence[str] = 2, *, address: str | None = None, threads: int | None = None,
+        audit: float = 0.0, seed: int = 0, patience: float = 600.0, store_nbytes: int | None = None,
+        device: str | None = None, where: str = "loom.workers", actor: type = DeviceWorker,
+    ) -> None:  # fmt: skip
+        self.where = where
+        names = devices_of(workers, device, where)
+        self._plan = AuditPlan(
+            real(audit, f"{where}, audit", least=0.0, most=1.0), whole(seed, f"{where}, seed", least=0)
+        )
+        self._patience = real(patience, f"{where}, patience", least=1.0)
+        address = None if address is None else text(address, f"{where}, address")
+        if threads is not None:
+            threads = whole(threads, f"{where}, threads", least=1, most=options.MAX_THREADS)
+        if store_nbytes is not None:
+            store_nbytes = whole(store_nbytes, f"{where}, store_nbytes", least=1)
+        self._joined = join_ray(where, address, len(names), store_nbytes)
+        own = max(1, _cores() // len(names)) if self._joined.is_started else 1
+        self._members = Members(self._joined, actor, threads or own, where)
+        self._turn = threading.Lock()
+        self.faults: list[WorkerFault] = []
+        self.is_closed = False
+        try:
+            self._require_resources(names)
+            for name in names:
+                self._members.start(name)
+            self._require_start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        """Return how many workers it has, and where."""
+        return f"<loom.workers.WorkerPool of {len(self)} workers on Ray at {self.address}>"
+
+    def __len__(self) -> int:
+        """Return how many workers there are, those that start among them."""
+        return sum(m.is_alive for m in self._members)
+
+    def __enter__(self) -> WorkerPool:
+        """Return the pool, which the end of the ``with`` closes."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Where Ray's head is: host:port."""
+        return self._joined.address
+
+    @property
+    def ray(self) -> Any:
+        """The package ``ray``, joined."""
+        return self._joined.ray
+
+    @property
+    def audit(self) -> float:
+        """The share of calls that are computed twice."""
+        return self._plan.share
+
+    def close(self) -> None:
+        """End the workers, and Ray if it was started here; nothing is done the second time."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._members.close()
+            self._joined.close()
+
+    # membership
+
+    def add(self, device: str | None = None) -> int:
+        """Start one more worker, and return its number at once: it takes part in what is computed when it is ready."""
+        self._open("add")
+        (name,) = devices_of(1 if device is None else [device], self._members.all[0].device, f"{self.where}, add")
+        self._require_resources([name])
+        return self._members.start(name).number
+
+    def remove(self, worker: int) -> None:
+        """Send a worker away; what it had at hand others compute. ArgumentError if there is none of this number."""
+        self._open("remove")
+        for member in self._members:
+            if member.is_alive and member.number == worker:
+                self._members.leave(member)
+                return
+        raise ArgumentError(f"{self.where}, remove", "no worker has this number", got=worker,
+                            expected=f"one of {[m.number for m in self._members if m.is_alive]}",
+                            remedy="See status()")  # fmt: skip
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait until no worker is starting any more; return how many are ready."""
+        self._open("wait")
+        self._members.settle(self._patience if seconds is None else real(seconds, f"{self.where}, wait", least=0))
+        return len(self._members.ready())
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return what is known of each worker that ever was, as plain data."""
+        return [dict(facts_of(m)) for m in self._members]
+
+    def _require_resources(self, names: Sequence[str]) -> None:
+        wanted: dict[str, float] = {}
+        for name in names:
+            for resource, count in self._members.needs(name).items():
+                wanted[resource] = wanted.get(resource, 0) + count
+        there = self._joined.resources()
+        short = [
+            f"{count:g} {name}" for name, count in (("CPU", wanted["num_cpus"]), ("GPU", wanted["num_gpus"]))
+            if count > there.get(name, 0)
+        ]  # fmt: skip
+        if short:
+            got = ", ".join(f"{there.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
+            raise DeviceError(self.where, "Ray has not what these workers need", expected=" and ".join(short), got=got,
+                              remedy="Ask for fewer workers or threads, or add nodes with ray start --address ...",
+                              )  # fmt: skip
+
+    def _require_start(self) -> None:
+        """Wait for the first workers; an error if one of them was refused or did not come."""
+        self._members.settle(self._patience)
+        late = self._members.starting()
+        refused = [m for m in self._members if m.state == "refused"]
+        if refused:
+            raise DeviceError(self.where, f"{refused[0]} cannot be used: {refused[0].why}",
+                              remedy="Install the same Loom on all nodes, and name devices that they have",
+                              )  # fmt: skip
+        if late:
+            free = {name: count for name, count in self.ray.available_resources().items() if name in ("CPU", "GPU")}
+            raise LoomTimeout(self.where, f"{len(late)} workers did not start within {self._patience:g} seconds",
+                              expected="resources that are free", got=f"{free} free",
+                              remedy="Wait for other work of this Ray, or ask for fewer")  # fmt: skip
+
+    # computing
+
+    def hold(self, build: Callable[..., Any], arguments: Callable[[], tuple[Any, ...]] = tuple) -> str:
+        """Have each worker keep ``build(*arguments())``, those that join later too; return the key it is called by."""
+        self._open("hold")
+        key = f"held {next(_keys)}"
+        held = self._members.held[key] = Held(build, arguments)
+        given = arguments()
+        for member in self._members.ready():
+            member.handle.hold.remote(key, held.build, *given)
+        return key
+
+    def drop(self, key: str) -> None:
+        """Have the workers forget what they keep under a key."""
+        self._members.held.pop(key, None)
+        if not self.is_closed:
+            for member in self._members.ready():
+                member.handle.drop.remote(key)
+
+    def tell(self, key: str, method: str, *arguments: Any) -> None:
+        """Have each worker call a method, before whatever it is given next; what it gives is not waited for."""
+        self._open("tell")
+        for member in self._members.ready():
+            member.handle.call.options(num_returns=2).remote(key, method, False, *arguments)
+
+    def compute(
+        self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None, fetch: bool = True
+    ) -> list[Any]:
+        """Return the results, in order, of calls of a method of what workers keep; Ray's references without ``fetch``.
+
+        Each call is computed by any one worker; those of workers that die, by others. ``judge`` computes one here, and
+        decides where an audit finds two results. The first error that a call raises is raised.
+        """
+        self._open("compute")
+        if not self._turn.acquire(blocking=False):
+            raise StateError(self.where, "the pool computes for another thread", expected="one computation at a time",
+                             got="another under way", remedy="Wait for its end, or open another pool")  # fmt: skip
+        try:
+            found = Computation(self._members, self._plan, key, method, calls, judge, self._patience)
+            try:
+                refs = found.run()
+            finally:
+                self.faults += found.faults
+                self._members.report_refused()
+            return self._fetched(refs) if fetch else refs
+        finally:
+            self._turn.release()
+
+    def _fetched(self, refs: Sequence[Any]) -> list[Any]:
+        try:
+            return list(self.ray.get(list(refs), timeout=self._patience))
+        except self.ray.exceptions.GetTimeoutError:
+            raise LoomTimeout(self.where, "results do not arrive", expected=f"all within {self._patience:g} seconds",
+                              got="none for so long", remedy="See whether the network is whole",
+                              ) from None  # fmt: skip
+
+    def map(self, function: Callable[..., Any], chunks: Any) -> list[Any]:
+        """Return ``function(chunk)`` of each chunk, in order; tuples are its arguments.
+
+        The function runs on the workers, where ``LOOM_DEVICE`` is their device; it is to give the same for the same
+        chunk. ArgumentError for what is no function.
+        """
+        if not callable(function):
+            raise ArgumentError(f"{self.where}, map", "not a function", expected="a function of a chunk",
+                                got=repr(function)[:200], remedy="Write map(function, chunks)")  # fmt: skip
+        calls = [c if isinstance(c, tuple) else (c,) for c in items(chunks, f"{self.where}, map", "chunks")]
+        key = self.hold(_given, lambda: (function,))
+        try:
+            return self.compute(key, "__call__", calls, judge=function)
+        finally:
+            self.drop(key)
+
+    def _open(self, what: str) -> None:
+        if self.is_closed:
+            raise StateError(f"{self.where}, {what}", "the pool is closed", expected="an open one", got="a closed one",
+                             remedy="Open another")  # fmt: skip
+
+
+def devices_of(workers: int | Sequence[str], device: str | None, where: str) -> list[str]:
+    """Return the names of workers' devices; ArgumentError for none, DeviceError for a kind there is not."""
+    if is_int(workers) or not isinstance(workers, (list, tuple)):
+        count = whole(workers, f"{where}, workers", least=1, most=MOST_WORKERS, remedy='Write 2, or ["cpu", "vulkan"]')
+        names = [device or options.default_device()] * count
+    else:
+        names = [text(name, f"{where}, workers") for name in items(workers, f"{where}, workers", "devices")]
+    if not 1 <= len(names) <= MOST_WORKERS:
+        raise ArgumentError(f"{where}, workers", "not usable", expected=f"1 to {MOST_WORKERS} workers",
+                            got=len(names), remedy="Name at least one device")  # fmt: skip
+    for name in dict.fromkeys(names):
+        if name not in ("auto", "gpu"):
+            driver(name, f"{where}, workers")
+    return names
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1

@@ -1,0 +1,164 @@
+"""A worker: a process that owns one Loom device, keeps what it was given, and calls it.
+
+Layer: workers. It is made an actor by ``loom.workers.pool``, imported on its own machine from its own Loom. Invariant:
+an error of a call is its answer, and ends nothing but the call.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from loom.core.errors import LoomError, StateError
+from loom.core.given import is_array, is_mapping
+from loom.workers.audit import result_digest
+from loom.workers.versions import Versions, versions
+
+__all__ = ["TELLING", "CallAnswer", "DeviceWorker", "WorkerFacts", "WorkerReport"]
+
+TELLING = "telling"
+"""The concurrency group of Ray that answers while a call is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What a worker tells of itself when it has started."""
+
+    number: int
+    device: str
+    description: str
+    host: str
+    node: str
+    pid: int
+    threads: int
+    versions: Versions
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswer:
+    """How a call went: ``error``, None if there was none; ``digest`` of the result, if asked for; how long it took."""
+
+    error: BaseException | None
+    digest: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker tells whoever asks, also while it computes."""
+
+    number: int
+    device: str
+    host: str
+    node: str
+    pid: int
+    threads: int
+    calls: int
+    seconds: float
+    is_computing: bool
+
+
+class DeviceWorker:
+    """Owns the device called ``device``, with so many threads of the processor."""
+
+    def __init__(self, number: int, device: str, threads: int) -> None:
+        self.number, self.name, self.threads = number, device, threads
+        self._calls, self._seconds, self._begun = 0, 0.0, 0.0
+        self._held: dict[str, Any] = {}
+        self._unbuilt: dict[str, Exception] = {}
+        os.environ["LOOM_DEVICE"] = device
+        os.environ["LOOM_THREADS"] = str(threads)
+
+    def about(self) -> WorkerFacts | LoomError:
+        """Open the device; return what the worker is, or why it cannot be used."""
+        from loom.runtime.registry import device
+
+        try:
+            info = device(self.name).describe()
+        except LoomError as error:
+            return error
+        return WorkerFacts(self.number, info.name, info.description, socket.gethostname(), self._node(), os.getpid(),
+                           self.threads, versions())  # fmt: skip
+
+    def report(self) -> WorkerReport:
+        """Return what it has done so far; another thread than the one that computes asks."""
+        begun = self._begun
+        running = time.perf_counter() - begun if begun else 0.0
+        return WorkerReport(self.number, self.name, socket.gethostname(), self._node(), os.getpid(), self.threads,
+                            self._calls, round(self._seconds + running, 3), bool(begun))  # fmt: skip
+
+    def _node(self) -> str:
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())[:12]
+
+    def hold(self, key: str, build: Callable[..., Any], *args: Any) -> None:
+        """Keep what ``build`` makes of arguments, under a key; an error is what each call of it answers."""
+        try:
+            self._held[key] = build(*args)
+            self._unbuilt.pop(key, None)
+        except Exception as error:
+            self._unbuilt[key] = error
+
+    def drop(self, key: str) -> None:
+        """Forget what is kept under a key, if anything is."""
+        self._unbuilt.pop(key, None)
+        held = self._held.pop(key, None)
+        close = getattr(held, "close", None)
+        if callable(close):
+            close()
+
+    def call(self, key: str, method: str, wants_digest: bool, *args: Any) -> tuple[CallAnswer, Any]:
+        """Call a method of what is kept under a key; return how it went, and its result."""
+
+        def work() -> Any:
+            if key in self._unbuilt:
+                raise self._unbuilt[key]
+            if key not in self._held:
+                raise StateError(f"worker {self.number}", f"nothing is kept under {key!r}", expected="hold before call",
+                                 got=sorted(self._held), remedy="Start the pool anew")  # fmt: skip
+            return getattr(self._held[key], method)(*args)
+
+        return self._answered(work, wants_digest=wants_digest)
+
+    def _answered(self, work: Callable[[], Any], *, wants_digest: bool) -> tuple[CallAnswer, Any]:
+        start = self._begun = time.perf_counter()
+        try:
+            value = self.made(work())
+            digest = result_digest(value) if wants_digest else ""
+            error = None
+        except Exception as found:
+            value, digest, error = None, "", _portable(found)
+        seconds = time.perf_counter() - start
+        self._calls, self._seconds, self._begun = self._calls + 1, self._seconds + seconds, 0.0
+        return CallAnswer(error, digest, seconds), value
+
+    def made(self, value: Any) -> Any:
+        """Return what is sent of a result: arrays of the device as those of the host."""
+        if is_array(value):
+            return value
+        if is_mapping(value):
+            return {name: self.made(each) for name, each in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self.made(each) for each in value)
+        to_host = getattr(value, "numpy", None)
+        return to_host() if callable(to_host) else value
+
+
+def _portable(error: Exception) -> BaseException:
+    """Return an error that another process can read, with the lines it came from: itself, or its text."""
+    import pickle
+
+    lines = "".join(traceback.format_tb(error.__traceback__)[2:])
+    if hasattr(error, "add_note") and not isinstance(error, LoomError):
+        error.add_note(f"in a worker:\n{lines}")
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

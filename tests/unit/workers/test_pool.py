@@ -1,0 +1,237 @@
+"""A pool over Ray simulated: whatever dies, joins, dawdles or lies, the results are those of the calls."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomTimeout, ShapeError, StateError
+from loom.workers import WorkerPool
+from loom.workers import computing as computing_module
+from loom.workers import members as members_module
+from loom.workers import pool as pool_module
+from loom.workers.versions import Versions
+from unit.workers.simulated import SimulatedRay, SimulatedWorker
+
+
+def squares(x: Any) -> Any:
+    return np.asarray(x, np.float32) ** 2
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open pools over simulated Rays, whose clock is the pool's."""
+    made = []
+
+    def open_pool(ray: SimulatedRay, workers: Any = 3, actor: type = SimulatedWorker, **settings: Any) -> WorkerPool:
+        clock = SimpleNamespace(monotonic=lambda: ray.now)
+        monkeypatch.setattr(computing_module, "time", clock)
+        monkeypatch.setattr(members_module, "time", clock)
+        monkeypatch.setattr(pool_module, "join_ray", lambda *_: ray.joined())
+        made.append(WorkerPool(workers, actor=actor, device="cpu", **settings))
+        return made[-1]
+
+    yield open_pool
+    for pool in made:
+        pool.close()
+
+
+def test_results_come_in_order(opened: Any) -> None:
+    for seed in range(10):
+        with opened(SimulatedRay(seed)) as pool:
+            assert [a.item() for a in pool.map(squares, range(20))] == [n * n for n in range(20)]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_killed_added_and_slow_workers_change_nothing(opened: Any, seed: int) -> None:
+    dice = random.Random(seed)
+    ray = SimulatedRay(seed, kills=lambda _ray, _actor: dice.random() < 0.05)
+    ray.slowness = {n: 30.0 * (dice.random() < 0.3) for n in range(1, 30)}
+    with opened(ray, audit=dice.choice([0.0, 0.3, 1.0])) as pool:
+        for part in range(4):
+            assert [a.item() for a in pool.map(squares, range(part, part + 12))] == [
+                n * n for n in range(part, part + 12)
+            ]
+            if dice.random() < 0.5:
+                pool.add()
+        states = {row["state"] for row in pool.status()}
+    assert not pool.faults
+    assert seed not in (0, 1, 2) or "lost" in states
+
+
+class Flipping(SimulatedWorker):
+    """Worker 1 flips the lowest bit of the first number of everything it gives."""
+
+    def made(self, value: Any) -> Any:
+        value = np.array(super().made(value))
+        if self.number == 1:
+            value.reshape(-1).view(np.uint32)[:1] ^= 1
+        return value
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_flipped_bit_is_found_named_and_put_right(opened: Any, judged: bool) -> None:
+    for seed in range(10):
+        with opened(SimulatedRay(seed), actor=Flipping, audit=0.05, seed=seed) as pool:
+            key = pool.hold(lambda: squares)
+            calls = [(np.arange(4) + n,) for n in range(200)]
+            with pytest.warns(UserWarning, match=r"worker 1 \(cpu, node node1, process \d+\) gave a wrong result"):
+                found = pool.compute(key, "__call__", calls, judge=squares if judged else None)
+            assert [f.worker for f in pool.faults] == [1]
+            assert all(np.array_equal(a, squares(*c)) for a, c in zip(found, calls, strict=True))
+            assert pool.status()[1]["state"] == "faulty"
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert len(pool.map(squares, range(30))) == 30
+
+
+def test_one_worker_alone_is_audited_by_this_process(opened: Any) -> None:
+    with opened(SimulatedRay(), workers=1, audit=0.2) as pool:
+        assert len(pool.map(squares, range(9))) == 9
+        key = pool.hold(lambda: squares)
+        with pytest.raises(DeviceError, match="there is no second worker"):
+            pool.compute(key, "__call__", [(n,) for n in range(9)])
+
+
+def test_three_different_results_are_nobodys(opened: Any) -> None:
+    drawn = iter(range(1000))
+    pool = opened(SimulatedRay(), audit=1.0)
+    with pytest.raises(DeviceError, match="three computations of call 0 differ"):
+        pool.map(lambda _: next(drawn), [0])
+
+
+def test_errors_of_calls_are_raised_and_end_nothing(opened: Any) -> None:
+    with opened(SimulatedRay()) as pool:
+        with pytest.raises(ShapeError, match="no such shape"):
+            pool.map(_refuse, range(5))
+        with pytest.raises(ZeroDivisionError):
+            pool.map(lambda n: 1 // n, range(5))
+        assert pool.map(lambda n: n, range(5)) == [0, 1, 2, 3, 4]
+        key = pool.hold(_refuse, lambda: (0,))
+        with pytest.raises(ShapeError, match="no such shape"):
+            pool.compute(key, "anything", [()])
+
+
+def _refuse(_: Any) -> None:
+    raise ShapeError("test", "no such shape")
+
+
+def test_a_call_that_ends_its_workers_is_named(opened: Any) -> None:
+    ray = SimulatedRay(kills=lambda _ray, actor: actor.queue[0][0] == "call" and actor.queue[0][2][-1] == 7)
+    with (
+        opened(ray) as pool,
+        pytest.raises(DeviceError, match=r"call 7 ends each worker|workers die one after another"),
+    ):
+        pool.map(squares, range(12))
+
+
+def test_workers_that_all_die_end_the_computation(opened: Any) -> None:
+    ray = SimulatedRay(kills=lambda _ray, actor: actor.queue[0][0] == "call")
+    with opened(ray) as pool, pytest.raises(DeviceError, match=r"workers die one after another|ends each worker"):
+        pool.map(squares, range(50))
+
+
+def test_a_silent_worker_is_replaced(opened: Any) -> None:
+    ray = SimulatedRay()
+    with opened(ray, workers=2, patience=20.0) as pool:
+        ray.slowness = {0: 1e9}
+        pool.map(squares, range(4))
+        ray.now += 30
+        assert len(pool.map(squares, range(8))) == 8
+        states = [row["state"] for row in pool.status()]
+    assert states[0] == "lost"
+    assert len(states) == 3
+
+
+def test_a_slow_worker_does_not_hold_up_the_others(opened: Any) -> None:
+    ray = SimulatedRay()
+    with opened(ray, workers=2) as pool:
+        ray.slowness = {0: 300.0}
+        pool.map(squares, range(10))
+        assert ray.now < 60
+        pool.map(squares, range(10))
+        assert ray.now < 60
+        ray.now += 400
+        pool.map(squares, range(10))
+        assert pool.status()[0]["state"] == "ready"
+
+
+def test_other_versions_are_refused(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = Versions("0.1", "loom-numerics/0", "aa", "bb")
+
+    class Older(SimulatedWorker):
+        def about(self) -> Any:
+            from dataclasses import replace
+
+            found = super().about()
+            return replace(found, versions=theirs) if self.number else found
+
+    with pytest.raises(DeviceError, match=r"worker 1 .* other versions: loom .* there; numerics loom-numerics/1 here, "
+                                          "loom-numerics/0 there; compiler .* kernels"):  # fmt: skip
+        opened(SimulatedRay(), workers=2, actor=Older)
+    with opened(SimulatedRay(), workers=1, actor=Older) as pool:
+        pool.add()
+        pool.wait()
+        with pytest.warns(UserWarning, match="is left out: it is of other versions"):
+            pool.map(squares, range(4))
+        assert [row["state"] for row in pool.status()] == ["ready", "refused"]
+
+
+def test_a_device_that_a_worker_has_not_is_refused(opened: Any) -> None:
+    class Without(SimulatedWorker):
+        def about(self) -> Any:
+            return DeviceError("device 'cuda'", "there is no GPU", remedy="Get one")
+
+    with pytest.raises(DeviceError, match=r"cannot be used: .*there is no GPU"):
+        opened(SimulatedRay(), actor=Without)
+
+
+@pytest.mark.parametrize(
+    ("workers", "resources", "text"),
+    [(65, {"CPU": 64.0}, "expected 65 CPU, got 64 CPU, 0 GPU"), (1, {}, "expected 1 CPU, got 0 CPU"),
+     (["cuda", "cuda:1"], {"CPU": 8.0, "GPU": 1.0}, "expected 2 GPU, got 8 CPU, 1 GPU")],
+)  # fmt: skip
+def test_a_ray_without_resources_is_refused(opened: Any, workers: Any, resources: Any, text: str) -> None:
+    ray = SimulatedRay(resources=resources)
+    with pytest.raises(DeviceError, match=text):
+        opened(ray, workers=workers)
+    assert not ray.actors
+
+
+def test_workers_that_do_not_start_are_told(opened: Any) -> None:
+    ray = SimulatedRay()
+    ray.slowness = {1: 1e9}
+    with pytest.raises(LoomTimeout, match="1 workers did not start within 20 seconds"):
+        opened(ray, patience=20.0)
+
+
+def test_members_come_and_go(opened: Any) -> None:
+    with opened(SimulatedRay(), workers=2) as pool:
+        assert len(pool) == 2
+        number = pool.add()
+        assert pool.wait() == 3
+        pool.remove(0)
+        assert pool.map(lambda n: n, range(9)) == list(range(9))
+        assert [row["state"] for row in pool.status()] == ["gone", "ready", "ready"]
+        with pytest.raises(ArgumentError, match=r"no worker has this number: expected one of \[1, 2\], got 0"):
+            pool.remove(0)
+        assert number == 2
+    with pytest.raises(StateError, match="the pool is closed"):
+        pool.map(squares, [1])
+    pool.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "error", "text"),
+    [(0, ArgumentError, "out of range"), (1.5, ArgumentError, "not a whole number"), ([], ArgumentError, "not usable"),
+     ("cpu", ArgumentError, "not a whole number"), (["cppu"], DeviceError, "no device is called"),
+     ([1], DTypeError, "not a text"), (True, ArgumentError, "not a whole number")],
+)  # fmt: skip
+def test_workers_are_a_number_or_names(opened: Any, workers: Any, error: Any, text: str) -> None:
+    with pytest.raises(error, match=text):
+        opened(SimulatedRay(), workers=workers)
