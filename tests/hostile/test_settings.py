@@ -72,7 +72,7 @@ def test_every_setting_of_a_schedule_changes_the_rates() -> None:
 TRAINING: dict[str, Any] = {
     "loss": "mae", "optimizer": optimizers.Lion(), "learning_rate": 0.25, "schedule": schedules.Constant(0.5),
     "epochs": 3, "batch_size": 2, "accumulate": 2, "shuffle": False, "seed": 5, "clip_value": 1e-3, "clip_norm": 1e-3,
-    "compute": "bf16", "precision": "q8",
+    "compute": "bf16", "precision": "q8", "micro_batch": 1,
 }  # fmt: skip
 """Setting -> a value with which the weights are others than with its default."""
 

@@ -227,6 +227,7 @@ def _settings(network: Network, given: dict[str, Any], data: tuple[Any, Any], wh
 
 
 _OF_THE_HOST = {
+    "micro_batch": "Leave it out, or train in Python: an export computes a batch at once",
     "checkpoint": "Leave it out, and keep what the function save gives: load goes on from there",
     "budget_nbytes": "Leave it out: the function size tells what a net takes",
 }

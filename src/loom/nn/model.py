@@ -199,16 +199,17 @@ class Model:
 
     def apply(
         self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None,
-        compute: DType | None = None, precision: str | None = None,
+        compute: DType | None = None, precision: str | None = None, first: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Record the network on ``x`` (batch, *shape), of several inputs a mapping by name; return its output.
 
         ``training``: dropout, noise and batch statistics; ``step``: the number of the training step, an integer
         tensor of one element, which noise depends on; ``compute``: the type that layers are computed in, weights being
         rounded to it (running means and ``scale`` layers stay); ``precision``: that of its products, None: what the
-        document says. ArgumentError for a network of several outputs.
+        document says; ``first``: the place in its batch of the first sample of a micro-batch, on which noise depends
+        too, a u32 of shape (); None: 0. ArgumentError for a network of several outputs.
         """
-        found = self.apply_all(x, training=training, step=step, compute=compute, precision=precision)
+        found = self.apply_all(x, training=training, step=step, compute=compute, precision=precision, first=first)
         if len(found) != 1:
             raise ArgumentError("loom.nn.Model.apply", "the network has several outputs", expected="one",
                                 got=", ".join(found), remedy="Use apply_all")  # fmt: skip
@@ -217,12 +218,14 @@ class Model:
     def apply_all(
         self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None,
         taps: dict[str, tuple[Any, Tensor]] | None = None, compute: DType | None = None, precision: str | None = None,
+        first: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Record the network; return its outputs by node name. Arguments as in ``apply``; ``taps`` takes what each
         layer takes and gives, by its name."""
         made = self._inputs(x)
         watch = self.watch
         record = self.begin_pass(made, training=training, step=step, compute=compute, precision=precision)
+        record.first = first
         record.taps = {n: (a, a) for n, a in made.items()} if taps is None and watch is not None else taps
         for node in self.network.nodes:
             sources = [made[name] for name in node.inputs]

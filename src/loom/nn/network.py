@@ -40,6 +40,7 @@ from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
+from loom.nn.train.parallel import Crew, crew_of
 from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
@@ -325,6 +326,7 @@ class Network(Runner):
         resume: bool = False,
         progress: bool | None = None,
         mode: str | TweenMode = "normal",
+        devices: Sequence[str | Device] | None = None,
         **settings: Any,
     ) -> History:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
@@ -341,6 +343,8 @@ class Network(Runner):
         ``self.training``; the bits are those of one training that was never interrupted or saved. ``progress``: draw
         a bar (None: on a terminal or in a notebook). ``mode``: ``normal``, or one of ``tween``, whose ``fit`` it is
         then (``config``, ``epochs``, ``batch_size``, ``learning_rate``, ``schedule``, ``shuffle``, ``seed``).
+        ``devices``: those that share out the micro-batches of ``micro_batch`` (then needed) among them, each with a
+        copy of the weights; the digest is that of one device.
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
@@ -352,11 +356,14 @@ class Network(Runner):
         if mode != "normal" or "config" in settings:
             from loom.nn.tween.fitting import train_in
 
+            if devices is not None:
+                raise ArgumentError("train, devices", f"the mode {mode!r} is of one device", expected="mode='normal'",
+                                    got=devices, remedy="Leave devices out")  # fmt: skip
             return train_in(self, mode, x, y, validation, (optimizer, schedule, resume, progress), settings)
         with self.model.alone("loom.Network.train"):
             given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)
-            trainer = self._trainer = self._trainer_for(config, self._trainer)
+            trainer = self._trainer = self._trainer_for(config, self._trainer, crew_of(devices, config, self.model))
             before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
@@ -413,11 +420,11 @@ class Network(Runner):
         x = self._plain(self._name_inputs(validation[0], "train, validation x"))
         return x, fit_all_targets(self.outputs, validation[1], loss, "train, validation y")[1]
 
-    def _trainer_for(self, config: TrainConfig, after: Trainer | None) -> Trainer:
+    def _trainer_for(self, config: TrainConfig, after: Trainer | None, crew: Crew | None = None) -> Trainer:
         model = self.model
         return Trainer(
             model, config, frozen=model.frozen, rates=model.learning_rates, y_type=model.result_type, after=after,
-            x_type=self._plain(self._types()), outputs=self._names(),
+            x_type=self._plain(self._types()), outputs=self._names(), crew=crew,
         )  # fmt: skip
 
     # introspection

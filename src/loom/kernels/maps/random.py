@@ -33,6 +33,7 @@ __all__ = [
     "bits",
     "coins",
     "integers",
+    "later_bits",
     "normal",
     "normals_of_words",
     "philox",
@@ -122,6 +123,33 @@ def step_bits() -> Draw:
         return philox(block, seeds[3], numbers[0], seeds[2], seeds[0], seeds[1])
 
     return _drawn("step_bits", u32, u32, values, 4)
+
+
+@cache
+def later_bits() -> Draw:
+    """Return the kernel of the words of ``step_bits`` from element ``firsts[0] * seeds[4]`` on.
+
+    Four elements may lie in two blocks. The place in words is kept as blocks and a rest: it may be 2^32 and more.
+    """
+
+    @kernel(workgroup=RANDOM_LANES, trusted=True)
+    def draw(seeds: In[u32], numbers: In[u32], firsts: In[u32], out: Out[u32], n: u32):
+        block = global_id()
+        if block <= (n - 1) >> 2:
+            rest = (firsts[0] & u32(3)) * (seeds[4] & u32(3))
+            begin = firsts[0] * (seeds[4] >> u32(2)) + (firsts[0] >> u32(2)) * (seeds[4] & u32(3)) + (rest >> u32(2))
+            shift = rest & u32(3)
+            a, b, c, d = philox(begin + block, seeds[3], numbers[0], seeds[2], seeds[0], seeds[1])
+            e, f, g, _ = philox(begin + block + u32(1), seeds[3], numbers[0], seeds[2], seeds[0], seeds[1])
+            words = (a, b, c, d, e, f, g)
+            for k in static_range(4):
+                if block * 4 + k < n:
+                    early = words[k] if shift == u32(0) else words[k + 1]
+                    late = words[k + 2] if shift == u32(2) else words[k + 3]
+                    out[block * 4 + k] = early if shift < u32(2) else late
+
+    draw.name = "random_later_bits_u32"
+    return Draw(draw, 4)
 
 
 @cache

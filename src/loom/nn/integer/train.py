@@ -57,8 +57,9 @@ _MOST_SHOWN = 127
 _WINDOW = 64
 """Steps after which exponents of outputs may fall; a power of two."""
 _MOST_TARGET = 1 << 14
-_UNSUPPORTED = ("accumulate", "clip_value", "clip_norm", "patience", "least_gain", "checkpoint", "checkpoint_every",
-                "budget_nbytes", "evaluate_every", "compute", "precision", "loss_scale")  # fmt: skip
+_UNSUPPORTED = ("accumulate", "micro_batch", "clip_value", "clip_norm", "patience", "least_gain", "checkpoint",
+                "checkpoint_every", "budget_nbytes", "evaluate_every", "compute", "precision",
+                "loss_scale")  # fmt: skip
 
 
 def rate_parts(rate: float) -> Array:

@@ -77,7 +77,8 @@ class ForwardPass:
     None: 0, 1, .. of every sample. ``context``: of such positions, how many there may be. ``cache``: where keys and
     values of earlier tokens are kept, of a pass over single tokens, each of a text of its own. ``turned``: transposed
     copies of matrices, by name, that are faster to multiply with. ``turns``: cosines and sines of the tokens at
-    ``positions``, by what they follow from.
+    ``positions``, by what they follow from. ``first``: the place in its batch of the first sample, a u32 of shape ();
+    None: 0.
     """
 
     tensors: Mapping[str, Tensor]
@@ -99,6 +100,7 @@ class ForwardPass:
     cache: Cache | None = None
     turned: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     turns: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict[Any, tuple[Tensor, Tensor]])
+    first: Tensor | None = None
 
 
 class Cache(Protocol):
@@ -204,14 +206,21 @@ class Context:
         self.record.carried.new[f"{self.place or self.name}.{key}"] = value
 
     def draw(self, shape: Shape, stream: RandomStream) -> Tensor:
-        """Return random words; each call of a pass has a sequence of its own."""
+        """Return random words; each call of a pass has a sequence of its own.
+
+        A micro-batch takes the words that its samples have in the whole batch, whose elements go sample by sample.
+        """
         if self.record.step is None:
             raise StateError(
                 f"loom.nn, layer {self.name!r}", "training draws random numbers", expected="the number of the step",
                 got="step=None", remedy="Pass step=, an integer tensor of one element",
             )  # fmt: skip
         self.record.draws += 1
-        return random_words(shape, self.record.seed, self.record.draws, self.record.step, stream)
+        record = self.record
+        if record.first is None:
+            return random_words(shape, record.seed, record.draws, record.step, stream)
+        each = -(-math.prod(shape) // next(iter(record.inputs.values())).shape[0])
+        return random_words(shape, record.seed, record.draws, record.step, stream, after=(record.first, each))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from loom.nn.train.schedules import Schedule
 
 __all__ = ["TrainConfig"]
 
-_OPTIONAL = ("patience", "budget_nbytes", "clip_value", "clip_norm", "evaluate_every")
+_OPTIONAL = ("micro_batch", "patience", "budget_nbytes", "clip_value", "clip_norm", "evaluate_every")
 _LEAST_CLIP = 2.0**-126
 """The least normal f32."""
 
@@ -34,16 +34,18 @@ class TrainConfig:
     ``loss``: a name of ``LOSSES`` or a function of output and target; ``probabilities``: the output is not logits. Of
     several outputs both are mappings by the outputs' names, and training makes the sum of the losses small.
     ``schedule`` gives the rate of each update, in place of the constant ``learning_rate``. ``accumulate``: batches
-    whose gradients make one update, weighted by their samples. Gradients are clipped element by element to
-    ``clip_value``, then scaled so that the norm of all is at most ``clip_norm``. ``patience``: epochs without a loss
-    (of validation, else of training) lower by more than ``least_gain``, after which training stops and the best
-    weights are put back. ``checkpoint``: a folder, written every ``checkpoint_every`` epochs, at the end, and at
-    Ctrl-C. ``budget_nbytes``: the most memory for weights, state and programs. ``evaluate_every``: epochs after which
-    all measures of the validation samples are kept in ``History.evaluations``. ``compute``: ``"f16"`` or ``"bf16"``, in
-    which layers are then computed, forward and backward, while weights, losses and the optimiser stay
-    f32 (mixed precision, of networks of f32); in f16 steps whose gradients are too large are skipped and the loss
-    scale is halved, which begins as ``loss_scale``, a power of two. ``precision``: that of all products of layers,
-    forward and backward ("full", "x12", "q8", "q12" or "q24", as of ``loom.precision``), None for the document's.
+    whose gradients make one update, weighted by their samples. ``micro_batch``: samples of the micro-batches that each
+    batch is cut into, whose gradients are added by a fixed tree (docs/numerics.md, section 5); None: a batch is one.
+    Gradients are clipped element by element to ``clip_value``, then scaled so that the norm of all is at most
+    ``clip_norm``. ``patience``: epochs without a loss (of validation, else of training) lower by more than
+    ``least_gain``, after which training stops and the best weights are put back. ``checkpoint``: a folder, written
+    every ``checkpoint_every`` epochs, at the end, and at Ctrl-C. ``budget_nbytes``: the most memory for weights, state
+    and programs. ``evaluate_every``: epochs after which all measures of the validation samples are kept in
+    ``History.evaluations``. ``compute``: ``"f16"`` or ``"bf16"``, in which layers are then computed, forward and
+    backward, while weights, losses and the optimiser stay f32 (mixed precision, of networks of f32); in f16 steps whose
+    gradients are too large are skipped and the loss scale is halved, which begins as ``loss_scale``, a power of two.
+    ``precision``: that of all products of layers, forward and backward ("full", "x12", "q8", "q12" or "q24", as of
+    ``loom.precision``), None for the document's.
     """
 
     loss: str | Loss | Mapping[str, str | Loss] = "mse"
@@ -54,6 +56,7 @@ class TrainConfig:
     epochs: int = 1
     batch_size: int = 32
     accumulate: int = 1
+    micro_batch: int | None = None
     shuffle: bool = True
     seed: int = 0
     clip_value: float | None = None
@@ -69,8 +72,9 @@ class TrainConfig:
     loss_scale: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("checkpoint_every", 1), ("seed", 0),
-                            ("patience", 0), ("budget_nbytes", 1), ("evaluate_every", 1)):  # fmt: skip
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("micro_batch", 1),
+                            ("checkpoint_every", 1), ("seed", 0), ("patience", 0),
+                            ("budget_nbytes", 1), ("evaluate_every", 1)):  # fmt: skip
             if getattr(self, name) is not None or name not in _OPTIONAL:
                 most = (1 << 64) - 1 if name == "seed" else sys.float_info.max
                 self._keep(name, whole(f"train, {name}", getattr(self, name), least=least, most=most))
@@ -125,6 +129,8 @@ class TrainConfig:
             found |= {"compute": self.compute, "loss_scale": repr(self.first_loss_scale)}
         if self.precision is not None:
             found["precision"] = self.precision
+        if self.micro_batch is not None:
+            found["micro_batch"] = repr(self.micro_batch)
         loss = _name_of(self.loss)
         found["loss"] = loss if callable(self.loss) else repr(loss)
         return found

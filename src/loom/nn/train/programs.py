@@ -6,7 +6,7 @@ the host picks them. Invariant: a step whose loss is NaN or infinite changes not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
@@ -28,7 +28,7 @@ from loom.nn.watch import TapLayout, Viewers, lay_out
 from loom.runtime.device import Device
 from loom.tensor import Tensor, TensorProgram
 
-__all__ = ["BatchShape", "Programs", "Trainable"]
+__all__ = ["BatchShape", "Key", "Programs", "Trainable", "feeds_of"]
 
 _MOST_HELD_NBYTES = 1 << 30
 """Samples of so many bytes are kept by a device with memory of its own."""
@@ -75,9 +75,10 @@ class HeldSamples:
     order: Tensor
     done: Tensor
 
-    def pick(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Record the next samples and their targets."""
-        chosen = tensor.gather(self.order, self.done + tensor.arange(samples, dtype="u32"))
+    def pick(self, samples: int, at: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Record the next samples, or those from place ``at`` of the order on, and their targets."""
+        begin = self.done if at is None else at
+        chosen = tensor.gather(self.order, begin + tensor.arange(samples, dtype="u32"))
         return [tensor.gather(x, chosen) for x in self.x], [tensor.gather(y, chosen) for y in self.y]
 
 
@@ -95,10 +96,10 @@ class BatchShape:
         x, y = zip(data.x, data.x_types, strict=True), zip(data.y, data.y_types, strict=True)
         return cls(tuple((a.shape[1:], t) for a, t in x), tuple((a.shape[1:], t) for a, t in y), held)
 
-    def inputs(self, samples: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Return inputs and targets of a program for so many samples: those picked, or fed."""
+    def inputs(self, samples: int, at: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Return inputs and targets of a program for so many samples: those picked (``at`` a place), or fed."""
         if self.held is not None:
-            return self.held.pick(samples)
+            return self.held.pick(samples, at)
 
         def fed(name: str, arrays: tuple[tuple[Shape, DType], ...]) -> list[Tensor]:
             return [tensor.input(f"{name}{i}", (samples, *shape), t) for i, (shape, t) in enumerate(arrays)]
@@ -112,7 +113,12 @@ _UPDATE: Key = ("update", 0, None)
 
 
 class Programs:
-    """Compiled steps, and what they keep: ``state`` of the optimiser, ``sums`` of gradients, ``step``."""
+    """Compiled steps, and what they keep: ``state`` of the optimiser, ``sums`` of gradients, ``step``.
+
+    ``crew``: who computes besides this device, if anybody does.
+    """
+
+    crew: Any = None
 
     def __init__(
         self, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float],
@@ -148,7 +154,7 @@ class Programs:
         """What the last step recorded is watched of."""
         self._held: HeldSamples | None = None
         self._data: Samples | None = None
-        self._order = np.empty(0, np.int64)
+        self._order, self._epoch = np.empty(0, np.int64), -1
 
     def suit(self, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float]) -> bool:
         """Tell whether these programs are those of another training of the same model."""
@@ -194,14 +200,19 @@ class Programs:
         self._data, self._held = data, self._holding(data)
         batch, kind = BatchShape.of(data, self._held), "sum" if self.sums else "step"
         wanted = [self._key(kind, samples, batch) for samples in sizes]
-        if self.sums:
-            wanted.append(_UPDATE)
+        self._compile(sizes, [*wanted, *([_UPDATE] if self.sums else [])], held_out, others)
+
+    def _compile(
+        self, sizes: Collection[int], wanted: Sequence[Key], held_out: Samples | None, others: Collection[int]
+    ) -> None:
+        """Have programs for batches of these sizes, the first of those ``wanted``, and for others held out."""
+        losses: list[Key] = []
         if held_out is not None:
-            wanted += [("loss", samples, BatchShape.of(held_out)) for samples in others]
-        made = [self._program(key) for key in wanted]
-        self._forget(wanted)
+            losses = [("loss", samples, BatchShape.of(held_out)) for samples in others]
+        made = [self._program(key) for key in (*wanted, *losses)]
+        self._forget([*wanted, *losses])
         self._steps = dict(zip(sizes, made, strict=False))
-        self._losses = dict(zip(others, made[len(made) - len(others) :], strict=True))
+        self._losses = dict(zip(others, made[len(made) - len(losses) :], strict=True))
 
     def _holding(self, data: Samples) -> HeldSamples | None:
         """Return samples put on the device, in the place of those before if they are alike; None if they are fed."""
@@ -233,9 +244,9 @@ class Programs:
 
     # running
 
-    def begin(self, order: Array, done: int) -> None:
-        """Have steps take the samples prepared for in an order (int64), from number ``done`` of it on."""
-        self._order = order
+    def begin(self, order: Array, done: int, epoch: int = 0) -> None:
+        """Have steps take the samples prepared for in an epoch's order (int64), from number ``done`` of it on."""
+        self._order, self._epoch = order, epoch
         if self._held is not None:
             self._held.order.assign(order)
             self._held.done.assign(done)
@@ -252,7 +263,7 @@ class Programs:
         feeds: dict[str, Any] = {}
         if self._held is None:
             assert self._data is not None
-            feeds = _feeds(self._data, self._order[cut])
+            feeds = feeds_of(self._data, self._order[cut])
         return self._execute(self._steps[cut.stop - cut.start], feeds, numbers)
 
     def update(self, rate: float) -> None:
@@ -265,7 +276,7 @@ class Programs:
         key = self._key("step", len(data), BatchShape.of(data))
         program = self._program(key)
         self._forget([key])
-        return self._execute(program, _feeds(data, slice(None)), {"rate": rate})
+        return self._execute(program, feeds_of(data, slice(None)), {"rate": rate})
 
     def _execute(self, program: TensorProgram, feeds: dict[str, Any], numbers: dict[str, float]) -> float:
         """Run a program; return its loss. Numbers that it has already are not written again."""
@@ -293,9 +304,30 @@ class Programs:
         """Return the loss of one batch and the network's outputs, nothing being trained."""
         program = self._losses[cut.stop - cut.start]
         with self.model.lock:
-            program.run(**_feeds(data, cut))
+            program.run(**feeds_of(data, cut))
             loss, *outputs = program.read()
         return float(loss), outputs
+
+    # state
+
+    def arrays(self) -> dict[str, Array]:
+        """Return copies of all that training changes, by name: ``weights/...`` and ``state/...``."""
+        with self.model.lock:
+            weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
+            return weights | {f"state/{n}": t.numpy() for n, t in self.kept.items()}
+
+    def put(self, arrays: Mapping[str, Array]) -> None:
+        """Write what ``arrays`` gave; others may be among them."""
+        with self.model.lock:
+            self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
+            for name, t in self.kept.items():
+                t.assign(arrays[f"state/{name}"])
+
+    def sync(self) -> None:
+        """Have the model be as the training is by now: nothing is to be done where it is what is trained."""
+
+    def release(self) -> None:
+        """Give up what only a training that runs needs, besides memory of this device."""
 
     # compiling
 
@@ -362,13 +394,16 @@ class Programs:
         outputs = self._apply(x, training=False)
         return [self._total(outputs, y), *outputs], []
 
-    def _apply(self, x: list[Tensor], *, training: bool, step: Tensor | None = None) -> list[Tensor]:
-        """Record the network; return its outputs, narrow ones as f32. Samples held out are measured in its own type."""
-        precision = self._precision if training else {}
+    def _apply(self, x: list[Tensor], *, training: bool, step: Tensor | None = None, **told: Any) -> list[Tensor]:
+        """Record the network; return its outputs, narrow ones as f32. Samples held out are measured in its own type.
+
+        ``told``: what else the model is told of the pass.
+        """
+        told |= self._precision if training else {}
         given = dict(zip(self.inputs, x, strict=True)) if self.inputs else x[0]
         if not self.outputs:
-            return [wide(self.model.apply(given, training=training, step=step, **precision))]
-        made = self.model.apply_all(given, training=training, step=step, **precision)
+            return [wide(self.model.apply(given, training=training, step=step, **told))]
+        made = self.model.apply_all(given, training=training, step=step, **told)
         return [wide(made[name]) for name in self.outputs]
 
     def _total(self, outputs: list[Tensor], y: list[Tensor]) -> Tensor:
@@ -377,9 +412,11 @@ class Programs:
         losses = [as_type_of(f(x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
         return reduce(lambda a, b: a + b, losses)
 
-    def _backward(self, batch: BatchShape, samples: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
-        x, y = batch.inputs(samples)
-        outputs = self._apply(x, training=True, step=self.step)
+    def _backward(
+        self, batch: BatchShape, samples: int, at: Tensor | None = None, **told: Any
+    ) -> tuple[Tensor, dict[str, Tensor], Pairs]:
+        x, y = batch.inputs(samples, at)
+        outputs = self._apply(x, training=True, step=self.step, **told)
         moved = list(self.model.state_updates)
         loss, trained = self._total(outputs, y), list(self.trained.values())
         of = loss if self.scaling is None else self.scaling.scaled(loss)
@@ -424,7 +461,7 @@ class Programs:
         return grads
 
 
-def _feeds(data: Samples, chosen: Any) -> dict[str, Array]:
+def feeds_of(data: Samples, chosen: Any) -> dict[str, Array]:
     """Return the chosen samples by the names of a program's inputs."""
     x = {f"x{i}": a[chosen] for i, a in enumerate(data.x)}
     return x | {f"y{i}": a[chosen] for i, a in enumerate(data.y)}
@@ -440,6 +477,7 @@ def _settings_of(config: TrainConfig) -> tuple[Any, ...]:
     return (
         config.optimizer, config.loss, config.probabilities, config.clip_value, config.clip_norm,
         config.accumulate > 1, config.budget_nbytes, config.compute, config.first_loss_scale, config.precision,
+        config.micro_batch,
     )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import stop_on_interrupt
 from loom.nn.train.measures import Evaluation, classes_said, evaluation_of
-from loom.nn.train.programs import Programs, Trainable
+from loom.nn.train.parallel import Crew, programs_for
+from loom.nn.train.programs import Trainable
 from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
 from loom.nn.train.shuffle import order_of_epoch
@@ -53,8 +54,9 @@ class Trainer:
     ``frozen``: names of weights that stay as they are; ``rates``: name -> rate of weights that have their own.
     ``x_type``: the type of the network's input, of several by name; ``y_type``: that of targets that are no classes;
     ``outputs``: the names of several outputs, each of which the config has a loss for. ``after``: a training of the
-    model that is over, whose programs are taken if they are the same. ``has_run``: ``fit`` has come to its
-    first step; ``kept``: where it ended, None if an error ended it.
+    model that is over, whose programs are taken if they are the same. ``crew``: who computes the micro-batches of
+    ``config.micro_batch`` (``nn.train.parallel``); None: this device alone. ``has_run``: ``fit`` has come to its first
+    step; ``kept``: where it ended, None if an error ended it.
     """
 
     def __init__(
@@ -68,15 +70,17 @@ class Trainer:
         y_type: DType = f32,
         outputs: Sequence[str] = (),
         after: Trainer | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self.model, self.config = model, config
         self.x_type, self.y_type, self.outputs = x_type, y_type, tuple(outputs)
-        if after is not None and after.model is model and after.programs.suit(config, frozen, rates or {}):
+        is_same = after is not None and after.model is model and after.programs.suit(config, frozen, rates or {})
+        if after is not None and is_same and after.programs.crew is crew is None:
             self.programs = after.programs
             self.programs.restart(config)
         else:
             inputs = x_type if isinstance(x_type, Mapping) else ()
-            self.programs = Programs(model, config, frozen, rates or {}, inputs, outputs)
+            self.programs = programs_for(crew, model, config, frozen, rates or {}, inputs, outputs)
         self.history = History()
         self.epoch = 0
         self._at = 0  # batches of this epoch that are done
@@ -130,10 +134,13 @@ class Trainer:
             self._resume(resume)
         self._is_stopping = False
         self.has_run = True
-        with stop_on_interrupt(self.stop) as interrupted:
-            while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
-                self._run_epoch(data, held_out, report or (lambda _progress: None))
-        self.kept = self._snapshot()
+        try:
+            with stop_on_interrupt(self.stop) as interrupted:
+                while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
+                    self._run_epoch(data, held_out, report or (lambda _progress: None))
+            self.kept = self._snapshot()
+        finally:
+            self.programs.release()
         if self.config.checkpoint is not None:
             write_checkpoint(Path(self.config.checkpoint), self.kept)
         if interrupted:
@@ -159,7 +166,7 @@ class Trainer:
         rates = schedule.rates(self.epoch * updates + np.arange(updates, dtype=np.int64))
         if not self._last_good:
             self.keep()
-        self.programs.begin(order, self._at * config.batch_size)
+        self.programs.begin(order, self._at * config.batch_size, self.epoch)
         while self._at < len(cuts) and not self._is_stopping:
             loss = self._run_batch(cuts, float(rates[self._at // config.accumulate]))
             self._total += loss * (cuts[self._at].stop - cuts[self._at].start)
@@ -231,6 +238,10 @@ class Trainer:
             raise StateError("train_batch", "an update takes several batches", expected="accumulate=1",
                              got=self.config.accumulate, remedy="Use fit")  # fmt: skip
         data = self._check(x, y)
+        if self.config.micro_batch is not None and len(data) > self.config.batch_size:
+            raise ArgumentError("train_batch", "more samples than a batch that is cut into micro-batches has",
+                                expected=f"at most {self.config.batch_size}", got=len(data),
+                                remedy="Use a larger batch_size")  # fmt: skip
         if not self._last_good:
             self.keep()
         schedule = self.config.schedule or Constant(self.config.learning_rate)
@@ -243,6 +254,7 @@ class Trainer:
         """Return the mean loss over samples, and the accuracy of all targets that are classes (or of the only output's
         truths). ``made`` takes the outputs of each batch."""
         total, right, count = 0.0, 0, 0
+        self.programs.sync()
         for cut in batches(len(data), self.config.batch_size):
             loss, outputs = self.programs.loss(data, cut)
             total += loss * (cut.stop - cut.start)
@@ -297,7 +309,7 @@ class Trainer:
         faulty = [name for name, a in self.arrays().items() if not _is_finite(a)]
         kept = "The weights are those before this step"
         if faulty:
-            self._put(self._last_good)
+            self.programs.put(self._last_good)
             kept = "The weights are those at the start of the epoch"
         name = faulty[0].partition("/")[2] if faulty else "loss"
         parts = [] if loss is None else [f"the loss is {'NaN' if np.isnan(loss) else 'infinite'}"]
@@ -314,15 +326,8 @@ class Trainer:
 
     def arrays(self) -> Arrays:
         """Return copies of all that training changes, by name: ``weights/...`` and ``state/...``."""
-        with self.model.lock:
-            weights = {f"weights/{n}": a for n, a in self.model.weights().items()}
-            return weights | {f"state/{n}": t.numpy() for n, t in self.programs.kept.items()}
-
-    def _put(self, arrays: Mapping[str, Array]) -> None:
-        with self.model.lock:
-            self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
-            for name, t in self.programs.kept.items():
-                t.assign(arrays[f"state/{name}"])
+        self.programs.sync()
+        return self.programs.arrays()
 
     def _snapshot(self) -> Snapshot:
         facts = {
@@ -356,7 +361,7 @@ class Trainer:
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("train, resume", f"{what} is broken ({error!r})",
                                   remedy="Train from the start") from None  # fmt: skip
-        self._put(arrays)
+        self.programs.put(arrays)
         self._best_weights = {k.removeprefix("best/"): a for k, a in arrays.items() if k.startswith("best/")}
         self._best, self._stale, self.history = best, stale, history
         self.epoch, self._at, self._total = epoch, at, total

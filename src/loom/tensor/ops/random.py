@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, u32
-from loom.kernels.maps.random import RANDOM_LANES, normals_of_words, step_bits
+from loom.kernels.maps.random import RANDOM_LANES, later_bits, normals_of_words, step_bits
 from loom.schedules.recorder import Recorder, store
 from loom.tensor.draft import BufferView
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
@@ -32,16 +32,33 @@ def _record(node: Node, draft: Recorder, operands: Sequence[BufferView], out: An
         draft.dispatch(draw.kernel, [seeds, operands[0].buffer, out], [node.size], groups)
 
 
+def _record_later(node: Node, draft: Recorder, operands: Sequence[BufferView], out: Any) -> None:
+    seed, number, stream, each = node.attributes
+    if node.size:
+        seeds = store(draft, np.array([seed & 0xFFFF_FFFF, seed >> 32, stream, number, each], np.uint32))
+        draw = later_bits()
+        groups = -(-node.size // (draw.per_block * RANDOM_LANES))
+        draft.dispatch(draw.kernel, [seeds, operands[0].buffer, operands[1].buffer, out], [node.size], groups)
+
+
+LATER = TensorOp("random_words_later", NodeKind.KERNEL, record=_record_later)
 WORDS = TensorOp("random_words", NodeKind.KERNEL, record=_record)
 
 
-def random_words(shape: Sequence[int], seed: int, number: int, step: NodeT, stream: int) -> NodeT:
+def random_words(
+    shape: Sequence[int], seed: int, number: int, step: NodeT, stream: int, after: tuple[NodeT, int] | None = None
+) -> NodeT:
     """Return random u32: of tensor ``number`` of a stream in training step ``step``, an integer tensor of one element.
 
-    Element i is word i % 4 of Philox's counter (i // 4, number, step, stream).
+    Element i is word i % 4 of Philox's counter (i // 4, number, step, stream). ``after``: (n, m): i counts from n m on,
+    n a tensor of one u32.
     """
     at = reshape(cast(step, u32), ())
-    flat = make(WORDS, [at], (math.prod(shape),), u32, (seed, number, int(stream)))
+    if after is None:
+        flat = make(WORDS, [at], (math.prod(shape),), u32, (seed, number, int(stream)))
+    else:
+        told = (seed, number, int(stream), after[1])
+        flat = make(LATER, [at, reshape(cast(after[0], u32), ())], (math.prod(shape),), u32, told)
     return reshape(flat, tuple(shape))
 
 

@@ -48,7 +48,7 @@ def digest(**settings: Any) -> str:
 CHANGES: dict[str, Any] = {
     "loss": "binary_cross_entropy", "learning_rate": 0.2, "epochs": 2, "batch_size": 3, "accumulate": 2,
     "shuffle": False, "seed": 7, "clip_value": 0.01, "clip_norm": 0.01, "optimizer": "adam", "schedule": "linear",
-    "compute": "bf16", "precision": "q8",
+    "compute": "bf16", "precision": "q8", "micro_batch": 1,
 }  # fmt: skip
 """Those that change the weights; the others' effects are tested below and where they belong."""
 ELSEWHERE = {"probabilities", "patience", "least_gain", "checkpoint", "checkpoint_every", "budget_nbytes",

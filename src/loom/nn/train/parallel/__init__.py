@@ -1,0 +1,33 @@
+"""Training by several workers: micro-batches, the tree their sums are added by, and crews that share them out.
+
+Layer: nn. Invariant: weights depend on the size of micro-batches, never on who computed which.
+"""
+
+from __future__ import annotations
+
+from loom.nn.train.parallel.crew import Crew, CrewPrograms, Replica, Worker, programs_for
+from loom.nn.train.parallel.devices import DeviceCrew, crew_of
+from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
+from loom.nn.train.parallel.programs import MicroPrograms
+from loom.nn.train.parallel.tree import Sums, TreeNode, cover, join, root_of, share_out
+
+__all__ = [
+    "Change",
+    "Crew",
+    "CrewPrograms",
+    "DeviceCrew",
+    "MicroBatches",
+    "MicroPrograms",
+    "Recipe",
+    "Replica",
+    "Sums",
+    "TrainState",
+    "TreeNode",
+    "Worker",
+    "cover",
+    "crew_of",
+    "join",
+    "programs_for",
+    "root_of",
+    "share_out",
+]  # fmt: skip

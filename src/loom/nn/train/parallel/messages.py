@@ -1,0 +1,94 @@
+"""What a driver and the workers of a training tell each other: records of numbers and numpy arrays, to be pickled.
+
+Layer: nn. An answer is a function of its question and of the weights' version: a worker that died is replaced by one
+that was given the same weights, and asked again. Invariant: nothing here holds a device, a program or a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loom.core.arrays import Array
+from loom.nn.train.config import TrainConfig
+from loom.nn.train.parallel.tree import Sums
+from loom.nn.train.samples import Samples
+
+__all__ = ["Change", "MicroBatches", "Recipe", "TrainState"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipe:
+    """What a worker makes its replica of, besides the state.
+
+    ``document``: the network's, as JSON; ``frozen``, ``rates``, ``inputs`` and ``outputs`` as of ``Programs``.
+    """
+
+    document: str
+    config: TrainConfig
+    data: Samples
+    frozen: frozenset[str]
+    rates: Mapping[str, float]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainState:
+    """All that a training changes, by the names of ``Trainer.arrays``, and the number that this state has.
+
+    Numbers count changes: two states of a training that have the same number have the same bits.
+    """
+
+    version: int
+    arrays: Mapping[str, Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(a.nbytes for a in self.arrays.values())
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatches:
+    """A batch: the samples from ``start`` to ``stop`` of an epoch's order, cut into micro-batches of ``size``.
+
+    ``version``: of the state that gradients are taken at.
+    """
+
+    version: int
+    epoch: int
+    start: int
+    stop: int
+    size: int
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return self.stop - self.start
+
+    @property
+    def count(self) -> int:
+        """How many micro-batches there are."""
+        return -(-self.samples // self.size)
+
+    def cut(self, number: int) -> slice:
+        """Return where the samples of a micro-batch are in the epoch's order."""
+        begin = self.start + number * self.size
+        return slice(begin, min(begin + self.size, self.stop))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What becomes of a state, and makes the next version of it.
+
+    ``sums``: with what the replica itself kept of ``batch`` all of its micro-batches. ``share`` None: their gradients
+    make an update at ``rate``. A number: of the next update's samples the batch has that share, and its gradients are
+    added to those of the batches before. ``batch`` None: those that were added make the update.
+    """
+
+    version: int
+    batch: MicroBatches | None
+    sums: tuple[Sums, ...] = ()
+    rate: float | None = None
+    share: float | None = None
