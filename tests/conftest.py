@@ -103,10 +103,10 @@ _ELSEWHERE = tuple(f"tests/unit/{folder}/" for folder in (
 ))  # fmt: skip
 """Of their runs on other devices than the processor one of sixteen is always made."""
 _SIXTH = tuple(f"tests/{file}.py" for file in (
-    "conformance/test_ptx", "conformance/test_random", "unit/kernels/test_fold", "unit/kernels/test_matmul",
-    "unit/nn/integer/test_extremes", "unit/nn/integer/test_network", "unit/nn/layers/test_behaviour",
-    "unit/nn/step/test_strangers", "unit/nn/tween/test_layers", "unit/nn/layers/test_entmax",
-    "unit/nn/layers/test_references",
+    "conformance/test_amdgpu", "conformance/test_ptx", "conformance/test_random", "unit/kernels/test_fold",
+    "unit/kernels/test_matmul", "unit/nn/integer/test_extremes", "unit/nn/integer/test_network",
+    "unit/nn/layers/test_behaviour", "unit/nn/step/test_strangers", "unit/nn/tween/test_layers",
+    "unit/nn/layers/test_entmax", "unit/nn/layers/test_references",
     "unit/nn/test_keys_have_effect", "unit/patterns/folds/test_axis", "unit/patterns/folds/test_reduce",
     "unit/patterns/linalg/test_matmul", "unit/patterns/scans/test_scan", "unit/targets/spirv/test_modules",
     "unit/tensor/complexes/test_functions", "unit/tensor/linalg/test_linalg_values", "unit/tensor/linalg/test_unitary",

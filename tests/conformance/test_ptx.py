@@ -15,7 +15,7 @@ pytestmark = pytest.mark.wide
 _FORBIDDEN = {
     "approximate": r"\.approx\b",
     "flushing": r"\.ftz\b",
-    "taken not to overflow": r"\b(neg\.s16|abs\.s\d\d|sub\.s16\s+%\w+, 0)\b",  # by ptxas, see targets/llvm/ptx.py
+    "taken not to overflow": r"\b(neg\.s16|abs\.s\d\d|sub\.s16\s+%\w+, 0)\b",  # by ptxas, see targets/llvm/gpu/ptx.py
     "fused": r"\bfma\b|\bmad(\.\w+)*\.f(32|64)\b",
     "free to fuse": r"\b(add|sub|mul)\.f(32|64)\b",  # ptxas may join these where .rn is not written
     "not rounded to nearest": r"\b(div|sqrt|rcp)\.(?!rn\.)[\w.]*f(32|64)\b|\.(rz|rm|rp)\.f(32|64)\b",

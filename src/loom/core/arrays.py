@@ -8,13 +8,13 @@ no change is used in place.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.conversions import Array, convert, refuse, show, view_typed
+from loom.core.dlpack import take
 from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list, is_scalar
@@ -171,13 +171,13 @@ def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
     try:
         if type(data).__module__.partition(".")[0] == "torch":
             data = data.detach().resolve_conj().resolve_neg()  # its numbers, whether or not a gradient is asked for
-            if str(data.dtype) == "torch.bfloat16":
-                bits = np.from_dlpack(data.view(sys.modules["torch"].int16)).view(np.uint16)
-                return view_typed(bits, bf16), bf16
-        return np.from_dlpack(data), None
+        taken = take(data, where)
+        return (view_typed(taken.array, bf16), bf16) if taken.dtype == bf16 else (taken.array, None)
     except Exception as error:  # whatever another library raises
         if hasattr(data, "__array__") and type(data).__module__.partition(".")[0] != "torch":
             return _through_numpy(data, error, where), None
+        if isinstance(error, DTypeError):
+            raise
         raise _not_shared(data, error, where) from error
 
 

@@ -230,6 +230,8 @@ def test_demo_trains_on_every_device_but_the_interpreter() -> None:
         ("asm", b"loom_scale:"),
         ("wasm", b"\0asm"),
         ("ptx", b".entry loom_scale("),
+        ("gfx942", b"\x7fELF"),
+        ("gfx1100:asm", b".amdhsa_kernel loom_scale"),
         ("spirv", b"\x03\x02\x23\x07"),
         ("aarch64", b"\x7fELF"),
         ("wasm32:llvm", b'target triple = "wasm32'),

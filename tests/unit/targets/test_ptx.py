@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loom.targets.llvm.ptx import corrected
+from loom.targets.llvm.gpu.ptx import corrected
 
 NEGATED = "cvt.s32.s16 %wide, %rs1; neg.s32 %wide, %wide;"
 

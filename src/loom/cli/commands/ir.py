@@ -24,7 +24,8 @@ def ir(
             "--emit",
             metavar="FORM",
             help="text: Loom's IR with source lines; llvm: optimised LLVM IR for this computer; "
-            "asm: its assembly; wasm: a wasm32 object (binary); ptx: PTX text; spirv: a Vulkan module (binary); "
+            "asm: its assembly; wasm: a wasm32 object (binary); ptx: PTX text; gfx942: a code object of an AMD GPU "
+            "(binary), gfx942:asm: its assembly; spirv: a Vulkan module (binary); "
             "spirv:asm: its text; TARGET or TARGET:FORM: of any other target (an unknown one lists them).",
         ),
     ] = "text",
@@ -33,7 +34,7 @@ def ir(
         typer.Option("-o", "--output", lazy=True, help="Write to a file ('-': stdout)."),
     ] = None,
 ) -> None:
-    """Print a kernel as Loom's IR, LLVM IR, assembly, wasm32 object, PTX or SPIR-V; of a FILE alone, list its kernels.
+    """Print a kernel as Loom's IR, LLVM IR, assembly, wasm32, PTX, AMDGPU or SPIR-V; of a FILE alone, list its kernels.
 
     A kernel over types is named with a choice: FILE:KERNEL[f32].
 

@@ -1,8 +1,9 @@
 """Emits dot products of packed small integers by the one instruction that a machine has for them.
 
 Layer: targets. x86 has ``vpdpbusd`` (bytes without sign by bytes with one; those that saturate are of no use),
-``vpdpwssd`` and ``pmaddwd``, AArch64 ``sdot`` and ``usdot``, wasm ``i32x4.dot_i16x8_s``, PTX ``dp4a``. Bytes elsewhere
-are halves of 16 bits, the even ones and the odd ones. Invariant: bits equal ``ir.evaluate``, wrapping included.
+``vpdpwssd`` and ``pmaddwd``, AArch64 ``sdot`` and ``usdot``, wasm ``i32x4.dot_i16x8_s``, PTX ``dp4a``, AMDGPU ``dot4``
+and ``dot2``. Bytes elsewhere are halves of 16 bits, the even ones and the odd ones. Invariant: bits equal
+``ir.evaluate``, wrapping included.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.targets.llvm.types import I8, I32
+from loom.targets.llvm.types import I1, I8, I32
 
 __all__ = ["DotUnits", "Dots", "sum_of_pairs"]
 
@@ -24,7 +25,7 @@ _BIAS, _OFFSET = 0x8080_8080, 128
 
 @dataclass(frozen=True, slots=True)
 class DotUnits:
-    """What a machine has: ``family`` (x86, aarch64, wasm, ptx or none), and the 32-bit lanes of its units, 0 for none.
+    """What a machine has: ``family`` (x86, aarch64, wasm, ptx, amd or none), and its units' 32-bit lanes, 0 for none.
 
     ``mixed``: bytes without sign by bytes with one; ``signed``: both with a sign; ``pairs``: halves of 16 bits. x86 has
     each unit for 4 lanes too, and every width between.
@@ -51,6 +52,10 @@ class Dots:
 
     def pairs(self, x: Any, y: Any, c: Any) -> Any:
         """Return ``c`` and the products of the halves of 16 bits."""
+        if self.units.family == "amd" and self.units.pairs:
+            halves = ll.VectorType(I16, 2)
+            fn = self.declare("llvm.amdgcn.sdot2", I32, [halves, halves, I32, I1])
+            return self.b.call(fn, [self.b.bitcast(x, halves), self.b.bitcast(y, halves), c, I1(0)])
         if not isinstance(x.type, ll.VectorType):
             return self.b.add(c, self._scalars(x, y, 16))
         return self.b.add(c, self._pairs(x, y))
@@ -61,6 +66,12 @@ class Dots:
         if units.family == "ptx":
             fn = self.declare(f"llvm.nvvm.idp4a.{'u' if unsigned else 's'}.s", I32, [I32, I32, I32])
             return self.b.call(fn, [x, y, c])
+        if units.family == "amd" and units.mixed:  # each preceded by whether it has a sign; the last would saturate
+            fn = self.declare("llvm.amdgcn.sudot4", I32, [I1, I32, I1, I32, I32, I1])
+            return self.b.call(fn, [I1(not unsigned), x, I1(1), y, c, I1(0)])
+        if units.family == "amd" and not unsigned:
+            fn = self.declare("llvm.amdgcn.sdot4", I32, [I32, I32, I32, I1])
+            return self.b.call(fn, [x, y, c, I1(0)])
         if not is_vector:
             return self.b.add(c, self._scalars(x, y, 8, unsigned=unsigned))
         own, other = (units.mixed, units.signed) if unsigned else (units.signed, units.mixed)

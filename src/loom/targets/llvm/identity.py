@@ -1,6 +1,6 @@
 """Generates what a lane knows about itself: ids, group counts, parameters, buffer lengths.
 
-Layer: targets. Two models: on a CPU a function runs many groups, vector by vector; on PTX a lane is a
+Layer: targets. Two models: on a CPU a function runs many groups, vector by vector; on a GPU a lane is a
 thread and the hardware tells it who it is. Invariant: these values are generated where they are used
 (LLVM merges repeats), so they are valid in every region of a kernel with barriers.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-import llvmlite.ir as ll
-
 from loom.ir.kernel import Instr, Memory, Param
+from loom.targets.llvm.gpu.family import GpuFamily
 from loom.targets.llvm.lanes import Lanes, lane_dimensions
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I32, I64
@@ -116,19 +115,16 @@ class CpuIdentity(Identity):
         """Nothing: the lanes of one vector, or of one region, are together already."""
 
 
-_SPECIAL = {"local": "tid", "group": "ctaid", "count": "nctaid"}
-
-
 class ThreadIdentity(Identity):
-    """Ids from the special registers of a GPU; of a dispatch cut in parts also from ``part``: counts, starts."""
+    """Ids that a GPU of a ``family`` tells; of a dispatch cut in parts also from ``part``: counts, starts."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, family: GpuFamily) -> None:
         super().__init__(state)
+        self.family = family
         self.part: tuple[Any, Any] | None = None
 
     def read(self, which: str, dimension: int) -> Any:
-        name = f"llvm.nvvm.read.ptx.sreg.{_SPECIAL[which]}.{'xyz'[dimension]}"
-        return self.b.call(self.s.arithmetic.declare(name, I32, []), [])
+        return self.family.number(self.s, which, dimension)
 
     def group(self, dimension: int) -> Any:
         here = self.read("group", dimension)
@@ -154,5 +150,4 @@ class ThreadIdentity(Identity):
         return self.b.add(self.b.mul(group, I64(self.s.kernel.lanes)), lane)
 
     def barrier(self) -> None:
-        fn = self.s.arithmetic.declare("llvm.nvvm.barrier0", ll.VoidType(), [])
-        self.b.call(fn, [])
+        self.family.barrier(self.s)

@@ -1,7 +1,7 @@
 """Turns a verified kernel into an LLVM module: legalise, choose a width, lay out the function, lower.
 
 Layer: targets. On a CPU the function loops over workgroups and, inside, over vectors of lanes; a kernel
-with barriers whose whole group fits one wide vector needs no inner loop. On PTX the body is one thread.
+with barriers whose whole group fits one wide vector needs no inner loop. On a GPU the body is one thread.
 Invariant: the module depends on kernel, machine and bounds alone.
 """
 
@@ -24,10 +24,12 @@ from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.flow.groups import GroupLoop, rows_of_group
+from loom.targets.llvm.gpu.families import family_of
+from loom.targets.llvm.gpu.family import GpuFamily
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
 from loom.targets.llvm.lanes import Shapes, analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
-from loom.targets.llvm.machine import Machine
+from loom.targets.llvm.machine import Machine, data_layout
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.places import Places
 from loom.targets.llvm.regions import Regions, has_barrier
@@ -126,6 +128,8 @@ class _Function:
             self.width = machine.widest  # a whole line of the cache at a time
         self.module = ll.Module(name=kernel.name)
         self.module.triple = machine.triple
+        self.module.data_layout = data_layout(machine)
+        self.family = family_of(machine)
         self.entry_name = "loom_" + "".join(c if c.isalnum() else "_" for c in kernel.name)
         self.state = self._state(bounds)
         self.state.heaped = [] if heap else None
@@ -133,10 +137,10 @@ class _Function:
         self.b: Any = self.state.builder
 
     def _state(self, bounds: Bounds) -> State:
-        if self.machine.threads:
-            arguments = [POINTER, I64] * len(self.kernel.buffers)
+        if self.family is not None:
+            arguments = [self.family.pointer, I64] * len(self.kernel.buffers)
             arguments += [scalar_type(p.dtype) if not p.dtype.is_bool else I8 for p in self.kernel.params]
-            arguments += [POINTER, I32] + [I32] * (6 if self.machine.cut else 0)
+            arguments += [self.family.pointer, I32] + [I32] * (6 if self.machine.cut else 0)
         else:
             arguments = [POINTER, POINTER, I64, I64]
         function = ll.Function(self.module, ll.FunctionType(ll.VoidType(), arguments), self.entry_name)
@@ -177,13 +181,16 @@ class _Function:
         """Generate everything and return the module."""
         messages = Messages(self.s)
         memory = MemoryAccess(self.s, messages)
-        if self.machine.threads:
-            self.threads(memory, messages)
+        if self.family is not None:
+            self.threads(self.family, memory, messages)
         else:
             self.cpu(memory, messages)
         self.s.entry.branch(self.s.function.basic_blocks[1])
         sites, wraps = tuple(self.s.sites), wraps_index(self.kernel)
-        return Lowered(self.s.text(), self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))
+        text = self.s.text()
+        if self.family is not None:
+            text = self.family.worded(text, self.kernel.workgroup)
+        return Lowered(text, self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))
 
     # the CPU function
 
@@ -281,23 +288,25 @@ class _Function:
             for memory in self.kernel.shared:
                 self.s.clear(self.s.arrays[memory].base, (memory.size or 0) * memory.dtype.nbytes)
 
-    # the PTX function
+    # the function of a GPU
 
     def _after(self) -> int:
         """Return which argument the log is: it follows buffers and parameters."""
         return 2 * len(self.kernel.buffers) + len(self.kernel.params)
 
-    def threads(self, memory: MemoryAccess, messages: Messages) -> None:
-        """Lay out a CUDA kernel: (pointer, elements) per buffer, the parameters, log, dispatch number.
+    def threads(self, family: GpuFamily, memory: MemoryAccess, messages: Messages) -> None:
+        """Lay out the kernel of a thread: (pointer, elements) per buffer, the parameters, log, dispatch number.
 
         Of one that may be cut follow the group counts of the whole, then where the part starts.
         """
-        identity = ThreadIdentity(self.s)
+        identity = ThreadIdentity(self.s, family)
         function, b = self.s.function, self.b
-        function.calling_convention = "ptx_kernel"
+        function.calling_convention = family.convention
+        family.mark(self.module, function, self.kernel.workgroup)
+        self.s.log = family.generic(self.s, self.s.log)
         for position, buffer in enumerate(self.kernel.buffers):
             base, length = function.args[2 * position : 2 * position + 2]
-            self.s.arrays[buffer] = ArrayMemory(base, self.scaled(buffer, length))
+            self.s.arrays[buffer] = ArrayMemory(family.generic(self.s, base), self.scaled(buffer, length))
             identity.lengths[buffer] = length
         after = 2 * len(self.kernel.buffers)
         for param, value in zip(self.kernel.params, function.args[after:], strict=False):

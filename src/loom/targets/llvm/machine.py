@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.targets.base import compiler_fingerprint
 from loom.targets.llvm.dots import DotUnits
 
-__all__ = ["Machine", "cpu_caps", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
+__all__ = ["Machine", "cpu_caps", "data_layout", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Machine:
     """One code generation target.
 
     ``simd_lanes`` counts 32-bit lanes of its vector registers (1: scalar code); ``threads`` means each
-    lane is a hardware thread (PTX); ``native_rounding`` that floor, ceil, rint and trunc are instructions,
+    lane is a hardware thread (a GPU); ``native_rounding`` that floor, ceil, rint and trunc are instructions,
     ``native_extremes`` that LLVM has min and max by IEEE 754-2019 for it; ``widest`` bounds the lanes that
     may be joined in one vector (LLVM 22 fails on wider masks for wasm); ``has_heap`` that code may call a C library
     of 64 bits for memory; ``hidden`` that functions are seen by what they are linked with, and not outside; ``small``
@@ -47,6 +47,19 @@ class Machine:
     cut: bool = False
 
     @property
+    def stack_space(self) -> int:
+        """Return the number of the address space in which a function's stack lies."""
+        return 5 if self.triple.startswith("amdgcn") else 0
+
+    @property
+    def chooses_addresses(self) -> bool:
+        """Tell whether a lane outside an array loads a zero from elsewhere, rather than jump.
+
+        AMDGPU has other instructions for other memories, so that an address of one or another costs more than a jump.
+        """
+        return self.triple.startswith("nvptx")
+
+    @property
     def fused(self) -> bool:
         """Tell whether it has a fused multiply-add of f32."""
         if self.triple.startswith("x86_64"):
@@ -57,8 +70,11 @@ class Machine:
     def dots(self) -> DotUnits:
         """Return the units for dot products of packed small integers."""
         has = {f[1:] for f in self.features.split(",") if f.startswith("+")}
-        if self.threads:
+        if self.triple.startswith("nvptx"):
             return DotUnits("ptx")
+        if self.triple.startswith("amdgcn"):  # from the third RDNA on with or without a sign, before it of halves too
+            newer = int(self.cpu[3:-2]) >= 11
+            return DotUnits("amd", mixed=int(newer), signed=1, pairs=int(not newer))
         if self.triple.startswith(("x86_64", "i686")):
             vnni = 16 if {"avx512vnni", "avx512vl"} <= has else 8 if "avxvnni" in has else 0
             level = {"x86-64-v4": 16, "x86-64-v3": 8}.get(self.cpu, 4)
@@ -78,6 +94,8 @@ class Machine:
         return self.triple.startswith("x86_64")
 
 
+_AMD_CHIPS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
+"""MI200, MI300, MI350; RX 6800, RX 7900, RX 9070: a code object is for one chip."""
 _CROSS = {
     "aarch64": Machine("aarch64", "aarch64-unknown-linux-musl", "generic", "+neon", 4),
     # VFP only: NEON on ARMv7 flushes subnormals
@@ -90,6 +108,7 @@ _CROSS = {
         has_heap=False,
     ),
     "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True, has_heap=False),
+    **{chip: Machine(chip, "amdgcn-amd-amdhsa", chip, "", 1, threads=True, has_heap=False) for chip in _AMD_CHIPS},
     "x86-64": Machine("x86-64", "x86_64-unknown-linux-gnu", "x86-64", "", 4, native_rounding=False),
     "x86-64-v3": Machine("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", 8),
     "x86-64-v4": Machine("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "-prefer-256-bit", 16),
@@ -181,6 +200,11 @@ def _target_machine(target: Machine, optimise: bool) -> Any:
         cpu=target.cpu, features=target.features, opt=0 if not optimise else 2 if target.small else 3, reloc="pic",
         codemodel="default" if target.threads else "small",
     )  # fmt: skip
+
+
+def data_layout(target: Machine) -> str:
+    """Return how a machine lays out data, where that is not LLVM's usual way."""
+    return str(_target_machine(target, optimise=True).target_data) if target.stack_space else ""
 
 
 @cache

@@ -86,8 +86,8 @@ class State:
             return self.heap(nbytes)
         self.stack_nbytes += nbytes
         cell = self.entry.alloca(kind, None if count is None else I64(count), name=name)
-        cell.type = POINTER  # llvmlite still gives it the typed pointer of old
-        return cell
+        cell.type = ll.PointerType(addrspace=self.machine.stack_space)  # llvmlite gives it the typed pointer of old
+        return cell if cell.type == POINTER else self.entry.addrspacecast(cell, POINTER)
 
     def hidden(self, pointer: Any) -> Any:
         """Return an address in a way that LLVM does not see through: what is read there it reads again."""

@@ -9,9 +9,9 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Artifact, Bounds, Decision
 from loom.targets.llvm.arithmetic import EMIT
+from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
-from loom.targets.llvm.ptx import corrected, with_lanes
 
 __all__ = ["LlvmTarget"]
 
@@ -34,7 +34,8 @@ class LlvmTarget:
     @property
     def forms(self) -> tuple[str, ...]:
         """Object code, but for PTX, which is text; assembly, LLVM's IR."""
-        return ("asm", "llvm") if self.machine.threads else ("object", "asm", "llvm")
+        family = family_of(self.machine)
+        return family.forms if family is not None else ("object", "asm", "llvm")
 
     @property
     def operations(self) -> frozenset[str]:
@@ -52,6 +53,7 @@ class LlvmTarget:
         form = form or self.forms[0]
         lowered = lower(kernel, self.machine, bounds)
         data = emit(lowered.text, self.machine, form, vectorise_loops=not lowered.wraps)
-        if self.machine.threads and form == "asm":
-            data = with_lanes(corrected(data.decode()), kernel.workgroup).encode()
+        family = family_of(self.machine)
+        if family is not None and form == "asm":
+            data = family.assembled(data.decode(), kernel.workgroup).encode()
         return Artifact(form, data, lowered.entry, lowered.sites, {"width": lowered.width})

@@ -87,7 +87,8 @@ def test_the_interpreter_checks_what_a_trusted_kernel_vouches_for() -> None:
 def test_machines_fuse_where_they_can(name: str) -> None:
     text = LlvmTarget(name).compile(verify(_kernel(f16, f16, _widened)), Bounds.TRUSTED, "asm").data.decode()
     expected = {"aarch64": "fmla", "ptx": "fma.rn.f32", "x86-64-v3": "vfmadd", "x86-64-v4": "vfmadd"}
-    fused = [w for w in ("fmla", "fmadd", "fma.rn", "vfma", "f32x4.relaxed", "fmaf") if w in text]
+    expected |= {name: "v_fma" for name in machine_names() if name.startswith("gfx")}
+    fused = [w for w in ("fmla", "fmadd", "fma.rn", "vfma", "f32x4.relaxed", "fmaf", "v_fma") if w in text]
     if name in expected:
         assert expected[name] in text
     elif name != "host":

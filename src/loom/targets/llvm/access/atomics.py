@@ -227,17 +227,17 @@ class AtomicAccess:
 
     def locked(self, instr: Instr, memory: Memory, wide: Any, values: list[Any], mask: Any) -> Lanes:
         """Take the lanes that run in turn, one atomic of the machine each."""
-        asked = instr in self.s.used
-        old = self.s.stack(self.v.of(memory_type(memory.dtype)), name="old")
+        asked, kind = instr in self.s.used, self.v.of(memory_type(memory.dtype))
+        old = self.s.stack(kind, name="old")
         self.b.store(self.v.splat(self.zero(memory)), old)
         with self.s.lanes_of(mask, "atomic") as lane:
             pick = [x if self.s.width == 1 else self.b.extract_element(x, lane) for x in (wide, *values)]
             result = self.one_atomic(instr, memory, self.m.address(memory, pick[0]), pick[1:])
             if asked:
                 if self.s.width > 1:
-                    result = self.b.insert_element(self.b.load(old), result, lane)
+                    result = self.b.insert_element(self.b.load(old, typ=kind), result, lane)
                 self.b.store(result, old)
-        return Lanes(self.b.load(old), None if self.s.width > 1 else 0)
+        return Lanes(self.b.load(old, typ=kind), None if self.s.width > 1 else 0)
 
     def zero(self, memory: Memory) -> Any:
         return memory_type(memory.dtype)(0)

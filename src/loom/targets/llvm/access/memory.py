@@ -168,7 +168,7 @@ class MemoryAccess:
         if self.checked and instr not in self.known_inside:
             inside = self.inside(wide, memory)
             self.report_scalar(instr, memory, wide, inside)
-            if self.s.width == 1 and not self.s.machine.threads:
+            if self.s.width == 1 and not self.s.machine.chooses_addresses:
                 return self.load_if(inside, memory, pointer)
             pointer = self.b.select(inside, pointer, self.zero_cell())
         return self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)

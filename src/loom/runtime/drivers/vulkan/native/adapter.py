@@ -23,6 +23,7 @@ _MODES = ("RoundingModeRTE", "SignedZeroInfNanPreserve", "DenormPreserve")
 _WANTED_EXTENSIONS = (
     "VK_KHR_8bit_storage", "VK_KHR_shader_float16_int8", "VK_KHR_shader_float_controls", "VK_KHR_shader_atomic_int64",
     "VK_KHR_driver_properties", "VK_KHR_shader_float_controls2",
+    "VK_KHR_portability_subset",  # where there is this one, Vulkan asks that it be enabled
 )  # fmt: skip
 FLOAT_CONTROLS2 = "VK_KHR_shader_float_controls2"
 FLOAT_CONTROLS2_TYPE = 1000528000
@@ -38,14 +39,16 @@ _USUAL_PROCESSORS = 64
 class Adapter:
     """A physical device. ``refused`` says why it cannot be used, None if it can; ``key`` names it and its driver.
 
-    ``types`` and ``float_modes`` are what it claims; ``subgroup`` counts the lanes it runs as one, ``processors``
-    its multiprocessors, ``subgroup_operations`` are the bits of the kinds of them a compute kernel may use.
+    ``types`` and ``float_modes`` are what it claims; ``driver_id`` is its driver's number in Vulkan's list.
+    ``subgroup`` counts the lanes it runs as one, ``processors`` its multiprocessors, ``subgroup_operations`` are the
+    bits of the kinds of them a compute kernel may use.
     """
 
     handle: Any
     name: str
     kind: str
     driver: str
+    driver_id: int
     version: str
     spirv: tuple[int, int]
     limits: dict[str, int]
@@ -101,6 +104,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         name=api.text(properties.deviceName),
         kind=_KINDS[properties.deviceType],
         driver=name,
+        driver_id=driver.driverID,
         version=f"{version >> 22}.{version >> 12 & 0x3FF}.{version & 0xFFF}",
         spirv=_SPIRV[min(version, asked_version()) >> 12 & 0x3FF],
         limits=_limits(properties.limits),

@@ -8,7 +8,9 @@ as the structure.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -148,6 +150,7 @@ _TYPES: dict[str, int] = {}
 @cache
 def load() -> Vulkan:
     """Return the loader; DeviceError if the binding or the loader is not installed."""
+    _tell_drivers(sys.platform)
     try:
         with ordinary_arithmetic():
             import vulkan
@@ -165,6 +168,12 @@ def load() -> Vulkan:
             words = name.removeprefix("VK_STRUCTURE_TYPE_").split("_")
             _TYPES["Vk" + "".join(_camel(w) for w in words)] = value
     return Vulkan(ffi, lib)
+
+
+def _tell_drivers(platform: str) -> None:
+    """Tell MoltenVK to compile without fast math, unless the environment says otherwise: it reads that once."""
+    if platform == "darwin":
+        os.environ.setdefault("MVK_CONFIG_FAST_MATH_ENABLED", "0")
 
 
 def _camel(word: str) -> str:

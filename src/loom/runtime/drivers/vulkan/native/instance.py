@@ -1,7 +1,8 @@
 """The one Vulkan instance of a process.
 
 Layer: runtime. ``LOOM_VULKAN_VALIDATE=1`` loads the validation layer, whose words are kept in
-``validation_messages``. Invariant: the instance lives as long as the process.
+``validation_messages``. Loaders leave out drivers that have not all of Vulkan, MoltenVK among them, unless they are
+asked for by name of an extension and by a flag. Invariant: the instance lives as long as the process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ API_VERSION = 1 << 22 | 1 << 12
 _NEWEST_VERSION = 1 << 22 | 3 << 12
 """Vulkan 1.3, which is asked for where the loader has it, so that modules of others may be as new."""
 _VALIDATION_LAYER = "VK_LAYER_KHRONOS_validation"
+_PORTABILITY = "VK_KHR_portability_enumeration"
+_WITH_PORTABILITY = 1
+"""VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR"""
 validation_messages: list[str] = []
 """What the validation layer said."""
 
@@ -40,16 +44,24 @@ def instance() -> Any:
     application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=asked_version())
     validate = os.environ.get("LOOM_VULKAN_VALIDATE") == "1"
     layers = api.texts([_VALIDATION_LAYER] if validate else [])
-    extensions = api.texts(["VK_EXT_debug_utils"] if validate else [])
+    portable = _has_extension(api, _PORTABILITY)
+    extensions = api.texts(["VK_EXT_debug_utils"] * validate + [_PORTABILITY] * portable)
     info = api.new(
         "VkInstanceCreateInfo", pApplicationInfo=application, enabledLayerCount=len(layers), ppEnabledLayerNames=layers,
         enabledExtensionCount=len(extensions), ppEnabledExtensionNames=extensions,
+        flags=_WITH_PORTABILITY if portable else 0,
     )  # fmt: skip
     out = api.ffi.new("VkInstance*")
     api.call("vkCreateInstance", info, api.ffi.NULL, out)
     if validate:
         _listen(api, out[0])
     return out[0]
+
+
+def _has_extension(api: Vulkan, name: str) -> bool:
+    """Tell whether the loader, or a driver, has an extension of instances."""
+    found = api.enumerate("vkEnumerateInstanceExtensionProperties", "VkExtensionProperties", api.ffi.NULL)
+    return any(api.text(e.extensionName) == name for e in found)
 
 
 def _listen(api: Vulkan, made: Any) -> None:

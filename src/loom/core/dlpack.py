@@ -1,0 +1,182 @@
+"""DLPack's capsules, with the types and devices that numpy has no words for.
+
+Layer: core (numpy alone). numpy makes a capsule, reads one, keeps what it is of alive and lets go of it, all of it in
+C. So memory of a GPU, or of bf16, goes through numpy as memory of the host, or of 16-bit integers: the words of the
+capsule that say otherwise are changed before anybody sees them. Invariant: numpy never reads an element of memory that
+is not the host's, and a capsule says of its memory what is true when it is handed on.
+
+Source: dlpack.h, version 1.1 (DLManagedTensor, DLManagedTensorVersioned).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import DType, bf16, of_numpy
+from loom.core.errors import DTypeError
+
+__all__ = ["CPU", "CUDA", "Taken", "give", "home_of", "over_memory", "take"]
+
+CPU, CUDA = 1, 2
+_NEWEST = (1, 0)
+_DEVICES = {
+    1: "the CPU", 2: "CUDA", 3: "the CPU, pinned for CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 9: "VPI", 10: "ROCm",
+    11: "the CPU, pinned for ROCm", 13: "CUDA, managed", 14: "oneAPI", 15: "WebGPU", 16: "Hexagon", 17: "MAIA",
+}  # fmt: skip
+_ON_HOST = (1, 3, 11, 13)
+"""Devices whose memory the host reads as it is."""
+_FLOAT, _BFLOAT = 2, 4
+_CODES = {
+    0: "int", 1: "uint", 2: "float", 3: "a handle of", 4: "bfloat", 5: "complex", 6: "bool", 7: "float8_e3m4 of",
+    8: "float8_e4m3 of", 9: "float8_e4m3b11fnuz of", 10: "float8_e4m3fn of", 11: "float8_e4m3fnuz of",
+    12: "float8_e5m2 of", 13: "float8_e5m2fnuz of", 14: "float8_e8m0fnu of", 15: "float6_e2m3fn of",
+    16: "float6_e3m2fn of", 17: "float4_e2m1fn of",
+}  # fmt: skip
+_READ_ONLY, _PADDED = 1, 4
+
+Array = np.ndarray[Any, Any]
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p), ("device", ctypes.c_int32), ("number", ctypes.c_int32), ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+class _Versioned(ctypes.Structure):
+    _fields_ = (
+        ("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p), ("flags", ctypes.c_uint64), ("tensor", _Tensor),
+    )  # fmt: skip
+
+
+_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
+_PLAIN, _WITH_VERSION = b"dltensor", b"dltensor_versioned"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came through DLPack: an array over its memory, which the host reads only if ``device`` is the CPU's.
+
+    bf16 comes as its 16 bits. ``device`` is DLPack's number of a kind of devices, ``number`` which of them.
+    """
+
+    array: Array
+    dtype: DType
+    device: int
+    number: int
+
+
+# giving
+
+
+def give(array: Array, dtype: DType, device: tuple[int, int] = (CPU, 0), **asked: Any) -> Any:
+    """Return a capsule of an array of elements of ``dtype`` (bf16 as its 16 bits) that lie on a device.
+
+    ``asked``: what who takes it asked for (max_version, copy); BufferError for what cannot be done.
+    """
+    if device != (CPU, 0) and asked.get("copy"):
+        raise BufferError("the elements are on a GPU, and no copy of them was made")
+    capsule = array.__dlpack__(**{name: value for name, value in asked.items() if value is not None})
+    found = _tensor_in(capsule)
+    if dtype == bf16:
+        found.code = _BFLOAT
+    found.device, found.number = device
+    return capsule
+
+
+def over_memory(address: int, dtype: DType, shape: tuple[int, ...], owner: Any) -> Array:
+    """Return an array that says where memory is which the host may not read; it keeps ``owner`` alive."""
+    said = {"shape": shape, "typestr": dtype.numpy.str, "data": (address, False), "version": 3}
+    holder = type("Holder", (), {"__array_interface__": said, "owner": owner})()
+    return np.asarray(holder)
+
+
+# taking
+
+
+def home_of(data: Any) -> tuple[int, int]:
+    """Return which kind of device, and which of them, an object says that its elements are on."""
+    kind, number = data.__dlpack_device__()
+    return int(kind), int(number)
+
+
+def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int, ...] = _ON_HOST) -> Taken:
+    """Return the memory of an object with DLPack; ``stream`` is the caller's, where its elements are on a GPU.
+
+    DTypeError for elements that Loom has no type for, or on no device of ``devices``.
+    """
+    capsule = _capsule_of(data, stream)
+    found = _tensor_in(capsule)
+    device, number, code = int(found.device), int(found.number), int(found.code)
+    _require_known(found, where)
+    if device not in devices:
+        name = _DEVICES.get(device, f"device kind {device}")
+        raise DTypeError(where, f"its elements are on {name}", expected="an array in memory of the host",
+                         got=f"{type(data).__name__} on {name}", remedy="Move it to the CPU first")  # fmt: skip
+    if code == _BFLOAT:
+        found.code = 1
+    found.device, found.number = CPU, 0
+    array = np.from_dlpack(_Given(capsule))
+    dtype = bf16 if code == _BFLOAT else of_numpy(array.dtype, where, complexes=True)
+    return Taken(array, dtype, CPU if device in _ON_HOST else device, number)
+
+
+class _Given:
+    """A capsule that is handed on."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **_asked: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return CPU, 0
+
+
+def _capsule_of(data: Any, stream: int | None) -> Any:
+    """Return the capsule of an object, of the newest version that it knows how to make."""
+    asked: dict[str, Any] = {} if stream is None else {"stream": stream}
+    try:
+        return data.__dlpack__(max_version=_NEWEST, **asked)
+    except TypeError:  # it is of the time before versions
+        return data.__dlpack__(**asked)
+
+
+def _tensor_in(capsule: Any) -> Any:
+    """Return the description in a capsule; BufferError for one of a version to come, or that was taken already."""
+    name = _name(capsule)
+    if name == _PLAIN:
+        return _Tensor.from_address(_pointer(capsule, name))
+    if name != _WITH_VERSION:
+        raise BufferError(f"no capsule of DLPack, or one that was taken already: {name!r}")
+    found = _Versioned.from_address(_pointer(capsule, name))
+    if found.major > _NEWEST[0]:
+        raise BufferError(f"a capsule of DLPack {found.major}.{found.minor}, and {_NEWEST[0]} is the newest known")
+    return found.tensor
+
+
+def _require_known(found: Any, where: str) -> None:
+    """Raise DTypeError for elements that no type of Loom's is, by DLPack's name for them."""
+    code, bits, lanes = int(found.code), int(found.bits), int(found.lanes)
+    widths = {0: (8, 16, 32, 64), 1: (8, 16, 32, 64), _FLOAT: (16, 32, 64), _BFLOAT: (16,), 5: (64, 128), 6: (8,)}
+    if lanes == 1 and bits in widths.get(code, ()):
+        return
+    name = _CODES.get(code, f"type {code} of")
+    told = f"{name}{'' if name[-1] != 'f' else ' '}{bits}{' bits' if name[-1] == 'f' else ''}"
+    told += f" in vectors of {lanes}" if lanes != 1 else ""
+    raise DTypeError(
+        where, "elements of a type that Loom has not", expected="bool, integers of 8 to 64 bits, f16, bf16, f32, f64",
+        got=told, remedy="Convert it with the other library first",
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""What the code of a GPU's thread needs said in the way of the GPU's family.
+
+Layer: targets. All else of a kernel of threads is the same on every GPU (``lower``, ``identity``). Invariant: a family
+changes which words are used, never which numbers are computed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from loom.targets.llvm.types import POINTER
+
+if TYPE_CHECKING:
+    from loom.targets.llvm.state import State
+
+__all__ = ["GpuFamily"]
+
+_Workgroup = tuple[int, int, int]
+
+
+class GpuFamily(ABC):
+    """A family of GPUs.
+
+    ``convention``: how LLVM calls a kernel. ``pointer``: the type of buffers among a kernel's arguments.
+    ``forms``: what can be made of a kernel.
+    """
+
+    convention: str
+    forms: tuple[str, ...]
+    pointer: Any = POINTER
+
+    @abstractmethod
+    def number(self, s: State, which: str, dimension: int) -> Any:
+        """Return an i32: a thread's number in its group (local), its group's (group), or how many groups (count)."""
+
+    @abstractmethod
+    def barrier(self, s: State) -> None:
+        """Have the threads of a group wait for each other, each then seeing what all have written."""
+
+    def generic(self, s: State, argument: Any) -> Any:
+        """Return an argument that is a ``pointer`` as an address of any memory."""
+        return argument if self.pointer == POINTER else s.builder.addrspacecast(argument, POINTER)
+
+    def mark(self, module: Any, function: Any, workgroup: _Workgroup) -> None:  # noqa: B027 - most tell nothing
+        """Tell LLVM what it has to know of a kernel."""
+
+    def worded(self, text: str, _workgroup: _Workgroup) -> str:
+        """Return a module's text with what llvmlite cannot say."""
+        return text
+
+    def assembled(self, text: str, _workgroup: _Workgroup) -> str:
+        """Return the text that LLVM made of a kernel as it is to be taken."""
+        return text
