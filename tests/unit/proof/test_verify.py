@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,14 @@ def test_operations_and_functions_are_the_same_under_every_setting(on: str, sett
 
 @pytest.mark.wide
 @pytest.mark.needs("vectors")
-def test_patterns_are_the_golden_ones(on: str) -> None:
+def test_some_patterns_are_the_golden_ones(on: str) -> None:
     """At one width, since many kernels are compiled anew for each; networks, below, at this machine's own."""
-    _layers_are_golden(on, (2, 8), (3,))
+    chosen = [case for case in cases_of(3) if zlib.crc32(case.name.encode()) % 4 == 0]
+    with environment(LOOM_THREADS=2, LOOM_SIMD=8):
+        where = loom.device(on)
+        found = {case.name: digest_of(case.compute(where, *case.inputs())) for case in chosen}
+    assert found == {name: golden().cases[name] for name in found}
+    assert len(found) > 20
 
 
 def _layers_are_golden(on: str, settings: Settings, layers: tuple[int, ...]) -> None:
