@@ -13,6 +13,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, FileError
 from loom.onnx.folding import fold
+from loom.onnx.functions import is_own
 from loom.onnx.registry import OPERATORS, NodeCall
 from loom.onnx.values import Value, element_of_dtype
 from loom.tensor.tensor import Tensor, array
@@ -140,7 +141,7 @@ class GraphRecording:
 
     def _made(self, call: NodeCall, domain: str) -> Any:
         key = domain, call.name
-        if key in self.functions:
+        if key in self.functions and not is_own(self.functions[key]):
             body = self.functions[key]
             return self._function(call, body, {_domain(o.domain): o.version for o in body.opset_import})
         if domain == "":

@@ -37,7 +37,7 @@ from loom.tensor.tensor import Tensor
 from loom.tensor.timelines import build, timeline_of
 from loom.tensor.versions import before_writing
 
-__all__ = ["Drafted", "TensorProgram", "compile"]
+__all__ = ["Drafted", "TensorProgram", "compile", "constants_of"]
 
 
 def compile(  # noqa: A001 - tensor.compile
@@ -141,7 +141,7 @@ class Drafted:
         budget_nbytes: int | None = None,
     ) -> None:
         ends = [*outputs, *(t for pair in updates for t in pair)]
-        is_there = _constants(ends)
+        is_there = constants_of(ends)
         self.inputs = _inputs(ends, is_there)
         self.feeds = {key: DraftBuffer(t.nbytes, _NOWHERE) for key, t in self.inputs.items()}
         self.results = [DraftBuffer(t.nbytes, _NOWHERE) for t in outputs]
@@ -291,7 +291,7 @@ def _memory_for_program(node: Node) -> Storage:
     return node.data
 
 
-def _constants(ends: Sequence[Node]) -> Callable[[Node], bool]:
+def constants_of(ends: Sequence[Node]) -> Callable[[Node], bool]:
     """Return what tells nodes that are as they are in every run: known ones that no parameter is behind."""
     moving: set[int] = set()
     for node in ancestors(ends):

@@ -21,7 +21,7 @@ def export(
     network: Annotated[
         list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME.")
     ],
-    to: Annotated[str, typer.Option("--to", help="c, wasm, npm, python, rust, ...: one or several.")] = "c",
+    to: Annotated[str, typer.Option("--to", help="c, wasm, npm, onnx, python, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
     target: Annotated[
@@ -43,9 +43,11 @@ def export(
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     threads: Annotated[bool, typer.Option("--threads", help="Nets may compute with several threads.")] = False,
+    opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Of onnx: in place of a file of that name.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C, wasm, npm or a language's package (with --data it trains); a kernel, program as C, wasm.
+    """Write a network as C, wasm, npm or a language's package (with --data it trains), or ONNX; programs, kernels too.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -56,6 +58,11 @@ def export(
     from loom.nn.train.datasets import divide
 
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
+    if asked.kinds == ["onnx"]:
+        size = _size(batch) if _is_given(context, "batch") else None
+        _to_onnx(context, network, out, _OnnxSettings(name, size, opset, overwrite), json)
+        return
+    _require_not_given(context, ["opset", "overwrite"], f"--to {to}, which is not onnx alone")
     if ".py:" in str(network[0]):
         _require_not_given(context, ["batch", "data", "threads", *_OF_TRAINING], "a kernel")
         _require_one(network, "a kernel")
@@ -89,6 +96,41 @@ def export(
         return
     writers = dict.fromkeys(_EXPORTS.get(kind, _to_c) for kind in asked.kinds)
     _print([write(frozen[0], out, asked) for write in writers], frozen[0].digest(), json)
+
+
+@dataclass(frozen=True, slots=True)
+class _OnnxSettings:
+    """What is asked of a model of ONNX."""
+
+    name: str | None
+    batch: int | None
+    opset: int | None
+    overwrite: bool
+
+
+def _to_onnx(context: typer.Context, models: list[Path], out: Path, settings: _OnnxSettings, json: bool) -> None:
+    """Write a network or a program as ONNX, and print what was written."""
+    from loom.cli.kernel_file import load_object
+    from loom.cli.networks import open_network
+    from loom.cli.output import print_json
+    from loom.export import export_onnx
+
+    _require_one(models, "--to onnx")
+    _require_not_given(context, ["data", "threads", "optimize", "target", *_OF_TRAINING], "--to onnx")
+    is_object = ".py:" in str(models[0])
+    if is_object:
+        _require_not_given(context, ["batch"], "a program")
+    source = load_object(str(models[0])) if is_object else open_network(models[0], "cpu")
+    called = settings.name or (str(models[0]).rpartition(":")[2] if is_object else _prefix(models[0]))
+    made = export_onnx(source, out, name=called, batch=settings.batch, opset=settings.opset,
+                       overwrite=settings.overwrite)  # fmt: skip
+    if json:
+        told = {"opset": made.opset, "nodes": made.nodes, "operators": list(made.operators), "sha256": made.digest}
+        print_json({"files": [str(p) for p in made.files], "weights_nbytes": made.weights_nbytes} | told)
+        return
+    for path in made.files:
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+    typer.echo(f"{made.nodes} nodes of {len(made.operators)} operators, opset {made.opset}; weights {made.digest[:16]}")
 
 
 def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:
@@ -136,8 +178,9 @@ def _kernel(where: str, to: str, name: str | None) -> Any:
     kinds = {kind.strip() for kind in to.split(",")}
     found = load_object(where)
     if not kinds <= {"c", "wasm"}:
-        what = "a program" if isinstance(found, (FrozenFunction, TensorProgram)) else "a kernel"
-        raise ArgumentError("loom export, --to", f"{what} is exported to C and wasm alone", expected="c or wasm",
+        is_program = isinstance(found, (FrozenFunction, TensorProgram))
+        what, to_what = ("a program", "C, wasm and ONNX") if is_program else ("a kernel", "C and wasm")
+        raise ArgumentError("loom export, --to", f"{what} is exported to {to_what} alone", expected="c or wasm",
                             got=to, remedy="Write --to c")  # fmt: skip
     if isinstance(found, (FrozenFunction, TensorProgram)):
         if isinstance(found, TensorProgram):
@@ -175,7 +218,10 @@ def _kinds(to: str) -> list[str]:
     from loom.core.errors import ArgumentError, near_matches
     from loom.export import LANGUAGES
 
-    kinds, known = [text.strip() for text in to.split(",")], [*_EXPORTS, *LANGUAGES]
+    kinds, known = [text.strip() for text in to.split(",")], [*_EXPORTS, "onnx", *LANGUAGES]
+    if "onnx" in kinds and len(kinds) > 1:
+        raise ArgumentError("loom export, --to", "onnx is written alone", expected="--to onnx", got=to,
+                            remedy="Write it with a command of its own")  # fmt: skip
     for kind in kinds:
         if kind not in known:
             raise ArgumentError("loom export, --to", "no such export", expected=", ".join(known), got=kind,
@@ -225,9 +271,13 @@ _OF_TRAINING = [
 
 def _require_not_given(context: typer.Context, options: list[str], what: str) -> None:
     for option in options:
-        source = context.get_parameter_source(option)
-        if source is not None and source.name != "DEFAULT":
+        if _is_given(context, option):
             _require_no(str(context.params[option]), f"--{option.replace('_', '-')}", what)
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
 
 
 _EXPORTS = {"c": _to_c, "wasm": _to_wasm, "npm": _to_npm, "typescript": _to_npm}

@@ -8,7 +8,7 @@ from importlib import import_module
 __all__: list[str] = []
 
 for _chapter in (
-    "control", "detection", "elementwise", "normalisation", "picking", "products", "quantised", "recurrent",
+    "control", "detection", "elementwise", "normalisation", "own", "picking", "products", "quantised", "recurrent",
     "reductions", "shaping", "spectra", "training", "vision", "windows",
 ):  # fmt: skip
     import_module(f"loom.onnx.operators.{_chapter}")

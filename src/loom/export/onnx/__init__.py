@@ -1,0 +1,189 @@
+"""Exports to ONNX: networks, programs and functions of tensors, for other runtimes, and for Loom to the same bits.
+
+Layer: export, above ``loom.onnx``, which knows what both directions share. Invariant: what ``loom.onnx.load`` makes of
+a file is the operations that were written, so that its answers have their bits on every device.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom.core.errors import ArgumentError, FileError
+from loom.core.given import flag
+from loom.core.numbers import whole
+from loom.core.numerics import NUMERICS_VERSION
+from loom.core.version import __version__
+from loom.export.onnx.files import MOST_NBYTES, SUFFIX, Layout, lay_out_arrays, write_files
+from loom.export.onnx.graph import value_info, write_graph
+from loom.export.onnx.sources import Source, source_of
+from loom.export.onnx.writer import WHERE, GraphWriter, StoredArray, newest_opset
+from loom.nn.digests import digest_of
+from loom.onnx.functions import DOMAIN, VERSION, function_proto
+
+__all__ = ["OLDEST_OPSET", "OPSET", "OnnxExport", "export_onnx", "to_onnx"]
+
+OPSET = 21
+"""What is written where no opset is told: the first with scales for blocks of quantised weights."""
+OLDEST_OPSET = 18
+"""The first whose operators say what is written: reductions by axes that are inputs, functions on bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxExport:
+    """Files that were written, what they hold, and the digest of the weights."""
+
+    files: tuple[Path, ...]
+    opset: int
+    nodes: int
+    operators: tuple[str, ...]
+    weights_nbytes: int
+    digest: str
+
+
+def to_onnx(
+    source: Any,
+    *,
+    name: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    outputs: str | Sequence[str] | None = None,
+    batch: int | None = None,
+    opset: int | None = None,
+) -> Any:
+    """Return a network, program or function as an ``onnx.ModelProto``, checked by ``onnx.checker``.
+
+    ``source``: a ``loom.Network`` (also frozen), what ``tensor.compile`` returned, tensors (one, several, or by name),
+    or a function of tensors, whose ``inputs`` are told: name -> shape, or (shape, dtype); a length that is a name is
+    open. A network takes any number of samples, called ``batch``, unless ``batch`` is a number. ``outputs``: names,
+    where the source has none; else y, or y0, y1, ... ``opset``: from 18 to the newest that ``onnx`` knows.
+
+    ArgumentError, DTypeError: what ONNX cannot say, by name. Weights beyond 2 GB: ArgumentError, see ``export_onnx``.
+
+    >>> import loom
+    >>> net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
+    ...     {"type": "dense", "output_size": 3, "activation": "relu"}]})
+    >>> model = to_onnx(net)
+    >>> [node.op_type for node in model.graph.node]
+    ['MatMul', 'Add', 'Relu']
+    """
+    found = _written(source, name, inputs, outputs, batch, opset)
+    if found.nbytes > MOST_NBYTES:
+        raise ArgumentError(WHERE, "the weights are too large for one model in memory",
+                            expected=f"at most {MOST_NBYTES} bytes", got=found.nbytes,
+                            remedy="Write it with export_onnx, which puts them beside it")  # fmt: skip
+    return found.proto(lay_out_arrays(found.arrays, None))
+
+
+def export_onnx(
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    outputs: str | Sequence[str] | None = None,
+    batch: int | None = None,
+    opset: int | None = None,
+    external: bool | None = None,
+    overwrite: bool = False,
+) -> OnnxExport:
+    """Write a network, program or function as ONNX: into the folder ``out`` as NAME.onnx, or to ``out`` itself.
+
+    The first arguments are those of ``to_onnx``. ``external``: weights lie beside the model, in NAME.onnx.data; None:
+    where they are beyond 2 GB. The same source gives the same bytes. FileError: a file that is there already, unless
+    ``overwrite``, or a folder that is not, of a name that ends with .onnx.
+    """
+    where = f"{WHERE}, out"
+    apart = None if external is None else flag(external, f"{WHERE}, external")
+    replaced = flag(overwrite, f"{WHERE}, overwrite")
+    if not isinstance(out, (str, os.PathLike)) or not os.fspath(out):
+        raise ArgumentError(where, "no place", expected="a folder, or a name that ends with .onnx", got=repr(out)[:200],
+                            remedy="Pass a path")  # fmt: skip
+    place = Path(out)
+    if place.suffix == SUFFIX and not place.parent.is_dir():
+        raise FileError(where, "there is no such folder", expected="one that is there", got=str(place.parent),
+                        remedy="Make it first")  # fmt: skip
+    found = _written(source, name, inputs, outputs, batch, opset)
+    path = place if place.suffix == SUFFIX else place / f"{_file_name(found.source.name)}{SUFFIX}"
+    beside = path.with_name(path.name + ".data")
+    if apart is None:
+        apart = found.nbytes > MOST_NBYTES
+    if not apart and found.nbytes > MOST_NBYTES:
+        raise ArgumentError(f"{WHERE}, external", "the weights are too large for the file itself",
+                            expected=f"at most {MOST_NBYTES} bytes", got=found.nbytes,
+                            remedy="Pass external=True, or leave it out")  # fmt: skip
+    layout = lay_out_arrays(found.arrays, beside.name if apart else None)
+    model = found.proto(layout)
+    files = write_files(path, model.SerializeToString(deterministic=True), layout, beside, overwrite=replaced)
+    operators = tuple(sorted({n.op_type for n in model.graph.node}))
+    return OnnxExport(files, found.writer.opset, len(model.graph.node), operators, found.nbytes, found.digest)
+
+
+def _file_name(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "_-." else "_" for c in name).strip(".")
+    return kept or "model"
+
+
+class _Written:
+    """A graph with what the file tells besides."""
+
+    def __init__(self, source: Source, writer: GraphWriter) -> None:
+        self.source, self.writer = source, writer
+        self.digest = digest_of(source.weights)
+        self.arrays = _needed(writer, source)
+        self.nbytes = sum(len(a.data) for a in self.arrays.values())
+
+    def proto(self, layout: Layout) -> Any:
+        """Return the model, checked."""
+        import onnx
+        from onnx import helper
+
+        w, record = self.writer, self.writer.record
+        graph = helper.make_graph(
+            w.nodes, self.source.name or "graph", [value_info(w, k, v) for k, v in record.inputs.items()],
+            [value_info(w, k, v) for k, v in record.outputs.items()],
+        )  # fmt: skip
+        graph.initializer.extend(layout.protos)
+        opsets = [helper.make_opsetid("", w.opset)]
+        opsets += [helper.make_opsetid(DOMAIN, VERSION)] if w.functions else []
+        model = helper.make_model(
+            graph, opset_imports=opsets, functions=[function_proto(n, w.opset) for n in sorted(w.functions)],
+            producer_name="loom", producer_version=__version__, domain="loom",
+            ir_version=helper.find_min_ir_version_for(opsets[:1], ignore_unknown=True),
+        )  # fmt: skip
+        told = {"loom.digest": self.digest, "loom.numerics": NUMERICS_VERSION, **self.source.metadata}
+        helper.set_model_props(model, dict(sorted(told.items())))
+        if not layout.outside:
+            onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, opset: Any) -> _Written:
+    try:
+        import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport] - said here once if it is missing
+    except ImportError:
+        raise ArgumentError(WHERE, "the package onnx is missing", expected="onnx 1.16 or newer", got="none",
+                            remedy="pip install 'loom[onnx]'") from None  # fmt: skip
+    chosen = OPSET if opset is None else whole(opset, f"{WHERE}, opset", least=1)
+    if not OLDEST_OPSET <= chosen <= newest_opset():
+        raise ArgumentError(f"{WHERE}, opset", "not an opset that is written", got=chosen,
+                            expected=f"{OLDEST_OPSET} to {newest_opset()}",
+                            remedy=f"Leave it out, for {OPSET}")  # fmt: skip
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ArgumentError(f"{WHERE}, name", "not a name", expected="a text", got=repr(name), remedy="Pass a str")
+    found = source_of(source, name, inputs, batch, outputs)
+    return _Written(found, write_graph(found.record, chosen, found.parameters))
+
+
+def _needed(writer: GraphWriter, source: Source) -> dict[str, StoredArray]:
+    """Return initializers: those that nodes or outputs need, and all weights of a network."""
+    used = {n for node in writer.nodes for n in node.input} | {*writer.record.outputs}
+    found = {name: array for name, array in writer.arrays.items() if name in used}
+    for name, weight in source.kept.items():
+        if name not in found:
+            assert weight.data is not None
+            data = weight.data.read(0, weight.nbytes).tobytes()
+            found[name] = StoredArray(weight.dtype, tuple(weight.shape), data)
+    return found

@@ -1,0 +1,64 @@
+"""Which function writes an operation, and what operands are without what ONNX does by itself.
+
+Layer: export. Invariant: a function asks for all its operands before it writes a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from loom.core.errors import ArgumentError
+from loom.export.onnx.lengths import Size
+from loom.export.onnx.records import ALIASES, RecordedValue
+from loom.export.onnx.writer import WHERE, GraphWriter
+from loom.tensor.graph import TensorOp
+from loom.tensor.ops.views import BROADCAST
+
+__all__ = ["EMITTERS", "REFUSED", "Emitter", "broadcast", "emits", "refused", "unwrapped"]
+
+Emitter = Callable[[GraphWriter, RecordedValue], str]
+EMITTERS: dict[TensorOp, Emitter] = {}
+REFUSED: dict[str, tuple[str, str]] = {}
+"""Names of operations that ONNX has nothing for: what they are, and what to do."""
+
+
+def emits(*operations: TensorOp) -> Callable[[Emitter], Emitter]:
+    """Enter the function that writes these operations."""
+
+    def enter(emit: Emitter) -> Emitter:
+        for operation in operations:
+            EMITTERS[operation] = emit
+        return emit
+
+    return enter
+
+
+def refused(value: RecordedValue, what: str, *, expected: Any = None, got: Any = None, remedy: str) -> ArgumentError:
+    """Return the error that names an operation and, where it is known, the layer around it."""
+    where = f"{WHERE}, {value.op.name}" + (f" of {value.layer!r}" if value.layer else "")
+    return ArgumentError(where, what, expected=expected, got=got, remedy=remedy)
+
+
+def unwrapped(value: RecordedValue) -> RecordedValue:
+    """Return what a value is a mere repetition or another handle of: ONNX broadcasts by itself."""
+    while not value.is_known and (value.op is BROADCAST or value.op in ALIASES):
+        value = value.inputs[-1]
+    return value
+
+
+def named(value: RecordedValue) -> RecordedValue:
+    """Return what a value is another handle of."""
+    while not value.is_known and value.op in ALIASES:
+        value = value.inputs[-1]
+    return value
+
+
+def broadcast(shapes: Sequence[Sequence[Size]]) -> tuple[Size, ...]:
+    """Return the shape to which shapes broadcast, which they do."""
+    rank = max((len(s) for s in shapes), default=0)
+    found: list[Size] = []
+    for axis in range(rank):
+        lengths = [s[axis - rank + len(s)] for s in shapes if axis - rank + len(s) >= 0]
+        found.append(next((n for n in lengths if n != 1), 1))
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""Models as files: one, or, where weights are beyond what a file of protobuf takes, another beside it.
+
+Layer: export. Invariant: the same model gives the same bytes, and no file is written over that was not told to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom.core.errors import FileError
+from loom.export.onnx.writer import WHERE, StoredArray
+from loom.storage.atomic import replace_file
+
+__all__ = ["MOST_NBYTES", "SUFFIX", "Layout", "lay_out_arrays", "write_files"]
+
+SUFFIX = ".onnx"
+MOST_NBYTES = (1 << 31) - (1 << 24)
+"""Bytes of weights that stand in the file itself: protobuf reads no more than 2 GiB."""
+_ALIGNMENT = 4096
+_LEAST = 1024
+"""Bytes from which an array goes to the other file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Initializers as protos; those that lie in the other file with their places there, in order."""
+
+    protos: list[Any]
+    outside: list[tuple[int, bytes]]
+
+
+def lay_out_arrays(arrays: Mapping[str, StoredArray], beside: str | None) -> Layout:
+    """Return initializers; ``beside``: the name of the other file, None if all stand in the model."""
+    from onnx import StringStringEntryProto, TensorProto
+
+    from loom.onnx.values import element_of_dtype
+
+    protos: list[Any] = []
+    outside: list[tuple[int, bytes]] = []
+    at = 0
+    for name, array in arrays.items():
+        proto = TensorProto(name=name, data_type=element_of_dtype(array.dtype), dims=array.shape)
+        if beside is None or len(array.data) < _LEAST:
+            proto.raw_data = array.data
+        else:
+            at = -(-at // _ALIGNMENT) * _ALIGNMENT
+            proto.data_location = TensorProto.EXTERNAL
+            told = {"location": beside, "offset": str(at), "length": str(len(array.data))}
+            proto.external_data.extend(StringStringEntryProto(key=k, value=v) for k, v in told.items())
+            outside.append((at, array.data))
+            at += len(array.data)
+        protos.append(proto)
+    return Layout(protos, outside)
+
+
+def write_files(path: Path, model: bytes, layout: Layout, beside: Path, *, overwrite: bool) -> tuple[Path, ...]:
+    """Write a model, and what lies beside it first; FileError if one is there, or cannot be written."""
+    paths = (path, beside) if layout.outside else (path,)
+    if not overwrite:
+        there = next((p for p in paths if p.exists()), None)
+        if there is not None:
+            raise FileError(WHERE, "the file is there already", expected="a new name", got=str(there),
+                            remedy="Pass overwrite=True (--overwrite), or another name")  # fmt: skip
+    try:
+        if layout.outside:
+            replace_file(beside, _parts(layout))
+        replace_file(path, model)
+    except OSError as error:
+        raise FileError(WHERE, f"the file cannot be written ({error.strerror})", expected="a place to write",
+                        got=str(path), remedy="Choose another folder") from error  # fmt: skip
+    return paths
+
+
+def _parts(layout: Layout) -> Iterator[bytes]:
+    at = 0
+    for start, data in layout.outside:
+        yield bytes(start - at)
+        yield data
+        at = start + len(data)

@@ -1,0 +1,146 @@
+"""Several records of one program, of other sizes, seen as one graph whose lengths may be open.
+
+Layer: export. Invariant: the records have the same operations in the same order, or are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from loom.core.dtype import DType
+from loom.export.onnx.lengths import Size, length
+from loom.tensor.graph import INPUT, PARAMETER, SAME, Node, TensorOp, ancestors
+from loom.tensor.ops.views import DETACH, ROUTE
+from loom.tensor.program import constants_of
+from loom.tensor.versions import VALUE
+
+__all__ = ["ALIASES", "GraphRecord", "RecordedValue", "Recording", "RecordsDiffer", "join_records"]
+
+ALIASES = (DETACH, ROUTE, SAME, VALUE)
+"""Operations whose result is their last input."""
+
+
+class RecordsDiffer(Exception):
+    """Records of other sizes are not the same operations; says what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One record: tensors fed and made, by name, and names of layers by what they gave."""
+
+    inputs: Mapping[str, Node]
+    outputs: Mapping[str, Node]
+    layers: Mapping[int, str] = field(default_factory=dict[int, str])
+    """By ``id`` of a node."""
+
+
+@dataclass(eq=False, slots=True)
+class RecordedValue:
+    """An operation of the joined record; ``nodes``: it in each record. ``is_known``: its elements are constants."""
+
+    op: TensorOp
+    inputs: tuple[RecordedValue, ...]
+    shape: tuple[Size, ...]
+    dtype: DType
+    attributes: Any
+    nodes: tuple[Node, ...]
+    is_known: bool
+    layer: str = ""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def bytes(self) -> bytes:
+        """Return the elements of a constant, row-major, of little endian."""
+        node = self.nodes[0]
+        assert node.data is not None
+        return node.data.read(0, node.nbytes).tobytes()
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """Return the elements of a constant (bf16 as its 16 bits)."""
+        node = self.nodes[0]
+        return np.frombuffer(self.bytes(), node.dtype.numpy).reshape(node.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRecord:
+    """What is written: values fed and made, by name, and the lengths that are named, by what they were."""
+
+    inputs: Mapping[str, RecordedValue]
+    outputs: Mapping[str, RecordedValue]
+    named: Mapping[str, tuple[int, ...]]
+
+
+def join_records(records: Sequence[Recording], named: Mapping[str, Sequence[int]]) -> GraphRecord:
+    """Return records as one; RecordsDiffer if they are not the same operations."""
+    is_there = [constants_of(cast("Any", list(r.outputs.values()))) for r in records]
+    listed = [
+        ancestors([*r.inputs.values(), *r.outputs.values()], lambda n, there=there: _behind(n, there))
+        for r, there in zip(records, is_there, strict=True)
+    ]
+    if len({len(nodes) for nodes in listed}) > 1:
+        raise RecordsDiffer(f"{' and '.join(str(len(n)) for n in listed)} operations")
+    places = [{id(n): i for i, n in enumerate(nodes)} for nodes in listed]
+    values: list[RecordedValue] = []
+    for nodes in zip(*listed, strict=True):
+        known = {there(n) and n.op is not INPUT for n, there in zip(nodes, is_there, strict=True)}
+        inputs = [
+            [place[id(i)] for i in _behind(n, there)] for n, place, there in zip(nodes, places, is_there, strict=True)
+        ]
+        if len(known) > 1 or any(i != inputs[0] for i in inputs) or len({n.op for n in nodes}) > 1:
+            raise RecordsDiffer(" and ".join(dict.fromkeys(n.op.name for n in nodes)))
+        values.append(_joined(nodes, tuple(values[i] for i in inputs[0]), known.pop()))
+    for identity, layer in records[0].layers.items():
+        at = places[0].get(identity)
+        if at is not None:
+            values[at].layer = values[at].layer or layer
+
+    def of(what: str) -> dict[str, RecordedValue]:
+        return {name: values[places[0][id(node)]] for name, node in getattr(records[0], what).items()}
+
+    return GraphRecord(of("inputs"), of("outputs"), {k: tuple(v) for k, v in named.items()})
+
+
+def _behind(node: Node, is_there: Any) -> Sequence[Node]:
+    if is_there(node):
+        return ()
+    return node.inputs[-1:] if node.op in ALIASES else node.inputs
+
+
+def _joined(nodes: tuple[Node, ...], inputs: tuple[RecordedValue, ...], is_known: bool) -> RecordedValue:
+    first = nodes[0]
+    if any(n.dtype != first.dtype or n.ndim != first.ndim for n in nodes):
+        raise RecordsDiffer(first.op.name)
+    if is_known and any(n is not first and not _same_elements(n, first) for n in nodes):
+        raise RecordsDiffer("constants")
+    shape = tuple(length(lengths) for lengths in zip(*(n.shape for n in nodes), strict=True))
+    attributes = () if first.op in ALIASES or is_known else _merged([n.attributes for n in nodes], first.op.name)
+    return RecordedValue(first.op, inputs, shape, first.dtype, attributes, nodes, is_known)
+
+
+def _same_elements(a: Node, b: Node) -> bool:
+    if a.op is PARAMETER or b.op is PARAMETER or a.shape != b.shape:
+        return False
+    if a.data is b.data:
+        return True
+    assert a.data is not None
+    assert b.data is not None
+    return a.data.read(0, a.nbytes).tobytes() == b.data.read(0, b.nbytes).tobytes()
+
+
+def _merged(parts: Sequence[Any], name: str) -> Any:
+    """Return attributes, lengths where whole numbers differ."""
+    first = parts[0]
+    if all(type(p) is int for p in parts):
+        return length(parts)
+    if all(isinstance(p, tuple) and len(p) == len(first) for p in parts):
+        return tuple(_merged(each, name) for each in zip(*parts, strict=True))
+    if any(p is not first and p != first for p in parts):
+        raise RecordsDiffer(f"attributes of {name}")
+    return first

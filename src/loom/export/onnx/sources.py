@@ -1,0 +1,218 @@
+"""What can be exported to ONNX, as records: networks, programs of tensors, functions of tensors.
+
+Layer: export. A network, or a function whose inputs have named lengths, is recorded for several sizes. Invariant:
+recording computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from loom import tensor
+from loom.core.dtype import dtype_of, f32
+from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_mapping, items
+from loom.core.numbers import whole
+from loom.export.network import FrozenNetwork
+from loom.export.onnx.records import GraphRecord, Recording, RecordsDiffer, join_records
+from loom.export.onnx.writer import WHERE
+from loom.export.program import named_parameters
+from loom.nn.network import Network
+from loom.nn.spec.reader import write_network
+from loom.tensor import Tensor, TensorProgram
+from loom.tensor.graph import INPUT, ancestors, require_tensor
+
+__all__ = ["Source", "source_of"]
+
+_SIZES = ((3, 5, 11), (67, 71, 79), (1031, 1033, 1039))
+"""Sizes that are recorded for an open length: small ones, then such that every schedule is that of large ones."""
+_BATCH, _LENGTH = "batch", "length"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program to be written: its record, names of its parameters, and what the file tells besides."""
+
+    name: str
+    record: GraphRecord
+    parameters: Mapping[int, str]
+    weights: Mapping[str, Any]
+    """Arrays by name: what the digest is of."""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    kept: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """Weights that the file holds even where no output needs them."""
+    lock: Any = None
+
+
+def source_of(source: Any, name: str | None, inputs: Any, batch: Any, outputs: Any) -> Source:
+    """Return what is exported; ArgumentError for what cannot be, or for settings without an effect."""
+    if isinstance(source, FrozenNetwork):
+        name, source = name or source.name, source.network
+    if isinstance(source, Network):
+        _require_none(inputs, "inputs", "a network")
+        _require_none(outputs, "outputs", "a network")
+        return _network(source, name or source.spec.name or "network", batch)
+    if isinstance(source, TensorProgram):
+        _require_none(inputs, "inputs", "a compiled program")
+        _require_none(batch, "batch", "a compiled program")
+        made, updates = source.ends
+        if updates:
+            raise ArgumentError(f"{WHERE}, updates", "ONNX has no state that a run changes", expected="outputs alone",
+                                got=f"{len(updates)} updates of parameters",
+                                remedy="Compile the new values as outputs, without updates")  # fmt: skip
+        return _program(dict(zip(_names(outputs, len(made)), made, strict=True)), name or "program")
+    if callable(source) and not isinstance(source, (Tensor, Mapping)):
+        _require_none(batch, "batch", "a function")
+        return _function(source, name, inputs, outputs)
+    _require_none(inputs, "inputs", "tensors")
+    _require_none(batch, "batch", "tensors")
+    return _program(_tensors(source, outputs), name or "program")
+
+
+def _require_none(given: Any, setting: str, what: str) -> None:
+    if given is not None:
+        raise ArgumentError(f"{WHERE}, {setting}", f"has no effect with {what}", expected="None", got=repr(given)[:200],
+                            remedy="Leave it out")  # fmt: skip
+
+
+def _names(given: Any, count: int) -> list[str]:
+    """Return names of outputs: those given, else y, or y0, y1, ..."""
+    if given is None:
+        return ["y"] if count == 1 else [f"y{n}" for n in range(count)]
+    names = [given] if isinstance(given, str) else list(items(given, f"{WHERE}, outputs", "names"))
+    if len(names) != count or len(set(names)) != count or not all(isinstance(n, str) and n for n in names):
+        raise ArgumentError(f"{WHERE}, outputs", "not a name for each output", expected=f"{count} names, all different",
+                            got=repr(given)[:200], remedy="Name each once")  # fmt: skip
+    return names
+
+
+def _tensors(made: Any, names: Any) -> dict[str, Tensor]:
+    if is_mapping(made):
+        _require_none(names, "outputs", "outputs that have names")
+        found = {str(k): v for k, v in made.items()}
+    else:
+        each = [made] if isinstance(made, Tensor) else list(items(made, WHERE, "tensors"))
+        found = dict(zip(_names(names, len(each)), each, strict=True))
+    for x in found.values():
+        require_tensor(x, WHERE)
+    if not found or "" in found:
+        raise ArgumentError(WHERE, "no outputs, or one without a name", expected="at least 1, each with a name",
+                            got=list(found), remedy="Pass {'y': tensor}")  # fmt: skip
+    return found
+
+
+# programs
+
+
+def _fed(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for node in ancestors(list(outputs.values())):
+        if node.op is INPUT and found.setdefault(node.name, cast("Tensor", node)) is not node:
+            raise ArgumentError(WHERE, f"two inputs are called {node.name!r}", expected="a name for each",
+                                got=node.name, remedy="Name them differently")  # fmt: skip
+    return found
+
+
+def _program(outputs: Mapping[str, Tensor], name: str) -> Source:
+    record = join_records([Recording(_fed(outputs), outputs)], {})
+    parameters = named_parameters(list(outputs.values()))
+    return Source(name, record, {id(p): key for key, p in parameters.items()}, _elements(parameters))
+
+
+def _elements(parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {key: p.host_elements()[0] for key, p in parameters.items()}
+
+
+def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs: Any) -> Source:
+    """Return a function of tensors, recorded for several sizes of the lengths that its inputs name."""
+    where = f"{WHERE}, inputs"
+    if not is_mapping(inputs) or not inputs:
+        raise ArgumentError(where, "a function's inputs are not told", expected="name: shape, or (shape, dtype)",
+                            got=repr(inputs)[:200], remedy="Pass inputs={'x': ('batch', 3)}")  # fmt: skip
+    told = {str(key): _input(value, f"{where}, {key!r}") for key, value in inputs.items()}
+    symbols = list(dict.fromkeys(n for shape, _ in told.values() for n in shape if isinstance(n, str)))
+
+    def record(sizes: Mapping[str, int]) -> Recording:
+        fed = {
+            key: tensor.input(key, tuple(sizes[n] if isinstance(n, str) else n for n in shape), dtype)
+            for key, (shape, dtype) in told.items()
+        }
+        return Recording(fed, _tensors(source(**fed), outputs))
+
+    record_all = _joined(record, symbols)
+    parameters = named_parameters([v.nodes[0] for v in record_all.outputs.values()])
+    called = name or getattr(source, "__name__", "function")
+    return Source(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
+
+
+def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:
+    """Return shape and dtype of an input."""
+    given = list(items(value, where, "lengths"))
+    is_pair = len(given) == 2 and isinstance(given[0], (tuple, list))
+    lengths, dtype = (list(cast("Any", given[0])), dtype_of(given[1], where)) if is_pair else (given, f32)
+    found: list[int | str] = []
+    for n in lengths:
+        if isinstance(n, str):
+            if not n.isidentifier():
+                raise ArgumentError(where, "not a name of a length", expected="a name such as batch", got=repr(n),
+                                    remedy="Use letters, digits and _")  # fmt: skip
+            found.append(n)
+        else:
+            found.append(whole(n, where, least=0))
+    if dtype.is_complex:
+        raise DTypeError(where, "ONNX computes with no complex numbers", expected="real numbers", got=dtype,
+                         remedy="Pass two real arrays")  # fmt: skip
+    return tuple(found), dtype
+
+
+def _joined(record: Callable[[Mapping[str, int]], Recording], symbols: Sequence[str]) -> GraphRecord:
+    """Return records of several sizes as one; ArgumentError if no sizes give the same operations."""
+    if not symbols:
+        return join_records([record({})], {})
+    differing = ""
+    for first, second, third in _SIZES:
+        # one length after the other grows, then all: what depends on two of them differs from either
+        rows = [dict.fromkeys(symbols, first)]
+        rows = [{s: first + 2 * i for i, s in enumerate(symbols)}]
+        rows += [rows[0] | {s: second + 2 * i} for i, s in enumerate(symbols)]
+        rows.append({s: third + 2 * i for i, s in enumerate(symbols)})
+        try:
+            return join_records([record(row) for row in rows], {s: [row[s] for row in rows] for s in symbols})
+        except RecordsDiffer as error:
+            differing = str(error)
+    raise ArgumentError(WHERE, f"what is computed depends on {' and '.join(symbols)}: {differing}",
+                        expected="the same operations for every size", got="others",
+                        remedy="Pass batch=1" if symbols == [_BATCH] else "Pass numbers, not names")  # fmt: skip
+
+
+# networks
+
+
+def _network(network: Network, name: str, batch: Any) -> Source:
+    """Return a network's forward pass: for any number of samples, or for ``batch`` of them."""
+    model = network.model
+    size = None if batch is None else whole(batch, f"{WHERE}, batch", least=1)
+    with model.lock:
+        record = _joined(lambda sizes: _forward(network, sizes[_BATCH] if size is None else size),
+                         [_BATCH] if size is None else [])  # fmt: skip
+        held = model.parameters | model.state
+        plain = {k: p for k, p in held.items() if isinstance(p, Tensor)}
+        quantised = len(plain) < len(held)
+        weights = {k: p.host_elements()[0] for k, p in plain.items()}
+    metadata = {"loom.document": json.dumps(write_network(network.spec), sort_keys=True, separators=(",", ":"))}
+    if quantised:
+        metadata = {}
+    return Source(name, record, {id(p): k for k, p in plain.items()}, weights, metadata, plain, model.lock)
+
+
+def _forward(network: Network, samples: int) -> Recording:
+    model = network.model
+    inputs = {i.name: tensor.input(i.name, (samples, *i.shape), i.dtype) for i in network.spec.inputs}
+    updates, taps, watch = model.state_updates, dict[str, Any](), model.taps
+    made = model.apply_all(inputs, taps=taps)
+    model.state_updates, model.taps = updates, watch  # those of a training, and of who watches, stay
+    layers = {id(pair[1]): key for key, pair in taps.items()}
+    return Recording(inputs, made, layers)
