@@ -17,10 +17,10 @@ from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
-from loom.export.onnx.files import MOST_NBYTES, SUFFIX, Layout, lay_out_arrays, write_files
+from loom.export.onnx.files import MOST_NBYTES, SUFFIX, ArrayLayout, lay_out_arrays, write_files
 from loom.export.onnx.graph import value_info, write_graph
-from loom.export.onnx.sources import Source, source_of
-from loom.export.onnx.writer import WHERE, GraphWriter, StoredArray, newest_opset
+from loom.export.onnx.sources import OnnxSource, source_of
+from loom.export.onnx.writer import WHERE, GraphWriter, Initializer, newest_opset
 from loom.nn.digests import digest_of
 from loom.onnx.functions import DOMAIN, VERSION, function_proto
 
@@ -53,7 +53,7 @@ def to_onnx(
     batch: int | None = None,
     opset: int | None = None,
 ) -> Any:
-    """Return a network, program or function as an ``onnx.ModelProto``, checked by ``onnx.checker``.
+    """Return a network, program or function as a ``ModelProto`` of onnx, checked by its checker.
 
     ``source``: a ``loom.Network`` (also frozen), what ``tensor.compile`` returned, tensors (one, several, or by name),
     or a function of tensors, whose ``inputs`` are told: name -> shape, or (shape, dtype); a length that is a name is
@@ -126,16 +126,16 @@ def _file_name(name: str) -> str:
     return kept or "model"
 
 
-class _Written:
+class _WrittenModel:
     """A graph with what the file tells besides."""
 
-    def __init__(self, source: Source, writer: GraphWriter) -> None:
+    def __init__(self, source: OnnxSource, writer: GraphWriter) -> None:
         self.source, self.writer = source, writer
         self.digest = digest_of(source.weights)
         self.arrays = _needed(writer, source)
         self.nbytes = sum(len(a.data) for a in self.arrays.values())
 
-    def proto(self, layout: Layout) -> Any:
+    def proto(self, layout: ArrayLayout) -> Any:
         """Return the model, checked."""
         import onnx
         from onnx import helper
@@ -153,14 +153,14 @@ class _Written:
             producer_name="loom", producer_version=__version__, domain="loom",
             ir_version=helper.find_min_ir_version_for(opsets[:1], ignore_unknown=True),
         )  # fmt: skip
-        told = {"loom.digest": self.digest, "loom.numerics": NUMERICS_VERSION, **self.source.metadata}
+        told = {"loom_digest": self.digest, "loom_numerics": NUMERICS_VERSION, **self.source.metadata}
         helper.set_model_props(model, dict(sorted(told.items())))
         if not layout.outside:
             onnx.checker.check_model(model, full_check=True)
         return model
 
 
-def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, opset: Any) -> _Written:
+def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, opset: Any) -> _WrittenModel:
     try:
         import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport] - said here once if it is missing
     except ImportError:
@@ -174,10 +174,10 @@ def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, opse
     if name is not None and (not isinstance(name, str) or not name):
         raise ArgumentError(f"{WHERE}, name", "not a name", expected="a text", got=repr(name), remedy="Pass a str")
     found = source_of(source, name, inputs, batch, outputs)
-    return _Written(found, write_graph(found.record, chosen, found.parameters))
+    return _WrittenModel(found, write_graph(found.record, chosen, found.parameters))
 
 
-def _needed(writer: GraphWriter, source: Source) -> dict[str, StoredArray]:
+def _needed(writer: GraphWriter, source: OnnxSource) -> dict[str, Initializer]:
     """Return initializers: those that nodes or outputs need, and all weights of a network."""
     used = {n for node in writer.nodes for n in node.input} | {*writer.record.outputs}
     found = {name: array for name, array in writer.arrays.items() if name in used}
@@ -185,5 +185,5 @@ def _needed(writer: GraphWriter, source: Source) -> dict[str, StoredArray]:
         if name not in found:
             assert weight.data is not None
             data = weight.data.read(0, weight.nbytes).tobytes()
-            found[name] = StoredArray(weight.dtype, tuple(weight.shape), data)
+            found[name] = Initializer(weight.dtype, tuple(weight.shape), data)
     return found

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError
-from loom.export.onnx.writer import WHERE, StoredArray
+from loom.export.onnx.writer import WHERE, Initializer
 from loom.storage.atomic import replace_file
 
-__all__ = ["MOST_NBYTES", "SUFFIX", "Layout", "lay_out_arrays", "write_files"]
+__all__ = ["MOST_NBYTES", "SUFFIX", "ArrayLayout", "lay_out_arrays", "write_files"]
 
 SUFFIX = ".onnx"
 MOST_NBYTES = (1 << 31) - (1 << 24)
@@ -25,14 +25,14 @@ _LEAST = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ArrayLayout:
     """Initializers as protos; those that lie in the other file with their places there, in order."""
 
     protos: list[Any]
     outside: list[tuple[int, bytes]]
 
 
-def lay_out_arrays(arrays: Mapping[str, StoredArray], beside: str | None) -> Layout:
+def lay_out_arrays(arrays: Mapping[str, Initializer], beside: str | None) -> ArrayLayout:
     """Return initializers; ``beside``: the name of the other file, None if all stand in the model."""
     from onnx import StringStringEntryProto, TensorProto
 
@@ -53,10 +53,10 @@ def lay_out_arrays(arrays: Mapping[str, StoredArray], beside: str | None) -> Lay
             outside.append((at, array.data))
             at += len(array.data)
         protos.append(proto)
-    return Layout(protos, outside)
+    return ArrayLayout(protos, outside)
 
 
-def write_files(path: Path, model: bytes, layout: Layout, beside: Path, *, overwrite: bool) -> tuple[Path, ...]:
+def write_files(path: Path, model: bytes, layout: ArrayLayout, beside: Path, *, overwrite: bool) -> tuple[Path, ...]:
     """Write a model, and what lies beside it first; FileError if one is there, or cannot be written."""
     paths = (path, beside) if layout.outside else (path,)
     if not overwrite:
@@ -74,7 +74,7 @@ def write_files(path: Path, model: bytes, layout: Layout, beside: Path, *, overw
     return paths
 
 
-def _parts(layout: Layout) -> Iterator[bytes]:
+def _parts(layout: ArrayLayout) -> Iterator[bytes]:
     at = 0
     for start, data in layout.outside:
         yield bytes(start - at)

@@ -12,7 +12,7 @@ from typing import Any
 from loom.export.onnx.emitters.registry import EMITTERS, refused
 from loom.export.onnx.lengths import Length, formula_of
 from loom.export.onnx.records import GraphRecord, RecordedValue
-from loom.export.onnx.writer import GraphWriter, Needs, StoredArray
+from loom.export.onnx.writer import GraphWriter, Initializer, ValueAsked
 from loom.onnx.values import element_of_dtype
 from loom.tensor.graph import COUNTER
 
@@ -50,7 +50,7 @@ def _write(w: GraphWriter, end: RecordedValue, parameters: Mapping[int, str]) ->
         begun = w.mark()
         try:
             name = _constant(w, value, parameters) if value.is_known else _emitted(w, value)
-        except Needs as needed:
+        except ValueAsked as needed:
             w.back_to(begun)
             waiting.append(needed.value)
             continue
@@ -75,7 +75,7 @@ def _constant(w: GraphWriter, value: RecordedValue, parameters: Mapping[int, str
     if node.op.is_written and node.attributes == COUNTER:
         raise refused(value, "ONNX does not define random numbers", expected="no random numbers", got="a counter",
                       remedy="Pass the numbers as an input")  # fmt: skip
-    array = StoredArray(value.dtype, tuple(node.shape), value.bytes())
+    array = Initializer(value.dtype, tuple(node.shape), value.bytes())
     return w.stored(array, parameters.get(id(node), node.name if node.op.is_written else ""))
 
 

@@ -12,7 +12,7 @@ from itertools import combinations_with_replacement
 from math import prod
 from operator import add, floordiv, mul, sub
 
-__all__ = ["Formula", "Length", "Size", "formula_of", "length"]
+__all__ = ["Length", "LengthFormula", "Size", "formula_of", "length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def length(values: Sequence[int]) -> Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
+class LengthFormula:
     """``factor`` times the product of named lengths, plus ``more``."""
 
     names: tuple[str, ...]
@@ -69,11 +69,11 @@ class Formula:
     more: int
 
 
-def formula_of(size: Length, named: Mapping[str, Sequence[int]]) -> Formula | None:
+def formula_of(size: Length, named: Mapping[str, Sequence[int]]) -> LengthFormula | None:
     """Return what a length is of named ones, of up to three of them; None if it is nothing of the kind.
 
     >>> formula_of(Length((7, 11, 17)), {"batch": (3, 5, 8)})
-    Formula(names=('batch',), factor=2, more=1)
+    LengthFormula(names=('batch',), factor=2, more=1)
     """
     for count in (1, 2, 3):
         for names in combinations_with_replacement(sorted(named), count):
@@ -84,5 +84,5 @@ def formula_of(size: Length, named: Mapping[str, Sequence[int]]) -> Formula | No
             factor, rest = divmod(size.values[other] - size.values[0], units[other] - units[0])
             more = size.values[0] - factor * units[0]
             if not rest and all(v == factor * u + more for v, u in zip(size.values, units, strict=True)):
-                return Formula(names, factor, more)
+                return LengthFormula(names, factor, more)
     return None

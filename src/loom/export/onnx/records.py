@@ -18,7 +18,7 @@ from loom.tensor.ops.views import DETACH, ROUTE
 from loom.tensor.program import constants_of
 from loom.tensor.versions import VALUE
 
-__all__ = ["ALIASES", "GraphRecord", "RecordedValue", "Recording", "RecordsDiffer", "join_records"]
+__all__ = ["ALIASES", "GraphRecord", "RecordedValue", "RecordsDiffer", "SizedRecord", "join_records"]
 
 ALIASES = (DETACH, ROUTE, SAME, VALUE)
 """Operations whose result is their last input."""
@@ -29,7 +29,7 @@ class RecordsDiffer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class SizedRecord:
     """One record: tensors fed and made, by name, and names of layers by what they gave."""
 
     inputs: Mapping[str, Node]
@@ -77,7 +77,7 @@ class GraphRecord:
     named: Mapping[str, tuple[int, ...]]
 
 
-def join_records(records: Sequence[Recording], named: Mapping[str, Sequence[int]]) -> GraphRecord:
+def join_records(records: Sequence[SizedRecord], named: Mapping[str, Sequence[int]]) -> GraphRecord:
     """Return records as one; RecordsDiffer if they are not the same operations."""
     is_there = [constants_of(cast("Any", list(r.outputs.values()))) for r in records]
     listed = [

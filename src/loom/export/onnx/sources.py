@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_mapping, items
 from loom.core.numbers import whole
 from loom.export.network import FrozenNetwork
-from loom.export.onnx.records import GraphRecord, Recording, RecordsDiffer, join_records
+from loom.export.onnx.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
 from loom.export.onnx.writer import WHERE
 from loom.export.program import named_parameters
 from loom.nn.network import Network
@@ -25,7 +25,7 @@ from loom.nn.spec.reader import write_network
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.graph import INPUT, ancestors, require_tensor
 
-__all__ = ["Source", "source_of"]
+__all__ = ["OnnxSource", "source_of"]
 
 _SIZES = ((3, 5, 11), (67, 71, 79), (1031, 1033, 1039))
 """Sizes that are recorded for an open length: small ones, then such that every schedule is that of large ones."""
@@ -33,7 +33,7 @@ _BATCH, _LENGTH = "batch", "length"
 
 
 @dataclass(frozen=True)
-class Source:
+class OnnxSource:
     """A program to be written: its record, names of its parameters, and what the file tells besides."""
 
     name: str
@@ -47,7 +47,7 @@ class Source:
     lock: Any = None
 
 
-def source_of(source: Any, name: str | None, inputs: Any, batch: Any, outputs: Any) -> Source:
+def source_of(source: Any, name: str | None, inputs: Any, batch: Any, outputs: Any) -> OnnxSource:
     """Return what is exported; ArgumentError for what cannot be, or for settings without an effect."""
     if isinstance(source, FrozenNetwork):
         name, source = name or source.name, source.network
@@ -116,17 +116,17 @@ def _fed(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _program(outputs: Mapping[str, Tensor], name: str) -> Source:
-    record = join_records([Recording(_fed(outputs), outputs)], {})
+def _program(outputs: Mapping[str, Tensor], name: str) -> OnnxSource:
+    record = join_records([SizedRecord(_fed(outputs), outputs)], {})
     parameters = named_parameters(list(outputs.values()))
-    return Source(name, record, {id(p): key for key, p in parameters.items()}, _elements(parameters))
+    return OnnxSource(name, record, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 
 
 def _elements(parameters: Mapping[str, Tensor]) -> dict[str, Any]:
     return {key: p.host_elements()[0] for key, p in parameters.items()}
 
 
-def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs: Any) -> Source:
+def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs: Any) -> OnnxSource:
     """Return a function of tensors, recorded for several sizes of the lengths that its inputs name."""
     where = f"{WHERE}, inputs"
     if not is_mapping(inputs) or not inputs:
@@ -135,17 +135,17 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
     told = {str(key): _input(value, f"{where}, {key!r}") for key, value in inputs.items()}
     symbols = list(dict.fromkeys(n for shape, _ in told.values() for n in shape if isinstance(n, str)))
 
-    def record(sizes: Mapping[str, int]) -> Recording:
+    def record(sizes: Mapping[str, int]) -> SizedRecord:
         fed = {
             key: tensor.input(key, tuple(sizes[n] if isinstance(n, str) else n for n in shape), dtype)
             for key, (shape, dtype) in told.items()
         }
-        return Recording(fed, _tensors(source(**fed), outputs))
+        return SizedRecord(fed, _tensors(source(**fed), outputs))
 
     record_all = _joined(record, symbols)
     parameters = named_parameters([v.nodes[0] for v in record_all.outputs.values()])
     called = name or getattr(source, "__name__", "function")
-    return Source(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
+    return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 
 
 def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:
@@ -168,7 +168,7 @@ def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:
     return tuple(found), dtype
 
 
-def _joined(record: Callable[[Mapping[str, int]], Recording], symbols: Sequence[str]) -> GraphRecord:
+def _joined(record: Callable[[Mapping[str, int]], SizedRecord], symbols: Sequence[str]) -> GraphRecord:
     """Return records of several sizes as one; ArgumentError if no sizes give the same operations."""
     if not symbols:
         return join_records([record({})], {})
@@ -191,7 +191,7 @@ def _joined(record: Callable[[Mapping[str, int]], Recording], symbols: Sequence[
 # networks
 
 
-def _network(network: Network, name: str, batch: Any) -> Source:
+def _network(network: Network, name: str, batch: Any) -> OnnxSource:
     """Return a network's forward pass: for any number of samples, or for ``batch`` of them."""
     model = network.model
     size = None if batch is None else whole(batch, f"{WHERE}, batch", least=1)
@@ -202,17 +202,17 @@ def _network(network: Network, name: str, batch: Any) -> Source:
         plain = {k: p for k, p in held.items() if isinstance(p, Tensor)}
         quantised = len(plain) < len(held)
         weights = {k: p.host_elements()[0] for k, p in plain.items()}
-    metadata = {"loom.document": json.dumps(write_network(network.spec), sort_keys=True, separators=(",", ":"))}
+    metadata = {"loom_document": json.dumps(write_network(network.spec), sort_keys=True, separators=(",", ":"))}
     if quantised:
         metadata = {}
-    return Source(name, record, {id(p): k for k, p in plain.items()}, weights, metadata, plain, model.lock)
+    return OnnxSource(name, record, {id(p): k for k, p in plain.items()}, weights, metadata, plain, model.lock)
 
 
-def _forward(network: Network, samples: int) -> Recording:
+def _forward(network: Network, samples: int) -> SizedRecord:
     model = network.model
     inputs = {i.name: tensor.input(i.name, (samples, *i.shape), i.dtype) for i in network.spec.inputs}
     updates, taps, watch = model.state_updates, dict[str, Any](), model.taps
     made = model.apply_all(inputs, taps=taps)
     model.state_updates, model.taps = updates, watch  # those of a training, and of who watches, stay
     layers = {id(pair[1]): key for key, pair in taps.items()}
-    return Recording(inputs, made, layers)
+    return SizedRecord(inputs, made, layers)

@@ -21,12 +21,12 @@ from loom.kernels.maps.nest import Number
 from loom.onnx.functions import BODIES, DOMAIN, function_proto
 from loom.onnx.values import element_of_dtype
 
-__all__ = ["GraphWriter", "Needs", "StoredArray"]
+__all__ = ["GraphWriter", "Initializer", "ValueAsked"]
 
 WHERE = "loom.export.onnx"
 
 
-class Needs(Exception):
+class ValueAsked(Exception):
     """An emitter asks for a value that is not written yet; it is asked again after that."""
 
     def __init__(self, value: RecordedValue) -> None:
@@ -34,7 +34,7 @@ class Needs(Exception):
         self.value = value
 
 
-class StoredArray:
+class Initializer:
     """An initializer: its dtype, shape and bytes."""
 
     __slots__ = ("data", "dtype", "shape")
@@ -49,7 +49,7 @@ class GraphWriter:
     def __init__(self, record: GraphRecord, opset: int) -> None:
         self.record, self.opset = record, opset
         self.nodes: list[Any] = []
-        self.arrays: dict[str, StoredArray] = {}
+        self.arrays: dict[str, Initializer] = {}
         self.functions: dict[str, None] = {}
         self.dtypes: dict[str, DType] = {}
         self._names: dict[int, str] = {}
@@ -75,10 +75,10 @@ class GraphWriter:
         self.dtypes[name] = value.dtype
 
     def use(self, value: RecordedValue) -> str:
-        """Return the name of a value; ``Needs`` if it is not written yet."""
+        """Return the name of a value; ``ValueAsked`` if it is not written yet."""
         found = self._names.get(id(value))
         if found is None:
-            raise Needs(value)
+            raise ValueAsked(value)
         return found
 
     def is_written(self, value: RecordedValue) -> bool:
@@ -183,7 +183,7 @@ class GraphWriter:
         """Return the name of an initializer; equal ones are one."""
         array = np.asarray(values)
         kind = of_numpy(array.dtype, WHERE) if dtype is None else dtype
-        return self.stored(StoredArray(kind, array.shape, np.ascontiguousarray(array).tobytes()), "")
+        return self.stored(Initializer(kind, array.shape, np.ascontiguousarray(array).tobytes()), "")
 
     def whole(self, *values: int) -> str:
         """Return the name of a vector of i64."""
@@ -196,11 +196,11 @@ class GraphWriter:
             import ml_dtypes
 
             rounded = np.array(value.value, np.float32).astype(ml_dtypes.bfloat16)
-            return self.stored(StoredArray(kind, (), rounded.tobytes()), "")
+            return self.stored(Initializer(kind, (), rounded.tobytes()), "")
         with np.errstate(over="ignore"):
             return self.constant(np.array(value.value).astype(kind.numpy), kind)
 
-    def stored(self, array: StoredArray, wanted: str) -> str:
+    def stored(self, array: Initializer, wanted: str) -> str:
         """Return the name of an initializer, ``wanted`` if it may have that; without one equal ones are one."""
         key = (array.dtype, array.shape, hashlib.sha256(array.data).digest())
         if not wanted and key in self._contents:

@@ -15,7 +15,7 @@ from loom.core.dtype import f32, u8
 from loom.export.onnx.emitters.indexing import taken
 from loom.export.onnx.emitters.registry import emits, refused
 from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter, StoredArray
+from loom.export.onnx.writer import GraphWriter, Initializer
 from loom.kernels.quantized.forms import BlockForm, unpack_blocks
 from loom.tensor.neural.quantized import ACTIVATIONS, PRODUCT, ROWS
 
@@ -23,25 +23,25 @@ __all__: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
-class _Blocks:
+class _UnpackedBlocks:
     codes: np.ndarray[Any, Any]
     scales: np.ndarray[Any, Any]
     minima: np.ndarray[Any, Any] | None
 
 
-def _blocks(value: RecordedValue, form: BlockForm, rows: int) -> _Blocks:
+def _blocks(value: RecordedValue, form: BlockForm, rows: int) -> _UnpackedBlocks:
     words, scales = value.inputs[:2]
     if not (words.is_known and scales.is_known):
         raise refused(value, "quantised weights that are computed", expected="constants", got="tensors",
                       remedy="Quantise them before the export")  # fmt: skip
-    return _Blocks(*unpack_blocks(form, words.array(), scales.array(), rows))
+    return _UnpackedBlocks(*unpack_blocks(form, words.array(), scales.array(), rows))
 
 
 def _weights(w: GraphWriter, value: RecordedValue, form: BlockForm, rows: int) -> str:
     """Write the weights (rows, k) that blocks stand for: whole numbers less the offset, times scales, plus minima."""
     found = _blocks(value, form, rows)
     k = found.codes.shape[1]
-    codes = w.stored(StoredArray(u8, found.codes.shape, np.ascontiguousarray(found.codes).tobytes()), "")
+    codes = w.stored(Initializer(u8, found.codes.shape, np.ascontiguousarray(found.codes).tobytes()), "")
     given = [codes, w.constant(np.ascontiguousarray(found.scales))]
     if form.offset:
         given.append(w.constant(np.full(found.scales.shape, form.offset, np.uint8)))

@@ -15,18 +15,18 @@ from loom.export.onnx.writer import WHERE, GraphWriter
 from loom.tensor.graph import TensorOp
 from loom.tensor.ops.views import BROADCAST
 
-__all__ = ["EMITTERS", "REFUSED", "Emitter", "broadcast", "emits", "refused", "unwrapped"]
+__all__ = ["EMITTERS", "REFUSED", "WriteOperation", "broadcast", "emits", "refused", "unwrapped"]
 
-Emitter = Callable[[GraphWriter, RecordedValue], str]
-EMITTERS: dict[TensorOp, Emitter] = {}
+WriteOperation = Callable[[GraphWriter, RecordedValue], str]
+EMITTERS: dict[TensorOp, WriteOperation] = {}
 REFUSED: dict[str, tuple[str, str]] = {}
 """Names of operations that ONNX has nothing for: what they are, and what to do."""
 
 
-def emits(*operations: TensorOp) -> Callable[[Emitter], Emitter]:
+def emits(*operations: TensorOp) -> Callable[[WriteOperation], WriteOperation]:
     """Enter the function that writes these operations."""
 
-    def enter(emit: Emitter) -> Emitter:
+    def enter(emit: WriteOperation) -> WriteOperation:
         for operation in operations:
             EMITTERS[operation] = emit
         return emit
