@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.version import __version__
 
 _MODULES = {
-    **dict.fromkeys(("cluster", "flow", "models", "nn", "onnx", "tables", "tensor", "vectors"), "loom"),
+    **dict.fromkeys(("cluster", "flow", "models", "nn", "onnx", "pytorch", "tables", "tensor", "vectors"), "loom"),
     **dict.fromkeys(("data", "linalg", "random", "signal", "stats"), "loom.patterns"),
 }
 """Names that are modules of their own: families of functions, called as ``loom.stats.mean(...)``, and their places."""
@@ -74,6 +74,7 @@ _NAMES = {
     "loom.patterns.sieve": "gpu_prime_count gpu_primes",
     "loom.patterns.sort": "gpu_argsort gpu_sort gpu_sort_pairs",
     "loom.proof.attestation": "verify",
+    "loom.pytorch.importing": "from_torch",
     "loom.runtime.budget": "max_units vram_budget",
     "loom.runtime.calls.kernels": "kernel",
     "loom.runtime.chain.program": "Program Submission",

@@ -6,28 +6,25 @@ network, weights and inputs alone, never on the device, on what ran before, or o
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
 from loom import tensor
-from loom.core.arrays import Array, read_array, read_as
+from loom.core.arrays import read_array
 from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16, f32, f64
-from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
+from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
+from loom.nn.held import HeldWeights
 from loom.nn.layers import Context, ForwardPass, Key, init
-from loom.nn.locks import JoinedLock, Lock
 from loom.nn.spec import NetworkSpec, Part, Shared
 from loom.nn.watch import TapLayout, Viewers, lay_out
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import QuantizedTensor, Tensor, TensorProgram
-from loom.tensor.graph import Node
 
 __all__ = ["Model"]
 
@@ -37,7 +34,7 @@ _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
 
 
-class Model:
+class Model(HeldWeights):
     """A network whose weights are on ``device`` (None: the default), drawn by the network's seed.
 
     ``weights``: those that are there already, by name, as ``weights()`` gives them; a parameter on the device is taken
@@ -61,6 +58,7 @@ class Model:
     def __init__(
         self, network: NetworkSpec, device: str | Device | None = None, weights: Mapping[str, Any] | None = None
     ) -> None:
+        super().__init__()
         self.network = network
         self.device = find_device(device)
         self.shapes = network.shapes()
@@ -77,19 +75,6 @@ class Model:
         self._layouts: dict[tuple[Any, ...], TapLayout] = {}
         self.watch: Viewers | None = None
         self.taps: Mapping[str, tuple[Any, Tensor]] = {}
-        self.lock: Lock = threading.RLock()
-        self.turn: Lock = threading.Lock()
-        self.is_shared = False
-        self._changes = [[0]]
-
-    def share_turns(self, others: Sequence[Model]) -> None:
-        """Work only when none of the ``others`` does, which have some of these weights as well."""
-        self.lock = JoinedLock([self.lock, *(m.lock for m in others)])
-        self.turn = JoinedLock([self.turn, *(m.turn for m in others)])
-        self._changes = [c for m in (self, *others) for c in m._changes]
-        for model in (self, *others):
-            model.is_shared = True
-            model._changes = self._changes
 
     def describe_as(self, network: NetworkSpec) -> None:
         """Take the document of a network that has the same layers, others of them frozen."""
@@ -128,11 +113,6 @@ class Model:
 
     # weights
 
-    def weights(self) -> dict[str, Array]:
-        """Return copies of all weights and state by name (bf16 as its 16 bits)."""
-        with self.lock:
-            return {name: held.host_elements()[0] for name, held in (self.parameters | self.state).items()}
-
     def moved(self, device: Device) -> dict[str, Any]:
         """Return what a model on another device is made of: ``weights()``, those kept quantised as they are."""
         with self.lock:
@@ -140,55 +120,6 @@ class Model:
             return {
                 n: w.to(device) if isinstance(w, QuantizedTensor) else w.host_elements()[0] for n, w in held.items()
             }
-
-    def load(self, weights: Mapping[str, Any]) -> None:
-        """Write all weights and state: numbers of the right shapes under the names of ``weights()``.
-
-        Weights of bf16 may be its 16 bits, as uint16. ArgumentError for names missing or unknown, ShapeError for other
-        shapes, DTypeError for what holds no numbers; nothing is written then.
-        """
-        self.require_numbers("other weights")
-        known = self.parameters | self.state
-        for name in weights:
-            if name not in known:
-                raise ArgumentError("loom.nn.Model.load", f"the network has no weight {name!r}",
-                                    remedy=near_matches(name, list(known)) or "Leave it out")  # fmt: skip
-        missing = [name for name in known if name not in weights]
-        if missing:
-            raise ArgumentError("loom.nn.Model.load", "weights are missing", expected=f"{len(known)} arrays",
-                                got=f"no {', '.join(missing[:8])}", remedy="Pass all of them")  # fmt: skip
-        where = "loom.nn.Model.load"
-        stored = {name: _as_stored(weights[name], held.dtype, f"{where}, {name!r}") for name, held in known.items()}
-        for name, held in known.items():
-            shape = stored[name].shape
-            if shape != held.shape:
-                raise ShapeError(
-                    "loom.nn.Model.load", f"weight {name!r} has another shape", expected=held.shape, got=shape,
-                    remedy="Check which network it is of",
-                )  # fmt: skip
-        with self.lock:
-            self._changes[0][0] += 2
-            for name, held in known.items():
-                held.write_elements(stored[name])
-
-    @contextmanager
-    def alone(self, where: str) -> Generator[None, None, None]:
-        """Be the only one to change weights meanwhile; StateError, naming ``where``, if someone else is."""
-        if not self.turn.acquire(blocking=False):
-            raise StateError(where, "the network is being trained", expected="one training at a time",
-                             got="another under way", remedy="Wait for its end, or give each thread its own network",
-                             )  # fmt: skip
-        self._changes[0][0] += 1
-        try:
-            yield
-        finally:
-            self._changes[0][0] += 1
-            self.turn.release()
-
-    @property
-    def version(self) -> int:
-        """A number that is another after every change of the weights, and odd while they are being changed."""
-        return sum(count for (count,) in self._changes)
 
     @property
     def result_type(self) -> DType:
@@ -249,14 +180,6 @@ class Model:
             device=self.device, seed=self.network.seed, training=training, step=step, frozen=self.frozen,
             precision=precision or self.network.precision.value,
         )  # fmt: skip
-
-    def require_numbers(self, purpose: str) -> None:
-        """Refuse, with a StateError, what weights that are kept quantised cannot be used for."""
-        held = next((name for name, w in self.parameters.items() if not isinstance(w, Node)), None)
-        if held is not None:
-            raise StateError("loom.nn.Model", f"weight {held!r} is kept quantised, and cannot be changed or written",
-                             expected="weights of f32", got=purpose,
-                             remedy="Load the model with weights='f32'")  # fmt: skip
 
     def _inputs(self, x: Any) -> dict[str, Any]:
         """Return the inputs by name, of one batch size and of the shapes that the network asks for."""
@@ -344,11 +267,6 @@ class Model:
             self._layouts[watched], seen = lay_out(self.taps)
             outputs += seen
         return tensor.compile(outputs, on=self.device, name=self.network.name or "network")
-
-
-def _as_stored(values: Any, dtype: DType, where: str) -> Array:
-    is_stored = dtype == bf16 and type(values) is np.ndarray and values.dtype == np.uint16
-    return np.require(values, requirements=("C", "A")) if is_stored else read_as(values, dtype, where)
 
 
 def _is_frozen(name: str, parts: list[Part]) -> bool:

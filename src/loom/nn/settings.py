@@ -8,23 +8,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.nn.elsewhere import name_here
-from loom.nn.spec import NetworkSpec
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.schedules import Schedule, schedule_of
 
-__all__ = ["config_of"]
+__all__ = ["Defaults", "config_of"]
 
 _OWN_SETTINGS = ("validation", "resume", "progress")
 """Those that ``train`` has besides ``TrainConfig``'s."""
 
 
+class Defaults(Protocol):
+    """What a network, or what else is trained, says of its trainings."""
+
+    @property
+    def seed(self) -> int:
+        """The seed, if none is told."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch, if they are not told; 1 for no opinion."""
+        ...
+
+
 def config_of(
-    spec: NetworkSpec, probabilities: bool | dict[str, bool], samples: Mapping[str, Any], optimizer: str | Optimizer,
+    spec: Defaults, probabilities: bool | dict[str, bool], samples: Mapping[str, Any], optimizer: str | Optimizer,
     schedule: str | Schedule | None, settings: Mapping[str, Any],
 ) -> TrainConfig:  # fmt: skip
     """Return the config of a training with samples by input; ``probabilities``: what the network's outputs are."""

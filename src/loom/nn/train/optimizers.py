@@ -4,7 +4,7 @@ Layer: nn. Each is one fixed expression per element, recorded into the training 
 from the host's libm; powers of the betas are state that a step multiplies once, f32 or, in networks of f64, f64. Narrow
 parameters (f16, bf16) are computed and their state is kept in f32, and rounded once.
 
-Weight decay leaves arrays of one dimension alone: biases and gains.
+Weight decay leaves arrays of one dimension alone, biases and gains, unless ``decay_all`` says otherwise.
 """
 
 from __future__ import annotations
@@ -28,13 +28,20 @@ __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop",
 Arrays = dict[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Optimizer(ABC):
     """Base of the optimisers.
 
     ``kept`` names arrays like the parameter that start at 0; ``powers`` maps the name of a number that starts at 1
-    to what each step multiplies it by.
+    to what each step multiplies it by. ``decay_all``: ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
     """
+
+    decay_all: bool = False
+
+    def __repr__(self) -> str:
+        """Return the settings, by which a checkpoint knows them; ``decay_all``, which older ones lack, if it is set."""
+        told = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "decay_all"]
+        return f"{type(self).__name__}({', '.join([*told, 'decay_all=True'] if self.decay_all else told)})"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -45,6 +52,14 @@ class Optimizer(ABC):
                 below = 1.0 if field.name in _SHARES else float("inf")
                 kept = real(where, value, below=below, what=f"{field.name} is out of range")
             object.__setattr__(self, field.name, kept)
+        if self.decay_all and not getattr(self, "weight_decay", 0.0):
+            raise ArgumentError(f"train, {type(self).__name__}, decay_all", "has no effect without a weight decay",
+                                expected="weight_decay above 0", got=0, remedy="Pass weight_decay=0.01, or leave it out",
+                                )  # fmt: skip
+
+    def _decay(self, g: Tensor, w: Tensor, decay: float) -> Tensor:
+        """Return ``g`` with the decay of ``w`` added, where it decays."""
+        return g + w * decay if decay and (self.decay_all or w.ndim > 1) else g
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -76,11 +91,7 @@ def _mix(old: Tensor, new: Tensor, share: float) -> Tensor:
     return old * kept + new * (1.0 - kept)
 
 
-def _decay(g: Tensor, w: Tensor, decay: float) -> Tensor:
-    return g + w * decay if decay and w.ndim > 1 else g
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SGD(Optimizer):
     """w - rate g; with momentum v = m v + (1 - dampening) g and w - rate v, or rate (g + m v) of Nesterov.
 
@@ -112,7 +123,7 @@ class SGD(Optimizer):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         del powers
-        g = _decay(g, w, self.weight_decay)
+        g = self._decay(g, w, self.weight_decay)
         if not self.momentum:
             return w - g * rate, {}
         velocity = kept["velocity"] * self.momentum + (g * (1.0 - self.dampening) if self.dampening else g)
@@ -120,7 +131,7 @@ class SGD(Optimizer):
         return w - along * rate, {"velocity": velocity}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Adam(Optimizer):
     """w - rate m^ / (sqrt(v^) + epsilon): means of the gradient and its square, each over 1 - beta^t.
 
@@ -144,7 +155,7 @@ class Adam(Optimizer):
 
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
-        along, found = self._along(_decay(g, w, self.weight_decay), kept, powers)
+        along, found = self._along(self._decay(g, w, self.weight_decay), kept, powers)
         return w - along * rate, found
 
     def _along(self, g: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
@@ -154,7 +165,7 @@ class Adam(Optimizer):
         return mean / (1 - powers["beta1"]) / scale, {"mean": mean, "square": square}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AdamW(Adam):
     """As Adam, weights decaying apart from the gradient: w - rate (m^ / (sqrt(v^) + epsilon) + decay w).
 
@@ -166,10 +177,10 @@ class AdamW(Adam):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         along, found = self._along(g, kept, powers)
-        return w - _decay(along, w, self.weight_decay) * rate, found
+        return w - self._decay(along, w, self.weight_decay) * rate, found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RMSprop(Optimizer):
     """w - rate g / (sqrt(v) + epsilon), v the mean of the squared gradient; with momentum over those steps.
 
@@ -189,7 +200,7 @@ class RMSprop(Optimizer):
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
         """Return the next value of ``w`` and of what is kept."""
         del powers
-        g = _decay(g, w, self.weight_decay)
+        g = self._decay(g, w, self.weight_decay)
         square = _mix(kept["square"], g * g, self.alpha)
         along = g / (square.sqrt() + self.epsilon)
         if not self.momentum:
@@ -198,7 +209,7 @@ class RMSprop(Optimizer):
         return w - velocity * rate, {"square": square, "velocity": velocity}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Lion(Optimizer):
     """w - rate (sign(b1 m + (1 - b1) g) + decay w), m = b2 m + (1 - b2) g; the sign of 0 is 0.
 
@@ -220,7 +231,7 @@ class Lion(Optimizer):
         way = _mix(kept["mean"], g, self.beta1)
         ones = tensor.ones(way.shape, way.dtype)
         sign = tensor.where(way > 0, ones, tensor.where(way < 0, -ones, 0))
-        return w - _decay(sign, w, self.weight_decay) * rate, {"mean": _mix(kept["mean"], g, self.beta2)}
+        return w - self._decay(sign, w, self.weight_decay) * rate, {"mean": _mix(kept["mean"], g, self.beta2)}
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

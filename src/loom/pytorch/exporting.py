@@ -1,0 +1,418 @@
+"""Modules as graphs: ``torch.export``, made functional, its operators decomposed until all are known here.
+
+Layer: pytorch. What stands under ``no_grad`` is detached before PyTorch makes the graph functional, which would forget it. Invariant:
+the module is left as it was: its modes, its weights, its buffers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from loom.core.errors import ArgumentError, DTypeError
+from loom.nn.graphs import ValueInfo
+from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
+from loom.pytorch.recording import is_done
+from loom.pytorch.refusing import custom_functions, short
+
+__all__ = ["Constant", "Exported", "NotExported", "array_of", "dtype_name", "export"]
+
+_WHERE = "loom.from_torch"
+_DTYPES = {
+    "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "int8": "i8", "int16": "i16",
+    "int32": "i32", "int64": "i64", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "bool": "bool",
+    "complex64": "c64", "complex128": "c128",
+}  # fmt: skip
+_CHECKS = ("_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range",
+           "sym_constrain_range_for_size", "_functional_assert_async", "_functional_assert_scalar")  # fmt: skip
+"""Operators that only check."""
+_MOST_ROUNDS = 8
+"""Decompositions of decompositions."""
+
+
+Constant = tuple[np.ndarray[Any, Any], str]
+"""Elements, bf16 as the same numbers in f32, and Loom's name of the dtype."""
+
+
+class NotExported(Exception):
+    """``torch.export`` cannot take the module; another way may."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph, what it takes and gives, and the constants that it holds. ``custom``: functions with own derivatives."""
+
+    graph: AtenGraph
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    result: Any
+    """What the module returns: nested tuples, lists and dicts of ``{"output": name}`` and ``{"fixed": value}``."""
+    call: Any
+    """What it is called with: ``[args, kwargs]``, nested, of ``{"input": name}`` and ``{"fixed": value}``."""
+    constants: Mapping[str, Constant] = field(default_factory=dict[str, Any])
+    custom: tuple[str, ...] = ()
+
+
+def dtype_name(dtype: Any, where: str = _WHERE) -> str:
+    """Return Loom's name of a dtype of PyTorch's; DTypeError for one that Loom has not."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise DTypeError(where, "Loom has no such dtype", expected=", ".join(_DTYPES.values()), got=name,
+                         remedy="Convert the module: module.float()")  # fmt: skip
+    return _DTYPES[name]
+
+
+def array_of(x: Any) -> Constant:
+    """Return the elements of a tensor of PyTorch's, bf16 as the same numbers in f32, and Loom's name of its dtype."""
+    name = dtype_name(x.dtype)
+    held = x.detach().cpu().resolve_conj().resolve_neg()
+    return np.array((held.float() if name == "bf16" else held).contiguous().numpy()), name
+
+
+@contextmanager
+def _modes(module: Any, training: bool) -> Generator[None, None, None]:
+    """Have the module in a mode: in training as it is, or all of it; else in eval."""
+    import torch
+
+    before = [(part, part.training) for part in module.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        if not training:
+            module.eval()
+        elif not module.training:
+            module.train()
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for part, mode in before:
+            part.training = mode
+
+
+def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, *, training: bool) -> Exported:
+    """Return the graph of a module in a mode; ``shapes``: torch.export's ``dynamic_shapes``.
+
+    NotExported where PyTorch cannot trace it; ArgumentError for operators that are not done.
+    """
+    import torch
+
+    with _modes(module, training), warnings.catch_warnings(), custom_functions() as custom, torch.enable_grad():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        except Exception as error:  # whatever PyTorch, or the module, raises
+            raise NotExported(short(error)) from error
+        program = _functional(program)
+        program = _decomposed(program)
+    return _Reading(program, shapes, tuple(dict.fromkeys(custom))).read()
+
+
+def _graphs(module: Any) -> list[Any]:
+    import torch
+
+    return [part for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
+
+
+def _functional(program: Any) -> Any:
+    """Return the program without writes and without parts under other modes, if it has any."""
+    import torch
+
+    plain = True
+    for node in program.graph.nodes:
+        if node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator):
+            plain = False
+        if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+            plain = plain and not node.target._schema.is_mutable
+    if plain:
+        return program
+    for part in _graphs(program.graph_module):
+        for node in list(part.graph.nodes):
+            if node.op == "call_function" and getattr(node.target, "__name__", "") == "wrap_with_set_grad_enabled":
+                if node.args[0] is False:
+                    _detach_results(getattr(part, node.args[1].target))
+    return _rewritten(program, {})
+
+
+def _detach_results(part: Any) -> None:
+    """Have what a part computes under ``no_grad`` be detached."""
+    import torch
+
+    (end,) = (n for n in part.graph.nodes if n.op == "output")
+    with part.graph.inserting_before(end):
+        made: list[Any] = []
+        for value in end.args[0]:
+            if isinstance(value, torch.fx.Node) and isinstance(value.meta.get("val"), torch.Tensor):
+                cut = part.graph.call_function(torch.ops.aten.detach.default, (value,))
+                cut.meta = dict(value.meta)
+                value = cut
+            made.append(value)
+    end.args = (tuple(made),)
+    part.recompile()
+
+
+def _rewritten(program: Any, table: dict[Any, Any]) -> Any:
+    try:
+        return program.run_decompositions(table)
+    except Exception as error:
+        raise NotExported(short(error)) from error
+
+
+def _operators(program: Any) -> dict[str, Any]:
+    """Return the operators of a program by our names for them."""
+    return {_name_of(n.target): n.target for n in program.graph.nodes if n.op == "call_function"}
+
+
+def _name_of(target: Any) -> str:
+    import torch
+
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target)
+    if isinstance(target, torch._ops.HigherOrderOperator):
+        return f"higher_order.{target.__name__}"
+    return str(getattr(target, "__name__", target))
+
+
+def _is_check(name: str) -> bool:
+    return name.startswith("aten.") and name.split(".")[1] in _CHECKS
+
+
+def _decomposed(program: Any) -> Any:
+    """Return the program with operators that are not done made of others, as PyTorch decomposes them."""
+    import torch
+
+    for _ in range(_MOST_ROUNDS):
+        missing = {n: t for n, t in _operators(program).items() if not is_done(n) and not _is_check(n)}
+        if not missing:
+            return program
+        known = torch.export.default_decompositions()
+        more = torch._decomp.decomposition_table
+        table = {t: known[t] if t in known else more[t] for t in missing.values() if t in known or t in more}
+        if len(table) < len(missing):
+            raise _missing([n for n, t in missing.items() if t not in table])
+        program = _rewritten(program, table)
+    raise _missing(sorted(missing))
+
+
+def _missing(names: Sequence[str]) -> ArgumentError:
+    where = "control flow that depends on elements" if any("higher_order" in n for n in names) else "unknown operators"
+    return ArgumentError(_WHERE, f"{where}: {', '.join(names)}", expected="operators of docs/guide/from-torch.md",
+                         got=", ".join(names), remedy="Write them otherwise in the module")  # fmt: skip
+
+
+class _Reading:
+    """An exported program being read."""
+
+    def __init__(self, program: Any, shapes: Any, custom: tuple[str, ...]) -> None:
+        self.program, self.shapes, self.custom = program, shapes, custom
+        self.constants: dict[str, Constant] = {}
+        self.weights: dict[str, str] = {}
+        self.symbols: dict[str, str] = {}
+
+    def read(self) -> Exported:
+        """Return the graph as plain data."""
+        signature = self.program.graph_signature
+        inputs: list[str] = []
+        for spec in signature.input_specs:
+            kind, name = spec.kind.name, spec.arg.name
+            if kind == "USER_INPUT":
+                inputs.append(name)
+            elif kind in ("PARAMETER", "BUFFER"):
+                self.weights[name] = spec.target
+                if kind == "BUFFER" and spec.persistent is False:
+                    self.constants[spec.target] = array_of(self.program.constants[spec.target])
+            elif kind == "CONSTANT_TENSOR":
+                self.weights[name] = spec.target
+                self.constants[spec.target] = array_of(self.program.constants[spec.target])
+            else:
+                raise ArgumentError(_WHERE, f"an input of another kind ({kind.lower()})", expected="tensors",
+                                    got=spec.target, remedy="Keep such objects out of forward")  # fmt: skip
+        self._name_lengths()
+        placeholders = {n.name: n for n in self.program.graph.nodes if n.op == "placeholder"}
+        infos = [self._info(placeholders[name]) for name in inputs]
+        given = [name for name, info in zip(inputs, infos, strict=True) if info is not None]
+        outputs, updates = self._ends(signature)
+        nodes = self._nodes()
+        told, result = self._result(outputs)
+        graph = AtenGraph(
+            tuple(given), self._used(nodes, outputs, updates), nodes, tuple(o for o, i in outputs if i is not None), updates
+        )
+        leaves = [{"input": n} if i is not None else {"fixed": s.arg.value} for n, i, s in zip(
+            inputs, infos, (s for s in signature.input_specs if s.kind.name == "USER_INPUT"), strict=True)]  # fmt: skip
+        call = _plain(_unflattened(leaves, self.program.call_spec.in_spec)[0])
+        return Exported(graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom)
+
+    def _name_lengths(self) -> None:
+        """Learn which lengths have the names that were asked for."""
+        import torch
+        from torch.utils import _pytree as trees
+
+        told = trees.tree_flatten(self.shapes, is_leaf=_is_axes)[0]
+        names = [s.arg.name for s in self.program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]
+        placeholders = {n.name: n for n in self.program.graph.nodes if n.op == "placeholder"}
+        for name, axes in zip(names, told, strict=False):
+            value = placeholders[name].meta.get("val")
+            if isinstance(value, torch.Tensor) and _is_axes(axes):
+                for axis, dim in (axes or {}).items():
+                    length = value.shape[axis]
+                    if isinstance(length, torch.SymInt) and hasattr(dim, "__name__"):
+                        self.symbols.setdefault(str(length.node.expr), dim.__name__)
+
+    def _used(self, nodes: Sequence[AtenNode], outputs: Sequence[tuple[Any, Any]], updates: Mapping[str, str]) -> dict[str, str]:
+        from loom.pytorch.graph import references
+
+        used = {name for node in nodes for a in node.arguments.values() for name in references(a)}
+        used |= {name for o, _ in outputs for name in references(o)} | set(updates.values())
+        return {name: weight for name, weight in self.weights.items() if name in used}
+
+    def _info(self, node: Any) -> ValueInfo | None:
+        import torch
+
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            return None
+        return ValueInfo(node.name, dtype_name(value.dtype, f"{_WHERE}, {node.name!r}"), tuple(map(self._length, value.shape)))
+
+    def _length(self, n: Any) -> int | str | None:
+        import torch
+
+        if not isinstance(n, torch.SymInt):
+            return int(n)
+        text = str(n.node.expr)
+        return self.symbols.get(text, text) if text.isidentifier() else None
+
+    def _ends(self, signature: Any) -> tuple[list[tuple[Any, ValueInfo | None]], dict[str, str]]:
+        (end,) = (n for n in self.program.graph.nodes if n.op == "output")
+        outputs: list[tuple[Any, ValueInfo | None]] = []
+        updates: dict[str, str] = {}
+        for spec, value in zip(signature.output_specs, end.args[0], strict=True):
+            kind = spec.kind.name
+            if kind == "BUFFER_MUTATION":
+                updates[spec.target] = value.name
+            elif kind == "USER_OUTPUT":
+                outputs.append((self._argument(value), self._info(value) if hasattr(value, "meta") else None))
+            else:
+                raise ArgumentError(_WHERE, f"forward writes what it must not ({kind.lower()})", expected="buffers alone",
+                                    got=spec.target, remedy="Return it instead, or copy it first")  # fmt: skip
+        return outputs, updates
+
+    def _result(self, outputs: Sequence[tuple[Any, ValueInfo | None]]) -> tuple[tuple[ValueInfo, ...], Any]:
+        """Return the outputs that are tensors, and what the module returns."""
+        spec = self.program.call_spec.out_spec
+        paths = _unflattened(list(range(len(outputs))), spec)[1]
+        names = [n if n.isidentifier() else f"output_{n}" for n in ("_".join(map(_key, p)) or "output" for p in paths)]
+        told = [
+            ValueInfo(n, i.dtype, i.shape) for n, (_, i) in zip(names, outputs, strict=True) if i is not None
+        ]
+        leaves = [{"output": n} if i is not None else {"fixed": _fixed(o)} for n, (o, i) in zip(names, outputs, strict=True)]
+        return tuple(told), _plain(_unflattened(leaves, spec)[0])
+
+    def _nodes(self) -> tuple[AtenNode, ...]:
+        found: list[AtenNode] = []
+        for node in self.program.graph.nodes:
+            if node.op == "get_attr":
+                held = getattr(self.program.graph_module, node.target)
+                self.weights[node.name] = node.target
+                self.constants[node.target] = array_of(held)
+            if node.op == "call_function" and not _is_check(_name_of(node.target)):
+                found.append(self._node(node))
+        return tuple(found)
+
+    def _node(self, node: Any) -> AtenNode:
+        import torch
+
+        name = _name_of(node.target)
+        if not isinstance(node.target, torch._ops.OpOverload):
+            arguments = {str(k): self._argument(a) for k, a in enumerate((*node.args, *node.kwargs.values()))}
+            return AtenNode(name, node.name, arguments, frozenset(arguments), ())
+        given = dict(zip((a.name for a in node.target._schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+        arguments, told = dict[str, Any](), set[str]()
+        for argument in node.target._schema.arguments:
+            default = self._argument(argument.default_value) if argument.has_default_value() else None
+            value = self._argument(given[argument.name]) if argument.name in given else default
+            arguments[argument.name] = value
+            if argument.name in given and (type(value), value) != (type(default), default):
+                told.add(argument.name)
+        return AtenNode(name, node.name, arguments, frozenset(told), self._made(node.meta.get("val")))
+
+    def _made(self, value: Any) -> tuple[Any, ...]:
+        import torch
+
+        several = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(
+            (dtype_name(v.dtype), tuple(n if isinstance(n, int) else None for n in v.shape))
+            if isinstance(v, torch.Tensor) else None
+            for v in cast("Sequence[Any]", several)
+        )  # fmt: skip
+
+    def _argument(self, value: Any) -> Any:
+        import torch
+
+        if isinstance(value, torch.fx.Node):
+            return Ref(value.name)
+        if isinstance(value, torch.dtype):
+            return TypeName(dtype_name(value))
+        if isinstance(value, (torch.device, torch.layout, torch.memory_format)):
+            return None
+        if isinstance(value, (list, tuple)):
+            return [self._argument(v) for v in cast("Sequence[Any]", value)]
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        raise ArgumentError(_WHERE, f"an argument of another kind, {type(value).__name__}", expected="tensors and numbers",
+                            got=repr(value)[:80], remedy="Write the operator otherwise")  # fmt: skip
+
+
+def _is_axes(value: Any) -> bool:
+    """Tell whether part of a ``dynamic_shapes`` is of one tensor."""
+    return value is None or (isinstance(value, dict) and all(isinstance(k, int) for k in cast("dict[Any, Any]", value)))
+
+
+def _key(key: Any) -> str:
+    for name in ("key", "idx", "name"):
+        if hasattr(key, name):
+            return str(getattr(key, name))
+    return str(key)
+
+
+class _Leaf:
+    """A leaf of a tree, whatever it holds."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+def _unflattened(leaves: Sequence[Any], spec: Any) -> tuple[Any, list[Any]]:
+    """Return a tree of leaves, and the path of each."""
+    from torch.utils import _pytree as trees
+
+    tree = trees.tree_unflatten([_Leaf(leaf) for leaf in leaves], spec)
+    return tree, [path for path, _ in trees.tree_flatten_with_path(tree)[0]]
+
+
+def _fixed(value: Any) -> Any:
+    if isinstance(value, Ref):
+        raise ArgumentError(_WHERE, "forward returns a length, which is no tensor", expected="tensors", got=value.name,
+                            remedy="Return the tensor, whose shape tells it")  # fmt: skip
+    return value
+
+
+def _plain(tree: Any) -> Any:
+    """Return a tree as tuples, lists and dicts of what its leaves hold."""
+    if isinstance(tree, _Leaf):
+        return tree.held
+    if isinstance(tree, Mapping):
+        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", tree).items()}
+    if isinstance(tree, (list, tuple)):
+        made = [_plain(v) for v in cast("Sequence[Any]", tree)]
+        return made if isinstance(tree, list) else tuple(made)
+    if tree is None:
+        return {"fixed": None}
+    held: dict[str, Any] = {k: _plain(v) for k, v in vars(tree).items() if isinstance(v, (_Leaf, Mapping, list, tuple))}
+    if held:
+        return held
+    raise DTypeError(_WHERE, "a structure that Loom does not know", expected="tensors, tuples, lists, dicts",
+                     got=type(tree).__name__, remedy="Pass and return tensors in tuples, lists and dicts")  # fmt: skip

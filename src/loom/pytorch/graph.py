@@ -1,0 +1,144 @@
+"""An exported program as plain data: nodes of ATen operators over named values, written as JSON and read again.
+
+Layer: pytorch. Nothing here needs PyTorch, so that a saved model runs without it. Invariant: a node has every argument of
+its operator's schema by name, defaults put in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from loom.core.errors import ArgumentError
+
+__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "graph_of", "references"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value by its name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeName:
+    """A dtype as an argument, by Loom's name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtenNode:
+    """``op``: the operator ("aten.add.Tensor", "mul" of whole numbers, "getitem"); ``name``: of its value.
+
+    ``arguments``: all of the schema's; ``told``: those that differ from their defaults. ``made``: dtype and shape of
+    each tensor it gives, lengths that vary None; no entry for what is no tensor.
+    """
+
+    op: str
+    name: str
+    arguments: Mapping[str, Any]
+    told: frozenset[str]
+    made: tuple[tuple[str, tuple[int | None, ...]] | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AtenGraph:
+    """``inputs``: names of the values given (of weights: their own); ``updates``: state, and its new value."""
+
+    inputs: tuple[str, ...]
+    weights: Mapping[str, str]
+    nodes: tuple[AtenNode, ...]
+    outputs: tuple[Any, ...]
+    updates: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "inputs": list(self.inputs),
+            "weights": dict(self.weights),
+            "nodes": [_node_to_json(n) for n in self.nodes],
+            "outputs": [_to_json(o) for o in self.outputs],
+            "updates": dict(self.updates),
+        }
+
+    def operators(self) -> set[str]:
+        """Return the names of all operators, those of graphs within too."""
+        return set(_operators(self))
+
+
+def _operators(graph: AtenGraph) -> Iterator[str]:
+    for node in graph.nodes:
+        yield node.op
+        for value in node.arguments.values():
+            if isinstance(value, AtenGraph):
+                yield from _operators(value)
+
+
+def references(value: Any) -> Iterator[str]:
+    """Return the names of the values that an argument is made of."""
+    if isinstance(value, Ref):
+        yield value.name
+    elif isinstance(value, (list, tuple)):
+        for each in cast("Sequence[Any]", value):
+            yield from references(each)
+    elif isinstance(value, AtenGraph):
+        return
+
+
+def _node_to_json(node: AtenNode) -> dict[str, Any]:
+    return {
+        "op": node.op,
+        "name": node.name,
+        "arguments": {n: _to_json(a) for n, a in node.arguments.items()},
+        "told": sorted(node.told),
+        "made": [None if m is None else [m[0], list(m[1])] for m in node.made],
+    }
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Ref):
+        return {"value": value.name}
+    if isinstance(value, TypeName):
+        return {"dtype": value.name}
+    if isinstance(value, AtenGraph):
+        return {"graph": value.to_json()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(v) for v in cast("Sequence[Any]", value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_json(v) for v in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    ((kind, held),) = cast("dict[str, Any]", value).items()
+    if kind == "graph":
+        return graph_of(held)
+    return {"value": Ref, "dtype": TypeName, "number": float}[kind](held)
+
+
+def graph_of(document: Any) -> AtenGraph:
+    """Return the graph of ``AtenGraph.to_json``; ArgumentError for what is none."""
+    try:
+        nodes = tuple(
+            AtenNode(
+                str(n["op"]), str(n["name"]), {str(k): _from_json(v) for k, v in n["arguments"].items()},
+                frozenset(map(str, n["told"])),
+                tuple(None if m is None else (str(m[0]), tuple(m[1])) for m in n["made"]),
+            )
+            for n in document["nodes"]
+        )  # fmt: skip
+        return AtenGraph(
+            tuple(map(str, document["inputs"])), dict(document["weights"]), nodes,
+            tuple(_from_json(o) for o in document["outputs"]), dict(document["updates"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ArgumentError("loom.pytorch.load", f"the graph is broken ({error!r})", expected="what save has written",
+                            got=type(document).__name__, remedy="Import the module again") from None  # fmt: skip

@@ -1,0 +1,194 @@
+"""``from_torch``: a module, and an example of what it is called with, as a model of Loom.
+
+Layer: pytorch. Invariant: what cannot be kept (hooks, derivatives of its own, control flow by elements) is refused by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.given import flag
+from loom.core.numbers import whole
+from loom.pytorch.exporting import Exported, NotExported, array_of, export
+from loom.pytorch.model import Imported, TorchModel
+from loom.pytorch.refusing import check_module
+from loom.runtime.device import Device
+from loom.tensor.tensor import Tensor, parameter
+
+__all__ = ["from_torch"]
+
+_WHERE = "loom.from_torch"
+
+
+def from_torch(
+    module: Any, example: Any, *, dynamic: Any = None, training: bool = True, seed: int = 0,
+    on: str | Device | None = None,
+) -> TorchModel:  # fmt: skip
+    """Return a model of Loom that computes what a ``torch.nn.Module`` computes, and goes on training.
+
+    ``example``: what the module is called with: a tensor, a tuple of arguments, or a dict of them by name; only shapes,
+    dtypes and what is no tensor matter. ``dynamic``: None lets the first axis of all inputs be free ("batch") where the
+    module allows it; False fixes all lengths; a mapping (``{"ids": {0: "batch", 1: "tokens"}}``, by the names of
+    forward's parameters; names, or ``torch.export.Dim``) frees what it tells. ``training``: also import what it
+    computes in training: in the modes that its parts have if it is in training, else all in training. ``seed``: of
+    dropout. Weights are copied; parameters that need no gradient are frozen.
+
+    ArgumentError, with what to do: for a module that cannot be traced, by what stands in the way; for operators that
+    are not done, by their names; for hooks. DTypeError for dtypes that Loom has not.
+    """
+    if isinstance(module, (str, bytes, os.PathLike)):
+        raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module", got=type(module).__name__,
+                         remedy="Make the module and load the weights into it, torch.load(path, weights_only=True); "
+                         "models saved by Loom are read by loom.pytorch.load")  # fmt: skip
+    check_module(module)
+    args, kwargs = _arguments(example)
+    names = _parameters(module)
+    wanted, notes = flag(training, f"{_WHERE}, training"), list[str]()
+    plain, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+    parameters, state, tied, order = _weights(module, plain, on)
+    unknown = {w for e in (plain, trained) if e is not None for w in e.graph.weights.values()}
+    unknown -= {*parameters, *state, *tied, *plain.constants, *(trained.constants if trained is not None else ())}
+    assert not unknown, unknown
+    constants = {**plain.constants, **(trained.constants if trained is not None else {})}
+    imported = Imported(
+        plain.graph, None if trained is None else trained.graph, untrained, plain.inputs, plain.outputs, plain.call,
+        plain.result, names, order, tied, {n: a for n, a in constants.items() if n not in state}, tuple(notes),
+    )  # fmt: skip
+    frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
+    number = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 64) - 1)
+    return TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), {str(k): v for k, v in cast("Mapping[Any, Any]", example).items()}
+    given: tuple[Any, ...] = cast("tuple[Any, ...]", example) if isinstance(example, tuple) else (example,)
+    return given, {}
+
+
+def _parameters(module: Any) -> tuple[str, ...]:
+    """Return the names of the parameters of a module's forward."""
+    found = inspect.signature(module.forward).parameters.values()
+    return tuple(p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
+def _exported(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any, training: bool,
+    notes: list[str],
+) -> tuple[Exported, Exported | None, str]:  # fmt: skip
+    """Return the module's graph in eval mode and in training, None with the reason if there is none."""
+    told = dynamic is not None
+    args, kwargs = _tensors(args), {n: _tensors(a) for n, a in kwargs.items()}
+    ways = [_spec(args, kwargs, names, dynamic)]
+    if not told:
+        args, kwargs, shapes = _freed(args, kwargs)
+        ways = [shapes, None] if shapes is not None else [None]
+    error: NotExported | None = None
+    for shapes in ways:
+        try:
+            plain = export(module, args, kwargs, shapes, training=False)
+            trained, reason = None, "training=False"
+            if training:
+                trained = export(module, args, kwargs, shapes, training=True)
+                if trained.custom:
+                    reason, trained = f"{trained.custom[0]} is an autograd.Function with a derivative of its own", None
+        except NotExported as found:
+            error = error or found
+            continue
+        if not told and shapes is None:
+            notes.append("all lengths are fixed" + (f": {error}" if error is not None else ""))
+        return plain, trained, "" if trained is not None else reason
+    raise ArgumentError(_WHERE, f"torch.export cannot trace the module ({error})", expected="a forward without control "
+                        "flow that depends on elements", got=type(module).__name__,
+                        remedy="Write it with torch.where, pass what decides as Python numbers, or free no lengths: "
+                        "dynamic=False")  # fmt: skip
+
+
+def _tensors(value: Any) -> Any:
+    """Return arrays within arguments as tensors of PyTorch."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.array(value))
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_tensors(v) for v in cast("Sequence[Any]", value))
+    if isinstance(value, dict):
+        return {k: _tensors(v) for k, v in cast("dict[Any, Any]", value).items()}
+    return value
+
+
+def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+    """Return arguments of two samples at least, and shapes with the first axis of all inputs free; None if they differ."""
+    import torch
+    from torch.utils import _pytree as trees
+
+    leaves, spec = trees.tree_flatten((args, kwargs))
+    held = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
+    lengths = {leaf.shape[0] for leaf in held}
+    if len(lengths) != 1 or not held or 0 in lengths:
+        return args, kwargs, None
+    if lengths == {1}:  # PyTorch takes a length of 1 to be always 1
+        leaves = [torch.cat([v, v]) if isinstance(v, torch.Tensor) and v.ndim else v for v in leaves]
+        args, kwargs = trees.tree_unflatten(leaves, spec)
+    batch = torch.export.Dim("batch")
+    shapes = [{0: batch} if isinstance(v, torch.Tensor) and v.ndim else None for v in leaves]
+    free_args, free_kwargs = trees.tree_unflatten(shapes, spec)
+    return args, kwargs, _by_parameter(free_args, free_kwargs)
+
+
+def _by_parameter(args: Any, kwargs: Any) -> Any:
+    return kwargs if not args else tuple(args) if not kwargs else None
+
+
+def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any) -> Any:
+    """Return ``dynamic`` as torch.export takes it."""
+    import torch
+
+    if dynamic is None or dynamic is False:
+        return None
+    if not isinstance(dynamic, Mapping):
+        raise DTypeError(f"{_WHERE}, dynamic", "not lengths by input", expected='{"x": {0: "batch"}}, False or None',
+                         got=type(dynamic).__name__, remedy="Name inputs and axes")  # fmt: skip
+    known = dict(zip(names, args, strict=False)) | kwargs
+    dims: dict[str, Any] = {}
+
+    def freed(axes: Any) -> Any:
+        if isinstance(axes, Mapping):
+            return {int(a): dims.setdefault(d, torch.export.Dim(d)) if isinstance(d, str) else d for a, d in axes.items()}
+        if isinstance(axes, (list, tuple)):
+            return type(axes)(freed(a) for a in axes)
+        return axes
+
+    for name in dynamic:
+        if name not in known:
+            raise ArgumentError(f"{_WHERE}, dynamic", f"the example has no {name!r}", expected=", ".join(known),
+                                got=name, remedy=near_matches(str(name), list(known)))  # fmt: skip
+    found = {name: freed(dynamic.get(name)) for name in known}
+    return found if kwargs or not args else tuple(found[n] for n in list(known)[: len(args)])
+
+
+def _weights(
+    module: Any, plain: Exported, on: str | Device | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, str], tuple[str, ...]]:
+    """Return parameters, buffers, tied names, and the names of the state_dict."""
+    first: dict[int, str] = {}
+    tied: dict[str, str] = {}
+    parameters: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
+    written = set(plain.graph.updates)
+    kept = set(module.state_dict(keep_vars=True))
+    for table, every in ((parameters, module.named_parameters(remove_duplicate=False)),
+                         (state, module.named_buffers(remove_duplicate=False))):  # fmt: skip
+        for name, p in every:
+            if id(p) in first:
+                tied[name] = first[id(p)]
+                continue
+            first[id(p)] = name
+            if table is parameters or name in kept or name in written:
+                table[name] = parameter(*array_of(p), name=name, on=on)
+    return parameters, state, tied, tuple(n for n in module.state_dict())

@@ -1,0 +1,180 @@
+"""``TorchModel``: a module of PyTorch that runs and goes on training in Loom.
+
+Layer: pytorch. Invariant: weights keep PyTorch's names and layouts; a name that is tied to another is the same array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom import tensor
+from loom.core.arrays import Array
+from loom.core.conversions import show
+from loom.core.errors import ArgumentError, near_matches
+from loom.nn.graphs import GraphModel, Pass, ValueInfo
+from loom.pytorch.graph import AtenGraph, references
+from loom.pytorch.recording import GraphRecording
+from loom.pytorch.structure import bind, filled
+from loom.runtime.device import Device
+from loom.tensor import Tensor
+
+__all__ = ["Imported", "TorchModel"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an imported module is, besides its weights.
+
+    ``graph``: in eval mode; ``training``: in training, None with ``untrained`` the reason. ``call``, ``result``: the
+    structures of what it takes and returns; ``names``: the parameters of its forward. ``order``: the names of its
+    state_dict; ``tied``: a name to the one it shares its array with. ``notes``: what the import decided.
+    """
+
+    graph: AtenGraph
+    training: AtenGraph | None
+    untrained: str
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    call: Any
+    result: Any
+    names: tuple[str, ...]
+    order: tuple[str, ...]
+    tied: Mapping[str, str]
+    constants: Mapping[str, tuple[Array, str]]
+    notes: tuple[str, ...] = ()
+
+
+class TorchModel(GraphModel):
+    """A module imported by ``loom.from_torch``: it is called as the module is, and trained by ``train``.
+
+    ``parameters`` and ``state`` (buffers) have PyTorch's names; ``inputs`` and ``outputs`` tell shapes, with names for
+    lengths that are free; ``notes``: what the import decided. Calls compute what the module computes in eval mode;
+    ``train`` what it computes in training, with dropout drawn by Loom (``seed`` and step).
+    """
+
+    def __init__(
+        self, imported: Imported, parameters: Mapping[str, Any], state: Mapping[str, Any], *,
+        on: str | Device | None = None, frozen: Collection[str] = (), seed: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(imported.inputs, imported.outputs, parameters, state, on=on, frozen=frozen, seed=seed)
+        self.imported = imported
+        self.notes = imported.notes
+        self._constants = {n: tensor.array(a, t, on=self.device) for n, (a, t) in imported.constants.items()}
+
+    @property
+    def where(self) -> str:
+        """How errors call it."""
+        return "from_torch"
+
+    def __repr__(self) -> str:
+        """Return what it takes, gives and holds."""
+        count = sum(w.size for w in self.parameters.values())
+        shapes = ", ".join(f"{i.name}: {i.shape}" for i in self.inputs)
+        made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
+        return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
+
+    # recording
+
+    def record(self, inputs: Mapping[str, Tensor], run: Pass) -> dict[str, Tensor]:
+        """Record the module's graph, in training or not; return its outputs by name."""
+        graph = self.imported.graph
+        if run.training:
+            graph = self.imported.training
+            if graph is None:
+                raise ArgumentError("from_torch, train", f"the module cannot be trained: {self.imported.untrained}",
+                                    expected="a graph of its training", got="none",
+                                    remedy="Import it with training=True, and forward free of what is named")  # fmt: skip
+        held = {**self._constants, **run.weights}
+        held |= {name: held[other] for name, other in self.imported.tied.items()}
+        recording = GraphRecording(held, self.device, training=run.training, words=run.words)
+        made, updates = recording.run(graph, [inputs[name] for name in graph.inputs])
+        run.updates.update({n: tensor.detach(new) for n, new in updates.items() if n in self.state})
+        return dict(zip((o.name for o in self.outputs), made, strict=True))
+
+    def not_trained(self, outputs: Sequence[str]) -> frozenset[str]:
+        """Return frozen parameters and those that outputs do not depend on, whose gradient PyTorch leaves None."""
+        graph = self.imported.training or self.imported.graph
+        ends = {o.name: ref for o, ref in zip(self.outputs, graph.outputs, strict=True)}
+        wanted = {name for o, ref in ends.items() if not outputs or o in outputs for name in references(ref)}
+        for node in reversed(graph.nodes):
+            if node.name in wanted and node.op not in ("aten.detach.default",):
+                wanted |= {name for a in node.arguments.values() for name in references(a)}
+        reached = {self.imported.tied.get(w, w) for value, w in graph.weights.items() if value in wanted}
+        return self.frozen | {n for n in self.parameters if n not in reached}
+
+    # running
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the module returns in eval mode, its tensors as arrays; of tensors of Loom as tensors, recorded.
+
+        Arguments are those of the module's forward, arrays in the places of tensors. ArgumentError, DTypeError and
+        ShapeError tell of what it does not take.
+        """
+        given = {n: _on_host(a) for n, a in bind(self.imported.call, self.imported.names, args, kwargs, "from_torch").items()}
+        if any(isinstance(a, Tensor) for a in given.values()):
+            fed = {n: a if isinstance(a, Tensor) else tensor.array(a, on=self.device) for n, a in given.items()}
+            return filled(self.imported.result, self.apply_all(fed))
+        return filled(self.imported.result, self.forward(given))
+
+    # weights
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of parameters and buffers under PyTorch's names, in its layouts: arrays of numpy.
+
+        bf16 comes as ``ml_dtypes.bfloat16`` where that is installed, else as float32.
+        """
+        held = self.weights()
+        every = self.parameters | self.state
+        shown = {n: show(a, every[n].dtype) for n, a in held.items()}
+        return {name: shown[self.imported.tied.get(name, name)] for name in self.imported.order}
+
+    def load_state_dict(self, weights: Mapping[str, Any], *, strict: bool = True) -> None:
+        """Write weights under PyTorch's names: arrays, or tensors of PyTorch; ``strict``: all of them, and no others.
+
+        ArgumentError for names missing or unknown, and for tied names with different numbers; ShapeError for other
+        shapes. Nothing is written then. What the optimiser keeps begins anew.
+        """
+        where = "from_torch.load_state_dict"
+        known = set(self.imported.order)
+        unknown = [n for n in weights if n not in known]
+        missing = [n for n in self.imported.order if n not in weights]
+        if strict and (unknown or missing):
+            what = f"{(unknown or missing)[0]!r} is {'unknown' if unknown else 'missing'}"
+            raise ArgumentError(where, what, expected=f"{len(known)} arrays", got=len(weights),
+                                remedy=near_matches(unknown[0], list(known)) if unknown else "Pass strict=False to write some",
+                                )  # fmt: skip
+        given: dict[str, Any] = {}
+        for name in self.imported.order:
+            if name not in weights:
+                continue
+            own, value = self.imported.tied.get(name, name), _on_host(weights[name])
+            if own in given and not np.array_equal(given[own], value):
+                raise ArgumentError(where, f"{name!r} and {own!r} are one array", expected="the same numbers for both",
+                                    got="different ones", remedy="Untie them in the module, and import it again")  # fmt: skip
+            given[own] = value
+        with self.alone(where):
+            self.load({**self.weights(), **given})
+            self.training = None
+
+    def copy_into(self, module: Any) -> None:
+        """Write the weights into a module of PyTorch that has these names."""
+        import torch
+
+        def as_torch(a: Array) -> Any:
+            if a.dtype.name == "bfloat16":
+                return torch.from_numpy(a.astype(np.float32)).to(torch.bfloat16)
+            return torch.from_numpy(np.ascontiguousarray(a))
+
+        module.load_state_dict({name: as_torch(a) for name, a in self.state_dict().items()})
+
+
+def _on_host(array: Any) -> Any:
+    """Return PyTorch's tensors as arrays, bf16 as f32."""
+    if not hasattr(array, "detach") or isinstance(array, Tensor):
+        return array
+    held = array.detach().cpu()
+    return held.float().numpy() if str(held.dtype) == "torch.bfloat16" else held.numpy()

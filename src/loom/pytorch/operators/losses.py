@@ -1,0 +1,100 @@
+"""Losses, classes on the second axis as PyTorch has them.
+
+Layer: pytorch. Invariant: a mean is over what counts; a class that there is not gives NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from loom import tensor as lt
+from loom.pytorch.promotion import cast, wide
+from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.tensor import Tensor
+
+__all__: list[str] = []
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def _reduction(call: OpCall) -> str:
+    return _REDUCTIONS[call.integer("reduction", 1)]
+
+
+def _classes_last(x: Tensor) -> Tensor:
+    return lt.permute(x, (0, *range(2, x.ndim), 1)) if x.ndim > 2 else x
+
+
+@operator("cross_entropy_loss")
+def _cross_entropy(call: OpCall) -> Made:
+    x, target, weight = call.tensor(), call.tensor("target"), call.maybe("weight")
+    ignored, smooth = call.integer("ignore_index", -100), call.real("label_smoothing", 0)
+    if target.dtype.is_float:
+        target, ignored = _classes_last(target), None
+    return cast(lt.cross_entropy(wide(_classes_last(x)), target, weight=weight, ignore_index=ignored, label_smoothing=smooth,
+                                 reduction=_reduction(call)), x.dtype)  # fmt: skip
+
+
+@operator("nll_loss", "nll_loss_nd", "nll_loss2d", "nll_loss_forward", "nll_loss2d_forward")
+def _nll(call: OpCall) -> Made:
+    x, target, weight = call.tensor(), call.tensor("target"), call.maybe("weight")
+    ignored, how = call.integer("ignore_index", -100), _reduction(call)
+    last = _classes_last(x)
+    found = lt.nll(last, target, weight=weight, ignore_index=ignored, reduction=how)
+    if not call.base.endswith("forward"):
+        return found
+    counts = lt.cast(lt.not_equal(target, ignored), x.dtype)
+    if weight is not None:
+        counts = counts * lt.gather(weight, lt.where(lt.not_equal(target, ignored), target, 0))
+    return [found, lt.sum(counts) if how != "none" else call.full((), 0, x.dtype)]
+
+
+_PAIRS: dict[str, Callable[..., Tensor]] = {
+    "mse_loss": lt.mse, "l1_loss": lt.mae, "smooth_l1_loss": lt.smooth_l1, "huber_loss": lt.huber,
+    "binary_cross_entropy": lt.bce, "binary_cross_entropy_with_logits": lt.bce_with_logits, "kl_div": lt.kl_div,
+    "hinge_embedding_loss": lt.hinge, "poisson_nll_loss": lt.poisson_nll, "soft_margin_loss": lambda x, y, reduction: _soft_margin(
+        x, y, reduction),
+}  # fmt: skip
+_OPTIONS: dict[str, dict[str, str]] = {
+    "smooth_l1_loss": {"beta": "beta"}, "huber_loss": {"delta": "delta"}, "kl_div": {"log_target": "log_target"},
+    "binary_cross_entropy": {"weight": "weight"},
+    "hinge_embedding_loss": {"margin": "margin"},
+    "poisson_nll_loss": {"log_input": "log_input", "full": "full", "eps": "eps"},
+}  # fmt: skip
+
+
+def _soft_margin(x: Tensor, y: Tensor, reduction: str) -> Tensor:
+    each = lt.softplus(-(x * y))
+    return each if reduction == "none" else lt.mean(each) if reduction == "mean" else lt.sum(each)
+
+
+@operator(*_PAIRS)
+def _pair(call: OpCall) -> Made:
+    x = call.tensor("input" if call.has("input") else "self")
+    target = cast(call.tensor("target"), x.dtype)
+    options: dict[str, Any] = {there: call.value(name) for name, there in _OPTIONS.get(call.base, {}).items()}
+    a, b = lt.broadcast_arrays(wide(x), wide(target))
+    how = _reduction(call)
+    if call.base == "binary_cross_entropy_with_logits":
+        weight, positive = call.maybe("weight"), call.maybe("pos_weight")
+        each = lt.bce_with_logits(a, b, pos_weight=positive, reduction="none")
+        each = each if weight is None else each * weight
+        found = each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each)
+    else:
+        found = _PAIRS[call.base](a, b, **options, reduction=how)
+    return cast(found, x.dtype)
+
+
+@operator("margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss")
+def _margins(call: OpCall) -> Made:
+    how, margin = _reduction(call), call.real("margin")
+    if call.base == "cosine_embedding_loss":
+        a, b, target = (call.tensor(n) for n in ("input1", "input2", "target"))
+        return lt.cosine_embedding(a, b, target, margin, reduction=how)
+    if call.base == "triplet_margin_loss":
+        a, b, c = (call.tensor(n) for n in ("anchor", "positive", "negative"))
+        return lt.triplet_margin(a, b, c, margin, call.real("p", 2), call.real("eps", 1e-6), swap=call.flag("swap"), reduction=how)
+    a, b, target = (call.tensor(n) for n in ("input1", "input2", "target"))
+    each = lt.maximum(-target * (a - b) + margin, 0)
+    return each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each)

@@ -1,0 +1,104 @@
+"""Products of matrices: layers, sums of products, contractions.
+
+Layer: pytorch. Invariant: an element is added in the order of docs/numerics.md, section 2, then the bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loom import tensor as lt
+from loom.pytorch.promotion import cast, wide
+from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.tensor import Tensor
+
+__all__: list[str] = []
+
+
+@operator("linear")
+def _linear(call: OpCall) -> Made:
+    x, weight, bias = call.tensor("input"), call.tensor("weight"), call.maybe("bias")
+    if weight.ndim == 1:
+        return lt.matmul(x, weight)
+    found = lt.matmul(x, weight, transpose_b=True)
+    return found if bias is None else found + bias
+
+
+@operator("mm", "bmm", "matmul", "mv", "dot", "vdot", "inner")
+def _matmul(call: OpCall) -> Made:
+    other = {"mm": "mat2", "bmm": "mat2", "mv": "vec", "dot": "tensor"}.get(call.base, "other")
+    a, b = call.tensor(), call.tensor(other)
+    if call.base == "inner":
+        return lt.matmul(a, b, transpose_b=b.ndim > 1) if a.ndim and b.ndim else a * b
+    return lt.matmul(a, b)
+
+
+@operator("addmm", "baddbmm", "addmv", "addbmm", "addr")
+def _addmm(call: OpCall) -> Made:
+    x = call.tensor()
+    names = {"addmm": ("mat1", "mat2"), "addmv": ("mat", "vec"), "addr": ("vec1", "vec2")}.get(call.base, ("batch1", "batch2"))
+    a, b = (call.tensor(n) for n in names)
+    beta, alpha = call.value("beta", 1), call.value("alpha", 1)
+    made = lt.reshape(a, (-1, 1)) * b if call.base == "addr" else lt.matmul(a, b)
+    if call.base == "addbmm":
+        made = lt.sum(made, axis=0)
+    made = made if alpha == 1 else made * _number(alpha, made)
+    return made if beta == 0 else made + (x if beta == 1 else x * _number(beta, x))
+
+
+def _number(value: Any, x: Tensor) -> Any:
+    return float(value) if x.dtype.is_float else int(value)
+
+
+@operator("outer", "ger")
+def _outer(call: OpCall) -> Made:
+    a, b = call.tensor(), call.tensor("vec2")
+    return lt.reshape(a, (-1, 1)) * b
+
+
+@operator("einsum")
+def _einsum(call: OpCall) -> Made:
+    call.value("path")
+    return lt.einsum(call.value("equation"), *call.tensors())
+
+
+@operator("tensordot")
+def _tensordot(call: OpCall) -> Made:
+    a, b = call.tensor(), call.tensor("other")
+    return lt.tensordot(a, b, axes=(tuple(call.axes("dims_self", a.ndim) or ()), tuple(call.axes("dims_other", b.ndim) or ())))
+
+
+@operator("bilinear", "_trilinear")
+def _bilinear(call: OpCall) -> Made:
+    if call.base == "_trilinear":
+        raise call.refused("it is not done", expected="bilinear")
+    a, b, weight, bias = (call.maybe(n) for n in ("input1", "input2", "weight", "bias"))
+    found = lt.einsum("...i,kij,...j->...k", a, weight, b)
+    return found if bias is None else found + bias
+
+
+@operator("cdist", "_cdist_forward")
+def _cdist(call: OpCall) -> Made:
+    call.value("compute_mode")
+    a, b = call.tensor("x1"), call.tensor("x2")
+    return lt.cdist(a, b, call.real("p", 2))
+
+
+@operator("cosine_similarity")
+def _cosine_similarity(call: OpCall) -> Made:
+    a, b = call.tensor("x1"), call.tensor("x2")
+    shape = a if a.ndim >= b.ndim else b
+    a, b = lt.broadcast_arrays(wide(a), wide(b))
+    return cast(lt.cosine_similarity(a, b, call.axis("dim", shape.ndim, 1), call.real("eps", 1e-8)), call.out)
+
+
+@operator("pairwise_distance")
+def _pairwise_distance(call: OpCall) -> Made:
+    a, b = call.tensor("x1"), call.tensor("x2")
+    return lt.pairwise_distance(a, b, call.real("p", 2), call.real("eps", 1e-6), keepdims=call.flag("keepdim"))
+
+
+@operator("linalg_cross", "cross")
+def _cross(call: OpCall) -> Made:
+    a, b = call.tensor(), call.tensor("other")
+    return lt.linalg.cross(a, b, axis=call.axis("dim", a.ndim, -1))

@@ -1,0 +1,271 @@
+"""Operators over windows: convolutions, their transposes, pools, resizing.
+
+Layer: pytorch. PyTorch has channels first, Loom's functions last; what is permuted are views. Invariant: an image without its axis of
+samples is a batch of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom import tensor as lt
+from loom.pytorch.promotion import cast
+from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.convolution import convolve_planes, window_max
+from loom.tensor.tensor import Tensor
+
+__all__: list[str] = []
+
+
+def _last(x: Tensor) -> Tensor:
+    return lt.permute(x, (0, *range(2, x.ndim), 1))
+
+
+def _first(x: Tensor) -> Tensor:
+    return lt.permute(x, (0, x.ndim - 1, *range(1, x.ndim - 1)))
+
+
+def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
+    """Return what is made of a batch, of one image that of a batch of one."""
+    if x.ndim == rank:
+        return run(x)
+    found = run(lt.expand_dims(x, 0))
+    return [lt.squeeze(f, 0) for f in found] if isinstance(found, list) else lt.squeeze(found, 0)
+
+
+# convolutions
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], pads: list[tuple[int, int]],
+               gaps: list[int], groups: int) -> Tensor:  # fmt: skip
+    d = x.ndim - 2
+    even = all(a == b for a, b in pads)
+    if groups == 1 and set(gaps) <= {1} and even and x.dtype.is_float:
+        found = convolve_planes(x, weight, steps, [a for a, _ in pads])
+        found = found if bias is None else found + lt.reshape(bias, (-1, *(1,) * (d + 1)))
+        return lt.permute(found, (1, 0, *range(2, d + 2)))
+    images = _last(x)
+    images = lt.pad(images, [(0, 0), *pads, (0, 0)]) if any(map(any, pads)) else images
+    turned = lt.permute(weight, (*range(2, d + 2), 1, 0))
+    found = lt.convolve(images, turned, stride=steps, dilation=gaps, groups=groups)
+    return _first(found if bias is None else found + bias)
+
+
+def _transposed(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], around: list[int],
+                gaps: list[int], groups: int, more: list[int]) -> Tensor:  # fmt: skip
+    d = x.ndim - 2
+    if x.shape[1] % groups:
+        raise call.refused("groups do not divide the channels", expected=groups, got=x.shape)
+    turned = lt.permute(weight, (*range(2, d + 2), 1, 0))  # (*window, filters / groups, channels)
+    found = lt.conv_transpose(_last(x), turned, stride=steps, padding=around, output_padding=more, dilation=gaps,
+                              groups=groups)  # fmt: skip
+    return _first(found if bias is None else found + bias)
+
+
+@operator("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _conv(call: OpCall) -> Made:
+    x, weight, bias = call.tensor("input"), call.tensor("weight"), call.maybe("bias")
+    d = weight.ndim - 2
+    steps, gaps = call.each("stride", d, [1]), call.each("dilation", d, [1])
+    groups, given = call.integer("groups", 1), call.value("padding", 0)
+    transposed = call.flag("transposed") or "transpose" in call.base
+    more = call.each("output_padding", d, [0])
+    if isinstance(given, str):
+        reach = [g * (k - 1) for g, k in zip(gaps, weight.shape[2:], strict=True)]
+        pads = [(r // 2, r - r // 2) if given == "same" else (0, 0) for r in reach]
+    else:
+        pads = [(p, p) for p in call.each("padding", d, [0])]
+
+    def run(images: Tensor) -> Tensor:
+        if transposed:
+            return _transposed(call, images, weight, bias, steps, [p for p, _ in pads], gaps, groups, more)
+        return _convolved(images, weight, bias, steps, pads, gaps, groups)
+
+    return _as_batch(x, d + 2, run)
+
+
+# pools
+
+
+def _ceiled(n: int, size: int, step: int, around: int, gap: int = 1) -> int:
+    """Return what must be added after the padding for a last window that starts inside."""
+    reach = gap * (size - 1) + 1
+    places = -(-(n + 2 * around - reach) // step) + 1
+    if (places - 1) * step >= n + around:
+        places -= 1
+    return max((places - 1) * step + reach - n - 2 * around, 0)
+
+
+def _geometry(call: OpCall, shape: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int]]]:
+    d = len(shape)
+    sizes = call.each("kernel_size", d)
+    steps, around = call.each("stride", d, sizes), call.each("padding", d, [0])
+    gaps = call.each("dilation", d, [1])
+    after = [0] * d
+    if call.flag("ceil_mode"):
+        after = [_ceiled(*a) for a in zip(shape, sizes, steps, around, gaps, strict=True)]
+    return sizes, steps, gaps, around, [(p, p + a) for p, a in zip(around, after, strict=True)]
+
+
+def _rank(call: OpCall) -> int:
+    return 2 + next(int(c) for c in call.base if c in "123")
+
+
+@operator("max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices",
+          "max_pool3d_with_indices")  # fmt: skip
+def _max_pool(call: OpCall) -> Made:
+    return _as_batch(call.tensor(), _rank(call), lambda x: _max_pooled(call, x))
+
+
+def _max_pooled(call: OpCall, x: Tensor) -> Any:
+    sizes, steps, gaps, _, pads = _geometry(call, x.shape[2:])
+    least: Any = -math.inf if x.dtype.is_float else x.dtype.minimum
+    padded = lt.pad(x, [(0, 0), (0, 0), *pads], least) if any(map(any, pads)) else x
+    if set(gaps) == {1}:
+        found = window_max(padded, range(2, x.ndim), sizes, steps)
+    else:
+        found = lt.max(lt.windows(padded, range(2, x.ndim), sizes, steps, gaps), axis=tuple(range(x.ndim, 2 * x.ndim - 2)))
+    if "indices" not in call.base:
+        return found
+    return [found, _places(call, x, padded, sizes, steps, gaps, pads)]
+
+
+def _places(call: OpCall, x: Tensor, padded: Tensor, sizes: list[int], steps: list[int], gaps: list[int],
+            pads: list[tuple[int, int]]) -> Tensor:  # fmt: skip
+    """Return for each window where its largest element lies in the image."""
+    d = len(sizes)
+    seen = lt.windows(padded, range(2, x.ndim), sizes, steps, gaps)
+    flat = lt.reshape(seen, (*seen.shape[: d + 2], -1))
+    best = lt.cast(lt.argmax(flat, -1, keepdims=True), "i64")
+    total = np.zeros((1,) * (2 * d), np.int64)
+    for i, (k, step, gap, (before, _)) in enumerate(zip(sizes, steps, gaps, pads, strict=True)):
+        each = np.arange(seen.shape[2 + i])[:, None] * step + np.arange(k) * gap - before
+        spread = [1] * (2 * d)
+        spread[i], spread[d + i] = each.shape
+        total = total + each.reshape(spread) * math.prod(x.shape[3 + i :])
+    table = call.array(total.reshape(*total.shape[:d], -1))
+    return lt.take_along_axis(lt.broadcast_to(table, flat.shape), best, -1)[..., 0]
+
+
+@operator("avg_pool1d", "avg_pool2d", "avg_pool3d")
+def _average_pool(call: OpCall) -> Made:
+    return _as_batch(call.tensor(), _rank(call), lambda x: _average_pooled(call, x))
+
+
+def _average_pooled(call: OpCall, x: Tensor) -> Tensor:
+    sizes, steps, _, around, pads = _geometry(call, x.shape[2:])
+    counted, divisor = call.flag("count_include_pad", True), call.value("divisor_override")
+    padded = lt.pad(x, [(0, 0), (0, 0), *pads], 0) if any(map(any, pads)) else x
+    seen = lt.windows(padded, range(2, x.ndim), sizes, steps)
+    inner = tuple(range(x.ndim, 2 * x.ndim - 2))
+    if divisor is None and not any(map(any, pads)):
+        return lt.mean(seen, axis=inner)
+    total = lt.sum(seen, axis=inner)
+    if divisor is not None:
+        return total / float(divisor)
+    counts = np.ones((), np.float64)
+    for i, (n, k, step, p) in enumerate(zip(x.shape[2:], sizes, steps, around, strict=True)):
+        begin = np.arange(seen.shape[2 + i]) * step - p
+        low, high = (-p, n + p) if counted else (0, n)
+        counts = np.multiply.outer(counts, np.minimum(begin + k, high) - np.maximum(begin, low))
+    return total / lt.cast(call.array(counts), x.dtype)
+
+
+@operator("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d",
+          "_adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")  # fmt: skip
+def _adaptive_pool(call: OpCall) -> Made:
+    x, rank = call.tensor(), _rank(call)
+    sizes = call.each("output_size", rank - 2)
+    if "max" not in call.base:
+        return _as_batch(x, rank, lambda images: _first(lt.adaptive_average_pool(_last(images), sizes)))
+
+    def run(images: Tensor) -> list[Tensor]:
+        if any(n % m for n, m in zip(images.shape[2:], sizes, strict=True)):
+            raise call.refused("parts of unequal sizes have no places", expected=f"a multiple of {sizes}", got=x.shape)
+        steps = [n // m for n, m in zip(images.shape[2:], sizes, strict=True)]
+        ones, none = [1] * len(steps), [(0, 0)] * len(steps)
+        found = window_max(images, range(2, images.ndim), steps, steps)
+        return [found, _places(call, images, images, steps, steps, ones, none)]
+
+    return _as_batch(x, rank, run)
+
+
+# sizes
+
+
+@operator("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
+          "upsample_trilinear3d", "upsample_bicubic2d")  # fmt: skip
+def _upsample(call: OpCall) -> Made:
+    x = call.tensor("input" if call.has("input") else "self")
+    aligned, size = call.flag("align_corners"), call.value("output_size")
+    d = x.ndim - 2
+    given = call.value("scale_factors")
+    scales = [call.value(n) for n in ("scales", "scales_d", "scales_h", "scales_w")] if given is None else list(given)
+    scales = [s for s in scales if s is not None]
+    way = "nearest" if "nearest" in call.base else "cubic" if "cubic" in call.base else "linear"
+    if size is not None:
+        wanted = [int(n) for n in size]
+        if len(scales) == d and any(math.floor(n * f) != m for n, f, m in zip(x.shape[2:], scales, wanted, strict=True)):
+            raise call.refused("size and scale differ", expected=wanted, got=scales)
+        if len(scales) != d:
+            return _first(lt.interpolate(_last(x), size=wanted, mode=way, align_corners=aligned))
+    return _first(lt.interpolate(_last(x), scale_factor=scales, mode=way, align_corners=aligned))
+
+
+@operator("im2col", "col2im")
+def _columns(call: OpCall) -> Made:
+    x = call.tensor()
+    sizes, gaps = call.each("kernel_size", 2), call.each("dilation", 2)
+    around, steps = call.each("padding", 2), call.each("stride", 2)
+    if call.base == "im2col":
+        return _as_batch(x, 4, lambda images: _unfolded(images, sizes, gaps, around, steps))
+    shape = call.integers("output_size")
+
+    def run(parts: Tensor) -> Tensor:
+        window = math.prod(sizes)
+        channels = parts.shape[1] // window
+        turned = lt.permute(lt.reshape(parts, (parts.shape[0], channels, window, parts.shape[2])), (0, 3, 2, 1))
+        rows = lt.reshape(turned, (parts.shape[0], parts.shape[2], window * channels))
+        return _first(lt.fold(rows, shape, sizes, dilation=gaps, padding=around, stride=steps))
+
+    return _as_batch(x, 3, run)
+
+
+def _unfolded(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], steps: list[int]) -> Tensor:
+    padded = lt.pad(x, [(0, 0), (0, 0), *((p, p) for p in around)]) if any(around) else x
+    seen = lt.windows(padded, (2, 3), sizes, steps, gaps)
+    order = (0, 1, 4, 5, 2, 3)
+    return lt.reshape(lt.permute(seen, order), (x.shape[0], x.shape[1] * math.prod(sizes), -1))
+
+
+@operator("grid_sampler", "grid_sampler_2d")
+def _grid_sampler(call: OpCall) -> Made:
+    x, grid = call.tensor("input"), call.tensor("grid")
+    if call.integer("interpolation_mode", 0) != 0 or call.integer("padding_mode", 0) != 0:
+        raise call.refused("a mode that is not done", expected="bilinear, padding of zeros", got="another")
+    aligned = call.flag("align_corners")
+    n, c, h, w = x.shape
+    flat = lt.reshape(x, (n, c, h * w))
+    places = [_unnormalised(grid[..., k], size, aligned) for k, size in enumerate((w, h))]
+    low = [lt.floor(p) for p in places]
+    total: Any = None
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        at = [low[0] + float(dx), low[1] + float(dy)]
+        share = [1 - lt.abs(p - a) for p, a in zip(places, at, strict=True)]
+        inside = [lt.logical_and(a >= 0, a <= size - 1) for a, size in zip(at, (w, h), strict=True)]
+        index = [lt.cast(lt.clip(lt.detach(a), 0, size - 1), "i64") for a, size in zip(at, (w, h), strict=True)]
+        where = lt.reshape(index[1] * w + index[0], (n, 1, -1))
+        taken = lt.take_along_axis(flat, lt.broadcast_to(where, (n, c, where.shape[-1])), -1)
+        seen = lt.logical_and(*inside)
+        weight = lt.where(seen, share[0] * share[1], 0.0)
+        term = lt.reshape(taken, (n, c, *grid.shape[1:-1])) * lt.expand_dims(weight, 1)
+        total = term if total is None else total + term
+    return cast(total, x.dtype)
+
+
+def _unnormalised(x: Tensor, size: int, aligned: bool) -> Tensor:
+    return (x + 1) * ((size - 1) / 2) if aligned else ((x + 1) * size - 1) / 2

@@ -1,0 +1,92 @@
+"""What a module may not have to be imported: hooks, derivatives of its own, parameters that overlap.
+
+Layer: pytorch. Invariant: what would be lost when a module is traced is refused by its name, never left out in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from loom.core.errors import ArgumentError, DTypeError
+
+__all__ = ["check_module", "custom_functions", "short"]
+
+_WHERE = "loom.from_torch"
+_HOOKS = {
+    "_forward_hooks": "a forward hook", "_forward_pre_hooks": "a hook before forward",
+    "_backward_hooks": "a backward hook", "_backward_pre_hooks": "a hook before backward",
+}  # fmt: skip
+
+
+def short(error: BaseException) -> str:
+    """Return what is told first of an error of PyTorch's, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
+
+
+def check_module(module: Any) -> None:
+    """Refuse what is no module, and modules with hooks, lazy or quantised weights, or parameters that overlap."""
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise DTypeError(_WHERE, "not a module", expected="a torch.nn.Module", got=type(module).__name__,
+                         remedy="Pass the module itself; of a state_dict make the module first, and load it")  # fmt: skip
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ArgumentError(_WHERE, "a compiled TorchScript module", expected="the module it was made of",
+                            got=type(module).__name__, remedy="Import that")  # fmt: skip
+    for name, part in module.named_modules():
+        place = repr(name) if name else "the module"
+        for table, what in _HOOKS.items():
+            if getattr(part, table, None):
+                raise ArgumentError(_WHERE, f"{place} has {what}, which no graph keeps", expected="no hooks", got=what,
+                                    remedy="Remove it (handle.remove()), or write it into forward; of weight norms take "
+                                    "torch.nn.utils.parametrizations")  # fmt: skip
+    for name, p in module.named_parameters():
+        if isinstance(p, torch.nn.parameter.UninitializedParameter):
+            raise ArgumentError(_WHERE, f"{name!r} has no shape yet", expected="a module that was run once",
+                                got="a lazy module", remedy="Call it with the example first")  # fmt: skip
+        if getattr(p, "_backward_hooks", None) or getattr(p, "_post_accumulate_grad_hooks", None):
+            raise ArgumentError(_WHERE, f"{name!r} has a hook on its gradient, which no graph keeps",
+                                expected="no hooks", got="a hook", remedy="Remove it")  # fmt: skip
+    _refuse_overlaps(dict(module.named_parameters()))
+
+
+def _refuse_overlaps(parameters: dict[str, Any]) -> None:
+    """Refuse parameters that are not one object and share memory: each step would move both."""
+    spans: dict[int, list[tuple[int, int, str]]] = {}
+    for name, p in parameters.items():
+        if not p.numel() or p.is_meta:
+            continue
+        first = p.storage_offset() * p.element_size()
+        reach = sum((n - 1) * s for n, s in zip(p.shape, p.stride(), strict=True)) + 1
+        spans.setdefault(p.untyped_storage().data_ptr(), []).append((first, first + reach * p.element_size(), name))
+    for held in spans.values():
+        held.sort()
+        for (_, end, one), (start, _, other) in zip(held, held[1:], strict=False):
+            if start < end:
+                raise ArgumentError(_WHERE, f"{one!r} and {other!r} share memory but are two parameters",
+                                    expected="one parameter under two names", got="two",
+                                    remedy="Tie them: module.a.weight = module.b.weight")  # fmt: skip
+
+
+@contextmanager
+def custom_functions() -> Generator[list[str], None, None]:
+    """Note the names of the ``torch.autograd.Function`` that are applied meanwhile, whose derivatives a graph loses."""
+    import torch
+
+    found: list[str] = []
+    base: Any = torch.autograd.Function
+    before = base.__dict__.get("apply")
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if cls.__module__.split(".")[0] != "torch":
+            found.append(cls.__qualname__)
+        return before.__get__(None, cls)(*args, **kwargs) if before is not None else None
+
+    base.apply = classmethod(apply)
+    try:
+        yield found
+    finally:
+        base.apply = before

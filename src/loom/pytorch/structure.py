@@ -1,0 +1,97 @@
+"""What a module is called with and what it returns: nested tuples, lists and dicts around tensors.
+
+Layer: pytorch. Invariant: what was no tensor when the module was imported is the same in every call, or the call is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from loom.core.errors import ArgumentError
+
+__all__ = ["bind", "filled", "from_json", "to_json"]
+
+
+def _is_leaf(tree: Any) -> bool:
+    return isinstance(tree, dict) and len(cast("dict[Any, Any]", tree)) == 1 and next(iter(cast("dict[Any, Any]", tree))) in (
+        "input", "output", "fixed"
+    )  # fmt: skip
+
+
+def filled(tree: Any, values: Mapping[str, Any]) -> Any:
+    """Return a structure with values in the places of outputs."""
+    if _is_leaf(tree):
+        return tree["fixed"] if "fixed" in tree else values[tree["output"]]
+    if isinstance(tree, dict):
+        return {k: filled(v, values) for k, v in cast("dict[str, Any]", tree).items()}
+    return type(tree)(filled(v, values) for v in tree)
+
+
+def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the arrays of a call by the inputs' names; ``names``: of the parameters of forward, in order."""
+    given, told = call
+    known = dict(zip(names, given, strict=False)) | dict(told)
+    if len(args) > len(names):
+        raise ArgumentError(where, "too many arguments", expected=", ".join(names), got=len(args), remedy="Leave some out")
+    passed = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name in passed:
+            raise ArgumentError(where, f"{name!r} is given twice", expected="once", got="twice", remedy="Leave one out")
+        passed[name] = value
+    found: dict[str, Any] = {}
+    for name, value in passed.items():
+        if name not in known:
+            raise ArgumentError(where, f"there was no {name!r} when the module was imported", expected=", ".join(known),
+                                got=name, remedy="Import it with an example that has it")  # fmt: skip
+        _match(known[name], value, name, found, where)
+    for name, tree in known.items():
+        if name not in passed and any("input" in leaf for leaf in _leaves(tree)):
+            raise ArgumentError(where, f"{name!r} is missing", expected=", ".join(known), got=", ".join(passed) or "none",
+                                remedy=f"Pass {name}")  # fmt: skip
+    return found
+
+
+def _leaves(tree: Any) -> list[dict[str, Any]]:
+    if _is_leaf(tree):
+        return [tree]
+    return [leaf for part in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(part)]
+
+
+def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str) -> None:
+    if _is_leaf(tree):
+        if "input" in tree:
+            found[tree["input"]] = value
+        elif type(value) is not type(tree["fixed"]) or value != tree["fixed"]:
+            raise ArgumentError(where, f"{place} was another when the module was imported", expected=tree["fixed"],
+                                got=value, remedy="Import it with an example that has this value")  # fmt: skip
+        return
+    several = isinstance(value, Mapping) if isinstance(tree, dict) else isinstance(value, (list, tuple))
+    if not several or len(value) != len(tree):
+        raise ArgumentError(where, f"{place} has another structure", expected=f"{len(tree)} parts",
+                            got=type(value).__name__, remedy="Pass it as in the example")  # fmt: skip
+    for key in tree if isinstance(tree, dict) else range(len(tree)):
+        if isinstance(tree, dict) and key not in value:
+            raise ArgumentError(where, f"{place} lacks {key!r}", expected=", ".join(tree), got=", ".join(map(str, value)),
+                                remedy="Pass it as in the example")  # fmt: skip
+        _match(tree[key], value[key], f"{place}[{key!r}]", found, where)
+
+
+def to_json(tree: Any) -> Any:
+    """Return a structure as JSON has it."""
+    if _is_leaf(tree):
+        return {"leaf": tree}
+    if isinstance(tree, dict):
+        return {"dict": {k: to_json(v) for k, v in cast("dict[str, Any]", tree).items()}}
+    return {"tuple" if isinstance(tree, tuple) else "list": [to_json(v) for v in tree]}
+
+
+def from_json(document: Any) -> Any:
+    """Return the structure of ``to_json``."""
+    ((kind, held),) = document.items()
+    if kind == "leaf":
+        return held
+    if kind == "dict":
+        return {k: from_json(v) for k, v in held.items()}
+    made = [from_json(v) for v in held]
+    return tuple(made) if kind == "tuple" else made
