@@ -7,6 +7,7 @@ from loom import flow as flow
 from loom import models as models
 from loom import nn as nn
 from loom import onnx as onnx
+from loom import pytorch as pytorch
 from loom import tables as tables
 from loom import tensor as tensor
 from loom import vectors as vectors
@@ -178,6 +179,7 @@ from loom.patterns.sort import gpu_argsort as gpu_argsort
 from loom.patterns.sort import gpu_sort as gpu_sort
 from loom.patterns.sort import gpu_sort_pairs as gpu_sort_pairs
 from loom.proof.attestation import verify as verify
+from loom.pytorch.importing import from_torch as from_torch
 from loom.runtime.budget import max_units as max_units
 from loom.runtime.budget import vram_budget as vram_budget
 from loom.runtime.calls.kernels import kernel as kernel

@@ -1,4 +1,5 @@
-"""Modules of PyTorch: imported as graphs of ATen operators, run and trained with the same bits on every device. Layer: pytorch.
+"""Modules of PyTorch: imported as graphs of ATen operators, run and trained with the same bits on every device.
+Layer: pytorch.
 
     model = loom.from_torch(module, example)
     y = model(x)

@@ -1,7 +1,7 @@
 """Modules as graphs: ``torch.export``, made functional, its operators decomposed until all are known here.
 
-Layer: pytorch. What stands under ``no_grad`` is detached before PyTorch makes the graph functional, which would forget it. Invariant:
-the module is left as it was: its modes, its weights, its buffers.
+Layer: pytorch. What stands under ``no_grad`` is detached before PyTorch makes the graph functional, which would
+forget it. Invariant: the module is left as it was: its modes, its weights, its buffers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.nn.graphs import ValueInfo
+from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
@@ -48,8 +48,8 @@ class Exported:
     """A graph, what it takes and gives, and the constants that it holds. ``custom``: functions with own derivatives."""
 
     graph: AtenGraph
-    inputs: tuple[ValueInfo, ...]
-    outputs: tuple[ValueInfo, ...]
+    inputs: tuple[ArrayInfo, ...]
+    outputs: tuple[ArrayInfo, ...]
     result: Any
     """What the module returns: nested tuples, lists and dicts of ``{"output": name}`` and ``{"fixed": value}``."""
     call: Any
@@ -239,12 +239,18 @@ class _Reading:
         nodes = self._nodes()
         told, result = self._result(outputs)
         graph = AtenGraph(
-            tuple(given), self._used(nodes, outputs, updates), nodes, tuple(o for o, i in outputs if i is not None), updates
+            tuple(given),
+            self._used(nodes, outputs, updates),
+            nodes,
+            tuple(o for o, i in outputs if i is not None),
+            updates,
         )
         leaves = [{"input": n} if i is not None else {"fixed": s.arg.value} for n, i, s in zip(
             inputs, infos, (s for s in signature.input_specs if s.kind.name == "USER_INPUT"), strict=True)]  # fmt: skip
         call = _plain(_unflattened(leaves, self.program.call_spec.in_spec)[0])
-        return Exported(graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom)
+        return Exported(
+            graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom
+        )
 
     def _name_lengths(self) -> None:
         """Learn which lengths have the names that were asked for."""
@@ -262,20 +268,24 @@ class _Reading:
                     if isinstance(length, torch.SymInt) and hasattr(dim, "__name__"):
                         self.symbols.setdefault(str(length.node.expr), dim.__name__)
 
-    def _used(self, nodes: Sequence[AtenNode], outputs: Sequence[tuple[Any, Any]], updates: Mapping[str, str]) -> dict[str, str]:
+    def _used(
+        self, nodes: Sequence[AtenNode], outputs: Sequence[tuple[Any, Any]], updates: Mapping[str, str]
+    ) -> dict[str, str]:
         from loom.pytorch.graph import references
 
         used = {name for node in nodes for a in node.arguments.values() for name in references(a)}
         used |= {name for o, _ in outputs for name in references(o)} | set(updates.values())
         return {name: weight for name, weight in self.weights.items() if name in used}
 
-    def _info(self, node: Any) -> ValueInfo | None:
+    def _info(self, node: Any) -> ArrayInfo | None:
         import torch
 
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             return None
-        return ValueInfo(node.name, dtype_name(value.dtype, f"{_WHERE}, {node.name!r}"), tuple(map(self._length, value.shape)))
+        return ArrayInfo(
+            node.name, dtype_name(value.dtype, f"{_WHERE}, {node.name!r}"), tuple(map(self._length, value.shape))
+        )
 
     def _length(self, n: Any) -> int | str | None:
         import torch
@@ -285,9 +295,9 @@ class _Reading:
         text = str(n.node.expr)
         return self.symbols.get(text, text) if text.isidentifier() else None
 
-    def _ends(self, signature: Any) -> tuple[list[tuple[Any, ValueInfo | None]], dict[str, str]]:
+    def _ends(self, signature: Any) -> tuple[list[tuple[Any, ArrayInfo | None]], dict[str, str]]:
         (end,) = (n for n in self.program.graph.nodes if n.op == "output")
-        outputs: list[tuple[Any, ValueInfo | None]] = []
+        outputs: list[tuple[Any, ArrayInfo | None]] = []
         updates: dict[str, str] = {}
         for spec, value in zip(signature.output_specs, end.args[0], strict=True):
             kind = spec.kind.name
@@ -296,19 +306,20 @@ class _Reading:
             elif kind == "USER_OUTPUT":
                 outputs.append((self._argument(value), self._info(value) if hasattr(value, "meta") else None))
             else:
-                raise ArgumentError(_WHERE, f"forward writes what it must not ({kind.lower()})", expected="buffers alone",
+                raise ArgumentError(_WHERE, f"forward writes what it must not ({kind.lower()})",
+                                    expected="buffers alone",
                                     got=spec.target, remedy="Return it instead, or copy it first")  # fmt: skip
         return outputs, updates
 
-    def _result(self, outputs: Sequence[tuple[Any, ValueInfo | None]]) -> tuple[tuple[ValueInfo, ...], Any]:
+    def _result(self, outputs: Sequence[tuple[Any, ArrayInfo | None]]) -> tuple[tuple[ArrayInfo, ...], Any]:
         """Return the outputs that are tensors, and what the module returns."""
         spec = self.program.call_spec.out_spec
         paths = _unflattened(list(range(len(outputs))), spec)[1]
         names = [n if n.isidentifier() else f"output_{n}" for n in ("_".join(map(_key, p)) or "output" for p in paths)]
-        told = [
-            ValueInfo(n, i.dtype, i.shape) for n, (_, i) in zip(names, outputs, strict=True) if i is not None
+        told = [ArrayInfo(n, i.dtype, i.shape) for n, (_, i) in zip(names, outputs, strict=True) if i is not None]
+        leaves = [
+            {"output": n} if i is not None else {"fixed": _fixed(o)} for n, (o, i) in zip(names, outputs, strict=True)
         ]
-        leaves = [{"output": n} if i is not None else {"fixed": _fixed(o)} for n, (o, i) in zip(names, outputs, strict=True)]
         return tuple(told), _plain(_unflattened(leaves, spec)[0])
 
     def _nodes(self) -> tuple[AtenNode, ...]:
@@ -362,7 +373,8 @@ class _Reading:
             return [self._argument(v) for v in cast("Sequence[Any]", value)]
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
-        raise ArgumentError(_WHERE, f"an argument of another kind, {type(value).__name__}", expected="tensors and numbers",
+        raise ArgumentError(_WHERE, f"an argument of another kind, {type(value).__name__}",
+                            expected="tensors and numbers",
                             got=repr(value)[:80], remedy="Write the operator otherwise")  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """An exported program as plain data: nodes of ATen operators over named values, written as JSON and read again.
 
-Layer: pytorch. Nothing here needs PyTorch, so that a saved model runs without it. Invariant: a node has every argument of
-its operator's schema by name, defaults put in.
+Layer: pytorch. Nothing here needs PyTorch, so that a saved model runs without it. Invariant: a node has every
+argument of its operator's schema by name, defaults put in.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """``from_torch``: a module, and an example of what it is called with, as a model of Loom.
 
-Layer: pytorch. Invariant: what cannot be kept (hooks, derivatives of its own, control flow by elements) is refused by name.
+Layer: pytorch. Invariant: what cannot be kept (hooks, derivatives of its own, control flow by elements) is refused by
+name.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def from_torch(
     are not done, by their names; for hooks. DTypeError for dtypes that Loom has not.
     """
     if isinstance(module, (str, bytes, os.PathLike)):
-        raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module", got=type(module).__name__,
+        raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module",
+                         got=type(module).__name__,
                          remedy="Make the module and load the weights into it, torch.load(path, weights_only=True); "
                          "models saved by Loom are read by loom.pytorch.load")  # fmt: skip
     check_module(module)
@@ -123,7 +125,8 @@ def _tensors(value: Any) -> Any:
 
 
 def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-    """Return arguments of two samples at least, and shapes with the first axis of all inputs free; None if they differ."""
+    """Return arguments of two samples at least,
+    and shapes with the first axis of all inputs free; None if they differ."""
     import torch
     from torch.utils import _pytree as trees
 
@@ -159,7 +162,9 @@ def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], d
 
     def freed(axes: Any) -> Any:
         if isinstance(axes, Mapping):
-            return {int(a): dims.setdefault(d, torch.export.Dim(d)) if isinstance(d, str) else d for a, d in axes.items()}
+            return {
+                int(a): dims.setdefault(d, torch.export.Dim(d)) if isinstance(d, str) else d for a, d in axes.items()
+            }
         if isinstance(axes, (list, tuple)):
             return type(axes)(freed(a) for a in axes)
         return axes

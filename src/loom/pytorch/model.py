@@ -15,9 +15,9 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, near_matches
-from loom.nn.graphs import GraphModel, Pass, ValueInfo
+from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.graph import AtenGraph, references
-from loom.pytorch.recording import GraphRecording
+from loom.pytorch.recording import AtenRecording
 from loom.pytorch.structure import bind, filled
 from loom.runtime.device import Device
 from loom.tensor import Tensor
@@ -37,8 +37,8 @@ class Imported:
     graph: AtenGraph
     training: AtenGraph | None
     untrained: str
-    inputs: tuple[ValueInfo, ...]
-    outputs: tuple[ValueInfo, ...]
+    inputs: tuple[ArrayInfo, ...]
+    outputs: tuple[ArrayInfo, ...]
     call: Any
     result: Any
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-class TorchModel(GraphModel):
+class TorchModel(TrainableGraph):
     """A module imported by ``loom.from_torch``: it is called as the module is, and trained by ``train``.
 
     ``parameters`` and ``state`` (buffers) have PyTorch's names; ``inputs`` and ``outputs`` tell shapes, with names for
@@ -79,7 +79,7 @@ class TorchModel(GraphModel):
 
     # recording
 
-    def record(self, inputs: Mapping[str, Tensor], run: Pass) -> dict[str, Tensor]:
+    def record(self, inputs: Mapping[str, Tensor], run: GraphPass) -> dict[str, Tensor]:
         """Record the module's graph, in training or not; return its outputs by name."""
         graph = self.imported.graph
         if run.training:
@@ -87,10 +87,10 @@ class TorchModel(GraphModel):
             if graph is None:
                 raise ArgumentError("from_torch, train", f"the module cannot be trained: {self.imported.untrained}",
                                     expected="a graph of its training", got="none",
-                                    remedy="Import it with training=True, and forward free of what is named")  # fmt: skip
+                                    remedy="Import it with training=True, without what is named")  # fmt: skip
         held = {**self._constants, **run.weights}
         held |= {name: held[other] for name, other in self.imported.tied.items()}
-        recording = GraphRecording(held, self.device, training=run.training, words=run.words)
+        recording = AtenRecording(held, self.device, training=run.training, words=run.words)
         made, updates = recording.run(graph, [inputs[name] for name in graph.inputs])
         run.updates.update({n: tensor.detach(new) for n, new in updates.items() if n in self.state})
         return dict(zip((o.name for o in self.outputs), made, strict=True))
@@ -114,7 +114,9 @@ class TorchModel(GraphModel):
         Arguments are those of the module's forward, arrays in the places of tensors. ArgumentError, DTypeError and
         ShapeError tell of what it does not take.
         """
-        given = {n: _on_host(a) for n, a in bind(self.imported.call, self.imported.names, args, kwargs, "from_torch").items()}
+        given = {
+            n: _on_host(a) for n, a in bind(self.imported.call, self.imported.names, args, kwargs, "from_torch").items()
+        }
         if any(isinstance(a, Tensor) for a in given.values()):
             fed = {n: a if isinstance(a, Tensor) else tensor.array(a, on=self.device) for n, a in given.items()}
             return filled(self.imported.result, self.apply_all(fed))
@@ -145,7 +147,8 @@ class TorchModel(GraphModel):
         if strict and (unknown or missing):
             what = f"{(unknown or missing)[0]!r} is {'unknown' if unknown else 'missing'}"
             raise ArgumentError(where, what, expected=f"{len(known)} arrays", got=len(weights),
-                                remedy=near_matches(unknown[0], list(known)) if unknown else "Pass strict=False to write some",
+                                remedy=near_matches(unknown[0],
+                                                    list(known)) if unknown else "Pass strict=False to write some",
                                 )  # fmt: skip
         given: dict[str, Any] = {}
         for name in self.imported.order:
@@ -154,11 +157,11 @@ class TorchModel(GraphModel):
             own, value = self.imported.tied.get(name, name), _on_host(weights[name])
             if own in given and not np.array_equal(given[own], value):
                 raise ArgumentError(where, f"{name!r} and {own!r} are one array", expected="the same numbers for both",
-                                    got="different ones", remedy="Untie them in the module, and import it again")  # fmt: skip
+                                    got="others", remedy="Untie them in the module, and import it again")  # fmt: skip
             given[own] = value
         with self.alone(where):
             self.load({**self.weights(), **given})
-            self.training = None
+            self.training = self._batches = None
 
     def copy_into(self, module: Any) -> None:
         """Write the weights into a module of PyTorch that has these names."""

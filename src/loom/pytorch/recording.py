@@ -16,7 +16,7 @@ from loom.pytorch.graph import AtenGraph, AtenNode, Ref
 from loom.pytorch.registry import OpCall, find
 from loom.tensor.tensor import Tensor
 
-__all__ = ["NUMBERS", "GraphRecording", "is_done"]
+__all__ = ["NUMBERS", "AtenRecording", "is_done"]
 
 
 def _floor_divide(a: Any, b: Any) -> Any:
@@ -25,7 +25,8 @@ def _floor_divide(a: Any, b: Any) -> Any:
 
 NUMBERS: dict[str, Callable[..., Any]] = {
     "getitem": python.getitem, "add": python.add, "sub": python.sub, "mul": python.mul, "floordiv": _floor_divide,
-    "truediv": python.truediv, "mod": python.mod, "pow": python.pow, "neg": python.neg, "abs": abs, "eq": python.eq, "ne": python.ne,
+    "truediv": python.truediv, "mod": python.mod, "pow": python.pow, "neg": python.neg, "abs": abs, "eq": python.eq,
+    "ne": python.ne,
     "lt": python.lt, "le": python.le, "gt": python.gt, "ge": python.ge, "and_": python.and_, "or_": python.or_,
     "not_": python.not_, "sym_max": max, "sym_min": min, "sym_not": python.not_, "sym_sum": sum,
     "sym_int": int, "sym_float": float, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
@@ -39,7 +40,7 @@ def is_done(op: str) -> bool:
     return op in NUMBERS or find(op) is not None
 
 
-class GraphRecording:
+class AtenRecording:
     """One recording. ``weights``: tensors by the names of the module's parameters and buffers."""
 
     def __init__(

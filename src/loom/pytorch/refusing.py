@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError
@@ -32,7 +33,7 @@ def check_module(module: Any) -> None:
 
     if not isinstance(module, torch.nn.Module):
         raise DTypeError(_WHERE, "not a module", expected="a torch.nn.Module", got=type(module).__name__,
-                         remedy="Pass the module itself; of a state_dict make the module first, and load it")  # fmt: skip
+                         remedy="Pass the module; of a state_dict make it first, and load that")  # fmt: skip
     if isinstance(module, torch.jit.ScriptModule):
         raise ArgumentError(_WHERE, "a compiled TorchScript module", expected="the module it was made of",
                             got=type(module).__name__, remedy="Import that")  # fmt: skip
@@ -41,8 +42,8 @@ def check_module(module: Any) -> None:
         for table, what in _HOOKS.items():
             if getattr(part, table, None):
                 raise ArgumentError(_WHERE, f"{place} has {what}, which no graph keeps", expected="no hooks", got=what,
-                                    remedy="Remove it (handle.remove()), or write it into forward; of weight norms take "
-                                    "torch.nn.utils.parametrizations")  # fmt: skip
+                                    remedy="Remove it (handle.remove()), or write it into forward; of weight norms "
+                                    "take torch.nn.utils.parametrizations")  # fmt: skip
     for name, p in module.named_parameters():
         if isinstance(p, torch.nn.parameter.UninitializedParameter):
             raise ArgumentError(_WHERE, f"{name!r} has no shape yet", expected="a module that was run once",
@@ -64,7 +65,7 @@ def _refuse_overlaps(parameters: dict[str, Any]) -> None:
         spans.setdefault(p.untyped_storage().data_ptr(), []).append((first, first + reach * p.element_size(), name))
     for held in spans.values():
         held.sort()
-        for (_, end, one), (start, _, other) in zip(held, held[1:], strict=False):
+        for (_, end, one), (start, _, other) in pairwise(held):
             if start < end:
                 raise ArgumentError(_WHERE, f"{one!r} and {other!r} share memory but are two parameters",
                                     expected="one parameter under two names", got="two",

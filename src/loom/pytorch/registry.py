@@ -1,7 +1,7 @@
 """ATen operators by name, and what a function that records one is given.
 
-Layer: pytorch. Invariant: every argument that differs from its default is read by the function that records the operator, or the
-node is refused; what it gives has the dtype and the lengths that PyTorch says.
+Layer: pytorch. Invariant: every argument that differs from its default is read by the function that records the
+operator, or the node is refused; what it gives has the dtype and the lengths that PyTorch says.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenNode, TypeName
 from loom.tensor.tensor import Tensor, array
 
-__all__ = ["OPERATORS", "Made", "OpCall", "Scope", "is_known", "operator"]
+__all__ = ["OPERATORS", "Made", "OpCall", "RecordingScope", "is_known", "operator"]
 
 Made = Any
 """A tensor, several, or whole numbers."""
 
 _WITHOUT_EFFECT = frozenset(
-    ("layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "requires_grad", "generator", "cudnn_enabled",
-     "cudnn_enable", "sparse", "scale_grad_by_freq", "deterministic", "benchmark", "allow_tf32", "implicit", "is_coalesced")
+    ("layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "requires_grad", "generator",
+    "cudnn_enabled",
+     "cudnn_enable", "sparse", "scale_grad_by_freq", "deterministic", "benchmark", "allow_tf32", "implicit",
+     "is_coalesced")
 )  # fmt: skip
 """Arguments that change no number here: where tensors lie, and which library computes."""
 
 
-class Scope(Protocol):
+class RecordingScope(Protocol):
     """What recording a node may ask of the recording that it is part of."""
 
     device: Any
@@ -72,7 +74,7 @@ def is_known(op: str) -> bool:
 class OpCall:
     """A node that is recorded, with its arguments by name: tensors, whole numbers, dtypes."""
 
-    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: Scope) -> None:
+    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: RecordingScope) -> None:
         self.node, self.scope, self._arguments = node, scope, arguments
         self.name = node.op.removeprefix("aten.")
         self.base = self.name.split(".")[0]

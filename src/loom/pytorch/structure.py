@@ -1,6 +1,7 @@
 """What a module is called with and what it returns: nested tuples, lists and dicts around tensors.
 
-Layer: pytorch. Invariant: what was no tensor when the module was imported is the same in every call, or the call is refused.
+Layer: pytorch. Invariant: what was no tensor when the module was imported is the same in every call, or the call is
+refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ __all__ = ["bind", "filled", "from_json", "to_json"]
 
 
 def _is_leaf(tree: Any) -> bool:
-    return isinstance(tree, dict) and len(cast("dict[Any, Any]", tree)) == 1 and next(iter(cast("dict[Any, Any]", tree))) in (
+    return isinstance(tree, dict) and len(cast("dict[Any, Any]", tree)) == 1 and next(iter(cast("dict[Any, Any]",
+                                                                                                tree))) in (
         "input", "output", "fixed"
     )  # fmt: skip
 
@@ -33,7 +35,9 @@ def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[s
     given, told = call
     known = dict(zip(names, given, strict=False)) | dict(told)
     if len(args) > len(names):
-        raise ArgumentError(where, "too many arguments", expected=", ".join(names), got=len(args), remedy="Leave some out")
+        raise ArgumentError(
+            where, "too many arguments", expected=", ".join(names), got=len(args), remedy="Leave some out"
+        )
     passed = dict(zip(names, args, strict=False))
     for name, value in kwargs.items():
         if name in passed:
@@ -47,7 +51,8 @@ def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[s
         _match(known[name], value, name, found, where)
     for name, tree in known.items():
         if name not in passed and any("input" in leaf for leaf in _leaves(tree)):
-            raise ArgumentError(where, f"{name!r} is missing", expected=", ".join(known), got=", ".join(passed) or "none",
+            raise ArgumentError(where, f"{name!r} is missing", expected=", ".join(known),
+                                got=", ".join(passed) or "none",
                                 remedy=f"Pass {name}")  # fmt: skip
     return found
 
@@ -72,7 +77,8 @@ def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str)
                             got=type(value).__name__, remedy="Pass it as in the example")  # fmt: skip
     for key in tree if isinstance(tree, dict) else range(len(tree)):
         if isinstance(tree, dict) and key not in value:
-            raise ArgumentError(where, f"{place} lacks {key!r}", expected=", ".join(tree), got=", ".join(map(str, value)),
+            raise ArgumentError(where, f"{place} lacks {key!r}", expected=", ".join(tree), got=", ".join(map(str,
+                                                                                                             value)),
                                 remedy="Pass it as in the example")  # fmt: skip
         _match(tree[key], value[key], f"{place}[{key!r}]", found, where)
 

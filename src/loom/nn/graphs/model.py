@@ -1,8 +1,9 @@
-"""``GraphModel``: the base of models that are imported as graphs over weights.
+"""``TrainableGraph``: the base of models that are imported as graphs over weights.
 
-Layer: nn. Who imports says how the graph is recorded (``record``); everything else is as of ``loom.Network``: programs for each set
-of shapes, training by ``nn.train``, measures. Invariant: the bits of outputs, and of weights after a training, depend on
-graph, weights, data and settings alone.
+Layer: nn. Who imports says how the graph is recorded (``record``); everything else is as of ``loom.Network``:
+programs for each set
+of shapes, training by ``nn.train``, measures. Invariant: the bits of outputs, and of weights after a training, depend
+on graph, weights, data and settings alone.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import flag, is_mapping
 from loom.nn.digests import digest_of
-from loom.nn.graphs.ports import ValueInfo, check_shapes
-from loom.nn.graphs.training import read_task, told_config, trainer_for
+from loom.nn.graphs.ports import ArrayInfo, check_shapes
+from loom.nn.graphs.training import Task, read_task, told_config, trainer_for
 from loom.nn.held import HeldWeights
 from loom.nn.random import RandomStream
 from loom.nn.spec import Snapshot
+from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
 from loom.nn.train.progress import show_progress
@@ -38,14 +40,14 @@ from loom.tensor import Tensor, TensorProgram
 from loom.tensor.ops.precision import precision as in_precision
 from loom.tensor.ops.random import random_words
 
-__all__ = ["GraphModel", "Pass"]
+__all__ = ["GraphPass", "TrainableGraph"]
 
 _MOST_PROGRAMS = 32
 """Programs that a model keeps, one for each set of shapes."""
 
 
 @dataclass
-class Pass:
+class GraphPass:
     """One recording of a graph: ``training`` or not, and the random words that it draws.
 
     ``weights``: parameters and state by name, in the type that they are computed in; ``updates``: what the graph leaves
@@ -68,7 +70,7 @@ class Pass:
         return random_words(shape, self.seed, self._draws, self.step, RandomStream.DROPOUT)
 
 
-class GraphModel(HeldWeights, ABC):
+class TrainableGraph(HeldWeights, ABC):
     """A graph with weights on a device.
 
     ``inputs``, ``outputs``: what it takes and gives; ``parameters``: trained arrays by name; ``state``: arrays that
@@ -77,7 +79,7 @@ class GraphModel(HeldWeights, ABC):
     """
 
     def __init__(
-        self, inputs: Sequence[ValueInfo], outputs: Sequence[ValueInfo], parameters: Mapping[str, Any],
+        self, inputs: Sequence[ArrayInfo], outputs: Sequence[ArrayInfo], parameters: Mapping[str, Any],
         state: Mapping[str, Any], *, on: str | Device | None = None, frozen: Collection[str] = (), seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -90,6 +92,8 @@ class GraphModel(HeldWeights, ABC):
         self.state_updates: list[tuple[Tensor, Tensor]] = []
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
+        self._batches: tuple[TrainConfig, tuple[str, ...]] | None = None
+        """What ``train_batch`` was told last, if nothing else was trained or loaded since."""
         self._programs: OrderedDict[Any, TensorProgram] = OrderedDict()
 
     batch_size = 1
@@ -99,7 +103,7 @@ class GraphModel(HeldWeights, ABC):
         return values if isinstance(values, Tensor) else tensor.parameter(values, name=name, on=self.device)
 
     @abstractmethod
-    def record(self, inputs: Mapping[str, Tensor], run: Pass) -> Mapping[str, Tensor]:
+    def record(self, inputs: Mapping[str, Tensor], run: GraphPass) -> Mapping[str, Tensor]:
         """Record the graph over tensors by the inputs' names; return its outputs by name."""
 
     @property
@@ -164,7 +168,7 @@ class GraphModel(HeldWeights, ABC):
         if compute is not None:
             weights = {n: w.astype(compute) if w.dtype.is_float else w for n, w in weights.items()}
             given = {n: a.astype(compute) if a.dtype.is_float else a for n, a in given.items()}
-        run = Pass(weights | self.state, training, step, self.seed)
+        run = GraphPass(weights | self.state, training, step, self.seed)
         with in_precision(precision):
             made = dict(self.record(given, run))
         self.state_updates = [(self.state[n], new) for n, new in run.updates.items()]
@@ -199,7 +203,8 @@ class GraphModel(HeldWeights, ABC):
 
         Of several inputs ``x`` is a mapping by name or a list; of several outputs ``y`` is a mapping by name, of those
         that are trained on. ``settings`` are those of ``TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
-        ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy of logits for classes and one-hot rows, else
+        ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy of logits for classes and one-hot rows,
+        else
         the mean squared error; ``loss="nll"`` of logarithms of probabilities. ``probabilities``: True for an output of
         probabilities. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint`` or from ``training``.
         Errors are those of ``Network.train``.
@@ -207,18 +212,17 @@ class GraphModel(HeldWeights, ABC):
         where = f"{self.where}.train"
         resume = flag(resume, f"{where}, resume")
         with self.alone(where):
-            chances = settings.get("probabilities", False)
-            task = read_task(self, x, y, settings.get("loss"), chances, where)
-            config = told_config(self, task, optimizer, schedule, settings, where)
+            task, config, trainer = self._trainer_of(x, y, optimizer, schedule, settings, where)
             held_out = None
             if validation is not None:
                 if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
                     raise ArgumentError(f"{where}, validation", "not samples and their targets",
                                         expected="a pair (x, y)", got=type(validation).__name__,
                                         remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
+                chances = settings.get("probabilities", False)
                 other = read_task(self, *validation, config.loss, chances, f"{where}, validation")
                 held_out = self._plain(other.given), other.targets
-            trainer = self._trainer = trainer_for(self, config, task.outputs, self._trainer)
+            self._batches = None
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
                 with show_progress(progress) as report:
@@ -226,6 +230,31 @@ class GraphModel(HeldWeights, ABC):
             finally:
                 if trainer.has_run:
                     self.training = trainer.kept
+
+    def train_batch(
+        self, x: Any, y: Any, *, optimizer: str | Optimizer = "sgd", schedule: str | Schedule | None = None,
+        **settings: Any,
+    ) -> float:  # fmt: skip
+        """Make one update of one batch and return its loss; the next call with these settings goes on from there.
+
+        Arguments and errors are those of ``train``. What the optimiser keeps begins anew after other settings, other
+        weights or a ``train``.
+        """
+        where = f"{self.where}.train_batch"
+        with self.alone(where):
+            task, config, trainer = self._trainer_of(x, y, optimizer, schedule, settings, where, self._batches)
+            self._batches = config, task.outputs
+            return trainer.train_batch(self._plain(task.given), task.targets)
+
+    def _trainer_of(
+        self, x: Any, y: Any, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str, same: Any = None
+    ) -> tuple[Task, TrainConfig, Trainer]:
+        """Return what is trained, how, and by whom: the trainer there is, if the settings are the ``same``."""
+        task = read_task(self, x, y, settings.get("loss"), settings.get("probabilities", False), where)
+        config = told_config(self, task, optimizer, schedule, settings, where)
+        if same != (config, task.outputs) or self._trainer is None:
+            self._trainer = trainer_for(self, config, task.outputs, self._trainer)
+        return task, config, self._trainer
 
     def _plain(self, given: Mapping[str, Any]) -> Any:
         return given if len(given) > 1 else next(iter(given.values()))
@@ -256,7 +285,7 @@ class GraphModel(HeldWeights, ABC):
         check_shapes(found, {i.name: i for i in self.inputs}, where)
         return found
 
-    def _array(self, value: Any, info: ValueInfo, where: str) -> Any:
+    def _array(self, value: Any, info: ArrayInfo, where: str) -> Any:
         if isinstance(value, Readable):
             found, held = value, value.dtype
         else:

@@ -12,11 +12,11 @@ from typing import Any
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ShapeError
 
-__all__ = ["ValueInfo", "check_shapes"]
+__all__ = ["ArrayInfo", "check_shapes"]
 
 
 @dataclass(frozen=True)
-class ValueInfo:
+class ArrayInfo:
     """An input or output: its name, dtype, and shape (a length, a name of a length, or None), None if unknown."""
 
     name: str
@@ -29,8 +29,8 @@ class ValueInfo:
         return lookup(self.dtype)
 
 
-def check_shapes(given: Mapping[str, Any], known: Mapping[str, ValueInfo], where: str) -> None:
-    """Refuse, with a ShapeError, arrays of another rank, lengths that are fixed otherwise, and two lengths of a name."""
+def check_shapes(given: Mapping[str, Any], known: Mapping[str, ArrayInfo], where: str) -> None:
+    """Refuse, with a ShapeError, arrays of another rank, lengths fixed otherwise, and two lengths of one name."""
     lengths: dict[str, tuple[int, str]] = {}
     for name, a in given.items():
         wanted = known[name].shape

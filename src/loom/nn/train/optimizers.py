@@ -54,7 +54,7 @@ class Optimizer(ABC):
             object.__setattr__(self, field.name, kept)
         if self.decay_all and not getattr(self, "weight_decay", 0.0):
             raise ArgumentError(f"train, {type(self).__name__}, decay_all", "has no effect without a weight decay",
-                                expected="weight_decay above 0", got=0, remedy="Pass weight_decay=0.01, or leave it out",
+                                expected="weight_decay above 0", got=0, remedy="Pass weight_decay=0.01, or leave it",
                                 )  # fmt: skip
 
     def _decay(self, g: Tensor, w: Tensor, decay: float) -> Tensor:

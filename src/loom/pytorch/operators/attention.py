@@ -17,7 +17,9 @@ from loom.tensor.tensor import Tensor
 __all__: list[str] = []
 
 
-@operator("scaled_dot_product_attention", "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention_for_cpu")
+@operator(
+    "scaled_dot_product_attention", "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention_for_cpu"
+)
 def _attention(call: OpCall) -> Made:
     q, k, v, mask = (call.maybe(n) for n in ("query", "key", "value", "attn_mask"))
     assert q is not None

@@ -78,7 +78,9 @@ def _eye(call: OpCall) -> Made:
 def _triangle_indices(call: OpCall) -> Made:
     call.value("dtype")
     find = np.tril_indices if call.base[:4] == "tril" else np.triu_indices
-    return lt.cast(call.array(np.stack(find(call.integer("row"), call.integer("offset", 0), call.integer("col")))), call.out)
+    return lt.cast(
+        call.array(np.stack(find(call.integer("row"), call.integer("offset", 0), call.integer("col")))), call.out
+    )
 
 
 @operator("one_hot")

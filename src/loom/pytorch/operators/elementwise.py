@@ -1,7 +1,7 @@
 """Operators element by element: arithmetic, comparisons, functions, activations, choices, conversions.
 
-Layer: pytorch. f16 and bf16 are computed in f32 and rounded once for each operator. Invariant: operands meet in the dtype in which
-PyTorch's do.
+Layer: pytorch. f16 and bf16 are computed in f32 and rounded once for each operator. Invariant: operands meet in the
+dtype in which PyTorch's do.
 """
 
 from __future__ import annotations
@@ -191,7 +191,9 @@ def _bitwise(call: OpCall) -> Made:
 @operator("bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__")
 def _shift(call: OpCall) -> Made:
     (a, b), _ = _operands(call, "self", "other")
-    return (lt.bitwise_left_shift if "l" in call.base.strip("_").removeprefix("bitwise_")[:1] else lt.bitwise_right_shift)(a, b)
+    return (
+        lt.bitwise_left_shift if "l" in call.base.strip("_").removeprefix("bitwise_")[:1] else lt.bitwise_right_shift
+    )(a, b)
 
 
 @operator("logical_not", "bitwise_not")
@@ -247,7 +249,9 @@ def _round(call: OpCall) -> Made:
     return lt.round(call.tensor(), call.integer("decimals", 0))
 
 
-@operator("atan2", "hypot", "copysign", "nextafter", "logaddexp", "logaddexp2", "xlogy", "special_xlogy", "special_xlog1py")
+@operator(
+    "atan2", "hypot", "copysign", "nextafter", "logaddexp", "logaddexp2", "xlogy", "special_xlogy", "special_xlog1py"
+)
 def _function_of_two(call: OpCall) -> Made:
     (a, b), _ = _operands(call, "self", "other")
     a, b = (wide(cast(v, call.out)) if isinstance(v, Tensor) else float(v) for v in (a, b))
@@ -292,24 +296,31 @@ def _glu(call: OpCall, x: Tensor) -> Tensor:
     return lt.glu(x, call.axis("dim", x.ndim, -1))
 
 
-_ACTIVATIONS: dict[str, Callable[[OpCall, Tensor], Tensor]] = {
-    "silu": lambda call, x: lt.silu(x), "mish": lambda call, x: lt.mish(x), "selu": lambda call, x: lt.selu(x),
-    "celu": lambda call, x: lt.celu(x, call.real("alpha", 1)), "elu": _elu, "softplus": _softplus, "glu": _glu,
-    "gelu": lambda call, x: lt.gelu(x, approximate=call.value("approximate", "none") == "tanh"),
-    "leaky_relu": lambda call, x: lt.leaky_relu(x, call.real("negative_slope", 0.01)), "prelu": _prelu,
-    "_prelu_kernel": _prelu, "hardtanh": _hardtanh, "relu6": lambda call, x: lt.relu6(x),
-    "hardswish": lambda call, x: lt.hardswish(x), "hardsigmoid": lambda call, x: lt.hardsigmoid(x),
-    "log_sigmoid": lambda call, x: lt.logsigmoid(x), "softshrink": lambda call, x: lt.softshrink(x, call.real("lambd", 0.5)),
-    "hardshrink": lambda call, x: lt.hardshrink(x, call.real("lambd", 0.5)),
-    "threshold": lambda call, x: lt.threshold(x, call.real("threshold"), call.real("value")),
-    "rrelu": lambda call, x: _rrelu(call, x),
-}  # fmt: skip
-
-
 def _rrelu(call: OpCall, x: Tensor) -> Tensor:
     if call.flag("training"):
         raise call.refused("slopes are drawn in training", expected="the module in eval mode", got="training")
     return lt.leaky_relu(x, (call.real("lower", 0.125) + call.real("upper", 1 / 3)) / 2)
+
+
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": lt.silu, "mish": lt.mish, "selu": lt.selu, "relu6": lt.relu6, "hardswish": lt.hardswish,
+    "hardsigmoid": lt.hardsigmoid, "log_sigmoid": lt.logsigmoid,
+}  # fmt: skip
+_ACTIVATIONS: dict[str, Callable[[OpCall, Tensor], Tensor]] = {
+    "celu": lambda call, x: lt.celu(x, call.real("alpha", 1)), "elu": _elu, "softplus": _softplus, "glu": _glu,
+    "gelu": lambda call, x: lt.gelu(x, approximate=call.value("approximate", "none") == "tanh"),
+    "leaky_relu": lambda call, x: lt.leaky_relu(x, call.real("negative_slope", 0.01)), "prelu": _prelu,
+    "_prelu_kernel": _prelu, "hardtanh": _hardtanh, "rrelu": _rrelu,
+    "softshrink": lambda call, x: lt.softshrink(x, call.real("lambd", 0.5)),
+    "hardshrink": lambda call, x: lt.hardshrink(x, call.real("lambd", 0.5)),
+    "threshold": lambda call, x: lt.threshold(x, call.real("threshold"), call.real("value")),
+}  # fmt: skip
+
+
+@operator(*_PLAIN)
+def _plain(call: OpCall) -> Made:
+    x = call.tensor()
+    return cast(_PLAIN[call.base](wide(x)), x.dtype)
 
 
 @operator(*_ACTIVATIONS)

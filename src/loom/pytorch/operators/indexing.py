@@ -75,7 +75,8 @@ def _scatter(call: OpCall) -> Made:
 @operator("scatter_reduce")
 def _scatter_reduce(call: OpCall) -> Made:
     x = call.tensor()
-    return lt.scatter_reduce(x, call.axis("dim", x.ndim), call.tensor("index"), call.tensor("src"), call.value("reduce"),
+    return lt.scatter_reduce(x, call.axis("dim", x.ndim), call.tensor("index"), call.tensor("src"),
+                             call.value("reduce"),
                              include_self=call.flag("include_self", True))  # fmt: skip
 
 

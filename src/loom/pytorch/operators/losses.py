@@ -32,7 +32,8 @@ def _cross_entropy(call: OpCall) -> Made:
     ignored, smooth = call.integer("ignore_index", -100), call.real("label_smoothing", 0)
     if target.dtype.is_float:
         target, ignored = _classes_last(target), None
-    return cast(lt.cross_entropy(wide(_classes_last(x)), target, weight=weight, ignore_index=ignored, label_smoothing=smooth,
+    return cast(lt.cross_entropy(wide(_classes_last(x)), target, weight=weight, ignore_index=ignored,
+                                 label_smoothing=smooth,
                                  reduction=_reduction(call)), x.dtype)  # fmt: skip
 
 
@@ -50,11 +51,15 @@ def _nll(call: OpCall) -> Made:
     return [found, lt.sum(counts) if how != "none" else call.full((), 0, x.dtype)]
 
 
+def _soft_margin(x: Tensor, y: Tensor, reduction: str) -> Tensor:
+    each = lt.softplus(-(x * y))
+    return each if reduction == "none" else lt.mean(each) if reduction == "mean" else lt.sum(each)
+
+
 _PAIRS: dict[str, Callable[..., Tensor]] = {
     "mse_loss": lt.mse, "l1_loss": lt.mae, "smooth_l1_loss": lt.smooth_l1, "huber_loss": lt.huber,
     "binary_cross_entropy": lt.bce, "binary_cross_entropy_with_logits": lt.bce_with_logits, "kl_div": lt.kl_div,
-    "hinge_embedding_loss": lt.hinge, "poisson_nll_loss": lt.poisson_nll, "soft_margin_loss": lambda x, y, reduction: _soft_margin(
-        x, y, reduction),
+    "hinge_embedding_loss": lt.hinge, "poisson_nll_loss": lt.poisson_nll, "soft_margin_loss": _soft_margin,
 }  # fmt: skip
 _OPTIONS: dict[str, dict[str, str]] = {
     "smooth_l1_loss": {"beta": "beta"}, "huber_loss": {"delta": "delta"}, "kl_div": {"log_target": "log_target"},
@@ -62,11 +67,6 @@ _OPTIONS: dict[str, dict[str, str]] = {
     "hinge_embedding_loss": {"margin": "margin"},
     "poisson_nll_loss": {"log_input": "log_input", "full": "full", "eps": "eps"},
 }  # fmt: skip
-
-
-def _soft_margin(x: Tensor, y: Tensor, reduction: str) -> Tensor:
-    each = lt.softplus(-(x * y))
-    return each if reduction == "none" else lt.mean(each) if reduction == "mean" else lt.sum(each)
 
 
 @operator(*_PAIRS)
@@ -94,7 +94,9 @@ def _margins(call: OpCall) -> Made:
         return lt.cosine_embedding(a, b, target, margin, reduction=how)
     if call.base == "triplet_margin_loss":
         a, b, c = (call.tensor(n) for n in ("anchor", "positive", "negative"))
-        return lt.triplet_margin(a, b, c, margin, call.real("p", 2), call.real("eps", 1e-6), swap=call.flag("swap"), reduction=how)
+        return lt.triplet_margin(
+            a, b, c, margin, call.real("p", 2), call.real("eps", 1e-6), swap=call.flag("swap"), reduction=how
+        )
     a, b, target = (call.tensor(n) for n in ("input1", "input2", "target"))
     each = lt.maximum(-target * (a - b) + margin, 0)
     return each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each)

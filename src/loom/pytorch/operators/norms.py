@@ -77,7 +77,8 @@ def _batch_norm(call: OpCall) -> Made:
     return _batch_normalised(call, training)[0]
 
 
-@operator("_native_batch_norm_legit_functional", "_native_batch_norm_legit.no_stats", "_native_batch_norm_legit_no_training",
+@operator("_native_batch_norm_legit_functional", "_native_batch_norm_legit.no_stats",
+          "_native_batch_norm_legit_no_training",
           "native_batch_norm", "_batch_norm_with_update_functional", "_batch_norm_no_update")  # fmt: skip
 def _native_batch_norm(call: OpCall) -> Made:
     training = call.flag("training", call.base == "_batch_norm_with_update_functional")
@@ -135,7 +136,9 @@ def _instance_norm(call: OpCall) -> Made:
 @operator("local_response_norm")
 def _local_response_norm(call: OpCall) -> Made:
     x = call.tensor("input")
-    found = lt.local_response_norm(_last(x), call.integer("size"), call.real("alpha"), call.real("beta"), call.real("k"))
+    found = lt.local_response_norm(
+        _last(x), call.integer("size"), call.real("alpha"), call.real("beta"), call.real("k")
+    )
     return _first(found)
 
 

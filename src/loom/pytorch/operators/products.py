@@ -36,7 +36,9 @@ def _matmul(call: OpCall) -> Made:
 @operator("addmm", "baddbmm", "addmv", "addbmm", "addr")
 def _addmm(call: OpCall) -> Made:
     x = call.tensor()
-    names = {"addmm": ("mat1", "mat2"), "addmv": ("mat", "vec"), "addr": ("vec1", "vec2")}.get(call.base, ("batch1", "batch2"))
+    names = {"addmm": ("mat1", "mat2"), "addmv": ("mat", "vec"), "addr": ("vec1", "vec2")}.get(
+        call.base, ("batch1", "batch2")
+    )
     a, b = (call.tensor(n) for n in names)
     beta, alpha = call.value("beta", 1), call.value("alpha", 1)
     made = lt.reshape(a, (-1, 1)) * b if call.base == "addr" else lt.matmul(a, b)
@@ -65,7 +67,9 @@ def _einsum(call: OpCall) -> Made:
 @operator("tensordot")
 def _tensordot(call: OpCall) -> Made:
     a, b = call.tensor(), call.tensor("other")
-    return lt.tensordot(a, b, axes=(tuple(call.axes("dims_self", a.ndim) or ()), tuple(call.axes("dims_other", b.ndim) or ())))
+    return lt.tensordot(
+        a, b, axes=(tuple(call.axes("dims_self", a.ndim) or ()), tuple(call.axes("dims_other", b.ndim) or ()))
+    )
 
 
 @operator("bilinear", "_trilinear")

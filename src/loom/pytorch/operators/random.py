@@ -1,7 +1,7 @@
 """Operators that draw: dropout in training, and random numbers, by Loom's generator.
 
-Layer: pytorch. Invariant: what is drawn depends on the model's seed, the step and the operator's place in the graph alone; it is not
-what PyTorch draws.
+Layer: pytorch. Invariant: what is drawn depends on the model's seed, the step and the operator's place in the graph
+alone; it is not what PyTorch draws.
 """
 
 from __future__ import annotations

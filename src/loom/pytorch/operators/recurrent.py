@@ -1,7 +1,7 @@
 """Recurrent operators, unrolled over time: LSTM, GRU, RNN, and their cells.
 
-Layer: pytorch. Source: the docstrings of ``torch.nn`` (RNN, LSTM, GRU). Invariant: a layer's products with the inputs are one product of
-all steps.
+Layer: pytorch. Source: the docstrings of ``torch.nn`` (RNN, LSTM, GRU). Invariant: a layer's products with the inputs
+are one product of all steps.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def _recurrent(call: OpCall) -> Made:
     x = lt.transpose(x, 0, 1) if batch_first else x
     count = len(weights) // (layers * ways)
     if count != (4 if biased else 2):
-        raise call.refused("projections of the states are not done", expected="proj_size=0", got=f"{count} weights a layer")
+        raise call.refused(
+            "projections of the states are not done", expected="proj_size=0", got=f"{count} weights a layer"
+        )
     ends: list[list[Tensor]] = [[] for _ in first]
     for layer in range(layers):
         made: list[Tensor] = []

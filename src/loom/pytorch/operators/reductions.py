@@ -161,7 +161,9 @@ def _logsumexp(call: OpCall) -> Made:
     return _reduced(x, axes, keep, lambda t, a, k: lt.logsumexp(t, a, keepdims=k))
 
 
-@operator("softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "special_log_softmax", "_safe_softmax")
+@operator(
+    "softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "special_log_softmax", "_safe_softmax"
+)
 def _softmax(call: OpCall) -> Made:
     call.value("dtype")
     call.value("half_to_float")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -251,7 +252,7 @@ def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
         count = call.integer("sections")
         sizes = [n // count + (1 if k < n % count else 0) for k in range(count)]
         ends = [0, *np.cumsum(sizes).tolist()]
-    return [sliced(x, at, a, max(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+    return [sliced(x, at, a, max(a, b)) for a, b in pairwise(ends)]
 
 
 @operator("unbind", "unbind_copy")
@@ -302,7 +303,9 @@ def _repeat(call: OpCall) -> Made:
 @operator("repeat_interleave")
 def _repeat_interleave(call: OpCall) -> Made:
     if not call.has("self"):
-        raise call.refused("the length depends on elements", expected="repeat_interleave(x, n)", got="a tensor of repeats")
+        raise call.refused(
+            "the length depends on elements", expected="repeat_interleave(x, n)", got="a tensor of repeats"
+        )
     x, times = call.tensor(), call.value("repeats")
     size = call.value("output_size")
     if isinstance(times, Tensor):
@@ -334,7 +337,9 @@ def _rot90(call: OpCall) -> Made:
     a, b = call.axes("dims", x.ndim) or (0, 1)
     if times == 2:
         return lt.reverse(x, (a, b))
-    return x if not times else lt.reverse(lt.transpose(x, a, b), a) if times == 1 else lt.transpose(lt.reverse(x, a), a, b)
+    return (
+        x if not times else lt.reverse(lt.transpose(x, a, b), a) if times == 1 else lt.transpose(lt.reverse(x, a), a, b)
+    )
 
 
 @operator("tril", "triu")
@@ -397,7 +402,13 @@ def padded_by_places(x: Tensor, pairs: Sequence[tuple[int, int]], mode: str) -> 
     return x
 
 
-_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap", "reflection_pad": "reflect", "replication_pad": "edge"}
+_MODES = {
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+    "reflection_pad": "reflect",
+    "replication_pad": "edge",
+}
 
 
 @operator("pad", "constant_pad_nd")

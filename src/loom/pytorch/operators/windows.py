@@ -1,7 +1,7 @@
 """Operators over windows: convolutions, their transposes, pools, resizing.
 
-Layer: pytorch. PyTorch has channels first, Loom's functions last; what is permuted are views. Invariant: an image without its axis of
-samples is a batch of one.
+Layer: pytorch. PyTorch has channels first, Loom's functions last; what is permuted are views. Invariant: an image
+without its axis of samples is a batch of one.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def _ceiled(n: int, size: int, step: int, around: int, gap: int = 1) -> int:
     return max((places - 1) * step + reach - n - 2 * around, 0)
 
 
-def _geometry(call: OpCall, shape: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int]]]:
+def _geometry(
+    call: OpCall, shape: Sequence[int]
+) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int]]]:
     d = len(shape)
     sizes = call.each("kernel_size", d)
     steps, around = call.each("stride", d, sizes), call.each("padding", d, [0])
@@ -128,7 +130,9 @@ def _max_pooled(call: OpCall, x: Tensor) -> Any:
     if set(gaps) == {1}:
         found = window_max(padded, range(2, x.ndim), sizes, steps)
     else:
-        found = lt.max(lt.windows(padded, range(2, x.ndim), sizes, steps, gaps), axis=tuple(range(x.ndim, 2 * x.ndim - 2)))
+        found = lt.max(
+            lt.windows(padded, range(2, x.ndim), sizes, steps, gaps), axis=tuple(range(x.ndim, 2 * x.ndim - 2))
+        )
     if "indices" not in call.base:
         return found
     return [found, _places(call, x, padded, sizes, steps, gaps, pads)]
@@ -209,7 +213,9 @@ def _upsample(call: OpCall) -> Made:
     way = "nearest" if "nearest" in call.base else "cubic" if "cubic" in call.base else "linear"
     if size is not None:
         wanted = [int(n) for n in size]
-        if len(scales) == d and any(math.floor(n * f) != m for n, f, m in zip(x.shape[2:], scales, wanted, strict=True)):
+        if len(scales) == d and any(
+            math.floor(n * f) != m for n, f, m in zip(x.shape[2:], scales, wanted, strict=True)
+        ):
             raise call.refused("size and scale differ", expected=wanted, got=scales)
         if len(scales) != d:
             return _first(lt.interpolate(_last(x), size=wanted, mode=way, align_corners=aligned))
