@@ -15,6 +15,7 @@ from conformance.running import Case, case
 from conformance.values import adversarial, random_bits
 from loom import In, Out, bitcast, f32, f64, sqrt, u32
 from loom.core.dtype import DType, bf16, f16, i8, i64, u64
+from loom.core.philox import philox
 from loom.ir.passes.exact import exact_div, exact_sqrt
 from loom.kernels.maps import random
 from loom.kernels.maps.nest import one_value
@@ -49,6 +50,24 @@ _NUMBERS: dict[str, tuple[Draw, Any]] = {
 }
 case("library/random-known")(partial(_draw, random.bits(u32), _ZERO, np.zeros(1, np.uint32), 4, out=_KNOWN))
 case("library/random-step")(partial(_draw, random.step_bits(), np.append(_SEEDS, _SEEDS[:1]), _SEEDS[1:2], 1502))
+
+
+@case("library/random-later")
+def _later() -> Case:
+    """1,003 words from the middle of a block on, beyond 2^32 elements."""
+    kernel = random.later_bits().kernel.verified.kernel
+    firsts, n = np.array([0xFFFF_FFFF // 11 + 0x1234_5677], np.uint32), 1003
+    seeds = np.append(_SEEDS, np.array([5, 11], np.uint32))
+    begin = int(firsts[0]) * 11
+    blocks = np.arange(begin // 4, begin // 4 + n // 4 + 3, dtype=np.uint64) & np.uint64(0xFFFF_FFFF)
+    words = np.stack(philox(blocks, 5, int(_SEEDS[1]), int(_SEEDS[2]), 0xFEDCBA98_76543210), 1).reshape(-1)
+    known = words[begin % 4 :][:n].astype(np.uint32)
+    out = np.zeros(n, np.uint32)
+    groups = -(-n // (4 * random.RANDOM_LANES))
+    return Case(kernel, (seeds, _SEEDS[1:2], firsts, out), (n,), groups=(groups, 1, 1), expected={"out": known},
+                modes=_MODES)  # fmt: skip
+
+
 for _name, (_drawn, _numbers) in _NUMBERS.items():
     case(f"library/random-{_name}", slow=_name[-4:] in ("bf16", "-f16"))(
         partial(_draw, _drawn, _SEEDS, _numbers, 1500 + len(_name) % 4)

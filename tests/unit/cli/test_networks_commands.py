@@ -180,3 +180,23 @@ def test_numeric_types_are_compared(folder: Path) -> None:
     assert [t["dtype"] for t in found["types"]][:2] == ["f64", "f32"]
     assert found["types"][1]["quality_score"] == 100.0
     assert "has no effect alone" in invoke("inspect", net, "--data", data, code=2)
+
+
+def test_devices_share_micro_batches_out(folder: Path) -> None:
+    told = [
+        "train",
+        str(folder / "net.json"),
+        "--data",
+        str(folder / "data.csv"),
+        "--epochs",
+        "2",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    found = [
+        json.loads(invoke(*told, "--micro-batch", "3", *more))["sha256"] for more in ((), ("--devices", "cpu, cpu"))
+    ]
+    assert found[0] == found[1] != json.loads(invoke(*told))["sha256"]
+    assert "workers compute micro-batches" in invoke(*told, "--devices", "cpu", code=2)
+    assert "no device" in invoke(*told, "--devices", "cpu,none", "--micro-batch", "3", code=2)

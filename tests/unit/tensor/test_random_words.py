@@ -32,3 +32,16 @@ def test_each_step_draws_anew_in_one_kernel() -> None:
         program.run(step=[at])
         seen += [tuple(words.tolist()) for words in program.read()]
     assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 4, 7, 10])
+def test_later_words_are_those_of_their_places(each: int, on: str) -> None:
+    """Of every rest of the place by 4, and of sizes that end within a block."""
+    step = tensor.array([9], "u32", on=on)
+    whole = random_words((25, each), SEED, NUMBER, step, STREAM).numpy()
+    first = tensor.input("first", (), "u32")
+    for size in (1, 2, 6):
+        program = tensor.compile([random_words((size, each), SEED, NUMBER, step, STREAM, after=(first, each))], on=on)
+        for at in range(6):
+            program.run(first=np.uint32(at * 3))
+            assert program.read()[0].tobytes() == whole[at * 3 : at * 3 + size].tobytes()

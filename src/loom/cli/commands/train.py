@@ -45,6 +45,13 @@ def train(
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of products: full, x12, q8, q12 or q24; else the document's.")
     ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option("--micro-batch", help="Samples of the parts of a batch that are computed apart.")
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", help="Share micro-batches out among these: cpu,vulkan; see --micro-batch."),
+    ] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder; resumed from if it has one.")] = None,
     curves: Annotated[Path | None, typer.Option("--curves", help="Draw the losses: a .png file.")] = None,
@@ -68,12 +75,13 @@ def train(
     settings: dict[str, Any] = {
         "epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed,
         "schedule": schedule, "clip_norm": clip_norm, "patience": patience, "checkpoint": checkpoint,
-        "compute": compute, "precision": precision,
+        "compute": compute, "precision": precision, "micro_batch": micro_batch,
     }  # fmt: skip
     settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
+    names_of = None if devices is None else [name.strip() for name in devices.split(",")]
     start = time.perf_counter()
     try:
-        history = net.train(*kept, validation=held_out, resume=checkpoint is not None, **settings)
+        history = net.train(*kept, validation=held_out, resume=checkpoint is not None, devices=names_of, **settings)
     except KeyboardInterrupt:
         if out is not None:
             net.save(out)

@@ -290,13 +290,13 @@ class Programs:
             self._show(program, seen)
         return float(loss)
 
-    def _show(self, program: TensorProgram, arrays: list[Array]) -> None:
-        """Show what layers did in a step to who watches still."""
+    def _show(self, program: TensorProgram, arrays: list[Array], ahead: int = 0) -> None:
+        """Show what layers did in a step to who watches still; ``ahead``: steps that are not counted yet."""
         watch = self._watch()
         if watch is None or watch.is_showing:
             return
         forward, backward = self._layouts[program].read(arrays)
-        step = int(self.step.item())
+        step = int(self.step.item()) + ahead
         watch.show("normal", "forward", forward, step)
         watch.show("normal", "backward", backward, step)
 

@@ -215,7 +215,7 @@ class MicroPrograms(Programs):
             program.run(**feeds)
             seen = program.read()
         if seen:
-            self._show(program, seen)
+            self._show(program, seen, ahead=1)
 
     def _run_small(self, kind: str, level: int) -> None:
         program = self._program((kind, level, None))

@@ -52,7 +52,7 @@ def by_hand(micro: int, batch: int, rate: float, steps: int) -> dict[str, Any]:
     return weights
 
 
-@pytest.mark.parametrize("micro", [1, 2, 4, 5, 8])
+@pytest.mark.parametrize("micro", [2, 5])
 def test_one_device_does_what_the_definition_says(micro: int) -> None:
     net = network()
     net.train(X[:18], Y[:18], epochs=1, batch_size=9, micro_batch=micro, shuffle=False, learning_rate=0.5,
@@ -62,7 +62,7 @@ def test_one_device_does_what_the_definition_says(micro: int) -> None:
         assert a.tobytes() == wanted[name].tobytes(), name
 
 
-@pytest.mark.parametrize("micro", [9, 10, 99])
+@pytest.mark.parametrize("micro", [9, 99])
 def test_a_batch_that_is_one_micro_batch_is_as_if_there_were_none(micro: int) -> None:
     plain = trained(network())
     assert trained(network(), micro_batch=micro) == plain
