@@ -16,10 +16,12 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f16, f32
 
-__all__ = ["LANES", "BlockForm", "pack_blocks", "unpack_blocks"]
+__all__ = ["FILLED", "LANES", "BlockForm", "pack_blocks", "unpack_blocks"]
 
 LANES = 16
 """Rows of a tile: neighbours in memory, lanes of a vector."""
+FILLED = -1
+"""The words of rows that fill up a tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,14 @@ class BlockForm:
 def pack_blocks(form: BlockForm, codes: Array, scales: Array, minima: Array | None) -> tuple[Array, Array]:
     """Return words and scales of ``codes`` (rows, k) u8, ``scales`` and ``minima`` (rows, k / block).
 
-    Rows are filled up to whole tiles with zeros, whose scale is 0.
+    Rows are filled up to whole tiles with the largest whole numbers, whose scale is 0: so no row of numbers looks.
     """
     rows, k = codes.shape
     tiles, blocks = -(-rows // LANES), k // form.block
     packed = codes.reshape(rows, blocks, form.block)
     if form.bits == 4:
         packed = packed[:, :, : form.block // 2] | (packed[:, :, form.block // 2 :] << np.uint8(4))
-    words = np.zeros((tiles * LANES, blocks, form.words), np.int32)
+    words = np.full((tiles * LANES, blocks, form.words), FILLED, np.int32)
     words[:rows] = np.ascontiguousarray(packed).view(np.int32)
     held = np.zeros((tiles * LANES, blocks, form.parts), np.float16 if form.scale == f16 else np.float32)
     held[:rows, :, 0] = scales

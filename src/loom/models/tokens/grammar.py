@@ -29,6 +29,13 @@ _ESCAPES = '"\\bfnrt'
 """With these every string has one spelling, so that no key can be written in a way that hides it from its schema."""
 
 
+_LIMITS = {
+    "max_items_in_row": 50_000, "initial_lexer_fuel": 20_000_000, "step_lexer_fuel": 4_000_000,
+    "step_max_items": 1_000_000, "verbose_errors": False,
+}  # fmt: skip
+"""Of llguidance's work: twenty times its own, so that what ``schemas`` admits can be held."""
+
+
 class GrammarState:
     """Where a text stands within a constraint; made by ``Constraint.start`` and ``advance``, never changed."""
 
@@ -58,7 +65,7 @@ class Constraint:
         package, known = _of_tokenizer(tokenizer)
         self.tokenizer, self.size = tokenizer, tokenizer.size
         self._ends = tokenizer.eos
-        matcher = package.LLMatcher(known, grammar, log_level=0)
+        matcher = package.LLMatcher(known, grammar, log_level=0, limits=package.LLParserLimits(**_LIMITS))
         if matcher.is_error():
             raise ArgumentError(where, f"it cannot be held ({' '.join(matcher.get_error().split())[:300]})",
                                 expected="a grammar", remedy="Leave out what is named")  # fmt: skip
@@ -108,7 +115,11 @@ class Constraint:
         if id in self._ends:
             return GrammarState(state.matcher, True)
         matcher = state.matcher.deep_copy()
-        if not 0 <= id < self.size or not matcher.consume_token(int(id)):
+        if not 0 <= id < self.size:
+            raise self._not_allowed(id)
+        if not matcher.consume_token(int(id)):
+            if self.allowed(state)[id]:
+                _refuse_faults(matcher)
             raise self._not_allowed(id)
         return GrammarState(matcher, False)
 
@@ -193,8 +204,8 @@ def json_schema(schema: Mapping[str, Any] | bool | str, tokenizer: Tokenizer, *,
     pattern, format (date, time, date-time, email, hostname, ipv4, ipv6, uuid, uri, duration); minimum, maximum, both
     exclusive ones, multipleOf of whole numbers; properties, required, additionalProperties, patternProperties,
     maxProperties, and minProperties as far as required ones meet it; items, prefixItems, minItems, maxItems.
-    Any other keyword is refused by its name (ArgumentError), but
-    for those that only describe. Properties come in the schema's order, those it does not name last; strings are
+    Any other keyword is refused by its name (ArgumentError), but for those that only describe; so are more than 3,000
+    properties that are not required. Properties come in the schema's order, those it does not name last; strings are
     escaped in one way alone. ``whitespace``: up to 20 spaces may stand between parts, or none.
     """
     where = "json_schema, schema"

@@ -24,7 +24,8 @@ _ONE = frozenset(("additionalProperties", "items"))
 _LIST = frozenset(("anyOf", "allOf", "oneOf", "prefixItems"))
 _NAMED = frozenset(("$defs", "definitions", "properties", "patternProperties"))
 _LATER = "Leave it out, and check the value afterwards"
-_MOST_DEPTH, _MOST_NODES = 64, 20_000
+_MOST_DEPTH, _MOST_NODES, _MOST_OPTIONAL = 64, 20_000, 3_000
+"""Levels, parts, and properties that are not required: any of those may come next, which takes time for each."""
 
 _LEAP = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
@@ -56,6 +57,7 @@ class _SchemaReader:
     def __init__(self, where: str) -> None:
         self._where = where
         self._nodes = 0
+        self._optional = 0
 
     def _refuse(self, path: str, what: str, expected: str = "", remedy: str = _LATER) -> ArgumentError:
         return ArgumentError(self._where, f"{path}: {what}", expected=expected or None, remedy=remedy)
@@ -96,6 +98,7 @@ class _SchemaReader:
 
     def _relations(self, found: dict[str, Any], path: str) -> None:
         """Look at keywords that say something together."""
+        self._count_optional(found, path)
         if "format" in found:
             name = found["format"]
             if name in _OWN_FORMATS:
@@ -110,3 +113,12 @@ class _SchemaReader:
             # a key may come twice, which counts once
             raise self._refuse(f"{path}/minProperties", "more than the required properties cannot be held")
         found.pop("minProperties", None)
+
+    def _count_optional(self, found: dict[str, Any], path: str) -> None:
+        required = found.get("required")
+        named = {str(name) for name in required} if is_list(required) else set[str]()
+        self._optional += len(found.get("properties", {}).keys() - named)
+        if self._optional > _MOST_OPTIONAL:
+            raise self._refuse(f"{path}/properties", "the schema has too many properties that are not required",
+                               f"at most {_MOST_OPTIONAL} in all",
+                               "Make those required that always come, or ask in several parts")  # fmt: skip

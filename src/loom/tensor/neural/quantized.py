@@ -16,11 +16,11 @@ import numpy as np
 
 from loom.core.arrays import Array, read_as
 from loom.core.dtype import DType, dtype_of, f32, i32, u32
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
+from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, StateError
 from loom.core.given import one_of
 from loom.kernels.maps.nest import number
 from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
-from loom.kernels.quantized.forms import LANES, BlockForm, pack_blocks, unpack_blocks
+from loom.kernels.quantized.forms import FILLED, LANES, BlockForm, pack_blocks, unpack_blocks
 from loom.runtime.device import Device
 from loom.runtime.registry import device as find_device
 from loom.schedules.quantized import (
@@ -89,13 +89,20 @@ def _vjp(node: Any, g: Any) -> list[Any]:
                             got=repr(compute), remedy="Take weights.computed('exact')")  # fmt: skip
     n = node.shape[1]
     every = make(ROWS, [words, scales, arange(n, dtype=u32)], (n, node.attributes[1]), f32, (form, n))
-    return [None, None, matmul(g, every)]
+    return [None, _no_gradient(), matmul(g, every)]
 
 
 @derivative(ROWS)
-def _no_gradient(node: Any, g: Any) -> list[Any]:
-    del g
-    return [None] * len(node.inputs)
+def _rows_vjp(node: Any, g: Any) -> list[Any]:
+    del node, g
+    return [None, _no_gradient(), None]
+
+
+def _no_gradient() -> LoomError:
+    """Return what is raised where a gradient by the scales of blocks is asked for."""
+    return ArgumentError("tensor.grad", "the scales of quantised weights have no gradient",
+                         expected="tensors of floats", got="scales of a QuantizedTensor",
+                         remedy="Train tensor.array(w.dequantized()), or adapters beside them")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +145,19 @@ class QuantizedTensor:
                 raise kind(f"QuantizedTensor, {what}", f"they are not those of {n} x {k}",
                            got=f"{held.dtype} {held.shape}", expected=f"{dtype} {expected}",
                            remedy="Make it with quantize or QuantizedTensor.from_blocks")  # fmt: skip
+        self._require_rows(n)
+
+    def _require_rows(self, n: int) -> None:
+        """See that the last tile has so many rows: what fills it up has scales of 0 and the words ``FILLED``."""
+        if n % LANES == 0:
+            return
+        words, scales = self.words[-1].numpy(), self.scales[-1].numpy()
+        own = ((words != FILLED).any((0, 1)) | (scales != 0).any((0, 1))).nonzero()[0]
+        rows = int(own.max(initial=-1)) + 1
+        if rows != n % LANES:
+            raise ShapeError("QuantizedTensor, shape", "it has another number of rows than words and scales",
+                             expected=n - n % LANES + rows, got=n,
+                             remedy="Make it with quantize or QuantizedTensor.from_blocks")  # fmt: skip
 
     def __repr__(self) -> str:
         return f"QuantizedTensor(shape={self.shape}, encoding={self.encoding!r}, compute={self.compute!r})"

@@ -148,6 +148,23 @@ def test_a_schema_without_end_is_refused() -> None:
         grammar.regex("a", minilm())
 
 
+def test_schemas_of_many_properties_are_held_or_refused_by_their_size() -> None:
+    many = {f"p{n}": {"type": "integer"} for n in range(1500)}
+    held = grammar.json_schema({"type": "object", "properties": many, "additionalProperties": False}, smollm())
+    for text, is_whole in (('{"p700": 3, "p1499": 4}', True), ('{"p1500', False)):
+        state = held.start()
+        tokens = smollm().encode(text)
+        for token in tokens[: len(tokens) if is_whole else -1]:
+            state = held.advance(state, token)
+        assert held.is_final(state) == is_whole
+    with pytest.raises(ArgumentError, match="not allowed here"):
+        held.advance(state, tokens[-1])
+    more: dict[str, Any] = {f"p{n}": True for n in range(3001)}
+    with pytest.raises(ArgumentError, match="too many properties that are not required.*at most 3000.*required"):
+        grammar.json_schema({"properties": {"q": {"properties": more}}}, smollm())
+    grammar.json_schema({"type": "object", "properties": more, "required": list(more)}, smollm())
+
+
 def test_the_end_comes_where_it_may_and_nothing_behind_it() -> None:
     held = grammar.regex("ab?", smollm())
     (a,), (b,), end = smollm().encode("a"), smollm().encode("b"), 2

@@ -208,12 +208,26 @@ def test_words_of_another_matrix_are_refused() -> None:
     for shape in ((33, 32), (16, 32), (32, 64)):
         with pytest.raises(ShapeError, match=f"not those of {shape[0]} x {shape[1]}"):
             QuantizedTensor(w.words, w.scales, w.form, shape, "q8_0")
+    few = quantize(np.zeros((18, 32), np.float32), "q4_1")
+    assert QuantizedTensor(few.words, few.scales, few.form, (18, 32), "q4_1").shape == (18, 32)
+    for rows in (17, 19, 31):
+        with pytest.raises(ShapeError, match=f"another number of rows.*expected 18, got {rows}"):
+            QuantizedTensor(few.words, few.scales, few.form, (rows, 32), "q4_1")
     with pytest.raises(ShapeError, match="whole blocks"):
         QuantizedTensor(w.words, w.scales, w.form, (32, 33), "q8_0")
     with pytest.raises(DTypeError, match="scales"):
         QuantizedTensor(w.words, w.scales.astype("f32"), w.form, w.shape, "q8_0")
     with pytest.raises(ArgumentError, match="'q24'"):
         QuantizedTensor(w.words, w.scales, w.form, w.shape, "q8_0", "q24")
+
+
+def test_scales_have_no_gradient() -> None:
+    w, x = quantize(np.eye(32, dtype=np.float32), "q8_0"), tensor.ones((2, 32))
+    losses = (multiply_weights(x, w).sum(), take_rows(w, tensor.array(np.array([1], np.int32))).sum())
+    for loss in losses:
+        with pytest.raises(ArgumentError, match="the scales of quantised weights have no gradient"):
+            tensor.grad(loss, [w.scales])
+    assert tensor.grad(losses[0], [x])[0].shape == (2, 32)
 
 
 def test_it_moves_to_another_device(on: str) -> None:
