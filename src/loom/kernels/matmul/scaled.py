@@ -8,6 +8,7 @@ fixed; how t is made is free.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -21,7 +22,7 @@ from loom.kernels.matmul.threads import Grid, Layout, keeping_slabs, layout_name
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, total_of, turns_of
 from loom.kernels.types import ProductTypes
 
-__all__ = ["multiply_scaled_slabs", "multiply_scaled_tiles"]
+__all__ = ["keeping_scaled", "multiply_scaled_slabs", "multiply_scaled_tiles"]
 
 
 @cache
@@ -88,21 +89,16 @@ def multiply_scaled_tiles(tile: Tile, arithmetic: ProductTypes) -> KernelFunctio
     return tiles
 
 
-@cache
-def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> KernelFunction:
-    """Return the kernel that multiplies whole numbers where they are into parts of the result, on a GPU.
-
-    Groups, parts and layouts are those of ``multiply_slabs``; k is whole blocks.
-    """
-    rows, columns, put = grid.rows * QUAD, grid.columns * QUAD, keeping_slabs(grid, layout.out_whole)
-    types = types_of_slabs(layout, arithmetic.element, f32)
+def keeping_scaled(grid: Grid, whole: bool) -> Callable[..., None]:
+    """Return what scales the exact sums of a block and stores or adds them, as ``walking_slabs`` asks."""
+    rows, columns, put = grid.rows * QUAD, grid.columns * QUAD, keeping_slabs(grid, whole)
 
     def keep(
         out: Any, sums: Any, a_scales: Any, b_scales: Any, a_matrix: Any, b_matrix: Any, block: Any, k: Any, place: Any,
         m: Any, n: Any, row: Any, column: Any, is_first: Any,
     ) -> None:  # fmt: skip
         values = private(f32, rows * columns)
-        number, blocks = block // BLOCK, k // BLOCK
+        number, blocks = block // BLOCK, (k + (BLOCK - 1)) // BLOCK
         a_scale, b_scale = (a_matrix * blocks + number) * m, (b_matrix * blocks + number) * n
         for j in static_range(columns):
             c = column + (j // QUAD * grid.across * QUAD + j % QUAD)
@@ -113,7 +109,17 @@ def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) 
                 values[s] = scaled(sums[s], a_scales[a_scale + min(r, m - 1)], here)
         put(out, values, place, m, n, row, column, is_first)
 
-    walk = walking_slabs(grid, layout, arithmetic, keep)
+    return keep
+
+
+@cache
+def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> KernelFunction:
+    """Return the kernel that multiplies whole numbers where they are into parts of the result, on a GPU.
+
+    Groups, parts and layouts are those of ``multiply_slabs``; k is whole blocks.
+    """
+    types = types_of_slabs(layout, arithmetic.element, f32)
+    walk = walking_slabs(grid, layout, arithmetic, keeping_scaled(grid, layout.out_whole))
 
     @kernel(workgroup=grid.lanes, trusted=True)
     def slabs(
@@ -132,7 +138,11 @@ def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) 
         parts: u32,
         span: u32,
     ):
-        walk(a, b, a_scales, b_scales, which, out, m, n, k, a_step, b_step, batches, parts, span)
+        batch = group_id(2) // parts
+        walk(
+            a, b, a, b, a_scales, b_scales, out, which[batch], which[batches + batch], m, n, k, a_step, b_step, parts,
+            span,
+        )  # fmt: skip
 
     slabs.name = f"matmul_scaled_{layout_name(grid, layout)}_{arithmetic.element}_{arithmetic.accumulator}"
     return slabs

@@ -1,8 +1,12 @@
 """Matrix multiplication for GPUs: how the lanes of a group bring slabs of both operands into shared memory.
 
 Layer: kernels. A slab is ``depth`` k of the rows (or columns) of a group's tile. It lies in shared memory k by k,
-four neighbours in one vector. Invariant: a row or column outside stands for the last one, and is never kept; a k
-outside is +0 in both operands, which adds +0 to a sum that is never -0.
+four neighbours in one vector. An operand that is a view, such as the windows of images, is read by two tables: element
+(i, k) is at ``places[i] + depths[k]``. Invariant: a row or column outside stands for the last one, and is never kept; a
+k outside is +0 in both operands, which adds +0 to a sum that is never -0.
+
+Source of views: Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning" (2014), the implicit product of
+section 3.
 """
 
 from __future__ import annotations
@@ -11,11 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loom.ir.frontend.intrinsics import static_range
+from loom.core.dtype import f32, i32, u32
+from loom.ir.frontend.intrinsics import bitcast, select, static_range
+from loom.kernels.matmul.digits import INFINITE, inverse_of, rounding_of
 from loom.kernels.matmul.pack import factor_of
+from loom.kernels.matmul.tiles import BLOCK
+from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
-__all__ = ["QUAD", "Slab", "reader_of"]
+__all__ = ["QUAD", "Slab", "reader_of", "viewing_reader_of"]
 
 QUAD = 4
 """Elements of a vector."""
@@ -26,7 +34,7 @@ class Slab:
     """``width`` rows or columns by ``depth`` k, brought by ``lanes`` lanes in pieces of four neighbours of one k.
 
     ``by_k``: elements of neighbouring k are neighbours in memory, and lanes side by side read these. ``whole``: they
-    are not, and a piece is one vector in memory, since every k begins at one.
+    are not, and a piece is one vector in memory, since every k begins at one. ``viewed``: it is read by tables.
     """
 
     width: int
@@ -34,6 +42,7 @@ class Slab:
     lanes: int
     by_k: bool
     whole: bool
+    viewed: bool = False
 
     @property
     def pitch(self) -> int:
@@ -79,6 +88,31 @@ def reader_of(slab: Slab, arithmetic: ProductTypes) -> tuple[_Inlined, _Inlined,
     return _locating(slab), _reading(slab, arithmetic), _laying(slab, arithmetic)
 
 
+def viewing_reader_of(
+    slab: Slab, arithmetic: ProductTypes, precision: Precision | None
+) -> tuple[_Inlined, _Inlined, _Inlined]:
+    """Return the same for operands that are views or not.
+
+    ``locate(starts, table, lane, base, first, count, step)``; ``read(x, table, scales, held, starts, lane, first,
+    count, step, k, end)``: of a view in an order-free ``precision`` the whole numbers, by its ``scales`` of (block, i).
+    A view's ``table`` has its ``count`` places, then its depths.
+    """
+    if slab.viewed:
+        return _locating_views(slab), _reading_views(slab, arithmetic, precision), _laying(slab, arithmetic)
+    locate_plain, read_plain, lay = reader_of(slab, arithmetic)
+
+    def locate(starts: Any, _table: Any, lane: Any, base: Any, first: Any, count: Any, step: Any) -> None:
+        locate_plain(starts, lane, base, first, count, step)
+
+    def read(
+        x: Any, _table: Any, _scales: Any, held: Any, starts: Any, lane: Any, _first: Any, _count: Any, step: Any,
+        k: Any, end: Any,
+    ) -> None:  # fmt: skip
+        read_plain(x, held, starts, lane, step, k, end)
+
+    return locate, read, lay
+
+
 def _locating(slab: Slab) -> _Inlined:
     def locate(starts: Any, lane: Any, base: Any, first: Any, count: Any, step: Any) -> None:
         for t in static_range(slab.turns):
@@ -94,11 +128,23 @@ def _locating(slab: Slab) -> _Inlined:
     return locate
 
 
-def _reading(slab: Slab, arithmetic: ProductTypes) -> _Inlined:
-    wide = arithmetic.accumulator
+def _locating_views(slab: Slab) -> _Inlined:
+    def locate(starts: Any, table: Any, lane: Any, _base: Any, first: Any, count: Any, _step: Any) -> None:
+        for t in static_range(slab.turns):
+            i, _ = slab.piece(lane + t * slab.lanes)
+            for c in static_range(QUAD):
+                starts[t * QUAD + c] = table[min(first + i + c, count - 1)]
 
-    def convert(x: Any) -> Any:
-        return x if arithmetic.element.storage_only else wide(x)
+    return locate
+
+
+def _converting(arithmetic: ProductTypes) -> Callable[[Any], Any]:
+    wide, is_stored = arithmetic.accumulator, arithmetic.element.storage_only
+    return lambda x: x if is_stored else wide(x)
+
+
+def _reading(slab: Slab, arithmetic: ProductTypes) -> _Inlined:
+    wide, convert = arithmetic.accumulator, _converting(arithmetic)
 
     def read_piece(x: Any, held: Any, starts: Any, h: Any, moved: Any) -> None:
         if slab.whole:
@@ -117,6 +163,37 @@ def _reading(slab: Slab, arithmetic: ProductTypes) -> _Inlined:
             is_whole = t * slab.lanes + slab.lanes <= slab.pieces
             if k + own < end and (is_whole or number < slab.pieces):
                 read_piece(x, held, starts, t * QUAD, moved)
+            else:
+                for j in static_range(QUAD):
+                    held[t * QUAD + j] = wide(0)
+
+    return read
+
+
+def _reading_views(slab: Slab, arithmetic: ProductTypes, precision: Precision | None) -> _Inlined:
+    wide, convert = arithmetic.accumulator, _converting(arithmetic)
+    whole_of = None if precision is None else rounding_of(precision)
+
+    def factor(value: Any, scales: Any, at: Any) -> Any:
+        if whole_of is None:
+            return convert(value)
+        bits = bitcast(u32, scales[at])
+        whole = whole_of(f32(value) * inverse_of(i32(bits >> 23)))
+        return wide(select(bits < INFINITE, whole, i32(0)))
+
+    def read(
+        x: Any, table: Any, scales: Any, held: Any, starts: Any, lane: Any, first: Any, count: Any, _step: Any,
+        k: Any, end: Any,
+    ) -> None:  # fmt: skip
+        for t in static_range(slab.turns):
+            number = lane + t * slab.lanes
+            i, own = slab.piece(number)
+            is_whole = t * slab.lanes + slab.lanes <= slab.pieces
+            if k + own < end and (is_whole or number < slab.pieces):
+                moved, block = table[count + k + own], (k + own) // BLOCK * count
+                for j in static_range(QUAD):
+                    here = x[starts[t * QUAD + j] + moved]
+                    held[t * QUAD + j] = factor(here, scales, block + min(first + i + j, count - 1))
             else:
                 for j in static_range(QUAD):
                     held[t * QUAD + j] = wide(0)

@@ -18,13 +18,14 @@ from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
-from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
+from loom.kernels.matmul.slabs import QUAD, Slab, viewing_reader_of
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK
+from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "FOLD_LANES", "Grid", "Layout", "SlabTypes", "Slabs", "choose_slabs", "fold_blocks", "keeping_slabs", "layout_name",
-    "multiply_slabs", "summing", "types_of_slabs", "walking_slabs",
+    "FOLD_LANES", "Grid", "Layout", "SlabTypes", "Slabs", "choose_slabs", "fold_blocks", "keeping_slabs",
+    "keeping_sums", "layout_name", "multiply_slabs", "summing", "types_of_slabs", "walking_slabs",
 ]  # fmt: skip
 
 FOLD_LANES = 128
@@ -100,13 +101,18 @@ def choose_slabs(caps: Caps, arithmetic: ProductTypes, m: int, n: int, k: int, b
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Whether elements of neighbouring k are neighbours in ``a`` and in ``b``, and whether each is read in vectors."""
+    """Whether elements of neighbouring k are neighbours in ``a`` and in ``b``, and whether each is read in vectors.
+
+    ``a_viewed``, ``b_viewed``: whether an operand is read by two tables, where it lies.
+    """
 
     a_by_k: bool
     b_by_k: bool
     a_whole: bool
     b_whole: bool
     out_whole: bool
+    a_viewed: bool = False
+    b_viewed: bool = False
 
 
 def _product(x: Any, y: Any) -> Any:
@@ -171,6 +177,19 @@ def keeping_slabs(grid: Grid, whole: bool) -> Callable[..., None]:
     return keep
 
 
+def keeping_sums(grid: Grid, whole: bool) -> Callable[..., None]:
+    """Return the same as ``walking_slabs`` asks for it."""
+    put = keeping_slabs(grid, whole)
+
+    def keep(
+        out: Any, sums: Any, _a_scales: Any, _b_scales: Any, _a_matrix: Any, _b_matrix: Any, _block: Any, _k: Any,
+        place: Any, m: Any, n: Any, row: Any, column: Any, is_first: Any,
+    ) -> None:  # fmt: skip
+        put(out, sums, place, m, n, row, column, is_first)
+
+    return keep
+
+
 @dataclass(frozen=True, slots=True)
 class SlabTypes:
     """The types of the buffers of a kernel of slabs."""
@@ -187,38 +206,38 @@ def types_of_slabs(layout: Layout, element: DType, result: DType) -> SlabTypes:
 
 
 def walking_slabs(
-    grid: Grid, layout: Layout, arithmetic: ProductTypes, keep: Callable[..., None]
-) -> Callable[..., None]:
+    grid: Grid, layout: Layout, arithmetic: ProductTypes, keep: Callable[..., None],
+    precision: Precision | None = None,
+) -> Callable[..., None]:  # fmt: skip
     """Return what sums the products of a group's part, block by block, and hands the sums of each to ``keep``.
 
+    ``precision``: what an operand that is viewed becomes whole numbers of, by its scales.
     ``keep(out, sums, scales, matrices, block, k, place, m, n, row, column, is_first)``: ``scales`` are the two buffers
     that the walk was given, ``matrices`` the numbers of both operands.
     """
     accumulator, lanes, depth, quad = arithmetic.accumulator, grid.lanes, grid.depth, QUAD
-    a_slab = Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole)
-    b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole)
-    locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
-    locate_b, read_b, lay_b = reader_of(b_slab, arithmetic)
+    a_slab = Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole, layout.a_viewed)
+    b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole, layout.b_viewed)
+    locate_a, read_a, lay_a = viewing_reader_of(a_slab, arithmetic, precision)
+    locate_b, read_b, lay_b = viewing_reader_of(b_slab, arithmetic, precision)
     add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator)
     held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
 
     def walk(
-        a: Any, b: Any, a_scales: Any, b_scales: Any, which: Any, out: Any, m: Any, n: Any, k: Any, a_step: Any,
-        b_step: Any, batches: Any, parts: Any, span: Any,
+        a: Any, b: Any, a_table: Any, b_table: Any, a_scales: Any, b_scales: Any, out: Any, a_matrix: Any,
+        b_matrix: Any, m: Any, n: Any, k: Any, a_step: Any, b_step: Any, parts: Any, span: Any,
     ) -> None:  # fmt: skip
         lane = local_id()
-        batch, part = group_id(2) // parts, group_id(2) % parts
-        a_matrix, b_matrix = which[batch], which[batches + batch]
         first_row, first_column = group_id(1) * grid.height, group_id(0) * grid.width
-        begin = part * span
+        begin = group_id(2) % parts * span
         end = begin + min(k - begin, span)
         a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
         a_starts, b_starts = private(u32, a_slab.turns * a_slab.loads), private(u32, b_slab.turns * b_slab.loads)
         a_held, b_held = private(accumulator, a_slab.turns * quad), private(accumulator, b_slab.turns * quad)
-        locate_a(a_starts, lane, a_matrix * (m * k), first_row, m, a_step)
-        locate_b(b_starts, lane, b_matrix * (n * k), first_column, n, b_step)
-        read_a(a, a_held, a_starts, lane, a_step, begin, end)
-        read_b(b, b_held, b_starts, lane, b_step, begin, end)
+        locate_a(a_starts, a_table, lane, a_matrix * (m * k), first_row, m, a_step)
+        locate_b(b_starts, b_table, lane, b_matrix * (n * k), first_column, n, b_step)
+        read_a(a, a_table, a_scales, a_held, a_starts, lane, first_row, m, a_step, begin, end)
+        read_b(b, b_table, b_scales, b_held, b_starts, lane, first_column, n, b_step, begin, end)
         lay_a(a_tile, a_held, lane, 0)
         lay_b(b_tile, b_held, lane, 0)
         barrier()
@@ -231,8 +250,8 @@ def walking_slabs(
             for s in static_range(count):
                 sums[s] = accumulator(0)
             for slab in range(block, block + min(end - block, BLOCK), depth):
-                read_a(a, a_held, a_starts, lane, a_step, slab + depth, end)
-                read_b(b, b_held, b_starts, lane, b_step, slab + depth, end)
+                read_a(a, a_table, a_scales, a_held, a_starts, lane, first_row, m, a_step, slab + depth, end)
+                read_b(b, b_table, b_scales, b_held, b_starts, lane, first_column, n, b_step, slab + depth, end)
                 add_slab(a_tile, b_tile, sums, stage * a_slab.quads + ty, stage * b_slab.quads + tx)
                 stage = 1 - stage
                 lay_a(a_tile, a_held, lane, stage * a_slab.quads)
@@ -252,16 +271,9 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
     i a_step + k or k a_step + i, by the layout, and (j, k) of ``b`` likewise. Element (row, column) of a part goes to
     ``out[(z m + row) n + column]``.
     """
-    accumulator, put = arithmetic.accumulator, keeping_slabs(grid, layout.out_whole)
+    accumulator = arithmetic.accumulator
     types = types_of_slabs(layout, arithmetic.element, accumulator)
-
-    def keep(
-        out: Any, sums: Any, _a_scales: Any, _b_scales: Any, _a_matrix: Any, _b_matrix: Any, _block: Any, _k: Any,
-        place: Any, m: Any, n: Any, row: Any, column: Any, is_first: Any,
-    ) -> None:  # fmt: skip
-        put(out, sums, place, m, n, row, column, is_first)
-
-    walk = walking_slabs(grid, layout, arithmetic, keep)
+    walk = walking_slabs(grid, layout, arithmetic, keeping_sums(grid, layout.out_whole))
 
     @kernel(workgroup=grid.lanes, trusted=True)
     def slabs(
@@ -278,7 +290,8 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
         parts: u32,
         span: u32,
     ):
-        walk(a, b, a, b, which, out, m, n, k, a_step, b_step, batches, parts, span)
+        batch = group_id(2) // parts
+        walk(a, b, a, b, a, b, out, which[batch], which[batches + batch], m, n, k, a_step, b_step, parts, span)
 
     slabs.name = (
         f"matmul_{layout_name(grid, layout)}_{arithmetic.element}_{accumulator}{'_x12' if arithmetic.short else ''}"
@@ -290,8 +303,12 @@ def layout_name(grid: Grid, layout: Layout) -> str:
     """Return what tells kernels of other tiles and layouts apart in their names."""
     shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}"
     operands = "".join(
-        "k" if by_k else "v" if whole else "s"
-        for by_k, whole in ((layout.a_by_k, layout.a_whole), (layout.b_by_k, layout.b_whole), (False, layout.out_whole))
+        ("t" if viewed else "") + ("k" if by_k else "v" if whole else "s")
+        for by_k, whole, viewed in (
+            (layout.a_by_k, layout.a_whole, layout.a_viewed),
+            (layout.b_by_k, layout.b_whole, layout.b_viewed),
+            (False, layout.out_whole, False),
+        )
     )
     return f"slabs_{shape}_{operands}"
 

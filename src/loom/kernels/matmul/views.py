@@ -139,9 +139,9 @@ def pack_view_columns(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
 def multiply_stretch(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
     """Return the kernel that multiplies packed rows and ``n`` packed columns into chunks of the result.
 
-    Group (x, y, chunk) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on. Element (row,
-    column) of a chunk goes to ``out[((chunk + number) m + row) pitch + column + first]``. ``b_block``: how many columns
-    each block of ``b`` has been packed with, in tiles, is as for ``n``.
+    Group (x, y, chunk) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, of ``m`` packed
+    rows. Element (row, column) of a chunk goes to
+    ``out[((chunk + number) height + top + row) pitch + column + first]``.
     """
     held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
     rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
@@ -158,6 +158,8 @@ def multiply_stretch(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
         depth: u32,
         down: u32,
         across: u32,
+        height: u32,
+        top: u32,
         pitch: u32,
         first: u32,
         number: u32,
@@ -176,7 +178,8 @@ def multiply_stretch(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
                     b_at = b_block + at(j) * (at(turns) * (columns * unroll))
                     add_block(a, b, sums, a_at, at(words), at(1), b_at, turns)
                     row, column = i * rows, first + j * columns
-                    place = (at(number + group_id(2)) * at(m) + at(row)) * at(pitch) + at(column) + at(local_id())
+                    line = at(number + group_id(2)) * at(height) + at(top + row)
+                    place = line * at(pitch) + at(column) + at(local_id())
                     keep_tile(out, sums, place, m, pitch, row, column, block == begin)
 
     kind = f"{held}{'_pairs' if arithmetic.pairs else ''}_{accumulator}"
@@ -209,6 +212,8 @@ def multiply_stretch_scaled(tile: Tile, arithmetic: ProductTypes) -> KernelFunct
         depth: u32,
         down: u32,
         across: u32,
+        height: u32,
+        top: u32,
         pitch: u32,
         first: u32,
         number: u32,
@@ -234,7 +239,8 @@ def multiply_stretch_scaled(tile: Tile, arithmetic: ProductTypes) -> KernelFunct
                         for r in static_range(rows):
                             s = r * vectors + v
                             values[s] = scaled(total(sums, s), a_scales[a_scale + at(min(row + r, m - 1))], here)
-                    place = (at(number + group_id(2)) * at(m) + at(row)) * at(pitch) + at(first + column) + at(lane)
+                    line = at(number + group_id(2)) * at(height) + at(top + row)
+                    place = line * at(pitch) + at(first + column) + at(lane)
                     keep_tile(out, values, place, m, pitch, row, first + column, block == begin)
 
     stretch.name = f"matmul_stretch_scaled_{rows}x{vectors}x{lanes}_{arithmetic.element}_{arithmetic.kind}"

@@ -19,8 +19,8 @@ from loom.kernels.matmul.gather import multiply_gathered
 from loom.kernels.matmul.pack import PANELS, pack_columns
 from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_short_tiles
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import FOLD_LANES, Layout, Slabs, fold_blocks, multiply_slabs
-from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
+from loom.kernels.matmul.threads import Layout, Slabs, multiply_slabs
+from loom.kernels.matmul.tiles import BLOCK, Blocking, Tile, choose_blocking, multiply_tiles
 from loom.schedules.matmul.order_free import OrderFreeRecording
 from loom.schedules.matmul.recording import Allocate, Multiplication, ProductRecording, choose_cut, stretch_of
 from loom.schedules.recorder import Recorder, store
@@ -124,23 +124,16 @@ class _Recording(ProductRecording):
 
     def slabs(self, a: Any, b: Any, out: Any, cut: Slabs) -> None:
         """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
-        what, grid = self.what, cut.grid
+        what = self.what
         arithmetic = replace(what.types, held=what.types.accumulator, pairs=False, dots="")
-        blocks, size = -(-what.k // BLOCK), what.m * what.n
-        sums, split = self.sums(out, what.batches), cut.split and blocks > 1
-        parts, target = blocks if split else self.chunks, sums
-        if split:
-            target = self.allocate(self.counted(what.batches * blocks) * arithmetic.accumulator.nbytes)
         a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
-        params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, BLOCK if split else CHUNK]
-        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
-        kernel = multiply_slabs(grid, self.layout(), arithmetic)
-        self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
-        if split:
-            groups = (-(-size // FOLD_LANES), what.batches * self.chunks)
-            fold = fold_blocks(arithmetic.accumulator)
-            self.chain.dispatch(fold, [target, sums], [size, blocks, self.chunks], groups)
-        self.finish(sums, out, 0, what.batches)
+        kernel = multiply_slabs(cut.grid, self.layout(), arithmetic)
+
+        def multiply(target: Any, parts: int, span: int, groups: tuple[int, int, int]) -> None:
+            params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, span]
+            self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
+
+        self.by_slabs(out, cut, multiply)
 
     def layout(self) -> Layout:
         """Return how operands lie in memory: vectors are read where each of them begins at a multiple of its size."""

@@ -16,7 +16,7 @@ from loom.core.caps import Caps
 from loom.core.errors import ShapeError
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
-from loom.kernels.matmul.threads import Slabs, choose_slabs
+from loom.kernels.matmul.threads import FOLD_LANES, Slabs, choose_slabs, fold_blocks
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking
 from loom.kernels.types import ProductTypes
 from loom.schedules.recorder import Recorder, store
@@ -123,6 +123,26 @@ class ProductRecording:
         self.chain.dispatch(
             finish_chunks(types.accumulator, types.result), [sums, out], [size, self.chunks, first], groups
         )
+
+    # on GPUs
+
+    def by_slabs(self, out: Any, cut: Slabs, multiply: Callable[[Any, int, int, tuple[int, int, int]], None]) -> None:
+        """Record a product by slabs: ``multiply(target, parts, span, groups)`` records parts of ``span`` k each.
+
+        Parts are chunks, or blocks that are added up here. The result is then in ``out``.
+        """
+        what, grid, accumulator = self.what, cut.grid, self.what.types.accumulator
+        blocks, size = -(-what.k // BLOCK), what.m * what.n
+        sums, split = self.sums(out, what.batches), cut.split and blocks > 1
+        parts, target = blocks if split else self.chunks, sums
+        if split:
+            target = self.allocate(self.counted(what.batches * blocks) * accumulator.nbytes)
+        groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
+        multiply(target, parts, BLOCK if split else CHUNK, groups)
+        if split:
+            folded = (-(-size // FOLD_LANES), what.batches * self.chunks)
+            self.chain.dispatch(fold_blocks(accumulator), [target, sums], [size, blocks, self.chunks], folded)
+        self.finish(sums, out, 0, what.batches)
 
     # with packing
 

@@ -1,7 +1,8 @@
-"""Records products of operands that are views, such as the windows of images: packed stretch by stretch, never copied.
+"""Records products of operands that are views, such as the windows of images, never copied as a whole.
 
-Layer: schedules. Invariant: the bits are those of ``record_matmul`` of the copied operands; what is packed at a time is
-bounded, whatever the operands' size.
+Layer: schedules. On CPUs stretches of them are packed, on GPUs slabs are read where they lie (``implicit``).
+Invariant: the bits are those of ``record_matmul`` of the copied operands; what is packed at a time is bounded, whatever
+the operands' size.
 """
 
 from __future__ import annotations
@@ -28,22 +29,15 @@ from loom.kernels.precisions import Precision
 from loom.kernels.types import whole_types
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.matmul import Multiplication
+from loom.schedules.products.implicit import record_viewed_slabs
+from loom.schedules.products.views import OperandView
 from loom.schedules.recorder import Recorder, store
 
-__all__ = ["OperandView", "record_viewed"]
+__all__ = ["record_viewed"]
 
 _PACKED_NBYTES = 1 << 21
 """Of columns that are packed at a time: near the workers when these multiply them."""
 _MOST_SUMS = 0xFFFF_FFFF
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OperandView:
-    """Element (i, k) of an operand is ``buffer[places[i] + depths[k]]``: rows of the left, columns of the right one."""
-
-    buffer: Any
-    places: np.ndarray[Any, Any]
-    depths: np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +57,16 @@ class _Stretch:
 def record_viewed(chain: Recorder, a: OperandView, b: OperandView, out: Any, what: Multiplication) -> bool:
     """Record ``out = a @ b`` for one product of views.
 
-    False, and nothing recorded, where that is no way to read them: on GPUs, for integers and types of storage, and for
+    False, and nothing recorded, where that is no way to read them: on CPUs for integers and types of storage, and for
     partial sums of 2^32 elements or more.
     """
     types, chunks = what.types, -(-what.k // CHUNK)
-    if lanes_of(chain.device.caps) == THREADS or not types.element.is_float or types.element.storage_only:
-        return False
     if chunks * what.m * what.n > _MOST_SUMS:
+        return False
+    if lanes_of(chain.device.caps) == THREADS:
+        record_viewed_slabs(chain, a, b, out, what)
+        return True
+    if not types.element.is_float or types.element.storage_only:
         return False
     recording = _ViewedProduct(chain, what, _tables(chain, a), _tables(chain, b))
     size, is_sum = what.m * what.n, chunks > 1 or types.accumulator != types.result
@@ -96,18 +93,20 @@ class _ViewedProduct:
         self.types = types
         self.held_nbytes = -(-types.held.nbytes * types.streams // types.factors)
         tile = choose_blocking(caps, types, what.m, what.n, 1).tile
-        self.depth, self.width = self.stretch(tile.columns)
-        self.cut: Blocking = choose_blocking(caps, types, what.m, self.width, 1)
+        self.tall = what.m > what.n
+        self.depth, size = self.stretch(*((what.m, tile.rows) if self.tall else (what.n, tile.columns)))
+        self.height, self.width = (size, what.n) if self.tall else (what.m, size)
+        self.cut: Blocking = choose_blocking(caps, types, self.height, self.width, 1)
 
-    def stretch(self, least: int) -> tuple[int, int]:
-        """Return the k and the columns that are packed at a time: whole chunks, whole tiles."""
-        what = self.what
-        one = min(what.k, CHUNK)
-        width = max(least, _PACKED_NBYTES // (one * self.held_nbytes) // least * least)
-        if width < what.n:
-            return one, width
-        whole = -(-what.n // least) * least
-        return min(what.k, max(1, _PACKED_NBYTES // (CHUNK * self.held_nbytes * whole)) * CHUNK), whole
+    def stretch(self, size: int, least: int) -> tuple[int, int]:
+        """Return the k and the rows or columns, of so many, that are packed at a time: whole chunks, whole tiles."""
+        k = self.what.k
+        one = min(k, CHUNK)
+        part = max(least, _PACKED_NBYTES // (one * self.held_nbytes) // least * least)
+        if part < size:
+            return one, part
+        whole = -(-size // least) * least
+        return min(k, max(1, _PACKED_NBYTES // (CHUNK * self.held_nbytes * whole)) * CHUNK), whole
 
     def parts(self, size: int, step: int) -> Iterator[tuple[int, int]]:
         """Yield where each part of so many begins, and its size."""
@@ -115,22 +114,36 @@ class _ViewedProduct:
             yield first, min(step, size - first)
 
     def record(self, sums: Any) -> None:
-        """Pack the left operand for each stretch of k, and the columns of each stretch of both; multiply them."""
-        what, cut, precision = self.what, self.cut, self.precision
-        rows = self.room(what.m, cut.tile.rows)
-        columns = self.room(self.width, cut.tile.columns)
+        """Pack the shorter operand for each stretch of k, the other part by part; multiply them."""
+        what, tile = self.what, self.cut.tile
+        rooms = self.room(min(what.m, self.height), tile.rows), self.room(min(what.n, self.width), tile.columns)
         for begin, depth in self.parts(what.k, self.depth):
-            left = self.pack(self.a, _Stretch(0, what.m, begin, depth), rows, is_left=True)
-            for first, count in self.parts(what.n, self.width):
-                part = _Stretch(first, count, begin, depth)
-                right = self.pack(self.b, part, columns, is_left=False)
-                whole = depth if precision is None else part.blocks * BLOCK
-                params = [what.m, count, whole, cut.down, cut.across, what.n, first, begin // CHUNK]
-                high, wide = -(-what.m // cut.tile.rows), -(-count // cut.tile.columns)
-                groups = (-(-wide // cut.across), -(-high // cut.down), -(-depth // CHUNK))
-                multiply = multiply_stretch if precision is None else multiply_stretch_scaled
-                scales = [] if precision is None else [left[1], right[1]]
-                self.chain.dispatch(multiply(cut.tile, self.types), [left[0], right[0], *scales, sums], params, groups)
+            if self.tall:
+                right = self.pack(self.b, _Stretch(0, what.n, begin, depth), rooms[1], is_left=False)
+                for first, count in self.parts(what.m, self.height):
+                    rows = _Stretch(first, count, begin, depth)
+                    left = self.pack(self.a, rows, rooms[0], is_left=True)
+                    self.multiply(left, right, rows, _Stretch(0, what.n, begin, depth), sums)
+            else:
+                left = self.pack(self.a, _Stretch(0, what.m, begin, depth), rooms[0], is_left=True)
+                for first, count in self.parts(what.n, self.width):
+                    columns = _Stretch(first, count, begin, depth)
+                    right = self.pack(self.b, columns, rooms[1], is_left=False)
+                    self.multiply(left, right, _Stretch(0, what.m, begin, depth), columns, sums)
+
+    def multiply(self, left: list[Any], right: list[Any], rows: _Stretch, columns: _Stretch, sums: Any) -> None:
+        """Record the product of packed stretches."""
+        what, cut, precision = self.what, self.cut, self.precision
+        whole = rows.depth if precision is None else rows.blocks * BLOCK
+        params = [
+            rows.count, columns.count, whole, cut.down, cut.across, what.m, rows.first, what.n, columns.first,
+            rows.begin // CHUNK,
+        ]  # fmt: skip
+        high, wide = -(-rows.count // cut.tile.rows), -(-columns.count // cut.tile.columns)
+        groups = (-(-wide // cut.across), -(-high // cut.down), -(-rows.depth // CHUNK))
+        kernel = multiply_stretch if precision is None else multiply_stretch_scaled
+        scales = [] if precision is None else [left[1], right[1]]
+        self.chain.dispatch(kernel(cut.tile, self.types), [left[0], right[0], *scales, sums], params, groups)
 
     def room(self, count: int, step: int) -> list[Any]:
         """Return memory for a packed stretch; of whole numbers also for these as they are made, and for scales."""

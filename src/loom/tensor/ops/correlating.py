@@ -15,7 +15,8 @@ import numpy as np
 from loom.core.dtype import f32, f64
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_gathered, record_matmul
-from loom.schedules.products.viewed import OperandView, record_viewed
+from loom.schedules.products.viewed import record_viewed
+from loom.schedules.products.views import OperandView
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.joining import copy_into
@@ -29,6 +30,8 @@ _WORTH_TABLES = 64**3
 """Products from which two tables cost less than the copy they save."""
 _LEAST_SUMMED = 64
 """Columns of windows' sums over places from which packing them from where they lie pays."""
+_LEAST_COLUMNS = 5
+"""Columns of a result from which its rows are packed from where they lie: fewer are multiplied without packing."""
 
 
 def product_of_rows(rows: NodeT, weight: NodeT, axes: int) -> NodeT:
@@ -52,11 +55,14 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     m, k, n = math.prod(shape[:axes]), math.prod(shape[axes:]), node.shape[-1]
     what = Multiplication(m, n, k, product_types(dtype, dtype, precision=precision))
     access, weight = operands[0].access, _pack(draft, operands[1], dtype)
-    rows_at = access.offset + _distances(shape[:axes], access.strides[:axes])
-    k_at = _distances(shape[axes:], access.strides[axes:])
-    is_gathered = what.types.order_free is None and min(access.strides) >= 0
-    if is_gathered and record_gathered(draft, operands[0].buffer, rows_at, k_at, weight, out, what):
-        return
+    if min(access.strides) >= 0:
+        rows_at = access.offset + _distances(shape[:axes], access.strides[:axes])
+        k_at, buffer = _distances(shape[axes:], access.strides[axes:]), operands[0].buffer
+        if what.types.order_free is None and record_gathered(draft, buffer, rows_at, k_at, weight, out, what):
+            return
+        columns = OperandView.strided(weight, (n, k), (1, n))
+        if n >= _LEAST_COLUMNS and record_viewed(draft, OperandView(buffer, rows_at, k_at), columns, out, what):
+            return
     record_matmul(draft, _pack(draft, operands[0], dtype), weight, out, what)
 
 
@@ -103,16 +109,23 @@ def _record_columns(node: Node, draft: Draft, operands: Sequence[BufferView], ou
     n, k = (inner, places) if transposed else (places, inner)
     m = node.shape[0]
     what = Multiplication(m, n, k, product_types(dtype, dtype, precision=precision), transpose_b=transposed)
-    left, access = _pack(draft, operands[0], dtype), operands[1].access
+    access = operands[1].access
     is_worth = m * n * k >= _WORTH_TABLES and not (transposed and n < _LEAST_SUMMED)
     if is_worth and min(access.strides) >= 0 and not is_better_turned(draft.device.caps, what):
         by_inner = _distances(shape[:axes], access.strides[:axes])
         by_place = access.offset + _distances(shape[axes:], access.strides[axes:])
-        columns = (by_inner, by_place) if transposed else (by_place, by_inner)
-        rows = np.arange(m, dtype=np.int64) * k, np.arange(k, dtype=np.int64)
-        if record_viewed(draft, OperandView(left, *rows), OperandView(operands[1].buffer, *columns), out, what):
+        columns = OperandView(operands[1].buffer, *((by_inner, by_place) if transposed else (by_place, by_inner)))
+        if record_viewed(draft, _rows_of(draft, operands[0], dtype), columns, out, what):
             return
-    record_product(draft, left, _pack(draft, operands[1], dtype), out, what)
+    record_product(draft, _pack(draft, operands[0], dtype), _pack(draft, operands[1], dtype), out, what)
+
+
+def _rows_of(draft: Draft, operand: BufferView, dtype: Any) -> OperandView:
+    """Return the view that a matrix is, turned or not; a copy of one that goes back."""
+    access, shape = operand.access, (operand.access.shape[0], operand.access.shape[1])
+    if min(access.strides) < 0:
+        return OperandView.strided(_pack(draft, operand, dtype), shape, (shape[1], 1))
+    return OperandView.strided(operand.buffer, shape, (access.strides[0], access.strides[1]), access.offset)
 
 
 COLUMNS = TensorOp("product_of_columns", NodeKind.KERNEL, record=_record_columns, accepts=lambda _: True)

@@ -16,7 +16,9 @@ import numpy as np
 from loom.core.dtype import f32, f64
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication
-from loom.schedules.products.viewed import OperandView, record_viewed
+from loom.schedules.products.implicit import record_image_gradient
+from loom.schedules.products.viewed import record_viewed
+from loom.schedules.products.views import OperandView
 from loom.schedules.products.windows import Images, images_at_a_time, record_window_sums
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
@@ -58,10 +60,12 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     (filters, k), (_, batch, *places) = (x.shape for x in node.inputs)
     types = product_types(dtype, dtype, precision=precision)
     what = Images(node.shape[1], *(_pair(v, n) for v, n in _pairs(reading, places)))
-    each = math.prod(places)
+    each, g = math.prod(places), operands[1]
+    if record_image_gradient(draft, operands[0].buffer, g.buffer, out, what, types, filters, batch):
+        return
     images = images_at_a_time(draft.device.caps, k * each * dtype.nbytes, batch)
     columns = draft.device.allocate(k * images * each * dtype.nbytes)
-    matrix, g = operands[0].buffer, operands[1]
+    matrix = operands[0].buffer
     at = np.arange(filters, dtype=np.int64)
     for first in range(0, batch, images):
         count = min(images, batch - first)
