@@ -8,6 +8,7 @@ an export is another device, whose memory is one block.
 
 from loom.export.bindings import LANGUAGES, export_bindings
 from loom.export.c import export_c
+from loom.export.graphs import freeze_onnx
 from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
 from loom.export.onnx import OnnxExport, export_onnx, to_onnx
@@ -28,6 +29,7 @@ __all__ = [
     "freeze",
     "freeze_chain",
     "freeze_kernel",
+    "freeze_onnx",
     "freeze_program",
     "to_onnx",
 ]

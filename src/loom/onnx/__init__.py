@@ -1,12 +1,15 @@
-"""Models of ONNX: read, checked, and run with the same bits on every device. Layer: onnx.
+"""Models of ONNX: read, checked, run and trained with the same bits on every device. Layer: onnx.
 
     model = loom.onnx.load("resnet18.onnx")
     scores = model.run({"image": pixels})["scores"]
+    model.train(images, classes, optimizer="adam", epochs=3)
+    model.save("trained.onnx")
 
 Invariant: an operator, dtype or attribute that cannot be computed right is refused by name when it is met.
 """
 
 from loom.onnx.backend import Backend
-from loom.onnx.model import OnnxModel, ValueInfo, load
+from loom.onnx.given import ValueInfo
+from loom.onnx.model import OnnxModel, load
 
 __all__ = ["Backend", "OnnxModel", "ValueInfo", "load"]

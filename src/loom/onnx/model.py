@@ -1,42 +1,48 @@
-"""``load`` and ``OnnxModel``: a model that runs, compiled for each shape of its inputs.
+"""``load`` and ``OnnxModel``: a model that runs, compiled for each shape of its inputs, and that trains.
 
-Layer: onnx. Invariant: the same inputs give the same bits on every device, whatever was run before.
+Layer: onnx. Invariant: the same inputs and weights give the same bits on every device, whatever was run before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.dtype import lookup
+from loom.core.errors import ArgumentError, DTypeError
+from loom.onnx.given import check_lengths, check_names, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
-from loom.onnx.values import Value, ValuesNeeded, dtype_of_element, numpy_of_element
+from loom.onnx.values import Value, ValuesNeeded
+from loom.onnx.weights import Weights
+from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
+from loom.storage.atomic import replace_file
 from loom.tensor.program import TensorProgram
 from loom.tensor.program import compile as compile_program
 from loom.tensor.tensor import Tensor, array
 from loom.tensor.tensor import input as tensor_input
 
-__all__ = ["OnnxModel", "ValueInfo", "load"]
+if TYPE_CHECKING:
+    from loom.nn.train.history import History
+    from loom.nn.train.optimizers import Optimizer
+    from loom.nn.train.schedules import Schedule
+    from loom.onnx.learning import Learning
+    from loom.onnx.training import GraphTraining
+
+__all__ = ["OnnxModel", "load"]
 
 _MOST_PROGRAMS = 32
 """Compiled programs that a model keeps."""
-
-
-@dataclass(frozen=True)
-class ValueInfo:
-    """An input or output: its name, dtype, and shape (a length, a name of a length, or None), None if unknown."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...] | None
 
 
 @dataclass
@@ -46,35 +52,45 @@ class _Compiled:
     results: list[np.ndarray[Any, Any] | int]
 
 
-def load(source: str | os.PathLike[str] | bytes | Any, *, on: Any = None) -> OnnxModel:
+def load(
+    source: str | os.PathLike[str] | bytes | Any, *, on: Any = None, trained: Sequence[str] | None = None
+) -> OnnxModel:
     """Return the model of an ONNX file, its bytes, or a ``ModelProto``, to run on a device.
 
-    FileError: it cannot be read, is cut off or malformed, or has data outside its folder. ArgumentError: operators
-    that are not done, by domain, name and opset. DTypeError: a dtype that Loom has not.
+    ``trained``: the initializers that ``parameters`` has; else all of floats that have axes and that operators take
+    as weights. FileError: it cannot be read, is cut off or malformed, or has data outside its folder. ArgumentError:
+    operators that are not done, by domain, name and opset. DTypeError: a dtype that Loom has not.
     """
     import loom.onnx.operators  # pyright: ignore[reportUnusedImport] - enters the operators  # noqa: F401
 
-    return OnnxModel(read_model(source), None if on is None else device_of(on))
+    return OnnxModel(read_model(source), None if on is None else device_of(on), trained)
 
 
 class OnnxModel:
-    """A model of ONNX. ``inputs`` and ``outputs`` say what it takes and gives; ``run`` computes.
+    """A model of ONNX. ``inputs`` and ``outputs`` say what it takes and gives; ``run`` computes, ``train`` trains.
 
     Lengths may differ from run to run: a program is compiled for each set of shapes, and the latest are kept. Inputs
-    whose values decide shapes (``specialised``) are compiled in: another value is another program.
+    whose values decide shapes (``specialised``) are compiled in: another value is another program. ``lock``: held while
+    a program runs and is read, and while weights are written.
     """
 
-    def __init__(self, read: ReadModel, device: Any) -> None:
+    def __init__(self, read: ReadModel, device: Any, trained: Sequence[str] | None = None) -> None:
         self._read, self._device = read, device
         graph = read.graph
         arrays = read.initializers(graph)
         self._arrays: dict[Any, Any] = {id(a): (a, array(a, on=device)) for a in arrays.values()}
         self._defaults = {name: a for name, a in arrays.items() if name in {i.name for i in graph.input}}
-        self.inputs = tuple(_info(i) for i in graph.input if i.name not in arrays)
-        self.outputs = tuple(_info(o) for o in graph.output)
-        self._optional = {i.name: _info(i) for i in graph.input if i.name in arrays}
+        self.inputs = tuple(info_of(i) for i in graph.input if i.name not in arrays)
+        self.outputs = tuple(info_of(o) for o in graph.output)
+        self._optional = {i.name: info_of(i) for i in graph.input if i.name in arrays}
         self._specialised: frozenset[str] = frozenset()
         self._programs: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._trained = trained
+        self._weights: Weights | None = None
+        self._training: GraphTraining | None = None
+        self.lock: AbstractContextManager[Any] = threading.RLock()
+        if trained is not None:
+            self._as_weights()
 
     @property
     def opsets(self) -> dict[str, int]:
@@ -82,9 +98,110 @@ class OnnxModel:
         return dict(self._read.opsets)
 
     @property
+    def proto(self) -> Any:
+        """The ``ModelProto`` as it was read; its weights are those at the start."""
+        return self._read.proto
+
+    @property
     def specialised(self) -> frozenset[str]:
         """Inputs whose values were needed to record the graph: each new value of them is compiled anew."""
         return self._specialised
+
+    # weights
+
+    def _as_weights(self) -> Weights:
+        """Return the initializers as parameters; programs made before, which have them as constants, are dropped."""
+        with self.lock:
+            if self._weights is None:
+                self._weights = Weights(
+                    self._read.graph, self._read.initializers(self._read.graph), self._device, self._trained
+                )
+                while self._programs:
+                    self._free(self._programs.popitem()[1])
+            return self._weights
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The initializers that are trained, by name: parameters of ``loom.tensor``, which programs may update.
+
+        From the first look on ``run`` takes them as they are then.
+        """
+        return dict(self._as_weights().parameters)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Running means and variances, by name: no gradient moves them, training by batches does."""
+        return dict(self._as_weights().state)
+
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return copies of parameters and state by name."""
+        with self.lock:
+            return {name: held.numpy() for name, held in self._as_weights().all.items()}
+
+    def load_weights(self, weights: Mapping[str, Any]) -> None:
+        """Write parameters and state, all or some, by name; ArgumentError for a name that there is not."""
+        held = self._as_weights().all
+        check_names(weights, [], list(held), "onnx.load_weights")
+        with self.lock:
+            for name, value in weights.items():
+                held[name].assign(value)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file with its weights as they are now; FileError if it is too large for one."""
+        changed = {} if self._weights is None else self.weights()
+        replace_file(Path(path), with_weights(self._read, changed))
+
+    # recording
+
+    def record(self, inputs: Mapping[str, Any], *, learning: Learning | None = None) -> dict[str, Tensor]:
+        """Return the outputs by name as tensors that are made of the inputs and of ``parameters``.
+
+        ``inputs``: tensors by name; an input whose values decide shapes may be an array. What is returned is
+        differentiable, compiled and exported as any tensor. ArgumentError for another set of names, and for a tensor
+        whose values are needed; DTypeError, ShapeError for one of another kind. ``learning``: what a step of training
+        does besides.
+
+        >>> import loom.onnx, numpy, onnx
+        >>> text = "<ir_version: 8, opset_import: ['' : 17]> g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {2, 3}>"
+        >>> model = loom.onnx.load(onnx.parser.parse_model(text + " { y = Mul (x, w) }"))
+        >>> y = model.record({"x": loom.tensor.input("x", (1, 2))})["y"]
+        >>> (slope,) = loom.tensor.grad(y.sum(), [model.parameters["w"]])
+        >>> program = loom.tensor.compile([slope])
+        >>> program.run(x=[[5.0, 7.0]])
+        >>> program.read()[0].tolist()
+        [5.0, 7.0]
+        """
+        where = "onnx.record"
+        infos = {i.name: i for i in self.inputs} | self._optional
+        check_names(inputs, [i.name for i in self.inputs], list(infos), where)
+        given = {n: v if isinstance(v, Tensor) else read_given(v, infos[n], where) for n, v in inputs.items()}
+        for name, value in given.items():
+            if isinstance(value, Tensor) and value.dtype != lookup(infos[name].dtype):
+                raise DTypeError(where, f"{name!r} has another dtype", expected=infos[name].dtype, got=value.dtype,
+                                 remedy="Convert it with astype")  # fmt: skip
+        check_lengths(given, infos, where)
+        try:
+            made = self._made(given, self._as_weights().all, learning)
+        except ValuesNeeded as needed:
+            raise ArgumentError(where, "the values of an input are needed to record the graph", expected="an array",
+                                got=", ".join(sorted(needed.names)) or "a tensor made of others",
+                                remedy="Shapes or branches are made of it: pass a numpy array") from None  # fmt: skip
+        return {
+            info.name: value if isinstance(value, Tensor) else array(value, on=self._device)
+            for info, value in zip(self.outputs, made, strict=True)
+        }
+
+    def _made(
+        self, given: Mapping[str, Value], weights: Mapping[str, Tensor], learning: Learning | None = None
+    ) -> list[Value]:
+        read = self._read
+        recording = GraphRecording(
+            read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, learning
+        )
+        scope: dict[str, Value | None] = {**read.initializers(read.graph), **weights, **given}
+        return recording.within(scope, read.graph.node, [o.name for o in read.graph.output], read.opsets)
+
+    # running
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """Return the outputs by name, for arrays by the names of the inputs.
@@ -92,19 +209,20 @@ class OnnxModel:
         ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
         """
         given = self._given(inputs)
-        key = self._key(given)
-        found = self._programs.get(key)
-        if found is None:
-            found = self._compiled(given)
-            self._programs[self._key(given)] = found
-            if len(self._programs) > _MOST_PROGRAMS:
-                self._free(self._programs.popitem(last=False)[1])
-        else:
-            self._programs.move_to_end(key)
-        results: list[np.ndarray[Any, Any]] = []
-        if found.program is not None:
-            found.program.run(**{fed: given[name] for name, fed in found.fed.items()})
-            results = found.program.read()
+        with self.lock:
+            key = self._key(given)
+            found = self._programs.get(key)
+            if found is None:
+                found = self._compiled(given)
+                self._programs[self._key(given)] = found
+                if len(self._programs) > _MOST_PROGRAMS:
+                    self._free(self._programs.popitem(last=False)[1])
+            else:
+                self._programs.move_to_end(key)
+            results: list[np.ndarray[Any, Any]] = []
+            if found.program is not None:
+                found.program.run(**{fed: given[name] for name, fed in found.fed.items()})
+                results = found.program.read()
         made = [results[r] if isinstance(r, int) else r.copy() for r in found.results]
         return {info.name: value for info, value in zip(self.outputs, made, strict=True)}
 
@@ -112,53 +230,42 @@ class OnnxModel:
         known = {i.name: i for i in self.inputs}
         names = known | self._optional
         where = "onnx.run"
-        unknown, missing = sorted(set(inputs) - set(names)), sorted(set(known) - set(inputs))
-        if unknown or missing:
-            raise ArgumentError(where, "not the inputs of the model", expected=", ".join(sorted(known)) or "none",
-                                got=", ".join(sorted(map(str, inputs))) or "none",
-                                remedy=f"Pass {', '.join(missing)}" if missing else "Leave the others out")  # fmt: skip
-        found = {name: _array(value, names[name], where) for name, value in inputs.items()}
-        _check_lengths(found, names, where)
-        return {**self._defaults, **found}
+        check_names(inputs, list(known), list(names), where)
+        found = {name: read_given(value, names[name], where) for name, value in inputs.items()}
+        check_lengths(found, names, where)
+        return found
 
     def _key(self, given: Mapping[str, np.ndarray[Any, Any]]) -> Any:
         return tuple(
             (name, a.shape, hashlib.sha256(a.tobytes()).digest() if name in self._specialised else b"")
-            for name, a in sorted(given.items()) if self._defaults.get(name) is not a
-        )  # fmt: skip
+            for name, a in sorted(given.items())
+        )
 
     def _compiled(self, given: Mapping[str, np.ndarray[Any, Any]]) -> _Compiled:
+        fed = {f"i{i}": name for i, name in enumerate(sorted(given))}
+        return self._until_known(lambda: self._recorded(given, fed), lambda name: fed[name])
+
+    def _until_known(self, record: Callable[[], _Compiled], name_of: Callable[[str], str]) -> _Compiled:
+        """Record, again with the values of inputs that decided something, until all that is needed is known."""
         while True:
             try:
-                return self._recorded(given)
+                return record()
             except ValuesNeeded as needed:
-                fed = {f"i{i}": name for i, name in enumerate(sorted(given))}
-                more = {fed[name] for name in needed.names} - self._specialised
+                more = {name_of(name) for name in needed.names} - self._specialised
                 if not more:
                     raise AssertionError("the values were given") from None
                 self._specialised |= more
 
-    def _recorded(self, given: Mapping[str, np.ndarray[Any, Any]]) -> _Compiled:
-        read = self._read
-        recording = GraphRecording(
-            read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array
-        )
-        scope: dict[str, Value | None] = dict(read.initializers(read.graph))
-        fed: dict[str, str] = {}
-        for i, (name, value) in enumerate(sorted(given.items())):
-            if self._defaults.get(name) is value:
-                continue
-            if name in self._specialised:
-                scope[name] = value
-            else:
-                info = next(v for v in read.graph.input if v.name == name)
-                dtype = dtype_of_element(info.type.tensor_type.elem_type, f"onnx, input {name!r}")
-                fed[name] = f"i{i}"
-                scope[name] = tensor_input(f"i{i}", value.shape, dtype)
-        made = recording.within(scope, read.graph.node, [o.name for o in read.graph.output], read.opsets)
+    def _recorded(self, given: Mapping[str, np.ndarray[Any, Any]], fed: Mapping[str, str]) -> _Compiled:
+        infos = {i.name: i for i in self.inputs} | self._optional
+        feeds = {name: key for key, name in fed.items() if name not in self._specialised}
+        scope: dict[str, Value] = {
+            name: tensor_input(feeds[name], a.shape, lookup(infos[name].dtype)) if name in feeds else a
+            for name, a in given.items()
+        }
         ends: list[Tensor] = []
         results: list[np.ndarray[Any, Any] | int] = []
-        for value in made:
+        for value in self._made(scope, {} if self._weights is None else self._weights.all):
             if isinstance(value, np.ndarray):
                 results.append(cast("np.ndarray[Any, Any]", value))
             else:
@@ -166,51 +273,42 @@ class OnnxModel:
                 ends.append(value)
         program = compile_program(ends, on=self._device, name="onnx") if ends else None
         used = set(program.inputs) if program is not None else set[str]()
-        return _Compiled(program, {name: f for name, f in fed.items() if f in used}, results)
+        return _Compiled(program, {name: f for name, f in feeds.items() if f in used}, results)
 
     def _free(self, compiled: _Compiled) -> None:
         if compiled.program is not None:
             compiled.program.free()
 
+    # training
 
-def _info(value: Any) -> ValueInfo:
-    kind = value.type.WhichOneof("value")
-    where = f"onnx, {value.name!r}"
-    if kind != "tensor_type":
-        raise DTypeError(where, "Loom has no such type", expected="a tensor", got=kind or "none",
-                         remedy="Export the model without sequences, maps and optional values")  # fmt: skip
-    tensor = value.type.tensor_type
-    shape = tuple(_length(d) for d in tensor.shape.dim) if tensor.HasField("shape") else None
-    return ValueInfo(value.name, dtype_of_element(tensor.elem_type, where).name, shape)
+    def train(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        optimizer: str | Optimizer = "sgd",
+        schedule: str | Schedule | None = None,
+        frozen: Sequence[str] = (),
+        batch_statistics: bool = False,
+        resume: bool = False,
+        progress: bool | None = None,
+        **settings: Any,
+    ) -> History:
+        """Train ``parameters`` with samples ``x`` (n, ...) and targets ``y`` (n, ...); return the history.
 
+        Of several inputs ``x`` is a mapping by name, of several outputs ``y`` is, of those that are trained on.
+        ``settings`` are those of ``loom.nn.train.TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
+        ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy for classes and one-hot rows, of
+        probabilities where a Softmax or Sigmoid makes the output, else the mean squared error. ``frozen``: parameters
+        that stay as they are. Operators do what the graph says: normalisation by running means is by constants, unless
+        ``batch_statistics`` has it use those of each batch, and move the running ones. Dropout whose graph says
+        ``training_mode`` is drawn by ``seed`` and step. Errors are those of ``Network.train``.
+        """
+        from loom.onnx.training import GraphTraining
 
-def _length(dimension: Any) -> int | str | None:
-    if dimension.HasField("dim_value"):
-        return int(dimension.dim_value)
-    return dimension.dim_param or None
-
-
-def _array(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]:
-    found = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
-    from loom.core.dtype import lookup
-    from loom.onnx.values import element_of_dtype
-
-    wanted = numpy_of_element(element_of_dtype(lookup(info.dtype)), where)
-    if found.dtype != wanted:
-        raise DTypeError(where, f"{info.name!r} has another dtype", expected=wanted, got=found.dtype,
-                         remedy=f"Pass array.astype({str(wanted)!r})")  # fmt: skip
-    if info.shape is not None and found.ndim != len(info.shape):
-        raise ShapeError(where, f"{info.name!r} has another shape", expected=info.shape, got=found.shape,
-                         remedy="Reshape it")  # fmt: skip
-    return found
-
-
-def _check_lengths(found: Mapping[str, np.ndarray[Any, Any]], names: Mapping[str, ValueInfo], where: str) -> None:
-    """Refuse lengths that the model fixes otherwise, and one name that has two lengths."""
-    lengths: dict[str, int] = {}
-    for name, a in found.items():
-        for n, wanted in zip(a.shape, names[name].shape or (), strict=False):
-            expected = lengths.setdefault(wanted, n) if isinstance(wanted, str) else wanted
-            if expected is not None and expected != n:
-                raise ShapeError(where, f"{name!r} has another shape", expected=names[name].shape, got=a.shape,
-                                 remedy=f"Lengths called {wanted!r} are {expected}")  # fmt: skip
+        if self._training is None:
+            self._training = GraphTraining(self)
+        return self._training.fit(
+            x, y, validation, (optimizer, schedule, resume, progress), frozen, batch_statistics, settings
+        )

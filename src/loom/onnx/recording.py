@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, FileError
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
+from loom.onnx.learning import Learning
 from loom.onnx.registry import OPERATORS, NodeCall
 from loom.onnx.values import Value, element_of_dtype
 from loom.tensor.tensor import Tensor, array
@@ -59,9 +60,11 @@ class GraphRecording:
         kept_arrays: dict[Any, Any],
         initializers: Callable[[Any], Mapping[str, np.ndarray[Any, Any]]],
         read_tensor: Callable[[Any], np.ndarray[Any, Any]],
+        learning: Learning | None = None,
     ) -> None:
         self.opsets, self.functions, self.device = opsets, functions, device
         self._kept, self._initializers, self.read_tensor = kept_arrays, initializers, read_tensor
+        self.learning = learning
         self._tensors: dict[int, tuple[Any, Tensor]] = {}
         self._scopes: list[dict[str, Value | None]] = []
         self._nodes = 0
@@ -126,6 +129,8 @@ class GraphRecording:
 
     def _node(self, node: Any) -> None:
         self._nodes += 1
+        if node.op_type == "Identity" and node.output[0] in self._scopes[-1]:
+            return  # a weight of its own (``weights.twins``)
         inputs = [self._named(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
         domain = _domain(node.domain)
         call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)

@@ -12,8 +12,9 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.onnx.learning import Learning
 from loom.onnx.values import Value, ValuesNeeded, check_size, dtype_of_element
-from loom.tensor.graph import INPUT, ancestors
+from loom.tensor.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "known", "operator"]
@@ -25,6 +26,7 @@ class Scope(Protocol):
     """What recording a node may ask of the graph that it stands in."""
 
     device: Any
+    learning: Learning | None
     read_tensor: Callable[[Any], np.ndarray[Any, Any]]
 
     def graph(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
@@ -116,6 +118,11 @@ class NodeCall:
         """Return an attribute that is several numbers."""
         return self._attribute(name, "FLOATS", default)
 
+    def strings(self, name: str, default: Any = None) -> list[str] | Any:
+        """Return an attribute that is several words."""
+        found = self._attribute(name, "STRINGS", None)
+        return default if found is None else [word.decode("utf-8", "replace") for word in found]
+
     def text(self, name: str, default: str, choices: Sequence[str] = ()) -> str:
         """Return an attribute that is a word, one of ``choices``."""
         found = self._attribute(name, "STRING", default.encode()).decode("utf-8", "replace")
@@ -172,9 +179,14 @@ class NodeCall:
         """Return the numbers of a value."""
         if isinstance(value, np.ndarray):
             return value
-        fed = frozenset(n.name for n in ancestors([value]) if n.op is INPUT)
+        behind = ancestors([value])
+        fed = frozenset(n.name for n in behind if n.op is INPUT)
         if fed:
             raise ValuesNeeded(fed)
+        if weights := sorted({n.name for n in behind if n.op is PARAMETER}):
+            raise ArgumentError(self.where, "parameters decide a shape, an order or a constant", got=weights[0],
+                                expected="a constant", remedy="Name those that are trained: load(.., trained=[..])",
+                                )  # fmt: skip
         return value.numpy()
 
     def numbers(self, i: int) -> list[int]:

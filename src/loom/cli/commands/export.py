@@ -42,12 +42,13 @@ def export(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
+    shape: Annotated[list[str] | None, typer.Option("--shape", help="Of an ONNX input: image=1x3x224x224.")] = None,
     threads: Annotated[bool, typer.Option("--threads", help="Nets may compute with several threads.")] = False,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Of onnx: in place of a file of that name.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network as C, wasm, npm or a language's package (with --data it trains), or ONNX; programs, kernels too.
+    """Write a network as C, wasm, npm, a package (with --data it trains), ONNX; programs, kernels, models of ONNX too.
 
     The settings of training are those of loom train, and mean the same.
 
@@ -64,11 +65,12 @@ def export(
         return
     _require_not_given(context, ["opset", "overwrite"], f"--to {to}, which is not onnx alone")
     if ".py:" in str(network[0]):
-        _require_not_given(context, ["batch", "data", "threads", *_OF_TRAINING], "a kernel")
-        _require_one(network, "a kernel")
-        kernel = _kernel(str(network[0]), to, name)
-        _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
+        _export_kernel(context, network, to, out, asked, json)
         return
+    if network[0].suffix == ".onnx":
+        _export_graph(context, network, to, out, asked, json)
+        return
+    _require_no(",".join(shape) if shape else None, "--shape", "what is no model of ONNX")
     settings: dict[str, Any] = {}
     if data is not None:
         settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
@@ -89,6 +91,12 @@ def export(
         frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
                               threads=threads))  # fmt: skip
         frozen[-1].documents += _documents(path)
+    _write(frozen, network, to, out, asked, name, json)
+
+
+def _write(
+    frozen: list[FrozenNetwork], network: list[Path], to: str, out: Path, asked: _Asked, name: str | None, json: bool
+) -> None:
     if len(frozen) > 1:
         if asked.kinds != ["c"]:
             _require_one(network, f"--to {to}")
@@ -116,7 +124,7 @@ def _to_onnx(context: typer.Context, models: list[Path], out: Path, settings: _O
     from loom.export import export_onnx
 
     _require_one(models, "--to onnx")
-    _require_not_given(context, ["data", "threads", "optimize", "target", *_OF_TRAINING], "--to onnx")
+    _require_not_given(context, ["data", "threads", "optimize", "target", "shape", *_OF_TRAINING], "--to onnx")
     is_object = ".py:" in str(models[0])
     if is_object:
         _require_not_given(context, ["batch"], "a program")
@@ -131,6 +139,27 @@ def _to_onnx(context: typer.Context, models: list[Path], out: Path, settings: _O
     for path in made.files:
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")
     typer.echo(f"{made.nodes} nodes of {len(made.operators)} operators, opset {made.opset}; weights {made.digest[:16]}")
+
+
+def _export_kernel(context: typer.Context, network: list[Path], to: str, out: Path, asked: _Asked, json: bool) -> None:
+    """Write a kernel, program or chain of a file."""
+    _require_not_given(context, ["batch", "data", "threads", "shape", *_OF_TRAINING], "a kernel")
+    _require_one(network, "a kernel")
+    kernel = _kernel(str(network[0]), to, context.params["name"])
+    _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
+
+
+def _export_graph(context: typer.Context, network: list[Path], to: str, out: Path, asked: _Asked, json: bool) -> None:
+    """Write a model of ONNX."""
+    from loom.cli.onnx_file import freeze_file
+
+    what, given = "a model of ONNX", context.params
+    _require_not_given(context, ["data", "threads", *_OF_TRAINING], what)
+    _require_one(network, what)
+    _require_kernel_kinds(to, what)
+    name = given["name"] or _prefix(network[0])
+    graph = freeze_file(network[0], given["shape"] or [], _size(given["batch"]), name)
+    _print([_EXPORTS[kind](graph, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
 
 
 def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:
@@ -171,23 +200,26 @@ def _require_one(network: list[Path], what: str) -> None:
 def _kernel(where: str, to: str, name: str | None) -> Any:
     """Return the kernel, program or chain that FILE.py:NAME is, frozen."""
     from loom.cli.kernel_file import load_kernel, load_object
-    from loom.core.errors import ArgumentError
     from loom.export import FrozenFunction, freeze_kernel, freeze_program
     from loom.tensor import TensorProgram
 
-    kinds = {kind.strip() for kind in to.split(",")}
     found = load_object(where)
-    if not kinds <= {"c", "wasm"}:
-        is_program = isinstance(found, (FrozenFunction, TensorProgram))
-        what, to_what = ("a program", "C, wasm and ONNX") if is_program else ("a kernel", "C and wasm")
-        raise ArgumentError("loom export, --to", f"{what} is exported to {to_what} alone", expected="c or wasm",
-                            got=to, remedy="Write --to c")  # fmt: skip
+    _require_kernel_kinds(to, "a program" if isinstance(found, (FrozenFunction, TensorProgram)) else "a kernel")
     if isinstance(found, (FrozenFunction, TensorProgram)):
         if isinstance(found, TensorProgram):
             return freeze_program(found, name=name or where.rpartition(":")[2])
         _require_no(name, "--name", "what has a name already")
         return found
     return freeze_kernel(load_kernel(where), name=name)
+
+
+def _require_kernel_kinds(to: str, what: str) -> None:
+    from loom.core.errors import ArgumentError
+
+    if not {kind.strip() for kind in to.split(",")} <= {"c", "wasm"}:
+        known = "C, wasm and ONNX" if what == "a program" else "C and wasm"
+        raise ArgumentError("loom export, --to", f"{what} is exported to {known} alone", expected="c or wasm", got=to,
+                            remedy="Write --to c")  # fmt: skip
 
 
 def _print(exports: list[Any], digest: str | None, json: bool) -> None:

@@ -8,7 +8,7 @@ from importlib import import_module
 __all__: list[str] = []
 
 for _chapter in (
-    "control", "detection", "elementwise", "normalisation", "own", "picking", "products", "quantised", "recurrent",
-    "reductions", "shaping", "spectra", "training", "vision", "windows",
+    "classical", "control", "detection", "elementwise", "machines", "normalisation", "own", "picking", "products",
+    "quantised", "recurrent", "reductions", "sampling", "shaping", "spectra", "training", "trees", "vision", "windows",
 ):  # fmt: skip
     import_module(f"loom.onnx.operators.{_chapter}")

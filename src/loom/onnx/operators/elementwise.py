@@ -5,7 +5,6 @@ Layer: onnx. Invariant: integer division truncates as in C, and floats become in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -213,26 +212,10 @@ def _dropout(call: NodeCall) -> Made:
     call.integer("seed")
     if call.opset < 12:
         call.real("ratio")
+    if training and ratio != 0 and call.scope.learning is not None:
+        keep = call.scope.learning.keep(x.shape, ratio)
+        return [lt.where(keep, x / (1 - ratio), lt.zeros_like(x)), keep]
     if training and ratio != 0:
         raise call.refused("dropout in training draws numbers that ONNX does not define", expected="training_mode 0",
                            got="1")  # fmt: skip
     return [x, lt.full(x.shape, True, "bool", on=call.scope.device)]
-
-
-@operator("Binarizer", domain="ai.onnx.ml")
-def _binarizer(call: NodeCall) -> Made:
-    x = call.tensor(0)
-    return lt.cast(x > call.real("threshold", 0.0), x.dtype)
-
-
-@operator("HannWindow", "HammingWindow", "BlackmanWindow", since=17)
-def _window(call: NodeCall) -> Made:
-    size = int(call.scalar(0))
-    dtype = call.element("output_datatype", 1)
-    call.sized((size,))
-    count = size if call.flag("periodic", 1) else size - 1
-    at = np.arange(size, dtype=np.float64) * (2 * math.pi) / max(count, 1)
-    terms = {"HannWindow": (0.5, 0.5, 0.0), "HammingWindow": (25 / 46, 21 / 46, 0.0),
-             "BlackmanWindow": (0.42, 0.5, 0.08)}[call.name]  # fmt: skip
-    found = terms[0] - terms[1] * np.cos(at) + terms[2] * np.cos(2 * at)
-    return lt.cast(call.array(found), dtype)

@@ -6,10 +6,12 @@ Layer: onnx. Invariant: means and variances are those of docs/numerics.md, secti
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
+from loom.onnx.values import Value
+from loom.tensor.graph import PARAMETER
 from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
@@ -24,6 +26,9 @@ def _batch_normalization(call: NodeCall) -> Made:
     x, scale, bias, mean, var = call.tensors()
     epsilon, momentum = call.real("epsilon", 1e-5), call.real("momentum", 0.9)
     training = call.flag("training_mode") if call.opset >= 14 else False
+    learning, places = call.scope.learning, (call.value(3), call.value(4))
+    if learning is not None and learning.batch_statistics is not None:
+        training = learning.batch_statistics
     wide = lt.cast(x, "f32") if x.dtype.bits < 32 else x
     parts: list[Tensor] = [lt.cast(p, wide.dtype) for p in (scale, bias, mean, var)]
     scale, bias, mean, var = parts
@@ -36,7 +41,15 @@ def _batch_normalization(call: NodeCall) -> Made:
     factor = _channels(scale / lt.sqrt(own_var + epsilon), x.ndim)
     found = (wide - _channels(own_mean, x.ndim)) * factor + _channels(bias, x.ndim)
     running = [old * momentum + new * (1 - momentum) for old, new in ((mean, own_mean), (var, own_var))]
-    return [lt.cast(found, x.dtype), *(lt.cast(r, call.tensor(3).dtype) for r in running)]
+    kept = [lt.cast(r, call.tensor(3).dtype) for r in running]
+    if learning is not None:
+        learning.updates += [(p, r) for p, r in zip(places, kept, strict=True) if is_parameter(p)]
+    return [lt.cast(found, x.dtype), *kept]
+
+
+def is_parameter(value: Value) -> TypeGuard[Tensor]:
+    """Tell whether a value is a place that training may write."""
+    return isinstance(value, Tensor) and value.op is PARAMETER
 
 
 @operator("InstanceNormalization", since=6)

@@ -1,0 +1,86 @@
+"""What a model takes and gives: names, dtypes and shapes of its inputs, and arrays read as they ask.
+
+Layer: onnx. Invariant: what is not the model's (a name, dtype, rank or length) is told before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loom.core.dtype import lookup
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
+from loom.tensor.tensor import Tensor
+
+__all__ = ["ValueInfo", "check_lengths", "check_names", "info_of", "read_given"]
+
+
+@dataclass(frozen=True)
+class ValueInfo:
+    """An input or output: its name, dtype, and shape (a length, a name of a length, or None), None if unknown."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...] | None
+
+
+def info_of(value: Any) -> ValueInfo:
+    """Return what a ``ValueInfoProto`` says; DTypeError for what is no tensor, or of no dtype that Loom has."""
+    kind = value.type.WhichOneof("value")
+    where = f"onnx, {value.name!r}"
+    if kind != "tensor_type":
+        raise DTypeError(where, "Loom has no such type", expected="a tensor", got=kind or "none",
+                         remedy="Export the model without sequences, maps and optional values")  # fmt: skip
+    tensor = value.type.tensor_type
+    shape = tuple(_length(d) for d in tensor.shape.dim) if tensor.HasField("shape") else None
+    return ValueInfo(value.name, dtype_of_element(tensor.elem_type, where).name, shape)
+
+
+def _length(dimension: Any) -> int | str | None:
+    if dimension.HasField("dim_value"):
+        return int(dimension.dim_value)
+    return dimension.dim_param or None
+
+
+def check_names(given: Mapping[str, Any], needed: Sequence[str], known: Sequence[str], where: str) -> None:
+    """ArgumentError unless all ``needed`` inputs are given, and none that is not ``known``."""
+    unknown, missing = sorted(set(map(str, given)) - set(known)), sorted(set(needed) - set(given))
+    if unknown or missing:
+        remedy = f"Pass {', '.join(missing)}" if missing else near_matches(unknown[0], list(known))
+        raise ArgumentError(where, "not the inputs of the model", expected=", ".join(sorted(needed)) or "none",
+                            got=", ".join(sorted(map(str, given))) or "none",
+                            remedy=remedy or "Leave the others out")  # fmt: skip
+
+
+def read_given(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]:
+    """Return an input as an array; DTypeError and ShapeError for another dtype or rank than the model's."""
+    found = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+    wanted = numpy_of_element(element_of_dtype(lookup(info.dtype)), where)
+    if found.dtype != wanted:
+        raise DTypeError(where, f"{info.name!r} has another dtype", expected=wanted, got=found.dtype,
+                         remedy=f"Pass array.astype({str(wanted)!r})")  # fmt: skip
+    if info.shape is not None and found.ndim != len(info.shape):
+        raise ShapeError(where, f"{info.name!r} has another shape", expected=info.shape, got=found.shape,
+                         remedy="Reshape it")  # fmt: skip
+    return found
+
+
+def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], where: str) -> None:
+    """Refuse ranks and lengths that the model fixes otherwise, and one name that has two lengths."""
+    lengths: dict[str, int] = {}
+    for name, a in found.items():
+        shape = infos[name].shape
+        if shape is not None and len(shape) != len(a.shape):
+            raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy="Reshape it")
+        for n, wanted in zip(a.shape, shape or (), strict=False):
+            expected = lengths.setdefault(wanted, n) if isinstance(wanted, str) else wanted
+            if expected is not None and expected != n:
+                remedy = (
+                    f"Lengths called {wanted!r} are {expected}" if isinstance(wanted, str)
+                    else "The model was written for this length; export it with a dynamic one"
+                )  # fmt: skip
+                raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy=remedy)
