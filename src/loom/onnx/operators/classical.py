@@ -126,7 +126,7 @@ def _default(call: NodeCall, values: Numbers) -> Any:
 def _name_of(values: Numbers) -> str:
     from loom.core.dtype import of_numpy
 
-    return of_numpy(values.dtype).name
+    return of_numpy(values.dtype, "onnx, LabelEncoder").name
 
 
 @operator("FeatureVectorizer", domain=_ML)

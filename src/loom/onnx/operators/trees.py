@@ -27,7 +27,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 @dataclass
-class _Forest:
+class _TreeForest:
     """Trees as tables of nodes: features, bounds, rules (numbers of ``_RULES``, -1 at leaves), the two children.
 
     ``nan_yes``: whether NaN goes to the first child; ``members``: of membership, (nodes, most), NaN where none is.
@@ -63,17 +63,17 @@ class _Forest:
             raise call.refused("a feature that there is not", expected=f"0 to {x.shape[1] - 1}",
                                got=int(self.features[inner].max()))  # fmt: skip
         own = np.arange(len(self.rules))
-        tables = _Tables(call, self, x, np.where(inner, self.yes, own), np.where(inner, self.no, own))
+        tables = _NodeTables(call, self, x, np.where(inner, self.yes, own), np.where(inner, self.no, own))
         at = lt.broadcast_to(call.array(self.roots.astype(np.int64)[None]), (x.shape[0], len(self.roots)))
         for _ in range(steps):
             at = tables.next(at)
         return at
 
 
-class _Tables:
+class _NodeTables:
     """The tables of a forest on the device, and a step down."""
 
-    def __init__(self, call: NodeCall, forest: _Forest, x: Tensor, yes: Numbers, no: Numbers) -> None:
+    def __init__(self, call: NodeCall, forest: _TreeForest, x: Tensor, yes: Numbers, no: Numbers) -> None:
         inner = forest.rules != _LEAF
         self.x, self.rules = x, sorted(set(forest.rules[inner].tolist()))
         self.kinds = call.array(forest.rules.astype(np.int64))
@@ -113,7 +113,7 @@ def _reals(call: NodeCall, name: str) -> Numbers:
     return np.array(call.reals(name, []), np.float64)
 
 
-def _read_forest(call: NodeCall) -> tuple[_Forest, dict[tuple[int, int], int]]:
+def _read_forest(call: NodeCall) -> tuple[_TreeForest, dict[tuple[int, int], int]]:
     """Return the trees of the older operators, and the rows of (tree, node)."""
     trees, nodes = call.integers("nodes_treeids", []), call.integers("nodes_nodeids", [])
     names = call.strings("nodes_modes", [])
@@ -143,7 +143,7 @@ def _read_forest(call: NodeCall) -> tuple[_Forest, dict[tuple[int, int], int]]:
 
     roots = np.array([first[tree] for tree in sorted(first)])
     nan_yes = np.array(tracks or [0] * count, bool)
-    return _Forest(roots, features, bounds, rules, children(yes), children(no), nan_yes), rows
+    return _TreeForest(roots, features, bounds, rules, children(yes), children(no), nan_yes), rows
 
 
 def _weights(
@@ -248,7 +248,7 @@ def _choice(call: NodeCall, name: str, default: int, count: int) -> int:
     return found
 
 
-def _newer_forest(call: NodeCall) -> tuple[_Forest, int]:
+def _newer_forest(call: NodeCall) -> tuple[_TreeForest, int]:
     """Return the trees of ``TreeEnsemble``, leaves behind the other nodes, and how many those are."""
 
     def numbers(name: str) -> Numbers:
@@ -270,7 +270,7 @@ def _newer_forest(call: NodeCall) -> tuple[_Forest, int]:
     if roots.size and not 0 <= roots.min() <= roots.max() < n:
         raise call.refused("a root that there is not", expected=f"0 to {n - 1}", got=roots.tolist()[:8])
     alone = (yes_ends[roots] & no_ends[roots]).astype(bool) & (yes[roots] == no[roots])
-    forest = _Forest(
+    forest = _TreeForest(
         np.where(alone, n + yes[roots], roots), np.concatenate([features, np.zeros(leaves, np.int64)]),
         np.concatenate([splits, np.zeros(leaves)]), np.concatenate([modes, np.full(leaves, _LEAF)]),
         np.concatenate([np.where(yes_ends, n + yes, yes), np.full(leaves, -1)]),
@@ -281,7 +281,7 @@ def _newer_forest(call: NodeCall) -> tuple[_Forest, int]:
     return forest, n
 
 
-def _members(call: NodeCall, forest: _Forest, count: int) -> Numbers | None:
+def _members(call: NodeCall, forest: _TreeForest, count: int) -> Numbers | None:
     """Return the sets of nodes that ask for membership, in the order of trees, the first child first."""
     proto, member = call.proto("membership_values"), _RULES.index("BRANCH_MEMBER")
     if proto is None:
@@ -302,7 +302,7 @@ def _members(call: NodeCall, forest: _Forest, count: int) -> Numbers | None:
     return table
 
 
-def _depth_first(call: NodeCall, forest: _Forest) -> list[int]:
+def _depth_first(call: NodeCall, forest: _TreeForest) -> list[int]:
     forest.depth(call)  # refuses what is no tree
     found: list[int] = []
     waiting = [int(r) for r in forest.roots[::-1]]
