@@ -95,6 +95,7 @@ _NAMES = {
     "loom.support.service": "Support",
     "loom.support.stats": "Stats",
     "loom.support.window": "Event Window",
+    "loom.tensor.creation.creation": "from_dlpack",
     "loom.tensor.tensor": "Array array",
 }  # fmt: skip
 """The names that each module gives."""

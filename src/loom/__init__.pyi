@@ -215,6 +215,7 @@ from loom.support.service import Support as Support
 from loom.support.stats import Stats as Stats
 from loom.support.window import Event as Event
 from loom.support.window import Window as Window
+from loom.tensor.creation.creation import from_dlpack as from_dlpack
 from loom.tensor.ops.precision import precision as precision
 from loom.tensor.tensor import Array as Array
 from loom.tensor.tensor import array as array

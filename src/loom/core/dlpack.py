@@ -19,7 +19,7 @@ import numpy as np
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import DTypeError
 
-__all__ = ["CPU", "CUDA", "Taken", "give", "home_of", "over_memory", "take"]
+__all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "home_of", "over_memory", "take"]
 
 CPU, CUDA = 1, 2
 _NEWEST = (1, 0)
@@ -36,7 +36,8 @@ _CODES = {
     12: "float8_e5m2 of", 13: "float8_e5m2fnuz of", 14: "float8_e8m0fnu of", 15: "float6_e2m3fn of",
     16: "float6_e3m2fn of", 17: "float4_e2m1fn of",
 }  # fmt: skip
-_READ_ONLY, _PADDED = 1, 4
+_COPIED = 2
+"""The flag of memory that was copied for who takes it."""
 
 Array = np.ndarray[Any, Any]
 
@@ -80,26 +81,40 @@ class Taken:
 # giving
 
 
-def give(array: Array, dtype: DType, device: tuple[int, int] = (CPU, 0), **asked: Any) -> Any:
-    """Return a capsule of an array of elements of ``dtype`` (bf16 as its 16 bits) that lie on a device.
+def give(
+    array: Array, max_version: Any, device: tuple[int, int] = (CPU, 0), *, is_bf16: bool = False, copied: bool = False
+) -> Any:
+    """Return a capsule of an array whose elements lie on a device, in a version that who takes it knows.
 
-    ``asked``: what who takes it asked for (max_version, copy); BufferError for what cannot be done.
+    ``is_bf16``: its 16-bit integers are those of bf16. ``copied``: nobody else has the memory. BufferError for what no
+    capsule without a version can say.
     """
-    if device != (CPU, 0) and asked.get("copy"):
-        raise BufferError("the elements are on a GPU, and no copy of them was made")
-    capsule = array.__dlpack__(**{name: value for name, value in asked.items() if value is not None})
+    capsule = array.__dlpack__(max_version=max_version)
+    if _name(capsule) == _WITH_VERSION and copied:
+        _Versioned.from_address(_pointer(capsule, _WITH_VERSION)).flags |= _COPIED
     found = _tensor_in(capsule)
-    if dtype == bf16:
+    if is_bf16:
         found.code = _BFLOAT
     found.device, found.number = device
     return capsule
 
 
-def over_memory(address: int, dtype: DType, shape: tuple[int, ...], owner: Any) -> Array:
+class _Elsewhere:
+    """Says where memory is, and keeps what it is of."""
+
+    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner
+
+
+def over_memory(
+    address: int, dtype: DType, shape: tuple[int, ...], owner: Any, strides: Any = None, *, read_only: bool = False
+) -> Array:
     """Return an array that says where memory is which the host may not read; it keeps ``owner`` alive."""
-    said = {"shape": shape, "typestr": dtype.numpy.str, "data": (address, False), "version": 3}
-    holder = type("Holder", (), {"__array_interface__": said, "owner": owner})()
-    return np.asarray(holder)
+    said: dict[str, Any] = {"shape": shape, "typestr": dtype.numpy.str, "data": (address, read_only), "version": 3}
+    if strides is not None:
+        said["strides"] = tuple(strides)
+    return np.asarray(_Elsewhere(said, owner))
 
 
 # taking
@@ -109,6 +124,14 @@ def home_of(data: Any) -> tuple[int, int]:
     """Return which kind of device, and which of them, an object says that its elements are on."""
     kind, number = data.__dlpack_device__()
     return int(kind), int(number)
+
+
+def cuda_home(data: Any) -> int | None:
+    """Return on which GPU of CUDA the elements of another library's array are, -1 if it does not say, None for none."""
+    if hasattr(data, "__dlpack_device__"):
+        kind, number = home_of(data)
+        return number if kind == CUDA else None
+    return -1 if hasattr(data, "__cuda_array_interface__") else None
 
 
 def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int, ...] = _ON_HOST) -> Taken:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 import numpy as np
 
 from loom.core.conversions import show, widen
-from loom.core.dtype import DType
+from loom.core.dlpack import CPU, CUDA, give
+from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
+from loom.runtime.storage import HostStorage
 
 if TYPE_CHECKING:
     from loom.runtime.device import Device
@@ -112,24 +114,52 @@ class Readable(Sized):
     def __dlpack__(
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
     ) -> Any:
-        """Return a capsule with a copy of the elements in host memory (bf16 as f32).
+        """Return a capsule of DLPack, with a version to who asks for ``max_version`` (1, 0) or newer.
 
-        ``copy=False``: with the elements where they are, read-only to who asks for ``max_version`` (1, 0), and to be
-        left as they are by others; BufferError if they are on no device of host memory, are bf16, or may change.
+        Of a tensor on a GPU of CUDA: its elements where they are, once the ``stream`` of who asks may read them; to be
+        left as they are. Of others, or for ``dl_device=(1, 0)``: a copy in memory of the host, bf16 as f32, which all
+        know. ``copy=False``: the elements where they are, bf16 as bf16, read-only to who asks for a version;
+        BufferError if they are not on the host, or may change. BufferError for another ``dl_device``.
         """
-        options: dict[str, Any] = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
-        given = {name: value for name, value in options.items() if value is not None}
+        there = self.__dlpack_device__()
+        wanted = there if dl_device is None else (int(dl_device[0]), int(dl_device[1]))
+        if wanted not in (there, (CPU, 0)):
+            raise BufferError(f"{self.called}: the elements are on device {there}, and none goes to {wanted}")
+        if wanted != (CPU, 0):
+            found = None if copy else self.shared_memory()
+            storage: Any = self.copied_memory() if found is None else found
+            return storage.give(self.shape, self.dtype, stream, max_version, copied=found is None)
+        if stream is not None and there == wanted:
+            raise BufferError(f"{self.called}: memory of the host has no streams; leave stream out")
         if copy is not False:
-            return widen(*self.host_elements()).__dlpack__(**given)
-        found = self.shared_elements()
-        if found is None:
+            return give(widen(*self.host_elements()), max_version, copied=True)
+        memory = self.shared_memory() if there == wanted else None
+        if not isinstance(memory, HostStorage):
             raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
+        found = memory.bytes[: self.nbytes].view(self.dtype.numpy).reshape(self.shape)
         found.flags.writeable = max_version is None or tuple(max_version) < (1, 0)
-        return found.__dlpack__(**given)
+        return give(found, max_version, is_bf16=self.dtype == bf16)
 
-    def shared_elements(self) -> np.ndarray[Any, Any] | None:
-        """Return an array over the memory of the elements, None if they must be copied; nobody may write there."""
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return where the elements are, as DLPack counts: (2, n) on the n-th GPU of CUDA, else (1, 0), the host."""
+        return getattr(self.home, "dlpack_device", (CPU, 0))
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Where the elements are on a GPU of CUDA, to be left as they are; AttributeError elsewhere, and of bf16."""
+        if self.__dlpack_device__()[0] != CUDA or self.dtype == bf16:
+            raise AttributeError("__cuda_array_interface__")
+        found = self.shared_memory()
+        storage: Any = self.copied_memory() if found is None else found
+        return storage.interface(self.shape, self.dtype)
+
+    def shared_memory(self) -> Storage | None:
+        """Return the memory of the elements, None if they must be copied; nobody may write there."""
         return None
+
+    def copied_memory(self) -> Any:
+        """Return other memory, where the elements are, with a copy of them."""
+        raise NotImplementedError
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         """Let numpy's functions read the elements: ``numpy.sum(x)`` is numpy's, of a copy."""
@@ -137,9 +167,6 @@ class Readable(Sized):
         if function in known and len(args) == 1 and args[0] is self:
             return known[function]
         return function(*_as_numpy(args), **_as_numpy(kwargs))
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0  # the CPU
 
     def __float__(self) -> float:
         return float(self.item())

@@ -13,14 +13,15 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from loom.core.arrays import read_array
+from loom.core.dtype import DType, f32
 from loom.core.errors import DeviceError, DTypeError, ShapeError
 from loom.core.given import is_int
 from loom.core.numbers import whole
 from loom.runtime.order import Uses, touching, uses_at
 
 __all__ = [
-    "HostSlot", "HostStorage", "ShapedStorage", "Storage", "as_bytes", "check_range", "clear_storage", "copy_storage",
-    "not_given",
+    "HostSlot", "HostStorage", "ShapedStorage", "Storage", "TypedStorage", "as_bytes", "check_range", "clear_storage",
+    "copy_storage", "not_given",
 ]  # fmt: skip
 
 _ALIGNMENT = 64
@@ -77,6 +78,14 @@ class ShapedStorage:
     def extent(self) -> tuple[int, int]:
         """Return where the memory starts and ends."""
         return self.storage.extent()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TypedStorage(ShapedStorage):
+    """Storage of a device that another library's array lies in, whose dtype is known with its shape."""
+
+    dtype: DType = f32
+    device: Any = None
 
 
 def as_bytes(storage: Any, offset: Any, data: Any) -> np.ndarray[Any, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.arrays import read_array, read_as
 from loom.core.conversions import convert, host_type, widen
-from loom.core.dtype import DType, bf16, c64, c128, dtype_of, f32, f64
+from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
 from loom.core.tracebacks import brief_class
@@ -27,10 +27,11 @@ from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
 from loom.tensor.handle.assigning import assign_at, replace
+from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
-from loom.tensor.handle.lending import before_run, lend, lend_once, memory_of, shared_memory_of
+from loom.tensor.handle.lending import before_run, copied, known, lend, lend_once, memory_of, shared_memory_of
 from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.moving import moved
 from loom.tensor.handle.operators import Operators, as_operand, function, in_place
@@ -83,12 +84,13 @@ class Tensor(Operators, Methods, Node, Readable):
         """Return a copy of the elements as they are stored (bf16 as its 16 bits), and the dtype."""
         return memory_of(self).read(0, self.nbytes).view(self.dtype.numpy).reshape(self.shape), self.dtype
 
-    def shared_elements(self) -> np.ndarray[Any, Any] | None:
-        """Return an array over the memory of the elements, None if they must be copied; nobody may write there."""
-        memory = shared_memory_of(self)
-        if not isinstance(memory, HostStorage) or self.dtype == bf16:
-            return None
-        return memory.bytes[: self.nbytes].view(self.dtype.numpy).reshape(self.shape)
+    def shared_memory(self) -> Storage | None:
+        """Return the memory of the elements, None if they must be copied; nobody may write there."""
+        return shared_memory_of(self)
+
+    def copied_memory(self) -> Storage:
+        """Return other memory on its device with a copy of the elements."""
+        return copied(memory_of(self), self.nbytes, self.home)
 
     def item(self) -> Any:
         """Return the only element as a Python number; ShapeError if there are more or none."""
@@ -325,7 +327,13 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
     >>> (array([[1, 2], [3, 4]], on="cpu") + 1).tolist()
     [[2, 3], [4, 5]]
     """
+    there = None if isinstance(data, Tensor) else over_gpu(Tensor, data, "tensor.array")
+    if there is not None:
+        data, on = cast("Tensor", there), there.device if on is None else on
     where = device(on)
+    if there is not None and (dtype is None or dtype_of(dtype, "tensor.array") == there.dtype):
+        memory = copied(memory_of(there), there.nbytes, where)
+        return cast("Tensor", known(Tensor, memory, there.dtype, there.shape, where))
     if isinstance(data, Tensor) and (dtype is None or dtype_of(dtype, "tensor.array") == data.dtype):
         return moved(data, where)
     if isinstance(data, Tensor) and dtype is not None and _keeps_slopes(data.dtype, dtype_of(dtype, "tensor.array")):

@@ -38,6 +38,7 @@ from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
 from loom.tensor import Tensor
 from loom.tensor.graph import KNOWN, made_apart
+from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.lending import memory_of
 
 __all__ = ["Call", "Operand"]
@@ -195,6 +196,8 @@ class Call:
         return found
 
     def _operand(self, data: Any, where: str, dtype: DType | None) -> Operand:
+        there = None if isinstance(data, Tensor) else over_gpu(Tensor, data, where)
+        data = data if there is None else there
         if not isinstance(data, Tensor):
             return Operand(*as_array(data, where, dtype=dtype))
         storage = memory_of(data)

@@ -16,13 +16,13 @@ from loom.core.errors import ArgumentError
 from loom.core.fixed import Fixed, floats_of
 from loom.core.given import is_array
 from loom.ir.kernel import Memory
-from loom.runtime.chain.arguments import check_binding
+from loom.runtime.chain.arguments import check_binding, on_another_device
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.chain.mirrors import as_data
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable, Returning
 from loom.runtime.order import tracked_at
-from loom.runtime.storage import HostStorage, Storage
+from loom.runtime.storage import HostStorage, Storage, TypedStorage
 
 __all__ = ["CallBuffer", "listed", "operand"]
 
@@ -95,16 +95,17 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     if is_array(found):
         return _of_host(found, memory, where, device, writes)
     elements = check_binding(memory, found, where)
+    if isinstance(found, TypedStorage):
+        if found.device is not device:
+            raise on_another_device(named, device, found.device)
+        return CallBuffer(found.storage, elements, found.shape, found.extent(), given)
     if not isinstance(found, Readable):
         return CallBuffer(found, elements, (elements,), found.extent())
     window = found.lend_part() if writes else None
     storage, home = found.lend_once(named, writes=writes)
     both = isinstance(storage, HostStorage) and shares_memory(device)
     if home is not device and not both:
-        raise ArgumentError(
-            named, "the array is on another device", expected=device.name, got=home.name,
-            remedy=f"Copy it with loom.array(x, on={device.name!r})",
-        )  # fmt: skip
+        raise on_another_device(named, device, home)
     made = CallBuffer(storage, elements, found.shape, storage.extent())
     made.window = window
     return made

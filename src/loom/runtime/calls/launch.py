@@ -23,6 +23,7 @@ from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
+from loom.runtime.borrowed import home_of_others
 from loom.runtime.calls.data import CallBuffer, listed, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
 from loom.runtime.chain.extents import groups_of_call, lanes_to_limit
@@ -69,7 +70,8 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
         recorded = _recorded(function, interface, values, left_out, settings, arrays)
         if recorded is not None:
             return recorded
-    where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else device(None)
+    where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else None
+    where = where or home_of_others(values[place] for place, _ in interface.buffers) or device(None)
     made = _make(interface, values, left_out, settings)
     run_over(interface, values, where, settings.get("groups"), settings.get("lanes"))
     made = [show(array, memory.dtype) for array, memory in zip(made, left_out, strict=True)]

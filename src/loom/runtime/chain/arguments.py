@@ -7,6 +7,7 @@ has, or not at all.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -23,11 +24,12 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel, verify
+from loom.runtime.device import Device
 from loom.runtime.elements import Readable
 from loom.runtime.known import recalled
-from loom.runtime.storage import Storage
+from loom.runtime.storage import Storage, TypedStorage
 
-__all__ = ["bound_shape", "check_binding", "encode_params", "verified_kernel"]
+__all__ = ["bound_shape", "check_binding", "encode_params", "on_another_device", "verified_kernel"]
 
 
 def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
@@ -187,20 +189,29 @@ def check_binding(memory: Memory, given: Storage | np.ndarray[Any, Any] | Readab
         _check_records(memory, given, where)
     elif isinstance(given, np.ndarray):
         _check_array(memory, given, where)
-    elif isinstance(given, Readable):
+    elif isinstance(given, (Readable, TypedStorage)):
         if given.dtype != memory.dtype.scalar:
+            called = given.called if isinstance(given, Readable) else "array"
             raise DTypeError(
-                where, f"the {given.called} has another type", expected=memory.dtype.scalar, got=given.dtype,
+                where, f"the {called} has another type", expected=memory.dtype.scalar, got=given.dtype,
                 remedy="Bind tensor.view_as_real(x), whose last axis is (re, im)" if given.dtype.is_complex
                 else "Make it of that type",
             )  # fmt: skip
-        _check_lanes(memory, given.size, where)
+        _check_lanes(memory, math.prod(given.shape), where)
     elements = given.nbytes // memory.dtype.nbytes
     if elements > 0xFFFF_FFFF:
         raise ShapeError(
             where, "too many elements", expected="less than 2^32", got=elements, remedy="Dispatch in parts"
         )
     return elements
+
+
+def on_another_device(where: str, wanted: Device, home: Device | None) -> ArgumentError:
+    """Return the error for an array that is on another device than what uses it."""
+    return ArgumentError(
+        where, "the array is on another device", expected=wanted.name, got=None if home is None else home.name,
+        remedy=f"Copy it with loom.array(x, on={wanted.name!r})",
+    )  # fmt: skip
 
 
 def bound_shape(memory: Memory, given: Any, where: str) -> tuple[int, ...]:

@@ -18,7 +18,13 @@ from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.arguments import bound_shape, check_binding, encode_params, verified_kernel
+from loom.runtime.chain.arguments import (
+    bound_shape,
+    check_binding,
+    encode_params,
+    on_another_device,
+    verified_kernel,
+)
 from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.mirrors import Mirrors, as_data
@@ -32,7 +38,7 @@ from loom.runtime.plans.groups import encode_groups
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
-from loom.runtime.storage import ShapedStorage, Storage
+from loom.runtime.storage import ShapedStorage, Storage, TypedStorage
 
 __all__ = ["Chain"]
 
@@ -231,6 +237,8 @@ class Chain:
             elements = check_binding(memory, data, where)
             if memory.ndim:
                 shapes[memory.name] = bound_shape(memory, data, where)
+            if isinstance(data, TypedStorage) and data.device is not self.device:
+                raise on_another_device(named, self.device, data.device)
             data = data.storage if isinstance(data, ShapedStorage) else data
             storage = self._mirrors.storage(data, named, writes=memory in kernel.writes)
             bindings.append(Binding(storage, elements))

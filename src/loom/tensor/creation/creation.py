@@ -15,9 +15,11 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.core.promotion import is_number, promote
+from loom.runtime.borrowed import home_of_others
 from loom.runtime.device import Device
 from loom.runtime.registry import device as device_of
 from loom.tensor.graph import INPUT, Node, as_shape, require_tensor
+from loom.tensor.handle.borrowing import over_gpu, over_host
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import views
 from loom.tensor.ops.parts import join
@@ -79,11 +81,36 @@ def asarray(
 
 
 def from_dlpack(x: Any, /, *, device: Place = None, copy: bool | None = None, on: Place = None) -> Tensor:
-    """Return a copy of an array of another library, in its dtype; ArgumentError for ``copy=False``, as asarray."""
+    """Return an array of another library (PyTorch, JAX, CuPy, MLX, ...) as a tensor, in its dtype.
+
+    A copy, on the device named, else where the array is: on its GPU of CUDA, or on the default device. ``copy=False``:
+    over the memory of the array, which Loom never writes (who changes the tensor changes other memory), and which its
+    owner should leave alone while the tensor is used; ArgumentError where that cannot be: the device has memory of its
+    own, or the elements have gaps between them. DTypeError for elements that Loom has no type for, by their name.
+    """
+    where = "from_dlpack"
     if not hasattr(x, "__dlpack__"):
-        raise DTypeError("from_dlpack", "it has no __dlpack__()", expected="an array of a library with DLPack",
+        raise DTypeError(where, "it has no __dlpack__()", expected="an array of a library with DLPack",
                          got=type(x).__name__, remedy="Use tensor.array")  # fmt: skip
-    return asarray(x, device=device, copy=copy, on=on)
+    if copy is not None and not flag(copy, "from_dlpack, copy") and not isinstance(x, Tensor):
+        return _shared(x, _home(device, on, where), where)
+    home = _home(device, on, where)
+    if home is None and copy is None and not isinstance(x, Tensor):
+        home = home_of_others([x])
+    return asarray(x, device=home, copy=copy)
+
+
+def _shared(x: Any, home: Device | None, where: str) -> Tensor:
+    """Return a tensor over the memory of an array of another library."""
+    there = cast("Tensor | None", over_gpu(Tensor, x, where))
+    if there is None:
+        there = cast("Tensor | None", over_host(Tensor, x, where, device_of(None) if home is None else home))
+    if there is None or (home is not None and there.device is not home):
+        got = "one with gaps, or memory that the device does not see" if there is None else there.home.name
+        expected = "a contiguous array" + ("" if home is None else f" in memory of {home.name!r}")
+        raise ArgumentError(f"{where}, copy", "the elements must be copied", expected=expected, got=got,
+                            remedy="Leave copy out")  # fmt: skip
+    return there
 
 
 def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: str | Device | None = None) -> Tensor:

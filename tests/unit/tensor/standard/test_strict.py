@@ -81,9 +81,8 @@ def test_dlpack_shares_memory_where_it_is_asked_to() -> None:
     assert np.shares_memory(np.from_dlpack(x, copy=False), np.from_dlpack(x, copy=False))
     assert not np.shares_memory(np.from_dlpack(x), np.from_dlpack(x))
     assert torch.utils.dlpack.from_dlpack(x.__dlpack__(copy=False)).tolist() == x.tolist()
-    for held in (xp.parameter([1.0]), xp.asarray([1.0]).astype("bf16")):
-        with pytest.raises(BufferError, match="the elements must be copied"):
-            held.__dlpack__(copy=False)
+    with pytest.raises(BufferError, match="the elements must be copied"):
+        xp.parameter([1.0]).__dlpack__(copy=False)
 
 
 def _raised(x: Any) -> None:

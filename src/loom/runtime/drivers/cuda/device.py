@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.caps import Caps
+from loom.core.dlpack import CUDA
 from loom.core.errors import DeviceError
 from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
@@ -16,7 +17,9 @@ from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.program import CudaProgram
+from loom.runtime.drivers.cuda.sharing import borrow
 from loom.runtime.plans.plan import Plan
+from loom.runtime.storage import TypedStorage
 
 __all__ = ["CudaDevice", "describe_gpu"]
 
@@ -65,6 +68,21 @@ class CudaDevice(OpenGpu):
 
     def adopt(self, array: Any) -> None:
         """Arrays of the host cannot be used in place."""
+
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """How DLPack counts it."""
+        return CUDA, self.gpu.number
+
+    def borrow(self, data: Any, where: str, *, writes: bool = False) -> TypedStorage:
+        """Return the memory of another library's array on this GPU; errors as of ``sharing.borrow``."""
+        return borrow(self, data, where, writes=writes)
+
+    def number_of(self, data: Any) -> int:
+        """Return on which GPU the memory is that an array's ``__cuda_array_interface__`` names."""
+        address = int(data.__cuda_array_interface__["data"][0] or 0)
+        attribute = self.api.driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(self.api.cuPointerGetAttribute(attribute, address)) if address else 0
 
     def build(self, plan: Plan) -> CudaProgram:
         """Compile the kernels of a plan and build its graphs."""

@@ -8,6 +8,7 @@ when allocated unless it is asked for with any contents.
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 import time
 import weakref
@@ -18,7 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from loom.core.dlpack import CUDA, give, over_memory
+from loom.core.dtype import DType, bf16
 from loom.core.errors import DeviceError
+from loom.core.given import is_int
 from loom.runtime.drivers.cuda.api import Api, is_memory
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.order import Uses, touching
@@ -39,6 +43,8 @@ _COPIERS, _LEAST_SHARED = 4, 1 << 20
 _SPARE_NBYTES = 1 << 30
 """Most memory kept that nothing uses."""
 _PORTABLE = 1
+_DEFAULT, _NO_STREAM = 1, -1
+"""Streams as DLPack counts them."""
 _SPIN_SECONDS, _LONGEST_SECONDS = 200e-6, 1e-3
 
 Array = np.ndarray[Any, Any]
@@ -56,7 +62,8 @@ class MemoryOwner(Protocol):
     side: Any
     lock: threading.RLock
 
-    def event(self) -> Any: ...
+    def event(self, stream: Any = None) -> Any: ...
+    def follow(self, stream: Any, other: Any) -> None: ...
     def give_back(self, event: Any) -> None: ...
     def has_passed(self, event: Any) -> bool: ...
     def settle(self) -> None: ...
@@ -85,6 +92,8 @@ class GpuMemory:
         self.lock = threading.RLock()
         self.pool = self._pool() if owner.gpu.limits["pools"] else None
         self._left = False
+        self.lent: set[int] = set()
+        """Where memory is that other libraries may be using, in streams that Loom does not know."""
         self._pieces: list[Array] = []
         self._crew: ThreadPoolExecutor | None = None
 
@@ -144,6 +153,9 @@ class GpuMemory:
         if self._left or not self.api.is_ours:
             return
         with suppress(DeviceError), self.owner.current:  # of a lost GPU nothing is left to free
+            if address in self.lent:
+                self.lent.discard(address)
+                self.api.driver.cuCtxSynchronize()
             if self.pool is None:
                 self.api.driver.cuMemFree(address)
             else:
@@ -291,6 +303,34 @@ class CudaStorage:
             if nbytes:
                 self.memory.copy(self.address + offset, source, start, nbytes)
         return True
+
+    def give(self, shape: tuple[int, ...], dtype: DType, stream: Any, max_version: Any, *, copied: bool) -> Any:
+        """Return a capsule of DLPack over it, once the ``stream`` of who asks waits for Loom's.
+
+        None is the default stream of old, 1; 2 that of a thread; -1: who asks sees to it. BufferError for no stream.
+        """
+        stream = _DEFAULT if stream is None else stream
+        if not is_int(stream) or stream < _NO_STREAM or stream == 0:
+            raise BufferError(f"no stream of CUDA: {stream!r}; pass 1 or 2 for default streams, or -1 for none")
+        owner = self.memory.owner
+        if stream != _NO_STREAM:
+            with owner.current:
+                owner.follow(int(stream), owner.stream)
+        place = CUDA, owner.gpu.number
+        return give(self._elsewhere(dtype, shape), max_version, place, is_bf16=dtype == bf16, copied=copied)
+
+    def interface(self, shape: tuple[int, ...], dtype: DType) -> dict[str, Any]:
+        """Return what ``__cuda_array_interface__`` says of it; who asks has to wait for Loom's stream."""
+        self.memory.lent.add(self.address)
+        address = self.address if math.prod(shape) else 0
+        return {
+            "shape": shape, "typestr": dtype.numpy.str, "data": (address, False), "strides": None, "version": 3,
+            "stream": int(self.memory.owner.stream),
+        }  # fmt: skip
+
+    def _elsewhere(self, dtype: DType, shape: tuple[int, ...]) -> Array:
+        self.memory.lent.add(self.address)
+        return over_memory(self.address, dtype, shape, self)
 
     def extent(self) -> tuple[int, int]:
         """Return where the memory starts and ends: no two GPUs have the same addresses."""

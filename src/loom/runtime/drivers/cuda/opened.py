@@ -142,11 +142,17 @@ class OpenGpu:
 
     # what is under way
 
-    def event(self) -> Any:
-        """Return an event without a time, recorded on the stream now; ``give_back`` takes it."""
+    def event(self, stream: Any = None) -> Any:
+        """Return an event without a time, recorded on the stream, or another, now; ``give_back`` takes it."""
         event = self._events.pop() if self._events else self.api.cuEventCreate(_UNTIMED)
-        self.api.cuEventRecord(event, self.stream)
+        self.api.cuEventRecord(event, self.stream if stream is None else stream)
         return event
+
+    def follow(self, stream: Any, other: Any) -> None:
+        """Have a stream go on only when all that is with another is done."""
+        event = self.event(other)
+        self.api.cuStreamWaitEvent(stream, event, 0)
+        self.give_back(event)
 
     def give_back(self, event: Any) -> None:
         """Use an event again for something else."""

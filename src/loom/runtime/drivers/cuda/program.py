@@ -19,6 +19,7 @@ from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cuda.graph import CountedRow, KernelGraph, LaunchedRows
 from loom.runtime.drivers.cuda.memory import CudaStorage, poll
 from loom.runtime.drivers.cuda.opened import OpenGpu
+from loom.runtime.drivers.cuda.sharing import BorrowedStorage, beside_owners
 from loom.runtime.drivers.cuda.table import LaunchTable
 from loom.runtime.drivers.cuda.timing import StampedRows
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
@@ -54,6 +55,7 @@ class CudaProgram:
             device.memory.upload(self.log.address, empty.view(np.uint8))
             for item in self.table.items:
                 item.words[:, item.log] = self.log.address
+        self.borrowed = _borrowed_by(plan)
         self.slots: dict[int, HostSlot] = {id(s): s for i in self.table.items for s, _ in i.slots}
         indirect = [step.dispatch.indirect for _, steps in plan.segments for step in steps]
         self.slots |= {id(i[0]): i[0] for i in indirect if i is not None and isinstance(i[0], HostSlot)}
@@ -182,6 +184,14 @@ class CudaProgram:
         return outcome
 
 
+def _borrowed_by(plan: Plan) -> list[BorrowedStorage]:
+    """Return the memory of other libraries that a plan uses."""
+    dispatches = [step.dispatch for _, steps in plan.segments for step in steps]
+    storages = [b.storage for d in dispatches for b in d.bindings]
+    storages += [d.indirect[0] for d in dispatches if d.indirect is not None]
+    return list({id(s): s for s in storages if isinstance(s, BorrowedStorage)}.values())
+
+
 class CudaRun:
     """One run of a program, under way or over."""
 
@@ -195,7 +205,8 @@ class CudaRun:
         self._lock = threading.RLock()
         self._event: Any = None
         try:
-            self._excess = program.execute()
+            with beside_owners([*program.borrowed, *attached]):
+                self._excess = program.execute()
             with self.device.current:
                 self._event = self.device.event()
         except DeviceError as error:

@@ -66,7 +66,14 @@ class FakeDriver:
         self.kernels: dict[bytes, tuple[VerifiedKernel, bool]] = {}
         self.attributes = dict(ATTRIBUTES)
         self.CUdevice_attribute = self.CUmemAllocationType = self.CUmemLocationType = Names()
-        self.CUmemPool_attribute = Names()
+        self.CUmemPool_attribute = self.CUpointer_attribute = Names()
+        self.waits: list[tuple[Any, Any]] = []
+        """(stream, stream that it waits for), as far as events tell."""
+        self.recorded: dict[int, Any] = {}
+        self.made = 100
+        self.owners: dict[int, int] = {}
+        """GPUs of addresses that are not the first's."""
+        self.idled = 0
         self.cuuint64_t = int
 
     def __getattr__(self, name: str) -> Any:
@@ -75,6 +82,34 @@ class FakeDriver:
             raise AttributeError(name)
         makes = any(part in name for part in ("Create", "Retain", "GetCurrent"))
         return lambda *_: (self.broken, 7) if makes else (self.broken,)
+
+    # streams and events
+
+    def _handle(self) -> Any:
+        self.made += 1
+        return self.broken, self.made
+
+    def cuStreamCreate(self, _flags: int) -> Any:
+        return self._handle()
+
+    def cuEventCreate(self, _flags: int) -> Any:
+        return self._handle()
+
+    def cuEventRecord(self, event: int, stream: Any) -> Any:
+        self.recorded[event] = stream
+        return (self.broken,)
+
+    def cuStreamWaitEvent(self, stream: Any, event: int, _flags: int) -> Any:
+        self.waits.append((stream, self.recorded[event]))
+        return (self.broken,)
+
+    def cuCtxSynchronize(self) -> Any:
+        self.idled += 1
+        return (self.broken,)
+
+    def cuPointerGetAttribute(self, name: str, address: int) -> Any:
+        assert name == "CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL"
+        return 0, self.owners.get(address, 0)
 
     # what there is
 

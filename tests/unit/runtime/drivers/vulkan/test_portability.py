@@ -110,8 +110,10 @@ def _disguised(number: int, name: bytes, info: bytes, enabled: list[list[str]], 
 @pytest.mark.parametrize(
     ("number", "name", "info", "shown"),
     [
-        (MOLTENVK, b"MoltenVK", b"1.2.11", "MoltenVK (on Metal)"), (RADV, b"radv", b"Mesa 25.0", "RADV (Mesa, for AMD)"),
-        (AMDVLK, b"AMD open-source driver", b"2024.Q4", "AMDVLK (AMD)"), (AMD, b"AMD proprietary driver", b"24.10", "AMD's own"),
+        (MOLTENVK, b"MoltenVK", b"1.2.11", "MoltenVK (on Metal)"),
+        (RADV, b"radv", b"Mesa 25.0", "RADV (Mesa, for AMD)"),
+        (AMDVLK, b"AMD open-source driver", b"2024.Q4", "AMDVLK (AMD)"),
+        (AMD, b"AMD proprietary driver", b"24.10", "AMD's own"),
         (99, b"of next year", b"", "of next year"),
     ],
 )  # fmt: skip
