@@ -216,11 +216,10 @@ class Context:
                 got="step=None", remedy="Pass step=, an integer tensor of one element",
             )  # fmt: skip
         self.record.draws += 1
-        record = self.record
-        if record.first is None:
-            return random_words(shape, record.seed, record.draws, record.step, stream)
-        each = -(-math.prod(shape) // next(iter(record.inputs.values())).shape[0])
-        return random_words(shape, record.seed, record.draws, record.step, stream, after=(record.first, each))
+        first, after = self.record.first, None
+        if first is not None:
+            after = first, -(-math.prod(shape) // next(iter(self.record.inputs.values())).shape[0])
+        return random_words(shape, self.record.seed, self.record.draws, self.record.step, stream, after)
 
 
 @dataclass(frozen=True, slots=True)

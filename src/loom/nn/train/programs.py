@@ -477,7 +477,7 @@ def _settings_of(config: TrainConfig) -> tuple[Any, ...]:
     return (
         config.optimizer, config.loss, config.probabilities, config.clip_value, config.clip_norm,
         config.accumulate > 1, config.budget_nbytes, config.compute, config.first_loss_scale, config.precision,
-        config.micro_batch,
+        config.micro_batch, config.micro_batch is not None and config.micro_batch < config.batch_size,
     )  # fmt: skip
 
 

@@ -320,6 +320,7 @@ class Trainer:
         return error
 
     def _steps_done(self) -> int:
+        self.programs.sync()
         return int(self.programs.step.item())
 
     # state

@@ -150,11 +150,11 @@ class CrewPrograms(MicroPrograms):
         self._has_started = False
         self.crew.release()
 
-    def _together(self, cut: slice, **told: float) -> float:
+    def _together(self, cut: slice, *, rate: float | None = None, share: float | None = None) -> float:
         batch = MicroBatches(self._now, self._epoch, cut.start, cut.stop, self.size)
         loss = self.crew.gradients(batch)
         if math.isfinite(loss):
-            self._change(Change(self._now, batch, **told))
+            self._change(Change(self._now, batch, rate=rate, share=share))
         return loss
 
     def _change(self, change: Change) -> None:

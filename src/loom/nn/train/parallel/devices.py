@@ -1,8 +1,9 @@
 """A crew of this process: a worker on each device of a list, those of different devices at the same time.
 
-Layer: nn. The model that is trained is the worker of its own device; every other one has a replica. Two workers
-exchange their sums and each ends the tree; of more the sums are joined here, and each is given the root. Invariant: all
-replicas have the same bits, which is looked at whenever the model is.
+Layer: nn. The model that is trained is the worker of its own device; every other one has a replica. Where each worker
+has one node of the tree, sums go from device to device: two workers exchange theirs and each ends the tree; of more,
+left siblings absorb right ones, all pairs at a time, and the root goes to everybody. Else the host joins them.
+Invariant: all replicas have the same bits, which is looked at whenever the model is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,10 +21,10 @@ from loom.core.errors import ArgumentError, DeviceError
 from loom.core.given import is_list
 from loom.nn.model import Model
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.parallel.crew import Replica, Worker, require_micro_batch
+from loom.nn.train.parallel.crew import Replica, require_micro_batch
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
-from loom.nn.train.parallel.tree import Sums, join, share_out
+from loom.nn.train.parallel.tree import Sums, TreeNode, are_siblings, cover, join, share_out
 from loom.runtime.device import Device
 from loom.runtime.registry import device
 
@@ -39,7 +41,8 @@ class DeviceCrew:
         self.devices = _devices_of(devices)
         self._is_fair = is_fair
         self._home: MicroPrograms | None = None
-        self._workers: list[Worker] = []
+        self._workers: list[MicroPrograms] = []
+        self._nodes: list[list[TreeNode]] = []
         self._seconds: list[list[float]] = []
         """Of each worker: for a micro-batch, of its batches."""
         self._found: list[list[Sums]] = []
@@ -63,17 +66,27 @@ class DeviceCrew:
     def gradients(self, batch: MicroBatches) -> float:
         """Have all micro-batches computed; return the loss of the batch."""
         ranges = share_out(batch.count, self._speeds())
+        self._nodes = [cover(first, last, batch.count) for first, last in ranges]
         self._found = self._each(lambda n: self._sums(n, batch, *ranges[n]))
         parts = [Sums(s.node, {"loss": s.arrays["loss"]}) for found in self._found for s in found]
         return float(join(parts, batch.count)[0].arrays["loss"])
 
     def _sums(self, number: int, batch: MicroBatches, first: int, last: int) -> list[Sums]:
-        if first == last:
+        """Return the sums of a worker; where each has one, they stay on their devices, and the loss alone is told."""
+        worker, nodes = self._workers[number], self._nodes[number]
+        if not nodes:
             return []
         start = time.perf_counter()
-        found = self._workers[number].gradients(batch, first, last)
+        if self._stays():
+            worker.collect(batch, nodes[0])
+            found = [Sums(nodes[0], {"loss": worker.loss_of_newest()})]
+        else:
+            found = worker.gradients(batch, first, last)
         self._seconds[number].append((time.perf_counter() - start) / (last - first))
         return found
+
+    def _stays(self) -> bool:
+        return all(len(nodes) <= 1 for nodes in self._nodes)
 
     def _speeds(self) -> list[float]:
         """Return micro-batches a second of each worker, as far as all are known; a first batch compiles and heats."""
@@ -83,25 +96,41 @@ class DeviceCrew:
 
     def change(self, change: Change) -> None:
         """Have all replicas make the next version of the state."""
-        if change.batch is None:
-            self._each(lambda n: self._workers[n].change(change))
-        else:
-            given = self._given(change.batch.count)
-            self._each(lambda n: self._workers[n].change(replace(change, sums=given[n])))
+        given = [()] * len(self._workers) if change.batch is None else self._given(change.batch)
+        root = next((sums for sums in given if sums), ())
+        self._each(lambda n: self._workers[n].change(replace(change, sums=given[n])))
         if self._home is not None and self._home not in self._workers:
-            self._home.change(change if change.batch is None else replace(change, sums=self._given_root(change.batch)))
+            self._home.change(replace(change, sums=root))
         self._found = []
 
-    def _given_root(self, batch: MicroBatches) -> tuple[Sums, ...]:
-        return tuple(join([s for found in self._found for s in found], batch.count))
-
-    def _given(self, count: int) -> list[tuple[Sums, ...]]:
+    def _given(self, batch: MicroBatches) -> list[tuple[Sums, ...]]:
         """Return what each worker is given to end the tree."""
-        single = [n for n, found in enumerate(self._found) if len(found) == 1]
-        parts = [s for found in self._found for s in found]
-        if len(parts) == len(single) == len(self._workers) <= 2:
-            return [tuple(s for m in single if m != n for s in self._found[m]) for n in range(len(self._workers))]
-        return [tuple(join(parts, count))] * len(self._workers)
+        if not self._stays():
+            return [tuple(join([s for found in self._found for s in found], batch.count))] * len(self._workers)
+        holders = [(n, nodes[0]) for n, nodes in enumerate(self._nodes) if nodes]
+        if len(holders) == len(self._workers) == 2 and self._home in self._workers:
+            return [(self._tensors(*holders[1]),), (self._tensors(*holders[0]),)]
+        while len(holders) > 1:
+            holders = self._halved(batch, holders)
+        return [() if n == holders[0][0] else (self._tensors(*holders[0]),) for n in range(len(self._workers))]
+
+    def _halved(self, batch: MicroBatches, holders: list[tuple[int, TreeNode]]) -> list[tuple[int, TreeNode]]:
+        """Have left siblings absorb right ones, all pairs at the same time; return who holds what then."""
+        pairs: dict[int, tuple[int, TreeNode]] = {}
+        for (left, node), (right, other) in pairwise(holders):
+            if left not in {n for n, _ in pairs.values()} and are_siblings(node, other, batch.count):
+                pairs[left] = right, other
+        absorbed = {right for right, _ in pairs.values()}
+
+        def work(n: int) -> TreeNode | None:
+            return self._workers[n].absorb(batch, self._tensors(*pairs[n])) if n in pairs else None
+
+        made = self._each(work)
+        return [(n, made[n] or node) for n, node in holders if n not in absorbed]
+
+    def _tensors(self, number: int, node: TreeNode) -> Sums:
+        """Return the sum that a worker keeps, where it is."""
+        return Sums(node, cast("Any", self._workers[number].levels[0]))
 
     def _each(self, work: Callable[[int], Any]) -> list[Any]:
         """Do something for each worker, in order on one device, at the same time on different ones."""
@@ -126,7 +155,7 @@ class DeviceCrew:
             return
         wanted = home.arrays()
         for worker, where in zip(self._workers, self.devices, strict=True):
-            if worker is home or not isinstance(worker, MicroPrograms):
+            if worker is home:
                 continue
             for name, a in worker.arrays().items():
                 if not np.array_equal(a.reshape(-1).view(np.uint8), wanted[name].reshape(-1).view(np.uint8)):

@@ -85,11 +85,12 @@ class MicroPrograms(Programs):
 
     def record(self, kind: str, samples: int, batch: BatchShape | None) -> tuple[list[Tensor], Pairs]:
         """Return outputs and updates of a program: besides those of ``Programs``, ``leaf`` of a micro-batch, ``keep``
-        and ``fold`` of a level, ``take`` and ``add`` of a root that is own, fed or both (``samples``)."""
+        and ``fold`` of a level, ``absorb`` of what is fed, ``take`` and ``add`` of a root that is own, fed or both."""
         with self.model.lock:
             if kind == "leaf" and batch is not None:
                 return self._leaf(batch, samples)
-            known = {"keep": self._keep, "fold": self._fold, "take": self._take_root, "add": self._add_root}
+            known = {"keep": self._keep, "fold": self._fold, "absorb": self._absorb,
+                     "take": self._take_root, "add": self._add_root}  # fmt: skip
             if kind in known:
                 return known[kind](samples)
         return super().record(kind, samples, batch)
@@ -128,6 +129,9 @@ class MicroPrograms(Programs):
     def _fold(self, level: int) -> tuple[list[Tensor], Pairs]:
         there = self._level(level)
         return [], [(t, there[name] + t) for name, t in self.levels[0].items()]
+
+    def _absorb(self, _level: int) -> tuple[list[Tensor], Pairs]:
+        return [], [(t, t + tensor.input(name, t.shape, t.dtype)) for name, t in self.levels[0].items()]
 
     def _root(self, source: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
         """Return what ``_backward`` does, of a whole batch: loss, gradients and what becomes of the state."""
@@ -185,6 +189,24 @@ class MicroPrograms(Programs):
                 self._run_small("keep", level)
                 waiting.append(level)
         self._own = batch, node
+
+    def absorb(self, batch: MicroBatches, right: Sums) -> TreeNode:
+        """Add the sum of the right sibling to the one kept here; return the node that this is now of.
+
+        ``right`` may have tensors of any device in place of arrays.
+        """
+        assert self._own is not None
+        node = join([Sums(self._own[1], {}), Sums(right.node, {})], batch.count)[0].node
+        program = self._program(("absorb", 0, None))
+        with self.model.lock:
+            program.run(**right.arrays)
+        self._own = batch, node
+        return node
+
+    def loss_of_newest(self) -> Array:
+        """Return the loss among what was summed up last."""
+        with self.model.lock:
+            return self.levels[0]["loss"].host_elements()[0]
 
     def order(self, epoch: int) -> Array:
         """Return the order of an epoch."""
@@ -318,6 +340,6 @@ class MicroPrograms(Programs):
     def _batch(self, cut: slice) -> MicroBatches:
         return MicroBatches(self.version, self._epoch, cut.start, cut.stop, self.size)
 
-    def _alone(self, batch: MicroBatches, **told: float) -> float:
+    def _alone(self, batch: MicroBatches, *, rate: float | None = None, share: float | None = None) -> float:
         self.collect(batch, root_of(batch.count))
-        return self.change(Change(self.version, batch, **told))
+        return self.change(Change(self.version, batch, rate=rate, share=share))

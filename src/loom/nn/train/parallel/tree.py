@@ -17,7 +17,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import StateError
 
-__all__ = ["Sums", "TreeNode", "cover", "join", "root_of", "share_out"]
+__all__ = ["Sums", "TreeNode", "are_siblings", "cover", "join", "root_of", "share_out"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,6 +111,11 @@ def join(parts: Iterable[Sums], count: int) -> list[Sums]:
             parent = TreeNode(left.node.level + 1, left.node.index >> 1)
             held.append(_risen(Sums(parent, _added(left.arrays, right.arrays)), count, top))
     return held
+
+
+def are_siblings(left: TreeNode, right: TreeNode, count: int) -> bool:
+    """Tell whether two nodes of ``count`` micro-batches are added; an only child stands for its parent."""
+    return len(join([Sums(left, {}), Sums(right, {})], count)) == 1
 
 
 def _are_siblings(left: TreeNode, right: TreeNode) -> bool:

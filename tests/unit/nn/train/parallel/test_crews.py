@@ -69,7 +69,7 @@ def test_a_batch_that_is_one_micro_batch_is_as_if_there_were_none(micro: int) ->
     assert trained(network(), micro_batch=micro, devices=["cpu", "cpu"]) == plain
 
 
-@pytest.mark.parametrize(("workers", "micro"), [(1, 4), (2, 1), (2, 4), (3, 2), (5, 2), (7, 1)])
+@pytest.mark.parametrize(("workers", "micro"), [(1, 4), (2, 4), (3, 2), (4, 3), (5, 2), (7, 1)])
 def test_crews_of_any_size_make_the_same_bits(workers: int, micro: int) -> None:
     alone = trained(network(), micro_batch=micro)
     assert trained(network(), micro_batch=micro, devices=["cpu"] * workers) == alone
@@ -146,3 +146,16 @@ def test_devices_without_micro_batches_and_what_is_no_list_are_refused() -> None
     for wrong in ("cpu", [], {}, 3):
         with pytest.raises(ArgumentError, match=r"\[train, devices\] not devices: expected a list of names"):
             trained(network(), devices=wrong, micro_batch=2)
+
+
+def test_another_size_of_batch_is_cut_anew() -> None:
+    """Programs of the training before fit no other way of cutting."""
+    net, other = network(), network()
+    trained(net, micro_batch=4, batch_size=4)
+    other.load_weights(net.weights())
+    assert trained(net, micro_batch=4, batch_size=12) == trained(other, micro_batch=4, batch_size=12)
+
+
+def test_models_without_a_document_are_refused(two_layers: Any) -> None:
+    with pytest.raises(ArgumentError, match="only networks of documents are trained by micro-batches"):
+        Trainer(two_layers(), TrainConfig(batch_size=8, micro_batch=4))
