@@ -12,7 +12,8 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
-from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
+from loom.kernels.matmul.fours import LANES, pack_fours
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.threads import Grid, Layout
 from loom.kernels.matmul.tiles import Tile
@@ -68,13 +69,14 @@ def _tiles(precision: Precision, tile: Tile, dots: str | None = "") -> Case:
     return Case(kernel, buffers, params, groups=groups, modes=("trusted", "reported"))
 
 
-def _slabs(precision: Precision, layout: Layout) -> Case:
-    grid, types, k = Grid(2, 4, 1, 1, 4), whole_types(precision, threads=True), 2 * 128
-    m, n = 12, 20
-    a, b = _whole(precision, m * k, types.element), _whole(precision, n * k, types.element)
+def _slabs(precision: Precision, layout: Layout, dots: str | None = None) -> Case:
+    grid, types = Grid(2, 4, 1, 1, 4), whole_types(precision, threads=True, dots=dots)
+    m, n, k, element = 12, 20, 2 * 128, precision.held if dots else types.element
+    a, b = (_whole(precision, size * k, element).view(types.element.numpy) for size in (m, n))
+    k = k // types.factors
     which, out = np.zeros(2, np.uint32), np.zeros(m * n, np.float32)
     buffers = (a, b, _scales(_BLOCKS * m), _scales(_BLOCKS * n), which, out)
-    params = (m, n, k, k if layout.a_by_k else m, k if layout.b_by_k else n, 1, 1, 4096)
+    params = (m, n, k, k if layout.a_by_k else m, k if layout.b_by_k else n, 1, 1, 4096 // types.factors)
     groups = (-(-n // grid.width), -(-m // grid.height), 1)
     kernel = multiply_scaled_slabs(grid, layout, types).verified.kernel
     return Case(kernel, buffers, params, groups=groups, modes=("trusted", "checked"))
@@ -89,3 +91,29 @@ for _name, _precision in PRECISIONS.items():
         case(f"library/scaled-tiles-{_name}-{_dots}")(partial(_tiles, _precision, Tile(3, 2, 8, 2), _dots))
     case(f"library/scaled-slabs-{_name}", (1, 8), slow=_name == "q8")(partial(_slabs, _precision, _SCATTERED))
 case("library/scaled-slabs-vectors", (1, 8))(partial(_slabs, PRECISIONS["q24"], _VECTORS))
+case("library/scaled-slabs-dots", (1, 8))(partial(_slabs, PRECISIONS["q8"], _SCATTERED, "dot4_i8"))
+
+
+def _fours(by_k: bool) -> Case:
+    rows, k, matrices = 5, 130, 2
+    words = -(-k // 4)
+    x = np.random.default_rng(k).integers(-128, 128, matrices * rows * k).astype(np.int8)
+    groups = (-(-words // LANES), rows, matrices) if by_k else (-(-rows // LANES), words, matrices)
+    out = np.zeros(matrices * rows * words, np.int32)
+    return Case(pack_fours(by_k=by_k).verified.kernel, (x, out), (rows, k), groups=groups, modes=("trusted", "checked"))
+
+
+for _by_k in (False, True):
+    case(f"library/fours{'-by-k' if _by_k else ''}")(partial(_fours, _by_k))
+
+
+def _digits_in_fours() -> Case:
+    rows, k, blocks = 70, 300, 3
+    x = random_bits(np.dtype("f4"), 2 * rows * k, seed=rows)
+    out, scales = np.zeros(2 * rows * blocks * 32, np.int32), np.zeros(2 * rows * blocks, np.float32)
+    groups = groups_of_digits(rows, k, 2, by_k=False)
+    kernel = fours_by_row(f32, PRECISIONS["q8"]).verified.kernel
+    return Case(kernel, (x, out, scales), (rows, k), groups=groups, modes=_MODES)
+
+
+case("library/digits-q8-fours")(_digits_in_fours)

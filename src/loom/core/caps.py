@@ -21,7 +21,7 @@ class Caps:
     waiting, and lanes side by side should touch memory side by side; ``buffer_nbytes``: the largest buffer, if not all
     of memory; ``short``: code is to be short, as its compiler takes long; ``dots``: the operation on packed bytes that
     is one instruction (``dot4_i8``, else ``dot4_u8i8``), none: ""; ``fused``: a multiply-add of
-    f32 is one instruction.
+    f32 is one instruction; ``tiles``: products of tiles of bytes (``tile_product``) have a unit of their own.
     """
 
     simd_lanes: int
@@ -35,3 +35,4 @@ class Caps:
     short: bool = False
     dots: str = ""
     fused: bool = False
+    tiles: bool = False

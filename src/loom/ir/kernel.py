@@ -130,7 +130,8 @@ class Instr:
     ``attr`` by operation: const: the bits; convert, bitcast: nothing (the type says it);
     global_id, local_id, group_id, num_groups: the dimension; extract: the component;
     param: the Param; length: nothing (the memory says it); get, set: the Variable; print and assert:
-    the text pieces around the values printed (one more than there are values); within: what is indexed, and its name.
+    the text pieces around the values printed (one more than there are values); within: what is indexed, and its name;
+    tile_product: the words of a row, and from one row to the next.
     """
 
     op: Op

@@ -172,6 +172,14 @@ _ROWS = (
     Op("index", 0, _A.NONE, _R.ATTR, _E.IDENTITY, "the counter of a for loop"),
     # memory
     Op("load", 1, _A.SPECIAL, _R.ELEMENT, _E.READ, "memory[i]; outside gives 0"),
+    Op(
+        "tile_product",
+        3,
+        _A.SPECIAL,
+        _R.SAME,
+        _E.READ,
+        "sums + rows of bytes by rows of bytes: a lane's four of 16 by 8 of each 32 lanes",
+    ),
     Op("store", 2, _A.SPECIAL, _R.NOTHING, _E.WRITE, "memory[i] = value; outside is dropped"),
     Op("get", 0, _A.NONE, _R.ATTR, _E.READ, "value of a local variable"),
     Op("set", 1, _A.SPECIAL, _R.NOTHING, _E.WRITE, "assign a local variable"),

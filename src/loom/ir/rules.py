@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loom.core.dtype import DType, bool_, f32, u32
+from loom.core.dtype import DType, bool_, f32, i32, u32
 from loom.ir.kernel import Memory, Space
 from loom.ir.ops import OPS, Accepts, Effect, Op, Result
 
@@ -40,7 +40,7 @@ def infer(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | 
             len(types),
             f"{op.name}: {op.doc}",
         )
-    if (op.result is Result.ELEMENT or op.name in ("store", "length")) != (memory is not None):
+    if (op.result is Result.ELEMENT or op.name in ("store", "length", "tile_product")) != (memory is not None):
         wanted = "none" if memory is not None else "a buffer, shared or private array"
         raise TypeRule(f"{op.name} names the wrong memory", wanted, memory and memory.name, f"{op.name}: {op.doc}")
     if op.accepts is not Accepts.SPECIAL:
@@ -161,6 +161,19 @@ def _check_atomic(op: Op, memory: Memory) -> None:
         raise TypeRule(f"{memory.name} is only written", "InOut", "Out", f"Declare {memory.name} as InOut")
 
 
+def _rule_tile_product(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
+    assert memory is not None, "infer refuses"
+    if memory.dtype != i32 or memory.space is not Space.SHARED:
+        raise TypeRule(
+            f"{op.name} of {memory.space.value} {memory.name} of {memory.dtype}", "a shared array of i32", memory.dtype,
+            "Bring both operands to shared memory, four bytes in a word",
+        )  # fmt: skip
+    if list(types) != [u32, u32, i32.vector(4)]:
+        raise TypeRule(
+            f"{op.name} has operands of other types", "u32, u32, i32x4", listed(types), f"{op.name}: {op.doc}"
+        )
+
+
 def _rule_set(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
     if types[0] != named:
         raise TypeRule("assignment changes the variable's type", named, types[0], f"Convert with {named}(...)")
@@ -197,6 +210,7 @@ _SPECIAL = {
     "vector": _rule_vector,
     "extract": _rule_extract,
     "set": _rule_set,
+    "tile_product": _rule_tile_product,
     "print": _rule_print,
     "assert": _rule_assert,
     "breakpoint": _rule_breakpoint,

@@ -143,6 +143,8 @@ class _Printer:
             words.append(hex(s.attr))
         elif s.op.name in _DIMENSIONED:
             words.append(str(s.attr))
+        elif s.op.name == "tile_product":
+            words += map(str, s.attr)
         values = [self.ref(a) for a in s.args]
         if s.op.name == "assert":
             words.append(values.pop(0))
@@ -184,7 +186,7 @@ _IF = re.compile(r"if (%\d+) \{$")
 _FOR = re.compile(r"for (%\d+) = (%\d+) (to|downto) (%\d+) step (%\d+) : (\w+) \{$")
 _TEST = re.compile(r"\} test (%\d+) \{$")
 _END, _ELSE = re.compile(r"\}$"), re.compile(r"\} else \{$")
-_ON_MEMORY = ("length", *(name for name, op in OPS.items() if op.result is Result.ELEMENT), "store")
+_ON_MEMORY = ("length", *(name for name, op in OPS.items() if op.result is Result.ELEMENT), "store", "tile_product")
 _ON_SCALAR = ("param", "get", "set")
 
 
@@ -358,6 +360,8 @@ class _Parser:
         if name in _ON_MEMORY:
             if first not in self.memories:
                 raise self.fail(f"{first!r} is no memory", "a buffer, shared or private array declared above")
+            if name == "tile_product":
+                return self.memories[first], tuple(self.count(w) for w in rest[1:3]), rest[3:]
             return self.memories[first], None, rest[1:]
         if name in _ON_SCALAR:
             if first not in self.scalars:
@@ -369,6 +373,11 @@ class _Parser:
             except ValueError:
                 raise self.fail(f"{first!r} is no whole number", "a bit pattern or dimension") from None
         return None, None, rest
+
+    def count(self, word: str) -> int:
+        if not word.isdecimal():
+            raise self.fail(f"{word!r} is no number of words", "a whole number")
+        return int(word)
 
     def piece(self, word: str) -> str:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 from loom.core.dtype import bool_
 from loom.core.errors import VerifyError
@@ -36,6 +37,7 @@ from loom.ir.ops import Effect
 from loom.ir.passes.escapes import fold_escapes
 from loom.ir.passes.products import refuse_inexact_products
 from loom.ir.passes.races import refuse_races
+from loom.ir.passes.tiles import TILE_MOST, TILE_STEP, refuse_lonely_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 from loom.ir.rules import TypeRule, infer
 
@@ -323,10 +325,23 @@ class _Scopes:
             pieces = len(s.args) + (name == "print")
             if not (is_list(attr) and isinstance(attr, tuple)) or len(attr) != pieces:
                 raise self.fail(s.loc, f"{name} has a wrong text", f"{pieces} pieces of text", repr(attr), "Add them")
+        elif name == "tile_product":
+            self.tile(s)
         elif name == "index":
             raise self.fail(s.loc, "index outside the head of a loop", "for", None, "Use the counter of a for")
         elif name in _NUMBERED or name == "const":
             self.number(s)
+
+    def tile(self, s: Instr) -> None:
+        """Check how many words rows of a product of tiles have, and how far they are apart."""
+        attr = s.attr
+        sizes = cast("tuple[Any, ...]", attr) if isinstance(attr, tuple) else ()
+        if len(sizes) != 2 or not all(isinstance(n, int) for n in sizes) or not TILE_STEP <= sizes[0] <= sizes[1]:
+            raise self.fail(s.loc, "tile_product has wrong sizes", "words of a row, and at least as many to the next",
+                            repr(attr), "Give both as constants")  # fmt: skip
+        if sizes[0] % TILE_STEP or sizes[0] > TILE_MOST:
+            raise self.fail(s.loc, f"tile_product of rows of {sizes[0]} words", f"{TILE_STEP} to {TILE_MOST}, in steps",
+                            sizes[0], "Take as many k at a time")  # fmt: skip
 
     def number(self, s: Instr) -> None:
         name, attr = s.op.name, s.attr
@@ -339,12 +354,13 @@ class _Scopes:
 
 
 def _refuse_divergent_barriers(kernel: Kernel, uniformity: Uniformity) -> None:
+    refuse_lonely_tiles(kernel, uniformity)
     for barrier in uniformity.divergent_barriers:
         returns = uniformity.divergent_returns
         cause = f" (lanes may have returned at line {returns[0].loc.line})" if returns and returns[0].loc else ""
         raise VerifyError(
             kernel.where(barrier.loc),
-            f"barrier in divergent flow{cause}",
+            f"{barrier.op.name} in divergent flow{cause}",
             expected="every lane of the workgroup to arrive",
-            remedy="Move the barrier out of the branch or loop, and guard only the work with if",
+            remedy=f"Move the {barrier.op.name} out of the branch or loop, and guard only the work with if",
         )

@@ -168,6 +168,8 @@ def whole_types(precision: Precision, *, threads: bool, dots: str | None = None)
     """
     accumulator = precision.accumulator(threads=threads)
     halves = dots is not None and accumulator == f64
+    if threads and dots and precision.held == i8:
+        return ProductTypes(i32, i32, i32, f32, scaled=True, dots=dots)
     if threads or (accumulator != i32 and not halves):
         return ProductTypes(precision.held, accumulator, accumulator, f32, scaled=True)
     return ProductTypes(

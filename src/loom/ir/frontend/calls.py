@@ -368,6 +368,14 @@ class Calls:
         typed = [self.typing.typed(v, memory.dtype) for v in values]
         return self.b.emit(name, at, *typed, memory=memory)
 
+    def tile_product(self, args: list[Operand]) -> Operand:
+        memory, a_at, b_at, sums, *sizes = self.count("tile_product", args, 6)
+        if not isinstance(memory, Memory):
+            raise self.b.error("tile_product needs memory", "a shared array", describe(memory), "Pass the array")
+        at = [self.typing.typed(place, u32) for place in (a_at, b_at)]
+        words, pitch = (expect_static(self.b, n, "the size of a row", (int,)) for n in sizes)
+        return self.b.emit("tile_product", *at, self.typing.typed(sums), attr=(words, pitch), memory=memory)
+
     # builtins
 
     def length(self, args: list[Operand]) -> Operand:

@@ -27,6 +27,7 @@ __all__ = [
     "select",
     "shared",
     "static_range",
+    "tile_product",
     "workgroup_size",
 ]
 
@@ -106,6 +107,15 @@ def select(condition: Any, a: Any, b: Any) -> Any:
 @_intrinsic
 def bitcast(dtype: DType, x: Any) -> Any:
     """The bits of ``x`` read as ``dtype``, a type of the same width."""
+
+
+@_intrinsic
+def tile_product(memory: Any, a_at: Any, b_at: Any, sums: Any, words: int, pitch: int) -> Any:
+    """``sums`` (i32x4) and this lane's share of 16 rows of bytes by 8 rows of bytes, asked for by 32 lanes together.
+
+    Rows of ``words`` words, four bytes in each, ``pitch`` words apart, lie in a shared array from ``a_at`` and ``b_at``
+    on. Lane l of 32 has elements (l // 4, 2 (l % 4)), its right neighbour, and those 8 rows below.
+    """
 
 
 # functions that are one operation

@@ -17,6 +17,7 @@ from loom.ir.interp.batch import Batch, Handler
 from loom.ir.interp.cells import Cells
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.kernel import Instr
+from loom.ir.passes.tiles import TILE_LANES, TILE_ROWS
 
 __all__ = ["MEMORY"]
 
@@ -38,6 +39,26 @@ def _load(batch: Batch, instr: Instr, mask: Mask) -> None:
 def _store(batch: Batch, instr: Instr, mask: Mask) -> None:
     cells, index = _cells(batch, instr, mask)
     cells.write(index, batch.values[instr.args[1]], mask)
+
+
+def _tile_product(batch: Batch, instr: Instr, mask: Mask) -> None:
+    """The plain triple loop: each lane's rows and columns, and their words."""
+    assert instr.memory is not None
+    cells, (words, pitch) = batch.cells[instr.memory], instr.attr
+    a_at, b_at, sums = (batch.spread(batch.values[a]) for a in instr.args)
+    lane, found = batch.local_id(0) % np.uint32(TILE_LANES), sums.copy()
+    for r in range(2):
+        for c in range(2):
+            row, column = lane // np.uint32(4) + np.uint32(TILE_ROWS * r), lane % np.uint32(4) * np.uint32(2)
+            column = column + np.uint32(c)
+            for word in range(words):
+                places = [at + line * np.uint32(pitch) + np.uint32(word) for at, line in ((a_at, row), (b_at, column))]
+                if batch.dispatch.watch is not None:
+                    for place in places:
+                        batch.dispatch.watch.access(batch, instr, cells, place, mask)
+                x, y = (cells.read(place) for place in places)
+                found[:, 2 * r + c] = ev.dot4_i8(x, y, found[:, 2 * r + c])
+    batch.values[instr] = found
 
 
 def _barrier(batch: Batch, instr: Instr, mask: Mask) -> None:  # noqa: ARG001
@@ -119,6 +140,7 @@ MEMORY: dict[str, Handler] = {
     "load": _load,
     "store": _store,
     "barrier": _barrier,
+    "tile_product": _tile_product,
     **dict.fromkeys(_COMBINE, _atomic),
 }
 """A handler for each operation on memory."""

@@ -85,6 +85,8 @@ class _Scalarizer(Rewriter):
             return self.values[s.args[0]][s.attr]
         if s.op.name in ("get", "set"):
             return self.variable(s)
+        if s.op.name == "tile_product":
+            return self.tile(s)
         if s.memory is not None and s.memory.dtype.is_vector:
             return self.access(s, s.memory)
         lanes = max([s.dtype.lanes if s.dtype else 1, *(a.type.lanes for a in s.args)])
@@ -126,6 +128,15 @@ class _Scalarizer(Rewriter):
             return tuple(self.emit("load", i, memory=target) for i in indexes)
         values = self.parts(s.args[1], lanes)
         return tuple(self.emit("store", i, v, memory=target) for i, v in zip(indexes, values, strict=True))
+
+    def tile(self, s: Instr) -> _Parts:
+        """Copy a product of tiles, the one operation that stays one of vectors."""
+        lanes = s.type.lanes
+        at, sums = [self.value(a) for a in s.args[:2]], self.parts(s.args[2], lanes)
+        assert s.memory is not None
+        whole = self.emit("vector", *sums, dtype=s.type)
+        found = self.emit("tile_product", *at, whole, attr=s.attr, memory=self.memories[s.memory])
+        return tuple(self.emit("extract", found, attr=c, dtype=s.type.scalar) for c in range(lanes))
 
     def whole(self, s: Instr, memory: Memory, index: Instr) -> Instr | _Parts:
         """Load or store an element of a memory that is kept."""

@@ -169,9 +169,9 @@ class _Analysis:
             loops.add(s)  # whatever returned before it: lanes that return in this loop leave it one by one
 
     def instr(self, s: Instr, depth: int) -> None:
-        if s.op.effect is Effect.SYNC and depth > 0:
+        if (s.op.effect is Effect.SYNC or s.op.name == "tile_product") and depth > 0:
             self.found.divergent_barriers.append(s)
-        elif s.op.name == "set":
+        if s.op.name == "set":
             home = self.found.depth.get(self.homes[s.attr], 0)
             if depth > home:
                 self.found.masked_variables.add(s.attr)
@@ -186,6 +186,8 @@ class _Analysis:
         if s.op.name == "get":
             return s.attr in self.found.varying_variables
         if s.op.effect is Effect.ATOMIC:
+            return True
+        if s.op.name == "tile_product":
             return True
         if s.memory is not None and s.op.name == "load":
             if s.memory.space is Space.PRIVATE or s.memory in self.atomics:

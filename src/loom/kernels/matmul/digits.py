@@ -30,8 +30,8 @@ from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.precisions import Precision
 
 __all__ = [
-    "INFINITE", "MAGNITUDE", "digits_by_k", "digits_by_row", "exponents_of", "groups_of_digits", "inverse_of",
-    "rounding_of", "scale_of", "scaled",
+    "INFINITE", "MAGNITUDE", "digits_by_k", "digits_by_row", "exponents_of", "fours_by_row", "groups_of_digits",
+    "inverse_of", "rounding_of", "scale_of", "scaled",
 ]  # fmt: skip
 
 MAGNITUDE, INFINITE = 0x7FFF_FFFF, 0x7F80_0000
@@ -78,6 +78,45 @@ def rounding_of(precision: Precision) -> Callable[[Any], Any]:
 def inverse_of(exponent: Any) -> Any:
     """Return 2^-e as f32."""
     return bitcast(f32, u32(254 - exponent) << _FRACTION_BITS)
+
+
+@cache
+def fours_by_row(element: DType, precision: Precision) -> KernelFunction:
+    """Return the kernel that does as ``digits_by_row``, of numbers of 8 bits, four k in a word, words by rows."""
+    exponent_of, whole_of = exponents_of(precision), rounding_of(precision)
+
+    @kernel(workgroup=_ROWS, trusted=True)
+    def digits(
+        x: In[element],  # type: ignore[valid-type]
+        out: Out[i32],
+        scales: Out[f32],
+        rows: u32,
+        depth: u32,
+    ):
+        row, block, matrix = group_id(0) * _ROWS + local_id(), group_id(1), group_id(2)
+        if row < rows:
+            blocks = (depth + (BLOCK - 1)) // BLOCK
+            begin = block * BLOCK
+            count = min(depth - begin, BLOCK)
+            source = (matrix * depth + begin) * rows + row
+            target = (matrix * blocks + block) * (BLOCK // 4) * rows + row
+            largest = u32(0)
+            for k in range(count):
+                largest = max(largest, bitcast(u32, f32(x[source + k * rows])) & MAGNITUDE)
+            exponent = exponent_of(largest)
+            scales[(matrix * blocks + block) * rows + row] = scale_of(exponent, largest)
+            inverse, is_finite = inverse_of(exponent), largest < INFINITE
+            for word in range(BLOCK // 4):
+                packed = i32(0)
+                for part in static_range(4):
+                    k = word * 4 + part
+                    if k < count:
+                        value = whole_of(f32(x[source + k * rows]) * inverse)
+                        packed = packed | ((select(is_finite, value, 0) & 0xFF) << (8 * part))
+                out[target + word * rows] = packed
+
+    digits.name = f"fours_{precision.name}_{element}"
+    return digits
 
 
 @cache

@@ -89,8 +89,8 @@ def multiply_scaled_tiles(tile: Tile, arithmetic: ProductTypes) -> KernelFunctio
     return tiles
 
 
-def keeping_scaled(grid: Grid, whole: bool) -> Callable[..., None]:
-    """Return what scales the exact sums of a block and stores or adds them, as ``walking_slabs`` asks."""
+def keeping_scaled(grid: Grid, whole: bool, words: int = BLOCK) -> Callable[..., None]:
+    """Return what scales the exact sums of a block, ``words`` of k, and stores or adds them, for ``walking_slabs``."""
     rows, columns, put = grid.rows * QUAD, grid.columns * QUAD, keeping_slabs(grid, whole)
 
     def keep(
@@ -98,7 +98,7 @@ def keeping_scaled(grid: Grid, whole: bool) -> Callable[..., None]:
         m: Any, n: Any, row: Any, column: Any, is_first: Any,
     ) -> None:  # fmt: skip
         values = private(f32, rows * columns)
-        number, blocks = block // BLOCK, (k + (BLOCK - 1)) // BLOCK
+        number, blocks = block // words, (k + (words - 1)) // words
         a_scale, b_scale = (a_matrix * blocks + number) * m, (b_matrix * blocks + number) * n
         for j in static_range(columns):
             c = column + (j // QUAD * grid.across * QUAD + j % QUAD)
@@ -116,10 +116,10 @@ def keeping_scaled(grid: Grid, whole: bool) -> Callable[..., None]:
 def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> KernelFunction:
     """Return the kernel that multiplies whole numbers where they are into parts of the result, on a GPU.
 
-    Groups, parts and layouts are those of ``multiply_slabs``; k is whole blocks.
+    Groups, parts and layouts are those of ``multiply_slabs``; k is whole blocks, in words where they are four factors.
     """
     types = types_of_slabs(layout, arithmetic.element, f32)
-    walk = walking_slabs(grid, layout, arithmetic, keeping_scaled(grid, layout.out_whole))
+    walk = walking_slabs(grid, layout, arithmetic, keeping_scaled(grid, layout.out_whole, arithmetic.words))
 
     @kernel(workgroup=grid.lanes, trusted=True)
     def slabs(
@@ -144,5 +144,6 @@ def multiply_scaled_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) 
             span,
         )  # fmt: skip
 
-    slabs.name = f"matmul_scaled_{layout_name(grid, layout)}_{arithmetic.element}_{arithmetic.accumulator}"
+    kind = arithmetic.dots or arithmetic.accumulator
+    slabs.name = f"matmul_scaled_{layout_name(grid, layout)}_{arithmetic.element}_{kind}"
     return slabs

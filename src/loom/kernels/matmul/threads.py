@@ -19,7 +19,7 @@ from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
 from loom.kernels.matmul.slabs import QUAD, Slab, viewing_reader_of
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK, adding
 from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
@@ -115,16 +115,12 @@ class Layout:
     b_viewed: bool = False
 
 
-def _product(x: Any, y: Any) -> Any:
-    return x * y
-
-
 def summing(
-    grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType, term: Callable[[Any, Any], Any] = _product
+    grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType, add: Callable[[Any, Any, Any], Any]
 ) -> Callable[..., None]:
-    """Return what adds the products of a slab, of which this lane's first vectors are at ``a_at`` and ``b_at``.
+    """Return what adds a slab to sums, of which this lane's first vectors are at ``a_at`` and ``b_at``.
 
-    ``term``: what is added instead of products.
+    ``add``: what becomes of two factors and a sum.
     """
     rows, columns = grid.rows * QUAD, grid.columns * QUAD
 
@@ -141,7 +137,7 @@ def summing(
             fetch(y, b, b_at + k * b_pitch, grid.across)
             for i in static_range(rows):
                 for j in static_range(columns):
-                    sums[i * columns + j] = sums[i * columns + j] + term(x[i], y[j])
+                    sums[i * columns + j] = add(x[i], y[j], sums[i * columns + j])
 
     return add_slab
 
@@ -220,7 +216,9 @@ def walking_slabs(
     b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole, layout.b_viewed)
     locate_a, read_a, lay_a = viewing_reader_of(a_slab, arithmetic, precision)
     locate_b, read_b, lay_b = viewing_reader_of(b_slab, arithmetic, precision)
-    add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator)
+    words = BLOCK // 4 if arithmetic.dots else BLOCK
+    add = adding(replace(arithmetic, pairs=False), fused=False)
+    add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator, add)
     held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
 
     def walk(
@@ -246,10 +244,10 @@ def walking_slabs(
         place = group_id(2) * m * n
         stage = u32(0)
         sums = private(accumulator, count)
-        for block in range(begin, end, BLOCK):
+        for block in range(begin, end, words):
             for s in static_range(count):
                 sums[s] = accumulator(0)
-            for slab in range(block, block + min(end - block, BLOCK), depth):
+            for slab in range(block, block + min(end - block, words), depth):
                 read_a(a, a_table, a_scales, a_held, a_starts, lane, first_row, m, a_step, slab + depth, end)
                 read_b(b, b_table, b_scales, b_held, b_starts, lane, first_column, n, b_step, slab + depth, end)
                 add_slab(a_tile, b_tile, sums, stage * a_slab.quads + ty, stage * b_slab.quads + tx)
@@ -267,7 +265,8 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
     """Return the kernel that multiplies elements where they are into parts of the result.
 
     Group (x, y, z) computes one tile of part ``z % parts`` of batch ``z // parts``, of ``a[which[batch]]`` and
-    ``b[which[batches + batch]]``; a part is ``span`` k, one block or a chunk. Element (i, k) of ``a`` is at
+    ``b[which[batches + batch]]``; a part is ``span`` k, one block or a chunk (k counts words
+    where those are four factors). Element (i, k) of ``a`` is at
     i a_step + k or k a_step + i, by the layout, and (j, k) of ``b`` likewise. Element (row, column) of a part goes to
     ``out[(z m + row) n + column]``.
     """
@@ -293,9 +292,8 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
         batch = group_id(2) // parts
         walk(a, b, a, b, a, b, out, which[batch], which[batches + batch], m, n, k, a_step, b_step, parts, span)
 
-    slabs.name = (
-        f"matmul_{layout_name(grid, layout)}_{arithmetic.element}_{accumulator}{'_x12' if arithmetic.short else ''}"
-    )
+    kind = f"{arithmetic.element}_{arithmetic.dots or accumulator}{'_x12' if arithmetic.short else ''}"
+    slabs.name = f"matmul_{layout_name(grid, layout)}_{kind}"
     return slabs
 
 

@@ -35,7 +35,7 @@ from loom.kernels.precisions import HALF_BITS
 from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "BLOCK", "BLOCKS", "CHUNK", "OFFSET", "Blocking", "Tile", "choose_blocking", "keeping", "multiply_tiles",
+    "BLOCK", "BLOCKS", "CHUNK", "OFFSET", "Blocking", "Tile", "adding", "choose_blocking", "keeping", "multiply_tiles",
     "summing_tile", "total_of", "turns_of", "walking_tiles",
 ]  # fmt: skip
 

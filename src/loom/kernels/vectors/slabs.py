@@ -23,12 +23,12 @@ from loom.kernels.vectors.rank import FACTS, WORST, live_score, scoring
 __all__ = ["best_of_slabs"]
 
 
-def _square_of_difference(x: Any, y: Any) -> Any:
-    return (x - y) * (x - y)
+def _add_square(x: Any, y: Any, total: Any) -> Any:
+    return total + (x - y) * (x - y)
 
 
-def _product(x: Any, y: Any) -> Any:
-    return x * y
+def _add_product(x: Any, y: Any, total: Any) -> Any:
+    return total + x * y
 
 
 def _best_of_lane(panel: Panel, grid: Grid, euclidean: bool) -> Callable[..., None]:
@@ -74,7 +74,7 @@ def best_of_slabs(panel: Panel, grid: Grid, *, euclidean: bool) -> KernelFunctio
     x_slab = Slab(width, grid.depth, lanes, by_k=False, whole=True)
     locate_q, read_q, lay_q = reader_of(q_slab, product_types(f32, f32))
     locate_x, read_x, lay_x = reader_of(x_slab, product_types(held, f32))
-    add_slab = summing(grid, q_slab.pitch, x_slab.pitch, f32, _square_of_difference if euclidean else _product)
+    add_slab = summing(grid, q_slab.pitch, x_slab.pitch, f32, _add_square if euclidean else _add_product)
     best_of_lane, (clear, sum_block) = (
         _best_of_lane(panel, grid, euclidean),
         _summed(grid.rows * grid.columns * QUAD**2),

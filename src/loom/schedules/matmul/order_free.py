@@ -12,7 +12,8 @@ from typing import Any
 
 from loom.core.dtype import f32
 from loom.core.errors import ShapeError
-from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
+from loom.kernels.matmul.fours import FACTORS
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, Slabs
@@ -37,8 +38,9 @@ class OrderFreeRecording(ProductRecording):
             what, k=-(-what.k // BLOCK) * BLOCK, types=whole_types(precision, threads=threads, dots=caps.dots)
         )
         cut = schedule or choose_cut(caps, whole)
-        left = self.digits(a, what.a_batch, what.m, by_k=not what.transpose_a)
-        right = self.digits(b, what.b_batch, what.n, by_k=what.transpose_b)
+        fours = threads and whole.types.factors == FACTORS
+        left = self.digits(a, what.a_batch, what.m, by_k=not what.transpose_a, fours=fours)
+        right = self.digits(b, what.b_batch, what.n, by_k=what.transpose_b, fours=fours)
         sums = self.sums(out, what.batches)
         if isinstance(cut, Slabs):
             self.scaled_slabs(left, right, sums, whole, cut)
@@ -46,15 +48,18 @@ class OrderFreeRecording(ProductRecording):
             self.scaled_tiles(left, right, sums, whole, cut)
         self.finish(sums, out, 0, what.batches)
 
-    def digits(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool) -> tuple[Any, Any]:
-        """Return the whole numbers of an operand, k filled up to whole blocks, and their scales."""
+    def digits(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool, fours: bool = False) -> tuple[Any, Any]:
+        """Return the whole numbers of an operand, k filled up to whole blocks, and their scales.
+
+        ``fours``: as words of four neighbours along k, which bytes by k are as they lie.
+        """
         what, precision = self.what, self.what.types.order_free
         assert precision is not None
         matrices, blocks = math.prod(batch), -(-what.k // BLOCK)
         size = self.fitting(matrices * rows * blocks * BLOCK)
         held = self.allocate(size * precision.held.nbytes)
         scales = self.allocate(matrices * blocks * rows * f32.nbytes)
-        kernel = (digits_by_k if by_k else digits_by_row)(what.types.element, precision)
+        kernel = (digits_by_k if by_k else fours_by_row if fours else digits_by_row)(what.types.element, precision)
         groups = groups_of_digits(rows, what.k, matrices, by_k=by_k)
         self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
         return held, scales
@@ -77,8 +82,9 @@ class OrderFreeRecording(ProductRecording):
             b_whole=is_word and not what.transpose_b and fits,
             out_whole=fits,
         )  # fmt: skip
-        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
-        params = [what.m, what.n, what.k, a_step, b_step, what.batches, self.chunks, CHUNK]
+        k, factors = what.k // types.factors, types.factors
+        a_step, b_step = what.m if what.transpose_a else k, k if what.transpose_b else what.n
+        params = [what.m, what.n, k, a_step, b_step, what.batches, self.chunks, CHUNK // factors]
         groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * self.chunks)
         kernel = multiply_scaled_slabs(grid, layout, types)
         self.chain.dispatch(kernel, [left[0], right[0], left[1], right[1], self.which, sums], params, groups)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dtype import i8, u32
+from loom.core.dtype import DType, i8, i32, u32
 from loom.kernels.matmul.direct import STRIP, multiply_direct, multiply_rows
+from loom.kernels.matmul.fours import FACTORS, LANES, pack_fours
 from loom.kernels.matmul.gather import multiply_gathered
 from loom.kernels.matmul.pack import PANELS, pack_columns
 from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_short_tiles
@@ -73,7 +74,7 @@ def record_matmul(
 
 
 def _with_dots(caps: Caps, what: Multiplication) -> Multiplication:
-    """Return the same with four factors in a word, where one instruction of a CPU multiplies them."""
+    """Return the same with four factors in a word, where one instruction multiplies them."""
     if not caps.dots or not what.types.pairs or what.types.element != i8:
         return what
     return replace(what, types=replace(what.types, dots=caps.dots))
@@ -124,22 +125,40 @@ class _Recording(ProductRecording):
 
     def slabs(self, a: Any, b: Any, out: Any, cut: Slabs) -> None:
         """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
-        what = self.what
-        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False, dots="")
-        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
-        kernel = multiply_slabs(cut.grid, self.layout(), arithmetic)
+        what, is_small = self.what, self.what.m * self.what.n * self.what.k <= _SMALL
+        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False)
+        if is_small or min(what.m, what.n) <= _NARROW:
+            arithmetic = replace(arithmetic, dots="")  # operands are copied into words first
+        if arithmetic.dots:
+            arithmetic = replace(arithmetic, element=i32)
+            a = self.fours(a, what.a_batch, what.m, by_k=not what.transpose_a)
+            b = self.fours(b, what.b_batch, what.n, by_k=what.transpose_b)
+        k, factors = -(-what.k // arithmetic.factors), arithmetic.factors
+        a_step, b_step = what.m if what.transpose_a else k, k if what.transpose_b else what.n
+        kernel = multiply_slabs(cut.grid, self.layout(arithmetic.element), arithmetic)
 
         def multiply(target: Any, parts: int, span: int, groups: tuple[int, int, int]) -> None:
-            params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, span]
+            params = [what.m, what.n, k, a_step, b_step, what.batches, parts, span // factors]
             self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
 
         self.by_slabs(out, cut, multiply)
 
-    def layout(self) -> Layout:
+    def fours(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool) -> Any:
+        """Return an operand of bytes as words of four neighbours along k."""
+        k, matrices = self.what.k, math.prod(batch)
+        if by_k and k % FACTORS == 0:
+            return x
+        words = -(-k // FACTORS)
+        held = self.allocate(matrices * rows * words * i32.nbytes)
+        groups = (-(-words // LANES), rows, matrices) if by_k else (-(-rows // LANES), words, matrices)
+        self.chain.dispatch(pack_fours(by_k=by_k), [x, held], [rows, k], groups)
+        return held
+
+    def layout(self, element: DType) -> Layout:
         """Return how operands lie in memory: vectors are read where each of them begins at a multiple of its size."""
         what = self.what
         a_by_k, b_by_k = not what.transpose_a, what.transpose_b
-        is_word, fits = what.types.element.bits == 32, what.n % QUAD == 0
+        is_word, fits = element.bits == 32, what.n % QUAD == 0
         return Layout(
             a_by_k, b_by_k,
             a_whole=is_word and not a_by_k and what.m % QUAD == 0,

@@ -18,6 +18,7 @@ from loom.core.dtype import bool_
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, Statement, Variable, While, walk, walk_blocks
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.memory import MemoryAccess
+from loom.targets.llvm.access.tiles import tile_product
 from loom.targets.llvm.flow.loops import Loops, OpenLoop
 from loom.targets.llvm.identity import Identity
 from loom.targets.llvm.lanes import Lanes
@@ -138,6 +139,8 @@ class Control:
         elif name == "store":
             assert s.memory is not None
             self.memory.store(s, s.memory, args[0], args[1])
+        elif name == "tile_product":
+            self.s.values[s] = Lanes(tile_product(self.s, s, *(a.value for a in args)), self.stride(s))
         elif name == "print":
             self.messages.print(s, args)
         elif name == "assert":

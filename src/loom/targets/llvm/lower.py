@@ -17,6 +17,7 @@ from loom.ir.passes.expand import expand_extremes, expand_halves, expand_roundin
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.packing import packed_values
 from loom.ir.passes.scalarize import Scalarized, scalarize
+from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Decision, Site
@@ -81,7 +82,8 @@ def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
 
 def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered:
     """Return the LLVM module of a kernel."""
-    scalar = _without_vectors(stop_at_faults(verified.kernel), machine)
+    whole = stop_at_faults(verified.kernel)
+    scalar = _without_vectors(whole if machine.tiles and bounds is Bounds.TRUSTED else expand_tiles(whole), machine)
     kernel = expand_halves(scalar.kernel)
     if not machine.native_rounding:
         kernel = expand_rounding(kernel)

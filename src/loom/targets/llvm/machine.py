@@ -29,7 +29,8 @@ class Machine:
     may be joined in one vector (LLVM 22 fails on wider masks for wasm); ``has_heap`` that code may call a C library
     of 64 bits for memory; ``hidden`` that functions are seen by what they are linked with, and not outside; ``small``
     that code is made short before it is made fast; ``cut`` that a dispatch of threads may be one part of a larger one,
-    whose counts and where the part's groups start are handed over.
+    whose counts and where the part's groups start are handed over; ``tiles`` that products of tiles of bytes are taken
+    by tensor cores.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Machine:
     hidden: bool = False
     small: bool = False
     cut: bool = False
+    tiles: bool = False
 
     @property
     def stack_space(self) -> int:

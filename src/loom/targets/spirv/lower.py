@@ -16,6 +16,7 @@ from loom.ir.passes.expand import expand_extremes, expand_halves, expand_roundin
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
+from loom.ir.passes.tiles import expand_tiles
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge
@@ -48,7 +49,8 @@ class Lowered:
 
 def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lowered:
     """Return the SPIR-V module of a kernel."""
-    scalar = scalarize(stop_at_faults(verified.kernel), lambda m: bounds is Bounds.TRUSTED and loads_whole(m))
+    whole = expand_tiles(stop_at_faults(verified.kernel))
+    scalar = scalarize(whole, lambda m: bounds is Bounds.TRUSTED and loads_whole(m))
     kernel = expand_narrow(expand_halves(scalar.kernel))
     if not features.exact_rounding:
         kernel = expand_rounding(kernel)

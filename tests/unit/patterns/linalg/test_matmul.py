@@ -311,3 +311,14 @@ def test_long_sums_and_large_results(dtype: str) -> None:
     for m, n, k in [(1, 1, 10**6), (3, 5, 65_537), (600, 500, 8_200), (1, 1000, 20_000), (1000, 1, 20_000)]:
         a, b = floats(dtype, m, k), floats(dtype, k, n)
         assert same_bits(gpu_matmul(a, b, on="cpu"), canonical_matmul(a, b)), (m, n, k)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(130, 140, 150), (129, 141, 151)])
+def test_bytes_are_multiplied_in_fours_wherever_they_lie(on: str, m: int, k: int, n: int) -> None:
+    rng = np.random.default_rng(m)
+    a, b = rng.integers(-128, 128, (2, m, k)).astype(np.int8), rng.integers(-128, 128, (k, n)).astype(np.int8)
+    a[0, 0], b[:, 0] = -128, -128
+    expected = a.astype(np.int64) @ b.astype(np.int64)
+    turned = np.ascontiguousarray(a.transpose(0, 2, 1)), np.ascontiguousarray(b.T)
+    assert np.array_equal(gpu_matmul(a, b, on=on), expected)
+    assert np.array_equal(gpu_matmul(*turned, transpose_a=True, transpose_b=True, on=on), expected)

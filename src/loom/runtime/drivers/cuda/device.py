@@ -40,10 +40,11 @@ class CudaDevice(OpenGpu):
         super().__init__(gpu, name)
         self.operations: tuple[tuple[str, str], ...] = ()
         if tested:
-            from loom.runtime.drivers.cuda.selftest import test_gpu
+            from loom.runtime.drivers.cuda.selftest import TENSOR_CORES, test_gpu
 
             try:
                 self.operations = test_gpu(self)
+                self.tiles = TENSOR_CORES in dict(self.operations).values()
             except BaseException:
                 self.abandon()
                 raise
@@ -55,7 +56,7 @@ class CudaDevice(OpenGpu):
         return Caps(
             simd_lanes=limits["warp"], shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=False, workers=limits["processors"],
-            cache_nbytes=_CACHE_NBYTES, threads=True,
+            cache_nbytes=_CACHE_NBYTES, threads=True, dots="dot4_i8", tiles=self.tiles,
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

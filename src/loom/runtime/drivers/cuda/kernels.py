@@ -35,9 +35,11 @@ class LoadedFunction:
     sites: tuple[Site, ...]
 
 
-def compile_kernel(api: Api, name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool) -> Artifact:
+def compile_kernel(
+    api: Api, name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool
+) -> Artifact:
     """Return a kernel as machine code for the current context's GPU; DeviceError with what the driver says."""
-    written = LlvmTarget(replace(machine("ptx"), cut=cut)).compile(verified, bounds)
+    written = LlvmTarget(replace(machine("ptx"), cut=cut, tiles=tiles)).compile(verified, bounds)
     kinds, options = api.driver.CUjitInputType, api.driver.CUjit_option
     told = bytearray(_LOG_NBYTES)
     asked = [options.CU_JIT_ERROR_LOG_BUFFER, options.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]

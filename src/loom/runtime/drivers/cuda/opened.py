@@ -100,6 +100,8 @@ class OpenGpu:
         self.api = gpu.api
         self.lock = threading.RLock()
         self.lost = False
+        self.tiles = False
+        """Whether products of tiles of bytes are for tensor cores."""
         self._handle = self.api.cuDeviceGet(gpu.number)
         try:
             self.context: Any = self.api.cuDevicePrimaryCtxRetain(self._handle)
@@ -128,13 +130,15 @@ class OpenGpu:
             )  # fmt: skip
         bounds = bounds_of(kernel)
         locations = locations_of(kernel, bounds)
-        key = (kernel.hash, kernel.name, locations, bounds, cut)
+        key = (kernel.hash, kernel.name, locations, bounds, cut, self.tiles)
         with self.lock:
             found = self._kernels.get(key)
             if found is None:
                 with self.current, ordinary_arithmetic():
-                    target = f"{self.gpu.key} {cut} {llvm_fingerprint()}"
-                    compile_now = partial(compile_kernel, self.api, self.name, kernel, bounds, cut=cut)
+                    target = f"{self.gpu.key} {cut} {self.tiles} {llvm_fingerprint()}"
+                    compile_now = partial(
+                        compile_kernel, self.api, self.name, kernel, bounds, cut=cut, tiles=self.tiles
+                    )
                     artifact = load_artifact(self._artifacts, kernel, bounds, locations, target, compile_now)
                     found = load_kernel(self.api, self.gpu, self.name, kernel, artifact)
                 self._kernels[key] = found

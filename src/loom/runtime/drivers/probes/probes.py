@@ -24,22 +24,30 @@ from loom.ir.frontend.intrinsics import (
     barrier,
     ceil,
     clz,
+    dot4_i8,
+    dot4_u8i8,
     floor,
     global_id,
     group_id,
+    local_id,
     mulhi,
     rint,
     select,
+    shared,
     sqrt,
+    static_range,
+    tile_product,
     trunc,
 )  # fmt: skip
+from loom.ir.passes.tiles import TILE_LANES
 from loom.runtime.drivers.probes import samples
 from loom.runtime.drivers.probes.literals import LITERAL_PROBES
 from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
 
-__all__ = ["LANES", "PROBES"]
+__all__ = ["LANES", "PROBES", "TILES"]
 
 LANES = 64
+TILES = "products of tiles of bytes"
 
 
 def _same(x: Any) -> Any:
@@ -321,6 +329,57 @@ def _integers(dtype: DType) -> list[Probe]:
     ]  # fmt: skip
 
 
+def _dot_on_host(a: Array, b: Array, c: Array, *, signed: bool) -> Array:
+    """Return the sums of products of bytes, wrapped."""
+    kinds = np.int8 if signed else np.uint8, np.int8
+    x, y = (v.view(kind).reshape(-1, 4).astype(np.int64) for v, kind in zip((a, b), kinds, strict=True))
+    return (c.astype(np.int64) + (x * y).sum(1)).astype(np.int32)
+
+
+def _dots() -> list[Probe]:
+    """Dot products of packed bytes: none may saturate, neither in their sum nor where it is added."""
+    operation = "dot products of bytes"
+    return [
+        Probe(
+            operation,
+            lambda fn=fn: _ternary(fn, i32, i32),
+            samples.packed_bytes,
+            on_host(lambda a, b, c, signed=signed: _dot_on_host(a, b, c, signed=signed)),
+        )
+        for fn, signed in ((dot4_i8, True), (dot4_u8i8, False))
+    ]
+
+
+def _tiles_of_bytes() -> KernelFunction:
+    """Products of tiles: two warps of a group, each of 16 rows by 8 rows of 128 bytes."""
+    rows, words, pitch = 24, 32, 36
+    quad: Any = i32.vector(4)
+
+    @kernel(workgroup=LANES, trusted=True)
+    def probe(x: In[i32], sums: In[i32], out: Out[i32]):
+        lane = local_id()
+        tile = shared(i32, LANES // TILE_LANES * rows * pitch)
+        for t in static_range(rows * words // TILE_LANES):
+            at = lane + t * LANES
+            tile[at // words * pitch + at % words] = x[group_id() * (LANES // TILE_LANES * rows * words) + at]
+        barrier()
+        first, own = lane // TILE_LANES * (rows * pitch), global_id() * 4
+        before = quad(sums[own], sums[own + 1], sums[own + 2], sums[own + 3])
+        found = tile_product(tile, first, first + 16 * pitch, before, words, pitch)
+        for r in static_range(4):
+            out[own + r] = found[r]
+
+    return probe
+
+
+def _tiles_on_host(x: Array, sums: Array) -> Array:
+    """Return the products as ``tile_product`` gives them to lanes, wrapped."""
+    tiles = x.view(np.int8).reshape(-1, 24, 128).astype(np.int64)
+    products = tiles[:, :16] @ tiles[:, 16:].transpose(0, 2, 1)
+    halves = products.reshape(-1, 2, 8, 4, 2).transpose(0, 2, 3, 1, 4)  # tile, row, lane of it, half, column of it
+    return (sums.astype(np.int64) + halves.reshape(-1)).astype(np.int32)
+
+
 def _below_zero_on_host(x: Array) -> Array:
     return np.where(x < 0, x.astype(np.int64) + 100, x.astype(np.int64))
 
@@ -352,6 +411,8 @@ PROBES: tuple[Probe, ...] = (
         for t in (i8, i16)
     ),
     Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tallied, 16),
+    *_dots(),
+    Probe(TILES, _tiles_of_bytes, samples.tiles_of_bytes, on_host(_tiles_on_host), 4),
     *_floats(f32), *LITERAL_PROBES[f32], *LITERAL_PROBES[f16],
     _conversion(u32, f32, "integers to floats", samples.wholes),
     _conversion(i32, f32, "integers to floats", samples.wholes),

@@ -14,8 +14,8 @@ import numpy as np
 from loom.core.dtype import DType
 
 __all__ = [
-    "divided", "fractions", "high_half", "leading_zeros", "pairs", "partial_turns", "products", "quotients", "reals",
-    "specials", "squares", "whole_pairs", "wholes",
+    "divided", "fractions", "high_half", "leading_zeros", "packed_bytes", "pairs", "partial_turns", "products",
+    "quotients", "reals", "specials", "squares", "tiles_of_bytes", "whole_pairs", "wholes",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -172,6 +172,28 @@ def whole_pairs(kind: np.dtype[Any]) -> tuple[Array, Array]:
     known = np.array([0, 1, 2, 3, info.max, info.max - 1, info.min, info.min // 2, info.max // 3], kind)
     x, y = (_generator(n).integers(0, 256, 1024 * kind.itemsize, dtype=np.uint8).view(kind) for n in (15, 16))
     return np.concatenate([np.repeat(known, len(known)), x]), np.concatenate([np.tile(known, len(known)), y])
+
+
+def packed_bytes() -> tuple[Array, Array, Array]:
+    """Return words of four bytes, extremes against each other in every place and any, and sums that overflow."""
+    extremes = np.array([0x80, 0x7F, 0xFF, 0x00, 0x01], np.uint8)
+    all_of = np.repeat(extremes, 4).view(np.int32)
+    single = np.array([value << (8 * place) for value in extremes.tolist() for place in range(4)], np.uint32)
+    known = np.concatenate([all_of, single.view(np.int32)])
+    x, y, z = (_generator(n).integers(0, 256, 4096, dtype=np.uint8).view(np.int32) for n in (17, 18, 19))
+    info = np.iinfo(np.int32)
+    a, b = np.repeat(known, len(known)), np.tile(known, len(known))
+    ends = np.array([0, info.max, info.min, info.max - 65024, info.min + 65535, -1], np.int32)
+    return np.concatenate([a, x]), np.concatenate([b, y]), np.concatenate([np.resize(ends, len(a)), z])
+
+
+def tiles_of_bytes() -> tuple[Array, Array]:
+    """Return eight tiles of 24 rows of 128 bytes, two of them of extremes alone, and sums that overflow."""
+    tiles = _generator(20).integers(0, 256, (8, 24, 128), dtype=np.uint8)
+    tiles[0], tiles[1] = 0x80, np.resize(np.array([0x7F, 0x80], np.uint8), 128)
+    info = np.iinfo(np.int32)
+    ends = np.array([0, info.max, info.min, -1, info.max - (1 << 21)], np.int32)
+    return tiles.reshape(-1).view(np.int32), np.resize(ends, 8 * 16 * 8)
 
 
 def _each(x: Array, y: Array, function: Callable[[int, int], int]) -> Array:

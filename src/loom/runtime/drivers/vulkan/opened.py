@@ -137,7 +137,7 @@ def claimed_features(adapter: Adapter) -> Features:
     limits = adapter.limits
     return Features(
         modes=adapter.float_modes, types=adapter.types, int64_atomics=adapter.int64_atomics,
-        no_fast_math=_no_fast_math(adapter), push_nbytes=limits["push_nbytes"],
+        no_fast_math=_no_fast_math(adapter), dots=adapter.dots, push_nbytes=limits["push_nbytes"],
         most_groups=(limits["groups_x"], limits["groups_y"], limits["groups_z"]),
     )  # fmt: skip
 

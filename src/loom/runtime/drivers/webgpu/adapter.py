@@ -21,6 +21,8 @@ _ORDER = {"DiscreteGPU": 0, "IntegratedGPU": 1, "CPU": 2, "Unknown": 3}
 _LAYER = "NODEVICE_SELECT"
 _DOUBLES = {"shader-f64", "shader-int64"}
 """Features beyond WebGPU: types of 64 bits."""
+_PACKED_DOTS = "packed_4x8_integer_dot_product"
+"""A feature of the language: four products of packed bytes are one function."""
 _LIMITS = {
     "buffers": "max-storage-buffers-per-shader-stage",
     "buffer_nbytes": "max-storage-buffer-binding-size",
@@ -49,6 +51,7 @@ class WebGpuAdapter:
     limits: dict[str, int]
     timed: bool
     doubles: bool
+    packed_dots: bool
     key: str
 
 
@@ -121,5 +124,6 @@ def _adapter(native: Any) -> WebGpuAdapter:
     return WebGpuAdapter(
         native, named[1], named[4], named[2], named[3], int(info.get('subgroup_min_size', 0) or 0) or 8, limits,
         "timestamp-query" in native.features, set(native.features) >= _DOUBLES,
+        _PACKED_DOTS in _wgpu().gpu.wgsl_language_features,
         f"{' '.join(named)} {_wgpu().__version__}",
     )  # fmt: skip

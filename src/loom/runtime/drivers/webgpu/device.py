@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["WebGpuDevice", "describe_adapter"]
 
 _USUAL_PROCESSORS = 32
+_OF_UNITS = ("doubles", "dots")
+"""Families whose last form is the usual one."""
 
 
 class WebGpuDevice(OpenWebGpu):
@@ -44,13 +46,14 @@ class WebGpuDevice(OpenWebGpu):
     @property
     def caps(self) -> Caps:
         """What kernels may know of this device."""
-        limits = self.adapter.limits
+        limits, forms = self.adapter.limits, dict(self.features.forms)
         return Caps(
             simd_lanes=self.adapter.subgroup, shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=False,
             workers=options.thread_count() if self.adapter.kind == "CPU" else _USUAL_PROCESSORS,
             cache_nbytes=1 << 20, threads=True, buffer_nbytes=limits["buffer_nbytes"],
-            short=any(form in ("guarded", "integers") for family, form in self.features.forms if family != "doubles"),
+            short=any(form in ("guarded", "integers") for family, form in forms.items() if family not in _OF_UNITS),
+            dots="dot4_i8" if forms.get("dots") == "wide" else "",
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

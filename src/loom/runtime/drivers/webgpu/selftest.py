@@ -15,7 +15,7 @@ from pathlib import Path
 from loom.core.errors import DeviceError
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.drivers.probes.probe import Probe
-from loom.runtime.drivers.probes.probes import PROBES
+from loom.runtime.drivers.probes.probes import PROBES, TILES
 from loom.runtime.drivers.probes.running import passes, path_of_found, read_found, write_found
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
 from loom.runtime.drivers.webgpu.program import WebGpuProgram
@@ -56,6 +56,7 @@ LADDERS: tuple[Rung, ...] = (
     Rung("long loops"), Rung("short loops"), Rung("partial vectors"),
     *(Rung(f"{t} arithmetic") for t in ("u32", "i32", "u8", "i8", "u16", "i16")),
     Rung("i64 order"), Rung("u64 arithmetic"), Rung("i64 arithmetic"), Rung("64-bit atomics"),
+    Rung("dot products of bytes", "dots"), Rung(TILES),
     Rung("f32 load and store"), Rung("f32 select", "order"), Rung("f32 add", "sums"), Rung("f32 sub", "sums"),
     Rung("f32 reassociation", "sums"), Rung("f32 mul", "products"), Rung("f32 contraction", "products"),
     Rung("f32 min"), Rung("f32 max"), Rung("f32 rounding"),
@@ -80,8 +81,8 @@ def find_features(device: OpenWebGpu) -> tuple[Features, FormFindings]:
     if known is not None:
         return known
     features = device.features
-    if device.adapter.doubles:
-        features = replace(features, forms=(("doubles", "wide"),))
+    offered = {"doubles": device.adapter.doubles, "dots": device.adapter.packed_dots}
+    features = replace(features, forms=tuple((family, "wide") for family, has in offered.items() if has))
     operations: list[tuple[str, str]] = []
     for ladder in LADDERS:
         how, features = _climb(device, ladder, features)

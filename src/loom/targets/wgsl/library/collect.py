@@ -21,6 +21,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "roots": ("sqrt_f32",),
     "order": ("lt_f32", "le_f32", "eq_f32"),
     "conversions": ("f32_of_u32", "f32_of_i32"),
+    "dots": ("dot4_i8",),
     "doubles": ("add_f64", "sub_f64", "mul_f64", "div_f64", "sqrt_f64"),
 }
 """What is computed in one form or another, by the name of what a device is asked for."""
@@ -28,14 +29,15 @@ _FLUSHED = ("hidden", "guarded", "integers")
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": _FLUSHED, "products": _FLUSHED, "quotients": _FLUSHED, "roots": _FLUSHED,
     "order": ("hidden", "integers"), "conversions": ("hidden", "integers"),
-    "doubles": ("wide", "integers"),
+    "doubles": ("wide", "integers"), "dots": ("wide", "integers"),
 }  # fmt: skip
 """The forms of a family, in the order in which they are tried.
 
 The device's own operation, its result hidden from the compiler; that, and integers where a number is subnormal or
-nearly so; integers alone. Of f64 that of a device with types beyond WGSL, and integers.
+nearly so; integers alone. Of f64 that of a device with types beyond WGSL, and integers; of dot products of bytes the
+function of a device that has packed_4x8_integer_dot_product, and byte by byte.
 """
-FIRST = {family: "integers" if family == "doubles" else known[0] for family, known in FORMS.items()}
+FIRST = {family: "integers" if known[0] == "wide" else known[0] for family, known in FORMS.items()}
 """The form of a family where none is named."""
 _BLOCK = re.compile(r"^(?:fn|struct) (\w+)[^\n]*\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*\b")

@@ -22,7 +22,10 @@ fn product_i8(a: u32, b: u32, at: u32) -> u32 {
 fn product_u8i8(a: u32, b: u32, at: u32) -> u32 {
   return ((a >> at) & 0xffu) * bitcast<u32>(part(b, at, 8u));
 }
-fn dot4_i8(a: u32, b: u32, c: u32) -> u32 {
+fn dot4_i8__wide(a: u32, b: u32, c: u32) -> u32 {
+  return c + bitcast<u32>(dot4I8Packed(a, b));
+}
+fn dot4_i8__integers(a: u32, b: u32, c: u32) -> u32 {
   return c + product_i8(a, b, 0u) + product_i8(a, b, 8u) + product_i8(a, b, 16u) + product_i8(a, b, 24u);
 }
 fn dot4_u8i8(a: u32, b: u32, c: u32) -> u32 {

@@ -185,9 +185,12 @@ class FakeDriver:
 
     # kernels
 
-    def compiled(self, _api: Any, _name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool) -> Artifact:
+    def compiled(
+        self, _api: Any, _name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool
+    ) -> Artifact:
         """Compile for this processor, in the place of ``compile_kernel``."""
         found = LlvmTarget("host").compile(verified, bounds)
+        assert not tiles, "this processor has none"
         self.kernels[found.data] = verified, cut
         return found
 

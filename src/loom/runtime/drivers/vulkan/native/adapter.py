@@ -13,7 +13,7 @@ from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 from loom.runtime.drivers.vulkan.native.instance import API_VERSION, asked_version, instance
 
-__all__ = ["FLOAT_CONTROLS2", "FLOAT_CONTROLS2_TYPE", "Adapter", "find_adapters"]
+__all__ = ["DOT_PRODUCTS", "FLOAT_CONTROLS2", "FLOAT_CONTROLS2_TYPE", "Adapter", "find_adapters"]
 
 _KINDS = {0: "other", 1: "integrated", 2: "discrete", 3: "virtual", 4: "cpu"}
 _GRAPHICS, _COMPUTE = 0x1, 0x2
@@ -22,12 +22,13 @@ _LEAST_BUFFERS = 4
 _MODES = ("RoundingModeRTE", "SignedZeroInfNanPreserve", "DenormPreserve")
 _WANTED_EXTENSIONS = (
     "VK_KHR_8bit_storage", "VK_KHR_shader_float16_int8", "VK_KHR_shader_float_controls", "VK_KHR_shader_atomic_int64",
-    "VK_KHR_driver_properties", "VK_KHR_shader_float_controls2",
+    "VK_KHR_driver_properties", "VK_KHR_shader_float_controls2", "VK_KHR_shader_integer_dot_product",
     "VK_KHR_portability_subset",  # where there is this one, Vulkan asks that it be enabled
 )  # fmt: skip
 FLOAT_CONTROLS2 = "VK_KHR_shader_float_controls2"
 FLOAT_CONTROLS2_TYPE = 1000528000
 """VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT_CONTROLS_2_FEATURES_KHR"""
+DOT_PRODUCTS = "VK_KHR_shader_integer_dot_product"
 _PROCESSOR_COUNTS = (
     ("VK_NV_shader_sm_builtins", "VkPhysicalDeviceShaderSMBuiltinsPropertiesNV", "shaderSMCount"),
     ("VK_AMD_shader_core_properties2", "VkPhysicalDeviceShaderCoreProperties2AMD", "activeComputeUnitCount"),
@@ -39,9 +40,9 @@ _USUAL_PROCESSORS = 64
 class Adapter:
     """A physical device. ``refused`` says why it cannot be used, None if it can; ``key`` names it and its driver.
 
-    ``types`` and ``float_modes`` are what it claims; ``driver_id`` is its driver's number in Vulkan's list.
-    ``subgroup`` counts the lanes it runs as one, ``processors`` its multiprocessors, ``subgroup_operations`` are the
-    bits of the kinds of them a compute kernel may use.
+    ``types``, ``float_modes`` and ``dots`` (of packed bytes) are what it claims; ``driver_id`` is its driver's number
+    in Vulkan's list. ``subgroup`` counts the lanes it runs as one, ``processors`` its multiprocessors,
+    ``subgroup_operations`` are the bits of the kinds of them a compute kernel may use.
     """
 
     handle: Any
@@ -56,6 +57,7 @@ class Adapter:
     int64_atomics: bool
     float_modes: tuple[tuple[str, int], ...]
     float_controls2: bool
+    dots: bool
     extensions: tuple[str, ...]
     queue_family: int
     queues: int
@@ -112,6 +114,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         int64_atomics=atomics and "VK_KHR_shader_atomic_int64" in extensions,
         float_modes=_float_modes(controls, types),
         float_controls2=_has_float_controls2(api, handle, extensions),
+        dots=_has_dots(api, handle, extensions),
         extensions=tuple(n for n in _WANTED_EXTENSIONS if n in extensions),
         queue_family=family,
         queues=queues,
@@ -193,6 +196,15 @@ def _has_float_controls2(api: Vulkan, handle: Any, extensions: set[str]) -> bool
     following = api.ffi.cast("void*", record)
     api.call("vkGetPhysicalDeviceFeatures2", handle, api.new("VkPhysicalDeviceFeatures2", pNext=following))
     return bool(record[2] & 0xFFFFFFFF)
+
+
+def _has_dots(api: Vulkan, handle: Any, extensions: set[str]) -> bool:
+    """Tell whether modules may multiply packed bytes in one instruction."""
+    if DOT_PRODUCTS not in extensions:
+        return False
+    found = api.new("VkPhysicalDeviceShaderIntegerDotProductFeatures")
+    api.call("vkGetPhysicalDeviceFeatures2", handle, api.new("VkPhysicalDeviceFeatures2", pNext=found))
+    return bool(found.shaderIntegerDotProduct)
 
 
 def _float_modes(controls: Any, types: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

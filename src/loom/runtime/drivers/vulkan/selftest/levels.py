@@ -19,7 +19,7 @@ from loom.core.errors import DeviceError
 from loom.core.given import is_list
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.drivers.probes.probe import Probe
-from loom.runtime.drivers.probes.probes import PROBES
+from loom.runtime.drivers.probes.probes import PROBES, TILES
 from loom.runtime.drivers.probes.running import passes, path_of_found, read_found, write_found
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
@@ -99,6 +99,7 @@ LADDERS: tuple[Ladder, ...] = (
     Ladder("i64 order", _by("as unsigned", exact_order=False), needs=("i64",)),
     Ladder("u64 arithmetic", types=_F64, needs=("i64",)), Ladder("i64 arithmetic", types=_F64, needs=("i64",)),
     Ladder("64-bit atomics", _by("none", int64_atomics=False), needs=("i64",)),
+    Ladder("dot products of bytes", _by("byte by byte", dots=False)), Ladder(TILES),
     *(Ladder(f"f32 {n}", _CONTROLS[32]) for n in _BASIC),
     Ladder("f32 contraction", _PRODUCTS),
     Ladder("f32 min"), Ladder("f32 max"),
