@@ -11,5 +11,6 @@ Invariant: an operator, dtype or attribute that cannot be computed right is refu
 from loom.onnx.backend import Backend
 from loom.onnx.given import ValueInfo
 from loom.onnx.model import OnnxModel, load
+from loom.onnx.networks import load_network
 
-__all__ = ["Backend", "OnnxModel", "ValueInfo", "load"]
+__all__ = ["Backend", "OnnxModel", "ValueInfo", "load", "load_network"]

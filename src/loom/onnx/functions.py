@@ -51,10 +51,12 @@ _BINARY: dict[str, str] = {
     "atan2": """
         zf = Constant <value_float = 0.0> () zero = CastLike (zf, x) of = Constant <value_float = 1.0> ()
         one = CastLike (of, x) ff = Constant <value_float = 4.0> () four = CastLike (ff, x) eighth = Atan (one)
-        pi = Mul (four, eighth) below = Less (x, zero) turned = Neg (pi) half = Where (below, turned, pi)
-        nz = Equal (z, zero) size = Abs (z) safe = Where (nz, size, z) q = Div (x, safe) a = Atan (q)
+        pi = Mul (four, eighth) no = Equal (x, zero) nz = Equal (z, zero) both = And (no, nz) rx = Reciprocal (x)
+        rz = Reciprocal (z) sx = Where (no, rx, x) sz = Where (nz, rz, z) below = Less (sx, zero)
+        behind = Less (sz, zero) turned = Neg (pi) half = Where (below, turned, pi) size = Abs (z)
+        safe = Where (nz, size, z) q = Div (x, safe) a = Atan (q)
         left = Less (z, zero) far = Add (a, half) r = Where (left, far, a)
-        no = Equal (x, zero) both = And (no, nz) y = Where (both, zero, r)""",
+        none = Where (behind, half, x) y = Where (both, none, r)""",
 }
 BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     **{name: (("x",), body) for name, body in _UNARY.items()},

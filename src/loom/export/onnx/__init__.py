@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import flag
@@ -156,7 +156,7 @@ class _WrittenModel:
         told = {"loom_digest": self.digest, "loom_numerics": NUMERICS_VERSION, **self.source.metadata}
         helper.set_model_props(model, dict(sorted(told.items())))
         if not layout.outside:
-            onnx.checker.check_model(model, full_check=True)
+            cast("Any", onnx.checker).check_model(model, full_check=True)
         return model
 
 

@@ -80,8 +80,8 @@ def _constant(w: GraphWriter, value: RecordedValue, parameters: Mapping[int, str
 
 
 def _require_real(value: RecordedValue) -> None:
-    if value.dtype.is_complex:
-        raise refused(value, "ONNX computes with no complex numbers", expected="real numbers", got=value.dtype,
+    if value.dtype.is_complex or any(x.dtype.is_complex for x in value.inputs):
+        raise refused(value, "ONNX computes with no complex numbers", expected="real numbers", got="complex numbers",
                       remedy="Export tensor.view_as_real(x), whose last axis is (re, im)")  # fmt: skip
 
 

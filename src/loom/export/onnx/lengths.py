@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import prod
-from operator import add, floordiv, mul, sub
+from operator import add, mul, sub
 
 __all__ = ["Length", "LengthFormula", "Size", "formula_of", "length"]
 
@@ -34,9 +34,6 @@ class Length:
 
     def __mul__(self, other: Size) -> Size:
         return self._with(other, mul)
-
-    def __floordiv__(self, other: Size) -> Size:
-        return self._with(other, floordiv)
 
     def __radd__(self, other: int) -> Size:
         return self._with(other, add, turned=True)

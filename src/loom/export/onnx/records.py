@@ -12,16 +12,19 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.export.onnx.lengths import Size, length
+from loom.export.onnx.lengths import Length, Size, length
+from loom.kernels.maps.nest import Number
 from loom.tensor.graph import INPUT, PARAMETER, SAME, Node, TensorOp, ancestors
 from loom.tensor.ops.views import DETACH, ROUTE
 from loom.tensor.program import constants_of
 from loom.tensor.versions import VALUE
 
-__all__ = ["ALIASES", "GraphRecord", "RecordedValue", "RecordsDiffer", "SizedRecord", "join_records"]
+__all__ = ["ALIASES", "GraphRecord", "OpenNumber", "RecordedValue", "RecordsDiffer", "SizedRecord", "join_records"]
 
 ALIASES = (DETACH, ROUTE, SAME, VALUE)
 """Operations whose result is their last input."""
+_EXACT = 1 << 24
+"""Whole numbers up to which every float type that computes holds each."""
 
 
 class RecordsDiffer(Exception):
@@ -36,6 +39,14 @@ class SizedRecord:
     outputs: Mapping[str, Node]
     layers: Mapping[int, str] = field(default_factory=dict[int, str])
     """By ``id`` of a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNumber:
+    """A number that is an open length: how many elements a mean is of."""
+
+    length: Length
+    dtype: DType
 
 
 @dataclass(eq=False, slots=True)
@@ -137,10 +148,22 @@ def _same_elements(a: Node, b: Node) -> bool:
 def _merged(parts: Sequence[Any], name: str) -> Any:
     """Return attributes, lengths where whole numbers differ."""
     first = parts[0]
+    if all(isinstance(p, Number) and p.dtype == first.dtype for p in parts) and len({p.bits for p in parts}) > 1:
+        return _open_number(parts, name)
     if all(type(p) is int for p in parts):
         return length(parts)
-    if all(isinstance(p, tuple) and len(p) == len(first) for p in parts):
+    if all(isinstance(p, tuple) and len(cast("tuple[Any, ...]", p)) == len(first) for p in parts):
         return tuple(_merged(each, name) for each in zip(*parts, strict=True))
     if any(p is not first and p != first for p in parts):
         raise RecordsDiffer(f"attributes of {name}")
     return first
+
+
+def _open_number(parts: Sequence[Number], name: str) -> OpenNumber:
+    """Return a number that differs as an open length; RecordsDiffer for others."""
+    values = [p.value for p in parts]
+    if parts[0].dtype.is_bool or any(v != v or abs(v) > _EXACT or v != int(v) for v in values):  # noqa: PLR0124
+        raise RecordsDiffer(f"attributes of {name}")
+    found = length([int(v) for v in values])
+    assert isinstance(found, Length)
+    return OpenNumber(found, parts[0].dtype)

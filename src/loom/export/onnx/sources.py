@@ -143,7 +143,7 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
         return SizedRecord(fed, _tensors(source(**fed), outputs))
 
     record_all = _joined(record, symbols)
-    parameters = named_parameters([v.nodes[0] for v in record_all.outputs.values()])
+    parameters = named_parameters([cast("Tensor", v.nodes[0]) for v in record_all.outputs.values()])
     called = name or getattr(source, "__name__", "function")
     return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 

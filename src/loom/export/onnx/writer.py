@@ -16,12 +16,12 @@ import numpy as np
 from loom.core.dtype import DType, bool_, i64, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
 from loom.export.onnx.lengths import Length, Size, formula_of
-from loom.export.onnx.records import GraphRecord, RecordedValue
+from loom.export.onnx.records import GraphRecord, OpenNumber, RecordedValue
 from loom.kernels.maps.nest import Number
 from loom.onnx.functions import BODIES, DOMAIN, function_proto
 from loom.onnx.values import element_of_dtype
 
-__all__ = ["GraphWriter", "Initializer", "ValueAsked"]
+__all__ = ["GraphWriter", "Initializer", "ValueAsked", "allowed_types", "newest_opset", "tensor_type"]
 
 WHERE = "loom.export.onnx"
 
@@ -125,6 +125,7 @@ class GraphWriter:
 
         types = [self.dtypes[n] for n in inputs if n]
         self._check(kind, types, domain, [self.dtypes.get(n) for n in inputs])
+        self._check_attributes(kind, domain, attributes)
         self._serial += 1
         name = self.name(hint or f"v{self._serial}")
         given = dict(sorted(attributes.items()))
@@ -171,6 +172,15 @@ class GraphWriter:
                                  expected=", ".join(sorted(t[7:-1] for t in allowed)), got=dtype,
                                  remedy=remedy)  # fmt: skip
 
+    def _check_attributes(self, kind: str, domain: str, attributes: Mapping[str, Any]) -> None:
+        for attribute in attributes:
+            if not domain and not has_attribute(kind, self.opset, attribute):
+                known = range(1, newest_opset() + 1)
+                first = next((n for n in known if has_attribute(kind, n, attribute)), newest_opset())
+                raise ArgumentError(WHERE, f"opset {self.opset} has no {attribute} of {kind}", got=self.opset,
+                                    expected=f"opset {first} or newer",
+                                    remedy=f"Pass opset={first} or newer")  # fmt: skip
+
     def cast(self, name: str, dtype: DType) -> str:
         """Return a value in another dtype."""
         if self.dtypes[name] == dtype:
@@ -189,8 +199,11 @@ class GraphWriter:
         """Return the name of a vector of i64."""
         return self.constant(np.array(values, np.int64))
 
-    def number(self, value: Number, dtype: DType | None = None) -> str:
-        """Return the name of a constant of no dimension, rounded to its dtype."""
+    def number(self, value: Number | OpenNumber, dtype: DType | None = None) -> str:
+        """Return the name of a constant of no dimension, rounded to its dtype; or of an open length as one."""
+        if isinstance(value, OpenNumber):
+            scalar = self.node("Reshape", [self._length(value.length), self.whole()])
+            return self.cast(scalar, value.dtype if dtype is None else dtype)
         kind = value.dtype if dtype is None else dtype
         if kind.name == "bf16":
             import ml_dtypes
@@ -294,6 +307,12 @@ def schema_of(kind: str, opset: int) -> Any:
         return defs.get_schema(kind, opset, "")
     except defs.SchemaError:
         return None
+
+
+def has_attribute(kind: str, opset: int, attribute: str) -> bool:
+    """Return whether an operator has an attribute in an opset."""
+    schema = schema_of(kind, opset)
+    return schema is not None and attribute in schema.attributes
 
 
 def newest_opset() -> int:

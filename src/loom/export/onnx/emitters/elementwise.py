@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bool_, i64, lookup
+from loom.core.dtype import DType, bool_, f32, i32, i64, lookup, u64
 from loom.export.onnx.emitters.registry import broadcast, emits, refused, unwrapped
 from loom.export.onnx.emitters.windows import emit_average, emit_max
 from loom.export.onnx.lengths import Length
 from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter
+from loom.export.onnx.writer import GraphWriter, allowed_types, tensor_type
 from loom.onnx.functions import BODIES
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, MAPS, NUMBER
 
 __all__ = ["emit_map"]
 
 _STANDARD = {
-    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "idiv": "Div", "neg": "Neg", "abs": "Abs", "min": "Min",
+    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "idiv": "Div", "abs": "Abs", "min": "Min",
     "max": "Max", "floor": "Floor", "ceil": "Ceil", "rint": "Round", "sqrt": "Sqrt", "eq": "Equal", "lt": "Less",
     "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual", "select": "Where", "exp": "Exp", "log": "Log",
     "sin": "Sin", "cos": "Cos", "tan": "Tan", "asin": "Asin", "acos": "Acos", "atan": "Atan", "sinh": "Sinh",
     "cosh": "Cosh", "tanh": "Tanh", "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh", "erf": "Erf", "pow": "Pow",
-    "ipow": "Pow", "sigmoid": "Sigmoid",
+    "sigmoid": "Sigmoid",
 }  # fmt: skip
 """Operations whose operator of ONNX is read as they themselves."""
 _BITS = {"and": ("And", "BitwiseAnd"), "or": ("Or", "BitwiseOr"), "xor": ("Xor", "BitwiseXor"),
@@ -40,8 +40,16 @@ _LACKING = frozenset(("mulhi", "popcount", "clz", "dot4_i8", "dot4_u8i8", "dot2_
 _Write = Callable[[GraphWriter, list[str], DType], str]
 
 
-def _rsqrt(w: GraphWriter, names: list[str], _: DType) -> str:
-    return w.node("Reciprocal", [w.node("Sqrt", names)])
+def _rsqrt(w: GraphWriter, names: list[str], dtype: DType) -> str:
+    """Write 1 / sqrt(x), of 16 bits in f32, so that it is rounded once."""
+    wide = w.cast(names[0], f32) if dtype.storage_only else names[0]
+    return w.cast(w.node("Reciprocal", [w.node("Sqrt", [wide])]), dtype)
+
+
+def _ipow(w: GraphWriter, names: list[str], dtype: DType) -> str:
+    """Write a power of whole numbers, in a type that ONNX's takes; what wraps there wraps alike in fewer bits."""
+    wide = dtype if dtype in (i32, i64) else i32 if dtype.bits < 32 else i64
+    return w.cast(w.node("Pow", [w.cast(n, wide) for n in names]), dtype)
 
 
 def _ne(w: GraphWriter, names: list[str], _: DType) -> str:
@@ -50,6 +58,13 @@ def _ne(w: GraphWriter, names: list[str], _: DType) -> str:
 
 def _rest(w: GraphWriter, names: list[str], _: DType) -> str:
     return w.node("Mod", names, fmod=1)
+
+
+def _neg(w: GraphWriter, names: list[str], dtype: DType) -> str:
+    """Write a negation; of numbers without a sign, which ONNX's takes not, as a difference, which wraps alike."""
+    if dtype.is_integer and not dtype.is_signed:
+        return w.node("Sub", [w.constant(np.array(0, dtype.numpy), dtype), *names])
+    return w.node("Neg", names)
 
 
 def _shift(direction: str) -> _Write:
@@ -71,7 +86,8 @@ def _shift(direction: str) -> _Write:
 _GELU = {"gelu": "none", "gelu_tanh": "tanh"}
 _OTHER: dict[str, _Write] = {
     "relu": lambda w, names, _: w.node("Relu", names[:1]),
-    "rsqrt": _rsqrt, "ne": _ne, "irem": _rest, "fmod": _rest, "shl": _shift("LEFT"), "shr": _shift("RIGHT"),
+    "rsqrt": _rsqrt, "ne": _ne, "neg": _neg, "irem": _rest, "fmod": _rest, "ipow": _ipow, "shl": _shift("LEFT"),
+    "shr": _shift("RIGHT"),
 }  # fmt: skip
 
 
@@ -89,10 +105,19 @@ def _written(w: GraphWriter, name: str, names: list[str], dtype: DType) -> str:
     return w.own(name, names)
 
 
+def _is_taken(w: GraphWriter, name: str, dtype: DType) -> bool:
+    """Return whether an operation of ONNX takes a type of 16 bits; functions of Loom's are computed in f32."""
+    if name in BODIES:
+        return False
+    kind = _STANDARD.get(name) or ("Gelu" if name in _GELU else "Mod" if name == "fmod" else "")
+    return not kind or tensor_type(dtype) in allowed_types(kind, w.opset, 1 if name == "select" else 0)
+
+
 def emit_map(w: GraphWriter, value: RecordedValue) -> str:
     """Write an operation element by element."""
     name = value.op.name
-    if name in _LACKING or not isinstance(value.op.operation, str) or MAPS.get(name) is not value.op:
+    is_lacking = name in _LACKING or (name == "ipow" and value.dtype == u64)
+    if is_lacking or not isinstance(value.op.operation, str) or MAPS.get(name) is not value.op:
         raise refused(value, "ONNX has nothing for it", expected="operations of ONNX", got=name,
                       remedy="Leave it out, or export to C: loom export --to c")  # fmt: skip
     pooled = emit_max(w, value) if name == "max" else emit_average(w, value) if name == "div" else None
@@ -100,7 +125,12 @@ def emit_map(w: GraphWriter, value: RecordedValue) -> str:
         return pooled
     given = [unwrapped(x) for x in value.inputs]
     names = [_operand(w, x) for x in given]
-    found = _written(w, name, names, given[-1].dtype)
+    held = given[-1].dtype
+    if held.storage_only and not _is_taken(w, name, held):  # computed in f32 and rounded once, as Loom computes it
+        names = [n if w.dtypes[n].is_bool else w.cast(n, f32) for n in names]
+        found = w.cast(_written(w, name, names, f32), value.dtype)
+    else:
+        found = _written(w, name, names, held)
     shape = broadcast([x.shape for x in given])
     return found if shape == value.shape else w.expand(found, value.shape)
 
@@ -120,7 +150,7 @@ def _number(w: GraphWriter, value: RecordedValue) -> str:
 
 @emits(COORDINATE)
 def _coordinate(w: GraphWriter, value: RecordedValue) -> str:
-    axis = value.attributes[0]
+    axis: int = value.attributes[0]
     n = value.shape[axis]
     if isinstance(n, Length):
         scalar = w.node("Reshape", [w.sizes([n]), w.whole()])

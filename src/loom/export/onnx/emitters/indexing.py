@@ -11,7 +11,7 @@ import numpy as np
 from loom.core.dtype import bool_, i64
 from loom.export.onnx.emitters.registry import emits, named, refused, unwrapped
 from loom.export.onnx.lengths import Length, Size
-from loom.export.onnx.records import RecordedValue
+from loom.export.onnx.records import OpenNumber, RecordedValue
 from loom.export.onnx.writer import GraphWriter
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, NUMBER
 from loom.tensor.ops.indexing import FOLD, TAKE
@@ -35,12 +35,15 @@ def _is_within(at: RecordedValue, n: Size) -> bool:
         found = at.array()
         return not found.size or bool(int(found.max()) < n and int(found.min()) >= 0)
     if at.op is COORDINATE:
-        length = at.shape[at.attributes[0]]
+        axis: int = at.attributes[0]
+        length = at.shape[axis]
         return isinstance(length, int) and length <= n
     if at.op is NUMBER:
-        return 0 <= at.attributes[0].value < n
+        number = at.attributes[0]
+        return not isinstance(number, OpenNumber) and 0 <= number.value < n
     if at.op is ARG:
-        length = at.inputs[0].shape[at.attributes[0]]
+        along: int = at.attributes[0]
+        length = at.inputs[0].shape[along]
         return isinstance(length, int) and length <= n
     if at.op is FIRST:
         length = at.inputs[0].shape[-1]
@@ -52,9 +55,9 @@ def _is_within(at: RecordedValue, n: Size) -> bool:
 def _take(w: GraphWriter, value: RecordedValue) -> str:
     axis, shared = value.attributes
     table, at = value.inputs
-    found = w.use(table)
+    found, at_axis = w.use(table), int(axis)
     w.use(named(at))
-    return taken(w, value, found, table.shape[axis], at, axis, shared=shared)
+    return taken(w, value, found, table.shape[at_axis], at, at_axis, shared=shared)
 
 
 def taken(

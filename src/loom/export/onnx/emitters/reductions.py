@@ -5,7 +5,7 @@ Layer: export. Invariant: a sum is written in the type that Loom adds in, and ro
 
 from __future__ import annotations
 
-from loom.core.dtype import DType, i64, u8
+from loom.core.dtype import DType, i64, u8, u64
 from loom.export.onnx.emitters.registry import emits, refused
 from loom.export.onnx.records import RecordedValue
 from loom.export.onnx.writer import GraphWriter
@@ -38,6 +38,7 @@ def _fold(w: GraphWriter, value: RecordedValue) -> str:
     name = w.use(x)
     is_extreme = folding.name in ("max", "min")
     wide: DType = u8 if is_extreme and x.dtype.is_bool else x.dtype if is_extreme else folding.accumulator
+    wide = i64 if wide == u64 and not is_extreme else wide  # whole numbers wrap alike, and more runtimes add i64
     found = folded(w, _KINDS[folding.name], w.cast(name, wide), tuple(range(first, last)))
     return w.cast(found, value.dtype)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.export.onnx.emitters.registry import emits, named, refused, unwrapped
 from loom.export.onnx.lengths import Length
-from loom.export.onnx.records import RecordedValue
+from loom.export.onnx.records import OpenNumber, RecordedValue
 from loom.export.onnx.writer import GraphWriter
 from loom.tensor.ops.elementwise import MAPS, NUMBER
 from loom.tensor.ops.joining import PLACE
@@ -59,7 +59,7 @@ def unpadded(
     before = [starts[a] for a in axes]
     after = [padded.shape[a] - starts[a] - x.shape[a] for a in axes]
     others = [a for a in range(x.ndim) if a not in axes and padded.shape[a] != x.shape[a]]
-    if number.value != filled or others or any(s != 1 for s in steps):
+    if isinstance(number, OpenNumber) or number.value != filled or others or any(s != 1 for s in steps):
         return value, none
     if any(not isinstance(n, int) for n in (*before, *after)):
         return value, none
@@ -72,16 +72,20 @@ def _windows(w: GraphWriter, value: RecordedValue) -> str:
     axes, sizes, steps, gaps = value.attributes
     x = value.inputs[0]
     name = w.use(x)
-    counts = [value.shape[a] for a in axes]
-    if any(isinstance(n, Length) for n in counts):
-        raise refused(value, "windows along an open length", expected="a fixed length",
-                      got=f"axis {axes[[isinstance(n, Length) for n in counts].index(True)]}",
-                      remedy="Export it for fixed sizes")  # fmt: skip
+    counts = [_fixed(value, int(a)) for a in axes]
     for axis, count, size, step, gap in sorted(zip(axes, counts, sizes, steps, gaps, strict=True), reverse=True):
         at = np.arange(count)[:, None] * step + np.arange(size) * gap
         name = w.node("Gather", [name, w.constant(at.astype(np.int64))], axis=axis)
     order, inner = _order(x.ndim, axes)
     return w.transpose(name, (*order, *(inner[a] for a in axes)))
+
+
+def _fixed(value: RecordedValue, axis: int) -> int:
+    n = value.shape[axis]
+    if isinstance(n, Length):
+        raise refused(value, "windows along an open length", expected="a fixed length", got=f"axis {axis}",
+                      remedy="Export it for fixed sizes")  # fmt: skip
+    return n
 
 
 def _order(rank: int, axes: tuple[int, ...]) -> tuple[list[int], dict[int, int]]:
@@ -196,7 +200,9 @@ def emit_average(w: GraphWriter, value: RecordedValue) -> str | None:
 def _counted(source: WindowSource, count: RecordedValue, windowed: RecordedValue) -> bool | None:
     """Return whether padding counts as elements, None if sums are divided by something else."""
     if count.op is NUMBER:
-        return any(source.pads) if count.attributes[0].value == prod(source.sizes) else None
+        number = count.attributes[0]
+        is_all = not isinstance(number, OpenNumber) and number.value == prod(source.sizes)
+        return any(source.pads) if is_all else None
     if not count.is_known or count.op.is_written:
         return None
     d = len(source.axes)
