@@ -26,6 +26,7 @@ SEARCHED = 100_000
 MANY = int(os.environ.get("LOOM_BENCH_VECTORS", "1000000"))
 BATCH = 1000
 NEAR = 1e-5
+PRECISIONS = ("q8", "q12", "x12")
 
 Call = Callable[[], Any]
 
@@ -71,9 +72,13 @@ def _searched(x: Any, stores: Mapping[str, Any], count: int) -> Row:
         sides["faiss"] = lambda: faiss.search(queries / lengths, K)[1]
     _same(stores["f32"].search_many(queries, K), with_numpy(), (queries / lengths) @ unit.T)
     ours = {f"loom {kept}": (lambda db=db: db.search_many(queries, K)) for kept, db in stores.items()}
+    precise = {p: (lambda p=p: stores["f32"].search_many(queries, K, precision=p)) for p in PRECISIONS}
+    ours |= {f"loom f32 in {p}": call for p, call in precise.items()}
     timings = alternate([Side(n, c) for n, c in {**ours, **sides}.items()], blocks=9, calls=5 if count == 1 else 2)
     measured: dict[str, float | int | str] = {f"{n}_ms": timings.median(n) * 1e3 for n in timings.blocks}
     speeds = {n: 1 / timings.median_of_ratios("loom f32", n) for n in [*sides, "loom i8"]}
+    exact = stores["f32"].search_many(queries, K)
+    measured |= {f"recall_{p}": _recall(exact, call()) for p, call in precise.items()}
     bars = [_bar(f"at least {NUMPY[count]} of numpy's speed", NUMPY[count], speeds["numpy"])]
     if count > 1:
         bars.append(_bar(f"{FAISS:g} times faiss's speed", FAISS, speeds.get("faiss")))
@@ -81,6 +86,12 @@ def _searched(x: Any, stores: Mapping[str, Any], count: int) -> Row:
         measured["speed_to_faiss"] = speeds["faiss"]
     bars.append(_bar(f"from int8 {BYTES:g} times as fast", BYTES, 1 / speeds["loom i8"]))
     return Row(f"cosine, best {K} of {SEARCHED:,} x {DIMS} for {count} queries", measured, tuple(bars))
+
+
+def _recall(exact: Any, found: Any) -> float:
+    """Return the part of the exact hits that were found."""
+    both = zip(exact, found, strict=True)
+    return float(np.mean([len({h.row for h in a} & {h.row for h in b}) / len(a) for a, b in both]))
 
 
 def _same(hits: Any, rows: Any, scores: Any) -> None:

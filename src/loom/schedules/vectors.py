@@ -6,13 +6,17 @@ cut gives the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
+from loom.core.numerics import MATMUL_BLOCK as BLOCK
+from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.matmul.threads import Grid
+from loom.kernels.precisions import PRECISIONS
+from loom.kernels.vectors.order_free import Packing, pack_panels
 from loom.kernels.vectors.panels import Panel, lay_bytes, lay_floats, read_rows, words_of
 from loom.kernels.vectors.pick import pick_best
 from loom.kernels.vectors.rank import best_of_panels, scores_of_panels
@@ -61,11 +65,41 @@ class VectorLayout:
     """Panels that a group compares."""
     threads: bool
     """Whether lanes are threads."""
+    precision: str = ""
+    """Of products; "" is f32 in its order."""
+    packing: Packing | None = None
+    """How whole numbers lie, in an order-free precision."""
 
     @property
     def words(self) -> int:
         """Words of a vector."""
         return words_of(self.dims, self.kept)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of 128 elements of a vector."""
+        return -(-self.dims // BLOCK)
+
+    @property
+    def units(self) -> int:
+        """What kernels that compare are told of the length of vectors: words, or blocks of packed ones."""
+        return self.words if self.packing is None else self.blocks
+
+    @property
+    def packed_nbytes(self) -> int:
+        """Bytes of a segment's packed vectors."""
+        return 0 if self.packing is None else self.rows * self.blocks * self.packing.lines * i32.nbytes
+
+    def within(self, precision: str, dots: str) -> VectorLayout:
+        """Return the same for comparisons in another precision; ``dots`` as ``Caps`` tells."""
+        order_free = PRECISIONS.get(precision)
+        packing = None if order_free is None else Packing(order_free, order_free.held == i8 and dots == "dot4_u8i8")
+        return replace(self, precision=precision, packing=packing)
+
+    def record_pack(self, chain: Recorder, slots: Sequence[Any], panels: int) -> None:
+        """Record what packs up to so many panels: data, sizes, out."""
+        assert self.packing is not None
+        chain.dispatch(pack_panels(self.panel, self.packing), slots, [], (panels, self.blocks))
 
     @property
     def panels(self) -> int:
@@ -111,7 +145,8 @@ class VectorLayout:
         """Return how many of so many queries are compared at once: one after the other where they are few."""
         if queries <= _FEW:
             return 1
-        return GRID.height if self.threads and self.kept != i8 and queries > _MANY else self.panel.queries
+        is_slab = self.threads and self.kept != i8 and queries > _MANY and not self.precision
+        return GRID.height if is_slab else self.panel.queries
 
     def is_slab(self, tile: int) -> bool:
         """Tell whether so many queries at once go through shared memory, a group for each tile and panel."""
@@ -129,11 +164,14 @@ class VectorLayout:
             return
         groups = -(-self.panels // self.together)
         panel = replace(self.panel, queries=tile)
-        chain.dispatch(best_of_panels(panel, euclidean=self.is_euclidean), slots, [], groups)
+        chain.dispatch(self._kernel(best_of_panels, panel), slots, [], groups)
+
+    def _kernel(self, make: Callable[..., KernelFunction], panel: Panel) -> KernelFunction:
+        return make(panel, euclidean=self.is_euclidean, short=self.precision == "x12", packing=self.packing)
 
     def record_scores(self, chain: Recorder, slots: Sequence[Any], pairs: int) -> None:
         """Record all scores of up to so many pairs of a query and a panel."""
-        chain.dispatch(scores_of_panels(self.panel, euclidean=self.is_euclidean), slots, [], pairs)
+        chain.dispatch(self._kernel(scores_of_panels, self.panel), slots, [], pairs)
 
     def record_pick(self, chain: Recorder, slots: Sequence[Any], queries: int, *, panels: bool) -> None:
         """Record what picks the best of each query: scores, pairs, sizes, out, best."""

@@ -7,7 +7,8 @@ so that what follows opens no file. Invariant: nothing here knows what a row sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,22 @@ class SegmentMemory:
     squares: Storage
     weights: Storage
     scales: Storage
+    packed: dict[str, PackedRows] = field(default_factory=dict[str, "PackedRows"])
+    """Whole numbers of vectors, by the precision that they have been searched in."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of all."""
-        return self.data.nbytes + self.squares.nbytes + self.weights.nbytes + self.scales.nbytes
+        own = self.data.nbytes + self.squares.nbytes + self.weights.nbytes + self.scales.nbytes
+        return own + sum(each.data.nbytes for each in self.packed.values())
+
+
+@dataclass(slots=True, eq=False)
+class PackedRows:
+    """Whole numbers of the first ``count`` rows of a segment."""
+
+    data: Storage
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,7 @@ class VectorPrograms:
         self.device = device
         self.layout = layout
         self.in_place = shares_memory(device)
+        self._packing = Lock()
         self._is_native = device.kind == "cpu"
         """Its code does not look how large memory is, so that one program does for all sizes."""
 
@@ -163,6 +176,30 @@ class VectorPrograms:
         """Return a comparison of queries, whole tiles of them, with ``panels`` panels in all."""
         return Comparison(self, queries, facts, panels, tile)
 
+    # whole numbers
+
+    def packed(self, memory: SegmentMemory, used: int) -> SegmentMemory:
+        """Return a segment as this layout's precision compares it: its first ``used`` rows packed, once.
+
+        DeviceError if there is not enough memory, or over the budget of all units.
+        """
+        layout = self.layout
+        if layout.packing is None:
+            return memory
+        with self._packing:
+            there = memory.packed.get(layout.precision)
+            if there is None:
+                there = PackedRows(LEDGER.allocate(self.device, layout.packed_nbytes, "vectors"))
+                memory.packed[layout.precision] = there
+            if used > there.count:
+                first = there.count // layout.panel.width
+                panels = -(-used // layout.panel.width) - first
+                size, sizes = _class(panels), np.array([layout.dims, first, panels], np.uint32)
+                self.run("pack", size, lambda chain, slots: layout.record_pack(chain, slots, size), memory.data, sizes,
+                         there.data)  # fmt: skip
+                there.count = used
+            return replace(memory, data=there.data, packed={})
+
     # running
 
     def run(self, what: str, size: Any, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
@@ -229,7 +266,7 @@ class Comparison:
     def best(self, memory: SegmentMemory, mask: Array, panels: int, before: int) -> None:
         """Compare all queries with the first panels of a segment; ``before``: panels of segments before it."""
         own, layout, tile = self._programs, self._programs.layout, self._tile
-        sizes = np.array([layout.words, self._rows // tile, layout.together, panels, self._panels, before], np.uint32)
+        sizes = np.array([layout.units, self._rows // tile, layout.together, panels, self._panels, before], np.uint32)
         tiles = _class(self._rows // tile) if layout.is_slab(tile) else 1
         own.run(
             "best", (tile, tiles), lambda chain, slots: layout.record_best(chain, slots, tile, tiles),
@@ -253,7 +290,7 @@ class Comparison:
         self, memory: SegmentMemory, mask: Array, pairs: Any, count: int, here: tuple[int, int], out: SearchResult
     ) -> None:
         own, layout, size = self._programs, self._programs.layout, _class(count)
-        sizes = np.array([layout.words, count, *here], np.uint32)
+        sizes = np.array([layout.units, count, *here], np.uint32)
         own.run(
             "scores", size, lambda chain, slots: layout.record_scores(chain, slots, size), self._queries, self._facts,
             memory.data, memory.weights, memory.squares, mask, pairs, sizes, out.memory,

@@ -11,6 +11,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import i8
 from loom.core.numerics import MATMUL_BLOCK
+from loom.kernels.vectors.order_free import packed_queries
 from loom.kernels.vectors.panels import BYTES
 from loom.kernels.vectors.rank import FACTS
 from loom.schedules.vectors import VectorLayout
@@ -36,7 +37,15 @@ def prepare_queries(array: Array, layout: VectorLayout, where: str) -> tuple[Arr
         return _as_integers(padded, facts, layout), facts
     facts[: len(array), 0] = _inverse(squares) if layout.is_cosine else 1
     facts[: len(array), 1] = squares
-    return padded, facts
+    if layout.packing is not None:
+        return packed_queries(padded, layout.packing), facts
+    return (_short(padded) if layout.precision == "x12" else padded), facts
+
+
+def _short(array: Array) -> Array:
+    """Return elements rounded to 12 significant bits, halves to even."""
+    bits = array.view(np.uint32)
+    return ((bits + (0x7FF + ((bits >> np.uint32(12)) & np.uint32(1)))) & np.uint32(0xFFFFF000)).view(np.float32)
 
 
 def _squares(array: Array) -> Array:

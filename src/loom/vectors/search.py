@@ -39,6 +39,10 @@ class SearchPart:
         words = np.arange(len(self.mask) * 32) + self.first >= row
         return replace(self, mask=self.mask & np.packbits(words, bitorder="little").view("<u4").astype(np.uint32))
 
+    def packed(self, programs: VectorPrograms) -> SearchPart:
+        """Return the same as programs of an order-free precision compare it."""
+        return replace(self, memory=lambda: programs.packed(self.memory(), self.used))
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:

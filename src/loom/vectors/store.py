@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dtype import DType, dtype_of, f32
+from loom.core.dtype import DType, dtype_of, f32, i8
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, StateError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
+from loom.kernels.precisions import FULL
 from loom.runtime.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
@@ -36,6 +37,7 @@ from loom.vectors.state import StoreState
 __all__ = ["VectorStore"]
 
 METRICS = ("cosine", "dot", "euclidean")
+PRECISIONS_OF_SEARCH = ("q8", "q12", "x12")
 DUPLICATES = ("error", "skip", "replace")
 _MOST_DIMS = 1 << 16
 _MOST_ROWS = (1 << 32) - 1
@@ -85,6 +87,7 @@ class VectorStore:
         _require_room(programs.segment_nbytes, budget, f"{where}, memory_budget")
         programs.warm()
         self._programs = programs
+        self._precise: dict[str, VectorPrograms] = {}
         self._state = StoreState(programs, budget)
         self._is_open = True
 
@@ -304,34 +307,65 @@ class VectorStore:
 
     # searching
 
-    def search(self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False) -> list[Hit]:
+    def search(
+        self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None
+    ) -> list[Hit]:
         """Return the best ``k`` vectors for a query, best first, of equal scores the older row first.
 
         ``where`` keeps vectors by what they are told before the best are chosen: ``{"batch": 42}``,
         ``{"year": (">=", 2000)}``; operators are == != < <= > >= in between contains is-null, and all must hold.
         ``approximate``: look where ``build_index`` says; a hit may be missed, its score is exact.
+        ``precision``: "q8" or "q12" compare whole numbers, faster and less exact, "x12" elements of 12 significant
+        bits; the scores are those of products in that precision, the same on every device (docs/numerics.md, section
+        2). The first such search packs the vectors, which ``nbytes`` tells; what is captured later is packed when it is
+        searched. ArgumentError for "euclidean", whose scores are no products, for stores of i8, x12 of f16, and stores
+        with a ``memory_budget``.
         """
         self._alive(place := "search")
-        return self._found(read_vector(query, self.dims, place), k, where, approximate, place)[0]
+        return self._found(read_vector(query, self.dims, place), k, where, approximate, precision, place)[0]
 
     def search_many(
-        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False
+        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None
     ) -> list[list[Hit]]:
         """Return what ``search`` does for each row of a matrix (n, dims), at once."""
         self._alive(place := "search_many")
-        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, place)
+        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, precision, place)
 
-    def _found(self, queries: Array, k: Any, where: Any, approximate: Any, place: str) -> list[list[Hit]]:
+    def _within(self, precision: Any, place: str) -> VectorPrograms:
+        """Return the programs of a precision; ArgumentError for one that has no meaning here."""
+        if precision is None or precision == FULL:
+            return self._programs
+        name, where = one_of(precision, f"{place}, precision", PRECISIONS_OF_SEARCH), f"{place}, precision"
+        wrong = next((said for is_wrong, said in (
+            (self.metric == "euclidean", ("distances are no products", 'the metric "cosine" or "dot"', self.metric)),
+            (self.dtype == i8, ("vectors are whole numbers already", "vectors of f32 or f16", "i8")),
+            (name == "x12" and self.dtype != f32, ("x12 rounds elements of f32", "vectors of f32", self.dtype.name)),
+            (self.memory_budget is not None, ("packed vectors do not leave the device", "no memory_budget",
+                                              f"{self.memory_budget} bytes")),
+        ) if is_wrong), None)  # fmt: skip
+        if wrong is not None:
+            raise ArgumentError(where, wrong[0], expected=wrong[1], got=wrong[2], remedy="Leave precision out")
+        with self._state.lock:
+            if name not in self._precise:
+                layout = self._programs.layout.within(name, self.device.caps.dots)
+                self._precise[name] = VectorPrograms(self.device, layout)
+            return self._precise[name]
+
+    def _found(
+        self, queries: Array, k: Any, where: Any, approximate: Any, precision: Any, place: str
+    ) -> list[list[Hit]]:
         k = whole(k, f"{place}, k", least=1)
+        programs = self._within(precision, place)
         conditions = read_where(where, f"{place}, where")
         is_approximate = flag(approximate, f"{place}, approximate")
         with self._state.lock:
             self._alive(place)
             view = self._state.view(conditions)
+        parts = [part.packed(programs) for part in view.parts]
         if not is_approximate:
-            ranks = find_best(self._programs, view.parts, queries, k, place)
+            ranks = find_best(programs, parts, queries, k, place)
         elif view.index is not None:
-            ranks = view.index.find(self._programs, view.parts, queries, k, place)
+            ranks = view.index.find(programs, parts, queries, k, place)
         else:
             raise StateError(
                 place, "there is no index", expected="build_index() before", remedy="Build one, or leave it exact"
