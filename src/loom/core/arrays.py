@@ -169,38 +169,21 @@ def shared(data: Any, where: str) -> tuple[Array, DType | None]:
 
 def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
     try:
-        if type(data).__module__.partition(".")[0] == "torch":
-            data = data.detach().resolve_conj().resolve_neg()  # its numbers, whether or not a gradient is asked for
         taken = take(data, where)
-        return (view_typed(taken.array, bf16), bf16) if taken.dtype == bf16 else (taken.array, None)
-    except Exception as error:  # whatever another library raises
+    except DTypeError as error:
         if hasattr(data, "__array__") and type(data).__module__.partition(".")[0] != "torch":
             return _through_numpy(data, error, where), None
-        if isinstance(error, DTypeError):
-            raise
-        raise _not_shared(data, error, where) from error
+        raise
+    return (view_typed(taken.array, bf16), bf16) if taken.dtype == bf16 else (taken.array, None)
 
 
-def _through_numpy(data: Any, error: Exception, where: str) -> Array:
+def _through_numpy(data: Any, error: DTypeError, where: str) -> Array:
     try:
         return plain(np.asarray(data), where)
     except DTypeError:
         raise
     except Exception:
-        raise _not_shared(data, error, where) from error
-
-
-_REMEDIES = {"layout": "Write x.to_dense()", "QInt": "Write x.dequantize()"}
-"""What torch calls arrays that it does not share, and what makes others of them."""
-
-
-def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
-    said = str(error)
-    remedy = next((r for word, r in _REMEDIES.items() if word in said), "Move it to the CPU first")
-    return DTypeError(
-        where, f"the array cannot be shared ({error})", expected="an array of numbers in host memory",
-        got=type(data).__name__, remedy=remedy,
-    )  # fmt: skip
+        raise error from None
 
 
 # lists

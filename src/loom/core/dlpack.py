@@ -18,8 +18,9 @@ import numpy as np
 
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import DTypeError
+from loom.core.given import is_int, is_list
 
-__all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "home_of", "over_memory", "take"]
+__all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "over_memory", "take"]
 
 CPU, CUDA = 1, 2
 _NEWEST = (1, 0)
@@ -86,10 +87,14 @@ def give(
 ) -> Any:
     """Return a capsule of an array whose elements lie on a device, in a version that who takes it knows.
 
-    ``is_bf16``: its 16-bit integers are those of bf16. ``copied``: nobody else has the memory. BufferError for what no
-    capsule without a version can say.
+    ``is_bf16``: its 16-bit integers are those of bf16. ``copied``: nobody else has the memory. BufferError for what is
+    no version, and for what no capsule without one can say.
     """
-    capsule = array.__dlpack__(max_version=max_version)
+    if max_version is not None and not (
+        is_list(max_version) and all(map(is_int, max_version)) and len(max_version) == 2
+    ):
+        raise BufferError(f"no version of DLPack: {max_version!r}; pass a pair of ints, or leave it out")
+    capsule = array.__dlpack__(max_version=None if max_version is None else tuple(max_version))
     if _name(capsule) == _WITH_VERSION and copied:
         _Versioned.from_address(_pointer(capsule, _WITH_VERSION)).flags |= _COPIED
     found = _tensor_in(capsule)
@@ -120,17 +125,14 @@ def over_memory(
 # taking
 
 
-def home_of(data: Any) -> tuple[int, int]:
-    """Return which kind of device, and which of them, an object says that its elements are on."""
-    kind, number = data.__dlpack_device__()
-    return int(kind), int(number)
-
-
 def cuda_home(data: Any) -> int | None:
     """Return on which GPU of CUDA the elements of another library's array are, -1 if it does not say, None for none."""
     if hasattr(data, "__dlpack_device__"):
-        kind, number = home_of(data)
-        return number if kind == CUDA else None
+        try:
+            kind, number = data.__dlpack_device__()
+        except Exception:  # whatever another library raises: who takes the array finds out
+            return None
+        return int(number) if kind == CUDA else None
     return -1 if hasattr(data, "__cuda_array_interface__") else None
 
 
@@ -139,8 +141,11 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
 
     DTypeError for elements that Loom has no type for, or on no device of ``devices``.
     """
-    capsule = _capsule_of(data, stream)
-    found = _tensor_in(capsule)
+    try:
+        capsule = _capsule_of(_detached(data), stream)
+        found = _tensor_in(capsule)
+    except Exception as error:  # whatever another library raises
+        raise _not_shared(data, error, where) from error
     device, number, code = int(found.device), int(found.number), int(found.code)
     _require_known(found, where)
     if device not in devices:
@@ -150,9 +155,32 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
     if code == _BFLOAT:
         found.code = 1
     found.device, found.number = CPU, 0
-    array = np.from_dlpack(_Given(capsule))
+    try:
+        array = np.from_dlpack(_Given(capsule))
+    except Exception as error:
+        raise _not_shared(data, error, where) from error
     dtype = bf16 if code == _BFLOAT else of_numpy(array.dtype, where, complexes=True)
     return Taken(array, dtype, CPU if device in _ON_HOST else device, number)
+
+
+def _detached(data: Any) -> Any:
+    """Return an array, torch's as its numbers, whether or not a gradient is asked for."""
+    if type(data).__module__.partition(".")[0] != "torch":
+        return data
+    return data.detach().resolve_conj().resolve_neg()
+
+
+_REMEDIES = {"layout": "Write x.to_dense()", "QInt": "Write x.dequantize()"}
+"""What torch calls arrays that it does not share, and what makes others of them."""
+
+
+def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
+    said = str(error)
+    remedy = next((r for word, r in _REMEDIES.items() if word in said), "Move it to the CPU first")
+    return DTypeError(
+        where, f"the array cannot be shared ({error})", expected="an array of numbers in host memory",
+        got=type(data).__name__, remedy=remedy,
+    )  # fmt: skip
 
 
 class _Given:

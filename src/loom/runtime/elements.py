@@ -15,7 +15,7 @@ from loom.core.conversions import show, widen
 from loom.core.dlpack import CPU, CUDA, give
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.core.given import flag
+from loom.core.given import flag, is_list
 from loom.runtime.storage import HostStorage
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Readable(Sized):
         BufferError if they are not on the host, or may change. BufferError for another ``dl_device``.
         """
         there = self.__dlpack_device__()
-        wanted = there if dl_device is None else (int(dl_device[0]), int(dl_device[1]))
+        wanted = there if dl_device is None else tuple(dl_device) if is_list(dl_device) else dl_device
         if wanted not in (there, (CPU, 0)):
             raise BufferError(f"{self.called}: the elements are on device {there}, and none goes to {wanted}")
         if wanted != (CPU, 0):
@@ -137,7 +137,7 @@ class Readable(Sized):
         if not isinstance(memory, HostStorage):
             raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
         found = memory.bytes[: self.nbytes].view(self.dtype.numpy).reshape(self.shape)
-        found.flags.writeable = max_version is None or tuple(max_version) < (1, 0)
+        found.flags.writeable = not is_list(max_version) or tuple(max_version) < (1, 0)
         return give(found, max_version, is_bf16=self.dtype == bf16)
 
     def __dlpack_device__(self) -> tuple[int, int]:

@@ -108,7 +108,9 @@ def test_capsules_say_what_is_true_of_their_memory() -> None:
     [
         ({"stream": 1}, "has no streams"),
         ({"dl_device": (2, 0)}, r"are on device \(1, 0\), and none goes to \(2, 0\)"),
-        ({"dl_device": (8, 0), "copy": True}, "none goes to"),
+        ({"dl_device": (8, 0), "copy": True}, "none goes to"), ({"dl_device": "cpu"}, "none goes to cpu"),
+        ({"max_version": 1}, "no version of DLPack: 1"), ({"max_version": ("1", 0)}, "no version of DLPack"),
+        ({"max_version": 1, "copy": False}, "no version of DLPack: 1"),
     ],
 )  # fmt: skip
 def test_what_a_tensor_cannot_do_is_a_buffer_error(options: dict[str, Any], text: str) -> None:
@@ -191,6 +193,21 @@ def test_strange_capsules_are_errors() -> None:
     ):  # fmt: skip
         with pytest.raises(DTypeError, match=text):
             loom.from_dlpack(given)
+
+
+@pytest.mark.parametrize("given", [
+    torch.ones(3, device="meta"), type("Raising", (), {"__dlpack__": 1 .__add__, "__dlpack_device__": 1 .__add__})(),
+    type("Odd", (), {"__dlpack__": lambda *_a, **_k: None, "__dlpack_device__": lambda _s: "x"})(),
+], ids=["meta", "raising", "odd"])  # fmt: skip
+def test_whatever_another_library_raises_is_told(given: Any) -> None:
+    for take in (loom.gpu_sum, loom.array, loom.from_dlpack, lambda x: loom.from_dlpack(x, copy=False), _filled):
+        with pytest.raises(DTypeError, match="cannot be shared"):
+            take(given)
+
+
+@loom.kernel
+def _filled(x: loom.Out[loom.f32]) -> None:
+    x[loom.global_id()] = 1.0
 
 
 class _Handing:

@@ -154,6 +154,10 @@ def test_a_dispatch_cut_in_parts_is_told_where_it_is() -> None:
     k.buffer("out", u32)[k.global_id()] = k.num_groups()
     whole = replace(machine("gfx90a"), cut=True)
     text = LlvmTarget(whole).compile(verify(k.finish()), Bounds.TRUSTED, "asm").data.decode()
+    assert re.findall(r"\.name:           (\S+)", text) == [
+        "out", "out.length", "log", "dispatch", *(f"{what}.{axis}" for what in ("groups", "first") for axis in "xyz"),
+        "loom_placed",
+    ]  # fmt: skip
     assert "hidden_block_count_x" not in text
     assert text.count(".value_kind:     by_value") == 1 + 1 + 6  # the length, the number, counts and starts
 
@@ -174,3 +178,20 @@ def test_another_llvm_reads_what_this_one_wrote(chip: str, tmp_path: Path) -> No
     assert len(written) > 50
     assert read[: len(written)] == written
     assert set(read[len(written) :]) <= {"s_code_end", "s_nop"}
+
+
+def test_a_linker_makes_of_it_what_hip_loads(tmp_path: Path) -> None:
+    """HIP loads shared objects whose dynamic symbols are the kernel and its descriptor."""
+    linker = shutil.which("ld.lld") or next(
+        map(str, Path.home().glob(".rustup/toolchains/*/lib/rustlib/*/bin/rust-lld")), ""
+    )
+    if not linker:
+        pytest.skip("LLVM's linker is not installed (lld)")
+    file, linked = tmp_path / "kernel.o", tmp_path / "kernel.hsaco"
+    file.write_bytes(LlvmTarget("gfx1100").compile(_summing(), Bounds.CHECKED).data)
+    flavour = [] if linker.endswith("ld.lld") else ["-flavor", "gnu"]
+    subprocess.run([linker, *flavour, "-shared", str(file), "-o", str(linked)], check=True, timeout=60)
+    data = linked.read_bytes()
+    assert struct.unpack_from("<HH", data, 16) == (3, 224)  # ET_DYN, AMDGPU
+    at, size = _sections(data)[".dynstr"]
+    assert set(data[at : at + size].split(b"\0")) >= {b"loom_summing", b"loom_summing.kd"}

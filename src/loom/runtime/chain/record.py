@@ -138,7 +138,8 @@ class Chain:
                 got=repr(offset) if last >= 0 else f"{counts.nbytes} bytes",
                 remedy="Leave room for three 32-bit words",
             )  # fmt: skip
-        self._record(kernel, buffers, params, 0, (self._mirrors.storage(counts, where), int(offset)))
+        storage = self._mirrors.storage(self._plain(counts, where), where)
+        self._record(kernel, buffers, params, 0, (storage, int(offset)))
 
     @brief_context
     def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
@@ -237,13 +238,16 @@ class Chain:
             elements = check_binding(memory, data, where)
             if memory.ndim:
                 shapes[memory.name] = bound_shape(memory, data, where)
-            if isinstance(data, TypedStorage) and data.device is not self.device:
-                raise on_another_device(named, self.device, data.device)
-            data = data.storage if isinstance(data, ShapedStorage) else data
-            storage = self._mirrors.storage(data, named, writes=memory in kernel.writes)
+            storage = self._mirrors.storage(self._plain(data, named), named, writes=memory in kernel.writes)
             bindings.append(Binding(storage, elements))
         _refuse_overlaps(kernel, bindings, where)
         return tuple(bindings), shapes
+
+    def _plain(self, data: Any, where: str) -> Any:
+        """Return storage of which the shape is known as storage; ArgumentError for that of another device."""
+        if isinstance(data, TypedStorage) and data.device is not self.device:
+            raise on_another_device(where, self.device, data.device)
+        return data.storage if isinstance(data, ShapedStorage) else data
 
     def build(self, guarantee: Guarantee | None = None) -> Program:
         """Plan what was recorded, compile it, and start recording anew.

@@ -301,6 +301,7 @@ class _Function:
 
         Of one that may be cut follow the group counts of the whole, then where the part starts.
         """
+        self.name_arguments()
         identity = ThreadIdentity(self.s, family)
         function, b = self.s.function, self.b
         function.calling_convention = family.convention
@@ -336,6 +337,14 @@ class _Function:
             b.branch(control.lane_end)
         b.position_at_end(control.lane_end)
         b.ret_void()
+
+    def name_arguments(self) -> None:
+        """Give arguments the names of what they are, which code objects tell whoever launches them."""
+        names = [name for b in self.kernel.buffers for name in (b.name, f"{b.name}.length")]
+        names += [p.name for p in self.kernel.params] + ["log", "dispatch"]
+        names += [f"{what}.{axis}" for what in ("groups", "first") for axis in "xyz"] if self.machine.cut else []
+        for argument, name in zip(self.s.function.args, names, strict=True):
+            argument.name = name
 
     def shared_global(self, memory: Memory) -> ArrayMemory:
         """Return an array in the GPU's shared memory (address space 3), through a generic pointer."""

@@ -88,8 +88,6 @@ def borrow(device: Any, data: Any, where: str, *, writes: bool) -> TypedStorage:
     ones that are only to be read where Loom ``writes``.
     """
     if hasattr(data, "__dlpack__"):
-        if type(data).__module__.partition(".")[0] == "torch":
-            data = data.detach().resolve_conj().resolve_neg()
         taken = take(data, where, stream=int(device.stream), devices=(CUDA,))
         array, dtype, streams = taken.array, taken.dtype, (_stream_of(data),)
     else:
