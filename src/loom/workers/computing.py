@@ -17,7 +17,7 @@ from loom.core.errors import DeviceError, LoomTimeout
 from loom.core.tracebacks import warn_caller
 from loom.workers.audit import AuditPlan, WorkerFault, result_digest
 from loom.workers.members import Member, Members
-from loom.workers.worker import CallAnswer
+from loom.workers.worker import CallAnswer, UnfitWorkerError
 
 __all__ = ["Computation", "Judge", "WorkerCall"]
 
@@ -34,10 +34,17 @@ Judge = Callable[..., Any]
 
 @dataclass(eq=False)
 class WorkerCall:
-    """One call; ``by``: who gave the result that is taken, ``checked``: two computed it and agreed."""
+    """One call; ``by``: who gave the result that is taken, ``checked``: two computed it and agreed.
+
+    ``value``: Ray's reference of the result; ``summary``: what was reported beside it; ``prefers``: the number of the
+    worker that is to have it if it has nothing else to do.
+    """
 
     number: int
     arguments: tuple[Any, ...]
+    prefers: int | None = None
+    summary: Any = None
+    seconds: float = 0.0
     by: Member | None = None
     value: Any = None
     digest: str = ""
@@ -67,17 +74,22 @@ class Computation:
     """Computes ``calls`` of a method of what the workers keep under ``key``.
 
     ``judge`` computes one here. ``patience``: seconds after which a worker that says nothing is taken for lost.
+    ``prefers``: of each call, the number of a worker; ``is_fit``: tells which workers may be given calls.
     """
 
     def __init__(
         self, members: Members, plan: AuditPlan, key: str, method: str, calls: Sequence[tuple[Any, ...]],
-        judge: Judge | None, patience: float,
+        judge: Judge | None, patience: float, prefers: Sequence[int | None] | None = None,
+        is_fit: Callable[[Member], bool] | None = None,
     ) -> None:  # fmt: skip
         self.members, self.plan, self.key, self.method = members, plan, key, method
-        self.calls = [WorkerCall(n, arguments) for n, arguments in enumerate(calls)]
+        wanted = prefers or [None] * len(calls)
+        self.calls = [WorkerCall(n, *each) for n, each in enumerate(zip(calls, wanted, strict=True))]
+        self._is_fit = is_fit or (lambda _member: True)
         self.faults: list[WorkerFault] = []
         self._judge, self._patience = judge, patience
         self._ray = members.joined.ray
+        self._prefers = prefers is not None
         self._queue = deque(self.calls)
         self._seconds: deque[WorkerCall] = deque()  # calls that wait for a second worker
         self._sent: dict[Any, _Sent] = {}
@@ -85,27 +97,30 @@ class Computation:
         self._durations: list[float] = []
         self._depth = 1 if len(calls) <= 4 * max(1, len(members.ready())) else 2
 
-    def run(self) -> list[Any]:
-        """Compute all; return the references of the results, in the calls' order."""
+    def run(self) -> list[WorkerCall]:
+        """Compute all; return the calls with the references of their results, in order."""
         try:
             while any(not call.is_done for call in self.calls):
                 self._assign()
                 self._wait()
         finally:
             self.members.busy |= {ref: sent.member for ref, sent in self._sent.items()}
-        return [call.value for call in self.calls]
+        return self.calls
 
     # giving work
 
+    def _able(self) -> list[Member]:
+        return [m for m in self.members.ready() if self._is_fit(m)]
+
     def _assign(self) -> None:
         for _ in range(self._depth):
-            for member in self.members.ready():
+            for member in self._able():
                 if len(member.sent) < self._depth:
                     self._give_one(member)
         if self._sent or self.members.starting() or self.members.busy:
             return
         self._compute_seconds_here()
-        if not self.members.ready() and any(not call.is_done for call in self.calls):
+        if not self._able() and any(not call.is_done for call in self.calls):
             raise DeviceError(self.members.where, "no workers are left", expected="at least one",
                               got=self._why_none(), remedy="Start the pool anew")  # fmt: skip
         if self._seconds and not self._queue:
@@ -118,13 +133,21 @@ class Computation:
                 self._seconds.remove(call)
                 self._send(call, member, is_second=True, wants_digest=True)
                 return
-        while self._queue:
-            call = self._queue.popleft()
-            if call.is_done:
-                continue
+        call = self._next_for(member)
+        if call is not None:
+            self._queue.remove(call)
             call.audited = call.audited or self.plan.next_is_audited(member.number)
             self._send(call, member, is_second=False, wants_digest=call.audited)
-            return
+
+    def _next_for(self, member: Member) -> WorkerCall | None:
+        """Return the first call that is the worker's, or that is nobody's who has nothing else to do."""
+        while self._queue and self._queue[0].is_done:
+            self._queue.popleft()
+        if not self._prefers:
+            return self._queue[0] if self._queue else None
+        idle = {m.number for m in self._able() if not m.sent}
+        own = (c for c in self._queue if c.prefers == member.number)
+        return next(own, None) or next((c for c in self._queue if c.prefers not in idle), None)
 
     def _send(self, call: WorkerCall, member: Member, *, is_second: bool, wants_digest: bool) -> None:
         answer, value = member.handle.call.options(num_returns=2).remote(
@@ -164,14 +187,20 @@ class Computation:
             self._lost(ref, sent, error)
             return
         self.members.ended_call(sent.member, answer.seconds)
+        if isinstance(answer.error, UnfitWorkerError):
+            self._sent[ref] = sent
+            self.members.lose(sent.member, str(answer.error))
+            self._forget(sent.member)
+            return
         if answer.error is not None:
             raise answer.error
         self._durations.append(answer.seconds)
         call = sent.call
         if sent.is_second and call.by is not None:
-            self._compare(call, sent, answer.digest)
+            self._compare(call, sent, answer)
         elif not call.is_done and call.by is None and sent.member.is_alive and sent.wants_digest >= call.audited:
             call.by, call.value, call.digest = sent.member, sent.value, answer.digest
+            call.summary, call.seconds = answer.summary, answer.seconds
             if call.audited:
                 self._seconds.append(call)
 
@@ -216,7 +245,8 @@ class Computation:
 
     # audits
 
-    def _compare(self, call: WorkerCall, sent: _Sent, digest: str) -> None:
+    def _compare(self, call: WorkerCall, sent: _Sent, answer: CallAnswer) -> None:
+        digest = answer.digest
         if call.digest == digest or call.checked:
             call.checked = True
             return
@@ -229,6 +259,7 @@ class Computation:
         elif truth == digest:
             said = call.digest
             call.by, call.value, call.digest, call.checked = sent.member, sent.value, digest, True
+            call.summary, call.seconds = answer.summary, answer.seconds
             self._convict(first, call, said, truth)
         else:
             raise DeviceError(self.members.where, f"three computations of call {call.number} differ",
@@ -236,21 +267,20 @@ class Computation:
                               remedy="Does it draw random numbers, or read the clock?")  # fmt: skip
 
     def _truth(self, call: WorkerCall, first: Member, second: Member) -> str:
-        """Return the digest of a call computed a third time: here, else by a third worker."""
-        if self._judge is not None:
-            return result_digest(self._judge(*call.arguments))
-        others = [m for m in self.members.ready() if m is not first and m is not second]
-        if not others:
+        """Return the digest of a call computed a third time: by a third worker, else here."""
+        for third in [m for m in self._able() if m is not first and m is not second]:
+            answer, _ = third.handle.call.options(num_returns=2).remote(self.key, self.method, True, *call.arguments)
+            try:
+                told: CallAnswer = self._ray.get(answer, timeout=self._patience)
+            except Exception:  # it is lost too, which the next call that it is given tells
+                continue
+            if told.error is None:
+                return told.digest
+        if self._judge is None:
             raise DeviceError(self.members.where, f"{first} and {second} differ in call {call.number}, and there is no "
                               "third to say which is right", expected="three workers", got="two",
                               remedy="Add a worker")  # fmt: skip
-        answer, _ = others[0].handle.call.options(num_returns=2).remote(self.key, self.method, True, *call.arguments)
-        try:
-            told: CallAnswer = self._ray.get(answer, timeout=self._patience)
-        except Exception as error:
-            raise DeviceError(self.members.where, f"{others[0]} was to say which of two results is right, and was lost",
-                              remedy="Compute again") from error  # fmt: skip
-        return told.digest
+        return result_digest(self._judge(*call.arguments))
 
     def _convict(self, member: Member, call: WorkerCall, said: str, truth: str) -> None:
         """Name a worker whose result was wrong, end it, and compute again what else it gave unchecked."""
@@ -270,7 +300,7 @@ class Computation:
 
     def _compute_seconds_here(self) -> None:
         """Where there is no second worker the judge is it."""
-        others = self.members.ready()
+        others = self._able()
         while self._seconds and self._judge is not None and not any(m is not self._seconds[0].by for m in others):
             call = self._seconds.popleft()
             assert call.by is not None
@@ -302,7 +332,7 @@ class Computation:
 
     def _double(self, now: float) -> None:
         """Give the calls that take too long to workers that have nothing else to do."""
-        idle = [m for m in self.members.ready() if not m.sent]
+        idle = [m for m in self._able() if not m.sent]
         if not idle:
             return
         usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else 0.0

@@ -19,9 +19,9 @@ from loom.core.given import is_int, items, text
 from loom.core.numbers import real, whole
 from loom.runtime.registry import driver
 from loom.workers.audit import AuditPlan, WorkerFault
-from loom.workers.computing import Computation, Judge
+from loom.workers.computing import Computation, Judge, WorkerCall
 from loom.workers.joining import join_ray
-from loom.workers.members import Held, Members, facts_of
+from loom.workers.members import Held, Member, Members, facts_of
 from loom.workers.worker import DeviceWorker
 
 __all__ = ["WorkerPool", "devices_of"]
@@ -194,42 +194,67 @@ class WorkerPool:
             for member in self._members.ready():
                 member.handle.drop.remote(key)
 
-    def tell(self, key: str, method: str, *arguments: Any) -> None:
-        """Have each worker call a method, before whatever it is given next; what it gives is not waited for."""
-        self._open("tell")
-        for member in self._members.ready():
-            member.handle.call.options(num_returns=2).remote(key, method, False, *arguments)
-
     def compute(
-        self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None, fetch: bool = True
+        self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None
     ) -> list[Any]:
-        """Return the results, in order, of calls of a method of what workers keep; Ray's references without ``fetch``.
+        """Return the results, in order, of calls of a method of what workers keep.
 
         Each call is computed by any one worker; those of workers that die, by others. ``judge`` computes one here, and
         decides where an audit finds two results. The first error that a call raises is raised.
         """
+        return self.fetched([call.value for call in self.run(key, method, calls, judge=judge)])
+
+    def run(
+        self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None,
+        prefers: Sequence[int | None] | None = None, is_fit: Callable[[Member], bool] | None = None,
+    ) -> list[WorkerCall]:  # fmt: skip
+        """Compute as ``compute`` does, and leave the results where they are: return the calls, each of which has a
+        reference of its result. ``prefers``: the worker that each is for, if it has nothing else to do; ``is_fit``:
+        which workers may be given any."""
         self._open("compute")
         if not self._turn.acquire(blocking=False):
             raise StateError(self.where, "the pool computes for another thread", expected="one computation at a time",
                              got="another under way", remedy="Wait for its end, or open another pool")  # fmt: skip
         try:
-            found = Computation(self._members, self._plan, key, method, calls, judge, self._patience)
+            found = Computation(
+                self._members, self._plan, key, method, calls, judge, self._patience, prefers, is_fit
+            )  # fmt: skip
             try:
-                refs = found.run()
+                return found.run()
             finally:
                 self.faults += found.faults
                 self._members.report_refused()
-            return self._fetched(refs) if fetch else refs
         finally:
             self._turn.release()
 
-    def _fetched(self, refs: Sequence[Any]) -> list[Any]:
+    def fetched(self, refs: Sequence[Any]) -> list[Any]:
+        """Return what references are of; LoomTimeout if they do not come, DeviceError if they are lost."""
         try:
             return list(self.ray.get(list(refs), timeout=self._patience))
         except self.ray.exceptions.GetTimeoutError:
             raise LoomTimeout(self.where, "results do not arrive", expected=f"all within {self._patience:g} seconds",
                               got="none for so long", remedy="See whether the network is whole",
                               ) from None  # fmt: skip
+        except self.ray.exceptions.RayError as error:
+            raise DeviceError(self.where, f"results are lost with the machine that had them ({type(error).__name__})",
+                              remedy="Compute again") from error  # fmt: skip
+
+    def ready(self) -> list[Member]:
+        """Return the workers that can be given work."""
+        return self._members.ready()
+
+    def ask(self, member: Member, key: str, method: str, *arguments: Any) -> Any:
+        """Have one worker call a method after what it was given before; return a reference of what it gives."""
+        return member.handle.call.options(num_returns=2).remote(key, method, False, *arguments)[1]
+
+    def lose(self, member: Member, why: str) -> None:
+        """Take it that a worker cannot be used any more, and start another in its place."""
+        self._members.lose(member, why)
+
+    def convict(self, member: Member, fault: WorkerFault) -> None:
+        """Leave a worker out whose result was wrong."""
+        self.faults.append(fault)
+        self._members.send_away(member, "faulty", str(fault))
 
     def map(self, function: Callable[..., Any], chunks: Any) -> list[Any]:
         """Return ``function(chunk)`` of each chunk, in order; tuples are its arguments.

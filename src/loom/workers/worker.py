@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.errors import LoomError, StateError
+from loom.core.errors import LoomError
 from loom.core.given import is_array, is_mapping
 from loom.workers.audit import result_digest
 from loom.workers.versions import Versions, versions
 
-__all__ = ["TELLING", "CallAnswer", "DeviceWorker", "WorkerFacts", "WorkerReport"]
+__all__ = ["TELLING", "CallAnswer", "DeviceWorker", "Reported", "UnfitWorkerError", "WorkerFacts", "WorkerReport"]
 
 TELLING = "telling"
 """The concurrency group of Ray that answers while a call is under way."""
@@ -41,11 +41,25 @@ class WorkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswer:
-    """How a call went: ``error``, None if there was none; ``digest`` of the result, if asked for; how long it took."""
+    """How a call went: ``error``, None if there was none; ``digest`` of the result, if asked for; how long it took;
+    ``summary``: what it reports beside its result."""
 
     error: BaseException | None
     digest: str
     seconds: float
+    summary: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A result whose ``summary``, a few numbers, is told to who asked, while ``value`` may stay where it is."""
+
+    summary: Any
+    value: Any
+
+
+class UnfitWorkerError(Exception):
+    """What a worker answers that has not, or no longer, what calls need: another is to take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +134,26 @@ class DeviceWorker:
             if key in self._unbuilt:
                 raise self._unbuilt[key]
             if key not in self._held:
-                raise StateError(f"worker {self.number}", f"nothing is kept under {key!r}", expected="hold before call",
-                                 got=sorted(self._held), remedy="Start the pool anew")  # fmt: skip
+                raise UnfitWorkerError(f"worker {self.number} keeps nothing under {key!r}")
             return getattr(self._held[key], method)(*args)
 
         return self._answered(work, wants_digest=wants_digest)
 
     def _answered(self, work: Callable[[], Any], *, wants_digest: bool) -> tuple[CallAnswer, Any]:
         start = self._begun = time.perf_counter()
+        value: Any = None
+        summary, digest, error = None, "", None
         try:
-            value = self.made(work())
+            made = work()
+            if isinstance(made, Reported):
+                summary, made = made.summary, made.value
+            value = self.made(made)
             digest = result_digest(value) if wants_digest else ""
-            error = None
         except Exception as found:
-            value, digest, error = None, "", _portable(found)
+            error = _portable(found)
         seconds = time.perf_counter() - start
         self._calls, self._seconds, self._begun = self._calls + 1, self._seconds + seconds, 0.0
-        return CallAnswer(error, digest, seconds), value
+        return CallAnswer(error, digest, seconds, summary), value
 
     def made(self, value: Any) -> Any:
         """Return what is sent of a result: arrays of the device as those of the host."""

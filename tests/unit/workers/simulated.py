@@ -44,7 +44,7 @@ class SimulatedRay:
         self.slowness: dict[int, float] = {}
         self.exceptions = SimpleNamespace(
             RayTaskError=RayTaskError, ObjectStoreFullError=ObjectStoreFullError, OutOfDiskError=OutOfDiskError,
-            GetTimeoutError=GetTimeoutError,
+            GetTimeoutError=GetTimeoutError, RayError=Died,
         )  # fmt: skip
 
     def joined(self) -> JoinedRay:
