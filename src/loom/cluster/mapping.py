@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loom.cluster.pools import Workers, opened
+from loom.workers.opening import Workers, opened
 
 __all__ = ["map_chunks"]
 

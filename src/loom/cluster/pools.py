@@ -1,21 +1,15 @@
-"""Pools of workers as functions of ``loom.cluster`` take them: one that is open, or settings of one for a call.
+"""``loom.cluster.connect``: a pool of workers.
 
-Layer: cluster. Invariant: a pool opened for a call is closed when the call ends, however it ends.
+Layer: cluster. Invariant: what is opened is closed by who opened it, whatever happens between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
-from loom.core.errors import ArgumentError, DTypeError
 from loom.workers import WorkerPool
 
-__all__ = ["Workers", "connect", "opened"]
-
-Workers = int | Sequence[str] | WorkerPool
-"""How many workers, the names of their devices, or an open pool of them."""
+__all__ = ["connect"]
 
 
 def connect(
@@ -36,20 +30,3 @@ def connect(
         workers, address=address, threads=threads, audit=audit, seed=seed, patience=patience,
         store_nbytes=store_nbytes, device=device, where="loom.cluster.connect",
     )  # fmt: skip
-
-
-@contextmanager
-def opened(workers: Any, address: str | None, audit: float | None, where: str) -> Generator[WorkerPool, None, None]:
-    """Give an open pool: the one passed, or one that lasts as long as the ``with``."""
-    if isinstance(workers, WorkerPool):
-        for name, value in (("address", address), ("audit", audit)):
-            if value is not None:
-                raise ArgumentError(f"{where}, {name}", "has no effect: the pool has its own", expected="none",
-                                    got=value, remedy="Open the pool with it: loom.cluster.connect")  # fmt: skip
-        yield workers
-        return
-    if isinstance(workers, (bool, float, str, bytes)):
-        raise DTypeError(f"{where}, workers", "not usable", expected="a number, names of devices, or an open pool",
-                         got=repr(workers), remedy='Write workers=2, or workers=["cpu", "vulkan"]')  # fmt: skip
-    with WorkerPool(workers, address=address, audit=audit or 0.0, where=where) as pool:
-        yield pool

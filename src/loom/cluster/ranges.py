@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.cluster.pools import Workers, opened
 from loom.core.arrays import Array, read_array
 from loom.core.dtype import u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_array
 from loom.core.numbers import whole
 from loom.core.numerics import REDUCE_TILE
+from loom.workers.opening import Workers, opened
 
 __all__ = ["count_primes", "cut_range", "sum_elements"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from loom.cluster.pools import Workers, opened
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import whole
+from loom.workers.opening import Workers, opened
 
 __all__ = ["run_units"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from loom.core.arrays import Array
@@ -40,7 +41,7 @@ from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.parallel import Crew, crew_of
+from loom.nn.train.parallel import Crew, opened_crew
 from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
@@ -49,6 +50,9 @@ from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 from loom.runtime.registry import device as find_device
+
+if TYPE_CHECKING:
+    from loom.workers import WorkerPool
 
 if TYPE_CHECKING:
     from loom.nn.inspect.activity import Observation
@@ -327,6 +331,9 @@ class Network(Runner):
         progress: bool | None = None,
         mode: str | TweenMode = "normal",
         devices: Sequence[str | Device] | None = None,
+        workers: int | Sequence[str] | WorkerPool | None = None,
+        address: str | None = None,
+        audit: float | None = None,
         **settings: Any,
     ) -> History:
         """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
@@ -344,7 +351,10 @@ class Network(Runner):
         a bar (None: on a terminal or in a notebook). ``mode``: ``normal``, or one of ``tween``, whose ``fit`` it is
         then (``config``, ``epochs``, ``batch_size``, ``learning_rate``, ``schedule``, ``shuffle``, ``seed``).
         ``devices``: those that share out the micro-batches of ``micro_batch`` (then needed) among them, each with a
-        copy of the weights; the digest is that of one device.
+        copy of the weights; the digest is that of one device. ``workers``: how many processes do so, or the device of
+        each by name, on the Ray cluster at ``address`` (None: on this machine), or an open pool of them
+        (``loom.cluster.connect``); ``audit``: the share of each one's sums that another computes as well. One that is
+        found wrong is named in a UserWarning, left out, and all is trained again without it.
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
         """
@@ -356,14 +366,16 @@ class Network(Runner):
         if mode != "normal" or "config" in settings:
             from loom.nn.tween.fitting import train_in
 
-            if devices is not None:
-                raise ArgumentError("train, devices", f"the mode {mode!r} is of one device", expected="mode='normal'",
-                                    got=devices, remedy="Leave devices out")  # fmt: skip
+            for name, given in (("devices", devices), ("workers", workers), ("address", address), ("audit", audit)):
+                if given is not None:
+                    raise ArgumentError(f"train, {name}", f"the mode {mode!r} is of one device", got=given,
+                                        expected="mode='normal'", remedy=f"Leave {name} out")  # fmt: skip
             return train_in(self, mode, x, y, validation, (optimizer, schedule, resume, progress), settings)
-        with self.model.alone("loom.Network.train"):
+        with self.model.alone("loom.Network.train"), ExitStack() as opened:
             given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)
-            trainer = self._trainer = self._trainer_for(config, self._trainer, crew_of(devices, config, self.model))
+            crew = opened.enter_context(opened_crew(devices, workers, address, audit, config, self.model))
+            trainer = self._trainer = self._trainer_for(config, self._trainer, crew)
             before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:

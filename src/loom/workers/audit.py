@@ -39,7 +39,7 @@ class WorkerFault:
         """Return the fault as one sentence."""
         return (
             f"worker {self.worker} ({self.device}, node {self.node}, process {self.pid}) gave a wrong result in its "
-            f"call {self.call}: {self.said[:16]}, where two others computed {self.truth[:16]}"
+            f"call {self.call}: {self.said[:16]}, where others computed {self.truth[:16]}"
         )
 
 

@@ -23,7 +23,7 @@ __all__ = ["Computation", "Judge", "WorkerCall"]
 
 _TICK = 1.0
 """Seconds after which workers that are slow or silent are looked for."""
-_MOST_LOSSES = 4
+_MOST_LOSSES = 5
 """Of one call: then it is the call that ends its workers."""
 _SLOW = 3.0
 """Times the usual duration, and at least a second: a call that takes longer is given to an idle worker as well."""
@@ -190,7 +190,7 @@ class Computation:
         if isinstance(answer.error, UnfitWorkerError):
             self._sent[ref] = sent
             self.members.lose(sent.member, str(answer.error))
-            self._forget(sent.member)
+            self._forget(sent.member, was_running=False)
             return
         if answer.error is not None:
             raise answer.error
@@ -224,11 +224,11 @@ class Computation:
         kinds = (self._ray.exceptions.ObjectStoreFullError, self._ray.exceptions.OutOfDiskError)
         return isinstance(error, kinds) or isinstance(getattr(error, "cause", None), kinds)
 
-    def _forget(self, member: Member) -> None:
+    def _forget(self, member: Member, *, was_running: bool = True) -> None:
         """Send again what a worker that is no more was given; the first of it, which it was at, may have ended it."""
         given = [self._sent.pop(ref) for ref in [ref for ref, sent in self._sent.items() if sent.member is member]]
         for place, sent in enumerate(sorted(given, key=lambda sent: sent.order)):
-            self._resend(sent, member.why, was_running=place == 0)
+            self._resend(sent, member.why, was_running=was_running and place == 0)
 
     def _resend(self, sent: _Sent, why: str, *, was_running: bool) -> None:
         call = sent.call

@@ -130,9 +130,9 @@ class Members:
         if differences:
             self._refuse(member, f"it is of other versions: {'; '.join(differences)}")
             return
-        member.state, member.heard = "ready", time.monotonic()
         for key, held in self.held.items():
             self.give(member, key, held)
+        member.state, member.heard = "ready", time.monotonic()
 
     def give(self, member: Member, key: str, held: Held) -> None:
         """Have a worker keep something; what it tells of it comes with its next call."""

@@ -17,6 +17,7 @@ from loom.core import options
 from loom.core.errors import ArgumentError, DeviceError, LoomTimeout, StateError
 from loom.core.given import is_int, items, text
 from loom.core.numbers import real, whole
+from loom.core.tracebacks import warn_caller
 from loom.runtime.registry import driver
 from loom.workers.audit import AuditPlan, WorkerFault
 from loom.workers.computing import Computation, Judge, WorkerCall
@@ -207,18 +208,18 @@ class WorkerPool:
     def run(
         self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None,
         prefers: Sequence[int | None] | None = None, is_fit: Callable[[Member], bool] | None = None,
+        audited: bool = True,
     ) -> list[WorkerCall]:  # fmt: skip
         """Compute as ``compute`` does, and leave the results where they are: return the calls, each of which has a
         reference of its result. ``prefers``: the worker that each is for, if it has nothing else to do; ``is_fit``:
-        which workers may be given any."""
+        which workers may be given any; ``audited``: whether some are computed twice, as the pool's ``audit`` says."""
         self._open("compute")
         if not self._turn.acquire(blocking=False):
             raise StateError(self.where, "the pool computes for another thread", expected="one computation at a time",
                              got="another under way", remedy="Wait for its end, or open another pool")  # fmt: skip
         try:
-            found = Computation(
-                self._members, self._plan, key, method, calls, judge, self._patience, prefers, is_fit
-            )  # fmt: skip
+            plan = self._plan if audited else AuditPlan(0.0)
+            found = Computation(self._members, plan, key, method, calls, judge, self._patience, prefers, is_fit)
             try:
                 return found.run()
             finally:
@@ -255,6 +256,7 @@ class WorkerPool:
         """Leave a worker out whose result was wrong."""
         self.faults.append(fault)
         self._members.send_away(member, "faulty", str(fault))
+        warn_caller(f"{self.where}: {fault}. It is left out.")
 
     def map(self, function: Callable[..., Any], chunks: Any) -> list[Any]:
         """Return ``function(chunk)`` of each chunk, in order; tuples are its arguments.

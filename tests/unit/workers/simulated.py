@@ -11,6 +11,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from loom.workers import computing, members, pool
 from loom.workers.joining import JoinedRay
 from loom.workers.worker import DeviceWorker
 
@@ -22,6 +25,9 @@ class RayTaskError(Exception):
 class Died(Exception):
     actor_id = "told by Ray"
     actor_init_failed = False
+
+
+class Lost(RayTaskError): ...
 
 
 class ObjectStoreFullError(Exception): ...
@@ -64,6 +70,11 @@ class SimulatedRay:
 
     available_resources = cluster_resources
 
+    def put(self, value: Any) -> Ref:
+        ref = Ref()
+        ref.value, ref.is_value = value, True
+        return ref
+
     def kill(self, handle: Any) -> None:
         handle.dead = True
         for _, refs, _, _ in handle.queue:
@@ -89,6 +100,11 @@ class SimulatedRay:
         done = [ref for ref in refs if ref.is_done][:num_returns]
         return done, [ref for ref in refs if ref not in done]
 
+    def settle(self) -> None:
+        """Let all actors do what they were given."""
+        while any(actor.queue for actor in self.actors):
+            self._step()
+
     def _step(self) -> None:
         """Let some actor answer its next call, or nobody, while time goes by."""
         self.steps += 1
@@ -102,6 +118,14 @@ class SimulatedRay:
             self.kill(actor)
             return
         actor.queue.popleft()
+        given = [a for a in arguments if isinstance(a, Ref)]
+        if any(not a.is_value for a in given):  # what it was to be given is lost, or is not there yet
+            if any(not a.is_done for a in given):
+                actor.queue.appendleft((method, refs, arguments, self.now + 0.1))
+                return
+            for ref in refs:
+                ref.error = Lost("an argument is lost")
+            return
         made = getattr(actor.inner, method)(*[a.value if isinstance(a, Ref) else a for a in arguments])
         for ref, value in zip(refs, made if len(refs) > 1 else [made], strict=True):
             ref.value, ref.is_value = value, True
@@ -156,6 +180,14 @@ class _Method:
         else:
             actor.queue.append((self.name, refs, arguments, ray.now + ray.slowness.get(actor.inner.number, 0.0)))
         return refs[0] if self.returns == 1 else refs
+
+
+def simulate(monkeypatch: pytest.MonkeyPatch, ray: SimulatedRay) -> None:
+    """Have pools open on a simulated Ray, and read its clock."""
+    clock = SimpleNamespace(monotonic=lambda: ray.now)
+    monkeypatch.setattr(computing, "time", clock)
+    monkeypatch.setattr(members, "time", clock)
+    monkeypatch.setattr(pool, "join_ray", lambda *_: ray.joined())
 
 
 class SimulatedWorker(DeviceWorker):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import warnings
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,8 @@ import pytest
 
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomTimeout, ShapeError, StateError
 from loom.workers import WorkerPool
-from loom.workers import computing as computing_module
-from loom.workers import members as members_module
-from loom.workers import pool as pool_module
 from loom.workers.versions import Versions
-from unit.workers.simulated import SimulatedRay, SimulatedWorker
+from unit.workers.simulated import SimulatedRay, SimulatedWorker, simulate
 
 
 def squares(x: Any) -> Any:
@@ -29,10 +25,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = []
 
     def open_pool(ray: SimulatedRay, workers: Any = 3, actor: type = SimulatedWorker, **settings: Any) -> WorkerPool:
-        clock = SimpleNamespace(monotonic=lambda: ray.now)
-        monkeypatch.setattr(computing_module, "time", clock)
-        monkeypatch.setattr(members_module, "time", clock)
-        monkeypatch.setattr(pool_module, "join_ray", lambda *_: ray.joined())
+        simulate(monkeypatch, ray)
         made.append(WorkerPool(workers, actor=actor, device="cpu", **settings))
         return made[-1]
 

@@ -25,7 +25,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import stop_on_interrupt
 from loom.nn.train.measures import Evaluation, classes_said, evaluation_of
-from loom.nn.train.parallel import Crew, programs_for
+from loom.nn.train.parallel import Crew, WrongWorkError, programs_for
 from loom.nn.train.programs import Trainable
 from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
@@ -136,9 +136,7 @@ class Trainer:
         self.has_run = True
         try:
             with stop_on_interrupt(self.stop) as interrupted:
-                while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
-                    self._run_epoch(data, held_out, report or (lambda _progress: None))
-            self.kept = self._snapshot()
+                self.kept = self._run(data, held_out, report or (lambda _progress: None))
         finally:
             self.programs.release()
         if self.config.checkpoint is not None:
@@ -156,6 +154,26 @@ class Trainer:
         self.programs.prepare(data, sorted(sizes, reverse=True), held_out, sorted(others, reverse=True))
 
     # epochs
+
+    def _run(self, data: Samples, held_out: Samples | None, report: Callable[[Progress], None]) -> Snapshot:
+        """Run all epochs; return where they ended. Work of a worker that was wrong is done again from the start."""
+        first = None if self.programs.crew is None else self._snapshot()
+        while True:
+            try:
+                while self.epoch < self.config.epochs and not self.history.stopped and not self._is_stopping:
+                    self._run_epoch(data, held_out, report)
+                return self._snapshot()
+            except WrongWorkError:
+                assert first is not None
+                self._begin_again(first)
+
+    def _begin_again(self, first: Snapshot) -> None:
+        """Put back what there was before anything that cannot be trusted, in the folder of checkpoints too."""
+        self.programs.put(first.arrays)
+        self._last_good = {}
+        self._restore(first, "what the training began with")
+        if self.config.checkpoint is not None:
+            write_checkpoint(Path(self.config.checkpoint), first)
 
     def _run_epoch(self, data: Samples, held_out: Samples | None, report: Callable[[Progress], None]) -> None:
         config, n = self.config, len(data)

@@ -5,9 +5,11 @@ Layer: nn. Invariant: weights depend on the size of micro-batches, never on who 
 
 from __future__ import annotations
 
+from loom.nn.train.parallel.choosing import opened_crew
 from loom.nn.train.parallel.crew import Crew, CrewPrograms, Replica, Worker, programs_for
 from loom.nn.train.parallel.devices import DeviceCrew, crew_of
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
+from loom.nn.train.parallel.pooled import PoolCrew, WrongWorkError
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.tree import Sums, TreeNode, cover, join, root_of, share_out
 
@@ -18,15 +20,18 @@ __all__ = [
     "DeviceCrew",
     "MicroBatches",
     "MicroPrograms",
+    "PoolCrew",
     "Recipe",
     "Replica",
     "Sums",
     "TrainState",
     "TreeNode",
     "Worker",
+    "WrongWorkError",
     "cover",
     "crew_of",
     "join",
+    "opened_crew",
     "programs_for",
     "root_of",
     "share_out",

@@ -208,6 +208,10 @@ class MicroPrograms(Programs):
         with self.model.lock:
             return self.levels[0]["loss"].host_elements()[0]
 
+    def own_node(self, batch: MicroBatches) -> TreeNode | None:
+        """Return the node of a batch whose sum is kept here, None if there is none."""
+        return self._own[1] if self._own is not None and self._own[0] == batch else None
+
     def order(self, epoch: int) -> Array:
         """Return the order of an epoch."""
         n = 0 if self._data is None else len(self._data)
@@ -287,7 +291,7 @@ class MicroPrograms(Programs):
         nodes = [s.node for s in given]
         if are_all(*nodes):
             return _FED, join(given, count)[0].arrays
-        own = self._own[1] if self._own is not None and self._own[0] == batch else None
+        own = self.own_node(batch)
         begin, end = (0, 0) if own is None else own.span(count)
         is_given = any(n.span(count)[0] < end and n.span(count)[1] > begin for n in nodes)
         if own is not None and not is_given and are_all(own, *nodes):

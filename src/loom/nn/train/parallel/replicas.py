@@ -1,0 +1,100 @@
+"""A replica of a training in the process of a worker: asked for sums, told of changes, copied to those that join.
+
+Layer: nn. What it is told comes in order. Invariant: it answers for the version of the state that is asked for, or says
+that it is unfit; another worker then takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from loom.core.arrays import Array
+from loom.nn.digests import digest_of
+from loom.nn.train.parallel.crew import Replica
+from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
+from loom.nn.train.parallel.programs import MicroPrograms
+from loom.nn.train.parallel.tree import Sums, TreeNode, join, root_of
+from loom.workers.worker import Reported, UnfitWorkerError
+
+__all__ = ["PooledReplica", "SentSums", "packed", "redo", "unpacked"]
+
+SentSums = list[tuple[int, int, dict[str, Array]]]
+"""Sums as they travel: level and index of each node, and its arrays by name."""
+
+
+def packed(sums: Sequence[Sums]) -> SentSums:
+    """Return sums as they travel."""
+    return [(s.node.level, s.node.index, dict(s.arrays)) for s in sums]
+
+
+def unpacked(parts: Sequence[SentSums]) -> list[Sums]:
+    """Return sums that came."""
+    return [Sums(TreeNode(level, index), arrays) for part in parts for level, index, arrays in part]
+
+
+def redo(replica: MicroPrograms, changes: Sequence[Change]) -> None:
+    """Make changes of which nobody has the sums any more: compute them again, all micro-batches of each batch."""
+    for change in changes:
+        if change.batch is not None:
+            replica.collect(change.batch, root_of(change.batch.count))
+        replica.change(change)
+
+
+class PooledReplica:
+    """What each worker of a pool keeps: a replica made of a recipe and a state, and of the changes since that state."""
+
+    def __init__(self, recipe: Recipe, state: TrainState | None, changes: Sequence[Change] = ()) -> None:
+        if state is None:
+            raise UnfitWorkerError("the state to begin with was lost on its way")
+        self._why = ""
+        self._replica = Replica(recipe, state)
+        redo(self._replica, changes)
+
+    def gradients(self, batch: MicroBatches, first: int, last: int) -> Reported:
+        """Return the sums of a range of micro-batches; their losses are told beside them."""
+        self._require(batch.version)
+        found = self._replica.gradients(batch, first, last)
+        return Reported([(s.node.level, s.node.index, {"loss": s.arrays["loss"]}) for s in found], packed(found))
+
+    def join(self, count: int, *parts: SentSums) -> SentSums:
+        """Return as few sums as can be made of those of neighbours, of ``count`` micro-batches in all."""
+        return packed(join(unpacked(parts), count))
+
+    def change(self, change: Change, may_use_own: bool, *parts: SentSums) -> None:
+        """Make the next version of the state with the sums of all micro-batches, of which some may be kept here.
+
+        ``may_use_own``: these are then taken as they are here, which is quicker. Where work is audited all replicas
+        take what was sent, so that they stay alike whatever was sent, until who sent it is found.
+        """
+        if self._why:
+            return
+        try:
+            own = self._replica.own_node(change.batch) if may_use_own and change.batch is not None else None
+            sums = tuple(s for s in unpacked(parts) if s.node != own)
+            self._replica.change(replace(change, sums=sums))
+        except Exception as error:  # told with the next answer
+            self._why = f"a change failed: {error}"
+
+    def load(self, state: TrainState | None) -> None:
+        """Take a state, after having been left out for a while."""
+        if state is None:
+            self._why = "the state to go on with was lost on its way"
+        else:
+            self._replica.load(state)
+            self._why = ""
+
+    def state(self, version: int) -> TrainState:
+        """Return the state."""
+        self._require(version)
+        return TrainState(version, self._replica.arrays())
+
+    def state_digest(self, version: int) -> str:
+        """Return the digest of the state."""
+        self._require(version)
+        return digest_of(self._replica.arrays())
+
+    def _require(self, version: int) -> None:
+        if self._why or self._replica.version != version:
+            why = self._why or f"it is of version {self._replica.version} of the state, {version} is asked for"
+            raise UnfitWorkerError(why)
