@@ -16,6 +16,30 @@ __all__ = ["train"]
 INTERRUPTED_EXIT_CODE = 130
 
 
+_MicroBatch = Annotated[
+    int | None, typer.Option("--micro-batch", help="Samples of the parts of a batch that are computed apart.")
+]
+_Devices = Annotated[
+    str | None,
+    typer.Option("--devices", help="Share micro-batches out among these: cpu,vulkan; see --micro-batch."),
+]
+_Workers = Annotated[
+    str | None,
+    typer.Option("--workers", help="Processes that share micro-batches out: 4, or their devices: cpu,vulkan."),
+]
+_Address = Annotated[
+    str | None, typer.Option("--address", help="Of the Ray cluster that has the workers, host:port; else here.")
+]
+_Audit = Annotated[
+    float | None, typer.Option("--audit", help="Share of the workers' sums that two of them compute: 0 to 1.")
+]
+_Compute = Annotated[str | None, typer.Option("--compute", help="Mixed precision: f16 or bf16; weights stay f32.")]
+_Precision = Annotated[
+    str | None, typer.Option("--precision", help="Of products: full, x12, q8, q12 or q24; else the document's.")
+]
+"""Options of which the command has many: what is computed where, and how."""
+
+
 def train(
     network: Annotated[
         Path, typer.Argument(metavar="NET.json", help="A network's document, or a model whose weights to start with.")
@@ -39,22 +63,16 @@ def train(
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples to test with.")] = 0.2,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
-    compute: Annotated[
-        str | None, typer.Option("--compute", help="Mixed precision: f16 or bf16; weights stay f32.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="Of products: full, x12, q8, q12 or q24; else the document's.")
-    ] = None,
-    micro_batch: Annotated[
-        int | None, typer.Option("--micro-batch", help="Samples of the parts of a batch that are computed apart.")
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option("--devices", help="Share micro-batches out among these: cpu,vulkan; see --micro-batch."),
-    ] = None,
+    compute: _Compute = None,
+    precision: _Precision = None,
+    micro_batch: _MicroBatch = None,
+    devices: _Devices = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder; resumed from if it has one.")] = None,
     curves: Annotated[Path | None, typer.Option("--curves", help="Draw the losses: a .png file.")] = None,
+    workers: _Workers = None,
+    address: _Address = None,
+    audit: _Audit = None,
     device: Annotated[str | None, typer.Option("--device", help="Where to run (see 'loom devices').")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -81,7 +99,10 @@ def train(
     names_of = None if devices is None else [name.strip() for name in devices.split(",")]
     start = time.perf_counter()
     try:
-        history = net.train(*kept, validation=held_out, resume=checkpoint is not None, devices=names_of, **settings)
+        history = net.train(
+            *kept, validation=held_out, resume=checkpoint is not None, devices=names_of, workers=_workers(workers),
+            address=address, audit=audit, **settings,
+        )  # fmt: skip
     except KeyboardInterrupt:
         if out is not None:
             net.save(out)
@@ -95,6 +116,13 @@ def train(
     if curves is not None:
         history.save_png(curves)
     _print(net, history.to_dict(), seconds, out, json=json)
+
+
+def _workers(told: str | None) -> int | list[str] | None:
+    """Return how many workers are told, or the names of their devices."""
+    if told is None or told.strip().lstrip("-").isdecimal():
+        return None if told is None else int(told)
+    return [name.strip() for name in told.split(",")]
 
 
 def _print(net: Network, history: dict[str, Any], seconds: float, out: Path | None, *, json: bool) -> None:
