@@ -183,8 +183,10 @@ def main() -> int:
         print(f"bits after {time.time() - began:.0f} s")
     if not given.no_figures:
         from figures import measure
+        from units_figures import main as units_figures
 
         measured = measure()
+        exact = not units_figures() and exact
     print(f"total {time.time() - began:.0f} s")
     if os.environ.get("OUT"):
         rows = {f"{f}, {t}": [v.kernels, v.elements, v.different, v.refused] for (f, t), v in tallies.items()}

@@ -14,9 +14,11 @@ from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
 from loom.kernels.matmul.fours import LANES, pack_fours
+from loom.kernels.matmul.planes import groups_of_planes, planes_by_k, planes_by_row, planes_of
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.threads import Grid, Layout
 from loom.kernels.matmul.tiles import Tile
+from loom.kernels.matmul.units import Patch, multiply_planes
 from loom.kernels.precisions import PRECISIONS, Precision
 from loom.kernels.types import whole_types
 
@@ -117,3 +119,30 @@ def _digits_in_fours() -> Case:
 
 
 case("library/digits-q8-fours")(_digits_in_fours)
+
+
+def _planes(precision: Precision, by_k: bool) -> Case:
+    rows, k, blocks = 70, 150, 2
+    x = random_bits(np.dtype("f4"), rows * k, seed=k)
+    x[::5] = np.random.default_rng(k).standard_normal(len(x[::5]))
+    out = np.zeros(rows * blocks * planes_of(precision) * 32, np.int32)
+    kernel = (planes_by_k if by_k else planes_by_row)(f32, precision).verified.kernel
+    groups = groups_of_planes(rows, k, 1, by_k=by_k)
+    return Case(kernel, (x, out, np.zeros(rows * blocks, np.float32)), (rows, k), groups=groups, modes=("trusted",))
+
+
+def _units(precision: Precision) -> Case:
+    m, n, patch = 9, 13, Patch(1, 2, 1, 1, staged=precision.name == "q12")
+    a, b = (random_bits(np.dtype("i4"), rows * _BLOCKS * planes_of(precision) * 32, seed=rows) for rows in (m, n))
+    if precision.name == "q12":  # sums of halves, which bytes of any value would make too large
+        a, b = ((x & 0x3F3F3F3F) - 0x20202020 for x in (a, b))
+    buffers = (a, b, _scales(_BLOCKS * m), _scales(_BLOCKS * n), np.zeros(2, np.uint32), np.zeros(m * n, np.float32))
+    kernel = multiply_planes(patch, precision).verified.kernel
+    return Case(kernel, buffers, (m, n, _BLOCKS, 1, 1, 32), groups=(1, 1, 1), modes=("trusted",))
+
+
+for _name, _precision in PRECISIONS.items():
+    for _by_k in (False, True):
+        _label = f"{_name}{'-by-k' if _by_k else ''}"
+        case(f"library/planes-{_label}", slow=_name == "q8" or _by_k)(partial(_planes, _precision, _by_k))
+    case(f"library/units-{_name}", (8,), slow=_name != "q12")(partial(_units, _precision))

@@ -10,29 +10,39 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from loom.core.dtype import f32
+from loom.core.dtype import f32, i32
 from loom.core.errors import ShapeError
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
 from loom.kernels.matmul.fours import FACTORS
+from loom.kernels.matmul.planes import PLANE_WORDS, groups_of_planes, planes_by_k, planes_by_row, planes_of
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, Slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking
+from loom.kernels.matmul.units import Patch, multiply_planes, patch_of
+from loom.kernels.precisions import Precision
 from loom.kernels.types import whole_types
 from loom.schedules.matmul.recording import Multiplication, ProductRecording, choose_cut
 
 __all__ = ["OrderFreeRecording"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
+_LEAST_SIDE = 32
+"""Rows and columns from which a unit for tiles of bytes has enough of them."""
 
 
 class OrderFreeRecording(ProductRecording):
     """A product of an order-free precision being recorded."""
 
-    def record(self, a: Any, b: Any, out: Any, schedule: Blocking | Slabs | None) -> None:
+    def record(self, a: Any, b: Any, out: Any, schedule: Blocking | Slabs | Patch | None) -> None:
         """Turn both operands into whole numbers and scales, and multiply those."""
         what, precision, caps = self.what, self.what.types.order_free, self.chain.device.caps
         assert precision is not None
+        if schedule is None and caps.tiles and min(what.m, what.n) >= _LEAST_SIDE:
+            schedule = patch_of(precision)
+        if isinstance(schedule, Patch):
+            self.units(a, b, out, precision, schedule)
+            return
         threads = isinstance(schedule or choose_cut(caps, what), Slabs)
         whole = replace(
             what, k=-(-what.k // BLOCK) * BLOCK, types=whole_types(precision, threads=threads, dots=caps.dots)
@@ -61,6 +71,31 @@ class OrderFreeRecording(ProductRecording):
         scales = self.allocate(matrices * blocks * rows * f32.nbytes)
         kernel = (digits_by_k if by_k else fours_by_row if fours else digits_by_row)(what.types.element, precision)
         groups = groups_of_digits(rows, what.k, matrices, by_k=by_k)
+        self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
+        return held, scales
+
+    def units(self, a: Any, b: Any, out: Any, precision: Precision, patch: Patch) -> None:
+        """Multiply planes of digits by a unit that takes tiles of bytes, a group for each patch and chunk."""
+        what, blocks = self.what, -(-self.what.k // BLOCK)
+        left = self.planes(a, what.a_batch, what.m, precision, by_k=not what.transpose_a)
+        right = self.planes(b, what.b_batch, what.n, precision, by_k=what.transpose_b)
+        sums = self.sums(out, what.batches)
+        params = [what.m, what.n, blocks, what.batches, self.chunks, CHUNK // BLOCK]
+        groups = (-(-what.n // patch.width), -(-what.m // patch.height), what.batches * self.chunks)
+        buffers = [left[0], right[0], left[1], right[1], self.which, sums]
+        self.chain.dispatch(multiply_planes(patch, precision), buffers, params, groups)
+        self.finish(sums, out, 0, what.batches)
+
+    def planes(
+        self, x: Any, batch: tuple[int, ...], rows: int, precision: Precision, *, by_k: bool
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Return the planes of an operand's digits, k filled up to whole blocks, and the scales of its blocks."""
+        what, matrices, blocks = self.what, math.prod(batch), -(-self.what.k // BLOCK)
+        words = self.fitting(matrices * rows * blocks * planes_of(precision) * PLANE_WORDS)
+        held = self.allocate(words * i32.nbytes)
+        scales = self.allocate(matrices * blocks * rows * f32.nbytes)
+        kernel = (planes_by_k if by_k else planes_by_row)(what.types.element, precision)
+        groups = groups_of_planes(rows, what.k, matrices, by_k=by_k)
         self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
         return held, scales
 

@@ -22,6 +22,7 @@ from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, Slabs, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, Blocking, Tile, choose_blocking, multiply_tiles
+from loom.kernels.matmul.units import Patch
 from loom.schedules.matmul.order_free import OrderFreeRecording
 from loom.schedules.matmul.recording import Allocate, Multiplication, ProductRecording, choose_cut, stretch_of
 from loom.schedules.recorder import Recorder, store
@@ -52,17 +53,19 @@ def record_matmul(
     what: Multiplication,
     *,
     allocate: Allocate | None = None,
-    schedule: Blocking | Slabs | None = None,
+    schedule: Blocking | Slabs | Patch | None = None,
 ) -> None:
     """Record ``out = a @ b`` over storages of packed row-major matrices.
 
     No dimension may be 0. ``allocate`` gives scratch memory of some bytes (default: the device's). ``schedule``: a
-    Blocking forces a cut with packing, a Slabs the way of GPUs. ShapeError if the partial sums are 2^32 or more.
+    Blocking forces a cut with packing, a Slabs the way of GPUs, a Patch (of order-free products) that of units for
+    tiles of bytes. ShapeError if the partial sums are 2^32 or more.
     """
     what, allocate = _with_dots(chain.device.caps, what.joined()), allocate or chain.device.allocate
     if what.types.order_free is not None:
         OrderFreeRecording(chain, what, allocate).record(a, b, out, schedule)
         return
+    assert not isinstance(schedule, Patch), "a way of order-free products"
     recording = _Recording(chain, what, allocate)
     cut = schedule or choose_cut(chain.device.caps, what)
     if isinstance(cut, Slabs):
