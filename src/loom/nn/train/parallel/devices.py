@@ -96,23 +96,24 @@ class DeviceCrew:
 
     def change(self, change: Change) -> None:
         """Have all replicas make the next version of the state."""
-        given = [()] * len(self._workers) if change.batch is None else self._given(change.batch)
-        root = next((sums for sums in given if sums), ())
-        self._each(lambda n: self._workers[n].change(replace(change, sums=given[n])))
+        given = {} if change.batch is None else self._given(change.batch)
+        self._each(lambda n: self._workers[n].change(replace(change, sums=given.get(n, ()))))
         if self._home is not None and self._home not in self._workers:
-            self._home.change(replace(change, sums=root))
+            self._home.change(replace(change, sums=given.get(_HOME, ())))
         self._found = []
 
-    def _given(self, batch: MicroBatches) -> list[tuple[Sums, ...]]:
-        """Return what each worker is given to end the tree."""
+    def _given(self, batch: MicroBatches) -> dict[int, tuple[Sums, ...]]:
+        """Return what workers are given to end the tree, by their numbers; nothing for who has the root."""
+        numbers = [*range(len(self._workers)), _HOME]
         if not self._stays():
-            return [tuple(join([s for found in self._found for s in found], batch.count))] * len(self._workers)
+            return dict.fromkeys(numbers, tuple(join([s for found in self._found for s in found], batch.count)))
         holders = [(n, nodes[0]) for n, nodes in enumerate(self._nodes) if nodes]
         if len(holders) == len(self._workers) == 2 and self._home in self._workers:
-            return [(self._tensors(*holders[1]),), (self._tensors(*holders[0]),)]
+            return {0: (self._tensors(*holders[1]),), 1: (self._tensors(*holders[0]),)}
         while len(holders) > 1:
             holders = self._halved(batch, holders)
-        return [() if n == holders[0][0] else (self._tensors(*holders[0]),) for n in range(len(self._workers))]
+        root = (self._tensors(*holders[0]),)
+        return {n: root for n in numbers if n != holders[0][0]}
 
     def _halved(self, batch: MicroBatches, holders: list[tuple[int, TreeNode]]) -> list[tuple[int, TreeNode]]:
         """Have left siblings absorb right ones, all pairs at the same time; return who holds what then."""
@@ -184,6 +185,8 @@ def crew_of(devices: Any, config: TrainConfig, model: Model) -> DeviceCrew | Non
     return None if crew.devices == [model.device] else crew
 
 
+_HOME = -1
+"""The number of the model that is trained where it is no worker."""
 _SEEN = 3
 """Batches after which a worker's speed is known."""
 

@@ -75,6 +75,13 @@ def test_crews_of_any_size_make_the_same_bits(workers: int, micro: int) -> None:
     assert trained(network(), micro_batch=micro, devices=["cpu"] * workers) == alone
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_model_may_be_on_a_device_that_computes_nothing(workers: int) -> None:
+    for micro in (3, 4, 9):
+        alone = trained(network(), micro_batch=micro, epochs=1)
+        assert trained(network(on="interp"), micro_batch=micro, epochs=1, devices=["cpu"] * workers) == alone
+
+
 def test_other_devices_join_in(on: str) -> None:
     settings: dict[str, Any] = {"micro_batch": 3, "epochs": 1, "compute": "bf16"}
     alone = trained(network({"type": "dropout", "rate": 0.3}), **settings)
