@@ -13,8 +13,9 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
-from loom.core.dtype import i8, i16
-from loom.nn.integer.record import IntegerPass, Quantity, most_of
+from loom.core.dtype import i8
+from loom.kernels.matmul.integers import EACH
+from loom.nn.integer.record import HELD, IntegerPass, Quantity, most_of
 from loom.nn.integer.weights import moved
 from loom.schedules.matmul.integers import IntegerProduct, record_integers
 from loom.tensor import Tensor
@@ -28,7 +29,7 @@ _MOST_SHIFT = 29
 
 def _record(node: Any, draft: Any, operands: Any, out: Any) -> None:
     if node.size:
-        record_integers(draft, operands[0].buffer, out, node.shape[0], node.attributes[0])
+        record_integers(draft, operands[0].buffer, out, node.shape[0], node.attributes[0], node.dtype)
 
 
 PRODUCT = TensorOp("integer_product", NodeKind.KERNEL, record=_record)
@@ -56,9 +57,7 @@ def fused_product(
     most = most_of(bits)
     what = IntegerProduct(weights, bias.astype(np.int32), shift, 0 if relu else -most, most)
     given = rows()
-    odd = len(weights) % 2
-    words = tensor.pad(given, [(0, 0), (0, odd)]) if odd else given
-    found: Any = make(PRODUCT, [words.astype(i16)], (given.shape[0], weights.shape[1]), i16, (what,))
-    if bits == rec.bits:
-        return Quantity(found.astype(i8), e + shift, wide=found)
+    rest = -len(weights) % EACH
+    whole = tensor.pad(given, [(0, 0), (0, rest)]) if rest else given
+    found: Any = make(PRODUCT, [whole], (given.shape[0], weights.shape[1]), HELD[bits], (what,))
     return Quantity(found, e + shift)

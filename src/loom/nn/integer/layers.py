@@ -87,7 +87,7 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
     weight = rec.weights[f"{name}.weight"]
     k, n = weight.q.shape
     shape = (*x.q.shape[:-1], n)
-    made = _fused(rec, x, function, lambda: tensor.reshape(x.widest, (-1, k)), name, last)
+    made = _fused(rec, x, function, lambda: tensor.reshape(x.q, (-1, k)), name, last)
     if made is not None:
         flat = made if made.q.shape == shape else _reshaped(made, lambda q: tensor.reshape(q, shape))
         return _function(rec, function, flat, name, last)
@@ -120,7 +120,7 @@ def _fused(
 
 
 def _reshaped(x: Quantity, view: Callable[[Tensor], Tensor]) -> Quantity:
-    return Quantity(view(x.q), x.e, wide=None if x.wide is None else view(x.wide))
+    return Quantity(view(x.q), x.e)
 
 
 def _columns(x: Tensor, window: Sequence[int], steps: Sequence[int], around: Sequence[int]) -> Tensor:
@@ -143,7 +143,7 @@ def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quant
         return tensor.permute(tensor.reshape(q, (batch, *places, filters)), (0, d + 1, *range(1, d + 1)))
 
     made = _fused(rec, x, config.activation,
-                  lambda: tensor.reshape(_columns(x.widest, window, steps, around), (-1, k)), name, last)  # fmt: skip
+                  lambda: tensor.reshape(_columns(x.q, window, steps, around), (-1, k)), name, last)  # fmt: skip
     if made is not None:
         return _function(rec, config.activation, _reshaped(made, in_planes), name, last)
     rows = tensor.reshape(found, (-1, k))

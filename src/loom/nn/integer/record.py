@@ -45,21 +45,12 @@ def bits_of(x: Tensor) -> int:
 
 @dataclass(slots=True, eq=False)
 class Quantity:
-    """Numbers ``q 2^e``.
-
-    ``logits``: what the softmax or sigmoid that it is (``kind``) was made of; ``wide``: q of i8 as the i16 it was made.
-    """
+    """Numbers ``q 2^e``. ``logits``: what the softmax or sigmoid that it is (``kind``) was made of."""
 
     q: Tensor
     e: Exponent
     logits: Quantity | None = None
     kind: str = ""
-    wide: Tensor | None = None
-
-    @property
-    def widest(self) -> Tensor:
-        """The same integers, as i16 if they are there."""
-        return self.q if self.wide is None else self.wide
 
 
 Back: TypeAlias = "Callable[[Quantity], Sequence[Quantity | None]]"

@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from loom.core.arrays import Array
 from loom.core.caps import Caps
-from loom.core.dtype import u32
-from loom.kernels.matmul.integers import multiply_integers, pack_integers
+from loom.core.dtype import DType, u32
+from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.tiles import Tile
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder, store
@@ -47,13 +45,12 @@ def _choose(caps: Caps, rows: int) -> Tile:
     return tile
 
 
-def record_integers(chain: Recorder, a: Any, out: Any, rows: int, what: IntegerProduct) -> None:
-    """Record ``out`` (rows, n) of i16 from ``a`` (rows, k) of i16, k rounded up to an even number."""
-    k, n = what.weights.shape
-    tile = _choose(chain.device.caps, rows)
-    bias = np.zeros(-(-n // tile.columns) * tile.columns, np.int32)
-    bias[:n] = what.bias
-    held = [store(chain, values) for values in (pack_integers(what.weights, tile.columns), bias)]
-    params = [rows, n, -(-k // 2), what.shift, what.least, what.most]
+def record_integers(chain: Recorder, a: Any, out: Any, rows: int, what: IntegerProduct, result: DType) -> None:
+    """Record ``out`` (rows, n) of i8 or i16 from ``a`` (rows, k) of i8, k filled up with 0 to a multiple of 4."""
+    caps, (k, n) = chain.device.caps, what.weights.shape
+    tile, dots = _choose(caps, rows), caps.dots
+    bias = pack_bias(what.bias, what.weights, tile.columns, dots)
+    held = [store(chain, values) for values in (pack_integers(what.weights, tile.columns, dots), bias)]
+    params = [rows, n, -(-k // EACH), what.shift, what.least, what.most]
     groups = (-(-rows // tile.rows), len(bias) // tile.columns)
-    chain.dispatch(multiply_integers(tile), [a, *held, out], params, groups)
+    chain.dispatch(multiply_integers(tile, dots, result), [a, *held, out], params, groups)
