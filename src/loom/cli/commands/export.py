@@ -44,6 +44,9 @@ def export(
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     shape: Annotated[list[str] | None, typer.Option("--shape", help="Of an ONNX input: image=1x3x224x224.")] = None,
     threads: Annotated[bool, typer.Option("--threads", help="Nets may compute with several threads.")] = False,
+    length: Annotated[
+        int | None, typer.Option("--length", help="Of onnx: tokens of a sample, else any number.")
+    ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Of onnx: in place of a file of that name.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -61,9 +64,9 @@ def export(
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
     if asked.kinds == ["onnx"]:
         size = _size(batch) if _is_given(context, "batch") else None
-        _to_onnx(context, network, out, _OnnxSettings(name, size, opset, overwrite), json)
+        _to_onnx(context, network, out, _OnnxSettings(name, size, length, opset, overwrite), json)
         return
-    _require_not_given(context, ["opset", "overwrite"], f"--to {to}, which is not onnx alone")
+    _require_not_given(context, ["length", "opset", "overwrite"], f"--to {to}, which is not onnx alone")
     if ".py:" in str(network[0]):
         _export_kernel(context, network, to, out, asked, json)
         return
@@ -112,6 +115,7 @@ class _OnnxSettings:
 
     name: str | None
     batch: int | None
+    length: int | None
     opset: int | None
     overwrite: bool
 
@@ -127,11 +131,11 @@ def _to_onnx(context: typer.Context, models: list[Path], out: Path, settings: _O
     _require_not_given(context, ["data", "threads", "optimize", "target", "shape", *_OF_TRAINING], "--to onnx")
     is_object = ".py:" in str(models[0])
     if is_object:
-        _require_not_given(context, ["batch"], "a program")
+        _require_not_given(context, ["batch", "length"], "a program")
     source = load_object(str(models[0])) if is_object else open_network(models[0], "cpu")
     called = settings.name or (str(models[0]).rpartition(":")[2] if is_object else _prefix(models[0]))
-    made = export_onnx(source, out, name=called, batch=settings.batch, opset=settings.opset,
-                       overwrite=settings.overwrite)  # fmt: skip
+    made = export_onnx(source, out, name=called, batch=settings.batch, length=settings.length,
+                       opset=settings.opset, overwrite=settings.overwrite)  # fmt: skip
     if json:
         told = {"opset": made.opset, "nodes": made.nodes, "operators": list(made.operators), "sha256": made.digest}
         print_json({"files": [str(p) for p in made.files], "weights_nbytes": made.weights_nbytes} | told)

@@ -51,14 +51,16 @@ def to_onnx(
     inputs: Mapping[str, Any] | None = None,
     outputs: str | Sequence[str] | None = None,
     batch: int | None = None,
+    length: int | None = None,
     opset: int | None = None,
 ) -> Any:
     """Return a network, program or function as a ``ModelProto`` of onnx, checked by its checker.
 
     ``source``: a ``loom.Network`` (also frozen), what ``tensor.compile`` returned, tensors (one, several, or by name),
     or a function of tensors, whose ``inputs`` are told: name -> shape, or (shape, dtype); a length that is a name is
-    open. A network takes any number of samples, called ``batch``, unless ``batch`` is a number. ``outputs``: names,
-    where the source has none; else y, or y0, y1, ... ``opset``: from 18 to the newest that ``onnx`` knows.
+    open. A network takes any number of samples, called ``batch``, unless ``batch`` is a number; inputs of variable
+    length have any up to their most, called ``length``, unless ``length`` is one. ``outputs``: names, where the source
+    has none; else y, or y0, y1, ... ``opset``: from 18 to the newest that ``onnx`` knows.
 
     ArgumentError, DTypeError: what ONNX cannot say, by name. Weights beyond 2 GB: ArgumentError, see ``export_onnx``.
 
@@ -69,7 +71,7 @@ def to_onnx(
     >>> [node.op_type for node in model.graph.node]
     ['MatMul', 'Add', 'Relu']
     """
-    found = _written(source, name, inputs, outputs, batch, opset)
+    found = _written(source, name, inputs, outputs, batch, length, opset)
     if found.nbytes > MOST_NBYTES:
         raise ArgumentError(WHERE, "the weights are too large for one model in memory",
                             expected=f"at most {MOST_NBYTES} bytes", got=found.nbytes,
@@ -85,6 +87,7 @@ def export_onnx(
     inputs: Mapping[str, Any] | None = None,
     outputs: str | Sequence[str] | None = None,
     batch: int | None = None,
+    length: int | None = None,
     opset: int | None = None,
     external: bool | None = None,
     overwrite: bool = False,
@@ -105,7 +108,7 @@ def export_onnx(
     if place.suffix == SUFFIX and not place.parent.is_dir():
         raise FileError(where, "there is no such folder", expected="one that is there", got=str(place.parent),
                         remedy="Make it first")  # fmt: skip
-    found = _written(source, name, inputs, outputs, batch, opset)
+    found = _written(source, name, inputs, outputs, batch, length, opset)
     path = place if place.suffix == SUFFIX else place / f"{_file_name(found.source.name)}{SUFFIX}"
     beside = path.with_name(path.name + ".data")
     if apart is None:
@@ -160,7 +163,7 @@ class _WrittenModel:
         return model
 
 
-def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, opset: Any) -> _WrittenModel:
+def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, length: Any, opset: Any) -> _WrittenModel:
     try:
         import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport] - said here once if it is missing
     except ImportError:
@@ -173,7 +176,7 @@ def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, opse
                             remedy=f"Leave it out, for {OPSET}")  # fmt: skip
     if name is not None and (not isinstance(name, str) or not name):
         raise ArgumentError(f"{WHERE}, name", "not a name", expected="a text", got=repr(name), remedy="Pass a str")
-    found = source_of(source, name, inputs, batch, outputs)
+    found = source_of(source, name, inputs, outputs, batch, length)
     return _WrittenModel(found, write_graph(found.record, chosen, found.parameters))
 
 

@@ -71,12 +71,17 @@ def _emitted(w: GraphWriter, value: RecordedValue) -> str:
 
 def _constant(w: GraphWriter, value: RecordedValue, parameters: Mapping[int, str]) -> str:
     _require_real(value)
-    node = value.nodes[0]
+    node = value.longest
     if node.op.is_written and node.attributes == COUNTER:
         raise refused(value, "ONNX does not define random numbers", expected="no random numbers", got="a counter",
                       remedy="Pass the numbers as an input")  # fmt: skip
-    array = Initializer(value.dtype, tuple(node.shape), value.bytes())
-    return w.stored(array, parameters.get(id(node), node.name if node.op.is_written else ""))
+    array = Initializer(value.dtype, tuple(node.shape), value.array().tobytes())
+    name = w.stored(array, parameters.get(id(node), node.name if node.op.is_written else ""))
+    opened = [axis for axis, n in enumerate(value.shape) if isinstance(n, Length)]
+    if not opened:
+        return name
+    ends = w.sizes([value.shape[axis] for axis in opened])
+    return w.node("Slice", [name, w.whole(*[0] * len(opened)), ends, w.whole(*opened)])
 
 
 def _require_real(value: RecordedValue) -> None:

@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.export.onnx.lengths import Length, Size, length
+from loom.export.onnx.lengths import Length, LengthFormula, Size, formula_of, length
 from loom.kernels.maps.nest import Number
 from loom.tensor.graph import INPUT, PARAMETER, SAME, Node, TensorOp, ancestors
-from loom.tensor.ops.views import DETACH, ROUTE
+from loom.tensor.ops.views import DETACH, ROUTE, SLICE
 from loom.tensor.program import constants_of
 from loom.tensor.versions import VALUE
 
@@ -67,16 +67,14 @@ class RecordedValue:
         """Number of axes."""
         return len(self.shape)
 
-    def bytes(self) -> bytes:
-        """Return the elements of a constant, row-major, of little endian."""
-        node = self.nodes[0]
-        assert node.data is not None
-        return node.data.read(0, node.nbytes).tobytes()
+    @property
+    def longest(self) -> Node:
+        """The node of most elements: of a constant, what the others are the first parts of."""
+        return max(self.nodes, key=lambda n: n.size)
 
     def array(self) -> np.ndarray[Any, Any]:
-        """Return the elements of a constant (bf16 as its 16 bits)."""
-        node = self.nodes[0]
-        return np.frombuffer(self.bytes(), node.dtype.numpy).reshape(node.shape)
+        """Return the elements of a constant (bf16 as its 16 bits), the longest."""
+        return _elements(self.longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +86,14 @@ class GraphRecord:
     named: Mapping[str, tuple[int, ...]]
 
 
-def join_records(records: Sequence[SizedRecord], named: Mapping[str, Sequence[int]]) -> GraphRecord:
-    """Return records as one; RecordsDiffer if they are not the same operations."""
+def join_records(
+    records: Sequence[SizedRecord], named: Mapping[str, Sequence[int]], most: Mapping[str, int] | None = None
+) -> GraphRecord:
+    """Return records as one; RecordsDiffer if they are not the same operations.
+
+    ``most``: the largest that a named length may be, which is one of its sizes. A constant that is longer where the
+    length is, and begins alike, is the first part of the longest.
+    """
     is_there = [constants_of(cast("Any", list(r.outputs.values()))) for r in records]
     listed = [
         ancestors([*r.inputs.values(), *r.outputs.values()], lambda n, there=there: _behind(n, there))
@@ -104,9 +108,12 @@ def join_records(records: Sequence[SizedRecord], named: Mapping[str, Sequence[in
         inputs = [
             [place[id(i)] for i in _behind(n, there)] for n, place, there in zip(nodes, places, is_there, strict=True)
         ]
-        if len(known) > 1 or any(i != inputs[0] for i in inputs) or len({n.op for n in nodes}) > 1:
+        if len(known) > 1 or any(i != inputs[0] for i in inputs) or not _are_one_operation(nodes):
             raise RecordsDiffer(" and ".join(dict.fromkeys(n.op.name for n in nodes)))
-        values.append(_joined(nodes, tuple(values[i] for i in inputs[0]), known.pop()))
+        is_known = known.pop()
+        if is_known and len({n.shape for n in nodes}) > 1:
+            _require_first_parts(nodes, named, most or {})
+        values.append(_joined(nodes, tuple(values[i] for i in inputs[0]), is_known))
     for identity, layer in records[0].layers.items():
         at = places[0].get(identity)
         if at is not None:
@@ -128,11 +135,48 @@ def _joined(nodes: tuple[Node, ...], inputs: tuple[RecordedValue, ...], is_known
     first = nodes[0]
     if any(n.dtype != first.dtype or n.ndim != first.ndim for n in nodes):
         raise RecordsDiffer(first.op.name)
-    if is_known and any(n is not first and not _same_elements(n, first) for n in nodes):
+    if is_known and any(n is not first and n.shape == first.shape and not _same_elements(n, first) for n in nodes):
         raise RecordsDiffer("constants")
     shape = tuple(length(lengths) for lengths in zip(*(n.shape for n in nodes), strict=True))
-    attributes = () if first.op in ALIASES or is_known else _merged([n.attributes for n in nodes], first.op.name)
-    return RecordedValue(first.op, inputs, shape, first.dtype, attributes, nodes, is_known)
+    op = next((n.op for n in nodes if n.op is not SAME), first.op)
+    plain = op in ALIASES or is_known
+    attributes = () if plain else _merged([_attributes_of(n, op) for n in nodes], op.name)
+    return RecordedValue(op, inputs, shape, first.dtype, attributes, nodes, is_known)
+
+
+def _are_one_operation(nodes: tuple[Node, ...]) -> bool:
+    """Return whether nodes are the same operation; a slice of all there is counts as one."""
+    kinds = {n.op for n in nodes}
+    return len(kinds) == 1 or kinds == {SLICE, SAME}
+
+
+def _attributes_of(node: Node, op: TensorOp) -> Any:
+    return ((0,) * node.ndim, (1,) * node.ndim) if op is SLICE and node.op is SAME else node.attributes
+
+
+def _require_first_parts(
+    nodes: tuple[Node, ...], named: Mapping[str, Sequence[int]], most: Mapping[str, int]
+) -> None:  # fmt: skip
+    """RecordsDiffer unless constants are all first parts of the one that the largest lengths have."""
+    whole = tuple(max(lengths) for lengths in zip(*(n.shape for n in nodes), strict=True))
+    longest = next((n for n in nodes if n.shape == whole), None)
+    if longest is None or longest.op is PARAMETER or any(n.ndim != longest.ndim for n in nodes):
+        raise RecordsDiffer("constants")
+    for axis, n in enumerate(whole):
+        size = length([node.shape[axis] for node in nodes])
+        formula = formula_of(size, named) if isinstance(size, Length) else None
+        if isinstance(size, Length) and (
+            formula is None or formula != LengthFormula(formula.names[:1], 1, 0) or most.get(formula.names[0]) != n
+        ):
+            raise RecordsDiffer("constants")
+    elements = _elements(longest)
+    if any(_elements(n).tobytes() != elements[tuple(slice(k) for k in n.shape)].tobytes() for n in nodes):
+        raise RecordsDiffer("constants")
+
+
+def _elements(node: Node) -> np.ndarray[Any, Any]:
+    assert node.data is not None
+    return np.frombuffer(node.data.read(0, node.nbytes).tobytes(), node.dtype.numpy).reshape(node.shape)
 
 
 def _same_elements(a: Node, b: Node) -> bool:

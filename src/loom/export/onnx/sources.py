@@ -30,6 +30,9 @@ __all__ = ["OnnxSource", "source_of"]
 _SIZES = ((3, 5, 11), (67, 71, 79), (1031, 1033, 1039))
 """Sizes that are recorded for an open length: small ones, then such that every schedule is that of large ones."""
 _BATCH, _LENGTH = "batch", "length"
+_REMEDIES = {_BATCH: "Pass batch=1", _LENGTH: "Pass length=, the number of tokens"}
+_LEAST_OPEN = 4
+"""A length that may be less than this is written as it is at most."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,15 @@ class OnnxSource:
     lock: Any = None
 
 
-def source_of(source: Any, name: str | None, inputs: Any, batch: Any, outputs: Any) -> OnnxSource:
+def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: Any, length: Any) -> OnnxSource:
     """Return what is exported; ArgumentError for what cannot be, or for settings without an effect."""
     if isinstance(source, FrozenNetwork):
         name, source = name or source.name, source.network
     if isinstance(source, Network):
         _require_none(inputs, "inputs", "a network")
         _require_none(outputs, "outputs", "a network")
-        return _network(source, name or source.spec.name or "network", batch)
+        return _network(source, name or source.spec.name or "network", batch, length)
+    _require_none(length, "length", "what is no network")
     if isinstance(source, TensorProgram):
         _require_none(inputs, "inputs", "a compiled program")
         _require_none(batch, "batch", "a compiled program")
@@ -168,36 +172,55 @@ def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:
     return tuple(found), dtype
 
 
-def _joined(record: Callable[[Mapping[str, int]], SizedRecord], symbols: Sequence[str]) -> GraphRecord:
-    """Return records of several sizes as one; ArgumentError if no sizes give the same operations."""
+def _joined(
+    record: Callable[[Mapping[str, int]], SizedRecord], symbols: Sequence[str], most: Mapping[str, int] | None = None
+) -> GraphRecord:  # fmt: skip
+    """Return records of several sizes as one; ArgumentError if no sizes give the same operations.
+
+    ``most``: the largest size of a length, which is recorded too.
+    """
+    limits = most or {}
     if not symbols:
         return join_records([record({})], {})
     differing = ""
     for first, second, third in _SIZES:
         # one length after the other grows, then all: what depends on two of them differs from either
-        rows = [dict.fromkeys(symbols, first)]
-        rows = [{s: first + 2 * i for i, s in enumerate(symbols)}]
-        rows += [rows[0] | {s: second + 2 * i} for i, s in enumerate(symbols)]
-        rows.append({s: third + 2 * i for i, s in enumerate(symbols)})
+        sizes = {
+            s: (limits[s] - 2, limits[s], limits[s] - 1) if s in limits else tuple(n + 2 * i for n in each)
+            for i, s in enumerate(symbols) for each in ((first, second, third),)
+        }  # fmt: skip
+        rows = [{s: sizes[s][0] for s in symbols}]
+        rows += [rows[0] | {s: sizes[s][1]} for s in symbols]
+        rows.append({s: sizes[s][2] for s in symbols})
         try:
-            return join_records([record(row) for row in rows], {s: [row[s] for row in rows] for s in symbols})
+            return join_records([record(row) for row in rows], {s: [row[s] for row in rows] for s in symbols}, limits)
         except RecordsDiffer as error:
             differing = str(error)
     raise ArgumentError(WHERE, f"what is computed depends on {' and '.join(symbols)}: {differing}",
                         expected="the same operations for every size", got="others",
-                        remedy="Pass batch=1" if symbols == [_BATCH] else "Pass numbers, not names")  # fmt: skip
+                        remedy=_REMEDIES.get(symbols[-1], "Pass numbers, not names"))  # fmt: skip
 
 
 # networks
 
 
-def _network(network: Network, name: str, batch: Any) -> OnnxSource:
-    """Return a network's forward pass: for any number of samples, or for ``batch`` of them."""
+def _network(network: Network, name: str, batch: Any, length: Any) -> OnnxSource:
+    """Return a network's forward pass: for any number of samples, or for ``batch`` of them.
+
+    Inputs of variable length may have any up to their most, or have ``length``.
+    """
     model = network.model
-    size = None if batch is None else whole(batch, f"{WHERE}, batch", least=1)
+    sizes = {} if batch is None else {_BATCH: whole(batch, f"{WHERE}, batch", least=1)}
+    longest = min((i.shape[0] for i in network.spec.inputs if i.variable_length), default=0)
+    if length is not None:
+        if not longest:
+            _require_none(length, "length", "a network without inputs of variable length")
+        sizes[_LENGTH] = whole(length, f"{WHERE}, length", least=1, most=longest)
+    elif 0 < longest < _LEAST_OPEN:
+        sizes[_LENGTH] = longest
+    symbols = [s for s in (_BATCH, *([_LENGTH] if longest else [])) if s not in sizes]
     with model.lock:
-        record = _joined(lambda sizes: _forward(network, sizes[_BATCH] if size is None else size),
-                         [_BATCH] if size is None else [])  # fmt: skip
+        record = _joined(lambda row: _forward(network, {**sizes, **row}), symbols, {_LENGTH: longest})
         held = model.parameters | model.state
         plain = {k: p for k, p in held.items() if isinstance(p, Tensor)}
         quantised = len(plain) < len(held)
@@ -208,9 +231,10 @@ def _network(network: Network, name: str, batch: Any) -> OnnxSource:
     return OnnxSource(name, record, {id(p): k for k, p in plain.items()}, weights, metadata, plain, model.lock)
 
 
-def _forward(network: Network, samples: int) -> SizedRecord:
+def _forward(network: Network, sizes: Mapping[str, int]) -> SizedRecord:
     model = network.model
-    inputs = {i.name: tensor.input(i.name, (samples, *i.shape), i.dtype) for i in network.spec.inputs}
+    shapes = {i.name: (sizes[_LENGTH], *i.shape[1:]) if i.variable_length else i.shape for i in network.spec.inputs}
+    inputs = {i.name: tensor.input(i.name, (sizes[_BATCH], *shapes[i.name]), i.dtype) for i in network.spec.inputs}
     updates, taps, watch = model.state_updates, dict[str, Any](), model.taps
     made = model.apply_all(inputs, taps=taps)
     model.state_updates, model.taps = updates, watch  # those of a training, and of who watches, stay

@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError, DTypeError, FileError, LoomError
 from loom.core.numerics import NUMERICS_VERSION
 from loom.export import export_onnx, to_onnx
 from loom.nn.spec import parse
-from tests.unit.export.onnx.there_and_back import TOLERANCES, fed_to, floats, forward, near, same_bits, session
+from unit.export.onnx.there_and_back import TOLERANCES, fed_to, floats, forward, near, same_bits, session
 
 _DOCUMENT: dict[str, Any] = {"format": "loom/1", "seed": 2, "name": "small", "input": {"shape": [4]}, "layers": [
     {"type": "dense", "output_size": 3, "activation": "tanh"}, {"type": "batch_norm"},

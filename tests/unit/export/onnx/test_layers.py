@@ -9,8 +9,8 @@ import pytest
 
 import loom
 from loom.export import to_onnx
-from tests.unit.export.onnx.there_and_back import TOLERANCES, fed_to, forward, near, same_bits
-from tests.unit.nn.layers.cases import CASES, Case
+from unit.export.onnx.there_and_back import TOLERANCES, fed_to, forward, near, same_bits
+from unit.nn.layers.cases import CASES, Case
 
 _ALWAYS = frozenset((
     "dense_lora", "conv2d", "max_pool", "average_pool", "layer_norm", "batch_norm", "embedding", "lstm", "gru",

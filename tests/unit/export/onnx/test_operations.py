@@ -16,7 +16,7 @@ from loom.core.numerics import canonical_bits
 from loom.export import to_onnx
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.tensor.ops.elementwise import MAPS, apply
-from tests.unit.export.onnx.there_and_back import TOLERANCES, floats, near, same_bits, session
+from unit.export.onnx.there_and_back import TOLERANCES, floats, near, same_bits, session
 
 _NUMPY: dict[str, Any] = {
     "f32": np.float32, "f64": np.float64, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "bool": np.bool_,
