@@ -334,11 +334,11 @@ class _Scopes:
 
     def tile(self, s: Instr) -> None:
         """Check how many words rows of a product of tiles have, and how far they are apart."""
-        attr = s.attr
+        got, attr = repr(s.attr), s.attr
         sizes = cast("tuple[Any, ...]", attr) if isinstance(attr, tuple) else ()
         if len(sizes) != 2 or not all(isinstance(n, int) for n in sizes) or not TILE_STEP <= sizes[0] <= sizes[1]:
             raise self.fail(s.loc, "tile_product has wrong sizes", "words of a row, and at least as many to the next",
-                            repr(attr), "Give both as constants")  # fmt: skip
+                            got, "Give both as constants")  # fmt: skip
         if sizes[0] % TILE_STEP or sizes[0] > TILE_MOST:
             raise self.fail(s.loc, f"tile_product of rows of {sizes[0]} words", f"{TILE_STEP} to {TILE_MOST}, in steps",
                             sizes[0], "Take as many k at a time")  # fmt: skip

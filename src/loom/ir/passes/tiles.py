@@ -104,7 +104,7 @@ class _TileProducts(Rewriter):
 
     def loop(self, s: Instr, words: int, rows: list[Instr], columns: list[Instr]) -> None:
         """Add the products of all words."""
-        bounds = [self.const(n, u32) for n in (0, words, 1)]
+        start, stop, step = (self.const(n, u32) for n in (0, words, 1))
         index = Instr(OPS["index"], u32, (), None, None, s.loc)
         outer, self.out = self.out, []
         left, right = (
@@ -115,4 +115,4 @@ class _TileProducts(Rewriter):
             found = self.emit("dot4_i8", left[n // 2], right[n % 2], self.emit("get", attr=variable))
             self.emit("set", found, attr=variable)
         body, self.out = Block(self.out), outer
-        self.out.append(For(index, *bounds, False, body, s.loc))
+        self.out.append(For(index, start, stop, step, False, body, s.loc))

@@ -115,8 +115,12 @@ class Layout:
     b_viewed: bool = False
 
 
+def _add_product(x: Any, y: Any, total: Any) -> Any:
+    return total + x * y
+
+
 def summing(
-    grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType, add: Callable[[Any, Any, Any], Any]
+    grid: Grid, a_pitch: int, b_pitch: int, accumulator: DType, add: Callable[[Any, Any, Any], Any] = _add_product
 ) -> Callable[..., None]:
     """Return what adds a slab to sums, of which this lane's first vectors are at ``a_at`` and ``b_at``.
 

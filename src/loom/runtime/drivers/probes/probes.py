@@ -11,6 +11,7 @@ roots next to a tie, integers that become floats, rounding functions, and what d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -329,25 +330,21 @@ def _integers(dtype: DType) -> list[Probe]:
     ]  # fmt: skip
 
 
-def _dot_on_host(a: Array, b: Array, c: Array, *, signed: bool) -> Array:
-    """Return the sums of products of bytes, wrapped."""
-    kinds = np.int8 if signed else np.uint8, np.int8
-    x, y = (v.view(kind).reshape(-1, 4).astype(np.int64) for v, kind in zip((a, b), kinds, strict=True))
+def _dot_on_host(kind: Any, a: Array, b: Array, c: Array) -> Array:
+    """Return the sums of products of bytes, of ``kind`` by signed ones, wrapped."""
+    x, y = a.view(kind).reshape(-1, 4).astype(np.int64), b.view(np.int8).reshape(-1, 4).astype(np.int64)
     return (c.astype(np.int64) + (x * y).sum(1)).astype(np.int32)
 
 
 def _dots() -> list[Probe]:
     """Dot products of packed bytes: none may saturate, neither in their sum nor where it is added."""
-    operation = "dot products of bytes"
     return [
         Probe(
-            operation,
-            lambda fn=fn: _ternary(fn, i32, i32),
-            samples.packed_bytes,
-            on_host(lambda a, b, c, signed=signed: _dot_on_host(a, b, c, signed=signed)),
+            "dot products of bytes", partial(_ternary, fn, i32, i32), samples.packed_bytes,
+            on_host(partial(_dot_on_host, kind)),
         )
-        for fn, signed in ((dot4_i8, True), (dot4_u8i8, False))
-    ]
+        for fn, kind in ((dot4_i8, np.int8), (dot4_u8i8, np.uint8))
+    ]  # fmt: skip
 
 
 def _tiles_of_bytes() -> KernelFunction:
