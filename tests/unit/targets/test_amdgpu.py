@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import conformance.cases  # noqa: F401 (registers them)
+from conformance.running import load_case, verified
 from conformance.writer import Writer
 from loom.core.dtype import f32, i32, u8, u32, u64
 from loom.ir.verify import VerifiedKernel, verify
@@ -195,3 +197,22 @@ def test_a_linker_makes_of_it_what_hip_loads(tmp_path: Path) -> None:
     assert struct.unpack_from("<HH", data, 16) == (3, 224)  # ET_DYN, AMDGPU
     at, size = _sections(data)[".dynstr"]
     assert set(data[at : at + size].split(b"\0")) >= {b"loom_summing", b"loom_summing.kd"}
+
+
+@pytest.mark.parametrize("chip", ["gfx90a", "gfx1201"])
+def test_a_choice_is_no_minimum(chip: str) -> None:
+    """``x < 0 ? x : 0`` is +0 for x = -0, and a minimum would be -0: LLVM makes one unless it loses sight of the 0."""
+    k = Writer("chosen", (64, 1, 1))
+    x, out = k.read("x", f32), k.buffer("out", f32)
+    value = x[k.global_id()]
+    out[k.global_id()] = k.select(value < 0.0, value, 0.0)
+    code = _code(_assembly(verify(k.finish()), chip, Bounds.TRUSTED))
+    assert not [name for name in code if name.startswith(("v_min", "v_max", "v_med"))], code
+    assert any(name.startswith(("v_cmp_lt_f32", "v_cmp_gt_f32")) for name in code), code
+
+
+@pytest.mark.parametrize("bounds", Bounds)
+def test_choices_of_what_all_lanes_share_are_compiled(bounds: Bounds) -> None:
+    """LLVM 22 stopped at its own fence here, and with it the process: an illegal copy of registers."""
+    kernel = verified(load_case("random/46").kernel)
+    assert LlvmTarget("gfx942").compile(kernel, bounds).data[:4] == b"\x7fELF"

@@ -28,6 +28,7 @@ class Arithmetic:
         self.b = builder
         self.v = vectors
         self.exact_choices = machine.exact_choices
+        self.register = machine.fence_register
         self.fused = machine.fused
         self.dots = Dots(builder, self.declare, machine.dots)
         self.divisor: Any = None  # the second operand as a scalar, where all lanes share it
@@ -61,6 +62,13 @@ class Arithmetic:
         if isinstance(like.type, ll.VectorType):
             return ll.Constant(like.type, [like.type.element(value)] * like.type.count)
         return like.type(value)
+
+    def fenced(self, value: Any) -> Any:
+        """Return a float that LLVM does not take for the one it is."""
+        if not self.register:
+            return self.intrinsic("arithmetic.fence", value)
+        kind = ll.FunctionType(value.type, [value.type])
+        return self.b.asm(kind, "", f"={self.register},0", [value], False)
 
     def cast(self, method: str, value: Any, dtype: DType) -> Any:
         """Apply one of LLVM's conversions, lane by lane."""
@@ -275,7 +283,7 @@ def _compare(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     symbol, dtype = _COMPARE[s.op.name], _operand(s)
     if dtype.is_float:
         if symbol in _ORDERING and not a.exact_choices:
-            args = [args[0], a.intrinsic("arithmetic.fence", args[1])]
+            args = [args[0], a.fenced(args[1])]
         return (a.b.fcmp_unordered if symbol == "!=" else a.b.fcmp_ordered)(symbol, *args)
     return (a.b.icmp_signed if dtype.is_signed else a.b.icmp_unsigned)(symbol, *args)
 

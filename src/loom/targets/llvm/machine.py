@@ -95,6 +95,14 @@ class Machine:
         """
         return self.triple.startswith("x86_64")
 
+    @property
+    def fence_register(self) -> str:
+        """Return the kind of register that a value passes through so that LLVM loses sight of it, "" for no such way.
+
+        LLVM 22 stops at some of its own fences in code for AMDGPU: it takes them for what all lanes share.
+        """
+        return "v" if self.triple.startswith("amdgcn") else ""
+
 
 _AMD_CHIPS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
 """MI200, MI300, MI350; RX 6800, RX 7900, RX 9070: a code object is for one chip."""
