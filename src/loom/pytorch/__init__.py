@@ -9,7 +9,9 @@ Layer: pytorch.
 Invariant: what a module does that a graph does not keep is refused by name.
 """
 
+from loom.pytorch.files import read_state_dict
 from loom.pytorch.importing import from_torch
+from loom.pytorch.loading import load
 from loom.pytorch.model import TorchModel
 
-__all__ = ["TorchModel", "from_torch"]
+__all__ = ["TorchModel", "from_torch", "load", "read_state_dict"]

@@ -6,9 +6,11 @@ forget it. Invariant: the module is left as it was: its modes, its weights, its 
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -20,7 +22,7 @@ from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
 
-__all__ = ["Constant", "Exported", "NotExported", "array_of", "dtype_name", "export"]
+__all__ = ["Constant", "Exported", "NotExported", "array_of", "dtype_name", "export", "modes", "quiet"]
 
 _WHERE = "loom.from_torch"
 _DTYPES = {
@@ -75,7 +77,7 @@ def array_of(x: Any) -> Constant:
 
 
 @contextmanager
-def _modes(module: Any, training: bool) -> Generator[None, None, None]:
+def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
     """Have the module in a mode: in training as it is, or all of it; else in eval."""
     import torch
 
@@ -94,22 +96,43 @@ def _modes(module: Any, training: bool) -> Generator[None, None, None]:
             part.training = mode
 
 
+@contextmanager
+def quiet() -> Generator[list[warnings.WarningMessage], None, None]:
+    """Keep what PyTorch prints, logs and warns of from the console; what is wrong comes as an error."""
+    loggers = [logging.getLogger(n) for n in list(logging.root.manager.loggerDict) if n.split(".")[0] == "torch"]
+    handlers = [h for logger in loggers for h in logger.handlers]
+    levels = [h.level for h in handlers]
+    try:
+        with (
+            warnings.catch_warnings(record=True) as seen,
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("always")
+            for handler in handlers:
+                handler.setLevel(logging.CRITICAL)
+            yield seen
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
+
+
 def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, *, training: bool) -> Exported:
     """Return the graph of a module in a mode; ``shapes``: torch.export's ``dynamic_shapes``.
 
-    NotExported where PyTorch cannot trace it; ArgumentError for operators that are not done.
+    NotExported where PyTorch cannot trace it, and for operators that are not done.
     """
     import torch
 
-    with _modes(module, training), warnings.catch_warnings(), custom_functions() as custom, torch.enable_grad():
-        warnings.simplefilter("ignore")
+    with modes(module, training=training), quiet(), torch.enable_grad():
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:  # whatever PyTorch, or the module, raises
             raise NotExported(short(error)) from error
         program = _functional(program)
         program = _decomposed(program)
-    return _Reading(program, shapes, tuple(dict.fromkeys(custom))).read()
+        custom = custom_functions(module, args, kwargs) if training else []
+    return _Reading(program, shapes, tuple(custom)).read()
 
 
 def _graphs(module: Any) -> list[Any]:
@@ -198,10 +221,8 @@ def _decomposed(program: Any) -> Any:
     raise _missing(sorted(missing))
 
 
-def _missing(names: Sequence[str]) -> ArgumentError:
-    where = "control flow that depends on elements" if any("higher_order" in n for n in names) else "unknown operators"
-    return ArgumentError(_WHERE, f"{where}: {', '.join(names)}", expected="operators of docs/guide/from-torch.md",
-                         got=", ".join(names), remedy="Write them otherwise in the module")  # fmt: skip
+def _missing(names: Sequence[str]) -> NotExported:
+    return NotExported(f"no such operators in docs/guide/from-torch.md: {', '.join(names)}")
 
 
 class _Reading:
@@ -293,6 +314,8 @@ class _Reading:
         if not isinstance(n, torch.SymInt):
             return int(n)
         text = str(n.node.expr)
+        if any(str(symbol).startswith("u") for symbol in n.node.expr.free_symbols):
+            raise NotExported("the length of a result depends on elements")
         return self.symbols.get(text, text) if text.isidentifier() else None
 
     def _ends(self, signature: Any) -> tuple[list[tuple[Any, ArrayInfo | None]], dict[str, str]]:

@@ -7,13 +7,13 @@ argument of its operator's schema by name, defaults put in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "graph_of", "references"]
+__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "references"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,20 @@ def references(value: Any) -> Iterator[str]:
             yield from references(each)
     elif isinstance(value, AtenGraph):
         return
+
+
+def check_order(graph: AtenGraph, weights: Collection[str], where: str) -> None:
+    """See that every value is made before it is used; ArgumentError for one that is not."""
+    known = {*graph.inputs, *graph.weights}
+    missing = [w for w in graph.weights.values() if w not in weights]
+    for node in graph.nodes:
+        missing += [n for a in node.arguments.values() for n in references(a) if n not in known]
+        known.add(node.name)
+    missing += [n for o in graph.outputs for n in references(o) if n not in known]
+    missing += [n for n in graph.updates.values() if n not in known]
+    if missing:
+        raise ArgumentError(where, f"{missing[0]!r} is made by nothing before it is used", got=missing[0],
+                            expected="a value made before", remedy="Import the module again")  # fmt: skip
 
 
 def _node_to_json(node: AtenNode) -> dict[str, Any]:

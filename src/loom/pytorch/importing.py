@@ -9,16 +9,20 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
 from loom.core.numbers import whole
+from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, array_of, export
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.refusing import check_module
 from loom.runtime.device import Device
 from loom.tensor.tensor import Tensor, parameter
+
+if TYPE_CHECKING:
+    from loom.onnx import OnnxModel
 
 __all__ = ["from_torch"]
 
@@ -28,7 +32,7 @@ _WHERE = "loom.from_torch"
 def from_torch(
     module: Any, example: Any, *, dynamic: Any = None, training: bool = True, seed: int = 0,
     on: str | Device | None = None,
-) -> TorchModel:  # fmt: skip
+) -> TorchModel | OnnxModel:  # fmt: skip
     """Return a model of Loom that computes what a ``torch.nn.Module`` computes, and goes on training.
 
     ``example``: what the module is called with: a tensor, a tuple of arguments, or a dict of them by name; only shapes,
@@ -37,6 +41,9 @@ def from_torch(
     forward's parameters; names, or ``torch.export.Dim``) frees what it tells. ``training``: also import what it
     computes in training: in the modes that its parts have if it is in training, else all in training. ``seed``: of
     dropout. Weights are copied; parameters that need no gradient are frozen.
+
+    What ``torch.export`` cannot trace goes through ONNX if that can be (and ``onnx`` is installed), with a UserWarning
+    that tells why: the result is then an ``OnnxModel``, of eval mode and of the example's lengths.
 
     ArgumentError, with what to do: for a module that cannot be traced, by what stands in the way; for operators that
     are not done, by their names; for hooks. DTypeError for dtypes that Loom has not.
@@ -50,7 +57,11 @@ def from_torch(
     args, kwargs = _arguments(example)
     names = _parameters(module)
     wanted, notes = flag(training, f"{_WHERE}, training"), list[str]()
-    plain, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+    number = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 64) - 1)
+    try:
+        plain, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+    except NotExported as error:
+        return _otherwise(module, args, kwargs, dynamic, error, on)
     parameters, state, tied, order = _weights(module, plain, on)
     unknown = {w for e in (plain, trained) if e is not None for w in e.graph.weights.values()}
     unknown -= {*parameters, *state, *tied, *plain.constants, *(trained.constants if trained is not None else ())}
@@ -61,8 +72,32 @@ def from_torch(
         plain.result, names, order, tied, {n: a for n, a in constants.items() if n not in state}, tuple(notes),
     )  # fmt: skip
     frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
-    number = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 64) - 1)
     return TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
+
+
+def _otherwise(
+    module: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    dynamic: Any,
+    error: NotExported,
+    on: str | Device | None,
+) -> OnnxModel:
+    """Return the module through ONNX; ArgumentError with both reasons if that cannot be either."""
+    from loom.pytorch.throughonnx import through_onnx
+
+    try:
+        if dynamic:
+            raise NotExported("lengths that are asked to be free are fixed there")
+        found = through_onnx(module, _tensors(args), {n: _tensors(a) for n, a in kwargs.items()}, on)
+    except NotExported as other:
+        raise ArgumentError(
+            _WHERE, f"torch.export cannot trace the module ({error}), and it does not go through ONNX ({other})",
+            expected="a forward without control flow that depends on elements", got=type(module).__name__,
+            remedy="Write it with torch.where, pass what decides as Python numbers, or fix lengths: dynamic=False",
+        ) from None  # fmt: skip
+    warn_caller(f"loom.from_torch: torch.export cannot trace the module ({error}); it came through ONNX, in eval mode")
+    return found
 
 
 def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -104,10 +139,8 @@ def _exported(
         if not told and shapes is None:
             notes.append("all lengths are fixed" + (f": {error}" if error is not None else ""))
         return plain, trained, "" if trained is not None else reason
-    raise ArgumentError(_WHERE, f"torch.export cannot trace the module ({error})", expected="a forward without control "
-                        "flow that depends on elements", got=type(module).__name__,
-                        remedy="Write it with torch.where, pass what decides as Python numbers, or free no lengths: "
-                        "dynamic=False")  # fmt: skip
+    assert error is not None
+    raise error
 
 
 def _tensors(value: Any) -> Any:

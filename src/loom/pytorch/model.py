@@ -5,6 +5,7 @@ Layer: pytorch. Invariant: weights keep PyTorch's names and layouts; a name that
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, near_matches
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
+from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, references
 from loom.pytorch.recording import AtenRecording
 from loom.pytorch.structure import bind, filled
@@ -134,13 +136,17 @@ class TorchModel(TrainableGraph):
         shown = {n: show(a, every[n].dtype) for n, a in held.items()}
         return {name: shown[self.imported.tied.get(name, name)] for name in self.imported.order}
 
-    def load_state_dict(self, weights: Mapping[str, Any], *, strict: bool = True) -> None:
-        """Write weights under PyTorch's names: arrays, or tensors of PyTorch; ``strict``: all of them, and no others.
+    def load_state_dict(self, weights: Mapping[str, Any] | str | os.PathLike[str], *, strict: bool = True) -> None:
+        """Write weights under PyTorch's names: arrays, tensors of PyTorch, or a file of them (``read_state_dict``).
+
+        ``strict``: all of them, and no others.
 
         ArgumentError for names missing or unknown, and for tied names with different numbers; ShapeError for other
         shapes. Nothing is written then. What the optimiser keeps begins anew.
         """
         where = "from_torch.load_state_dict"
+        if isinstance(weights, (str, os.PathLike)):
+            weights = read_state_dict(weights)
         known = set(self.imported.order)
         unknown = [n for n in weights if n not in known]
         missing = [n for n in self.imported.order if n not in weights]
@@ -162,6 +168,10 @@ class TorchModel(TrainableGraph):
         with self.alone(where):
             self.load({**self.weights(), **given})
             self.training = self._batches = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write model, weights and where its training stopped as a .safetensors, which ``loom.pytorch.load`` reads."""
+        save(self, path)
 
     def copy_into(self, module: Any) -> None:
         """Write the weights into a module of PyTorch that has these names."""

@@ -5,8 +5,6 @@ Layer: pytorch. Invariant: what would be lost when a module is traced is refused
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -72,22 +70,29 @@ def _refuse_overlaps(parameters: dict[str, Any]) -> None:
                                     remedy="Tie them: module.a.weight = module.b.weight")  # fmt: skip
 
 
-@contextmanager
-def custom_functions() -> Generator[list[str], None, None]:
-    """Note the names of the ``torch.autograd.Function`` that are applied meanwhile, whose derivatives a graph loses."""
+def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """Return the names of the ``torch.autograd.Function`` that a call of a module applies: graphs lose their slopes.
+
+    The module is called once, on copies of its buffers. Nothing is told of one that cannot be called.
+    """
     import torch
+    from torch.utils import _pytree as trees
 
-    found: list[str] = []
-    base: Any = torch.autograd.Function
-    before = base.__dict__.get("apply")
-
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if cls.__module__.split(".")[0] != "torch":
-            found.append(cls.__qualname__)
-        return before.__get__(None, cls)(*args, **kwargs) if before is not None else None
-
-    base.apply = classmethod(apply)
+    buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
     try:
-        yield found
-    finally:
-        base.apply = before
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            made = torch.func.functional_call(module, buffers, args, kwargs)
+    except Exception:  # torch.export tells what is wrong
+        return []
+    left = [t.grad_fn for t in trees.tree_leaves(made) if isinstance(t, torch.Tensor) and t.grad_fn is not None]
+    seen: set[Any] = set()
+    found: dict[str, None] = {}
+    while left:
+        node = left.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            found[getattr(node, "_forward_cls", type(node)).__name__] = None
+        left += [n for n, _ in node.next_functions if n is not None]
+    return list(found)

@@ -1,0 +1,113 @@
+"""Imported modules as files, and files of weights: safetensors, and PyTorch's own read as weights alone.
+
+Layer: pytorch. Invariant: reading a file runs no code of it; a saved model needs no PyTorch to run and to train.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError, FileError
+from loom.core.given import path as path_of
+from loom.nn.persistence import path_to_write, write_file
+from loom.nn.spec.text import file_bytes
+from loom.nn.tensorfile import is_safetensors, read_tensors, safetensors_library
+from loom.pytorch.structure import to_json
+from loom.tensor.tensor import Tensor
+
+__all__ = ["CONSTANTS", "FACTS", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "read_state_dict", "save"]
+
+MODEL, FACTS = "loom.torch", "loom.training"
+WEIGHTS, CONSTANTS, KEPT = "weights/", "constants/", "training/"
+FORMAT = "loom-torch/1"
+
+
+def save(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a ``TorchModel``, its weights and where its training stopped as a .safetensors; FileError if it cannot."""
+    where = "loom.TorchModel.save"
+    target = path_to_write(path, f"{where}, path")
+    if target.suffix != ".safetensors":
+        raise ArgumentError(f"{where}, path", "another kind of file", expected="a name that ends with .safetensors",
+                            got=target.name, remedy="Rename it")  # fmt: skip
+    imported = model.imported
+    held = model.parameters | model.state
+    arrays = {WEIGHTS + n: _wide(t) for n, t in held.items()}
+    arrays |= {CONSTANTS + n: np.asarray(a) for n, (a, _) in imported.constants.items()}
+    metadata = {MODEL: json.dumps(_document(model))}
+    if model.training is not None:
+        arrays |= {KEPT + n: a for n, a in model.training.arrays.items()}
+        metadata[FACTS] = json.dumps(dict(model.training.facts))
+    flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
+    write_file(target, safetensors_library().save(flat, metadata=metadata), where)
+
+
+def _wide(x: Tensor) -> Array:
+    """Return elements as other software reads them: bf16 as the same numbers in f32."""
+    found = x.host_elements()[0]
+    return (found.astype(np.uint32) << 16).view(np.float32) if x.dtype.name == "bf16" else found
+
+
+def _document(model: Any) -> dict[str, Any]:
+    imported = model.imported
+    return {
+        "format": FORMAT,
+        "graph": imported.graph.to_json(),
+        "training": None if imported.training is None else imported.training.to_json(),
+        "untrained": imported.untrained,
+        "inputs": [[i.name, i.dtype, i.shape] for i in model.inputs],
+        "outputs": [[o.name, o.dtype, o.shape] for o in model.outputs],
+        "call": [[to_json(t) for t in imported.call[0]], {n: to_json(t) for n, t in imported.call[1].items()}],
+        "result": to_json(imported.result),
+        "names": imported.names,
+        "order": imported.order,
+        "tied": dict(imported.tied),
+        "parameters": {n: t.dtype.name for n, t in model.parameters.items()},
+        "state": {n: t.dtype.name for n, t in model.state.items()},
+        "constants": {n: dtype for n, (_, dtype) in imported.constants.items()},
+        "frozen": sorted(model.frozen),
+        "seed": model.seed,
+        "notes": imported.notes,
+    }
+
+
+def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
+    """Return the arrays of a file of weights by name: a .safetensors, or what ``torch.save`` wrote of a state_dict.
+
+    Nothing of the file is run: of PyTorch's files weights alone are read (``weights_only=True``), and one that holds
+    more, a whole module among them, is refused. FileError for what cannot be read.
+    """
+    where = "loom.pytorch.read_state_dict"
+    path = Path(source) if isinstance(source, str) else path_of(source, where)
+    where = f"{where}, {path.name}"
+    data = file_bytes(path, where)
+    if is_safetensors(data):
+        return read_tensors(data, where)[0]
+    import io
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise FileError(where, f"it is broken, or holds more than weights ({type(error).__name__})", got=path.name,
+                        expected="a state_dict that torch.save wrote",
+                        remedy="Save module.state_dict() of a module that you trust") from None  # fmt: skip
+    if isinstance(found, Mapping) and isinstance(cast("Any", found).get("state_dict"), Mapping):
+        found = cast("Any", found)["state_dict"]
+    arrays: dict[str, Any] = dict(cast("Mapping[str, Any]", found)) if isinstance(found, Mapping) else {"": None}
+    for name, a in arrays.items():
+        if not isinstance(a, torch.Tensor):
+            raise FileError(where, f"{name!r} is no tensor", expected="tensors by name", got=type(a).__name__,
+                            remedy="Save module.state_dict()")  # fmt: skip
+    from loom.pytorch.exporting import array_of
+
+    return {str(n): array_of(a)[0] for n, a in arrays.items()}

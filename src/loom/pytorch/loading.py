@@ -1,0 +1,87 @@
+"""``load``: a module that was imported and saved, without PyTorch.
+
+Layer: pytorch. Invariant: what is read has the bits that were written; a graph that is not whole is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loom.core.arrays import Array
+from loom.core.errors import ArgumentError
+from loom.core.given import path as path_of
+from loom.nn.graphs import ArrayInfo
+from loom.nn.spec import Snapshot
+from loom.nn.spec.text import file_bytes
+from loom.nn.tensorfile import read_tensors
+from loom.pytorch.files import CONSTANTS, FACTS, FORMAT, KEPT, MODEL, WEIGHTS
+from loom.pytorch.graph import check_order, graph_of
+from loom.pytorch.model import Imported, TorchModel
+from loom.pytorch.structure import from_json
+from loom.runtime.device import Device
+from loom.tensor.tensor import parameter
+
+__all__ = ["load"]
+
+
+def load(source: str | bytes | os.PathLike[str], *, on: str | Device | None = None) -> TorchModel:
+    """Return a model that ``TorchModel.save`` wrote, of a file or its bytes; PyTorch need not be installed.
+
+    FileError for a file that cannot be read, ArgumentError for what is no such model.
+    """
+    where = "loom.pytorch.load"
+    if not isinstance(source, (bytes, bytearray)):
+        path = Path(source) if isinstance(source, str) else path_of(source, where)
+        where = f"{where}, {path.name}"
+        data = file_bytes(path, where)
+    else:
+        data = bytes(source)
+    arrays, told = read_tensors(data, where)
+    if MODEL not in told:
+        raise ArgumentError(where, "the file holds no imported module", expected=f"metadata {MODEL!r}", got="none",
+                            remedy="Weights alone are read by read_state_dict")  # fmt: skip
+    try:
+        return _model_of(json.loads(told[MODEL]), arrays, told, on, where)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(where, f"the model is broken ({error!r})", expected=FORMAT, got="something else",
+                            remedy="Import the module again, and save it") from None  # fmt: skip
+
+
+def _model_of(
+    told: dict[str, Any], arrays: Mapping[str, Array], metadata: Mapping[str, str], on: str | Device | None, where: str
+) -> TorchModel:
+    if told["format"] != FORMAT:
+        raise ArgumentError(where, "another format", expected=FORMAT, got=told["format"],
+                            remedy="Read it with the version of Loom that wrote it")  # fmt: skip
+    graph = graph_of(told["graph"])
+    training = None if told["training"] is None else graph_of(told["training"])
+    constants = {n: (arrays[CONSTANTS + n], dtype) for n, dtype in told["constants"].items()}
+    held = {
+        kind: {n: parameter(arrays[WEIGHTS + n], t, name=n, on=on) for n, t in told[kind].items()}
+        for kind in ("parameters", "state")
+    }
+    known = {*held["parameters"], *held["state"], *constants, *told["tied"]}
+    for each in (graph, training):
+        if each is not None:
+            check_order(each, known, where)
+    call = tuple(from_json(t) for t in told["call"][0]), {n: from_json(t) for n, t in told["call"][1].items()}
+    imported = Imported(
+        graph, training, str(told["untrained"]), _infos(told["inputs"]), _infos(told["outputs"]), call,
+        from_json(told["result"]), tuple(told["names"]), tuple(told["order"]), dict(told["tied"]), constants,
+        tuple(told["notes"]),
+    )  # fmt: skip
+    model = TorchModel(imported, held["parameters"], held["state"], on=on, frozen=told["frozen"], seed=told["seed"])
+    if FACTS in metadata:
+        kept = {n.removeprefix(KEPT): a for n, a in arrays.items() if n.startswith(KEPT)}
+        model.training = Snapshot(json.loads(metadata[FACTS]), kept)
+    return model
+
+
+def _infos(told: Any) -> tuple[ArrayInfo, ...]:
+    return tuple(ArrayInfo(str(name), str(dtype), tuple(shape)) for name, dtype, shape in told)

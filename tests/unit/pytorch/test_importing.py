@@ -1,0 +1,193 @@
+"""What an import keeps, and what it refuses by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import loom
+from loom import LoomError, pytorch, tensor
+from unit.pytorch.torch_modules import ResNetBlock, samples
+
+
+class Tied(nn.Module):
+    """A matrix under two names, a branch without gradients, a part that nothing depends on, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out, self.unused = nn.Embedding(9, 6), nn.Linear(6, 9, bias=False), nn.Linear(6, 6)
+        self.out.weight, self.drop = self.words.weight, nn.Dropout(0.5)
+        self.register_buffer("scale", torch.tensor([2.0]))
+
+    def forward(self, ids: torch.Tensor, more: tuple[torch.Tensor, float] | None = None) -> Any:
+        x = self.words(ids)
+        with torch.no_grad():
+            still = x * self.scale
+        y = self.out(self.drop(x) + still)
+        return y if more is None else {"y": y, "sum": (y.sum(-1) + more[0], more[1] * x)}
+
+
+def _model(training: bool = True) -> tuple[Tied, Any]:
+    torch.manual_seed(0)
+    module = Tied()
+    return module, pytorch.from_torch(module, torch.zeros(1, 4, dtype=torch.int64), training=training, on="cpu")
+
+
+def test_tied_weights_stay_one_and_what_is_without_gradients_has_none() -> None:
+    module, model = _model()
+    assert model.inputs[0].shape == ("batch", 4)
+    assert set(model.parameters) == {"words.weight", "unused.weight", "unused.bias"}
+    assert list(model.state_dict()) == list(module.state_dict())
+    assert model.not_trained(()) == {"unused.weight", "unused.bias"}
+    ids = np.arange(8).reshape(2, 4)
+    y = model(tensor.array(ids, on="cpu"))
+    (slope,) = tensor.grad(y.sum(), [model.parameters["words.weight"]])
+    module.eval()(torch.from_numpy(ids)).sum().backward()
+    assert np.allclose(slope.numpy(), module.words.weight.grad.numpy(), atol=1e-5)
+    assert not any(p.training for p in module.modules())
+
+
+def test_dropout_is_drawn_anew_by_seed_and_step_alone() -> None:
+    module, model = _model()
+    x = tensor.array(np.arange(8).reshape(2, 4), on="cpu")
+
+    def drawn(step: int) -> np.ndarray[Any, Any]:
+        return model.apply(x, training=True, step=tensor.array(np.uint32(step), on="cpu")).numpy()
+
+    assert np.array_equal(drawn(1), drawn(1))
+    assert not np.array_equal(drawn(1), drawn(2))
+    assert np.allclose(np.mean([drawn(n) for n in range(200)], 0), model(x).numpy(), atol=0.6)
+    assert module.training
+
+
+def test_structures_come_as_they_went() -> None:
+    module, _ = _model(training=False)
+    ids, more = torch.zeros(2, 4, dtype=torch.int64), (torch.ones(2, 4), 0.5)
+    model = pytorch.from_torch(module, (ids, more), training=False, on="cpu")
+    found, expected = model(ids, more), module.eval()(ids, more)
+    assert np.allclose(found["sum"][1], expected["sum"][1].detach().numpy())
+    assert np.allclose(found["sum"][0], expected["sum"][0].detach().numpy(), atol=1e-5)
+    with pytest.raises(LoomError, match=r"was another when the module was imported: expected 0\.5, got 0\.25"):
+        model(ids, (torch.ones(2, 4), 0.25))
+
+
+def test_a_model_is_saved_and_goes_on_without_torch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, (x, y) = ResNetBlock(), samples("resnet block", 16)
+    model = pytorch.from_torch(module, torch.zeros(2, 3, 8, 8), on="cpu")
+    settings: dict[str, Any] = {"loss": "cross_entropy", "batch_size": 8, "learning_rate": 0.05}
+    model.train(x, y, epochs=1, **settings)
+    model.save(tmp_path / "a.safetensors")
+    again = pytorch.load(tmp_path / "a.safetensors", on="cpu")
+    for each in (model, again):
+        each.train(x, y, epochs=2, resume=True, **settings)
+    assert model.digest() == again.digest()
+    assert np.array_equal(model(x), again(x))
+    model.copy_into(module)
+    assert np.allclose(model(x), module.eval()(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
+    assert module.bn1.num_batches_tracked.item() == 4
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    again.load_state_dict(tmp_path / "w.pt")
+    assert again.digest() == model.digest()
+    torch.save(nn.Linear(2, 2), tmp_path / "code.pt")
+    with pytest.raises(LoomError, match="holds more than weights"):
+        again.load_state_dict(tmp_path / "code.pt")
+    with pytest.raises(LoomError, match="a file of weights tells no module"):
+        pytorch.from_torch(tmp_path / "w.pt", torch.zeros(1))
+
+
+def test_bits_are_those_of_the_processor(on: str) -> None:
+    torch.manual_seed(0)
+    module, x = nn.Sequential(nn.Linear(5, 4), nn.GELU(), nn.LayerNorm(4)), np.linspace(-1, 1, 15).reshape(3, 5)
+    y, found = np.arange(3), []
+    for device in ("cpu", on):
+        model = pytorch.from_torch(module, torch.zeros(3, 5), on=device)
+        model.train(x.astype("f4"), y, loss="cross_entropy", optimizer="adam", batch_size=3, epochs=2)
+        found.append((model.digest(), model(x.astype("f4")).tobytes()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_dtypes_run(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    module = nn.Linear(3, 2).to(dtype)
+    x = torch.randn(4, 3).to(dtype)
+    made = pytorch.from_torch(module, x, training=False, on="cpu")(tensor.array(x.float().numpy(), on="cpu").astype(
+        {"float16": "f16", "bfloat16": "bf16", "float64": "f64"}[str(dtype)[6:]]))  # fmt: skip
+    assert np.allclose(made.astype("f64").numpy(), module(x).detach().double().numpy(), rtol=2e-2, atol=1e-2)
+
+
+class _Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return g
+
+
+class _Through(nn.Module):
+    def __init__(self, way: Any) -> None:
+        super().__init__()
+        self.way, self.dense = way, nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.way(self.dense(x))
+
+
+def test_a_derivative_of_its_own_is_not_lost_in_silence() -> None:
+    model = pytorch.from_torch(_Through(_Straight.apply), torch.zeros(2, 3), on="cpu")
+    x = np.ones((2, 3), "f4")
+    assert np.array_equal(model(x), model(x).round())
+    with pytest.raises(LoomError, match=r"_Straight is an autograd\.Function with a derivative of its own"):
+        model.train(x, x, loss="mse")
+
+
+def _hooked() -> nn.Module:
+    module = nn.Linear(3, 3)
+    module.register_forward_hook(lambda *_: None)
+    return module
+
+
+def _overlapping() -> nn.Module:
+    module, held = nn.Module(), torch.zeros(6)
+    module.a, module.b = nn.Parameter(held), nn.Parameter(held[2:])
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        (_hooked, "a forward hook, which no graph keeps"),
+        (_overlapping, "'a' and 'b' share memory but are two parameters"),
+        (lambda: _Through(lambda x: x if x.sum() > 0 else -x), "Could not guard on data-dependent expression"),
+        (lambda: _Through(torch.linalg.svdvals), "no such operators in docs/guide/from-torch.md: aten._linalg_svd"),
+        (lambda: 3, "not a module"),
+        (lambda: torch.jit.script(nn.Linear(3, 3)), "a compiled TorchScript module"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_what_is_lost_is_refused(module: Any, told: str) -> None:
+    with pytest.raises(LoomError, match=told):
+        loom.from_torch(module(), torch.zeros(2, 3))
+
+
+def test_what_a_model_does_not_take_is_told() -> None:
+    model = pytorch.from_torch(nn.Linear(3, 2), torch.zeros(2, 3), on="cpu")
+    x = np.zeros((2, 3), "f4")
+    for call, told in (
+        (lambda: model(x[:, :2]), "has another shape: expected"),
+        (lambda: model(x.astype("f8")), "has another dtype: expected f32, got f64"),
+        (model, "'input' is missing"),
+        (lambda: model.train(x, np.zeros(2, int) + 5, loss="cross_entropy"), "a class out of range"),
+        (lambda: model.train(x, x[:, :2], loss="mse", compute="f16"), "a graph has its own dtypes"),
+        (lambda: model.load_state_dict({"weight": x[:2]}), "'bias' is missing"),
+    ):
+        with pytest.raises(LoomError, match=told):
+            call()
