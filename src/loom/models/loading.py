@@ -11,6 +11,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import one_of
 from loom.core.numbers import whole
 from loom.models.architectures import ModelDescription, describe
+from loom.models.architectures.adapting import with_adapters
 from loom.models.architectures.sources import CheckpointWeights
 from loom.models.embedding import Embedder
 from loom.models.files import Checkpoint, open_checkpoint
@@ -30,7 +31,7 @@ _COMPUTES = ("exact", "q8", "q12")
 
 def load(
     source: Any, *, on: str | Device | None = None, weights: str = "f32", compute: str = "exact",
-    context_length: int | None = None, name: str | None = None, **settings: Any,
+    context_length: int | None = None, name: str | None = None, adapters: Any = None, **settings: Any,
 ) -> LanguageModel | Embedder:  # fmt: skip
     """Return the model in ``source``: a HuggingFace folder, a ``.gguf`` or ``.safetensors`` file, or bytes.
 
@@ -38,18 +39,22 @@ def load(
     has not in blocks is f32), or rounded to blocks of 4 or 8 bits, "q4_0", "q4_1" and "q8_0". ``compute``: how products
     are computed: "exact", f32 in the canonical order, or by whole numbers of 8 or 12 bits, "q8" and "q12"
     (docs/numerics.md, section 2), faster and less exact; the same on every device each. ``context_length``: the most
-    tokens of prompt and text, at most the model's own, which is the default. ``settings`` go to the engine
+    tokens of prompt and text, at most the model's own, which is the default. ``adapters``: a folder or file of LoRA, as
+    PEFT writes it for a HuggingFace checkpoint, which is merged into weights of f32. ``settings`` go to the engine
     (``loom.models.inference.InferenceEngine``): ``cache_nbytes``, ``sequences`` ..; a model that makes vectors of texts
     is returned as an ``Embedder``, whose settings are ``pooling`` and ``normalize``. Errors are those of
     ``open_checkpoint``, ``describe`` and ``Tokenizer.of``.
     """
     one_of(weights, f"{_WHERE}, weights", WEIGHTS)
     one_of(compute, f"{_WHERE}, compute", _COMPUTES)
+    if adapters is not None and weights != "f32":
+        raise ArgumentError(f"{_WHERE}, adapters", "adapters are merged into weights of f32", expected='weights="f32"',
+                            got=repr(weights), remedy="Leave weights out")  # fmt: skip
     home = device(on)
     checkpoint = open_checkpoint(source)
     description = describe(checkpoint)
     if description.task == "embed":
-        return _embedder(checkpoint, home, (weights, compute, context_length, name), settings)
+        return _embedder(checkpoint, home, (weights, compute, context_length, name, adapters), settings)
     if description.task != "generate":
         raise ArgumentError(
             _WHERE, f"the checkpoint makes neither text nor vectors of text: it is of the family {description.family}",
@@ -61,15 +66,17 @@ def load(
     tokenizer = Tokenizer.of(checkpoint)
     tokenizer.check(description.vocabulary_size)
     network = _network(checkpoint, description, home, weights, compute)
+    if adapters is not None:
+        network = with_adapters(network, description, adapters)
     told = name or description.document.get("name") or "model"
     return LanguageModel(network, tokenizer, context_length=length, name=str(told), **settings)
 
 
 def _embedder(checkpoint: Checkpoint, home: Device, asked: Any, settings: dict[str, Any]) -> Embedder:
     unknown = settings.keys() - {"pooling", "normalize"}
-    if asked != ("f32", "exact", None, None) or unknown:
+    if asked != ("f32", "exact", None, None, None) or unknown:
         raise ArgumentError(_WHERE, "a model of vectors has no such settings", expected="on, pooling and normalize",
-                            got=", ".join(unknown) or "weights, compute, context_length or name",
+                            got=", ".join(unknown) or "weights, compute, context_length, name or adapters",
                             remedy="Leave them out")  # fmt: skip
     return Embedder.of(checkpoint, on=home, **settings)
 

@@ -47,6 +47,10 @@ def open_served(
     """
     from loom.models.architectures import describe
 
+    if settings.get("adapters") is not None:
+        raise ArgumentError("loom.models.tasks.open_served, adapters", "receipts tell a model by its files alone",
+                            expected="a model that the adapters are merged into", got=repr(settings["adapters"])[:100],
+                            remedy="Merge them with PEFT, and serve that model")  # fmt: skip
     checkpoint = open_checkpoint(source)
     called = name or _name_of(checkpoint)
     if describe(checkpoint).task == "embed":

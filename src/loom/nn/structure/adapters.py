@@ -34,7 +34,7 @@ from loom.nn.spec.text import file_bytes
 from loom.nn.tensorfile import is_safetensors, read_tensors, require_numbers, safetensors_library
 from loom.tensor.ops.precision import IN_FULL
 
-__all__ = ["add_lora", "load_adapters", "merge_lora", "save_adapters"]
+__all__ = ["adapters_in", "add_lora", "load_adapters", "merge_lora", "save_adapters"]
 
 _WHERE = "loom.nn.structure"
 _FILE, _CONFIG, _BEGIN = "adapter_model.safetensors", "adapter_config.json", "base_model.model."
@@ -305,6 +305,24 @@ def load_adapters(network: Network, source: str | os.PathLike[str] | bytes, *, n
         for own, array in found.items():
             network.model.parameters[own].assign(np.ascontiguousarray(array))
         network.training = None
+
+
+def adapters_in(source: Any, where: str) -> dict[str, tuple[int, float | None]]:
+    """Return rank and alpha (None: it is not told) of each module of a file or folder of adapters."""
+    data, told = _read(source, where)
+    arrays, metadata = read_tensors(data, where)
+    facts = told if told is not None else _as_facts(metadata.get("loom.lora", "{}"), where)
+    begin, end = _BEGIN, ".lora_A.weight"
+    found: dict[str, tuple[int, float | None]] = {}
+    for name, array in arrays.items():
+        if name.startswith(begin) and name.endswith(end):
+            module = name[len(begin) : -len(end)]
+            alpha = _of_pattern(facts.get("alpha_pattern") or {}, module, facts.get("lora_alpha"))
+            found[module] = array.shape[0], alpha
+    if not found:
+        raise ArgumentError(where, "there are no adapters", expected=f"tensors {begin}..{end}",
+                            got=", ".join(list(arrays)[:3]), remedy="Check which file it is")  # fmt: skip
+    return found
 
 
 def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
