@@ -70,13 +70,15 @@ class Crew(Protocol):
 
 
 class Replica(MicroPrograms):
-    """A worker made of a recipe and a state alone, on a device."""
+    """A worker made of a recipe and a state alone, on a device; the budget of the config is each device's."""
+
+    takes_part = True
 
     def __init__(self, recipe: Recipe, state: TrainState, on: str | Device | None = None) -> None:
         weights = {n.removeprefix("weights/"): a for n, a in state.arrays.items() if n.startswith("weights/")}
         model = Model(parse(recipe.document), on)
         model.load(weights)
-        config = replace(recipe.config, budget_nbytes=None, checkpoint=None, checkpoint_every=1)
+        config = replace(recipe.config, checkpoint=None, checkpoint_every=1)
         super().__init__(model, config, recipe.frozen, recipe.rates, recipe.inputs, recipe.outputs)
         data, size = recipe.data, recipe.config.batch_size
         sizes = {min(size, len(data)), len(data) % size or size} if len(data) else set[int]()
@@ -86,6 +88,8 @@ class Replica(MicroPrograms):
 
 class CrewPrograms(MicroPrograms):
     """The programs of the model that is trained, of which a crew computes the micro-batches."""
+
+    takes_part = True
 
     def __init__(
         self, crew: Crew, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float],

@@ -37,8 +37,11 @@ _OWN, _FED, _BOTH = 0, 1, 2
 class MicroPrograms(Programs):
     """Compiled steps of a training whose batches are cut into micro-batches.
 
-    ``version``: how often what they keep has changed. ``levels``: sums by name, see above.
+    ``version``: how often what they keep has changed. ``levels``: sums by name, see above. ``takes_part``: others
+    compute micro-batches too.
     """
+
+    takes_part = False
 
     def __init__(
         self, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float],
@@ -80,7 +83,10 @@ class MicroPrograms(Programs):
         depth = max((root_of(-(-n // self.size)).level for n in sizes), default=0)
         for level in range(1, depth):
             wanted += [("keep", level, None), ("fold", level, None)]
-        wanted += [("add", _OWN, None), _UPDATE] if self.sums else [("take", _OWN, None)]
+        kind = "add" if self.sums else "take"
+        wanted += [(kind, _OWN, None), *([_UPDATE] if self.sums else [])]
+        if self.takes_part and self.config.budget_nbytes is not None:  # all must fit before anything runs
+            wanted += [(kind, _FED, None), (kind, _BOTH, None), ("absorb", 0, None)]
         return parts, wanted
 
     def record(self, kind: str, samples: int, batch: BatchShape | None) -> tuple[list[Tensor], Pairs]:

@@ -135,6 +135,24 @@ def test_programs_and_sums_are_few() -> None:
         network().train(X, Y, budget_nbytes=4000, **SETTINGS)
 
 
+def test_a_budget_is_of_each_device_and_told_before_anything_runs() -> None:
+    trainer = Trainer(network().model, TrainConfig(loss="cross_entropy", budget_nbytes=1 << 20, **_config()))
+    trainer.fit(X, Y)
+    needed = trainer.programs.nbytes
+    told: list[str] = []
+    for devices, budget in ((None, needed), (CPU * 2, needed), (CPU * 2, 3 * needed)):
+        net = network()
+        before = net.digest()
+        try:
+            net.train(X, Y, budget_nbytes=budget, devices=devices, **SETTINGS)
+        except ArgumentError as error:
+            told.append(str(error))
+            assert net.digest() == before
+    assert len(told) == 1
+    assert "need more than all of it" in told[0]
+    assert "nothing was run" in told[0]
+
+
 def test_a_device_that_computes_other_bits_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     crew = DeviceCrew(["cpu", "interp"], is_fair=True)
     net = network()

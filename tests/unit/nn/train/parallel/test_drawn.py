@@ -53,10 +53,6 @@ def _trial(number: int, others: tuple[str, ...]) -> None:
     assert len(digests) == 1, (number, document, settings)
 
 
-def test_a_drawn_training() -> None:
-    _trial(1, ("cpu",))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(24))
 def test_many_drawn_trainings(number: int) -> None:
