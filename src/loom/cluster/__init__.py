@@ -7,6 +7,7 @@ Invariant: a result depends on what is asked alone: not on how many workers ther
 them are killed, added or slow.
 """
 
+from loom.cluster.estimates import estimate_step as estimate
 from loom.cluster.looking import status
 from loom.cluster.mapping import map_chunks as map  # noqa: A004
 from loom.cluster.pools import connect
@@ -14,4 +15,4 @@ from loom.cluster.ranges import count_primes as prime_count
 from loom.cluster.ranges import sum_elements as sum  # noqa: A004
 from loom.cluster.swarms import run_units as swarm
 
-__all__ = ["connect", "map", "prime_count", "status", "sum", "swarm"]
+__all__ = ["connect", "estimate", "map", "prime_count", "status", "sum", "swarm"]

@@ -55,6 +55,7 @@ def sum_elements(
     10.0
     """
     where = "loom.cluster.sum"
+    array = np.empty(0)
     if callable(source) and not is_array(source):
         make = cast("Callable[[int, int], Array]", source)
         if n is None:

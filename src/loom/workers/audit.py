@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def _add(total: Any, value: Any) -> None:
         total.update(f"list {len(value)}\n".encode())
         for each in value:
             _add(total, each)
-    elif callable(getattr(cast("Any", value), "numpy", None)):
+    elif callable(getattr(value, "numpy", None)):
         _add_array(total, np.asarray(value.numpy()))
     else:
         raise DTypeError("audit", "a result has no bits to compare", expected="arrays, numbers, texts, lists, dicts",

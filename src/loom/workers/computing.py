@@ -74,18 +74,19 @@ class Computation:
     """Computes ``calls`` of a method of what the workers keep under ``key``.
 
     ``judge`` computes one here. ``patience``: seconds after which a worker that says nothing is taken for lost.
-    ``prefers``: of each call, the number of a worker; ``is_fit``: tells which workers may be given calls.
+    ``prefers``: of each call, the number of a worker; ``is_fit``: tells which workers may be given calls; ``make_fit``:
+    asked when none may, tells whether some may now.
     """
 
     def __init__(
         self, members: Members, plan: AuditPlan, key: str, method: str, calls: Sequence[tuple[Any, ...]],
         judge: Judge | None, patience: float, prefers: Sequence[int | None] | None = None,
-        is_fit: Callable[[Member], bool] | None = None,
+        is_fit: Callable[[Member], bool] | None = None, make_fit: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self.members, self.plan, self.key, self.method = members, plan, key, method
         wanted = prefers or [None] * len(calls)
         self.calls = [WorkerCall(n, *each) for n, each in enumerate(zip(calls, wanted, strict=True))]
-        self._is_fit = is_fit or (lambda _member: True)
+        self._is_fit, self._make_fit = is_fit or _is_any, make_fit
         self.faults: list[WorkerFault] = []
         self._judge, self._patience = judge, patience
         self._ray = members.joined.ray
@@ -121,6 +122,8 @@ class Computation:
             return
         self._compute_seconds_here()
         if not self._able() and any(not call.is_done for call in self.calls):
+            if self._make_fit is not None and self._make_fit():
+                return
             raise DeviceError(self.members.where, "no workers are left", expected="at least one",
                               got=self._why_none(), remedy="Start the pool anew")  # fmt: skip
         if self._seconds and not self._queue:
@@ -213,8 +216,9 @@ class Computation:
                               remedy="Cut the work into smaller calls, or start Ray with a larger store",
                               ) from error  # fmt: skip
         if isinstance(error, self._ray.exceptions.RayTaskError):
-            raise DeviceError(where, f"{sent.member} cannot answer ({error.cause})", expected="a result that travels",
-                              got=type(error.cause).__name__,
+            cause: Any = getattr(error, "cause", None)
+            raise DeviceError(where, f"{sent.member} cannot answer ({cause})", expected="a result that travels",
+                              got=type(cause).__name__,
                               remedy="Return arrays, numbers, texts, lists and dicts") from error  # fmt: skip
         self.members.lose(sent.member, f"{name}: {_line(error)}")
         self._sent[ref] = sent
@@ -348,6 +352,10 @@ class Computation:
     def _why_none(self) -> str:
         told = [f"{m}: {m.why}" for m in self.members if m.why]
         return "; ".join(told[-3:]) or "none"
+
+
+def _is_any(member: Member) -> bool:
+    return member.is_alive
 
 
 def _line(error: BaseException) -> str:

@@ -37,9 +37,13 @@ def ray_package(where: str) -> Any:
     return ray
 
 
+_started: set[str] = set()
+"""Addresses of those that this process started, whose CPUs are counted for nobody."""
+
+
 @dataclass
 class JoinedRay:
-    """A Ray that this process is in; ``is_own``: it was joined here; ``is_started``: it was begun here."""
+    """A Ray that this process is in; ``is_own``: this is to leave it; ``is_started``: this process began it."""
 
     ray: Any
     address: str
@@ -69,7 +73,7 @@ def join_ray(where: str, address: str | None, cpus: int, store_nbytes: int | Non
         if address not in (None, "auto", "local", there):
             raise DeviceError(where, "this process is in another Ray already", expected=address, got=there,
                               remedy="Call ray.shutdown() first, or leave the address out")  # fmt: skip
-        return JoinedRay(ray, there, is_own=False)
+        return JoinedRay(ray, there, is_own=False, is_started=there in _started)
     if address in (None, "local"):
         return _start(ray, where, cpus, store_nbytes)
     if store_nbytes is not None:
@@ -90,7 +94,9 @@ def _start(ray: Any, where: str, cpus: int, store_nbytes: int | None) -> JoinedR
     except Exception as error:
         raise DeviceError(where, f"Ray cannot be started on this machine ({_brief(error)})",
                           remedy="See that /tmp and /dev/shm have room, and that ray is whole") from error  # fmt: skip
-    return JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True, is_started=True)
+    found = JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True, is_started=True)
+    _started.add(found.address)
+    return found
 
 
 def _connect(ray: Any, where: str, address: str) -> JoinedRay:

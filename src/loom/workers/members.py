@@ -164,8 +164,7 @@ class Members:
         member = self.busy.pop(ref)
         member.sent.discard(ref)
         try:
-            self.joined.ray.get(ref)
-            member.heard = time.monotonic()
+            self.ended_call(member, self.joined.ray.get(ref).seconds)
         except Exception as error:
             self.lose(member, _reason(error))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from loom.core import options
 from loom.core.errors import ArgumentError, DeviceError, LoomTimeout, StateError
-from loom.core.given import is_int, items, text
+from loom.core.given import is_int, is_tuple, items, text
 from loom.core.numbers import real, whole
 from loom.core.tracebacks import warn_caller
 from loom.runtime.registry import driver
@@ -208,18 +208,24 @@ class WorkerPool:
     def run(
         self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None,
         prefers: Sequence[int | None] | None = None, is_fit: Callable[[Member], bool] | None = None,
-        audited: bool = True,
+        audited: bool = True, make_fit: Callable[[], bool] | None = None,
     ) -> list[WorkerCall]:  # fmt: skip
         """Compute as ``compute`` does, and leave the results where they are: return the calls, each of which has a
-        reference of its result. ``prefers``: the worker that each is for, if it has nothing else to do; ``is_fit``:
-        which workers may be given any; ``audited``: whether some are computed twice, as the pool's ``audit`` says."""
+        reference of its result.
+
+        ``prefers``: the worker that each is for, if it has nothing else to do. ``is_fit``: which workers may be given
+        any; ``make_fit``: asked when none may, tells whether some may now. ``audited``: whether some are computed
+        twice, as the pool's ``audit`` says.
+        """
         self._open("compute")
         if not self._turn.acquire(blocking=False):
             raise StateError(self.where, "the pool computes for another thread", expected="one computation at a time",
                              got="another under way", remedy="Wait for its end, or open another pool")  # fmt: skip
         try:
             plan = self._plan if audited else AuditPlan(0.0)
-            found = Computation(self._members, plan, key, method, calls, judge, self._patience, prefers, is_fit)
+            found = Computation(
+                self._members, plan, key, method, calls, judge, self._patience, prefers, is_fit, make_fit
+            )
             try:
                 return found.run()
             finally:
@@ -267,7 +273,9 @@ class WorkerPool:
         if not callable(function):
             raise ArgumentError(f"{self.where}, map", "not a function", expected="a function of a chunk",
                                 got=repr(function)[:200], remedy="Write map(function, chunks)")  # fmt: skip
-        calls = [c if isinstance(c, tuple) else (c,) for c in items(chunks, f"{self.where}, map", "chunks")]
+        calls: list[tuple[Any, ...]] = [
+            c if is_tuple(c) else (c,) for c in items(chunks, f"{self.where}, map", "chunks")
+        ]
         key = self.hold(_given, lambda: (function,))
         try:
             return self.compute(key, "__call__", calls, judge=function)

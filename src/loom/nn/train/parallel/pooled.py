@@ -64,10 +64,14 @@ class PoolCrew:
         """Return what a worker that joins now makes its replica of: the state of another one, or what is kept here."""
         there = self._in_step()
         if self._version == self._now.version or not there:
-            if self._base is None:
-                self._base = self._pool.ray.put(TrainState(self._now.version, self._now.arrays()))
-            return self._recipe, self._base, tuple(self._changes)
+            return self._kept()
         return self._recipe, self._state_of_one(there)
+
+    def _kept(self) -> tuple[Any, Any, tuple[Change, ...]]:
+        """Return the recipe, the state that ``home`` has, and the changes since."""
+        if self._base is None:
+            self._base = self._pool.ray.put(TrainState(self._now.version, self._now.arrays()))
+        return self._recipe, self._base, tuple(self._changes)
 
     def _state_of_one(self, there: Sequence[Member]) -> Any:
         """Return a reference of the state, of a worker that has nothing else to do if there is one."""
@@ -95,7 +99,7 @@ class PoolCrew:
         ranges, prefers = self._shared_out(batch.count)
         calls = self._pool.run(
             self._key, "gradients", [(batch, *each) for each in ranges], judge=self._judge, prefers=prefers,
-            is_fit=self._is_fit,
+            is_fit=self._is_fit, make_fit=self._make_fit,
         )  # fmt: skip
         self._require_no_faults()
         for call, (first, last) in zip(calls, ranges, strict=True):
@@ -110,12 +114,21 @@ class PoolCrew:
         late = [m for m in self._pool.ready() if not self._is_fit(m) and not m.sent]
         there = self._in_step()
         if late and there:
-            state = self._state_of_one(there)
-            for member in late:
-                self._pool.ask(member, self._key, "load", state)
-                self._behind.discard(member.number)
-        for member in [] if there else late:
-            self._pool.lose(member, "it was too slow to be told of all changes, and no other has them")
+            self._load(late, self._state_of_one(there))
+        elif late:
+            self._make_fit()
+
+    def _make_fit(self) -> bool:
+        """Have workers that were not told of all changes make these again, since nobody else has the state."""
+        late = [m for m in self._pool.ready() if not self._is_fit(m)]
+        _, base, changes = self._kept()
+        self._load(late, base, changes)
+        return bool(late)
+
+    def _load(self, members: Sequence[Member], *state: Any) -> None:
+        for member in members:
+            self._pool.ask(member, self._key, "load", *state)
+            self._behind.discard(member.number)
 
     def _shared_out(self, count: int) -> tuple[list[tuple[int, int]], list[int | None]]:
         """Return ranges of micro-batches, and whom each is for: as many as there are workers, by their speeds."""
@@ -154,10 +167,10 @@ class PoolCrew:
         parts, givers = self._found, self._givers
         while len(parts) > 2:
             pairs = [tuple(parts[n : n + 2]) for n in range(0, len(parts), 2)]
-            single = [pairs.pop()[0]] if len(pairs[-1]) == 1 else []
+            single: list[Any] = [pairs.pop()[0]] if len(pairs[-1]) == 1 else []
             calls = self._pool.run(
                 self._key, "join", [(count, *pair) for pair in pairs], judge=self._judge_of_join,
-                prefers=givers[: 2 * len(pairs) : 2], is_fit=self._is_fit,
+                prefers=givers[: 2 * len(pairs) : 2], is_fit=self._is_fit, make_fit=self._make_fit,
             )  # fmt: skip
             self._require_no_faults()
             parts = [*(call.value for call in calls), *single]
@@ -172,7 +185,9 @@ class PoolCrew:
         if home.version == self._version:
             return
         self._compare_states()
-        call = self._pool.run(self._key, "state", [(self._version,)], is_fit=self._is_fit, audited=False)[0]
+        call = self._pool.run(
+            self._key, "state", [(self._version,)], is_fit=self._is_fit, make_fit=self._make_fit, audited=False
+        )[0]
         (state,) = self._pool.fetched([call.value])
         home.load(state)
         self._changes, self._base = [], None

@@ -76,12 +76,13 @@ class PooledReplica:
         except Exception as error:  # told with the next answer
             self._why = f"a change failed: {error}"
 
-    def load(self, state: TrainState | None) -> None:
-        """Take a state, after having been left out for a while."""
+    def load(self, state: TrainState | None, changes: Sequence[Change] = ()) -> None:
+        """Take a state, and the changes since, after having been left out for a while."""
         if state is None:
             self._why = "the state to go on with was lost on its way"
         else:
             self._replica.load(state)
+            redo(self._replica, changes)
             self._why = ""
 
     def state(self, version: int) -> TrainState:

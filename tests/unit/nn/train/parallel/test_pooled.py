@@ -11,6 +11,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.nn.train.parallel import PoolCrew
 from loom.nn.train.parallel import replicas as replicas_module
 from loom.workers import WorkerPool
 from unit.workers.simulated import SimulatedRay, SimulatedWorker, simulate
@@ -44,7 +45,10 @@ def alone() -> tuple[str, Any]:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open pools whose workers are as fast as a seed says: speeds that are measured would be others each time."""
     made: list[WorkerPool] = []
+    dice = random.Random(1)
+    monkeypatch.setattr(PoolCrew, "_speeds_of", lambda _, members: [dice.choice([1.0, 1.0, 1.0, 2.0]) for _ in members])
 
     def open_pool(ray: SimulatedRay, workers: Any = 3, actor: type = SimulatedWorker, **settings: Any) -> WorkerPool:
         simulate(monkeypatch, ray)
