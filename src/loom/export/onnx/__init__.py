@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +18,13 @@ from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
+from loom.export.network import FrozenNetwork
 from loom.export.onnx.files import MOST_NBYTES, SUFFIX, ArrayLayout, lay_out_arrays, write_files
 from loom.export.onnx.graph import value_info, write_graph
 from loom.export.onnx.sources import OnnxSource, source_of
 from loom.export.onnx.writer import WHERE, GraphWriter, Initializer, newest_opset
 from loom.nn.digests import digest_of
+from loom.nn.network import Network
 from loom.onnx.functions import DOMAIN, VERSION, function_proto
 
 __all__ = ["OLDEST_OPSET", "OPSET", "OnnxExport", "export_onnx", "to_onnx"]
@@ -176,8 +179,10 @@ def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, leng
                             remedy=f"Leave it out, for {OPSET}")  # fmt: skip
     if name is not None and (not isinstance(name, str) or not name):
         raise ArgumentError(f"{WHERE}, name", "not a name", expected="a text", got=repr(name), remedy="Pass a str")
-    found = source_of(source, name, inputs, outputs, batch, length)
-    return _WrittenModel(found, write_graph(found.record, chosen, found.parameters))
+    network = source.network if isinstance(source, FrozenNetwork) else source
+    with network.model.lock if isinstance(network, Network) else nullcontext():  # one state of the weights
+        found = source_of(source, name, inputs, outputs, batch, length)
+        return _WrittenModel(found, write_graph(found.record, chosen, found.parameters))
 
 
 def _needed(writer: GraphWriter, source: OnnxSource) -> dict[str, Initializer]:

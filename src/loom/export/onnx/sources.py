@@ -14,15 +14,18 @@ from typing import Any, cast
 from loom import tensor
 from loom.core.dtype import dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.given import is_mapping, items
+from loom.core.given import is_list, is_mapping, items
 from loom.core.numbers import whole
+from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.onnx.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
 from loom.export.onnx.writer import WHERE
-from loom.export.program import named_parameters
+from loom.export.program import FrozenFunction, named_parameters
+from loom.ir.frontend.decorator import KernelFunction
+from loom.nn.integer import IntegerNetwork
 from loom.nn.network import Network
 from loom.nn.spec.reader import write_network
-from loom.tensor import Tensor, TensorProgram
+from loom.tensor import QuantizedTensor, Tensor, TensorProgram
 from loom.tensor.graph import INPUT, ancestors, require_tensor
 
 __all__ = ["OnnxSource", "source_of"]
@@ -31,6 +34,7 @@ _SIZES = ((3, 5, 11), (67, 71, 79), (1031, 1033, 1039))
 """Sizes that are recorded for an open length: small ones, then such that every schedule is that of large ones."""
 _BATCH, _LENGTH = "batch", "length"
 _REMEDIES = {_BATCH: "Pass batch=1", _LENGTH: "Pass length=, the number of tokens"}
+_SOURCES = "a network, a program or function of tensors, or tensors"
 _LEAST_OPEN = 4
 """A length that may be less than this is written as it is at most."""
 
@@ -47,7 +51,6 @@ class OnnxSource:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     kept: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     """Weights that the file holds even where no output needs them."""
-    lock: Any = None
 
 
 def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: Any, length: Any) -> OnnxSource:
@@ -68,9 +71,17 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
                                 got=f"{len(updates)} updates of parameters",
                                 remedy="Compile the new values as outputs, without updates")  # fmt: skip
         return _program(dict(zip(_names(outputs, len(made)), made, strict=True)), name or "program")
+    if isinstance(source, (IntegerNetwork, FrozenFunction, FrozenKernel, KernelFunction)):
+        remedy = ("Export the network that it was made of" if isinstance(source, IntegerNetwork)
+                  else "Export tensors, or what tensor.compile returned; or to C: loom export --to c")  # fmt: skip
+        raise ArgumentError(WHERE, "ONNX cannot say what this computes", expected=_SOURCES, got=type(source).__name__,
+                            remedy=remedy)  # fmt: skip
     if callable(source) and not isinstance(source, (Tensor, Mapping)):
         _require_none(batch, "batch", "a function")
         return _function(source, name, inputs, outputs)
+    if not (isinstance(source, Tensor) or is_mapping(source) or is_list(source)):
+        raise ArgumentError(WHERE, "nothing that can be exported", expected=_SOURCES, got=type(source).__name__,
+                            remedy="Pass a loom.Network, or tensors")  # fmt: skip
     _require_none(inputs, "inputs", "tensors")
     _require_none(batch, "batch", "tensors")
     return _program(_tensors(source, outputs), name or "program")
@@ -219,16 +230,16 @@ def _network(network: Network, name: str, batch: Any, length: Any) -> OnnxSource
     elif 0 < longest < _LEAST_OPEN:
         sizes[_LENGTH] = longest
     symbols = [s for s in (_BATCH, *([_LENGTH] if longest else [])) if s not in sizes]
-    with model.lock:
-        record = _joined(lambda row: _forward(network, {**sizes, **row}), symbols, {_LENGTH: longest})
-        held = model.parameters | model.state
-        plain = {k: p for k, p in held.items() if isinstance(p, Tensor)}
-        quantised = len(plain) < len(held)
-        weights = {k: p.host_elements()[0] for k, p in plain.items()}
+    record = _joined(lambda row: _forward(network, {**sizes, **row}), symbols, {_LENGTH: longest})
+    held: dict[str, Any] = model.parameters | model.state
+    plain = {k: p for k, p in held.items() if isinstance(p, Tensor)}
+    parts = ((k, p) for k, p in held.items() if isinstance(p, QuantizedTensor))
+    blocks = {f"{k}.{part}": getattr(p, part) for k, p in parts for part in ("words", "scales")}
+    weights = {k: p.host_elements()[0] for k, p in (plain | blocks).items()}
     metadata = {"loom_document": json.dumps(write_network(network.spec), sort_keys=True, separators=(",", ":"))}
-    if quantised:
+    if blocks:
         metadata = {}
-    return OnnxSource(name, record, {id(p): k for k, p in plain.items()}, weights, metadata, plain, model.lock)
+    return OnnxSource(name, record, {id(p): k for k, p in plain.items()}, weights, metadata, plain)
 
 
 def _forward(network: Network, sizes: Mapping[str, int]) -> SizedRecord:

@@ -35,16 +35,19 @@ def _llama() -> loom.Network:
     return loom.Network.from_json({"format": "loom/1", "seed": 5, "input": words, "layers": layers}, on="cpu")
 
 
-def test_any_number_of_tokens() -> None:
+@pytest.mark.parametrize(
+    ("samples", "tokens"),
+    [(2, 5), pytest.param(1, 1, marks=pytest.mark.slow), pytest.param(1, _MOST, marks=pytest.mark.slow)],
+)
+def test_any_number_of_tokens(samples: int, tokens: int) -> None:
     net = _llama()
     model = to_onnx(net)
     shape = model.graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_param for d in shape] == ["batch", "length"]
-    for samples, tokens in ((1, 1), (2, 5), (1, _MOST)):
-        fed = {"input": np.random.default_rng(tokens).integers(0, 11, (samples, tokens)).astype(np.int32)}
-        wanted = forward(net, fed)
-        same_bits(wanted, model, fed)
-        near(wanted, model, fed, TOLERANCES["f32"])
+    fed = {"input": np.random.default_rng(tokens).integers(0, 11, (samples, tokens)).astype(np.int32)}
+    wanted = forward(net, fed)
+    same_bits(wanted, model, fed)
+    near(wanted, model, fed, TOLERANCES["f32"])
 
 
 def test_a_number_of_tokens() -> None:

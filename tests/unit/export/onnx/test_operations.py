@@ -96,7 +96,7 @@ def _same(dtype: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
     return wanted, model, fed
 
 
-@pytest.mark.parametrize("dtype", ["f32", "u8"])
+@pytest.mark.parametrize("dtype", ["f32", pytest.param("u8", marks=pytest.mark.slow)])
 def test_operations(dtype: str) -> None:
     _same(dtype)
 
@@ -153,10 +153,15 @@ _PROGRAMS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_programs_come_back() -> None:
+_FEW = ("reversed", "placed", "windows", "all", "place", "rows", "along", "running", "convolved", "cast")
+
+
+@pytest.mark.parametrize("names", [_FEW, pytest.param(tuple(_PROGRAMS), marks=pytest.mark.slow)], ids=["few", "all"])
+def test_programs_come_back(names: tuple[str, ...]) -> None:
+    programs = {name: _PROGRAMS[name] for name in names}
     fed = {"x": floats((3, 4, 6), 8), "at": np.array([2, 0, -1, 7, 1], np.int32)}
-    model = to_onnx(_PROGRAMS)
-    wanted = _made(_PROGRAMS, fed)
+    model = to_onnx(programs)
+    wanted = _made(programs, fed)
     assert not wanted["rows"][[2, 3]].any()
     same_bits(wanted, model, fed)
     near(wanted, model, fed, TOLERANCES["f32"])

@@ -74,7 +74,7 @@ def _windows(w: GraphWriter, value: RecordedValue) -> str:
     name = w.use(x)
     counts = [_fixed(value, int(a)) for a in axes]
     for axis, count, size, step, gap in sorted(zip(axes, counts, sizes, steps, gaps, strict=True), reverse=True):
-        at: np.ndarray[Any, Any] = np.arange(count)[:, None] * step + np.arange(size) * gap
+        at: np.ndarray[Any, Any] = np.add.outer(np.arange(count) * int(step), np.arange(int(size)) * int(gap))
         name = w.node("Gather", [name, w.constant(at.astype(np.int64))], axis=axis)
     order, inner = _order(x.ndim, axes)
     return w.transpose(name, (*order, *(inner[a] for a in axes)))
