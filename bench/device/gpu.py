@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cupy
@@ -11,9 +12,11 @@ import numpy as np
 from conformance.emulated import Hosted
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds
+from loom.targets.llvm.machine import machine
 from loom.targets.llvm.target import LlvmTarget
 
-TARGET = LlvmTarget("ptx")
+TARGET = LlvmTarget(replace(machine("ptx"), tiles=True))
+"""Products of tiles by tensor cores, in kernels without checks."""
 
 
 class GpuKernel:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.ir.passes.tiles import has_tiles
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds
 
@@ -33,7 +34,14 @@ def _ptx() -> Runner:
         from gpu import GpuKernel
     except ImportError as error:
         raise Missing(f"cupy cannot be imported: {error}") from None
-    return lambda kernel, arrays, params, groups: GpuKernel(kernel, Bounds.CHECKED).run(arrays, params, groups)
+
+    def run(
+        kernel: VerifiedKernel, arrays: Sequence[Any], params: Sequence[Any], groups: tuple[int, int, int]
+    ) -> list[Any]:
+        by_units = kernel.trusted and has_tiles(kernel.kernel)
+        return GpuKernel(kernel, Bounds.TRUSTED if by_units else Bounds.CHECKED).run(arrays, params, groups)
+
+    return run
 
 
 def _vulkan() -> Runner:

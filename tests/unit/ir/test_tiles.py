@@ -15,9 +15,11 @@ import pytest
 
 import loom
 from loom import In, Out, i32, local_id, shared, static_range, u32
-from loom.core.errors import LoomError
+from loom.core.errors import LoomError, OutOfBounds, RaceDetected
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, tile_product
+from loom.ir.interp import interpret
+from loom.ir.interp.options import Options
 from loom.ir.text import parse_kernel, print_kernel
 from loom.targets.base import Bounds
 from loom.targets.llvm.machine import machine
@@ -68,6 +70,31 @@ def test_the_meaning_is_the_triple_loop(on: str, words: int, pitch: int) -> None
     chain.dispatch(tiles_of(words, pitch), [x.reshape(-1).view(np.int32), sums, out], groups=1)
     chain.build().run()
     assert out.tolist() == expected(x, sums).tolist()
+
+
+def without_a_barrier(x: In[i32], out: Out[i32]) -> None:
+    tile = shared(i32, 192)
+    for t in static_range(6):
+        tile[local_id() + 32 * t] = x[local_id() + 32 * t]
+    out[local_id()] = tile_product(tile, u32(0), u32(128), QUAD(0), 8, 8).x
+
+
+def test_tiles_that_other_lanes_may_still_write_are_a_race() -> None:
+    body = kernel(workgroup=32)(without_a_barrier).verified.kernel
+    x, out = np.ones(192, np.int32), np.zeros(32, np.int32)
+    with pytest.raises(RaceDetected, match="tile"):
+        interpret(body, [x, out], [], (1, 1, 1), options=Options(races=True))
+
+
+def test_tiles_beyond_their_array_are_told() -> None:
+    body = kernel(workgroup=32)(beyond_its_array).verified.kernel
+    with pytest.raises(OutOfBounds, match="tile"):
+        interpret(body, [np.ones(192, np.int32), np.zeros(32, np.int32)], [], (1, 1, 1), options=Options(bounds=True))
+
+
+def beyond_its_array(x: In[i32], out: Out[i32]) -> None:
+    tile = shared(i32, 192)
+    out[local_id()] = tile_product(tile, u32(0), u32(132), QUAD(x[0]), 8, 8).x
 
 
 def test_the_text_can_be_read_back() -> None:
