@@ -15,7 +15,7 @@ from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u32, u64
 from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows
-from loom.kernels.matmul.integers import multiply_integers
+from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.threads import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
 from loom.kernels.matmul.tiles import Tile, multiply_tiles
@@ -196,25 +196,24 @@ for _label, (_grid, _sides, _layout, _span) in _SLABS.items():
             )
 
 
-def _integers(name: str, shift: int, least: int) -> Case:
-    tile, words = _TILES[name], 9
-    wide = -(-_N // tile.columns)
+def _integers(name: str, shift: int, least: int, dots: str) -> Case:
+    tile, k = _TILES[name], 9 * EACH
     rng = np.random.default_rng(shift)
-    pairs = rng.integers(-127, 128, (_M + wide * tile.columns, words, 2)).astype(np.int16)
-    pairs[0], pairs[_M] = 127, -127
-    a, b = np.split(np.ascontiguousarray(pairs).view(np.int32)[..., 0], [_M])
-    packed = np.ascontiguousarray(b.reshape(wide, tile.columns, words).transpose(0, 2, 1)).reshape(-1)
-    bias = rng.integers(-(1 << 29), 1 << 29, wide * tile.columns) >> rng.integers(0, 29, wide * tile.columns)
-    params = (_M, _N, words, shift, least, 127)
-    groups = (-(-_M // tile.rows), wide, 1)
+    a, b = rng.integers(-127, 128, (_M, k), dtype=np.int8), rng.integers(-127, 128, (k, _N), dtype=np.int8)
+    a[0], b[:, 0] = 127, -127
+    bias = rng.integers(-(1 << 29), 1 << 29, _N) >> rng.integers(0, 29, _N)
+    packed, biases = pack_integers(b, tile.columns, dots), pack_bias(bias, b, tile.columns, dots)
+    params = (_M, _N, k // EACH, shift, least, 127)
+    groups = (-(-_M // tile.rows), len(biases) // tile.columns, 1)
     out = np.zeros(_M * _N, np.int16)
-    return _library(multiply_integers(tile), [a.reshape(-1), packed, bias.astype(np.int32), out], params, groups)
+    return _library(multiply_integers(tile, dots), [a.view(np.int32).reshape(-1), packed, biases, out], params, groups)
 
 
 for _tile in _TILES:
     for _shift, _least in ((0, -127), (1, 0), (9, -127), (29, 0)):
+        _dots = {0: "", 9: "dot4_u8i8"}.get(_shift, "dot4_i8")
         case(f"library/matmul-integers-{_tile}-{_shift}", slow=_shift in (1, 29))(
-            partial(_integers, _tile, _shift, _least)
+            partial(_integers, _tile, _shift, _least, _dots)
         )
 
 

@@ -124,7 +124,7 @@ _READS: dict[str, Callable[[Any], Any]] = {
     "plus": lambda c: (c + 0).numpy(),
     "max": lambda c: [c.max().item(), c.min().item()],
     "detach": lambda c: tensor.detach(c).numpy(),
-    "dlpack": np.from_dlpack,
+    "dlpack": lambda c: np.from_dlpack(c, device="cpu"),
     "array": np.asarray,
     "copy": lambda c: tensor.array(c).numpy(),
     "pattern": lambda c: [loom.gpu_max(c), loom.gpu_min(c)],
