@@ -50,7 +50,7 @@ class SegmentMemory:
     def nbytes(self) -> int:
         """Bytes of all."""
         own = self.data.nbytes + self.squares.nbytes + self.weights.nbytes + self.scales.nbytes
-        return own + sum(each.data.nbytes for each in self.packed.values())
+        return own + sum(each.data.nbytes for each in list(self.packed.values()))
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +105,8 @@ class VectorPrograms:
         """Return memory for a segment; DeviceError if there is not enough, or over the budget of all units."""
         where, rows = "vectors", self.layout.rows * _WORD
         sizes = (self.layout.nbytes, rows, rows, rows)
-        return SegmentMemory(*(LEDGER.allocate(self.device, nbytes, where) for nbytes in sizes))
+        data, squares, weights, scales = (LEDGER.allocate(self.device, nbytes, where) for nbytes in sizes)
+        return SegmentMemory(data, squares, weights, scales)
 
     def warm(self) -> None:
         """Make the programs that a store begins with, so that their kernels are compiled."""
