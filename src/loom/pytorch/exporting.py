@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
@@ -79,7 +80,7 @@ def array_of(x: Any) -> Constant:
 @contextmanager
 def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
     """Have the module in a mode: in training as it is, or all of it; else in eval."""
-    import torch
+    torch: Any = import_module("torch")
 
     before = [(part, part.training) for part in module.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -122,7 +123,7 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
 
     NotExported where PyTorch cannot trace it, and for operators that are not done.
     """
-    import torch
+    torch: Any = import_module("torch")
 
     with modes(module, training=training), quiet(), torch.enable_grad():
         try:
@@ -136,14 +137,14 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
 
 
 def _graphs(module: Any) -> list[Any]:
-    import torch
+    torch: Any = import_module("torch")
 
     return [part for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
 
 
 def _functional(program: Any) -> Any:
     """Return the program without writes and without parts under other modes, if it has any."""
-    import torch
+    torch: Any = import_module("torch")
 
     plain = True
     for node in program.graph.nodes:
@@ -163,7 +164,7 @@ def _functional(program: Any) -> Any:
 
 def _detach_results(part: Any) -> None:
     """Have what a part computes under ``no_grad`` be detached."""
-    import torch
+    torch: Any = import_module("torch")
 
     (end,) = (n for n in part.graph.nodes if n.op == "output")
     with part.graph.inserting_before(end):
@@ -191,7 +192,7 @@ def _operators(program: Any) -> dict[str, Any]:
 
 
 def _name_of(target: Any) -> str:
-    import torch
+    torch: Any = import_module("torch")
 
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
@@ -206,8 +207,9 @@ def _is_check(name: str) -> bool:
 
 def _decomposed(program: Any) -> Any:
     """Return the program with operators that are not done made of others, as PyTorch decomposes them."""
-    import torch
+    torch: Any = import_module("torch")
 
+    missing: dict[str, Any] = {}
     for _ in range(_MOST_ROUNDS):
         missing = {n: t for n, t in _operators(program).items() if not is_done(n) and not _is_check(n)}
         if not missing:
@@ -275,12 +277,13 @@ class _Reading:
 
     def _name_lengths(self) -> None:
         """Learn which lengths have the names that were asked for."""
-        import torch
-        from torch.utils import _pytree as trees
+        torch: Any = import_module("torch")
+        trees: Any = import_module("torch.utils._pytree")
 
         told = trees.tree_flatten(self.shapes, is_leaf=_is_axes)[0]
         names = [s.arg.name for s in self.program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]
         placeholders = {n.name: n for n in self.program.graph.nodes if n.op == "placeholder"}
+        axes: Any
         for name, axes in zip(names, told, strict=False):
             value = placeholders[name].meta.get("val")
             if isinstance(value, torch.Tensor) and _is_axes(axes):
@@ -299,7 +302,7 @@ class _Reading:
         return {name: weight for name, weight in self.weights.items() if name in used}
 
     def _info(self, node: Any) -> ArrayInfo | None:
-        import torch
+        torch: Any = import_module("torch")
 
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
@@ -309,7 +312,7 @@ class _Reading:
         )
 
     def _length(self, n: Any) -> int | str | None:
-        import torch
+        torch: Any = import_module("torch")
 
         if not isinstance(n, torch.SymInt):
             return int(n)
@@ -357,7 +360,7 @@ class _Reading:
         return tuple(found)
 
     def _node(self, node: Any) -> AtenNode:
-        import torch
+        torch: Any = import_module("torch")
 
         name = _name_of(node.target)
         if not isinstance(node.target, torch._ops.OpOverload):
@@ -374,9 +377,9 @@ class _Reading:
         return AtenNode(name, node.name, arguments, frozenset(told), self._made(node.meta.get("val")))
 
     def _made(self, value: Any) -> tuple[Any, ...]:
-        import torch
+        torch: Any = import_module("torch")
 
-        several = value if isinstance(value, (list, tuple)) else [value]
+        several: Any = value if isinstance(value, (list, tuple)) else [value]
         return tuple(
             (dtype_name(v.dtype), tuple(n if isinstance(n, int) else None for n in v.shape))
             if isinstance(v, torch.Tensor) else None
@@ -384,7 +387,7 @@ class _Reading:
         )  # fmt: skip
 
     def _argument(self, value: Any) -> Any:
-        import torch
+        torch: Any = import_module("torch")
 
         if isinstance(value, torch.fx.Node):
             return Ref(value.name)
@@ -422,7 +425,7 @@ class _Leaf:
 
 def _unflattened(leaves: Sequence[Any], spec: Any) -> tuple[Any, list[Any]]:
     """Return a tree of leaves, and the path of each."""
-    from torch.utils import _pytree as trees
+    trees: Any = import_module("torch.utils._pytree")
 
     tree = trees.tree_unflatten([_Leaf(leaf) for leaf in leaves], spec)
     return tree, [path for path, _ in trees.tree_flatten_with_path(tree)[0]]
@@ -446,7 +449,11 @@ def _plain(tree: Any) -> Any:
         return made if isinstance(tree, list) else tuple(made)
     if tree is None:
         return {"fixed": None}
-    held: dict[str, Any] = {k: _plain(v) for k, v in vars(tree).items() if isinstance(v, (_Leaf, Mapping, list, tuple))}
+    held: dict[str, Any] = {
+        k: _plain(v)
+        for k, v in cast("dict[str, Any]", vars(cast("Any", tree))).items()
+        if isinstance(v, (_Leaf, Mapping, list, tuple))
+    }
     if held:
         return held
     raise DTypeError(_WHERE, "a structure that Loom does not know", expected="tensors, tuples, lists, dicts",

@@ -9,6 +9,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -93,7 +94,7 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
     import io
     import pickle
 
-    import torch
+    torch: Any = import_module("torch")
 
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.given import flag
+from loom.core.given import flag, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, array_of, export
@@ -146,12 +147,14 @@ def _exported(
 def _tensors(value: Any) -> Any:
     """Return arrays within arguments as tensors of PyTorch."""
     import numpy as np
-    import torch
+
+    torch: Any = import_module("torch")
 
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.array(value))
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_tensors(v) for v in cast("Sequence[Any]", value))
+    if is_list(value) and not hasattr(value, "_fields"):
+        made = [_tensors(v) for v in value]
+        return made if isinstance(value, list) else tuple(made)
     if isinstance(value, dict):
         return {k: _tensors(v) for k, v in cast("dict[Any, Any]", value).items()}
     return value
@@ -160,8 +163,8 @@ def _tensors(value: Any) -> Any:
 def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments of two samples at least,
     and shapes with the first axis of all inputs free; None if they differ."""
-    import torch
-    from torch.utils import _pytree as trees
+    torch: Any = import_module("torch")
+    trees: Any = import_module("torch.utils._pytree")
 
     leaves, spec = trees.tree_flatten((args, kwargs))
     held = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
@@ -183,23 +186,24 @@ def _by_parameter(args: Any, kwargs: Any) -> Any:
 
 def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any) -> Any:
     """Return ``dynamic`` as torch.export takes it."""
-    import torch
+    torch: Any = import_module("torch")
 
     if dynamic is None or dynamic is False:
         return None
-    if not isinstance(dynamic, Mapping):
+    if not is_mapping(dynamic):
         raise DTypeError(f"{_WHERE}, dynamic", "not lengths by input", expected='{"x": {0: "batch"}}, False or None',
                          got=type(dynamic).__name__, remedy="Name inputs and axes")  # fmt: skip
     known = dict(zip(names, args, strict=False)) | kwargs
     dims: dict[str, Any] = {}
 
     def freed(axes: Any) -> Any:
-        if isinstance(axes, Mapping):
+        if is_mapping(axes):
             return {
                 int(a): dims.setdefault(d, torch.export.Dim(d)) if isinstance(d, str) else d for a, d in axes.items()
             }
-        if isinstance(axes, (list, tuple)):
-            return type(axes)(freed(a) for a in axes)
+        if is_list(axes):
+            made = [freed(a) for a in axes]
+            return made if isinstance(axes, list) else tuple(made)
         return axes
 
     for name in dynamic:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,7 @@ class TorchModel(TrainableGraph):
 
     def copy_into(self, module: Any) -> None:
         """Write the weights into a module of PyTorch that has these names."""
-        import torch
+        torch: Any = import_module("torch")
 
         def as_torch(a: Array) -> Any:
             if a.dtype.name == "bfloat16":

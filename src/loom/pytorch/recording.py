@@ -6,7 +6,7 @@ Layer: pytorch. Invariant: what is recorded has the dtypes and lengths that PyTo
 from __future__ import annotations
 
 import math
-import operator as python
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -19,8 +19,15 @@ from loom.tensor.tensor import Tensor
 __all__ = ["NUMBERS", "AtenRecording", "is_done"]
 
 
+python: Any = operator
+
+
 def _floor_divide(a: Any, b: Any) -> Any:
     return a // b
+
+
+def _either(condition: Any, a: Any, b: Any) -> Any:
+    return a if condition else b
 
 
 NUMBERS: dict[str, Callable[..., Any]] = {
@@ -30,7 +37,7 @@ NUMBERS: dict[str, Callable[..., Any]] = {
     "lt": python.lt, "le": python.le, "gt": python.gt, "ge": python.ge, "and_": python.and_, "or_": python.or_,
     "not_": python.not_, "sym_max": max, "sym_min": min, "sym_not": python.not_, "sym_sum": sum,
     "sym_int": int, "sym_float": float, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
-    "sym_ite": lambda c, a, b: a if c else b, "sym_sqrt": math.sqrt, "rshift": python.rshift, "lshift": python.lshift,
+    "sym_ite": _either, "sym_sqrt": math.sqrt, "rshift": python.rshift, "lshift": python.lshift,
 }  # fmt: skip
 """Arithmetic of lengths: Python's, on numbers that are known when a graph is recorded."""
 

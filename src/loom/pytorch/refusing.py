@@ -5,6 +5,7 @@ Layer: pytorch. Invariant: what would be lost when a module is traced is refused
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,7 @@ def short(error: BaseException) -> str:
 
 def check_module(module: Any) -> None:
     """Refuse what is no module, and modules with hooks, lazy or quantised weights, or parameters that overlap."""
-    import torch
+    torch: Any = import_module("torch")
 
     if not isinstance(module, torch.nn.Module):
         raise DTypeError(_WHERE, "not a module", expected="a torch.nn.Module", got=type(module).__name__,
@@ -75,8 +76,8 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
     The module is called once, on copies of its buffers. Nothing is told of one that cannot be called.
     """
-    import torch
-    from torch.utils import _pytree as trees
+    torch: Any = import_module("torch")
+    trees: Any = import_module("torch.utils._pytree")
 
     buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
     try:

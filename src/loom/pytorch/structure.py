@@ -60,7 +60,8 @@ def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[s
 def _leaves(tree: Any) -> list[dict[str, Any]]:
     if _is_leaf(tree):
         return [tree]
-    return [leaf for part in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(part)]
+    parts: Any = cast("dict[str, Any]", tree).values() if isinstance(tree, dict) else tree
+    return [leaf for part in parts for leaf in _leaves(part)]
 
 
 def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str) -> None:
@@ -71,16 +72,18 @@ def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str)
             raise ArgumentError(where, f"{place} was another when the module was imported", expected=tree["fixed"],
                                 got=value, remedy="Import it with an example that has this value")  # fmt: skip
         return
-    several = isinstance(value, Mapping) if isinstance(tree, dict) else isinstance(value, (list, tuple))
-    if not several or len(value) != len(tree):
-        raise ArgumentError(where, f"{place} has another structure", expected=f"{len(tree)} parts",
+    named: dict[str, Any] | None = cast("dict[str, Any]", tree) if isinstance(tree, dict) else None
+    is_alike = isinstance(value, (list, tuple)) if named is None else isinstance(value, Mapping)
+    given: Any = value
+    if not is_alike or len(given) != len(cast("Any", tree)):
+        raise ArgumentError(where, f"{place} has another structure", expected=f"{len(cast('Any', tree))} parts",
                             got=type(value).__name__, remedy="Pass it as in the example")  # fmt: skip
-    for key in tree if isinstance(tree, dict) else range(len(tree)):
-        if isinstance(tree, dict) and key not in value:
-            raise ArgumentError(where, f"{place} lacks {key!r}", expected=", ".join(tree), got=", ".join(map(str,
-                                                                                                             value)),
-                                remedy="Pass it as in the example")  # fmt: skip
-        _match(tree[key], value[key], f"{place}[{key!r}]", found, where)
+    keys: Any = range(len(tree)) if named is None else named
+    for key in keys:
+        if named is not None and key not in given:
+            raise ArgumentError(where, f"{place} lacks {key!r}", expected=", ".join(named),
+                                got=", ".join(map(str, given)), remedy="Pass it as in the example")  # fmt: skip
+        _match(tree[key], given[key], f"{place}[{key!r}]", found, where)
 
 
 def to_json(tree: Any) -> Any:

@@ -7,6 +7,7 @@ what the module did, it is refused: another input would go another way.
 from __future__ import annotations
 
 import io
+from importlib import import_module
 from typing import Any
 
 from loom.onnx import OnnxModel
@@ -22,7 +23,7 @@ _OPSET = 18
 
 def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on: str | Device | None) -> OnnxModel:
     """Return a module in eval mode as a model of ONNX, its lengths fixed; NotExported with the reason if it is none."""
-    import torch
+    torch: Any = import_module("torch")
 
     written = io.BytesIO()
     try:

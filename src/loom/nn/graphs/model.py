@@ -162,7 +162,7 @@ class TrainableGraph(HeldWeights, ABC):
         element, which draws depend on; ``compute``: the type that parameters and inputs are brought to; ``precision``:
         that of products of matrices.
         """
-        given = dict(x) if is_mapping(x) else {self.inputs[0].name: x}
+        given: dict[str, Any] = dict(x) if is_mapping(x) else {self.inputs[0].name: x}
         self.check(given, f"{self.where}.apply")
         weights = self.parameters
         if compute is not None:

@@ -81,7 +81,7 @@ def read_task(model: Trained, x: Any, y: Any, loss: Losses, chances: bool | Mapp
     return Task(given, found, losses, tuple(names))
 
 
-def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[str | Loss, Any]:
+def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
     if loss == "nll":  # of logarithms of probabilities, which only the module's author knows them to be
         return loss, read_array(y, where)[0]
     return fit_all_targets({"": output}, y, loss, where)

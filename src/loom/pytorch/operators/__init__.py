@@ -1,18 +1,12 @@
 """What records ATen's operators, by family. Layer: pytorch. Invariant: importing a family enters its operators."""
 
-from loom.pytorch.operators import (  # noqa: F401
-    attention,
-    creation,
-    elementwise,
-    indexing,
-    losses,
-    norms,
-    products,
-    random,
-    recurrent,
-    reductions,
-    shaping,
-    windows,
-)  # fmt: skip
+from importlib import import_module
 
-__all__: list[str] = []
+FAMILIES = (
+    "attention", "creation", "elementwise", "indexing", "losses", "norms", "products",
+    "random", "recurrent", "reductions", "shaping", "windows",
+)  # fmt: skip
+__all__ = ["FAMILIES"]
+
+for _family in FAMILIES:
+    import_module(f"{__name__}.{_family}")

@@ -211,7 +211,7 @@ def _relu(x: Tensor) -> Tensor:
     return x.relu()
 
 
-_UNARY: dict[str, _Function] = {
+_UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": lt.abs, "acos": lt.acos, "acosh": lt.acosh, "asin": lt.asin, "asinh": lt.asinh, "atan": lt.atan,
     "atanh": lt.atanh, "ceil": lt.ceil, "cos": lt.cos, "cosh": lt.cosh, "exp": lt.exp, "exp2": lambda x: x.map("exp2"),
     "expm1": lt.expm1, "floor": lt.floor, "log": lt.log, "log2": lt.log2, "log10": lt.log10, "log1p": lt.log1p,

@@ -76,7 +76,8 @@ def _tensordot(call: OpCall) -> Made:
 def _bilinear(call: OpCall) -> Made:
     if call.base == "_trilinear":
         raise call.refused("it is not done", expected="bilinear")
-    a, b, weight, bias = (call.maybe(n) for n in ("input1", "input2", "weight", "bias"))
+    a, b, weight = (call.tensor(n) for n in ("input1", "input2", "weight"))
+    bias = call.maybe("bias")
     found = lt.einsum("...i,kij,...j->...k", a, weight, b)
     return found if bias is None else found + bias
 

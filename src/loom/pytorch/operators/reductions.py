@@ -6,6 +6,7 @@ Layer: pytorch. Invariant: sums have Loom's one order (docs/numerics.md, section
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from loom import tensor as lt
@@ -27,7 +28,7 @@ def _shaped(x: Tensor) -> Tensor:
     return x if x.ndim else lt.reshape(x, (1,))
 
 
-def _reduced(x: Tensor, axes: Any, keep: bool, reduce: Any) -> Tensor:
+def _reduced(x: Tensor, axes: Any, keep: bool, reduce: Callable[[Tensor, Any, bool], Tensor]) -> Tensor:
     """Return a reduction; of a tensor without axes that of its one element."""
     if not x.ndim:
         return lt.reshape(reduce(_shaped(x), (0,), False), ())
@@ -78,7 +79,8 @@ def _extreme_and_place(call: OpCall) -> Made:
 @operator("aminmax")
 def _aminmax(call: OpCall) -> Made:
     x, axes, keep = _about(call)
-    return [_reduced(x, axes, keep, lambda t, a, k, f=f: f(t, axis=a, keepdims=k)) for f in (lt.min, lt.max)]
+    least = _reduced(x, axes, keep, lambda t, a, k: lt.min(t, axis=a, keepdims=k))
+    return [least, _reduced(x, axes, keep, lambda t, a, k: lt.max(t, axis=a, keepdims=k))]
 
 
 @operator("argmax", "argmin")

@@ -34,7 +34,8 @@ def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
     if x.ndim == rank:
         return run(x)
     found = run(lt.expand_dims(x, 0))
-    return [lt.squeeze(f, 0) for f in found] if isinstance(found, list) else lt.squeeze(found, 0)
+    several: Any = found if isinstance(found, list) else None
+    return lt.squeeze(found, 0) if several is None else [lt.squeeze(f, 0) for f in several]
 
 
 # convolutions
