@@ -165,3 +165,16 @@ def test_programs_come_back(names: tuple[str, ...]) -> None:
     assert not wanted["rows"][[2, 3]].any()
     same_bits(wanted, model, fed)
     near(wanted, model, fed, TOLERANCES["f32"])
+
+
+def test_a_function_with_another_body_is_run_by_that_body() -> None:
+    """Of the domain ``loom`` too: Loom takes its own for the bodies that it wrote alone."""
+    import onnx
+
+    import loom.onnx
+
+    model = to_onnx(tensor.input("x", (3,)).map("log1p"))
+    x = np.array([0.5, 1.0, 2.0], np.float32)
+    del model.functions[0].node[:]
+    model.functions[0].node.append(onnx.helper.make_node("Neg", ["x"], ["y"]))
+    assert loom.onnx.load(model, on="cpu").run({"x": x})["y"].tolist() == [-0.5, -1.0, -2.0]
