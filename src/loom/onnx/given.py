@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,26 +16,38 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.tensor import Tensor
 
-__all__ = ["ValueInfo", "check_lengths", "check_names", "info_of", "read_given"]
+__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "info_of", "read_given"]
 
 
 @dataclass(frozen=True)
 class ValueInfo:
-    """An input or output: its name, dtype, and shape (a length, a name of a length, or None), None if unknown."""
+    """An input or output: its name, dtype, and shape (a length, a name of a length, or None), None if unknown.
+
+    ``kind``: tensor, sequence (whose values have the dtype), optional, or maps (of an output: dicts of scores).
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str | None, ...] | None
+    kind: str = "tensor"
 
 
 def info_of(value: Any) -> ValueInfo:
     """Return what a ``ValueInfoProto`` says; DTypeError for what is no tensor, or of no dtype that Loom has."""
-    kind = value.type.WhichOneof("value")
+    kind, held = "tensor", value.type
     where = f"onnx, {value.name!r}"
-    if kind != "tensor_type":
-        raise DTypeError(where, "Loom has no such type", expected="a tensor", got=kind or "none",
-                         remedy="Export the model without sequences, maps and optional values")  # fmt: skip
-    tensor = value.type.tensor_type
+    while held.WhichOneof("value") in ("sequence_type", "optional_type"):
+        is_optional = held.WhichOneof("value") == "optional_type"
+        kind = "optional" if is_optional or kind == "optional" else "sequence"
+        held = (held.optional_type if is_optional else held.sequence_type).elem_type
+    if held.WhichOneof("value") == "map_type" and kind == "sequence":
+        return ValueInfo(value.name, "f32", None, "maps")
+    if held.WhichOneof("value") != "tensor_type":
+        raise DTypeError(where, "Loom has no such type", expected="a tensor, or a sequence of them",
+                         got=held.WhichOneof("value") or "none", remedy="Export the model without it")  # fmt: skip
+    tensor = held.tensor_type
+    if kind != "tensor":
+        return ValueInfo(value.name, dtype_of_element(tensor.elem_type, where).name, None, kind)
     shape = tuple(_length(d) for d in tensor.shape.dim) if tensor.HasField("shape") else None
     return ValueInfo(value.name, dtype_of_element(tensor.elem_type, where).name, shape)
 
@@ -56,8 +68,22 @@ def check_names(given: Mapping[str, Any], needed: Sequence[str], known: Sequence
                             remedy=remedy or "Leave the others out")  # fmt: skip
 
 
-def read_given(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]:
-    """Return an input as an array; DTypeError and ShapeError for another dtype or rank than the model's."""
+def read_given(value: Any, info: ValueInfo, where: str) -> Any:
+    """Return an input as an array (of a sequence a list of them, None of an optional value that is not there).
+
+    DTypeError and ShapeError for another dtype or rank than the model's.
+    """
+    if info.kind == "optional" and value is None:
+        return None
+    if info.kind == "sequence" or (info.kind == "optional" and isinstance(value, (list, tuple))):
+        if not isinstance(value, (list, tuple)):
+            raise DTypeError(where, f"{info.name!r} is a sequence", expected="a list of arrays",
+                             got=type(value).__name__, remedy="Pass a list")  # fmt: skip
+        return [_read_array(v, info, where) for v in cast("list[Any]", value)]
+    return _read_array(value, info, where)
+
+
+def _read_array(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]:
     found = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
     wanted = numpy_of_element(element_of_dtype(lookup(info.dtype)), where)
     if found.dtype != wanted:
@@ -73,6 +99,8 @@ def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], wher
     """Refuse ranks and lengths that the model fixes otherwise, and one name that has two lengths."""
     lengths: dict[str, int] = {}
     for name, a in found.items():
+        if infos[name].kind != "tensor":
+            continue
         shape = infos[name].shape
         if shape is not None and len(shape) != len(a.shape):
             raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy="Reshape it")
@@ -84,3 +112,8 @@ def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], wher
                     else "The model was written for this length; export it with a dynamic one"
                 )  # fmt: skip
                 raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy=remedy)
+
+
+def arrays_of(value: Any) -> list[np.ndarray[Any, Any]]:
+    """Return the arrays of an input that was read."""
+    return [] if value is None else cast("list[Any]", value) if isinstance(value, list) else [value]

@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.onnx.given import check_lengths, check_names, info_of, read_given
+from loom.onnx.given import arrays_of, check_lengths, check_names, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
-from loom.onnx.values import Value, ValuesNeeded
+from loom.onnx.values import EMPTY, Held, Parts, Value, ValuesNeeded
 from loom.onnx.weights import Weights
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
@@ -45,11 +45,31 @@ _MOST_PROGRAMS = 32
 """Compiled programs that a model keeps."""
 
 
+_Maker = Callable[[list[np.ndarray[Any, Any]]], Any]
+"""What makes an output of the arrays that a program gave."""
+
+
+def _first(pair: tuple[str, Any]) -> str:
+    return pair[0]
+
+
+def _maker(value: Held, ends: list[Tensor]) -> _Maker:
+    """Return what makes an output, and note the tensors that it is made of among the ends of the program."""
+    if isinstance(value, Parts):
+        each = [_maker(v, ends) for v in value.values]
+        return lambda read: value.finish([make(read) for make in each])
+    if isinstance(value, np.ndarray):
+        return lambda _: value.copy()
+    at = len(ends)
+    ends.append(value)
+    return lambda read: read[at]
+
+
 @dataclass
 class _Compiled:
     program: TensorProgram | None
-    fed: dict[str, str]
-    results: list[np.ndarray[Any, Any] | int]
+    fed: dict[str, tuple[str, int]]
+    results: list[_Maker]
 
 
 def load(
@@ -186,25 +206,28 @@ class OnnxModel:
             raise ArgumentError(where, "the values of an input are needed to record the graph", expected="an array",
                                 got=", ".join(sorted(needed.names)) or "a tensor made of others",
                                 remedy="Shapes or branches are made of it: pass a numpy array") from None  # fmt: skip
-        return {
-            info.name: value if isinstance(value, Tensor) else array(value, on=self._device)
-            for info, value in zip(self.outputs, made, strict=True)
-        }
+        found: dict[str, Tensor] = {}
+        for info, value in zip(self.outputs, made, strict=True):
+            if isinstance(value, Parts):
+                raise ArgumentError(where, f"output {info.name!r} is no tensor", expected="tensors", got=info.kind,
+                                    remedy="Call run, or export the model without it")  # fmt: skip
+            found[info.name] = value if isinstance(value, Tensor) else array(value, on=self._device)
+        return found
 
     def _made(
-        self, given: Mapping[str, Value], weights: Mapping[str, Tensor], learning: Learning | None = None
-    ) -> list[Value]:
+        self, given: Mapping[str, Held], weights: Mapping[str, Tensor], learning: Learning | None = None
+    ) -> list[Held]:
         read = self._read
         recording = GraphRecording(
             read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, learning
         )
-        scope: dict[str, Value | None] = {**read.initializers(read.graph), **weights, **given}
+        scope: dict[str, Held | None] = {**read.initializers(read.graph), **weights, **given}
         return recording.within(scope, read.graph.node, [o.name for o in read.graph.output], read.opsets)
 
     # running
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the outputs by name, for arrays by the names of the inputs.
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs by name, for arrays by the names of the inputs; sequences are lists of arrays.
 
         ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
         """
@@ -219,14 +242,14 @@ class OnnxModel:
                     self._free(self._programs.popitem(last=False)[1])
             else:
                 self._programs.move_to_end(key)
-            results: list[np.ndarray[Any, Any]] = []
+            read: list[np.ndarray[Any, Any]] = []
             if found.program is not None:
-                found.program.run(**{fed: given[name] for name, fed in found.fed.items()})
-                results = found.program.read()
-        made = [results[r] if isinstance(r, int) else r.copy() for r in found.results]
-        return {info.name: value for info, value in zip(self.outputs, made, strict=True)}
+                values = {n: arrays_of(v) for n, v in given.items()}
+                found.program.run(**{fed: values[name][k] for fed, (name, k) in found.fed.items()})
+                read = found.program.read()
+        return {info.name: make(read) for info, make in zip(self.outputs, found.results, strict=True)}
 
-    def _given(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    def _given(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         known = {i.name: i for i in self.inputs}
         names = known | self._optional
         where = "onnx.run"
@@ -235,45 +258,46 @@ class OnnxModel:
         check_lengths(found, names, where)
         return found
 
-    def _key(self, given: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    def _key(self, given: Mapping[str, Any]) -> Any:
+        def told(name: str, a: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+            return a.shape, hashlib.sha256(a.tobytes()).digest() if name in self._specialised else b""
+
         return tuple(
-            (name, a.shape, hashlib.sha256(a.tobytes()).digest() if name in self._specialised else b"")
-            for name, a in sorted(given.items())
+            (name, type(v), *(told(name, a) for a in arrays_of(v))) for name, v in sorted(given.items(), key=_first)
         )
 
-    def _compiled(self, given: Mapping[str, np.ndarray[Any, Any]]) -> _Compiled:
-        fed = {f"i{i}": name for i, name in enumerate(sorted(given))}
-        return self._until_known(lambda: self._recorded(given, fed), lambda name: fed[name])
-
-    def _until_known(self, record: Callable[[], _Compiled], name_of: Callable[[str], str]) -> _Compiled:
+    def _compiled(self, given: Mapping[str, Any]) -> _Compiled:
         """Record, again with the values of inputs that decided something, until all that is needed is known."""
+        fed = {
+            f"i{i}_{k}": (name, k) for i, (name, v) in enumerate(sorted(given.items(), key=_first))
+            for k in range(len(arrays_of(v)))
+        }  # fmt: skip
         while True:
             try:
-                return record()
+                return self._recorded(given, fed)
             except ValuesNeeded as needed:
-                more = {name_of(name) for name in needed.names} - self._specialised
+                more = {fed[name][0] for name in needed.names} - self._specialised
                 if not more:
                     raise AssertionError("the values were given") from None
                 self._specialised |= more
 
-    def _recorded(self, given: Mapping[str, np.ndarray[Any, Any]], fed: Mapping[str, str]) -> _Compiled:
+    def _recorded(self, given: Mapping[str, Any], fed: Mapping[str, tuple[str, int]]) -> _Compiled:
         infos = {i.name: i for i in self.inputs} | self._optional
-        feeds = {name: key for key, name in fed.items() if name not in self._specialised}
-        scope: dict[str, Value] = {
-            name: tensor_input(feeds[name], a.shape, lookup(infos[name].dtype)) if name in feeds else a
-            for name, a in given.items()
+        places: dict[str, list[Value]] = {name: [] for name in given}
+        for feed, (name, k) in fed.items():
+            a = arrays_of(given[name])[k]
+            is_fed = name not in self._specialised
+            places[name].append(tensor_input(feed, a.shape, lookup(infos[name].dtype)) if is_fed else a)
+        scope: dict[str, Held] = {
+            name: EMPTY if v is None else Parts(places[name]) if isinstance(v, list) else places[name][0]
+            for name, v in given.items()
         }
         ends: list[Tensor] = []
-        results: list[np.ndarray[Any, Any] | int] = []
-        for value in self._made(scope, {} if self._weights is None else self._weights.all):
-            if isinstance(value, np.ndarray):
-                results.append(cast("np.ndarray[Any, Any]", value))
-            else:
-                results.append(len(ends))
-                ends.append(value)
+        made = self._made(scope, {} if self._weights is None else self._weights.all)
+        results = [_maker(value, ends) for value in made]
         program = compile_program(ends, on=self._device, name="onnx") if ends else None
         used = set(program.inputs) if program is not None else set[str]()
-        return _Compiled(program, {name: f for name, f in feeds.items() if f in used}, results)
+        return _Compiled(program, {feed: at for feed, at in fed.items() if feed in used}, results)
 
     def _free(self, compiled: _Compiled) -> None:
         if compiled.program is not None:

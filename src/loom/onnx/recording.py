@@ -16,7 +16,7 @@ from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
 from loom.onnx.registry import OPERATORS, NodeCall
-from loom.onnx.values import Value, element_of_dtype
+from loom.onnx.values import Held, Parts, Value, element_of_dtype
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["GraphRecording", "is_done"]
@@ -66,7 +66,7 @@ class GraphRecording:
         self._kept, self._initializers, self.read_tensor = kept_arrays, initializers, read_tensor
         self.learning = learning
         self._tensors: dict[int, tuple[Any, Tensor]] = {}
-        self._scopes: list[dict[str, Value | None]] = []
+        self._scopes: list[dict[str, Held | None]] = []
         self._nodes = 0
 
     # what operators ask
@@ -80,6 +80,10 @@ class GraphRecording:
             kept = self._tensors[id(value)] = value, array(value, on=self.device)
         return kept[1]
 
+    def named(self, name: str) -> Any:
+        """Return a value by its name; FileError for one that no node before has made."""
+        return self._named(name, "a named value")
+
     def kept(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
         """Return what is made of an array, once for all recordings."""
         if not isinstance(source, np.ndarray) or id(source) not in self._kept:
@@ -89,7 +93,7 @@ class GraphRecording:
             self._kept[whole] = make()
         return self._kept[whole]
 
-    def graph(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
+    def graph(self, graph: Any, inputs: Sequence[Held]) -> list[Any]:
         """Record a body over the names around it, and return its outputs."""
         if len(self._scopes) > _DEEPEST:
             raise ArgumentError(f"onnx, graph {graph.name!r}", "graphs are nested too deeply", expected=_DEEPEST,
@@ -97,14 +101,14 @@ class GraphRecording:
         if len(inputs) != len(graph.input):
             raise ArgumentError(f"onnx, graph {graph.name!r}", "another number of inputs", expected=len(graph.input),
                                 got=len(inputs), remedy="Check the model with onnx.checker")  # fmt: skip
-        scope: dict[str, Value | None] = dict(self._initializers(graph))
+        scope: dict[str, Held | None] = dict(self._initializers(graph))
         scope.update({declared.name: value for declared, value in zip(graph.input, inputs, strict=True)})
         return self.within(scope, graph.node, [output.name for output in graph.output], self.opsets)
 
     # how nodes are recorded
 
     def within(
-        self, scope: dict[str, Value | None], nodes: Any, outputs: Sequence[str], opsets: Mapping[str, int],
+        self, scope: dict[str, Held | None], nodes: Any, outputs: Sequence[str], opsets: Mapping[str, int],
         *, apart: bool = False,
     ) -> list[Any]:  # fmt: skip
         """Record nodes in a scope of names inside those around it, unless it stands ``apart``."""
@@ -137,7 +141,7 @@ class GraphRecording:
         if self._nodes > _MOST_NODES:
             raise call.refused("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
         found = self._made(call, domain)
-        is_one = isinstance(found, (np.ndarray, Tensor)) or found is None
+        is_one = isinstance(found, (np.ndarray, Tensor, Parts)) or found is None
         made: list[Any] = [found] if is_one else list(cast("Iterable[Any]", found))
         wanted = [i for i, name in enumerate(node.output) if name]
         if wanted and (wanted[-1] >= len(made) or any(made[i] is None for i in wanted)):
@@ -184,11 +188,14 @@ class GraphRecording:
             body = onnx.FunctionProto.FromString(text)
         return body, {_domain(o.domain): o.version for o in body.opset_import}
 
-    def _type(self, value: Value | None) -> bytes:
+    def _type(self, value: Held | None) -> bytes:
         import onnx
 
         if value is None:
             return onnx.TypeProto().SerializeToString()
+        if isinstance(value, Parts):
+            raise ArgumentError("onnx", "a function of the standard is given a sequence", expected="tensors",
+                                got="a sequence", remedy="Export the model without sequences")  # fmt: skip
         if isinstance(value, np.ndarray):
             element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
         else:
@@ -204,7 +211,7 @@ class GraphRecording:
         call.unread.clear()
         nodes = [_filled(node, given) for node in body.node]
         inputs = [*call.inputs, *[None] * (len(body.input) - len(call.inputs))]
-        scope: dict[str, Value | None] = dict(zip(body.input, inputs, strict=True))
+        scope: dict[str, Held | None] = dict(zip(body.input, inputs, strict=True))
         self._depth(+1, call)
         try:
             return self.within(scope, nodes, list(body.output), {**self.opsets, **opsets}, apart=True)

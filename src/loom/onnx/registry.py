@@ -13,13 +13,13 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.onnx.learning import Learning
-from loom.onnx.values import Value, ValuesNeeded, check_size, dtype_of_element
+from loom.onnx.values import EMPTY, Held, Parts, Value, ValuesNeeded, check_size, dtype_of_element
 from loom.tensor.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "known", "operator"]
 
-Made = Value | Sequence[Value | None]
+Made = Held | Sequence[Held | None]
 
 
 class Scope(Protocol):
@@ -29,12 +29,16 @@ class Scope(Protocol):
     learning: Learning | None
     read_tensor: Callable[[Any], np.ndarray[Any, Any]]
 
-    def graph(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
+    def graph(self, graph: Any, inputs: Sequence[Held]) -> list[Any]:
         """Record a graph that is an attribute, which sees the names around it."""
         ...
 
     def tensor(self, value: Value) -> Tensor:
         """Return a value as a tensor; of one array always the same."""
+        ...
+
+    def named(self, name: str) -> Any:
+        """Return a value by its name; FileError for one that no node before has made."""
         ...
 
     def kept(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
@@ -71,7 +75,7 @@ _KINDS = {"FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "GRAPH": "g", 
 class NodeCall:
     """A node that is recorded: its attributes by type, its inputs as tensors or as arrays that the host knows."""
 
-    def __init__(self, node: Any, opset: int, inputs: Sequence[Value | None], scope: Scope) -> None:
+    def __init__(self, node: Any, opset: int, inputs: Sequence[Held | None], scope: Scope) -> None:
         self.node, self.opset, self.inputs, self.scope = node, opset, list(inputs), scope
         self.name: str = node.op_type
         self._attributes: Mapping[str, Any] = {a.name: a for a in node.attribute}
@@ -152,12 +156,26 @@ class NodeCall:
         """Return whether an input is there."""
         return i < len(self.inputs) and self.inputs[i] is not None
 
-    def value(self, i: int) -> Value:
-        """Return an input as it is; ArgumentError if it is missing."""
+    def held(self, i: int) -> Held:
+        """Return an input as it is, a sequence too; ArgumentError if it is missing."""
         found = self.inputs[i] if i < len(self.inputs) else None
         if found is None:
             raise self.refused(f"input {i} is missing", expected="a value", got="none")
         return found
+
+    def value(self, i: int) -> Value:
+        """Return an input that is one value; ArgumentError for a sequence, or if it is missing."""
+        found = self.held(i)
+        if isinstance(found, Parts):
+            raise self.refused(f"input {i} is no tensor", expected="a tensor", got="a sequence or an optional value")
+        return found
+
+    def parts(self, i: int) -> list[Any]:
+        """Return the values of an input that is a sequence."""
+        found = self.held(i)
+        if not isinstance(found, Parts) or found is EMPTY:
+            raise self.refused(f"input {i} is no sequence", expected="a sequence", got="another value")
+        return found.values
 
     def tensor(self, i: int) -> Tensor:
         """Return an input as a tensor."""

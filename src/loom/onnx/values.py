@@ -5,6 +5,7 @@ Layer: onnx. Invariant: a value's dtype is one that Loom has; any other is refus
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.tensor.tensor import Tensor
 
 __all__ = [
+    "EMPTY",
     "MOST_ELEMENTS",
+    "Held",
+    "Parts",
     "Value",
     "ValuesNeeded",
     "check_size",
@@ -34,6 +38,18 @@ _NAMES = {
 
 MOST_ELEMENTS = 1 << 31
 """A shape with more elements than this is refused before anything is allocated."""
+
+
+class Parts:
+    """Several values as one: a sequence, or what the host makes of them when they are read (``finish``)."""
+
+    def __init__(self, values: Sequence[Held], finish: Callable[[list[Any]], Any] = list) -> None:
+        self.values, self.finish = list(values), finish
+
+
+EMPTY = Parts([], lambda _: None)
+"""An optional value that is not there."""
+Held = Value | Parts
 
 
 class ValuesNeeded(Exception):

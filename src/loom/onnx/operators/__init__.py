@@ -9,6 +9,7 @@ __all__: list[str] = []
 
 for _chapter in (
     "classical", "control", "detection", "elementwise", "machines", "normalisation", "own", "picking", "products",
-    "quantised", "recurrent", "reductions", "sampling", "shaping", "spectra", "training", "trees", "vision", "windows",
+    "quantised", "recurrent", "reductions", "sampling", "sequences", "shaping", "spectra", "training", "trees",
+    "vision", "windows",
 ):  # fmt: skip
     import_module(f"loom.onnx.operators.{_chapter}")

@@ -30,8 +30,8 @@ def _loop(call: NodeCall) -> Made:
     body = call.body("body")
     most = int(call.scalar(0)) if call.given(0) else None
     going = bool(call.scalar(1)) if call.given(1) else True
-    carried: list[Value] = [call.value(i) for i in range(2, len(call.inputs))]
-    rounds: list[list[Value]] = []
+    carried: list[Any] = [call.held(i) for i in range(2, len(call.inputs))]
+    rounds: list[list[Any]] = []
     while going and (most is None or len(rounds) < most):
         if len(rounds) >= _MOST_ROUNDS:
             raise call.refused("a loop is unrolled into too many rounds", expected=_MOST_ROUNDS, got="more")

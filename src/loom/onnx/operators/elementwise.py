@@ -37,25 +37,44 @@ _BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
 _MANY: dict[str, Callable[[Any, Any], Tensor]] = {"Max": lt.maximum, "Min": lt.minimum, "Sum": lt.add, "Mean": lt.add}
 
 
-@operator(*_UNARY)
+@operator(*_UNARY, ignores=("consumed_inputs",))
 def _unary(call: NodeCall) -> Made:
     return _UNARY[call.name](call.tensor(0))
 
 
-@operator(*_BINARY, since=7)
+def _operands(call: NodeCall) -> tuple[Tensor, Tensor]:
+    """Return two tensors that go together; before opset 7 the second lies along axes of the first, if it is told."""
+    a, b = call.tensor(0), call.tensor(1)
+    if call.opset >= 7:
+        return a, b
+    axis = call.integer("axis")
+    spreads = call.name == "PRelu" or call.flag("broadcast")
+    if call.name == "PRelu" and b.ndim == 1:
+        axis = 1 if a.ndim > 1 and b.size > 1 else None
+    if a.shape != b.shape and not spreads:
+        raise call.refused("the shapes differ", expected=a.shape, got=b.shape)
+    if axis is None or not b.ndim:
+        return a, b
+    axis = call.axis(axis, a.ndim)
+    if any(m not in (1, n) for n, m in zip(a.shape[axis:], b.shape, strict=False)) or axis + b.ndim > a.ndim:
+        raise call.refused("the shapes do not fit", expected=a.shape[axis:], got=b.shape)
+    return a, lt.reshape(b, (*b.shape, *(1,) * (a.ndim - axis - b.ndim)))
+
+
+@operator(*_BINARY, ignores=("consumed_inputs",))
 def _binary(call: NodeCall) -> Made:
-    return _BINARY[call.name](call.tensor(0), call.tensor(1))
+    return _BINARY[call.name](*_operands(call))
 
 
-@operator(*_MANY, since=8)
+@operator(*_MANY, ignores=("consumed_inputs",))
 def _many(call: NodeCall) -> Made:
     found = reduce(_MANY[call.name], call.tensors())
     return found / len(call.inputs) if call.name == "Mean" else found
 
 
-@operator("Div", since=7)
+@operator("Div", ignores=("consumed_inputs",))
 def _div(call: NodeCall) -> Made:
-    a, b = call.tensor(0), call.tensor(1)
+    a, b = _operands(call)
     return truncated_quotient(a, b) if a.dtype.is_integer else a / b
 
 
@@ -74,9 +93,9 @@ def _mod(call: NodeCall) -> Made:
     return a - truncated_quotient(a, b) * b
 
 
-@operator("Pow", since=7)
+@operator("Pow")
 def _pow(call: NodeCall) -> Made:
-    a, b = call.tensor(0), call.tensor(1)
+    a, b = _operands(call)
     if a.dtype == b.dtype:
         return lt.pow(a, b)
     if a.dtype.is_integer and b.dtype.is_integer:
@@ -166,7 +185,7 @@ _PARTS: dict[str, Callable[[NodeCall, Tensor], Tensor]] = {
 
 @operator("Identity", since=1)
 def _identity(call: NodeCall) -> Made:
-    return call.value(0)
+    return call.held(0)
 
 
 @operator("Cast", since=6, ignores=("saturate", "round_mode"))

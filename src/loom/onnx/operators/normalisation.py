@@ -21,11 +21,13 @@ def _channels(x: Tensor, rank: int) -> Tensor:
     return lt.reshape(x, (-1, *(1,) * (rank - 2)))
 
 
-@operator("BatchNormalization", since=9)
+@operator("BatchNormalization", since=6, ignores=("consumed_inputs",))
 def _batch_normalization(call: NodeCall) -> Made:
     x, scale, bias, mean, var = call.tensors()
     epsilon, momentum = call.real("epsilon", 1e-5), call.real("momentum", 0.9)
     training = call.flag("training_mode") if call.opset >= 14 else False
+    if (call.opset < 9 and not call.integer("spatial", 1)) or (call.opset < 7 and not call.flag("is_test")):
+        raise call.refused("only by channels, and by means that are given", expected="spatial 1, is_test 1")
     learning, places = call.scope.learning, (call.value(3), call.value(4))
     if learning is not None and learning.batch_statistics is not None:
         training = learning.batch_statistics

@@ -27,7 +27,7 @@ def _matmul(call: NodeCall) -> Made:
     return lt.matmul(a, b)
 
 
-@operator("Gemm", since=7)
+@operator("Gemm", since=1, ignores=("broadcast",))
 def _gemm(call: NodeCall) -> Made:
     a, b, c = call.tensor(0), call.tensor(1), call.maybe(2)
     alpha, beta = call.real("alpha", 1.0), call.real("beta", 1.0)

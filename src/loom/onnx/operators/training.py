@@ -1,4 +1,4 @@
-"""Optimisers of ``ai.onnx.preview.training``.
+"""Gradients and optimisers of ``ai.onnx.preview.training``.
 
 Layer: onnx. Invariant: every tensor that is updated is an output; nothing is written in place.
 """
@@ -63,3 +63,13 @@ def _momentum(call: NodeCall) -> Made:
         v = v * alpha + whole * share
         made.append([x - rate * (whole + v * alpha if nesterov else v), v])
     return [part[k] for k in range(2) for part in made]
+
+
+@operator("Gradient", domain=_DOMAIN)
+def _gradient(call: NodeCall) -> Made:
+    names, rest = call.strings("xs", []), call.strings("zs", [])
+    y = call.scope.named(call.text("y", ""))
+    for i, name in enumerate([*names, *rest]):
+        if call.scope.named(name) is not call.value(i):
+            raise call.refused("a gradient at other values than those of the graph", expected=name, got=f"input {i}")
+    return lt.grad(lt.sum(y) if y.size != 1 else y, [call.tensor(i) for i in range(len(names))])
