@@ -23,7 +23,7 @@ from loom.onnx.given import arrays_of, check_lengths, check_names, info_of, read
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Parts, Value, ValuesNeeded
-from loom.onnx.weights import Weights
+from loom.onnx.weights import Weights, untied
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
@@ -98,6 +98,8 @@ class OnnxModel:
         self._read, self._device = read, device
         graph = read.graph
         arrays = read.initializers(graph)
+        self._nodes: Any = graph.node
+        self._initializers: dict[str, np.ndarray[Any, Any]] = dict(arrays)
         self._arrays: dict[Any, Any] = {id(a): (a, array(a, on=device)) for a in arrays.values()}
         self._defaults = {name: a for name, a in arrays.items() if name in {i.name for i in graph.input}}
         self.inputs = tuple(info_of(i) for i in graph.input if i.name not in arrays)
@@ -133,9 +135,12 @@ class OnnxModel:
         """Return the initializers as parameters; programs made before, which have them as constants, are dropped."""
         with self.lock:
             if self._weights is None:
-                self._weights = Weights(
-                    self._read.graph, self._read.initializers(self._read.graph), self._device, self._trained
-                )
+                from onnx import GraphProto
+
+                self._nodes, twins = untied(self._nodes, self._initializers)
+                self._initializers |= {name: self._initializers[old] for name, old in twins.items()}
+                graph = GraphProto(node=self._nodes, output=self._read.graph.output)
+                self._weights = Weights(graph, self._initializers, self._device, self._trained)
                 while self._programs:
                     self._free(self._programs.popitem()[1])
             return self._weights
@@ -169,7 +174,7 @@ class OnnxModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file with its weights as they are now; FileError if it is too large for one."""
         changed = {} if self._weights is None else self.weights()
-        replace_file(Path(path), with_weights(self._read, changed))
+        replace_file(Path(path), with_weights(self._read, self._nodes, self._initializers | changed))
 
     # recording
 
@@ -221,8 +226,8 @@ class OnnxModel:
         recording = GraphRecording(
             read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, learning
         )
-        scope: dict[str, Held | None] = {**read.initializers(read.graph), **weights, **given}
-        return recording.within(scope, read.graph.node, [o.name for o in read.graph.output], read.opsets)
+        scope: dict[str, Held | None] = {**self._initializers, **weights, **given}
+        return recording.within(scope, self._nodes, [o.name for o in read.graph.output], read.opsets)
 
     # running
 

@@ -133,8 +133,6 @@ class GraphRecording:
 
     def _node(self, node: Any) -> None:
         self._nodes += 1
-        if node.op_type == "Identity" and node.output[0] in self._scopes[-1]:
-            return  # a weight of its own (``weights.twins``)
         inputs = [self._named(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
         domain = _domain(node.domain)
         call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)

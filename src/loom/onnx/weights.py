@@ -6,6 +6,7 @@ trained; a number without axes is a constant of its graph, unless it is asked fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, near_matches
 from loom.tensor.tensor import Tensor, parameter
 
-__all__ = ["Weights", "sort_names", "twins"]
+__all__ = ["Weights", "sort_names", "untied"]
 
 _ALL = range(64)
 _STATE: Mapping[str, Iterable[int]] = {"BatchNormalization": (3, 4)}
@@ -41,6 +42,10 @@ def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
             yield from _nodes(graph.node)
 
 
+_CONSTANT = re.compile(r"val_\d+(\.\d+)?$")
+"""What torch's newer exporter calls what is no parameter."""
+
+
 class _Uses:
     """What names of initializers are used as: ``state``, ``fixed`` numbers, or at all."""
 
@@ -60,42 +65,65 @@ class _Uses:
         return name in self.used and name not in self.state and name not in self.fixed
 
 
-def twins(graph: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, str]:
-    """Return names that an exporter joined with an initializer because their elements happened to be the same.
+def untied(nodes: Iterable[Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[Any], dict[str, str]]:
+    """Return nodes in which weights that only happen to be the same are taken apart, and new names with the old ones.
 
-    torch's writes Identity nodes for them, as for weights that are tied. What is one number throughout (a fresh gain,
-    a fresh bias), or a running mean of another's gain, was not tied: it is an initializer of its own here.
+    Exporters join initializers of the same elements: torch's older one by Identity nodes, its newer one by one name for
+    all. What is one number throughout (fresh gains and biases) was not tied, nor was a running mean with a gain: each
+    place has an initializer of its own here. Others stay as the file has them.
     """
+    import onnx
+
+    graph = onnx.GraphProto()
+    graph.node.extend(nodes)
     uses, found, aliases = _Uses(graph), dict[str, str](), dict[str, str]()
+    kept: list[Any] = []
     for node in graph.node:
-        if node.op_type != "Identity" or node.domain not in ("", "ai.onnx") or len(node.input) != 1:
-            continue
-        name, root = node.output[0], aliases.get(node.input[0], node.input[0])
-        if root not in arrays or not _is_float(arrays[root]) or not arrays[root].ndim:
-            continue
-        aliases[name] = root
-        array = arrays[root].reshape(-1)
-        is_one = bool(array.size) and bool((array == array[0]).all())
-        if is_one or (name in uses.state) != (root in uses.state):
-            found[name] = root
-    return found
+        name = node.output[0] if node.output else ""
+        root = aliases.get(node.input[0], node.input[0]) if node.input else ""
+        if node.op_type == "Identity" and _may_be_joined(root, arrays):
+            aliases[name] = root
+            if _is_one_number(arrays[root]) or (name in uses.state) != (root in uses.state):
+                found[name] = root
+                continue
+        kept.append(node)
+    seen, below = set[str](), {n for node in graph.node for g in _graphs(node) for i in _nodes(g.node) for n in i.input}
+    for node in kept:
+        fixed = _FIXED.get(node.op_type, ()) if node.domain in ("", "ai.onnx") else ()
+        for i, name in enumerate(node.input):
+            if i in fixed or name in below or not _may_be_joined(name, arrays) or not _is_one_number(arrays[name]):
+                continue
+            if name in seen:
+                node.input[i] = _free_name(name, {*arrays, *found})
+                found[node.input[i]] = name
+            seen.add(name)
+    return kept, found
+
+
+def _may_be_joined(name: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+    return name in arrays and _is_float(arrays[name]) and arrays[name].ndim > 0 and arrays[name].size > 0
+
+
+def _is_one_number(array: np.ndarray[Any, Any]) -> bool:
+    flat = array.reshape(-1)
+    return bool((flat == flat[0]).all())
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    count = 2
+    while f"{name}.{count}" in taken:
+        count += 1
+    return f"{name}.{count}"
 
 
 def sort_names(graph: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[str], list[str]]:
     """Return the names of initializers that are trained, and of those that are state, in the model's order."""
     uses = _Uses(graph)
-    _join_aliases(graph, arrays, uses)
-    floats = [name for name, a in arrays.items() if _is_float(a) and a.ndim and a.size]
+    for node in reversed(graph.node):  # what other names of an initializer are used as
+        for names in (uses.used, uses.state, uses.fixed) if node.op_type == "Identity" else ():
+            names |= {node.input[0]} if node.output[0] in names else set()
+    floats = [n for n, a in arrays.items() if _may_be_joined(n, arrays) and not (a.size == 1 and _CONSTANT.match(n))]
     return [n for n in floats if uses.trains(n)], [n for n in floats if n in uses.state]
-
-
-def _join_aliases(graph: Any, arrays: Mapping[str, Any], uses: _Uses) -> None:
-    """Count what other names of an initializer are used as."""
-    for node in reversed(graph.node):
-        if node.op_type == "Identity" and node.output[0] not in arrays:
-            for names in (uses.used, uses.state, uses.fixed):
-                if node.output[0] in names:
-                    names.add(node.input[0])
 
 
 def _is_float(a: np.ndarray[Any, Any]) -> bool:
@@ -103,16 +131,11 @@ def _is_float(a: np.ndarray[Any, Any]) -> bool:
 
 
 class Weights:
-    """Initializers that have become parameters. ``parameters``: those trained, ``state``: running means.
-
-    ``twins``: names of some of them that the file has as another's.
-    """
+    """Initializers that have become parameters. ``parameters``: those trained, ``state``: running means."""
 
     def __init__(
         self, graph: Any, arrays: Mapping[str, np.ndarray[Any, Any]], device: Any, names: Sequence[str] | None
     ) -> None:
-        self.twins = twins(graph, arrays)
-        arrays = {**arrays, **{name: arrays[root] for name, root in self.twins.items()}}
         trained, state = sort_names(graph, arrays)
         for name in names or ():
             if name not in arrays or not _is_float(arrays[name]):
