@@ -17,7 +17,7 @@ from loom.core.errors import near_matches
 FAMILIES = (
     "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
     "streams", "operations", "programs", "nets", "nets_device", "models", "vectors", "tables", "exports",
-    "exports_web", "texts", "cluster",
+    "exports_web", "texts", "cluster", "graphs",
 )  # fmt: skip
 ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device", "vectors")
 """Those that ``--device`` runs on a GPU."""

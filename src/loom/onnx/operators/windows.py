@@ -93,7 +93,7 @@ def convolved(call: NodeCall, x: Tensor, weight: Value) -> Tensor:
     """Return the convolution that a node's attributes describe, channels first."""
     shape, d, groups = weight.shape, x.ndim - 2, call.integer("group", 1)
     sizes = call.integers("kernel_shape", list(shape[2:]))
-    if weight.ndim != x.ndim or groups < 1 or x.shape[1] != shape[1] * groups or shape[0] % groups:
+    if x.ndim < 3 or weight.ndim != x.ndim or groups < 1 or x.shape[1] != shape[1] * groups or shape[0] % groups:
         raise call.refused("the shapes do not fit", got=f"{x.shape} and {shape}, {groups} groups",
                            expected="(n, c, *size) and (filters, c / groups, *window)")  # fmt: skip
     if list(sizes) != list(shape[2:]):
