@@ -22,7 +22,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.onnx.given import arrays_of, check_lengths, check_names, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
-from loom.onnx.values import EMPTY, Held, Several, Value, ValuesNeeded
+from loom.onnx.values import EMPTY, Held, ValueSequence, Value, ValuesNeeded
 from loom.onnx.weights import Weights, untied
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
@@ -55,7 +55,7 @@ def _first(pair: tuple[str, Any]) -> str:
 
 def _maker(value: Held, ends: list[Tensor]) -> _Maker:
     """Return what makes an output, and note the tensors that it is made of among the ends of the program."""
-    if isinstance(value, Several):
+    if isinstance(value, ValueSequence):
         each = [_maker(v, ends) for v in value.values]
         return lambda read: value.finish([make(read) for make in each])
     if isinstance(value, np.ndarray):
@@ -213,7 +213,7 @@ class OnnxModel:
                                 remedy="Shapes or branches are made of it: pass a numpy array") from None  # fmt: skip
         found: dict[str, Tensor] = {}
         for info, value in zip(self.outputs, made, strict=True):
-            if isinstance(value, Several):
+            if isinstance(value, ValueSequence):
                 raise ArgumentError(where, f"output {info.name!r} is no tensor", expected="tensors", got=info.kind,
                                     remedy="Call run, or export the model without it")  # fmt: skip
             found[info.name] = value if isinstance(value, Tensor) else array(value, on=self._device)
@@ -294,7 +294,7 @@ class OnnxModel:
             is_fed = name not in self._specialised
             places[name].append(tensor_input(feed, a.shape, lookup(infos[name].dtype)) if is_fed else a)
         scope: dict[str, Held] = {
-            name: EMPTY if v is None else Several(places[name]) if isinstance(v, list) else places[name][0]
+            name: EMPTY if v is None else ValueSequence(places[name]) if isinstance(v, list) else places[name][0]
             for name, v in given.items()
         }
         ends: list[Tensor] = []

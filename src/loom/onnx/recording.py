@@ -16,7 +16,7 @@ from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
 from loom.onnx.registry import OPERATORS, NodeCall
-from loom.onnx.values import Held, Several, Value, element_of_dtype
+from loom.onnx.values import Held, ValueSequence, Value, element_of_dtype
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["GraphRecording", "is_done"]
@@ -38,7 +38,7 @@ def _schema(node: Any, opset: int) -> Any:
         return None
     try:
         return defs.get_schema(node.op_type, opset, node.domain)
-    except defs.SchemaError:
+    except (defs.SchemaError, TypeError):  # a name that is no text
         return None
 
 
@@ -141,7 +141,7 @@ class GraphRecording:
         if self._nodes > _MOST_NODES:
             raise call.refused("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
         found = self._made(call, domain)
-        is_one = isinstance(found, (np.ndarray, Tensor, Several)) or found is None
+        is_one = isinstance(found, (np.ndarray, Tensor, ValueSequence)) or found is None
         made: list[Any] = [found] if is_one else list(cast("Iterable[Any]", found))
         wanted = [i for i, name in enumerate(node.output) if name]
         if wanted and (wanted[-1] >= len(made) or any(made[i] is None for i in wanted)):
@@ -193,7 +193,7 @@ class GraphRecording:
 
         if value is None:
             return onnx.TypeProto().SerializeToString()
-        if isinstance(value, Several):
+        if isinstance(value, ValueSequence):
             raise ArgumentError("onnx", "a function of the standard is given a sequence", expected="tensors",
                                 got="a sequence", remedy="Export the model without sequences")  # fmt: skip
         if isinstance(value, np.ndarray):

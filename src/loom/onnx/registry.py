@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.onnx.learning import Learning
-from loom.onnx.values import EMPTY, Held, Several, Value, ValuesNeeded, check_size, dtype_of_element
+from loom.onnx.values import EMPTY, Held, ValueSequence, Value, ValuesNeeded, check_size, dtype_of_element
 from loom.tensor.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.tensor import Tensor, array
 
@@ -166,14 +166,14 @@ class NodeCall:
     def value(self, i: int) -> Value:
         """Return an input that is one value; ArgumentError for a sequence, or if it is missing."""
         found = self.held(i)
-        if isinstance(found, Several):
+        if isinstance(found, ValueSequence):
             raise self.refused(f"input {i} is no tensor", expected="a tensor", got="a sequence or an optional value")
         return found
 
     def parts(self, i: int) -> list[Any]:
         """Return the values of an input that is a sequence."""
         found = self.held(i)
-        if not isinstance(found, Several) or found is EMPTY:
+        if not isinstance(found, ValueSequence) or found is EMPTY:
             raise self.refused(f"input {i} is no sequence", expected="a sequence", got="another value")
         return found.values
 

@@ -18,7 +18,7 @@ __all__ = [
     "EMPTY",
     "MOST_ELEMENTS",
     "Held",
-    "Several",
+    "ValueSequence",
     "Value",
     "ValuesNeeded",
     "check_size",
@@ -40,16 +40,16 @@ MOST_ELEMENTS = 1 << 31
 """A shape with more elements than this is refused before anything is allocated."""
 
 
-class Several:
+class ValueSequence:
     """Several values as one: a sequence, or what the host makes of them when they are read (``finish``)."""
 
     def __init__(self, values: Sequence[Held], finish: Callable[[list[Any]], Any] = list) -> None:
         self.values, self.finish = list(values), finish
 
 
-EMPTY = Several([], lambda _: None)
+EMPTY = ValueSequence([], lambda _: None)
 """An optional value that is not there."""
-Held = Value | Several
+Held = Value | ValueSequence
 
 
 class ValuesNeeded(Exception):

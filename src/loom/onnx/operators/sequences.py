@@ -11,20 +11,20 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.values import EMPTY, Several, Value
+from loom.onnx.values import EMPTY, ValueSequence, Value
 
 __all__: list[str] = []
 
 
 @operator("SequenceConstruct", since=11)
 def _construct(call: NodeCall) -> Made:
-    return Several([call.value(i) for i in range(len(call.inputs))])
+    return ValueSequence([call.value(i) for i in range(len(call.inputs))])
 
 
 @operator("SequenceEmpty", since=11)
 def _empty(call: NodeCall) -> Made:
     call.element("dtype")
-    return Several([])
+    return ValueSequence([])
 
 
 def _place(call: NodeCall, i: int, n: int, most: int) -> int:
@@ -39,7 +39,7 @@ def _place(call: NodeCall, i: int, n: int, most: int) -> int:
 def _insert(call: NodeCall) -> Made:
     parts = list(call.parts(0))
     at = _place(call, 2, len(parts), len(parts)) if call.given(2) else len(parts)
-    return Several([*parts[:at], call.value(1), *parts[at:]])
+    return ValueSequence([*parts[:at], call.value(1), *parts[at:]])
 
 
 @operator("SequenceErase", since=11)
@@ -48,7 +48,7 @@ def _erase(call: NodeCall) -> Made:
     at = _place(call, 1, len(parts), len(parts) - 1) if call.given(1) else len(parts) - 1
     if not parts:
         raise call.refused("nothing to erase", expected="a value", got="an empty sequence")
-    return Several([*parts[:at], *parts[at + 1 :]])
+    return ValueSequence([*parts[:at], *parts[at + 1 :]])
 
 
 @operator("SequenceAt", since=11)
@@ -90,23 +90,23 @@ def _split(call: NodeCall) -> Made:
     starts = np.cumsum([0, *sizes])
     cut: tuple[Any, ...] = (slice(None),) * axis
     found = [x[(*cut, slice(int(a), int(a) + s))] for a, s in zip(starts, sizes, strict=False)]
-    return Several(found if keep or call.given(1) else [lt.squeeze(p, axis) for p in found])
+    return ValueSequence(found if keep or call.given(1) else [lt.squeeze(p, axis) for p in found])
 
 
 @operator("SequenceMap", since=17)
 def _map(call: NodeCall) -> Made:
     body, first = call.body("body"), call.parts(0)
     others = [call.held(i) for i in range(1, len(call.inputs))]
-    lengths = [len(p.values) for p in others if isinstance(p, Several)]
+    lengths = [len(p.values) for p in others if isinstance(p, ValueSequence)]
     if any(n != len(first) for n in lengths):
         raise call.refused("sequences of other lengths", expected=len(first), got=lengths)
     rounds: list[list[Value]] = []
     for k, value in enumerate(first):
         inputs = [value]
         for i, other in enumerate(others, start=1):
-            inputs.append(call.parts(i)[k] if isinstance(other, Several) else other)
+            inputs.append(call.parts(i)[k] if isinstance(other, ValueSequence) else other)
         rounds.append(call.scope.graph(body, inputs))
-    return [Several([r[i] for r in rounds]) for i in range(len(body.output))]
+    return [ValueSequence([r[i] for r in rounds]) for i in range(len(body.output))]
 
 
 @operator("Optional", since=15, ignores=("type",))
@@ -138,4 +138,4 @@ def _zip_map(call: NodeCall) -> Made:
     def finish(arrays: list[Any]) -> Any:
         return [dict(zip(labels, row, strict=True)) for row in arrays[0].tolist()]
 
-    return Several([scores], finish)
+    return ValueSequence([scores], finish)
