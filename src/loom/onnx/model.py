@@ -22,7 +22,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.onnx.given import arrays_of, check_lengths, check_names, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
-from loom.onnx.values import EMPTY, Held, ValueSequence, Value, ValuesNeeded
+from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded
 from loom.onnx.weights import Weights, untied
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of

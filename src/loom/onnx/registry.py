@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.onnx.learning import Learning
-from loom.onnx.values import EMPTY, Held, ValueSequence, Value, ValuesNeeded, check_size, dtype_of_element
+from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
 from loom.tensor.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.tensor import Tensor, array
 

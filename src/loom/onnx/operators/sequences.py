@@ -11,7 +11,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.values import EMPTY, ValueSequence, Value
+from loom.onnx.values import EMPTY, Value, ValueSequence
 
 __all__: list[str] = []
 
