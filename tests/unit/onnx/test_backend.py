@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from loom.core.errors import LoomError
@@ -53,3 +56,14 @@ def test_nine_of_ten_cases_of_known_dtypes_pass_and_none_is_listed_without_a_cas
         assert others
         assert all("String" in table[name] for name in refused)
     assert all(reason.startswith(("refused: ", "differs: ")) for reason in table.values())
+
+
+def test_the_page_lists_the_operators_that_are_done() -> None:
+    import loom.onnx.operators  # enters them  # noqa: F401
+    from loom.onnx.registry import OPERATORS
+
+    page = (Path(__file__).parents[3] / "docs/guide/models/onnx.md").read_text()
+    listed = page[page.index("## Operators") : page.index("By the bodies")]
+    names = {name for domain, name in OPERATORS if domain != "loom"}
+    assert set(re.findall(r"`(\w+)`", listed)) == names
+    assert len(names) >= 150
