@@ -268,7 +268,8 @@ class OnnxModel:
             return a.shape, hashlib.sha256(a.tobytes()).digest() if name in self._specialised else b""
 
         return tuple(
-            (name, type(v), *(told(name, a) for a in arrays_of(v))) for name, v in sorted(given.items(), key=_first)
+            (name, isinstance(v, list), v is None, *(told(name, a) for a in arrays_of(v)))
+            for name, v in sorted(given.items(), key=_first)
         )
 
     def _compiled(self, given: Mapping[str, Any]) -> _Compiled:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -257,11 +257,12 @@ def _length(given: Mapping[str, Any]) -> int:
 
 
 def _pair(validation: Any) -> tuple[Any, Any]:
-    if not (isinstance(validation, (tuple, list)) and len(validation) == 2):  # pyright: ignore[reportUnknownArgumentType]
+    pair = cast("list[Any]", validation)
+    if not (isinstance(validation, (tuple, list)) and len(pair) == 2):
         raise ArgumentError("onnx.train, validation", "not samples and their targets", expected="a pair (x, y)",
                             got=type(validation).__name__,
                             remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
-    return validation[0], validation[1]  # pyright: ignore[reportUnknownVariableType]
+    return pair[0], pair[1]
 
 
 def _by_output(found: dict[str, bool]) -> bool | dict[str, bool]:
@@ -274,7 +275,8 @@ def _config(optimizer: Any, schedule: Any, samples: int, settings: Mapping[str, 
                             expected="a schedule's name, or no learning_rate", got=repr(schedule),
                             remedy="Give the schedule the rate and leave this out")  # fmt: skip
     made = optimizer_of(optimizer) if isinstance(optimizer, str) else optimizer
-    config = TrainConfig(**{**settings, "optimizer": made})
+    given: dict[str, Any] = {**settings, "optimizer": made}
+    config = TrainConfig(**given)
     if isinstance(schedule, str):
         steps = ceil(ceil(samples / config.batch_size) / config.accumulate) * config.epochs
         schedule = schedule_of(schedule, config.learning_rate, steps)

@@ -291,8 +291,10 @@ def _deform_conv(call: NodeCall) -> Made:
     moved = lt.reshape(lt.cast(offset, wide.dtype), (n, parts, *window, d, *shape))
     axes: list[_GridAxis] = []
     for i in range(d):
-        own = np.arange(window[i]).reshape(-1, *(1,) * (2 * d - 1 - i)) * gaps[i]
-        own = own + np.arange(shape[i]).reshape(-1, *(1,) * (d - 1 - i)) * steps[i] - pads[i]
+        places: np.ndarray[Any, Any] = np.arange(window[i])
+        own: np.ndarray[Any, Any] = places.reshape(-1, *(1,) * (2 * d - 1 - i)) * gaps[i]
+        steps_of: np.ndarray[Any, Any] = np.arange(shape[i])
+        own = own + steps_of.reshape(-1, *(1,) * (d - 1 - i)) * steps[i] - pads[i]
         axes.append(_GridAxis(moved[:, :, :, :, i] + call.array(own.astype(np.float32), wide.dtype), sizes[i], "linear",
                           "zeros", corners=True))  # fmt: skip
     images = lt.reshape(wide, (n * parts, c // parts, *sizes))
