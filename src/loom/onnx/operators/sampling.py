@@ -291,10 +291,7 @@ def _deform_conv(call: NodeCall) -> Made:
     moved = lt.reshape(lt.cast(offset, wide.dtype), (n, parts, *window, d, *shape))
     axes: list[_GridAxis] = []
     for i in range(d):
-        places: np.ndarray[Any, Any] = np.arange(window[i])
-        own: np.ndarray[Any, Any] = places.reshape(-1, *(1,) * (2 * d - 1 - i)) * gaps[i]
-        steps_of: np.ndarray[Any, Any] = np.arange(shape[i])
-        own = own + steps_of.reshape(-1, *(1,) * (d - 1 - i)) * steps[i] - pads[i]
+        own = _column(window[i], 2 * d - 1 - i) * gaps[i] + _column(shape[i], d - 1 - i) * steps[i] - pads[i]
         axes.append(_GridAxis(moved[:, :, :, :, i] + call.array(own.astype(np.float32), wide.dtype), sizes[i], "linear",
                           "zeros", corners=True))  # fmt: skip
     images = lt.reshape(wide, (n * parts, c // parts, *sizes))
@@ -304,6 +301,11 @@ def _deform_conv(call: NodeCall) -> Made:
         mask = lt.reshape(lt.cast(call.tensor(4), wide.dtype), (n, parts, *window, *shape, 1))
         found = found * mask
     return lt.cast(_columns_times(call, found, weight, groups, shape), x.dtype)
+
+
+def _column(count: int, behind: int) -> np.ndarray[Any, Any]:
+    """Return 0, 1, ... along an axis that has so many behind it."""
+    return np.arange(count, dtype=np.int64).reshape(count, *[1] * behind)
 
 
 def _columns_times(call: NodeCall, found: Tensor, weight: Tensor, groups: int, shape: Sequence[int]) -> Tensor:
