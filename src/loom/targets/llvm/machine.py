@@ -118,7 +118,11 @@ _CROSS = {
         has_heap=False,
     ),
     "ptx": Machine("ptx", "nvptx64-nvidia-cuda", "sm_80", "+ptx80", 1, threads=True, has_heap=False),
-    **{chip: Machine(chip, "amdgcn-amd-amdhsa", chip, "", 1, threads=True, has_heap=False) for chip in _AMD_CHIPS},
+    # LLVM 22 stops with a failed assertion where it makes vectors of some private arrays
+    **{
+        chip: Machine(chip, "amdgcn-amd-amdhsa", chip, "-promote-alloca", 1, threads=True, has_heap=False)
+        for chip in _AMD_CHIPS
+    },
     "x86-64": Machine("x86-64", "x86_64-unknown-linux-gnu", "x86-64", "", 4, native_rounding=False),
     "x86-64-v3": Machine("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", 8),
     "x86-64-v4": Machine("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "-prefer-256-bit", 16),
