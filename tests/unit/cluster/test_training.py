@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from loom.core.errors import DeviceError
 from loom.workers import WorkerPool
 from loom.workers.worker import DeviceWorker
 
-STORE_NBYTES = 300 << 20
 DOCUMENT = {
     "format": "loom/1", "input": {"shape": [64]}, "seed": 3,
     "layers": [{"type": "dense", "output_size": 48, "activation": "relu"}, {"type": "dense", "output_size": 10}],
@@ -43,15 +41,9 @@ def alone() -> str:
     return train()
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with loom.cluster.connect(2, store_nbytes=STORE_NBYTES, device="cpu") as found:
-        yield found
-
-
 def test_two_workers_have_the_digest_of_one_process(pool: WorkerPool, alone: str) -> None:
     assert train(workers=pool) == alone
-    assert {row["state"] for row in pool.status() if row["calls"]} == {"ready"}
+    assert len([row for row in pool.status() if row["state"] == "ready"]) == 2
 
 
 def test_a_worker_killed_while_it_trains_changes_nothing(pool: WorkerPool, alone: str) -> None:
