@@ -121,3 +121,30 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "none.onnx", 7, None, b"hello", onnx.ModelProto()):
         with pytest.raises(LoomError):
             loom.onnx.load(source)
+
+
+def test_raw_data_of_another_length_and_cycles_of_trees_are_refused() -> None:
+    for raw in (b"", b"\0" * 7, b"\0" * 12):
+        w = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], raw_data=raw)
+        with pytest.raises(FileError):
+            loom.onnx.load(_model([helper.make_node("Add", ["x", "w"], ["y"])], initializers=[w]))
+    tree = {"nodes_treeids": [0, 0], "nodes_nodeids": [0, 1], "nodes_modes": ["BRANCH_LEQ", "LEAF"],
+            "nodes_values": [0.0, 0.0], "nodes_featureids": [0, 0], "target_treeids": [0], "target_nodeids": [1],
+            "target_ids": [0], "target_weights": [1.0], "n_targets": 1}  # fmt: skip
+    for yes, no, features in (([0, 0], [1, 0], [0, 0]), ([1, 0], [7, 0], [0, 0]), ([1, 0], [1, 0], [0, 0])):
+        facts = tree | {"nodes_truenodeids": yes, "nodes_falsenodeids": no, "nodes_featureids": features}
+        node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", **facts)
+        with pytest.raises(LoomError):
+            loom.onnx.load(_model([node], domain="ai.onnx.ml")).run({"x": np.zeros((1, 2), "f4")})
+
+
+@pytest.mark.slow
+def test_loops_without_end_are_refused() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]> g (float[n, 2] x) => (float[n, 2] y)
+    { yes = Constant <value = bool {1}> ()  y = Loop ( , yes, x) <body = b (int64 i, bool go, float[n, 2] h)
+      => (bool on, float[n, 2] next) { on = Identity (go)  next = Relu (h) }> }
+    """
+    model = loom.onnx.load(onnx.parser.parse_model(text))
+    with pytest.raises(LoomError, match=r"rounds|nodes"):
+        model.run({"x": np.zeros((1, 2), "f4")})
