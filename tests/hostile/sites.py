@@ -17,6 +17,7 @@ LEFT_OUT = {
     "loom.LoomError": "an exception's class takes whatever its message shows",
     "loom.TypeVar": "typing's own",
     "loom.verify": "minutes of work where its arguments are good",
+    "loom.from_torch": "a second of tracing for each call; what it refuses is tested in tests/unit/pytorch",
     "loom.Guarantee": "an enum",
     "loom.Page": "opens a port",
     "loom.Program": "made by build",
