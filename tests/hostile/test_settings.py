@@ -18,11 +18,11 @@ from loom.nn.train.config import TrainConfig
 
 OTHER: dict[str, Any] = {
     "momentum": 0.5, "dampening": 0.25, "nesterov": True, "weight_decay": 0.25, "beta1": 0.5, "beta2": 0.5,
-    "epsilon": 0.5, "alpha": 0.5,
+    "epsilon": 0.5, "alpha": 0.5, "decay_all": True,
 }  # fmt: skip
 """Setting of an optimiser -> another value than its default."""
 
-NEEDS = {"dampening": {"momentum": 0.5}, "nesterov": {"momentum": 0.5}}
+NEEDS = {"dampening": {"momentum": 0.5}, "nesterov": {"momentum": 0.5}, "decay_all": {"weight_decay": 0.25}}
 """Setting -> others without which it is refused."""
 
 SCHEDULES: dict[str, Any] = {
