@@ -36,7 +36,12 @@ def _matrix() -> Any:
 STORES: dict[str, Make] = {"VectorStore": store, "i8 VectorStore": lambda: store("i8")}
 """Name -> a store."""
 
-_SEARCH: dict[str, Make] = {"k": lambda: 2, "where": lambda: {"n": (">", 1)}, "approximate": lambda: False}
+_SEARCH: dict[str, Make] = {
+    "precision": lambda: "q8",
+    "k": lambda: 2,
+    "where": lambda: {"n": (">", 1)},
+    "approximate": lambda: False,
+}
 _WHERE: dict[str, Make] = {"metas": lambda: {"n": 3}, "duplicates": lambda: "replace"}
 _METHODS: dict[str, dict[str, Make]] = {
     "capture": {
