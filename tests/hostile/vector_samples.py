@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
+from loom.kernels.precisions import FULL
 from loom.vectors import VectorStore, flush
 
 Make = Callable[[], Any]
@@ -70,6 +71,10 @@ _METHODS: dict[str, dict[str, Make]] = {
 }
 VECTOR_SAMPLES: dict[str, dict[str, Make]] = {
     **{f"{name}.{method}": given for name in STORES for method, given in _METHODS.items()},
+    **{  # whole numbers already: other precisions are refused
+        f"i8 VectorStore.{method}": {**_METHODS[method], "precision": lambda: FULL}
+        for method in ("search", "search_many")
+    },
     "loom.vectors.VectorStore": {
         "dims": lambda: 3,
         "capacity": lambda: 8,

@@ -246,12 +246,15 @@ class FileError(LoomError, OSError):
     __str__ = LoomError.__str__
 
 
-def near_matches(name: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean 'x' or 'y'?`` for a misspelt name, or known names, of many the nearest."""
+def near_matches(name: object, known: Iterable[object]) -> str:
+    """Return ``Did you mean 'x' or 'y'?`` for a misspelt name, or known names, of many the nearest.
+
+    Names that are no texts (keys of a mapping, bytes of a file) are told as ``str`` tells them.
+    """
     from difflib import get_close_matches
 
     name = str(name)[:200]
-    names = sorted(set(known))
+    names = sorted(set(map(str, known)))
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(repr(n) for n in near) + "?"

@@ -150,6 +150,10 @@ def _check(proto: Any, name: str) -> None:
     """Refuse what is malformed, then what is unknown: all of it by name."""
     import onnx
 
+    undecodable = next((n for n in _names(proto) if isinstance(n, bytes)), None)
+    if undecodable is not None:
+        raise FileError("onnx.load", f"{name} is malformed: a name is no UTF-8", expected="text", got=repr(undecodable),
+                        remedy="Check it with onnx.checker")  # fmt: skip
     opsets = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in proto.opset_import}
     functions = {("" if f.domain == "ai.onnx" else f.domain, f.name): f for f in proto.functions}
     each = {(n.domain, n.op_type): n for n in _nodes(proto)}
@@ -164,6 +168,24 @@ def _check(proto: Any, name: str) -> None:
     except (onnx.checker.ValidationError, ValueError) as error:
         text = str(error).strip().replace("\n", " ")[:400].rstrip(".")
         raise FileError("onnx.load", f"{name} is malformed: {text}", remedy="Check it with onnx.checker") from error
+
+
+def _names(proto: Any) -> Iterator[str | bytes]:
+    """Yield every name of a model; protobuf gives those that are no UTF-8 as bytes."""
+    nodes = list(_nodes(proto))
+    for graph in (proto.graph, *(g for n in nodes for g in _graphs(n))):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield from (value.name, *(d.dim_param for d in value.type.tensor_type.shape.dim))
+        yield from (tensor.name for tensor in graph.initializer)
+        yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    for node in nodes:
+        yield from (*node.input, *node.output, node.op_type, node.domain)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+    for function in proto.functions:
+        yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
+    for opset in proto.opset_import:
+        yield opset.domain
 
 
 def _full_name(node: Any, opsets: dict[str, int]) -> str:

@@ -112,6 +112,11 @@ def test_few_names_are_all_listed_once() -> None:
     assert near_matches("zzz", ["cpu", "interp", "cpu"]) == "Known names: cpu, interp"
 
 
+def test_names_that_are_no_texts_are_told_too() -> None:
+    assert near_matches("weight", ["weights", b"weight", 7]) == "Did you mean 'weights' or \"b'weight'\"?"
+    assert near_matches("zzz", [b"\xff", "cpu", 7]) == "Known names: 7, b'\\xff', cpu"
+
+
 def test_of_many_names_the_nearest_twelve_are_listed_best_first() -> None:
     known = [f"quite_another_{i:03}" for i in range(170)] + ["sum_of_all"]
     text = near_matches("sum", known)

@@ -52,6 +52,20 @@ def test_cycles_and_names_that_no_node_makes_are_refused() -> None:
             loom.onnx.load(_model(nodes))
 
 
+@pytest.mark.parametrize("word", [b"inner", b"weight", b"middle", b"outer", b"length", b"LeakyRelu", b"alpha"])
+def test_names_that_are_no_utf8_are_refused(word: bytes) -> None:
+    given = [helper.make_tensor_value_info("inner", TensorProto.FLOAT, ["length"])]
+    nodes = [helper.make_node("Add", ["inner", "weight"], ["middle"]),
+             helper.make_node("LeakyRelu", ["middle"], ["outer"], alpha=0.5)]  # fmt: skip
+    out = helper.make_tensor_value_info("outer", TensorProto.FLOAT, ["length"])
+    weight = helper.make_tensor("weight", TensorProto.FLOAT, [1], [2.0])
+    graph = helper.make_graph(nodes, "g", given, [out], [weight])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    loom.onnx.load(data)
+    with pytest.raises(FileError, match="a name is no UTF-8"):
+        loom.onnx.load(data.replace(word, b"\xff" + word[1:]))
+
+
 def test_unknown_operators_are_named_with_domain_and_opset() -> None:
     nodes = [helper.make_node("Conjure", ["x"], ["h"], domain="com.elsewhere"), helper.make_node("Relu", ["h"], ["y"])]
     with pytest.raises(ArgumentError, match=r"com\.elsewhere:Conjure \(opset 3\)"):
