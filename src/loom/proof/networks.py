@@ -207,6 +207,17 @@ def _file(name: str) -> Path:
 _ADAMW = TrainConfig(loss="cross_entropy", optimizer=optimizer_of("adamw"), learning_rate=0.015625)
 _SGD = TrainConfig(loss="cross_entropy", optimizer=optimizer_of("sgd", momentum=0.875), learning_rate=0.0625)
 
+_PARTS: dict[str, Any] = {
+    "format": "loom/1", "seed": 43, "input": {"shape": [6]}, "layers": [
+        {"type": "dense", "output_size": 7, "activation": "tanh"}, {"type": "batch_norm"},
+        {"type": "dropout", "rate": 0.375}, {"type": "dense", "output_size": 3},
+    ],
+}  # fmt: skip
+_CUT = TrainConfig(
+    loss="cross_entropy", optimizer=optimizer_of("adam"), learning_rate=0.0625, batch_size=5, micro_batch=2
+)
+"""Three micro-batches, the last of one sample: the tree carries it up, and there are two shares."""
+
 _INTEGERS: dict[str, Any] = {
     "format": "loom/1", "seed": 43, "input": {"shape": [1, 6, 6]}, "layers": [
         {"type": "conv2d", "filters": 3, "kernel_size": 3, "activation": "relu"}, {"type": "max_pool", "pool_size": 2},
@@ -242,5 +253,6 @@ NETWORKS: tuple[_Row, ...] = (
     _training("20 steps of a transformer", _file("transformer.json"), _STEPS, 4, 11, 11, _ADAMW),
     _training("20 steps of a convnet", _file("convnet.json"), _STEPS, 6, 0, 3, _SGD),
     *map(_integers, ("int8", "int16")),
+    _training("3 steps of micro-batches", _PARTS, 3, 5, 0, 3, _CUT),
 )
 """Every case of layer 4."""
