@@ -16,10 +16,12 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.optimizers import Optimizer, optimizer_of
 from loom.nn.train.schedules import Schedule, schedule_of
 
-__all__ = ["Defaults", "config_of"]
+__all__ = ["Defaults", "config_of", "refuse_several"]
 
 _OWN_SETTINGS = ("validation", "resume", "progress")
 """Those that ``train`` has besides ``TrainConfig``'s."""
+_OF_SEVERAL = ("devices", "workers", "address", "audit")
+"""Those of trainings by several devices or processes, which networks of documents have."""
 
 
 class Defaults(Protocol):
@@ -43,6 +45,7 @@ def config_of(
     """Return the config of a training with samples by input; ``probabilities``: what the network's outputs are."""
     known = list(TrainConfig.__dataclass_fields__)
     for key in settings:
+        refuse_several(key, settings[key])
         if key not in known:
             raise ArgumentError("loom.Network.train", f"no setting is called {key!r}",
                                 remedy=name_here(key) or near_matches(key, [*known, *_OWN_SETTINGS]))  # fmt: skip
@@ -61,6 +64,14 @@ def config_of(
         steps = math.ceil(math.ceil(_count(samples) / config.batch_size) / config.accumulate) * config.epochs
         schedule = schedule_of(schedule, config.learning_rate, steps)
     return config if schedule is None else replace(config, schedule=schedule)
+
+
+def refuse_several(key: str, value: Any) -> None:
+    """Raise ArgumentError if ``key`` is a setting of several workers: what is trained here has one device."""
+    if key in _OF_SEVERAL:
+        raise ArgumentError(f"train, {key}", "only networks of documents are trained by several devices or workers",
+                            expected="the model's device alone", got=repr(value)[:200],
+                            remedy=f"Leave {key} out")  # fmt: skip
 
 
 def _count(given: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ from loom.core.dtype import DType, f32, lookup
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.random import RandomStream, keep_mask
+from loom.nn.settings import refuse_several
 from loom.nn.spec.meaning import INDEPENDENT, NUMBERS, Meaning, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
@@ -169,6 +170,7 @@ class GraphTraining:
             if key in ("compute", "loss_scale"):
                 raise ArgumentError(f"onnx.train, {key}", "a graph has its own dtypes", expected="none",
                                     got=settings[key], remedy="Export the model in the dtype wanted")  # fmt: skip
+            refuse_several(key, settings[key])
             if key not in known:
                 raise ArgumentError("onnx.train", f"no setting is called {key!r}",
                                     remedy=near_matches(key, [*known, *_OWN]))  # fmt: skip

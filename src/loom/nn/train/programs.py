@@ -20,6 +20,7 @@ from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.kernels.precisions import FULL, check_precision
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.losses import Loss
 from loom.nn.train.lossscale import LossScale, are_finite, require_masters
 from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.samples import Samples
@@ -409,7 +410,7 @@ class Programs:
     def _total(self, outputs: list[Tensor], y: list[Tensor]) -> Tensor:
         """Return the sum of the outputs' losses."""
         functions = self.config.loss_functions(self.outputs)
-        losses = [as_type_of(f(x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
+        losses = [as_type_of(_number_of(f, x, t), outputs[0]) for f, x, t in zip(functions, outputs, y, strict=True)]
         return reduce(lambda a, b: a + b, losses)
 
     def _backward(
@@ -470,6 +471,16 @@ def feeds_of(data: Samples, chosen: Any) -> dict[str, Array]:
 def _is_apart(where: Device | None) -> bool:
     """Tell whether the device has memory of its own, so that samples fed by the host travel."""
     return where is not None and not where.caps.unified_memory
+
+
+def _number_of(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
+    """Return a loss; ArgumentError if the function gives no tensor."""
+    found: object = loss(output, target)
+    if not isinstance(found, Tensor):
+        raise ArgumentError("train, loss", "the function gives no tensor", expected="one number made of its arguments",
+                            got=repr(found)[:200],
+                            remedy="Return for example ((output - target) ** 2).mean()")  # fmt: skip
+    return found
 
 
 def _settings_of(config: TrainConfig) -> tuple[Any, ...]:

@@ -103,7 +103,8 @@ class CrewPrograms(MicroPrograms):
         """Compile for this device; the crew starts with the first epoch."""
         if self._watch() is not None:
             raise StateError("train, devices", "observers see what one device computes", expected="no observer",
-                             got="one that is observing", remedy="Close it, or train on one device")  # fmt: skip
+                             got="one that is observing",
+                             remedy="Close it, or leave devices and workers out")  # fmt: skip
         self._has_started = False
         super().prepare(data, sizes, held_out, others)
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
+import loom.onnx
 from loom import Network
 from loom.core.errors import ArgumentError, CheckpointError, DeviceError, NotFinite, StateError
+from loom.nn.integer import IntegerNetwork
 from loom.nn.train import TrainConfig, Trainer
 from loom.nn.train.parallel import DeviceCrew, MicroPrograms, root_of
 
@@ -171,6 +174,31 @@ def test_a_device_that_computes_other_bits_is_named(monkeypatch: pytest.MonkeyPa
     with pytest.raises(DeviceError, match=r"'interp' has other bits of 'weights/layers.0.bias' than the model: "
                        r"expected those of cpu, got others. Leave this device out, and see loom verify"):  # fmt: skip
         trainer.fit(X[:8], Y[:8])
+
+
+@pytest.mark.parametrize("told", [{"devices": CPU}, {"workers": 2}, {"address": "a:1"}, {"audit": 0.1}])
+def test_others_that_train_refuse_several_by_name(told: dict[str, Any]) -> None:
+    layers = [{"type": "dense", "output_size": 2}]
+    document = {"format": "loom/1", "input": {"shape": [4]}, "layers": layers}
+    integers = IntegerNetwork.from_json(document, "int16", calibration=X)
+    name = next(iter(told))
+    with pytest.raises(ArgumentError, match=rf"\[train, {name}\] only networks of documents are trained by several"):
+        integers.train(X, Y, **told)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [helper.make_tensor_value_info("x", 1, ["n", 4])],
+        [helper.make_tensor_value_info("y", 1, ["n", 2])], [helper.make_tensor("w", 1, [4, 2], [0.5] * 8)],
+    )  # fmt: skip
+    model = loom.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    with pytest.raises(ArgumentError, match=rf"\[train, {name}\] only networks of documents are trained by several"):
+        model.train(X, Y, **told)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize("value", [1.0, None, np.float32(2)])
+def test_a_loss_that_is_no_tensor_is_told(micro_batch: int | None, value: Any) -> None:
+    net = network()
+    with pytest.raises(ArgumentError, match=r"\[train, loss\] the function gives no tensor"):
+        net.train(X, Y, loss=lambda _output, _target: value, **{**SETTINGS, "micro_batch": micro_batch})
 
 
 def test_modes_of_one_device_refuse_lists_of_them() -> None:
