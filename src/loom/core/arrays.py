@@ -17,7 +17,7 @@ from loom.core.conversions import Array, convert, refuse, show, view_typed
 from loom.core.dlpack import take
 from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
-from loom.core.given import is_array, is_list, is_scalar
+from loom.core.given import is_array, is_list, is_mapping, is_scalar
 
 __all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "shared"]
 
@@ -158,6 +158,7 @@ def shared(data: Any, where: str) -> tuple[Array, DType | None]:
     """
     if hasattr(data, "__dlpack__") and not is_scalar(data):
         return _shared(data, where)
+    _require_whole(data, where)
     try:
         array: Array = np.asarray(data)
     except Exception as error:  # whatever another library raises
@@ -165,6 +166,42 @@ def shared(data: Any, where: str) -> tuple[Array, DType | None]:
     if array.dtype == object and array.ndim == 0:
         raise _not_numbers(type(data).__name__, where)
     return plain(array, where), None
+
+
+def _require_whole(data: Any, where: str) -> None:
+    """Raise DTypeError for an array that says of some elements that they are missing, or that none is on the host.
+
+    numpy would take NaN for them, and floats for the integers beside them, or leave out a mask.
+    """
+    got = type(data).__name__
+    if _lacks_elements(data):
+        raise DTypeError(where, "elements are missing", expected="a number in every place", got=f"nulls in {got}",
+                         remedy="Fill them first: fillna(..) of pandas, fill_null(..) of pyarrow")  # fmt: skip
+    said = _said(data, "__array_interface__")
+    if is_mapping(said) and said.get("mask") is not None:
+        raise DTypeError(where, "the array has a mask", expected="a plain array", got=got, remedy="Fill it first")
+    if not hasattr(data, "__array__") and said is None and _said(data, "__cuda_array_interface__") is not None:
+        raise DTypeError(where, "its elements are on CUDA", expected="an array in memory of the host",
+                         got=f"{got} on CUDA", remedy="Move it to the CPU first")  # fmt: skip
+
+
+def _lacks_elements(data: Any) -> bool:
+    """Tell whether an array, or a table, of Arrow or of pandas has nulls; NaN among floats is a number."""
+    if isinstance(count := _said(data, "null_count"), int):
+        return count > 0
+    columns = _said(data, "columns")
+    if isinstance(columns, list):  # pyarrow's
+        return any(map(_lacks_elements, cast("list[Any]", columns)))
+    missing = _said(_said(data, "dtype"), "na_value")
+    return not isinstance(missing, (float, type(None))) and hasattr(data, "isna") and bool(data.isna().any())
+
+
+def _said(data: Any, name: str) -> Any:
+    """Return an attribute of another library's object, None if it has none or cannot say."""
+    try:
+        return getattr(data, name, None)
+    except Exception:  # whatever another library raises: who reads the elements finds out
+        return None
 
 
 def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
@@ -178,12 +215,15 @@ def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
 
 
 def _through_numpy(data: Any, error: DTypeError, where: str) -> Array:
+    _require_whole(data, where)
     try:
-        return plain(np.asarray(data), where)
+        array = plain(np.asarray(data), where).view()
     except DTypeError:
         raise
     except Exception:
         raise error from None
+    array.flags.writeable = False  # it may be a copy, which only a reader may take for the object
+    return array
 
 
 # lists

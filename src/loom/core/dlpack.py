@@ -37,6 +37,7 @@ _CODES = {
     12: "float8_e5m2 of", 13: "float8_e5m2fnuz of", 14: "float8_e8m0fnu of", 15: "float6_e2m3fn of",
     16: "float6_e3m2fn of", 17: "float4_e2m1fn of",
 }  # fmt: skip
+_MOST_AXES = 64
 _COPIED = 2
 """The flag of memory that was copied for who takes it."""
 
@@ -70,13 +71,15 @@ _PLAIN, _WITH_VERSION = b"dltensor", b"dltensor_versioned"
 class Taken:
     """What came through DLPack: an array over its memory, which the host reads only if ``device`` is the CPU's.
 
-    bf16 comes as its 16 bits. ``device`` is DLPack's number of a kind of devices, ``number`` which of them.
+    bf16 comes as its 16 bits. ``device`` is DLPack's number of a kind of devices, ``number`` which of them. ``copied``:
+    it is no memory of the object's but a copy made for who takes it, which is only to be read.
     """
 
     array: Array
     dtype: DType
     device: int
     number: int
+    copied: bool = False
 
 
 # giving
@@ -144,8 +147,10 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
     try:
         capsule = _capsule_of(_detached(data), stream)
         found = _tensor_in(capsule)
+        _require_memory(found)
     except Exception as error:  # whatever another library raises
         raise _not_shared(data, error, where) from error
+    copied = _is_copy(capsule) or _is_lazy(data)
     device, number, code = int(found.device), int(found.number), int(found.code)
     _require_known(found, where)
     if device not in devices:
@@ -159,8 +164,10 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
         array = np.from_dlpack(_Given(capsule))
     except Exception as error:
         raise _not_shared(data, error, where) from error
+    if copied:
+        array.flags.writeable = False
     dtype = bf16 if code == _BFLOAT else of_numpy(array.dtype, where, complexes=True)
-    return Taken(array, dtype, CPU if device in _ON_HOST else device, number)
+    return Taken(array, dtype, CPU if device in _ON_HOST else device, number, copied)
 
 
 def _detached(data: Any) -> Any:
@@ -170,13 +177,22 @@ def _detached(data: Any) -> Any:
     return data.detach().resolve_conj().resolve_neg()
 
 
-_REMEDIES = {"layout": "Write x.to_dense()", "QInt": "Write x.dequantize()"}
-"""What torch calls arrays that it does not share, and what makes others of them."""
+def _is_lazy(data: Any) -> bool:
+    """Tell whether a tensor of torch's has numbers that are not in its memory but conjugate or negative to it."""
+    return type(data).__module__.partition(".")[0] == "torch" and bool(data.is_conj() or data.is_neg())
+
+
+_COPY_IT = "Pass a copy of its elements as a numpy array"
+_REMEDIES = {
+    "layout": "Write x.to_dense()", "QInt": "Write x.dequantize()", "nulls": "Write x.fill_null(..)",
+    "device": "Move it to the CPU first",
+}  # fmt: skip
+"""What others say of arrays that they do not share, and what makes others of them."""
 
 
 def _not_shared(data: Any, error: Exception, where: str) -> DTypeError:
     said = str(error)
-    remedy = next((r for word, r in _REMEDIES.items() if word in said), "Move it to the CPU first")
+    remedy = next((r for word, r in _REMEDIES.items() if word in said), _COPY_IT)
     return DTypeError(
         where, f"the array cannot be shared ({error})", expected="an array of numbers in host memory",
         got=type(data).__name__, remedy=remedy,
@@ -201,8 +217,11 @@ def _capsule_of(data: Any, stream: int | None) -> Any:
     asked: dict[str, Any] = {} if stream is None else {"stream": stream}
     try:
         return data.__dlpack__(max_version=_NEWEST, **asked)
-    except TypeError:  # it is of the time before versions
-        return data.__dlpack__(**asked)
+    except TypeError as error:  # it is of the time before versions, or says what is wrong with the elements
+        try:
+            return data.__dlpack__(**asked)
+        except Exception as again:
+            raise (again if "argument" in str(error) else error) from None
 
 
 def _tensor_in(capsule: Any) -> Any:
@@ -216,6 +235,26 @@ def _tensor_in(capsule: Any) -> Any:
     if found.major > _NEWEST[0]:
         raise BufferError(f"a capsule of DLPack {found.major}.{found.minor}, and {_NEWEST[0]} is the newest known")
     return found.tensor
+
+
+def _is_copy(capsule: Any) -> bool:
+    """Tell whether a capsule says that its memory is a copy for who takes it."""
+    if _name(capsule) != _WITH_VERSION:
+        return False
+    return bool(_Versioned.from_address(_pointer(capsule, _WITH_VERSION)).flags & _COPIED)
+
+
+def _require_memory(found: Any) -> None:
+    """Raise BufferError for a description without what its number of axes asks for, in place of reading there."""
+    axes, offset = int(found.ndim), int(found.byte_offset)
+    if not 0 <= axes <= _MOST_AXES:
+        raise BufferError(f"{axes} axes, and numpy has at most {_MOST_AXES}")
+    if axes and not found.shape:
+        raise BufferError("a capsule without a shape")
+    if not found.data and all(found.shape[i] for i in range(axes)):
+        raise BufferError("a capsule of elements without memory")
+    if offset + (found.data or 0) >= 1 << 63:
+        raise BufferError(f"a capsule whose elements begin {offset} bytes behind its memory, where nothing is")
 
 
 def _require_known(found: Any, where: str) -> None:

@@ -121,6 +121,8 @@ class Readable(Sized):
         know. ``copy=False``: the elements where they are, bf16 as bf16, read-only to who asks for a version;
         BufferError if they are not on the host, or may change. BufferError for another ``dl_device``.
         """
+        if copy is not None:
+            copy = flag(copy, f"{self.called}, copy")
         there = self.__dlpack_device__()
         wanted = there if dl_device is None else tuple(dl_device) if is_list(dl_device) else dl_device
         if wanted not in (there, (CPU, 0)):

@@ -86,12 +86,14 @@ def from_dlpack(x: Any, /, *, device: Place = None, copy: bool | None = None, on
     A copy, on the device named, else where the array is: on its GPU of CUDA, or on the default device. ``copy=False``:
     over the memory of the array, which Loom never writes (who changes the tensor changes other memory), and which its
     owner should leave alone while the tensor is used; ArgumentError where that cannot be: the device has memory of its
-    own, or the elements have gaps between them. DTypeError for elements that Loom has no type for, by their name.
+    own, or the elements have gaps between them or are not there as they are (other byte order, torch's conjugates).
+    DTypeError for elements that Loom has no type for, by their name.
     """
     where = "from_dlpack"
     if not hasattr(x, "__dlpack__"):
+        remedy = "Pass the array whose capsule it is" if type(x).__name__ == "PyCapsule" else "Use tensor.array"
         raise DTypeError(where, "it has no __dlpack__()", expected="an array of a library with DLPack",
-                         got=type(x).__name__, remedy="Use tensor.array")  # fmt: skip
+                         got=type(x).__name__, remedy=remedy)  # fmt: skip
     if copy is not None and not flag(copy, "from_dlpack, copy") and not isinstance(x, Tensor):
         return _shared(x, _home(device, on, where), where)
     home = _home(device, on, where)
@@ -106,7 +108,11 @@ def _shared(x: Any, home: Device | None, where: str) -> Tensor:
     if there is None:
         there = cast("Tensor | None", over_host(Tensor, x, where, device_of(None) if home is None else home))
     if there is None or (home is not None and there.device is not home):
-        got = "one with gaps, or memory that the device does not see" if there is None else there.home.name
+        got = (
+            "one with gaps, of other bytes, or in memory that the device does not see"
+            if there is None
+            else there.home.name
+        )
         expected = "a contiguous array" + ("" if home is None else f" in memory of {home.name!r}")
         raise ArgumentError(f"{where}, copy", "the elements must be copied", expected=expected, got=got,
                             remedy="Leave copy out")  # fmt: skip

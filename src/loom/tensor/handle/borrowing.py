@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import plain
 from loom.core.dlpack import take
+from loom.core.dtype import DType, bf16, of_numpy
+from loom.core.given import is_array
 from loom.runtime.borrowed import borrowed
 from loom.runtime.device import Device
 from loom.tensor.graph import Node
@@ -32,13 +35,22 @@ def over_gpu(cls: type[Node], data: Any, where: str) -> Node | None:
 
 def over_host(cls: type[Node], data: Any, where: str, home: Device) -> Node | None:
     """Return a tensor over an array in memory of the host; None where the device cannot use it as it lies there."""
-    taken = take(data, where)
-    flags = taken.array.flags
-    if not (flags.c_contiguous and flags.aligned):
+    array, dtype = _in_place(data, where)
+    if array is None or not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
         return None
-    storage = home.adopt(np.atleast_1d(taken.array))
+    storage = home.adopt(np.atleast_1d(array))
     if storage is None:
         return None
-    made = known(cls, storage, taken.dtype, taken.array.shape, home)
+    made = known(cls, storage, dtype, array.shape, home)
     made.shared = True
     return made
+
+
+def _in_place(data: Any, where: str) -> tuple[np.ndarray[Any, Any] | None, DType]:
+    """Return an array over the memory of another (None: there is but a copy of it), bf16 as its bits; and its dtype."""
+    if not is_array(data):
+        taken = take(data, where)
+        return None if taken.copied else taken.array, taken.dtype
+    array = plain(data, where)
+    dtype = of_numpy(array.dtype.newbyteorder("="), where, complexes=True)
+    return array.view(np.uint16) if dtype == bf16 else array, dtype
