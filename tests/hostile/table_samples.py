@@ -67,7 +67,7 @@ _READS: dict[str, dict[str, Make]] = {
 TABLE_SAMPLES: dict[str, dict[str, Make]] = {
     **{f"{owner}.{name}": given for owner in ("Table", "Query", "DeviceColumns") for name, given in _READS.items()},
     "loom.tables.Database": {"path": lambda: _file("made.odb"), "timeout": lambda: 0.1},
-    "Database.table": {"name": lambda: "t", "columns": lambda: None, "types": lambda: int},
+    "Database.table": {"name": lambda: "fresh", "columns": lambda: None, "types": lambda: int},
     "Database.import_csv": {"source": _csv, "name": lambda: "fresh", "types": lambda: {"age": float}},
     "Database.sql": {"statement": lambda: "SELECT * FROM t WHERE age > ?", "params": lambda: [1]},
     "Database.drop": {"name": lambda: "u"},

@@ -94,6 +94,7 @@ METHODS: dict[str, dict[str, Make]] = {
     "index_add": {"axis": lambda: 0, "index": lambda: [1], "source": lambda: [[5.0, 6.0, 7.0]]},
     "index_put": {"indices": lambda: ([0, 2],), "values": lambda: 1.0},
     "kthvalue": {"k": lambda: 1},
+    "matmul": {"other": lambda: [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 4.0]]},
     "quantile": {"q": lambda: 0.5},
     "scatter_reduce": {
         "axis": lambda: 0, "index": lambda: [[1]], "src": lambda: [[5.0]], "reduce": lambda: "amax",

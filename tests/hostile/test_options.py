@@ -81,5 +81,12 @@ NEEDS_MORE = {
     "LoomTensor.bincount": "integers of one dimension",
     "Mailbox.take": "a mailbox with something in it",
     "Mailbox.take_into": "a mailbox with something in it",
+    "QuantizedTensor.__array__": "weights of f32",
+    "Database.sql": "a value for each place of the statement",
+    "Table.insert": "names of columns",
+    "Table.update": "names of columns",
+    **{f"{kind}.join": "a table of the same database" for kind in ("Table", "Query")},
+    **{f"{kind}.where": "a value to compare with" for kind in ("Table", "Query", "DeviceColumns")},
+    **{f"{kind}.capture_many": "what becomes of ids that are there" for kind in ("VectorStore", "i8 VectorStore")},
 }
 """What even usable arguments do not let answer, and what it needs."""

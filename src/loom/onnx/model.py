@@ -187,7 +187,7 @@ class OnnxModel:
         does besides.
 
         >>> import loom.onnx, numpy, onnx
-        >>> text = "<ir_version: 8, opset_import: ['' : 17]> g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {2, 3}>"
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {2, 3}>'
         >>> model = loom.onnx.load(onnx.parser.parse_model(text + " { y = Mul (x, w) }"))
         >>> y = model.record({"x": loom.tensor.input("x", (1, 2))})["y"]
         >>> (slope,) = loom.tensor.grad(y.sum(), [model.parameters["w"]])
