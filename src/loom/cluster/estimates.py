@@ -15,6 +15,8 @@ __all__ = ["StepEstimate", "estimate_step"]
 
 _F32_NBYTES = 4
 _MOST_WORKERS = 1 << 20
+_MOST = 10**18
+"""Of anything else: beyond, sums of seconds would not be finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,13 @@ def estimate_step(
     7.6
     """
     where = "loom.cluster.estimate"
-    nbytes = _F32_NBYTES * whole(parameters, f"{where}, parameters", least=1)
-    count = whole(micro_batches, f"{where}, micro_batches", least=1)
+    nbytes = _F32_NBYTES * whole(parameters, f"{where}, parameters", least=1, most=_MOST)
+    count = whole(micro_batches, f"{where}, micro_batches", least=1, most=_MOST)
     given = whole(workers, f"{where}, workers", least=1, most=_MOST_WORKERS)
     seconds_each = _positive(micro_batch_seconds, f"{where}, micro_batch_seconds")
     rate = _positive(bandwidth, f"{where}, bandwidth")
-    message = real(message_seconds, f"{where}, message_seconds", least=0)
-    wait = real(latency, f"{where}, latency", least=0)
+    message = real(message_seconds, f"{where}, message_seconds", least=0, most=_MOST)
+    wait = real(latency, f"{where}, latency", least=0, most=_MOST)
     adding = _positive(add_nbytes_per_second, f"{where}, add_nbytes_per_second")
     parts = min(given, count)  # workers beyond the micro-batches only follow
     joins, levels = max(0, parts - 2), max(0, (parts - 1).bit_length() - 1)
@@ -84,4 +86,4 @@ def estimate_step(
 
 
 def _positive(value: Any, where: str) -> float:
-    return float(real(value, where, least=1e-300))
+    return float(real(value, where, least=1 / _MOST, most=_MOST))

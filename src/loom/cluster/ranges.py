@@ -49,7 +49,7 @@ def sum_elements(
     ``source``: an array (any shape), or a function of (start, stop) that gives those elements, a numpy array of one
     axis, on the worker that adds them: nothing but sums travels. Floats keep their dtype; integers give int64,
     unsigned ones uint64, wrapping beyond. Arguments and errors are else those of ``loom.cluster.map``; ShapeError where
-    the function gives another number of elements.
+    the function gives another number of elements, DTypeError where ranges are of several dtypes.
 
     >>> sum_elements(np.arange(5.0), workers=1).item()  # doctest: +SKIP
     10.0
@@ -74,7 +74,11 @@ def sum_elements(
             found = pool.map(_sums_made, [(make, start, stop) for start, stop in cuts])
         else:
             found = pool.map(_sums_of, [array[start:stop] for start, stop in cuts])
-    return _joined([tiles for tiles, _ in found], np.dtype(found[0][1]))
+    kinds = {np.dtype(name).newbyteorder("=") for _, name in found}
+    if len(kinds) > 1:
+        raise DTypeError(where, "the function gave elements of several dtypes", expected="one dtype for all ranges",
+                         got=", ".join(sorted(map(str, kinds))), remedy="Convert them: .astype(...)")  # fmt: skip
+    return _joined([tiles for tiles, _ in found], kinds.pop())
 
 
 def _sums_made(make: Callable[[int, int], Array], start: int, stop: int) -> tuple[Array, str]:
@@ -108,7 +112,10 @@ def _joined(tiles: list[Array], kind: np.dtype[Any]) -> Any:
     from loom.patterns.reduce import gpu_sum
 
     found = gpu_sum(np.concatenate(tiles))
-    return found if kind != np.float16 else np.asarray(found).astype(np.float16)[()]
+    if kind != np.float16:
+        return found
+    with np.errstate(over="ignore"):  # what is too large is infinite, as gpu_sum has it
+        return np.asarray(found).astype(np.float16)[()]
 
 
 def count_primes(n: int, *, workers: Workers = 2, address: str | None = None, audit: float | None = None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.errors import ArgumentError, DeviceError
+from loom.core.errors import ArgumentError, DeviceError, StateError
 
 __all__ = ["JoinedRay", "join_ray", "ray_package"]
 
@@ -21,6 +21,8 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _SECONDS_TO_CONNECT = 5.0
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client of HTTP/2 begins with (RFC 9113, 3.4), and settings of its own: none."""
 _LEAST_STORE_NBYTES = 80 << 20
 """Ray refuses a smaller store."""
 
@@ -39,6 +41,8 @@ def ray_package(where: str) -> Any:
 
 _started: set[str] = set()
 """Addresses of those that this process started, whose CPUs are counted for nobody."""
+_joined_by: dict[str, int] = {}
+"""The process that was the first to use each address: one forked from it has its connections, and not its threads."""
 
 
 @dataclass
@@ -52,9 +56,22 @@ class JoinedRay:
 
     def close(self) -> None:
         """Leave it, and end it if it was started here."""
-        if self.is_own and self.ray.is_initialized():
+        if self.is_own and not self.is_of_parent and self.ray.is_initialized():
             self.ray.shutdown()
         self.is_own = False
+
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether it was joined by the process that this one was forked from: nothing would ever answer here."""
+        return _joined_by.get(self.address, os.getpid()) != os.getpid()
+
+    def require_own_process(self, where: str) -> JoinedRay:
+        """Return itself; StateError in a process forked from the one that joined it."""
+        if self.is_of_parent:
+            raise StateError(where, "this process was forked from one that is in a Ray, which answers that one alone",
+                             expected=f"process {_joined_by[self.address]}", got=os.getpid(),
+                             remedy="Start processes with multiprocessing.get_context('spawn')")  # fmt: skip
+        return self
 
     def resources(self) -> Mapping[str, float]:
         """Return what all nodes have together, by Ray's names."""
@@ -73,7 +90,11 @@ def join_ray(where: str, address: str | None, cpus: int, store_nbytes: int | Non
         if address not in (None, "auto", "local", there):
             raise DeviceError(where, "this process is in another Ray already", expected=address, got=there,
                               remedy="Call ray.shutdown() first, or leave the address out")  # fmt: skip
-        return JoinedRay(ray, there, is_own=False, is_started=there in _started)
+        found = JoinedRay(ray, there, is_own=False, is_started=there in _started).require_own_process(where)
+        if store_nbytes is not None:
+            raise ArgumentError(f"{where}, store_nbytes", "has no effect: this process is in a Ray already",
+                                expected="no size", got=store_nbytes, remedy="Leave it out")  # fmt: skip
+        return _noted(found)
     if address in (None, "local"):
         return _start(ray, where, cpus, store_nbytes)
     if store_nbytes is not None:
@@ -96,7 +117,7 @@ def _start(ray: Any, where: str, cpus: int, store_nbytes: int | None) -> JoinedR
                           remedy="See that /tmp and /dev/shm have room, and that ray is whole") from error  # fmt: skip
     found = JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True, is_started=True)
     _started.add(found.address)
-    return found
+    return _noted(found)
 
 
 def _connect(ray: Any, where: str, address: str) -> JoinedRay:
@@ -107,21 +128,31 @@ def _connect(ray: Any, where: str, address: str) -> JoinedRay:
     except Exception as error:
         raise DeviceError(where, f"no Ray can be joined at {address!r} ({_brief(error)})",
                           remedy="Start one with ray start --head, and give its address") from None  # fmt: skip
-    return JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True)
+    return _noted(JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True))
+
+
+def _noted(found: JoinedRay) -> JoinedRay:
+    _joined_by.setdefault(found.address, os.getpid())
+    return found
 
 
 def _require_answer(where: str, address: str) -> None:
-    """See that something answers at ``host:port``, before Ray waits for a minute."""
+    """See that something answers at ``host:port`` as Ray does, which would else wait for ever, deaf to Ctrl-C."""
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise ArgumentError(f"{where}, address", "not the address of a Ray", expected="host:port, or 'auto'",
                             got=repr(address), remedy="ray start --head prints it")  # fmt: skip
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT) as line:
+            line.sendall(_PREFACE)
+            head = line.recv(9)
     except OSError as error:
         raise DeviceError(where, f"nothing answers at {address!r} ({error})", expected="the address of a Ray's head",
                           remedy="Start one with ray start --head, and see that this machine reaches it",
                           ) from None  # fmt: skip
+    if head[3:4] != b"\x04":  # settings, with which a server of gRPC begins
+        raise DeviceError(where, f"what answers at {address!r} is no Ray", expected="the address of a Ray's head",
+                          got=repr(head), remedy="ray start --head prints it: host:port")  # fmt: skip
 
 
 def _brief(error: BaseException) -> str:

@@ -24,7 +24,7 @@ def look_at(address: str | None, where: str) -> dict[str, Any]:
 
     ``address``: "auto" or None for the Ray of this machine. DeviceError where there is none.
     """
-    joined = join_ray(where, address or "auto", 0)
+    joined = join_ray(where, "auto" if address is None else address, 0)
     try:
         return {
             "address": joined.address,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from loom.core import options
-from loom.core.errors import ArgumentError, DeviceError, LoomTimeout, StateError
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomTimeout, StateError
 from loom.core.given import is_int, is_tuple, items, text
 from loom.core.numbers import real, whole
 from loom.core.tracebacks import warn_caller
@@ -112,7 +113,8 @@ class WorkerPool:
         """End the workers, and Ray if it was started here; nothing is done the second time."""
         if not self.is_closed:
             self.is_closed = True
-            self._members.close()
+            if not self._joined.is_of_parent:
+                self._members.close()
             self._joined.close()
 
     # membership
@@ -127,6 +129,7 @@ class WorkerPool:
     def remove(self, worker: int) -> None:
         """Send a worker away; what it had at hand others compute. ArgumentError if there is none of this number."""
         self._open("remove")
+        worker = whole(worker, f"{self.where}, remove", least=0, remedy="See status()")
         for member in self._members:
             if member.is_alive and member.number == worker:
                 self._members.leave(member)
@@ -184,8 +187,12 @@ class WorkerPool:
         key = f"held {next(_keys)}"
         held = self._members.held[key] = Held(build, arguments)
         given = arguments()
-        for member in self._members.ready():
-            member.handle.hold.remote(key, held.build, *given)
+        try:
+            for member in self._members.ready():
+                member.handle.hold.remote(key, held.build, *given)
+        except BaseException:
+            del self._members.held[key]  # those that join later would be given it
+            raise
         return key
 
     def drop(self, key: str) -> None:
@@ -243,6 +250,12 @@ class WorkerPool:
                               got="none for so long", remedy="See whether the network is whole",
                               ) from None  # fmt: skip
         except self.ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, (TypeError, AttributeError, pickle.PicklingError)):
+                why = str(cause).strip().splitlines() or [""]
+                raise DTypeError(self.where, "what the function returned cannot travel", expected="what can be pickled",
+                                 got=f"{type(cause).__name__}: {why[-1][:200]}",
+                                 remedy="Return arrays, numbers, texts, lists and dicts") from None  # fmt: skip
             raise DeviceError(self.where, f"results are lost with the machine that had them ({type(error).__name__})",
                               remedy="Compute again") from error  # fmt: skip
 
@@ -273,19 +286,29 @@ class WorkerPool:
         if not callable(function):
             raise ArgumentError(f"{self.where}, map", "not a function", expected="a function of a chunk",
                                 got=repr(function)[:200], remedy="Write map(function, chunks)")  # fmt: skip
+        several = list(cast("Iterator[Any]", chunks)) if isinstance(chunks, Iterator) else chunks  # its errors are told
         calls: list[tuple[Any, ...]] = [
-            c if is_tuple(c) else (c,) for c in items(chunks, f"{self.where}, map", "chunks")
+            c if is_tuple(c) else (c,) for c in items(several, f"{self.where}, map", "chunks")
         ]
-        key = self.hold(_given, lambda: (function,))
         try:
-            return self.compute(key, "__call__", calls, judge=function)
-        finally:
-            self.drop(key)
+            key = self.hold(_given, lambda: (function,))
+            try:
+                return self.compute(key, "__call__", calls, judge=function)
+            finally:
+                self.drop(key)
+        except TypeError as error:
+            if not str(error).startswith("Could not serialize the argument"):
+                raise
+            what = str(error).partition(" for a task or actor")[0].removeprefix("Could not serialize the argument ")
+            raise DTypeError(f"{self.where}, map", "a function or a chunk cannot travel to workers", got=what[:200],
+                             expected="what can be pickled, and holds nothing that cannot",
+                             remedy="Make it in the function, on the worker") from None  # fmt: skip
 
     def _open(self, what: str) -> None:
         if self.is_closed:
             raise StateError(f"{self.where}, {what}", "the pool is closed", expected="an open one", got="a closed one",
                              remedy="Open another")  # fmt: skip
+        self._joined.require_own_process(f"{self.where}, {what}")
 
 
 def devices_of(workers: int | Sequence[str], device: str | None, where: str) -> list[str]:

@@ -149,7 +149,9 @@ class DeviceWorker:
                 summary, made = made.summary, made.value
             value = self.made(made)
             digest = result_digest(value) if wants_digest else ""
-        except Exception as found:
+        except (Exception, SystemExit) as found:
+            if isinstance(found, SystemExit) and vars(found):
+                raise  # Ray's own, which ends the worker
             error = _portable(found)
         seconds = time.perf_counter() - start
         self._calls, self._seconds, self._begun = self._calls + 1, self._seconds + seconds, 0.0
@@ -167,7 +169,7 @@ class DeviceWorker:
         return to_host() if callable(to_host) else value
 
 
-def _portable(error: Exception) -> BaseException:
+def _portable(error: Exception | SystemExit) -> BaseException:
     """Return an error that another process can read, with the lines it came from: itself, or its text."""
     import pickle
 
@@ -175,7 +177,9 @@ def _portable(error: Exception) -> BaseException:
     if hasattr(error, "add_note") and not isinstance(error, LoomError):
         error.add_note(f"in a worker:\n{lines}")
     try:
-        pickle.loads(pickle.dumps(error))
-        return error
+        if isinstance(error, Exception):  # one that would end who asks travels as a text
+            pickle.loads(pickle.dumps(error))
+            return error
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        pass
+    return RuntimeError(f"{type(error).__name__}: {error}")

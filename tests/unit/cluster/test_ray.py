@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 import loom
 from loom.cli.main import app
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.workers import WorkerPool
 
 PRIMES_BELOW = {10: 4, 10**3: 168, 10**6: 78498, 10**7: 664579, 10**8: 5761455, 10**9: 50847534, 10**10: 455052511}
@@ -142,3 +144,52 @@ def test_settings_of_a_pool_are_not_given_twice(pool: WorkerPool) -> None:
         loom.cluster.map(len, ["a"], workers="2")
     with pytest.raises(ArgumentError, match="not a function"):
         loom.cluster.map(3, ["a"], workers=pool)
+
+
+def test_what_cannot_travel_is_named_and_leaves_the_pool_whole(pool: WorkerPool) -> None:
+    lock = threading.Lock()
+    with pytest.raises(DTypeError, match=r"returned cannot travel.*cannot pickle"):
+        loom.cluster.map(lambda _: threading.Lock(), [1], workers=pool)
+    with pytest.raises(DTypeError, match="a chunk cannot travel"):
+        loom.cluster.map(len, [lock], workers=pool)
+    with pytest.raises(DTypeError, match="a function or"):
+        loom.cluster.map(lambda _: lock, [1], workers=pool)
+    with pytest.raises(RuntimeError, match="SystemExit: 3"):
+        loom.cluster.map(lambda _: sys.exit(3), [1], workers=pool)
+    assert loom.cluster.map(abs, [-1, 2], workers=pool) == [1, 2]
+
+
+def test_sums_of_extremes_have_the_bits_of_the_whole(pool: WorkerPool) -> None:
+    """Drawn by kind: not finite, zeros below zero, what wraps, what is too large, and other layouts."""
+    base = np.random.default_rng(0).standard_normal(70_001).astype(np.float32)
+    place = np.arange(base.size)
+    cases = [
+        np.where(place == 69_999, np.nan, base), np.where(place == 7, np.inf, np.where(place == 70_000, -np.inf, base)),
+        np.full(70_001, -0.0, np.float32), np.full(70_001, 3e38, np.float32), np.full(9, 60_000, np.float16),
+        np.full(70_001, 2**62), np.full(70_001, 2**63 + 5, np.uint64), np.full(70_001, -128, np.int8),
+        base[::-3], np.asfortranarray(base[:70_000].reshape(70, 1000)), base.astype(">f4"), np.zeros((0, 3), bool),
+    ]  # fmt: skip
+    for array in cases:
+        assert loom.cluster.sum(array, workers=pool).tobytes() == loom.gpu_sum(array).tobytes()
+    with pytest.raises(DTypeError, match="several dtypes"):
+        loom.cluster.sum(lambda a, b: np.ones(b - a, "i4" if a else "u4"), 100_000, workers=pool)
+
+
+def test_what_a_ray_that_is_there_would_ignore_is_refused(pool: WorkerPool) -> None:
+    with pytest.raises(ArgumentError, match=r"store_nbytes\] has no effect"):
+        loom.cluster.connect(1, store_nbytes=200 << 20)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_is_refused_where_it_would_wait_for_ever(pool: WorkerPool) -> None:
+    child = os.fork()
+    if not child:  # its status is the only thing it tells
+        signal.alarm(10)
+        try:
+            loom.cluster.map(abs, [1], workers=pool)
+        except StateError:
+            pool.close()
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert loom.cluster.map(abs, [-1], workers=pool) == [1]

@@ -174,6 +174,8 @@ class _Method:
     def remote(self, *arguments: Any) -> Any:
         refs = [Ref() for _ in range(self.returns)]
         ray, actor = self.actor.ray, self.actor
+        if any(type(argument).__name__ == "_Refusing" for argument in arguments):
+            raise TypeError(f"Could not serialize the argument {self.name} for a task or actor")
         if actor.dead:
             for ref in refs:
                 ref.error = Died("it is dead")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import warnings
 from typing import Any
 
@@ -228,3 +229,42 @@ def test_members_come_and_go(opened: Any) -> None:
 def test_workers_are_a_number_or_names(opened: Any, workers: Any, error: Any, text: str) -> None:
     with pytest.raises(error, match=text):
         opened(SimulatedRay(), workers=workers)
+
+
+def test_errors_of_a_generator_of_chunks_are_told(opened: Any) -> None:
+    def chunks() -> Any:
+        yield 1
+        raise RuntimeError("the file ended")
+
+    with opened(SimulatedRay()) as pool, pytest.raises(RuntimeError, match="the file ended"):
+        pool.map(squares, chunks())
+
+
+def test_leaving_by_exit_is_an_error_of_the_call(opened: Any) -> None:
+    with opened(SimulatedRay()) as pool:
+        with pytest.raises(RuntimeError, match="SystemExit: 3"):
+            pool.map(lambda _: sys.exit(3), [1, 2])
+        assert {row["state"] for row in pool.status()} == {"ready"}
+
+
+def test_no_worker_is_given_what_could_not_be_held(opened: Any) -> None:
+    with opened(SimulatedRay()) as pool:
+        with pytest.raises(DTypeError, match="cannot travel"):
+            pool.map(_Refusing(), [1])
+        pool.add()
+        pool.wait()
+        assert not pool._members.held
+
+
+class _Refusing:
+    """A function that Ray would not pickle."""
+
+    def __call__(self, _: Any) -> None: ...
+
+
+def test_what_is_no_number_of_a_worker_is_refused(opened: Any) -> None:
+    with opened(SimulatedRay()) as pool:
+        for number in (True, 1.5, "0", None):
+            with pytest.raises(ArgumentError, match="whole number"):
+                pool.remove(number)
+        assert len(pool) == 3

@@ -235,3 +235,29 @@ def test_an_error_of_a_worker_is_raised_here(opened: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(replicas_module, "Replica", refuse)
     with pytest.raises(DeviceError, match="there is no memory"):
         train(workers=opened(SimulatedRay()))
+
+
+@pytest.mark.parametrize(("workers", "micro_batches"), [(1, 4), (2, 2), (3, 8), (5, 3), (6, 6), (7, 9), (8, 1)])
+def test_a_step_takes_the_messages_of_the_estimate(
+    opened: Any, monkeypatch: pytest.MonkeyPatch, workers: int, micro_batches: int
+) -> None:
+    pool = opened(SimulatedRay(workers), workers)
+    monkeypatch.setattr(PoolCrew, "_speeds_of", lambda _, members: [1.0] * len(members))
+    asked: list[str] = []
+    for actor in pool.ray.actors:
+        actor.inner.call = _noting(asked, actor.inner.call)
+    x, y = samples()
+    net = loom.Network.from_json(DOCUMENT, on="cpu")
+    net.train(x[:micro_batches], y[:micro_batches], epochs=3, batch_size=micro_batches, micro_batch=1, workers=pool)
+    answered, told = ("gradients", "join"), ("change",)  # of changes nobody waits for an answer
+    messages = 2 * sum(name in answered for name in asked) + sum(name in told for name in asked)
+    step = loom.cluster.estimate(1, workers=workers, micro_batches=micro_batches, micro_batch_seconds=1.0)
+    assert messages == 3 * step.messages
+
+
+def _noting(asked: list[str], call: Any) -> Any:
+    def noted(key: str, method: str, *arguments: Any) -> Any:
+        asked.append(method)
+        return call(key, method, *arguments)
+
+    return noted
