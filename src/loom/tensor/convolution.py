@@ -19,11 +19,15 @@ import numpy as np
 from loom.core.errors import ShapeError
 from loom.core.given import flag, items
 from loom.core.numbers import whole
+from loom.core.numerics import MATMUL_BLOCK
+from loom.core.promotion import promote
+from loom.kernels.types import PRODUCTS, held_type
 from loom.tensor.autodiff import grad
 from loom.tensor.functions import maximum
 from loom.tensor.graph import require_tensor
 from loom.tensor.ops.correlating import product_of_columns, product_of_rows
 from loom.tensor.ops.joining import concat, pad, place, split
+from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import expand_dims, permute, reshape, reverse, routed, windows
@@ -49,10 +53,12 @@ def convolve(
 
     The result has shape (batch, *places, filters). ``padding`` zeros are put on both sides of each dimension. With
     ``groups`` the channels are as many parts, each of which makes a part of the filters; ``weight`` then has shape
-    (*window, channels / groups, filters).
+    (*window, channels / groups, filters). Types meet as those of ``matmul``; integers of 8 and 16 bits give 32.
     """
     for operand in (x, weight):
         require_tensor(operand, "convolve")
+    common = promote("convolve", [x.dtype, weight.dtype])
+    x, weight = x.astype(common), weight.astype(common)
     d = weight.ndim - 2
     parts = whole(groups, "convolve, groups", least=1)
     if parts > 1:
@@ -78,7 +84,10 @@ def convolve(
 
 
 def _convolve_groups(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
-    """Return the convolution of parts; of single channels (depthwise) element by element, a place after the other."""
+    """Return the convolution of parts; of single channels (depthwise) in full element by element, place after place.
+
+    The places of a window are then at most one block of k, so that the bits are those of the product.
+    """
     d = weight.ndim - 2
     if d < 1 or x.ndim != d + 2 or x.shape[-1] != weight.shape[-2] * groups or weight.shape[-1] % groups:
         raise ShapeError("convolve", "the shapes do not fit", got=f"{x.shape} and {weight.shape}, {groups} groups",
@@ -91,13 +100,26 @@ def _convolve_groups(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilat
     around = each_of(padding, d, "convolve, padding", 0)
     padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
     found = windows(padded, range(1, d + 1), weight.shape[:d], steps, gaps)
-    total: Any = None
+    result = PRODUCTS.get(x.dtype, (x.dtype,))[0]
+    if precision_of(None, x.dtype, "convolve") or math.prod(weight.shape[:d]) > MATMUL_BLOCK:
+        return _single_channels_multiplied(found, weight, groups, result)
+    wide = held_type(result) if result.storage_only else result
+    found, weight = found.astype(wide), weight.astype(wide)
+    total: Any = 0
     for at in np.ndindex(*weight.shape[:d]):
         place_in = tuple(int(k) for k in at)
         part = expand_dims(found[(..., *place_in)], -1)
-        term = part * reshape(weight[place_in], (groups, weight.shape[-1] // groups))
-        total = term if total is None else total + term
-    return reshape(total, (*total.shape[:-2], weight.shape[-1]))
+        total = total + part * reshape(weight[place_in], (groups, weight.shape[-1] // groups))
+    return reshape(total, (*total.shape[:-2], weight.shape[-1])).astype(result)
+
+
+def _single_channels_multiplied(found: Tensor, weight: Tensor, groups: int, result: Any) -> Tensor:
+    """Return what windows (batch, *places, channels, *window) and weights make, as one product for each channel."""
+    d, each = weight.ndim - 2, weight.shape[-1] // groups
+    places, k = found.shape[: d + 1], math.prod(weight.shape[:d])
+    rows = reshape(permute(found, (d + 1, *range(d + 1), *range(d + 2, 2 * d + 2))), (groups, math.prod(places), k))
+    total = matmul(rows, permute(reshape(weight, (k, groups, each)), (1, 0, 2)), out_dtype=result)
+    return reshape(permute(total, (1, 0, 2)), (*places, weight.shape[-1]))
 
 
 def each_of(value: Any, d: int, where: str, least: int) -> list[int]:
@@ -120,16 +142,23 @@ def _rows(x: Tensor, sizes: Sequence[int], steps: Sequence[int], gaps: Sequence[
 
 def _correlate(x: Tensor, weight: Tensor, steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
     d, k = weight.ndim - 2, math.prod(weight.shape[:-1])
+    result = x.dtype
+    if result.storage_only:
+        x, weight = x.astype(held_type(result)), weight.astype(held_type(result))
     rows = _rows(x, weight.shape[:d], steps, gaps)
-    return product_of_rows(rows, reshape(weight, (k, weight.shape[-1])), d + 1)
+    product = product_of_rows(rows, reshape(weight, (k, weight.shape[-1])), d + 1)
+    return product.astype(result) if result.storage_only else product
 
 
 def _weight_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], gaps: Sequence[int]) -> Tensor:
     d, filters = weight.ndim - 2, weight.shape[-1]
+    result = g.dtype
+    if result.storage_only:
+        padded, g = padded.astype(held_type(result)), g.astype(held_type(result))
     rows = _rows(padded, weight.shape[:-2], steps, gaps)
     columns = permute(rows, (*range(d + 1, 2 * d + 2), *range(d + 1)))
     found = product_of_columns(reshape(g, (math.prod(g.shape[:-1]), filters)).T, columns, d + 1, transposed=True)
-    return permute(found, (*range(1, d + 2), 0))
+    return permute(found.astype(result) if result.storage_only else found, (*range(1, d + 2), 0))
 
 
 def _input_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Any, around: Any, gaps: Any) -> Tensor:
