@@ -120,7 +120,7 @@ def _exported(
 ) -> tuple[Exported, Exported | None, str]:  # fmt: skip
     """Return the module's graph in eval mode and in training, None with the reason if there is none."""
     told = dynamic is not None
-    args, kwargs = _tensors(args), {n: _tensors(a) for n, a in kwargs.items()}
+    args, kwargs = _apart(_tensors(args), {n: _tensors(a) for n, a in kwargs.items()})
     ways = [_spec(args, kwargs, names, dynamic)]
     if not told:
         args, kwargs, shapes = _freed(args, kwargs)
@@ -158,6 +158,23 @@ def _tensors(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _tensors(v) for k, v in cast("dict[Any, Any]", value).items()}
     return value
+
+
+def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments of which no two are one tensor: forward may ask for that (``k is v``), and later calls differ.
+
+    A module that asks takes the way of unlike ones, which is right for like ones as well.
+    """
+    torch: Any = import_module("torch")
+    trees: Any = import_module("torch.utils._pytree")
+
+    leaves, spec = trees.tree_flatten((args, kwargs))
+    seen, made = set[int](), list[Any]()
+    for leaf in leaves:
+        again = isinstance(leaf, torch.Tensor) and id(leaf) in seen
+        seen.add(id(leaf))
+        made.append(leaf.detach().clone() if again else leaf)
+    return trees.tree_unflatten(made, spec)
 
 
 def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:

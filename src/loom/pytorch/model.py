@@ -183,7 +183,12 @@ class TorchModel(TrainableGraph):
                 return torch.from_numpy(a.astype(np.float32)).to(torch.bfloat16)
             return torch.from_numpy(np.ascontiguousarray(a))
 
-        module.load_state_dict({name: as_torch(a) for name, a in self.state_dict().items()})
+        try:
+            module.load_state_dict({name: as_torch(a) for name, a in self.state_dict().items()})
+        except (RuntimeError, AttributeError) as error:
+            raise ArgumentError("from_torch.copy_into", str(error).replace("\n\t", " ").strip(),
+                                expected="a module of the same parts", got=type(module).__name__,
+                                remedy="Pass the module that was imported, or one made alike") from None  # fmt: skip
 
 
 def _on_host(array: Any) -> Any:

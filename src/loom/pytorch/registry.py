@@ -25,7 +25,7 @@ Made = Any
 _WITHOUT_EFFECT = frozenset(
     ("layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "requires_grad", "generator",
     "cudnn_enabled",
-     "cudnn_enable", "sparse", "scale_grad_by_freq", "deterministic", "benchmark", "allow_tf32", "implicit",
+     "cudnn_enable", "sparse", "deterministic", "benchmark", "allow_tf32", "implicit",
      "is_coalesced")
 )  # fmt: skip
 """Arguments that change no number here: where tensors lie, and which library computes."""

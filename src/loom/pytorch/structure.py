@@ -33,8 +33,9 @@ def filled(tree: Any, values: Mapping[str, Any]) -> Any:
 def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the arrays of a call by the inputs' names; ``names``: of the parameters of forward, in order."""
     given, told = call
+    names = [*names, *(f"args_{k}" for k in range(len(names), len(given)))]  # those of *args have no names
     known = dict(zip(names, given, strict=False)) | dict(told)
-    if len(args) > len(names):
+    if len(args) > max(len(names), len(given)):
         raise ArgumentError(
             where, "too many arguments", expected=", ".join(names), got=len(args), remedy="Leave some out"
         )

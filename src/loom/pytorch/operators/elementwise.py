@@ -211,11 +211,16 @@ def _relu(x: Tensor) -> Tensor:
     return x.relu()
 
 
+def _sign(x: Tensor) -> Tensor:
+    """Return -1, 0 or 1; 0 for NaN, as PyTorch."""
+    return lt.where(lt.isnan(x), 0, lt.sign(x)) if x.dtype.is_float else lt.sign(x)
+
+
 _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": lt.abs, "acos": lt.acos, "acosh": lt.acosh, "asin": lt.asin, "asinh": lt.asinh, "atan": lt.atan,
     "atanh": lt.atanh, "ceil": lt.ceil, "cos": lt.cos, "cosh": lt.cosh, "exp": lt.exp, "exp2": lambda x: x.map("exp2"),
     "expm1": lt.expm1, "floor": lt.floor, "log": lt.log, "log2": lt.log2, "log10": lt.log10, "log1p": lt.log1p,
-    "neg": lt.negative, "relu": _relu, "rsqrt": lambda x: x.map("rsqrt"), "sigmoid": lt.sigmoid, "sign": lt.sign,
+    "neg": lt.negative, "relu": _relu, "rsqrt": lambda x: x.map("rsqrt"), "sigmoid": lt.sigmoid, "sign": _sign,
     "sin": lt.sin, "sinh": lt.sinh, "sqrt": lt.sqrt, "tan": lt.tan, "tanh": lt.tanh, "trunc": lt.trunc,
     "erf": lambda x: x.map("erf"), "erfc": lambda x: x.map("erfc"), "reciprocal": lt.reciprocal,
     "isnan": lt.isnan, "isinf": lt.isinf, "isfinite": lt.isfinite, "erfinv": lt.erfinv, "signbit": lt.signbit,
@@ -223,7 +228,7 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "fix": lt.trunc, "logit": lt.special.logit, "sinc": lt.special.sinc, "special_log_ndtr": lt.special.log_ndtr,
     "special_ndtri": lt.special.ndtri, "special_erfinv": lt.erfinv, "special_i0e": lt.special.i0e,
     "special_i1e": lt.special.i1e, "i0": lt.special.i0, "special_i1": lt.special.i1, "special_entr": lt.special.entr,
-    "absolute": lt.abs, "negative": lt.negative, "special_expm1": lt.expm1, "sgn": lt.sign,
+    "absolute": lt.abs, "negative": lt.negative, "special_expm1": lt.expm1, "sgn": _sign,
 }  # fmt: skip
 _ANSWERS = ("isnan", "isinf", "isfinite", "signbit")
 _KEEPING = ("abs", "absolute", "neg", "negative", "relu", "sign", "sgn", "ceil", "floor", "trunc", "fix", "frac")

@@ -20,6 +20,11 @@ def _embedding(call: OpCall) -> Made:
     table, at = call.tensor("weight"), call.tensor("indices")
     padding = call.integer("padding_idx", -1)
     rows = lt.gather(table, at)
+    if call.flag("scale_grad_by_freq"):  # the gradient of a row is divided by how often it is asked for
+        flat = lt.reshape(at, (-1,))
+        alike = lt.equal(lt.expand_dims(flat, 1), lt.expand_dims(flat, 0))
+        count = lt.reshape(lt.cast(lt.count_nonzero(alike, 1), rows.dtype), (*at.shape, 1))
+        rows = lt.detach(rows) + (rows - lt.detach(rows)) / count
     if padding < 0:
         return rows
     return lt.where(lt.expand_dims(lt.equal(at, padding), -1), lt.detach(rows), rows)  # that row is not trained

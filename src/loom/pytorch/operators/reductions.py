@@ -132,7 +132,9 @@ def _norm(call: OpCall) -> Made:
     call.value("dtype")
     x, axes, keep = _about(call)
     given = call.value("ord" if call.base.startswith("linalg") else "p", 2)
-    p = 2.0 if given is None else float(given)
+    if isinstance(given, str) and given != "fro":
+        raise call.refused("a norm of matrices", expected="fro, or a number", got=given)
+    p = 2.0 if given in (None, "fro") else float(given)
     held = wide(cast(x, call.out))
     return cast(_reduced(held, axes, keep, lambda t, a, k: _length(t, a, k, p)), call.out)
 

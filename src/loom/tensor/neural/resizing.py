@@ -82,7 +82,8 @@ def _resized(x: Tensor, axis: int, m: int, ratio: float, way: str, aligned: bool
     n = x.shape[axis]
     at = np.arange(m, dtype=np.float64)
     if way == "nearest":
-        places = np.minimum(np.floor(at * np.float32(ratio)), n - 1).astype(np.int64)
+        places = np.floor(at.astype(np.float32) * np.float32(ratio))  # torch's, in f32
+        places = np.minimum(places, n - 1).astype(np.int64)
         return x if np.array_equal(places, np.arange(n)) else take(x, places, axis)
     source = at * ((n - 1) / (m - 1) if m > 1 else 0.0) if aligned else (at + 0.5) * ratio - 0.5
     if way.endswith("cubic"):
