@@ -60,6 +60,10 @@ def _length(dimension: Any) -> int | str | None:
 
 def check_names(given: Mapping[str, Any], needed: Sequence[str], known: Sequence[str], where: str) -> None:
     """ArgumentError unless all ``needed`` inputs are given, and none that is not ``known``."""
+    if not isinstance(cast("Any", given), Mapping):
+        raise ArgumentError(where, "inputs without names", expected="a mapping: name -> array",
+                            got=type(given).__name__, remedy="Pass {" + ", ".join(f"{n!r}: array" for n in known) + "}"
+                            )  # fmt: skip
     unknown, missing = sorted(set(map(str, given)) - set(known)), sorted(set(needed) - set(given))
     if unknown or missing:
         remedy = f"Pass {', '.join(missing)}" if missing else near_matches(unknown[0], list(known))

@@ -81,6 +81,9 @@ def _external(proto: Any, folder: Path | None, dtype: Any, shape: tuple[int, ...
     if folder is None:
         raise FileError(where, "external data of a model without a folder", expected="a path", got=location,
                         remedy="Load the model by its path")  # fmt: skip
+    if "\0" in location:
+        raise FileError(where, "external data has no name of a file", expected="a file's name", got=repr(location),
+                        remedy="Write the model again")  # fmt: skip
     inside = Path(os.path.realpath(folder))
     path = Path(os.path.realpath(inside / location))
     if not location or os.path.isabs(location) or not path.is_relative_to(inside) or path == inside:
@@ -161,6 +164,12 @@ def _check(proto: Any, name: str) -> None:
     if missing:
         raise ArgumentError("onnx.load", f"{name} has operators that are not done", got=", ".join(missing[:20]),
                             remedy="docs/guide/models/onnx.md lists those that are")  # fmt: skip
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", 0) > newest:
+        raise ArgumentError("onnx.load", f"{name} is of an opset that onnx {onnx.__version__} does not know",
+                            expected=f"opset {newest} or older", got=opsets[""],
+                            remedy="pip install --upgrade onnx, or convert it with onnx.version_converter"
+                            )  # fmt: skip
     if proto.ByteSize() > _MOST_CHECKED or _has_external(proto):
         return  # the checker would read files; recording refuses what it would find
     try:

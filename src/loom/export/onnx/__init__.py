@@ -63,7 +63,8 @@ def to_onnx(
     or a function of tensors, whose ``inputs`` are told: name -> shape, or (shape, dtype); a length that is a name is
     open. A network takes any number of samples, called ``batch``, unless ``batch`` is a number; inputs of variable
     length have any up to their most, called ``length``, unless ``length`` is one. ``outputs``: names, where the source
-    has none; else y, or y0, y1, ... ``opset``: from 18 to the newest that ``onnx`` knows.
+    has none; else y, or y0, y1, ... (y_, or y_0, y_1, where an input is called so). ``opset``: from 18 to the newest
+    that ``onnx`` knows.
 
     ArgumentError, DTypeError: what ONNX cannot say, by name. Weights beyond 2 GB: ArgumentError, see ``export_onnx``.
 
@@ -120,7 +121,8 @@ def export_onnx(
         raise ArgumentError(f"{WHERE}, external", "the weights are too large for the file itself",
                             expected=f"at most {MOST_NBYTES} bytes", got=found.nbytes,
                             remedy="Pass external=True, or leave it out")  # fmt: skip
-    layout = lay_out_arrays(found.arrays, beside.name if apart else None)
+    weights = {*found.source.parameters.values(), *found.source.kept} if external else ()
+    layout = lay_out_arrays(found.arrays, beside.name if apart else None, weights)
     model = found.proto(layout)
     files = write_files(path, model.SerializeToString(deterministic=True), layout, beside, overwrite=replaced)
     operators = tuple(sorted({n.op_type for n in model.graph.node}))

@@ -5,7 +5,7 @@ Layer: export. Invariant: the same model gives the same bytes, and no file is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ __all__ = ["MOST_NBYTES", "SUFFIX", "ArrayLayout", "lay_out_arrays", "write_file
 SUFFIX = ".onnx"
 MOST_NBYTES = (1 << 31) - (1 << 24)
 """Bytes of weights that stand in the file itself: protobuf reads no more than 2 GiB."""
-_ALIGNMENT = 4096
+_ALIGNMENT, _ALIGNMENT_OF_SMALL = 4096, 64
 _LEAST = 1024
 """Bytes from which an array goes to the other file."""
 
@@ -32,8 +32,13 @@ class ArrayLayout:
     outside: list[tuple[int, bytes]]
 
 
-def lay_out_arrays(arrays: Mapping[str, Initializer], beside: str | None) -> ArrayLayout:
-    """Return initializers; ``beside``: the name of the other file, None if all stand in the model."""
+def lay_out_arrays(
+    arrays: Mapping[str, Initializer], beside: str | None, weights: Collection[str] = ()
+) -> ArrayLayout:  # fmt: skip
+    """Return initializers; ``beside``: the name of the other file, None if all stand in the model.
+
+    ``weights``: arrays that lie there however small; of others those that are large.
+    """
     from onnx import StringStringEntryProto, TensorProto
 
     from loom.onnx.values import element_of_dtype
@@ -43,10 +48,12 @@ def lay_out_arrays(arrays: Mapping[str, Initializer], beside: str | None) -> Arr
     at = 0
     for name, array in arrays.items():
         proto = TensorProto(name=name, data_type=element_of_dtype(array.dtype), dims=array.shape)
-        if beside is None or len(array.data) < _LEAST:
+        is_small = len(array.data) < _LEAST
+        if beside is None or not array.data or (is_small and name not in weights):
             proto.raw_data = array.data
         else:
-            at = -(-at // _ALIGNMENT) * _ALIGNMENT
+            aligned = _ALIGNMENT_OF_SMALL if is_small else _ALIGNMENT
+            at = -(-at // aligned) * aligned
             proto.data_location = TensorProto.EXTERNAL
             told = {"location": beside, "offset": str(at), "length": str(len(array.data))}
             proto.external_data.extend(StringStringEntryProto(key=k, value=v) for k, v in told.items())

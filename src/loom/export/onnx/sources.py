@@ -7,7 +7,7 @@ recording computes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -70,7 +70,7 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
             raise ArgumentError(f"{WHERE}, updates", "ONNX has no state that a run changes", expected="outputs alone",
                                 got=f"{len(updates)} updates of parameters",
                                 remedy="Compile the new values as outputs, without updates")  # fmt: skip
-        return _program(dict(zip(_names(outputs, len(made)), made, strict=True)), name or "program")
+        return _program(dict(zip(_names(outputs, len(made), _fed_names(made)), made, strict=True)), name or "program")
     if isinstance(source, (IntegerNetwork, FrozenFunction, FrozenKernel, KernelFunction)):
         remedy = ("Export the network that it was made of" if isinstance(source, IntegerNetwork)
                   else "Export tensors, or what tensor.compile returned; or to C: loom export --to c")  # fmt: skip
@@ -93,10 +93,14 @@ def _require_none(given: Any, setting: str, what: str) -> None:
                             remedy="Leave it out")  # fmt: skip
 
 
-def _names(given: Any, count: int) -> list[str]:
-    """Return names of outputs: those given, else y, or y0, y1, ..."""
+def _names(given: Any, count: int, inputs: Collection[str]) -> list[str]:
+    """Return names of outputs: those given, else y, or y0, y1, ..., with _ after those that inputs have."""
     if given is None:
-        return ["y"] if count == 1 else [f"y{n}" for n in range(count)]
+        stem, chosen = "y", list[str]()
+        while not chosen or not set(inputs).isdisjoint(chosen):
+            chosen = [stem] if count == 1 else [f"{stem}{n}" for n in range(count)]
+            stem += "_"
+        return chosen
     names = [given] if isinstance(given, str) else list(items(given, f"{WHERE}, outputs", "names"))
     if len(names) != count or len(set(names)) != count or not all(isinstance(n, str) and n for n in names):
         raise ArgumentError(f"{WHERE}, outputs", "not a name for each output", expected=f"{count} names, all different",
@@ -104,13 +108,20 @@ def _names(given: Any, count: int) -> list[str]:
     return names
 
 
-def _tensors(made: Any, names: Any) -> dict[str, Tensor]:
+def _fed_names(made: Sequence[Tensor]) -> list[str]:
+    return [node.name for node in ancestors(list(made)) if node.op is INPUT]
+
+
+def _tensors(made: Any, names: Any, taken: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return outputs by name; ``taken``: names that inputs have, else of those that they are made of."""
     if is_mapping(made):
         _require_none(names, "outputs", "outputs that have names")
         found = {str(k): v for k, v in made.items()}
     else:
         each = [made] if isinstance(made, Tensor) else list(items(made, WHERE, "tensors"))
-        found = dict(zip(_names(names, len(each)), each, strict=True))
+        for x in each:
+            require_tensor(x, WHERE)
+        found = dict(zip(_names(names, len(each), taken or _fed_names(each)), each, strict=True))
     for x in found.values():
         require_tensor(x, WHERE)
     if not found or "" in found:
@@ -131,8 +142,18 @@ def _fed(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def _require_apart(inputs: Collection[str], outputs: Collection[str]) -> None:
+    """Refuse an output that is called as an input is: ONNX has one name for one value."""
+    shared = sorted(set(inputs) & set(outputs))
+    if shared:
+        raise ArgumentError(f"{WHERE}, outputs", "an output is called as an input", expected="other names",
+                            got=", ".join(shared), remedy="Rename the output, or the input")  # fmt: skip
+
+
 def _program(outputs: Mapping[str, Tensor], name: str) -> OnnxSource:
-    record = join_records([SizedRecord(_fed(outputs), outputs)], {})
+    fed = _fed(outputs)
+    _require_apart(fed, outputs)
+    record = join_records([SizedRecord(fed, outputs)], {})
     parameters = named_parameters(list(outputs.values()))
     return OnnxSource(name, record, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 
@@ -155,7 +176,9 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
             key: tensor.input(key, tuple(sizes[n] if isinstance(n, str) else n for n in shape), dtype)
             for key, (shape, dtype) in told.items()
         }
-        return SizedRecord(fed, _tensors(source(**fed), outputs))
+        made = _tensors(source(**fed), outputs, fed)
+        _require_apart(fed, made)
+        return SizedRecord(fed, made)
 
     record_all = _joined(record, symbols)
     parameters = named_parameters([cast("Tensor", v.nodes[0]) for v in record_all.outputs.values()])

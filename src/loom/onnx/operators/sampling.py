@@ -68,7 +68,7 @@ class _GridAxis:
         low, high = (0.0, n - 1.0) if corners else (-0.5, n - 0.5)
         self.n, self.padding, self.low, self.high = n, padding, low, high
         source = lt.round(source) if mode == "nearest" else source
-        if padding == "border":
+        if padding == "border" and mode != "cubic":  # of cubic neighbours each is clipped: torch and onnxruntime
             source = lt.clip(source, 0, n - 1)
         elif padding == "reflection":
             source = _reflected(source, low, high)

@@ -138,6 +138,11 @@ def _changed(
     return lt.cast(found, x.dtype)
 
 
+def _require_finite(call: NodeCall, scales: Sequence[float]) -> None:
+    if not all(math.isfinite(s) for s in scales):
+        raise call.refused("a scale that is no number", expected="finite numbers", got=list(scales))
+
+
 @operator("Resize", since=11)
 def _resize(call: NodeCall) -> Made:
     shape = call.value(0).shape
@@ -158,6 +163,7 @@ def _resize(call: NodeCall) -> Made:
     if way.coordinates == "tf_crop_and_resize" and len(roi) != 2 * len(axes):
         raise call.refused("roi", expected=f"{2 * len(axes)} numbers", got=len(roi))
     lengths = [shape[a] for a in axes]
+    _require_finite(call, given)
     if given:
         scales, sizes = given, [math.floor(n * s) for n, s in zip(lengths, given, strict=True)]
     else:
@@ -174,6 +180,7 @@ def _upsample(call: NodeCall) -> Made:
     scales = call.reals("scales") if call.opset < 9 else call.host(1).reshape(-1).tolist()
     if len(scales) != len(shape):
         raise call.refused("not a scale for each axis", expected=len(shape), got=scales)
+    _require_finite(call, scales)
     mode = call.text("mode", "nearest", ("nearest", "linear", "bilinear"))
     way = _Way("nearest" if mode == "nearest" else "linear", "asymmetric")
     sizes = [math.floor(n * s) for n, s in zip(shape, scales, strict=True)]

@@ -168,8 +168,29 @@ def _max_pool(call: NodeCall) -> Made:
     flat = lt.reshape(found, (*found.shape[: x.ndim], -1))
     best = lt.cast(lt.argmax(flat, -1, keepdims=True), "i64")
     table = _positions(x.shape, how, columns)
-    at = lt.take_along_axis(lt.broadcast_to(call.array(table), flat.shape), best, -1)
-    return [lt.max(flat, axis=-1), at[..., 0]]
+    at = lt.take_along_axis(lt.broadcast_to(call.array(table), flat.shape), best, -1)[..., 0]
+    most = lt.max(flat, axis=-1)
+    if any(a or b for a, b in how.pads):  # all is the least there is: the first that is no padding
+        first = lt.broadcast_to(call.array(_first_inside(x.shape, how, columns)), at.shape)
+        at = lt.where(lt.equal(most, lt.full(most.shape, least, x.dtype, on=call.scope.device)), first, at)
+    return [most, at]
+
+
+def _first_inside(shape: Sequence[int], how: Geometry, columns: int) -> np.ndarray[Any, Any]:
+    """Return for each window the position of its first place inside the image."""
+    positions = _positions(shape, how, columns)
+    counts = how.places(shape[2:])
+    within = np.ones((1,) * (2 * len(counts)), bool)
+    for i, (n, count, step, k, gap, (a, _)) in enumerate(
+        zip(shape[2:], counts, how.steps, how.sizes, how.gaps, how.pads, strict=True)
+    ):
+        at = np.arange(count)[:, None] * step + np.arange(k) * gap - a
+        spread = [1] * (2 * len(counts))
+        spread[i], spread[len(counts) + i] = at.shape
+        within = within & ((at >= 0) & (at < n)).reshape(spread)
+    chosen = within.reshape(*counts, -1).argmax(-1)
+    found = np.take_along_axis(positions, np.broadcast_to(chosen, positions.shape[:-1])[..., None], -1)[..., 0]
+    return np.maximum(found, 0)
 
 
 def _positions(shape: Sequence[int], how: Geometry, columns: int) -> np.ndarray[Any, Any]:

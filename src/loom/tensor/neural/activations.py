@@ -71,7 +71,7 @@ def selu(x: Tensor) -> Tensor:
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """Return x where it is positive, else ``alpha`` (e^(x / alpha) - 1). Source: J. T. Barron (2017)."""
     a = real(alpha, "celu, alpha")
-    return _of(x, "celu", lambda x: where(x > 0, x, _expm1(x / a) * a))
+    return _of(x, "celu", lambda x: where(x > 0, x, _expm1(x / a) * a if a > 0 else apply("expm1", x / a) * a))
 
 
 def mish(x: Tensor) -> Tensor:

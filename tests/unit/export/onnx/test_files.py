@@ -313,3 +313,22 @@ def test_the_command(tmp_path: Path) -> None:
     assert not run(app, [*line, "--overwrite"]).exit_code
     for wrong in (["--to", "onnx,c"], ["--to", "c", "--opset", "19"], ["--data", "digits"], ["--threads"]):
         assert run(app, [*line, "--overwrite", *wrong]).exit_code, wrong
+
+
+def test_an_input_called_as_outputs_are_gives_these_other_names() -> None:
+    def names(function: Any, **inputs: Any) -> list[str]:
+        return [o.name for o in to_onnx(function, inputs=inputs).graph.output]
+
+    assert names(lambda x, y: x + y, x=(2,), y=(2,)) == ["y_"]
+    assert names(lambda x, y: x * 2, x=(2,), y=(3,)) == ["y_"]
+    assert names(lambda y0: (y0, y0 * 2), y0=(2,)) == ["y_0", "y_1"]
+    with pytest.raises(ArgumentError, match="called as an input"):
+        to_onnx(lambda x: {"x": x * 2}, inputs={"x": (2,)})
+
+
+def test_external_weights_lie_beside_however_small(tmp_path: Path) -> None:
+    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [4]}, "layers": [
+        {"type": "dense", "output_size": 3}]})  # fmt: skip
+    written = export_onnx(net, tmp_path, external=True)
+    assert [f.name for f in written.files] == ["network.onnx", "network.onnx.data"]
+    assert loom.onnx.load_network(written.files[0]).digest() == net.digest()

@@ -1,0 +1,95 @@
+"""Operators at their ends beside onnxruntime, and what no run can take.
+
+A model is drawn of one operator, its inputs and attributes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+import loom.onnx
+from loom.core.errors import ArgumentError, FileError
+from loom.tensor import array, celu
+
+_RNG = np.random.default_rng(0)
+_IMAGE = _RNG.normal(size=(1, 2, 4, 5)).astype("f4")
+_GRID = _RNG.uniform(-1.5, 1.5, size=(1, 3, 4, 2)).astype("f4")
+_SIGNED = np.array([1, -1, -3, 0, 0.5, -0.5], "f4")
+_CASES: list[tuple[str, list[np.ndarray[Any, Any]], dict[str, Any], int]] = [
+    ("Celu", [_SIGNED], {"alpha": -1.0}, 1),
+    ("Celu", [_SIGNED], {"alpha": 3.0}, 1),
+    ("GridSample", [_IMAGE, _GRID], {"mode": "cubic", "padding_mode": "border"}, 1),
+    ("GridSample", [_IMAGE, _GRID], {"mode": "cubic", "padding_mode": "border", "align_corners": 1}, 1),
+    ("MaxPool", [np.full((1, 2, 3, 3), -np.inf, "f4")], {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}, 2),
+    ("MaxPool", [np.full((1, 1, 3, 4), -128, "i1")], {"kernel_shape": [3, 2], "pads": [2, 0, 1, 1]}, 2),
+    ("MaxPool", [_IMAGE], {"kernel_shape": [3, 2], "pads": [1, 1, 0, 1], "storage_order": 1}, 2),
+]  # fmt: skip
+
+
+def model_of(
+    name: str, arrays: list[np.ndarray[Any, Any]], attributes: dict[str, Any], count: int = 1, opset: int = 20
+) -> Any:
+    """Return a model of one operator whose inputs are fed as a0, a1, ..."""
+    given = [
+        helper.make_tensor_value_info(f"a{i}", helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for i, a in enumerate(arrays)
+    ]
+    outputs = [f"y{i}" for i in range(count)]
+    node = helper.make_node(name, [i.name for i in given], outputs, **attributes)
+    graph = helper.make_graph([node], "g", given, [onnx.ValueInfoProto(name=o) for o in outputs])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+@pytest.mark.parametrize(("name", "arrays", "attributes", "count"), _CASES)
+def test_operators_at_their_ends_are_as_in_onnxruntime(
+    name: str, arrays: list[np.ndarray[Any, Any]], attributes: dict[str, Any], count: int
+) -> None:
+    model = model_of(name, arrays, attributes, count)
+    fed = {f"a{i}": a for i, a in enumerate(arrays)}
+    wanted = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, fed)
+    found = loom.onnx.load(model).run(fed)
+    for output, each in zip(found.values(), wanted, strict=True):
+        assert output.dtype == each.dtype
+        np.testing.assert_allclose(output, each, rtol=1e-5, atol=1e-5 if output.dtype.kind == "f" else 0)
+
+
+def test_celu_of_a_negative_alpha_is_its_formula() -> None:
+    x = np.array([-2, -1, 1], "f4")
+    np.testing.assert_allclose(celu(array(x), -2.0).numpy(), np.where(x > 0, x, -2 * np.expm1(x / -2.0)), rtol=1e-6)
+
+
+def test_an_opset_that_onnx_does_not_know_is_refused() -> None:
+    model = model_of("Neg", [_SIGNED], {})
+    model.opset_import[0].version = onnx.defs.onnx_opset_version() + 1
+    with pytest.raises(ArgumentError, match="does not know"):
+        loom.onnx.load(model)
+
+
+def test_scales_that_are_no_numbers_and_inputs_without_names_are_refused() -> None:
+    scales = np.array([1, 1, 1, np.nan], "f4")
+    model = model_of("Resize", [_IMAGE, np.zeros(8, "f4"), scales], {})
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, ["a", "b", "c", "d"]))
+    with pytest.raises(ArgumentError, match="a scale that is no number"):
+        loom.onnx.load(model).run({"a0": _IMAGE, "a1": np.zeros(8, "f4"), "a2": scales})
+    with pytest.raises(ArgumentError, match="inputs without names"):
+        loom.onnx.load(model_of("Neg", [_SIGNED], {})).run([_SIGNED])  # type: ignore[arg-type]
+
+
+def test_external_data_whose_name_is_no_files_is_refused(tmp_path: Any) -> None:
+    w = onnx.TensorProto(name="w", data_type=1, dims=[2], data_location=onnx.TensorProto.EXTERNAL)
+    w.external_data.add(key="location", value="w\0.bin")
+    model = model_of("Add", [np.ones(2, "f4"), np.ones(2, "f4")], {})
+    del model.graph.input[1]
+    model.graph.node[0].input[1] = "w"
+    model.graph.initializer.append(w)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(FileError, match="no name of a file"):
+        loom.onnx.load(path)
