@@ -42,7 +42,7 @@ def _halves(start: int, stop: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["f4", "f2", *(pytest.param(t, marks=pytest.mark.slow) for t in ("f8", "i4", "u1", "?"))]
+    "dtype", ["f4", *(pytest.param(t, marks=pytest.mark.slow) for t in ("f2", "f8", "i4", "u1", "?"))]
 )
 def test_a_sum_has_the_bits_of_the_whole(pool: WorkerPool, dtype: str) -> None:
     dice = np.random.default_rng(5)

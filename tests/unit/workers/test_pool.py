@@ -41,7 +41,7 @@ def test_results_come_in_order(opened: Any) -> None:
             assert [a.item() for a in pool.map(squares, range(20))] == [n * n for n in range(20)]
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 16))])
 def test_killed_added_and_slow_workers_change_nothing(opened: Any, seed: int) -> None:
     dice = random.Random(seed)
     ray = SimulatedRay(seed, kills=lambda _ray, _actor: dice.random() < 0.05)

@@ -60,7 +60,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
         pool.close()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+@pytest.mark.parametrize("workers", [1, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 5))])
 def test_any_number_of_workers_gives_one_digest(opened: Any, alone: Any, workers: int) -> None:
     pool = opened(SimulatedRay(workers), workers)
     assert train(workers=pool) == alone
@@ -79,7 +79,7 @@ def test_settings_of_a_training_are_kept(opened: Any, told: dict[str, Any]) -> N
     assert train(workers=opened(SimulatedRay(2)), **told) == train(**told)
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 40))])
+@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 40))])
 def test_workers_killed_added_and_slow_change_no_bit(opened: Any, alone: Any, seed: int) -> None:
     """Each call of a worker, whichever it is, may be its last."""
     dice = random.Random(seed)
@@ -237,7 +237,15 @@ def test_an_error_of_a_worker_is_raised_here(opened: Any, monkeypatch: pytest.Mo
         train(workers=opened(SimulatedRay()))
 
 
-@pytest.mark.parametrize(("workers", "micro_batches"), [(1, 4), (2, 2), (3, 8), (5, 3), (6, 6), (7, 9), (8, 1)])
+@pytest.mark.parametrize(
+    ("workers", "micro_batches"),
+    [
+        (3, 8),
+        (5, 3),
+        (7, 9),
+        *(pytest.param(*c, marks=pytest.mark.slow) for c in [(1, 4), (2, 2), (6, 6), (8, 1)]),
+    ],
+)
 def test_a_step_takes_the_messages_of_the_estimate(
     opened: Any, monkeypatch: pytest.MonkeyPatch, workers: int, micro_batches: int
 ) -> None:
