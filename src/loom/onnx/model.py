@@ -10,7 +10,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +32,12 @@ from loom.tensor.tensor import Tensor, array
 from loom.tensor.tensor import input as tensor_input
 
 if TYPE_CHECKING:
+    from loom.nn.locks import Lock
     from loom.nn.train.history import History
     from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.schedules import Schedule
     from loom.onnx.learning import Learning
-    from loom.onnx.training import GraphTraining
+    from loom.onnx.training import OnnxGraph
 
 __all__ = ["OnnxModel", "load"]
 
@@ -109,8 +109,8 @@ class OnnxModel:
         self._programs: OrderedDict[Any, _Compiled] = OrderedDict()
         self._trained = trained
         self._weights: Weights | None = None
-        self._training: GraphTraining | None = None
-        self.lock: AbstractContextManager[Any] = threading.RLock()
+        self._training: OnnxGraph | None = None
+        self.lock: Lock = threading.RLock()
         if trained is not None:
             self._as_weights()
 
@@ -170,6 +170,8 @@ class OnnxModel:
         with self.lock:
             for name, value in weights.items():
                 held[name].assign(value)
+            if self._training is not None:
+                self._training.training = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file with its weights as they are now; FileError if it is too large for one."""
@@ -335,10 +337,10 @@ class OnnxModel:
         ``batch_statistics`` has it use those of each batch, and move the running ones. Dropout whose graph says
         ``training_mode`` is drawn by ``seed`` and step. Errors are those of ``Network.train``.
         """
-        from loom.onnx.training import GraphTraining
+        from loom.onnx.training import OnnxGraph
 
-        if self._training is None:
-            self._training = GraphTraining(self)
-        return self._training.fit(
-            x, y, validation, (optimizer, schedule, resume, progress), frozen, batch_statistics, settings
-        )
+        with self.lock:
+            if self._training is None:
+                self._training = OnnxGraph(self, self._device)
+        how = (optimizer, schedule, resume, progress)
+        return self._training.fit(x, y, validation, how, frozen, batch_statistics, settings)

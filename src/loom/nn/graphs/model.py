@@ -12,20 +12,21 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from loom import tensor
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import show
-from loom.core.dtype import DType, f32, f64
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import flag, is_mapping
 from loom.nn.digests import digest_of
 from loom.nn.graphs.ports import ArrayInfo, check_shapes
-from loom.nn.graphs.training import Task, read_task, told_config, trainer_for
+from loom.nn.graphs.training import Facts, Task, read_task, told_config, trainer_for
 from loom.nn.held import HeldWeights
 from loom.nn.random import RandomStream
 from loom.nn.spec import Snapshot
+from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
@@ -92,12 +93,16 @@ class TrainableGraph(HeldWeights, ABC):
         self.state_updates: list[tuple[Tensor, Tensor]] = []
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
-        self._batches: tuple[TrainConfig, tuple[str, ...]] | None = None
+        self.facts: tuple[Any, Facts] | None = None
+        """What the batch that was recorded last told of a training, and of what it is."""
+        self._batches: tuple[Any, ...] | None = None
         """What ``train_batch`` was told last, if nothing else was trained or loaded since."""
         self._programs: OrderedDict[Any, TensorProgram] = OrderedDict()
 
     batch_size = 1
     """That of a training is told by who trains."""
+    settings: tuple[str, ...] = ("validation", "optimizer", "schedule", "resume", "progress")
+    """What ``train`` takes besides the settings of ``TrainConfig``."""
 
     def _store(self, name: str, values: Any) -> Tensor:
         return values if isinstance(values, Tensor) else tensor.parameter(values, name=name, on=self.device)
@@ -105,6 +110,16 @@ class TrainableGraph(HeldWeights, ABC):
     @abstractmethod
     def record(self, inputs: Mapping[str, Tensor], run: GraphPass) -> Mapping[str, Tensor]:
         """Record the graph over tensors by the inputs' names; return its outputs by name."""
+
+    def meaning(self, output: str, shape: tuple[int, ...]) -> Meaning:
+        """Return what the numbers of an output mean, one sample of which has a shape; numbers, if nothing tells."""
+        del output, shape
+        return NUMBERS
+
+    @property
+    def mode(self) -> tuple[Any, ...]:
+        """What recordings depend on besides inputs and weights; the programs of a training are of one mode."""
+        return (self.seed,)
 
     @property
     def where(self) -> str:
@@ -137,11 +152,6 @@ class TrainableGraph(HeldWeights, ABC):
             found |= here
         return frozenset(found)
 
-    @property
-    def result_type(self) -> DType:
-        """The type that outputs are compared with targets in: f64 for a model of f64, else f32."""
-        return f64 if any(w.dtype == f64 for w in self.parameters.values()) else f32
-
     # recording
 
     def apply(self, x: Tensor | Mapping[str, Tensor], **options: Any) -> Tensor:
@@ -171,7 +181,8 @@ class TrainableGraph(HeldWeights, ABC):
         run = GraphPass(weights | self.state, training, step, self.seed)
         with in_precision(precision):
             made = dict(self.record(given, run))
-        self.state_updates = [(self.state[n], new) for n, new in run.updates.items()]
+        held = self.parameters | self.state
+        self.state_updates = [(held[n], new) for n, new in run.updates.items()]
         return made
 
     def check(self, given: Mapping[str, Any], where: str) -> None:
@@ -204,32 +215,44 @@ class TrainableGraph(HeldWeights, ABC):
         Of several inputs ``x`` is a mapping by name or a list; of several outputs ``y`` is a mapping by name, of those
         that are trained on. ``settings`` are those of ``TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
         ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy of logits for classes and one-hot rows,
-        else
-        the mean squared error; ``loss="nll"`` of logarithms of probabilities. ``probabilities``: True for an output of
-        probabilities. ``resume``: go on up to ``epochs`` in all, from the folder ``checkpoint`` or from ``training``.
+        else the mean squared error; ``loss="nll"`` of logarithms of probabilities. ``probabilities``: True for an
+        output of probabilities, "independent" for chances of their own, where the graph does not tell. ``resume``: go
+        on up to ``epochs`` in all, from the folder ``checkpoint`` or from ``training``.
         Errors are those of ``Network.train``.
         """
-        where = f"{self.where}.train"
+        with self.alone(f"{self.where}.train"):
+            return self.train_alone(x, y, validation, (optimizer, schedule, resume, progress), settings)
+
+    def train_alone(
+        self, x: Any, y: Any, validation: Any, how: tuple[Any, Any, bool, bool | None], settings: Mapping[str, Any]
+    ) -> History:
+        """Train, as ``train`` does, within ``alone``; ``how``: optimizer, schedule, resume, progress."""
+        where, (optimizer, schedule, resume, progress) = f"{self.where}.train", how
         resume = flag(resume, f"{where}, resume")
-        with self.alone(where):
-            task, config, trainer = self._trainer_of(x, y, optimizer, schedule, settings, where)
-            held_out = None
-            if validation is not None:
-                if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
-                    raise ArgumentError(f"{where}, validation", "not samples and their targets",
-                                        expected="a pair (x, y)", got=type(validation).__name__,
-                                        remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
-                chances = settings.get("probabilities", False)
-                other = read_task(self, *validation, config.loss, chances, f"{where}, validation")
-                held_out = self._plain(other.given), other.targets
-            self._batches = None
-            start = self.training if resume and config.checkpoint is None and self.training is not None else resume
-            try:
-                with show_progress(progress) as report:
-                    return trainer.fit(self._plain(task.given), task.targets, held_out, resume=start, report=report)
-            finally:
-                if trainer.has_run:
-                    self.training = trainer.kept
+        task, config, trainer = self._trainer_of(x, y, optimizer, schedule, settings, where)
+        held_out = None
+        if validation is not None:
+            if not (isinstance(validation, (tuple, list)) and len(cast("Sequence[Any]", validation)) == 2):
+                raise ArgumentError(f"{where}, validation", "not samples and their targets",
+                                    expected="a pair (x, y)", got=type(cast("Any", validation)).__name__,
+                                    remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
+            held_out = self._held_out(*cast("tuple[Any, Any]", validation), task, settings, f"{where}, validation")
+        self._batches = None
+        start = self.training if resume and config.checkpoint is None and self.training is not None else resume
+        try:
+            with show_progress(progress) as report:
+                return trainer.fit(self._plain(task.given), task.targets, held_out, resume=start, report=report)
+        finally:
+            if trainer.has_run:
+                self.training = trainer.kept
+
+    def _held_out(self, x: Any, y: Any, task: Task, settings: Mapping[str, Any], where: str) -> tuple[Any, Any]:
+        """Return samples and targets for validation, of the inputs and outputs of a task."""
+        other = read_task(self, x, y, task.loss, settings.get("probabilities"), where)
+        if other.outputs != task.outputs:
+            raise ArgumentError(where, "targets of other outputs than are trained", expected=", ".join(task.outputs),
+                                got=", ".join(other.outputs), remedy="Pass targets of the same outputs")  # fmt: skip
+        return self._plain({n: other.given[n] for n in task.given}), other.targets
 
     def train_batch(
         self, x: Any, y: Any, *, optimizer: str | Optimizer = "sgd", schedule: str | Schedule | None = None,
@@ -243,18 +266,21 @@ class TrainableGraph(HeldWeights, ABC):
         where = f"{self.where}.train_batch"
         with self.alone(where):
             task, config, trainer = self._trainer_of(x, y, optimizer, schedule, settings, where, self._batches)
-            self._batches = config, task.outputs
+            self._batches = self._likes(config, task)
             return trainer.train_batch(self._plain(task.given), task.targets)
 
     def _trainer_of(
         self, x: Any, y: Any, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str, same: Any = None
     ) -> tuple[Task, TrainConfig, Trainer]:
         """Return what is trained, how, and by whom: the trainer there is, if the settings are the ``same``."""
-        task = read_task(self, x, y, settings.get("loss"), settings.get("probabilities", False), where)
+        task = read_task(self, x, y, settings.get("loss"), settings.get("probabilities"), where)
         config = told_config(self, task, optimizer, schedule, settings, where)
-        if same != (config, task.outputs) or self._trainer is None:
-            self._trainer = trainer_for(self, config, task.outputs, self._trainer)
+        if same != self._likes(config, task) or self._trainer is None:
+            self._trainer = trainer_for(self, config, task, self._trainer)
         return task, config, self._trainer
+
+    def _likes(self, config: TrainConfig, task: Task) -> tuple[Any, ...]:
+        return config, task.outputs, self.mode, task.facts.unused, task.facts.reached
 
     def _plain(self, given: Mapping[str, Any]) -> Any:
         return given if len(given) > 1 else next(iter(given.values()))

@@ -6,50 +6,79 @@ Layer: nn. Invariant: what is wrong with samples, targets or settings is told be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+import numpy as np
+
 from loom import tensor
-from loom.core.arrays import read_array
-from loom.core.dtype import DType
+from loom.core.arrays import Array, read_array
+from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.graphs.ports import ArrayInfo
-from loom.nn.settings import config_of
-from loom.nn.spec.meaning import INDEPENDENT, NUMBERS, probabilities
+from loom.nn.settings import config_of, refuse_several
+from loom.nn.spec.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import Loss
-from loom.nn.train.programs import Trainable
 from loom.nn.train.samples import by_name
 from loom.nn.train.targets import Losses, Output, fit_all_targets
 from loom.nn.train.trainer import Trainer
+from loom.runtime.device import Device
+from loom.tensor import Tensor
+from loom.tensor.graph import ancestors
 
-__all__ = ["Task", "read_task", "told_config", "trainer_for"]
+__all__ = ["Facts", "Graph", "Task", "read_task", "told_config", "trainer_for"]
+
+Shape = tuple[int, ...]
+Chances = bool | str | Mapping[str, bool | str] | None
 
 
-class Trained(Trainable, Protocol):
-    """What a training asks of a graph, besides what the trainer asks: ``nn.graphs.TrainableGraph``."""
+class Graph(Protocol):
+    """What a training asks of a graph: ``nn.graphs.TrainableGraph``."""
 
     inputs: tuple[ArrayInfo, ...]
     outputs: tuple[ArrayInfo, ...]
+    device: Device
+    parameters: dict[str, Tensor]
     learning_rates: dict[str, float]
+    state_updates: list[tuple[Tensor, Tensor]]
+    seed: int
+    batch_size: int
+    settings: tuple[str, ...]
+    facts: tuple[Any, Facts] | None
 
     @property
-    def seed(self) -> int:
-        """The seed of what it draws."""
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while a program of the graph is recorded, or runs and is read."""
         ...
 
     @property
-    def batch_size(self) -> int:
-        """Samples of a batch, if they are not told."""
+    def mode(self) -> tuple[Any, ...]:
+        """What its recordings depend on besides inputs and weights."""
         ...
 
-    @property
-    def result_type(self) -> DType:
-        """The type that outputs are compared with targets in."""
+    def apply_all(
+        self, x: Any, *, training: bool, step: Tensor | None = None, precision: str | None = None
+    ) -> dict[str, Tensor]:
+        """Record it."""
+        ...
+
+    def meaning(self, output: str, shape: Shape) -> Meaning:
+        """Return what an output's numbers mean, as far as the graph tells."""
         ...
 
     def not_trained(self, outputs: Sequence[str]) -> frozenset[str]:
         """Return the names of parameters that a training of some outputs leaves as they are."""
+        ...
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        """Write weights."""
+        ...
+
+    def weights(self) -> dict[str, Array]:
+        """Return copies of parameters and state."""
         ...
 
 
@@ -57,28 +86,106 @@ _REFUSED = ("compute", "loss_scale")
 """Settings that a graph, which has its own dtypes, does not take."""
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a batch that is recorded tells of a training of some outputs.
+
+    ``shapes``: those of one sample's outputs. ``unused``: inputs that nothing in the training is made of, with the
+    shape of a sample. ``reached``: the parameters that these outputs are made of.
+    """
+
+    shapes: Mapping[str, Shape]
+    unused: Mapping[str, tuple[Shape, DType]]
+    reached: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Task:
-    """What is trained or measured: samples by the inputs' names, targets, losses, and the outputs they are of."""
+    """What is trained: samples by the inputs' names, targets, losses, the outputs they are of, and what these are.
 
-    def __init__(self, given: dict[str, Any], targets: Any, loss: Any, outputs: tuple[str, ...]) -> None:
-        self.given, self.targets, self.loss, self.outputs = given, targets, loss, outputs
+    ``probabilities``: of one output a bool, of several by name; ``given`` has no inputs that are unused.
+    """
+
+    given: Mapping[str, Any]
+    targets: Any
+    loss: Any
+    outputs: tuple[str, ...]
+    probabilities: Any
+    facts: Facts
 
 
-def read_task(model: Trained, x: Any, y: Any, loss: Losses, chances: bool | Mapping[str, bool], where: str) -> Task:
-    """Return samples and targets as losses take them; errors as those of ``Network.train``."""
+class Trainee:
+    """A graph as ``Trainer`` sees it: the outputs that are trained, of the inputs that they are made of."""
+
+    def __init__(self, model: Graph, outputs: Sequence[str], unused: Mapping[str, tuple[Shape, DType]]) -> None:
+        self.model, self.outputs, self.unused, self.mode = model, tuple(outputs), dict(unused), model.mode
+        self.parameters, self.device, self.lock = model.parameters, model.device, model.lock
+        self.state_updates: list[tuple[Tensor, Tensor]] = []
+        self._fed = [i.name for i in model.inputs if i.name not in self.unused]
+
+    def suits(self, task: Task) -> bool:
+        """Tell whether this is what a task trains."""
+        return (self.outputs, self.unused, self.mode) == (task.outputs, task.facts.unused, self.model.mode)
+
+    def apply(self, x: Any, *, training: bool, step: Tensor | None = None, precision: str | None = None) -> Tensor:
+        """Record the graph; return its first output that is trained."""
+        return self.apply_all(x, training=training, step=step, precision=precision)[self.outputs[0]]
+
+    def apply_all(
+        self, x: Any, *, training: bool, step: Tensor | None = None, precision: str | None = None
+    ) -> dict[str, Tensor]:
+        """Record the graph, zeros for the inputs that it does not need; return its outputs by name."""
+        given: dict[str, Tensor] = dict(x) if is_mapping(x) else {self._fed[0]: x}
+        samples = next(iter(given.values())).shape[0]
+        given |= {n: tensor.zeros((samples, *shape), dtype) for n, (shape, dtype) in self.unused.items()}
+        made = self.model.apply_all(given, training=training, step=step, precision=precision)
+        self.state_updates = self.model.state_updates
+        return made
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        """Write weights."""
+        self.model.load(weights)
+
+    def weights(self) -> dict[str, Array]:
+        """Return copies of parameters and state."""
+        return self.model.weights()
+
+
+def read_task(model: Graph, x: Any, y: Any, loss: Losses, chances: Chances, where: str) -> Task:
+    """Return samples and targets as losses take them; errors as those of ``Network.train``.
+
+    ``chances``: what is told of outputs that the graph tells nothing of: probabilities, or "independent" ones.
+    """
     given = by_name(x, [i.name for i in model.inputs], f"{where}, x")
     names = _trained_outputs(model, y, where)
-    targets = y if is_mapping(y) else {names[0]: y}
+    facts = _facts(model, given, names, where)
+    targets: Any = y if is_mapping(y) else {names[0]: y}
     found: dict[str, Any] = {}
     losses: dict[str, str | Loss] = {}
-    outputs = _outputs(model, given, names, chances, where)
+    told: dict[str, Any] = {}
     for name in names:
-        own: Any = loss.get(name) if is_mapping(loss) else loss
+        own: Any = chances.get(name) if is_mapping(chances) else chances
+        output, told[name] = _output(model, name, facts.shapes[name], own, where)
+        wanted: Any = loss.get(name) if is_mapping(loss) else loss
         at = f"{where}, y" if len(names) == 1 else f"{where}, y {name!r}"
-        losses[name], found[name] = _fit(outputs[name], targets[name], own, at)
-    if len(model.outputs) == 1:
-        return Task(given, found[names[0]], losses[names[0]], ())
-    return Task(given, found, losses, tuple(names))
+        losses[name], found[name] = _fit(output, targets[name], wanted, at)
+    used = {n: a for n, a in given.items() if n not in facts.unused}
+    if len(names) == 1:
+        return Task(used, found[names[0]], losses[names[0]], tuple(names), told[names[0]], facts)
+    return Task(used, found, losses, tuple(names), told, facts)
+
+
+def _output(model: Graph, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
+    """Return what an output is, and what the config says of it: as the graph tells, else as it is ``told``."""
+    meaning = model.meaning(name, shape)
+    is_chance = meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT)
+    if is_chance and told is not None and not told:
+        raise ArgumentError(f"{where}, probabilities", f"the graph makes output {name!r} probabilities", expected=True,
+                            got=told, remedy="Leave it out")  # fmt: skip
+    if is_chance or not told:
+        return Output(shape, meaning), is_chance
+    width = shape[-1] if shape else 1
+    return Output(shape, INDEPENDENT if told == "independent" else probabilities(width)), told
 
 
 def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
@@ -87,7 +194,7 @@ def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
     return fit_all_targets({"": output}, y, loss, where)
 
 
-def _trained_outputs(model: Trained, y: Any, where: str) -> list[str]:
+def _trained_outputs(model: Graph, y: Any, where: str) -> list[str]:
     names = [o.name for o in model.outputs]
     if not is_mapping(y):
         if len(names) > 1:
@@ -112,50 +219,71 @@ def _length(given: Mapping[str, Any], where: str) -> int:
                             remedy="Pass arrays") from None  # fmt: skip
 
 
-def _outputs(
-    model: Trained, given: Mapping[str, Any], names: Sequence[str], chances: bool | Mapping[str, bool], where: str
-) -> dict[str, Output]:
-    """Return the shapes of one sample's outputs, of a batch that is recorded, and what their numbers mean."""
+def _facts(model: Graph, given: Mapping[str, Any], names: Sequence[str], where: str) -> Facts:
+    """Return what a batch that is recorded in training tells; of the same shapes, what it told before."""
     count = min(2, _length(given, where))
     fixed = {i.shape[0] for i in model.inputs if i.shape and isinstance(i.shape[0], int)}
     batch = next(iter(fixed)) if fixed else count
-    fed: dict[str, Any] = {}
-    for info in model.inputs:
-        shape = read_array(given[info.name], f"{where}, x")[0].shape if not hasattr(given[info.name],
-                                                                                    "shape") else tuple(
-            given[info.name].shape
-        )  # fmt: skip
-        fed[info.name] = tensor.input(info.name, (batch, *shape[1:]), info.type)
-    made = model.apply_all(fed, training=False)
-    found: dict[str, Output] = {}
+    shapes = {n: (batch, *_shape(a, f"{where}, x")[1:]) for n, a in given.items()}
+    key = (model.mode, tuple(names), tuple(shapes.items()))
+    if model.facts is None or model.facts[0] != key:
+        model.facts = key, _record(model, shapes, names, where)
+    return model.facts[1]
+
+
+def _shape(a: Any, where: str) -> Shape:
+    return tuple(a.shape) if hasattr(a, "shape") else read_array(a, where)[0].shape
+
+
+def _record(model: Graph, shapes: Mapping[str, Shape], names: Sequence[str], where: str) -> Facts:
+    fed = {i.name: tensor.input(f"x{n}", shapes[i.name], i.type) for n, i in enumerate(model.inputs)}
+    batch = next(iter(shapes.values()))[0]
+    before = model.state_updates
+    made = model.apply_all(fed, training=True, step=tensor.array(np.zeros(1, np.uint32), on=model.device))
+    updates, model.state_updates = model.state_updates, before
     for name in names:
         shape = made[name].shape
         if not shape or shape[0] != batch:
             raise ShapeError(where, f"output {name!r} has no axis of samples", expected=f"({batch}, ...)", got=shape,
-                             remedy="Train on another, y={name: targets}, or record a loss with apply_all")  # fmt: skip
-        own = chances.get(name, False) if is_mapping(chances) else chances
-        meaning = NUMBERS if not own else INDEPENDENT if own == "independent" else probabilities(shape[-1])
-        found[name] = Output(shape[1:], meaning)
-    return found
+                             remedy="Train on another, y={name: targets}, or record a loss of your own")  # fmt: skip
+    behind = {id(node) for node in ancestors([made[name] for name in names])}
+    needed = behind | {id(node) for node in ancestors([new for _, new in updates])}
+    unused = {n: (tuple(a.shape[1:]), a.dtype) for n, a in fed.items() if id(a) not in needed}
+    if len(unused) == len(fed):
+        raise ArgumentError(where, "the outputs are made of no input", expected="one that they depend on",
+                            got=", ".join(names), remedy="Train on another output, y={name: targets}")  # fmt: skip
+    reached = frozenset(n for n, w in model.parameters.items() if id(w) in behind)
+    return Facts({n: tuple(made[n].shape[1:]) for n in names}, unused, reached)
 
 
 def told_config(
-    model: Trained, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
+    model: Graph, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
 ) -> TrainConfig:
     """Return the config of a training."""
-    for key in _REFUSED:
-        if settings.get(key) is not None:
-            raise ArgumentError(f"{where}, {key}", "a graph has its own dtypes", expected="none", got=settings[key],
+    known = [f.name for f in fields(TrainConfig) if f.name not in _REFUSED]
+    for key, value in settings.items():
+        if key in _REFUSED and value is not None:
+            raise ArgumentError(f"{where}, {key}", "a graph has its own dtypes", expected="none", got=value,
                                 remedy="Import the model in the dtype wanted")  # fmt: skip
-    told: dict[str, Any] = {**settings, "loss": task.loss}
-    return config_of(model, told.get("probabilities", False), task.given, optimizer, schedule, told)
+        refuse_several(key, value)
+        if key not in known and key not in _REFUSED:
+            raise ArgumentError(where, f"no setting is called {key!r}",
+                                remedy=near_matches(key, [*known, *model.settings]))  # fmt: skip
+    told: dict[str, Any] = {**settings, "loss": task.loss, "probabilities": task.probabilities}
+    return config_of(model, task.probabilities, task.given, optimizer, schedule, told)
 
 
-def trainer_for(model: Trained, config: TrainConfig, outputs: tuple[str, ...], after: Trainer | None) -> Trainer:
+def trainer_for(model: Graph, config: TrainConfig, task: Task, after: Trainer | None) -> Trainer:
     """Return a trainer of the model, which takes the programs of the one before if they are the same."""
-    types: dict[str, DType] = {i.name: i.type for i in model.inputs}
-    x_type = types if len(types) > 1 else next(iter(types.values()))
+    held = None if after is None else after.model
+    if not (isinstance(held, Trainee) and held.suits(task)):
+        held, after = Trainee(model, task.outputs, task.facts.unused), None
+    types: dict[str, DType] = {i.name: i.type for i in model.inputs if i.name in task.given}
+    targets = {o.type for o in model.outputs if o.name in task.outputs}
+    y_type = targets.pop() if len(targets) == 1 else f32
+    still = model.not_trained(task.outputs) | (model.parameters.keys() - task.facts.reached)
     return Trainer(
-        model, config, frozen=model.not_trained(outputs), rates=model.learning_rates, y_type=model.result_type,
-        x_type=x_type, outputs=outputs, after=after if after is not None and after.outputs == outputs else None,
+        held, config, frozen=still, rates=model.learning_rates, y_type=f32 if y_type.storage_only else y_type,
+        x_type=types if len(types) > 1 else next(iter(types.values())),
+        outputs=task.outputs if len(task.outputs) > 1 else (), after=after,
     )  # fmt: skip
