@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.given import is_list
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.recording import is_done
@@ -287,7 +288,8 @@ class _Reading:
         for name, axes in zip(names, told, strict=False):
             value = placeholders[name].meta.get("val")
             if isinstance(value, torch.Tensor) and _is_axes(axes):
-                for axis, dim in (axes or {}).items():
+                freed: dict[int, Any] = axes or {}
+                for axis, dim in freed.items():
                     length = value.shape[axis]
                     if isinstance(length, torch.SymInt) and hasattr(dim, "__name__"):
                         self.symbols.setdefault(str(length.node.expr), dim.__name__)
@@ -379,11 +381,11 @@ class _Reading:
     def _made(self, value: Any) -> tuple[Any, ...]:
         torch: Any = import_module("torch")
 
-        several: Any = value if isinstance(value, (list, tuple)) else [value]
+        several = value if is_list(value) else [value]
         return tuple(
             (dtype_name(v.dtype), tuple(n if isinstance(n, int) else None for n in v.shape))
             if isinstance(v, torch.Tensor) else None
-            for v in cast("Sequence[Any]", several)
+            for v in several
         )  # fmt: skip
 
     def _argument(self, value: Any) -> Any:
@@ -451,7 +453,7 @@ def _plain(tree: Any) -> Any:
         return {"fixed": None}
     held: dict[str, Any] = {
         k: _plain(v)
-        for k, v in cast("dict[str, Any]", vars(cast("Any", tree))).items()
+        for k, v in cast("dict[str, Any]", vars(tree)).items()
         if isinstance(v, (_Leaf, Mapping, list, tuple))
     }
     if held:

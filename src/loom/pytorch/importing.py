@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.given import flag, is_list, is_mapping
+from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, array_of, export
@@ -51,7 +51,7 @@ def from_torch(
     """
     if isinstance(module, (str, bytes, os.PathLike)):
         raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module",
-                         got=type(module).__name__,
+                         got=type(cast("Any", module)).__name__,
                          remedy="Make the module and load the weights into it, torch.load(path, weights_only=True); "
                          "models saved by Loom are read by loom.pytorch.load")  # fmt: skip
     check_module(module)
@@ -146,12 +146,10 @@ def _exported(
 
 def _tensors(value: Any) -> Any:
     """Return arrays within arguments as tensors of PyTorch."""
-    import numpy as np
-
     torch: Any = import_module("torch")
 
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.array(value))
+    if is_array(value):
+        return torch.from_numpy(value.copy())
     if is_list(value) and not hasattr(value, "_fields"):
         made = [_tensors(v) for v in value]
         return made if isinstance(value, list) else tuple(made)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 
@@ -94,6 +94,7 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
             continue
         seen.add(node)
         if isinstance(node, torch.autograd.function.BackwardCFunction):
-            found[getattr(node, "_forward_cls", type(node)).__name__] = None
+            kind: Any = getattr(node, "_forward_cls", None) or cast("Any", type(node))
+            found[kind.__name__] = None
         left += [n for n, _ in node.next_functions if n is not None]
     return list(found)

@@ -79,7 +79,7 @@ def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str)
     if not is_alike or len(given) != len(cast("Any", tree)):
         raise ArgumentError(where, f"{place} has another structure", expected=f"{len(cast('Any', tree))} parts",
                             got=type(value).__name__, remedy="Pass it as in the example")  # fmt: skip
-    keys: Any = range(len(tree)) if named is None else named
+    keys: Any = range(len(cast("Any", tree))) if named is None else named
     for key in keys:
         if named is not None and key not in given:
             raise ArgumentError(where, f"{place} lacks {key!r}", expected=", ".join(named),
@@ -93,7 +93,7 @@ def to_json(tree: Any) -> Any:
         return {"leaf": tree}
     if isinstance(tree, dict):
         return {"dict": {k: to_json(v) for k, v in cast("dict[str, Any]", tree).items()}}
-    return {"tuple" if isinstance(tree, tuple) else "list": [to_json(v) for v in tree]}
+    return {"tuple" if isinstance(tree, tuple) else "list": [to_json(v) for v in cast("Sequence[Any]", tree)]}
 
 
 def from_json(document: Any) -> Any:

@@ -80,7 +80,8 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
         _require_none(batch, "batch", "a function")
         return _function(source, name, inputs, outputs)
     if not (isinstance(source, Tensor) or is_mapping(source) or is_list(source)):
-        raise ArgumentError(WHERE, "nothing that can be exported", expected=_SOURCES, got=type(source).__name__,
+        raise ArgumentError(WHERE, "nothing that can be exported", expected=_SOURCES,
+                            got=type(cast("Any", source)).__name__,
                             remedy="Pass a loom.Network, or tensors")  # fmt: skip
     _require_none(inputs, "inputs", "tensors")
     _require_none(batch, "batch", "tensors")

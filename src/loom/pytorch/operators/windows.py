@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
+from loom.core.given import is_list
 from loom.pytorch.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.convolution import convolve_planes, window_max
@@ -34,8 +35,7 @@ def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
     if x.ndim == rank:
         return run(x)
     found = run(lt.expand_dims(x, 0))
-    several: Any = found if isinstance(found, list) else None
-    return lt.squeeze(found, 0) if several is None else [lt.squeeze(f, 0) for f in several]
+    return [lt.squeeze(f, 0) for f in found] if is_list(found) else lt.squeeze(found, 0)
 
 
 # convolutions
