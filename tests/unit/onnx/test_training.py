@@ -72,7 +72,7 @@ def _pair(name: str, *, training: bool = False) -> tuple[Any, OnnxModel, np.ndar
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", _but_slow("lenet"))
+@pytest.mark.parametrize("name", _but_slow())
 def test_gradients_of_all_weights_are_those_of_torch(name: str) -> None:
     module, model, x = _pair(name)
     truth = np.arange(len(x)) % 2
@@ -91,7 +91,7 @@ def test_gradients_of_all_weights_are_those_of_torch(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", _but_slow("lenet"))
+@pytest.mark.parametrize("name", _but_slow("perceptron"))
 def test_twenty_steps_have_the_losses_of_torch(name: str) -> None:
     module, model, x = _pair(name, training=True)
     truth = np.arange(len(x)) % 2
@@ -181,6 +181,7 @@ def test_what_cannot_be_trained_is_told() -> None:
     model, x = loom.onnx.load(small()), np.eye(3, dtype=np.float32)
     for arguments in (
         {"y": np.zeros((3, 2), "f4"), "rate": 1}, {"y": np.zeros((3, 2), "f4"), "compute": "f16"},
+        {"y": np.zeros((3, 2), "f4"), "workers": 2},
         {"y": np.zeros((3, 2), "f4"), "frozen": ["w9"]}, {"y": {"z": np.zeros((3, 2), "f4")}},
         {"y": np.zeros((3, 5), "f4")}, {"y": np.array([0, 1, 2])}, {"y": np.zeros((4, 2), "f4")},
     ):  # fmt: skip

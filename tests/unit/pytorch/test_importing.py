@@ -52,17 +52,43 @@ def test_tied_weights_stay_one_and_what_is_without_gradients_has_none() -> None:
     assert not any(p.training for p in module.modules())
 
 
+def _drawn(model: Any, step: int) -> np.ndarray[Any, Any]:
+    x = tensor.array(np.arange(8).reshape(2, 4), on="cpu")
+    made: np.ndarray[Any, Any] = model.apply(x, training=True, step=tensor.array(np.uint32(step), on="cpu")).numpy()
+    return made
+
+
 def test_dropout_is_drawn_anew_by_seed_and_step_alone() -> None:
     module, model = _model()
-    x = tensor.array(np.arange(8).reshape(2, 4), on="cpu")
-
-    def drawn(step: int) -> np.ndarray[Any, Any]:
-        return model.apply(x, training=True, step=tensor.array(np.uint32(step), on="cpu")).numpy()
-
-    assert np.array_equal(drawn(1), drawn(1))
-    assert not np.array_equal(drawn(1), drawn(2))
-    assert np.allclose(np.mean([drawn(n) for n in range(200)], 0), model(x).numpy(), atol=0.6)
+    assert np.array_equal(_drawn(model, 1), _drawn(model, 1))
+    assert not np.array_equal(_drawn(model, 1), _drawn(model, 2))
     assert module.training
+
+
+@pytest.mark.slow
+def test_what_dropout_leaves_has_the_mean_of_all() -> None:
+    _, model = _model()
+    mean = np.mean([_drawn(model, n) for n in range(200)], 0)
+    assert np.allclose(mean, model(np.arange(8).reshape(2, 4)), atol=0.6)
+
+
+class _Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> Any:
+        return self.one(x), self.other(z)
+
+
+def test_an_output_is_trained_without_the_inputs_and_weights_of_others() -> None:
+    zeros, x = torch.zeros(2, 3), np.ones((4, 3), "f4")
+    model = pytorch.from_torch(_Branches(), (zeros, zeros), on="cpu")
+    before, name = model.weights(), model.outputs[0].name
+    given = {i.name: x for i in model.inputs}
+    losses = model.train(given, {name: x[:, :2]}, optimizer="adamw", learning_rate=0.1, epochs=2).loss
+    assert losses[1] < losses[0]
+    assert [n for n, w in model.weights().items() if np.array_equal(w, before[n])] == ["other.weight", "other.bias"]
 
 
 def test_structures_come_as_they_went() -> None:
@@ -112,7 +138,9 @@ def test_bits_are_those_of_the_processor(on: str) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, *(pytest.param(t, marks=pytest.mark.slow) for t in (torch.float16, torch.float64))]
+)
 def test_other_dtypes_run(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     module = nn.Linear(3, 2).to(dtype)
@@ -166,10 +194,16 @@ def _overlapping() -> nn.Module:
     [
         (_hooked, "a forward hook, which no graph keeps"),
         (_overlapping, "'a' and 'b' share memory but are two parameters"),
-        (lambda: _Through(lambda x: x if x.sum() > 0 else -x), "Could not guard on data-dependent expression"),
+        pytest.param(
+            lambda: _Through(lambda x: x if x.sum() > 0 else -x),
+            "Could not guard on data-dependent expression",
+            marks=pytest.mark.slow,
+        ),
         (lambda: _Through(torch.linalg.svdvals), "no such operators in docs/guide/from-torch.md: aten._linalg_svd"),
         (lambda: 3, "not a module"),
-        (lambda: torch.jit.script(nn.Linear(3, 3)), "a compiled TorchScript module"),
+        pytest.param(
+            lambda: torch.jit.script(nn.Linear(3, 3)), "a compiled TorchScript module", marks=pytest.mark.slow
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")

@@ -29,13 +29,13 @@ from loom.runtime.device import Device
 from loom.tensor import Tensor
 from loom.tensor.graph import ancestors
 
-__all__ = ["Facts", "Graph", "Task", "read_task", "told_config", "trainer_for"]
+__all__ = ["Facts", "Task", "read_task", "told_config", "trainer_for"]
 
 Shape = tuple[int, ...]
 Chances = bool | str | Mapping[str, bool | str] | None
 
 
-class Graph(Protocol):
+class Trained(Protocol):
     """What a training asks of a graph: ``nn.graphs.TrainableGraph``."""
 
     inputs: tuple[ArrayInfo, ...]
@@ -117,7 +117,7 @@ class Task:
 class Trainee:
     """A graph as ``Trainer`` sees it: the outputs that are trained, of the inputs that they are made of."""
 
-    def __init__(self, model: Graph, outputs: Sequence[str], unused: Mapping[str, tuple[Shape, DType]]) -> None:
+    def __init__(self, model: Trained, outputs: Sequence[str], unused: Mapping[str, tuple[Shape, DType]]) -> None:
         self.model, self.outputs, self.unused, self.mode = model, tuple(outputs), dict(unused), model.mode
         self.parameters, self.device, self.lock = model.parameters, model.device, model.lock
         self.state_updates: list[tuple[Tensor, Tensor]] = []
@@ -151,7 +151,7 @@ class Trainee:
         return self.model.weights()
 
 
-def read_task(model: Graph, x: Any, y: Any, loss: Losses, chances: Chances, where: str) -> Task:
+def read_task(model: Trained, x: Any, y: Any, loss: Losses, chances: Chances, where: str) -> Task:
     """Return samples and targets as losses take them; errors as those of ``Network.train``.
 
     ``chances``: what is told of outputs that the graph tells nothing of: probabilities, or "independent" ones.
@@ -175,7 +175,7 @@ def read_task(model: Graph, x: Any, y: Any, loss: Losses, chances: Chances, wher
     return Task(used, found, losses, tuple(names), told, facts)
 
 
-def _output(model: Graph, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
+def _output(model: Trained, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
     """Return what an output is, and what the config says of it: as the graph tells, else as it is ``told``."""
     meaning = model.meaning(name, shape)
     is_chance = meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT)
@@ -194,7 +194,7 @@ def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
     return fit_all_targets({"": output}, y, loss, where)
 
 
-def _trained_outputs(model: Graph, y: Any, where: str) -> list[str]:
+def _trained_outputs(model: Trained, y: Any, where: str) -> list[str]:
     names = [o.name for o in model.outputs]
     if not is_mapping(y):
         if len(names) > 1:
@@ -219,7 +219,7 @@ def _length(given: Mapping[str, Any], where: str) -> int:
                             remedy="Pass arrays") from None  # fmt: skip
 
 
-def _facts(model: Graph, given: Mapping[str, Any], names: Sequence[str], where: str) -> Facts:
+def _facts(model: Trained, given: Mapping[str, Any], names: Sequence[str], where: str) -> Facts:
     """Return what a batch that is recorded in training tells; of the same shapes, what it told before."""
     count = min(2, _length(given, where))
     fixed = {i.shape[0] for i in model.inputs if i.shape and isinstance(i.shape[0], int)}
@@ -235,7 +235,7 @@ def _shape(a: Any, where: str) -> Shape:
     return tuple(a.shape) if hasattr(a, "shape") else read_array(a, where)[0].shape
 
 
-def _record(model: Graph, shapes: Mapping[str, Shape], names: Sequence[str], where: str) -> Facts:
+def _record(model: Trained, shapes: Mapping[str, Shape], names: Sequence[str], where: str) -> Facts:
     fed = {i.name: tensor.input(f"x{n}", shapes[i.name], i.type) for n, i in enumerate(model.inputs)}
     batch = next(iter(shapes.values()))[0]
     before = model.state_updates
@@ -257,7 +257,7 @@ def _record(model: Graph, shapes: Mapping[str, Shape], names: Sequence[str], whe
 
 
 def told_config(
-    model: Graph, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
+    model: Trained, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
 ) -> TrainConfig:
     """Return the config of a training."""
     known = [f.name for f in fields(TrainConfig) if f.name not in _REFUSED]
@@ -273,7 +273,7 @@ def told_config(
     return config_of(model, task.probabilities, task.given, optimizer, schedule, told)
 
 
-def trainer_for(model: Graph, config: TrainConfig, task: Task, after: Trainer | None) -> Trainer:
+def trainer_for(model: Trained, config: TrainConfig, task: Task, after: Trainer | None) -> Trainer:
     """Return a trainer of the model, which takes the programs of the one before if they are the same."""
     held = None if after is None else after.model
     if not (isinstance(held, Trainee) and held.suits(task)):
