@@ -69,12 +69,15 @@ def test_a_batch_that_is_one_micro_batch_is_as_if_there_were_none(micro: int) ->
     assert trained(network(), micro_batch=micro, devices=["cpu", "cpu"]) == plain
 
 
-@pytest.mark.parametrize(("workers", "micro"), [(1, 4), (2, 4), (3, 2), (4, 3), (5, 2), (7, 1)])
+@pytest.mark.parametrize(("workers", "micro"), [
+    (2, 4), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((1, 4), (3, 2), (4, 3), (5, 2), (7, 1))),
+])  # fmt: skip
 def test_crews_of_any_size_make_the_same_bits(workers: int, micro: int) -> None:
     alone = trained(network(), micro_batch=micro)
     assert trained(network(), micro_batch=micro, devices=["cpu"] * workers) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_model_may_be_on_a_device_that_computes_nothing(workers: int) -> None:
     for micro in (3, 4, 9):
@@ -155,6 +158,7 @@ def test_devices_without_micro_batches_and_what_is_no_list_are_refused() -> None
             trained(network(), devices=wrong, micro_batch=2)
 
 
+@pytest.mark.slow
 def test_another_size_of_batch_is_cut_anew() -> None:
     """Programs of the training before fit no other way of cutting."""
     net, other = network(), network()

@@ -65,7 +65,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(a.tobytes() == other[n].tobytes() for n, a in one.items()) and set(one) == set(other)
 
 
-RARE = ("bf16", "double", "narrow", "adapted")
+RARE = ("bf16", "double", "narrow", "adapted", "tokens", "several")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in RARE else n for n in CASES])
@@ -108,6 +108,7 @@ def _gradients(weights: dict[str, Any], cut: slice) -> dict[str, Any]:
 NORMED = [{"type": "dense", "output_size": 3}, {"type": "batch_norm"}, {"type": "dense", "output_size": 2}]
 
 
+@pytest.mark.slow
 def test_running_statistics_are_those_of_micro_batches_by_their_shares() -> None:
     """The state, in f64: the mean of what each of three micro-batches makes of the state at the start."""
     made, momentum = lambda: network(NORMED), 0.1
@@ -136,6 +137,7 @@ def test_dropout_leaves_out_the_same_elements_whatever_the_size() -> None:
         assert np.abs(a - other[name]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_samples_kept_on_the_device_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {"micro_batch": 3, "batch_size": 7}
     fed, _ = trained(network, X, Y, settings)
