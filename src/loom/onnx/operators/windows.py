@@ -180,11 +180,11 @@ def _first_inside(shape: Sequence[int], how: Geometry, columns: int) -> np.ndarr
     """Return for each window the position of its first place inside the image."""
     positions = _positions(shape, how, columns)
     counts = how.places(shape[2:])
-    within = np.ones((1,) * (2 * len(counts)), bool)
+    within: np.ndarray[Any, Any] = np.ones((1,) * (2 * len(counts)), bool)
     for i, (n, count, step, k, gap, (a, _)) in enumerate(
         zip(shape[2:], counts, how.steps, how.sizes, how.gaps, how.pads, strict=True)
     ):
-        at = np.arange(count)[:, None] * step + np.arange(k) * gap - a
+        at: np.ndarray[Any, Any] = np.arange(count)[:, None] * step + np.arange(k) * gap - a
         spread = [1] * (2 * len(counts))
         spread[i], spread[len(counts) + i] = at.shape
         within = within & ((at >= 0) & (at < n)).reshape(spread)
