@@ -181,10 +181,9 @@ def _first_inside(shape: Sequence[int], how: Geometry, columns: int) -> np.ndarr
     positions = _positions(shape, how, columns)
     counts = how.places(shape[2:])
     within: np.ndarray[Any, Any] = np.ones((1,) * (2 * len(counts)), bool)
-    for i, (n, count, step, k, gap, (a, _)) in enumerate(
-        zip(shape[2:], counts, how.steps, how.sizes, how.gaps, how.pads, strict=True)
-    ):
-        at: np.ndarray[Any, Any] = np.arange(count)[:, None] * step + np.arange(k) * gap - a
+    for i, (n, count) in enumerate(zip(shape[2:], counts, strict=True)):
+        first = np.arange(count)[:, None] * how.steps[i] - how.pads[i][0]
+        at = first + np.arange(how.sizes[i]) * how.gaps[i]
         spread = [1] * (2 * len(counts))
         spread[i], spread[len(counts) + i] = at.shape
         within = within & ((at >= 0) & (at < n)).reshape(spread)
