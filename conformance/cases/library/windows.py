@@ -70,8 +70,8 @@ def _stretch(types: ProductTypes, depth: int) -> Case:
     high, wide, blocks, chunks = 3, 3, -(-depth // 128), -(-depth // 4096)
     a = _numbers(types.held, blocks * high * _TILE.rows * types.words)
     b = _numbers(types.held, blocks * wide * _TILE.columns * types.words)
-    out = np.zeros((1 + chunks) * _M * 30, types.accumulator.numpy)
-    params = (_M, _N, depth, 2, 1, 30, 9, 1)
+    out = np.zeros((1 + chunks) * (_M + 2) * 30, types.accumulator.numpy)
+    params = (_M, _N, depth, 2, 1, _M + 2, 1, 30, 9, 1)
     return _library(multiply_stretch(_TILE, types), [a, b, out], params, (wide, 2, chunks))
 
 
@@ -85,8 +85,8 @@ def _scaled() -> Case:
     pairs = [rng.integers(-2015, 2016, (2 * 3 * n * types.words, 2), np.int16) for n in (2, _TILE.columns)]
     a, b = (p.view(np.int32).reshape(-1) for p in pairs)
     scales = [2.0 ** rng.integers(-20, 20, 2 * n).astype(np.float32) for n in (_M, _N)]
-    out = np.zeros(_M * 30, np.float32)
-    params = (_M, _N, 256, 2, 1, 30, 9, 0)
+    out = np.zeros((_M + 2) * 30, np.float32)
+    params = (_M, _N, 256, 2, 1, _M + 2, 1, 30, 9, 0)
     return _library(multiply_stretch_scaled(_TILE, types), [a, b, *scales, out], params, (3, 2, 1))
 
 
