@@ -21,6 +21,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
+from loom.pytorch.ranges import Ranges, unchecked
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
 
@@ -60,6 +61,7 @@ class Exported:
     """What it is called with: ``[args, kwargs]``, nested, of ``{"input": name}`` and ``{"fixed": value}``."""
     constants: Mapping[str, Constant] = field(default_factory=dict[str, Any])
     custom: tuple[str, ...] = ()
+    ranges: Ranges = field(default_factory=dict[str, Any])
 
 
 def dtype_name(dtype: Any, where: str = _WHERE) -> str:
@@ -131,6 +133,9 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:  # whatever PyTorch, or the module, raises
             raise NotExported(short(error)) from error
+        left = unchecked(getattr(program, "_guards_code", None) or []) if _has_hints(shapes) else []
+        if left:
+            raise NotExported(f"it asks for lengths that no range tells: {left[0]}")
         program = _functional(program)
         program = _decomposed(program)
         custom = custom_functions(module, args, kwargs) if training else []
@@ -273,8 +278,9 @@ class _Reading:
             inputs, infos, (s for s in signature.input_specs if s.kind.name == "USER_INPUT"), strict=True)]  # fmt: skip
         call = _plain(_unflattened(leaves, self.program.call_spec.in_spec)[0])
         return Exported(
-            graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom
-        )
+            graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom,
+            self._ranges([i for i in infos if i is not None]),
+        )  # fmt: skip
 
     def _name_lengths(self) -> None:
         """Learn which lengths have the names that were asked for."""
@@ -293,6 +299,20 @@ class _Reading:
                     length = value.shape[axis]
                     if isinstance(length, torch.SymInt) and hasattr(dim, "__name__"):
                         self.symbols.setdefault(str(length.node.expr), dim.__name__)
+
+    def _ranges(self, inputs: Sequence[ArrayInfo]) -> Ranges:
+        """Return the ranges of free lengths by name; NotExported for one that is the length of no axis."""
+        found: dict[str, tuple[int, int | None]] = {}
+        shown = {n for i in inputs for n in i.shape or () if isinstance(n, str)}
+        for symbol, told in self.program.range_constraints.items():
+            name = self.symbols.get(str(symbol), str(symbol))
+            least = max(int(told.lower), 0)
+            most = int(told.upper) if getattr(told.upper, "is_Integer", False) else None
+            if name in shown:
+                found[name] = least, most
+            elif least > 2 or most is not None:
+                raise NotExported(f"a length of {least} to {most} is the length of no axis")
+        return found
 
     def _used(
         self, nodes: Sequence[AtenNode], outputs: Sequence[tuple[Any, Any]], updates: Mapping[str, str]
@@ -404,6 +424,13 @@ class _Reading:
         raise ArgumentError(_WHERE, f"an argument of another kind, {type(value).__name__}",
                             expected="tensors and numbers",
                             got=repr(value)[:80], remedy="Write the operator otherwise")  # fmt: skip
+
+
+def _has_hints(shapes: Any) -> bool:
+    """Tell whether PyTorch was left to find out what lengths are free."""
+    trees: Any = import_module("torch.utils._pytree")
+
+    return any(type(leaf).__name__ == "_DimHint" for leaf in trees.tree_leaves(shapes))
 
 
 def _is_axes(value: Any) -> bool:

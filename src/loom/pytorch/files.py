@@ -76,6 +76,7 @@ def _document(model: Any) -> dict[str, Any]:
         "frozen": sorted(model.frozen),
         "seed": model.seed,
         "notes": imported.notes,
+        "ranges": {n: list(r) for n, r in imported.ranges.items()},
     }
 
 

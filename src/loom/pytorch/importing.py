@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, array_of, export
 from loom.pytorch.model import Imported, TorchModel
+from loom.pytorch.ranges import are_alike
 from loom.pytorch.refusing import check_module
 from loom.runtime.device import Device
 from loom.tensor.tensor import Tensor, parameter
@@ -71,6 +73,7 @@ def from_torch(
     imported = Imported(
         plain.graph, None if trained is None else trained.graph, untrained, plain.inputs, plain.outputs, plain.call,
         plain.result, names, order, tied, {n: a for n, a in constants.items() if n not in state}, tuple(notes),
+        plain.ranges,
     )  # fmt: skip
     frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
     return TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
@@ -128,7 +131,7 @@ def _exported(
     error: NotExported | None = None
     for shapes in ways:
         try:
-            plain = export(module, args, kwargs, shapes, training=False)
+            plain = _of_ones(export(module, args, kwargs, shapes, training=False), module, args, kwargs)
             trained, reason = None, "training=False"
             if training:
                 trained = export(module, args, kwargs, shapes, training=True)
@@ -142,6 +145,32 @@ def _exported(
         return plain, trained, "" if trained is not None else reason
     assert error is not None
     raise error
+
+
+def _of_ones(plain: Exported, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exported:
+    """Return a graph with ranges that begin at 2 where that of a length of 1 is another."""
+    torch: Any = import_module("torch")
+    trees: Any = import_module("torch.utils._pytree")
+
+    ranges = dict(plain.ranges)
+    leaves, spec = trees.tree_flatten((args, kwargs))
+    for name, (least, most) in plain.ranges.items():
+        if least > 2:
+            continue
+        infos, ones = iter(plain.inputs), list[Any]()
+        for leaf in leaves:
+            if isinstance(leaf, torch.Tensor):
+                for axis, length in enumerate(next(infos).shape or ()):
+                    leaf = leaf.narrow(axis, 0, 1) if length == name else leaf
+                leaf = leaf.detach().clone()
+            ones.append(leaf)
+        try:
+            short = export(module, *trees.tree_unflatten(ones, spec), None, training=False)
+            alike = are_alike(plain.graph, short.graph) and plain.result == short.result
+        except (NotExported, ArgumentError, DTypeError):
+            alike = False
+        ranges[name] = (0 if alike else 2), most
+    return replace(plain, ranges=ranges)
 
 
 def _tensors(value: Any) -> Any:

@@ -74,7 +74,8 @@ def _model_of(
     imported = Imported(
         graph, training, str(told["untrained"]), _infos(told["inputs"]), _infos(told["outputs"]), call,
         from_json(told["result"]), tuple(told["names"]), tuple(told["order"]), dict(told["tied"]), constants,
-        tuple(told["notes"]),
+        tuple(told["notes"]), {str(n): (int(a), None if b is None else int(b))
+                                for n, (a, b) in told.get("ranges", {}).items()},
     )  # fmt: skip
     model = TorchModel(imported, held["parameters"], held["state"], on=on, frozen=told["frozen"], seed=told["seed"])
     if FACTS in metadata:

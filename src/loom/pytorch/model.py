@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +20,7 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, references
+from loom.pytorch.ranges import Ranges, check_ranges
 from loom.pytorch.recording import AtenRecording
 from loom.pytorch.structure import bind, filled
 from loom.runtime.device import Device
@@ -35,6 +36,7 @@ class Imported:
     ``graph``: in eval mode; ``training``: in training, None with ``untrained`` the reason. ``call``, ``result``: the
     structures of what it takes and returns; ``names``: the parameters of its forward. ``order``: the names of its
     state_dict; ``tied``: a name to the one it shares its array with. ``notes``: what the import decided.
+    ``ranges``: least and most of free lengths.
     """
 
     graph: AtenGraph
@@ -49,6 +51,7 @@ class Imported:
     tied: Mapping[str, str]
     constants: Mapping[str, tuple[Array, str]]
     notes: tuple[str, ...] = ()
+    ranges: Ranges = field(default_factory=dict[str, Any])
 
 
 class TorchModel(TrainableGraph):
@@ -79,6 +82,11 @@ class TorchModel(TrainableGraph):
         shapes = ", ".join(f"{i.name}: {i.shape}" for i in self.inputs)
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
+
+    def check(self, given: Mapping[str, Any], where: str) -> None:
+        """See that arrays or tensors are the module's inputs, of its dtypes, shapes and ranges of lengths."""
+        super().check(given, where)
+        check_ranges(given, self.inputs, self.imported.ranges, where)
 
     # recording
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, ShapeError
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
+from unit.pytorch.torch_modules import MODULES, samples  # noqa: E402
 
 
 class _Call(torch.nn.Module):
@@ -77,3 +78,42 @@ def test_weights_go_into_no_other_module():
     model = loom.from_torch(torch.nn.Linear(6, 3), torch.zeros(2, 6), training=False)
     with pytest.raises(ArgumentError, match="size mismatch"):
         model.copy_into(torch.nn.Linear(6, 4))
+
+
+def _by_rows(least, modulus=None):
+    return _Call(lambda x: x * 2 if (x.shape[0] % modulus == 0 if modulus else x.shape[0] >= least) else x)
+
+
+def test_lengths_outside_of_their_ranges_are_refused(tmp_path):
+    x, dim = torch.ones(6, 3), torch.export.Dim
+    for free in (dim.AUTO, dim("b", min=4)):
+        model = loom.from_torch(_by_rows(4), x, dynamic={"x": {0: free}}, training=False)
+        assert np.array_equal(model(torch.ones(9, 3)), np.full((9, 3), 2, "f4"))
+        model.save(tmp_path / "m.safetensors")
+        for each in (model, loom.pytorch.load(tmp_path / "m.safetensors")):
+            with pytest.raises(ShapeError, match="4 or more"):
+                each(torch.ones(3, 3))
+    model = loom.from_torch(_Call(torch.relu), x, dynamic={"x": {0: dim("b", max=7)}}, training=False)
+    with pytest.raises(ShapeError, match="0 to 7"):
+        model(torch.ones(9, 3))
+    with pytest.raises(ArgumentError, match="no range tells"):
+        loom.from_torch(_by_rows(0, 2), x, dynamic={"x": {0: dim.AUTO}}, training=False)
+
+
+def test_a_batch_of_one_that_goes_another_way_is_refused():
+    x = torch.ones(4, 3)
+    for function in (lambda x: x * 2 if x.shape[0] == 1 else x, lambda x: x.squeeze()):
+        model = loom.from_torch(_Call(function), x, training=False)
+        assert np.array_equal(model(x), x.numpy())
+        with pytest.raises(ShapeError, match="dynamic=False"):
+            model(x[:1])
+        fixed = loom.from_torch(_Call(function), x[:1], dynamic=False, training=False)
+        assert np.array_equal(fixed(x[:1]), _numbers(function(x[:1])))
+
+
+@pytest.mark.parametrize("name", ["perceptron", "lenet", "transformer block"])
+def test_a_batch_of_one_of_ordinary_modules(name):
+    x, _ = samples(name, 4)
+    module = MODULES[name]().eval()
+    found = loom.from_torch(module, x, training=False)(x[:1])
+    assert np.allclose(found, _numbers(module(torch.from_numpy(x[:1]))), atol=1e-5)
