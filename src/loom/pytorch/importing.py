@@ -165,7 +165,8 @@ def _of_ones(plain: Exported, module: Any, args: tuple[Any, ...], kwargs: dict[s
                 leaf = leaf.detach().clone()
             ones.append(leaf)
         try:
-            short = export(module, *trees.tree_unflatten(ones, spec), None, training=False)
+            one_args, one_kwargs = trees.tree_unflatten(ones, spec)
+            short = export(module, one_args, one_kwargs, None, training=False)
             alike = are_alike(plain.graph, short.graph) and plain.result == short.result
         except (NotExported, ArgumentError, DTypeError):
             alike = False

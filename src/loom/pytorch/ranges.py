@@ -46,9 +46,16 @@ def _is_number(node: AtenNode) -> bool:
     return ("." not in node.op and node.op != "getitem") or node.op.startswith("aten.sym_")
 
 
+def _is_whole(node: AtenNode) -> bool:
+    """Tell whether a node is a slice of everything, which PyTorch leaves out where lengths are fixed."""
+    a = node.arguments
+    return node.op == "aten.slice.Tensor" and not a["start"] and a["end"] in (None, (1 << 63) - 1) and a["step"] == 1
+
+
 def are_alike(free: AtenGraph, one: AtenGraph) -> bool:
     """Tell whether two graphs have the same operators of the same arguments, but for lengths."""
-    left, right = ([n for n in g.nodes if not _is_number(n)] for g in (free, one))
+    left, right = ([n for n in g.nodes if not _is_number(n) and not _is_whole(n)] for g in (free, one))
+    wholes = [{n.name: n.arguments["self"] for n in g.nodes if _is_whole(n)} for g in (free, one)]
     if len(left) != len(right) or len(free.outputs) != len(one.outputs) or set(free.updates) != set(one.updates):
         return False
     lengths = {n.name for n in free.nodes if _is_number(n)}
@@ -57,6 +64,10 @@ def are_alike(free: AtenGraph, one: AtenGraph) -> bool:
     names |= {value: held.get(weight, "") for value, weight in free.weights.items()}
 
     def same(a: Any, b: Any) -> bool:
+        while isinstance(a, Ref) and a.name in wholes[0]:
+            a = wholes[0][a.name]
+        while isinstance(b, Ref) and b.name in wholes[1]:
+            b = wholes[1][b.name]
         if isinstance(a, Ref) and a.name in lengths:
             return isinstance(b, (int, Ref))
         if isinstance(a, Ref):
