@@ -8,8 +8,8 @@ from importlib import import_module
 __all__: list[str] = []
 
 for _chapter in (
-    "classical", "control", "detection", "elementwise", "machines", "normalisation", "own", "picking", "products",
-    "quantised", "recurrent", "reductions", "sampling", "sequences", "shaping", "spectra", "training", "trees",
-    "vision", "windows",
+    "classical.linear", "classical.machines", "classical.trees", "control", "detection", "elementwise",
+    "normalisation", "own", "picking", "products", "quantised", "recurrent", "reductions", "sampling", "sequences",
+    "shaping", "spectra", "training", "vision", "windows",
 ):  # fmt: skip
     import_module(f"loom.onnx.operators.{_chapter}")

@@ -1,0 +1,1 @@
+"""Operators of classical models, ONNX's domain ``ai.onnx.ml``: linear ones, machines, trees. Layer: onnx."""
