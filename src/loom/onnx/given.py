@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dtype import lookup
+from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.tensor import Tensor
 
-__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "info_of", "read_given"]
+__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "read_given"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,18 @@ def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], wher
                     else "The model was written for this length; export it with a dynamic one"
                 )  # fmt: skip
                 raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy=remedy)
+
+
+def check_output(info: ValueInfo, value: Any) -> None:
+    """DTypeError if a model says another dtype of an output than its operators give."""
+    if info.kind != "tensor" or not isinstance(value, (np.ndarray, Tensor)):
+        return
+    held = cast("Tensor | np.ndarray[Any, Any]", value)
+    found = held.dtype if isinstance(held, Tensor) else of_numpy(held.dtype, "onnx.run", complexes=True)
+    if found.name != info.dtype:
+        raise DTypeError(f"onnx, output {info.name!r}", "the model says another dtype than its operators give",
+                         expected=info.dtype, got=found, remedy="Put a Cast before it, or correct the output's type"
+                         )  # fmt: skip
 
 
 def arrays_of(value: Any) -> list[np.ndarray[Any, Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.onnx.given import arrays_of, check_lengths, check_names, info_of, read_given
+from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded
@@ -302,6 +302,8 @@ class OnnxModel:
         }
         ends: list[Tensor] = []
         made = self._made(scope, {} if self._weights is None else self._weights.all)
+        for info, value in zip(self.outputs, made, strict=True):
+            check_output(info, value)
         results = [_maker(value, ends) for value in made]
         program = compile_program(ends, on=self._device, name="onnx") if ends else None
         used = set(program.inputs) if program is not None else set[str]()

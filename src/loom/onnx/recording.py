@@ -7,11 +7,14 @@ it. Invariant: recording a graph runs nothing that depends on what is fed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, FileError
+from loom.core.dtype import of_numpy
+from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
@@ -40,6 +43,44 @@ def _schema(node: Any, opset: int) -> Any:
         return defs.get_schema(node.op_type, opset, node.domain)
     except (defs.SchemaError, TypeError):  # a name that is no text
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Formal:
+    """An input as the standard says it: its types, and the name of the type that others share."""
+
+    allowed: frozenset[str]
+    same: str
+
+
+_ELEMENTS = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "c64": "complex64",
+             "c128": "complex128"} | {f"{s}{n}": f"{w}{n}" for s, w in (("i", "int"), ("u", "uint")) for n in
+                                      (8, 16, 32, 64)}  # fmt: skip
+"""Dtypes whose names ONNX's standard spells otherwise."""
+
+
+@lru_cache(maxsize=1024)
+def _formals(name: str, opset: int, domain: str) -> tuple[_Formal, ...]:
+    """Return an operator's inputs as the standard has them, none of what it does not know."""
+    from onnx import defs
+
+    if not 0 < opset < 1 << 31:
+        return ()
+    try:
+        schema = defs.get_schema(name, opset, domain)
+    except (defs.SchemaError, TypeError):
+        return ()
+    return tuple(
+        _Formal(
+            frozenset(t for t in formal.types if t.startswith("tensor(")) if _is_tensors(formal.types) else frozenset(),
+            formal.type_str if formal.is_homogeneous and not formal.type_str.startswith("tensor(") else "",
+        )
+        for formal in schema.inputs
+    )  # fmt: skip
+
+
+def _is_tensors(types: Iterable[str]) -> bool:
+    return any(t.startswith("tensor(") for t in types)
 
 
 def is_done(node: Any, opsets: Mapping[str, int], functions: Mapping[tuple[str, str], Any]) -> bool:
@@ -153,6 +194,7 @@ class GraphRecording:
         if key in self.functions and not is_own(self.functions[key]):
             body = self.functions[key]
             return self._function(call, body, {_domain(o.domain): o.version for o in body.opset_import})
+        self._require_types(call)
         if domain == "":
             folded = fold(call)
             if folded is not None:
@@ -166,6 +208,26 @@ class GraphRecording:
                 raise call.refused("attributes that are not done", got=", ".join(sorted(call.unread - ignored)))
             return found
         return self._function(call, *self._standard_body(call))
+
+    def _require_types(self, call: NodeCall) -> None:
+        """Refuse dtypes that the standard does not give the operator, or that differ where it wants the same."""
+        formals = _formals(call.name, call.opset, call.node.domain)
+        bound: dict[str, str] = {}
+        for i, value in enumerate(call.inputs if formals else ()):
+            if value is None or isinstance(value, ValueSequence):
+                continue
+            formal = formals[min(i, len(formals) - 1)]
+            found = value.dtype if isinstance(value, Tensor) else of_numpy(value.dtype, call.where, complexes=True)
+            element = f"tensor({_ELEMENTS.get(found.name, found.name)})"
+            if formal.allowed and element not in formal.allowed:
+                raise self._dtype_refused(call, i, sorted(t[7:-1] for t in formal.allowed), element)
+            if formal.same and bound.setdefault(formal.same, element) != element:
+                raise self._dtype_refused(call, i, [bound[formal.same][7:-1]], element)
+
+    def _dtype_refused(self, call: NodeCall, i: int, expected: list[str], element: str) -> DTypeError:
+        return DTypeError(call.where, f"input {i} has a dtype that the operator does not take there",
+                          expected=", ".join(expected), got=element[7:-1],
+                          remedy="Put a Cast before it in the model")  # fmt: skip
 
     def _standard_body(self, call: NodeCall) -> tuple[Any, dict[str, int]]:
         """Return the body that ONNX gives an operator, for the types of these inputs."""

@@ -14,7 +14,7 @@ import pytest
 from onnx import helper
 
 import loom.onnx
-from loom.core.errors import ArgumentError, FileError
+from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.tensor import array, celu
 
 _RNG = np.random.default_rng(0)
@@ -93,3 +93,24 @@ def test_external_data_whose_name_is_no_files_is_refused(tmp_path: Any) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(FileError, match="no name of a file"):
         loom.onnx.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "feeds", "message"),
+    [
+        ("(float[n] x, double[n] z) => (float[n] y) { y = Add (x, z) }", {"x": "f4", "z": "f8"}, "input 1 has a dtype"),
+        ("(int32[n] x) => (int32[n] y) { y = Sqrt (x) }", {"x": "i4"}, "input 0 has a dtype"),
+        ("(float[n] x) => (int64[n] y) { y = Neg (x) }", {"x": "f4"}, "says another dtype than its operators give"),
+    ],
+    ids=["mixed", "unknown", "declared"],
+)
+def test_dtypes_that_the_standard_does_not_have_are_refused(text: str, feeds: dict[str, str], message: str) -> None:
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g ' + text)
+    with pytest.raises(DTypeError, match=message):
+        loom.onnx.load(model).run({name: np.ones(3, kind) for name, kind in feeds.items()})
+    cast = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[n] x, double[n] z) => (float[n] y)'
+        " { w = Cast <to = 1> (z) y = Add (x, w) }"
+    )
+    (found,) = loom.onnx.load(cast).run({"x": np.ones(3, "f4"), "z": np.ones(3)}).values()
+    assert found.tolist() == [2, 2, 2]
