@@ -26,10 +26,11 @@ def precision(name: str | None) -> _PrecisionInForce:
 
     ``name``: "x12" (f32 alone), "q8", "q12" or "q24"; "full" or None for all their bits, added in order. It applies to
     what is recorded meanwhile: matmul, einsum, tensordot, convolutions, attention, recurrent layers and their
-    gradients, and ``gpu_matmul``. Products of other types are as ever, so are decompositions and what is made of them
-    (``pinv``, ``lstsq``, ``expm``), measures, and networks, whose precision is that of their document or training. Each
-    thread and task has its own; a generator that yields inside leaves it in force for who called it. ArgumentError for
-    another name, StateError for a block that ends in another thread or task than it began in.
+    gradients, and ``gpu_matmul``. Products of other types are as ever, so are ``vecdot`` and ``cdist``, which
+    multiply element by element, decompositions and what is made of them (``pinv``, ``lstsq``, ``expm``), measures, and
+    networks, whose precision is that of their document or training. Each thread and task has its own; a generator that
+    yields inside leaves it in force for who called it. ArgumentError for another name, StateError for a block that ends
+    in another thread or task than it began in.
 
     >>> import loom
     >>> a = loom.array([[1.0, 1 / 256]])
