@@ -86,14 +86,19 @@ SYSTEM := qemu-user-static mesa-vulkan-drivers libvulkan1 spirv-tools spirv-head
 # Compilers of the languages that `loom export` writes packages for, and Wine, which runs what is made for Windows.
 LANGUAGES := wine wine64 gcc rustc cargo golang-go default-jdk-headless mono-mcs mono-runtime valgrind
 languages: SYSTEM = $(LANGUAGES)
+# Programs that are there from elsewhere (NodeSource's nodejs brings npm and conflicts with Debian's) are not asked for;
+# a package that cannot be installed does not keep the others out.
 system languages:
 	@missing=""; for package in $(SYSTEM); do \
+	  case $$package in nodejs) command -v node >/dev/null 2>&1 && continue;; npm) command -v npm >/dev/null 2>&1 && continue;; esac; \
 	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
-	if [ -n "$$missing" ]; then \
+	if [ -n "$$missing" ]; then failed=""; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-	    apt-get update -qq && apt-get install -y -qq $$missing >/dev/null \
-	      || echo "not installed, tests that need them will be skipped:$$missing"; \
-	  else echo "not installed, tests that need them will be skipped:$$missing"; fi; fi
+	    apt-get update -qq; \
+	    apt-get install -y -qq $$missing >/dev/null || for package in $$missing; do \
+	      apt-get install -y -qq $$package >/dev/null || failed="$$failed $$package"; done; \
+	  else failed="$$missing"; fi; \
+	  if [ -n "$$failed" ]; then echo "not installed, tests that need them will be skipped:$$failed"; fi; fi
 
 clean:
 	rm -rf $(VENV) build dist

@@ -17,9 +17,11 @@ from loom.core.errors import near_matches
 FAMILIES = (
     "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
     "streams", "operations", "programs", "nets", "nets_device", "models", "vectors", "tables", "exports",
-    "exports_web", "texts", "cluster", "graphs",
+    "exports_web", "texts", "cluster", "graphs", "iteration", "transfers",
 )  # fmt: skip
-ON_DEVICES = ("chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device", "vectors")
+ON_DEVICES = (
+    "chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device", "vectors", "iteration", "transfers",
+)  # fmt: skip
 """Those that ``--device`` runs on a GPU."""
 
 

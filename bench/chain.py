@@ -1,7 +1,8 @@
 """95,370 small dependent dispatches in one submission: recorded by ``repeat``, built, run.
 
 95,370 is the length of a sieve of 10^10. Every dispatch reads what the one before it wrote. On the CPU
-two threads run it; ``--device vulkan`` takes a GPU, where recording is what the driver takes for every dispatch.
+two threads run it; ``--device cuda`` or ``vulkan`` takes a GPU, where recording is what the driver takes for every
+dispatch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.report import Bar, Family, Row, main, wanted_device
 
 DISPATCHES = 95_370
 LANES = 64
-LIMITS_US = {"cpu": (0.5, 1.0), "vulkan": (0.3, 2.5)}
+LIMITS_US = {"cpu": (0.5, 1.0), "vulkan": (0.3, 2.5), "cuda": (0.3, 0.9)}
 """Microseconds for each dispatch to be recorded and to be run."""
 RUNS = 15
 TURNS = 4

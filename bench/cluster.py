@@ -3,13 +3,19 @@
 One process has two threads, two workers have one each; the weights after it must have the same digest. A time is of
 whole epochs after the first, in which programs are compiled, and includes what is done between epochs. ``by_micro``
 is one process that cuts its batches as the workers must.
+
+Two workers and this process need both cores for themselves: where others run, times tell of these. So the processor's
+own seconds are measured as well: of a thread of one process, of a worker, each the least of several rounds; and the
+calls and bytes of a step, which depend on no load.
 """
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,6 +33,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel import PoolCrew
 from loom.nn.train.trainer import Trainer
 from loom.workers import WorkerPool
+from loom.workers.worker import Reported
 
 BATCH, BATCHES, EPOCHS = 256, 12, 3
 MICRO = BATCH // 2
@@ -53,6 +60,7 @@ def run(family: Family) -> None:
         bar = Bar(f"two workers of a thread at least {LEAST_SPEED:g} of one process of two", LEAST_SPEED, speed,
                   at_least=True)  # fmt: skip
         family.rows.append(Row(f"MLP 784-1024-1024-10, batch {BATCH}, micro-batches of {MICRO}", measured, (bar,)))
+        family.rows.append(_spent(pool))
         family.rows.append(_costs(pool))
 
 
@@ -65,10 +73,10 @@ def _network() -> Network:
     return Network.from_json({"format": "loom/1", "input": {"shape": [784]}, "seed": 1, "layers": layers}, on="cpu")
 
 
-def _train(pool: WorkerPool | None = None, micro: int | None = None) -> dict[str, Any]:
+def _train(pool: WorkerPool | None = None, micro: int | None = None, epochs: int = EPOCHS) -> dict[str, Any]:
     """Train; return the digest, and the seconds of a step in epochs after the first."""
     net = _network()
-    config = TrainConfig(loss="cross_entropy", learning_rate=0.01, epochs=EPOCHS, batch_size=BATCH,
+    config = TrainConfig(loss="cross_entropy", learning_rate=0.01, epochs=epochs, batch_size=BATCH,
                          micro_batch=MICRO if pool is not None else micro)  # fmt: skip
     ends: list[float] = []
 
@@ -78,7 +86,66 @@ def _train(pool: WorkerPool | None = None, micro: int | None = None) -> dict[str
 
     trainer = Trainer(net.model, config, crew=None if pool is None else PoolCrew(pool))
     trainer.fit(X, Y, report=report)
-    return {"digest": net.digest(), "seconds": (ends[-1] - ends[1]) / ((EPOCHS - 1) * BATCHES)}
+    return {"digest": net.digest(), "seconds": (ends[-1] - ends[1]) / (max(1, epochs - 1) * BATCHES)}
+
+
+class _Clock:
+    """Kept by each worker: tells the processor's seconds of its process."""
+
+    def seconds(self) -> Reported:
+        return Reported(time.process_time(), None)
+
+
+def _spent(pool: WorkerPool) -> Row:
+    """Measure what a step costs whatever else runs: the processor's time of a thread, calls, and bytes told."""
+    key = pool.hold(_Clock)
+    steps = (EPOCHS - 1) * BATCHES
+
+    def of_workers() -> list[float]:
+        return [answer.summary for answer, _ in pool.gather(key, "seconds", dict.fromkeys(pool.ready(), ())).values()]
+
+    def of_process() -> list[float]:
+        return [time.process_time() / THREADS]
+
+    def spent(clock: Callable[[], list[float]], work: Callable[[int], Any]) -> float:
+        """Return what epochs after the first take of the processor, for a step, of who takes most."""
+        found: list[list[float]] = []
+        for epochs in (1, EPOCHS):
+            before = clock()
+            work(epochs)
+            found.append([b - a for a, b in zip(before, clock(), strict=True)])
+        return max(b - a for a, b in zip(*found, strict=True)) / steps
+
+    rounds = [(spent(of_process, lambda n: _train(epochs=n)), spent(of_workers, lambda n: _train(pool, epochs=n)))
+              for _ in range(BLOCKS)]  # fmt: skip
+    one, worker = (min(each) * 1e3 for each in zip(*rounds, strict=True))
+    calls = sum(row["calls"] for row in pool.status())
+    told: list[int] = []
+    with _noting(told):
+        _train(pool)
+    calls = sum(row["calls"] for row in pool.status()) - calls
+    measured: dict[str, float | int | str] = {
+        "thread_of_one_process_ms": one, "worker_ms": worker, "ratio": one / worker,
+        "calls_of_a_worker_per_step": calls / 2 / (EPOCHS * BATCHES),
+        "bytes_told_a_worker_per_step": sum(told) / 2 / (EPOCHS * BATCHES),
+    }  # fmt: skip
+    return Row("processor time of a step", measured)
+
+
+@contextmanager
+def _noting(told: list[int]) -> Generator[None, None, None]:
+    """Note how many bytes the arguments of workers' calls are."""
+    before = WorkerPool.gather
+
+    def noted(self: WorkerPool, key: str, method: str, asked: Any) -> Any:
+        told.extend(len(pickle.dumps(arguments)) for arguments in asked.values())
+        return before(self, key, method, asked)
+
+    WorkerPool.gather = noted
+    try:
+        yield
+    finally:
+        WorkerPool.gather = before
 
 
 def _costs(pool: WorkerPool) -> Row:

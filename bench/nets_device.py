@@ -2,141 +2,84 @@
 
 A step is forward, cross-entropy, backward and SGD: one program, launched several times and waited for once; PyTorch
 does the same operation by operation and is synchronised once. Inputs stay on the device on both sides.
-Weights and loss after two steps are compared with the CPU's bit for bit first.
+Weights and loss after two steps are compared with the CPU's bit for bit first: ``--expected FILE`` reads what the CPU
+gave, and on the CPU writes it. ``--only WORD``: the rows that have it. ``--profile``: where a step's time goes.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import loom
 from bench.harness import Side, alternate
+from bench.nets_works import Work, block, convnet, gpt, lenet, mlp
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import tensor
 from loom.nn.train.losses import loss_of
 
-SPEED = 0.4
 RATE = 0.01
 BLOCKS, CALLS = 5, 2
 STEPS = 10
 """Steps of a call."""
 _WARM_SECONDS = 0.5
+_TOLD = 14
+"""Kernels that a profile names."""
 
 Array = np.ndarray[Any, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A network, given as its document's layers and as PyTorch's modules; a bar is held against PyTorch if judged."""
-
-    what: str
-    shape: tuple[int, ...]
-    batch: int
-    layers: list[dict[str, Any]]
-    modules: Callable[[Any], Any]
-    judged: bool = False
-    words: int = 0
-    """If not 0, inputs are numbers below it."""
+WORKS = (
+    mlp(4096, 1024), lenet(64), block(4096, 256, 512, 8, 4), gpt(4, 4096, 256, 512, 8, 8), convnet(64, 64),
+)  # fmt: skip
 
 
-def _dense(size: int, activation: str = "linear") -> dict[str, Any]:
-    return {"type": "dense", "output_size": size, "activation": activation}
+def option(name: str) -> str | None:
+    """Return the word after an option of the command line."""
+    words = sys.argv[1:]
+    return words[words.index(name) + 1] if name in words[:-1] else None
 
 
-def mlp(width: int, batch: int, *, judged: bool = False) -> Work:
-    """Return the perceptron width-width-width-10."""
-
-    def modules(nn: Any) -> Any:
-        return nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
-        )
-
-    layers = [_dense(width, "relu"), _dense(width, "relu"), _dense(10)]
-    return Work(f"MLP {width}-{width}-{width}-10, batch {batch}", (width,), batch, layers, modules, judged)
-
-
-def lenet(batch: int) -> Work:
-    """Return LeCun's network of images of 28 by 28, with relu and the largest of four."""
-
-    def convolution(filters: int, padding: int) -> dict[str, Any]:
-        return {"type": "conv2d", "filters": filters, "kernel_size": 5, "padding": padding, "activation": "relu"}
-
-    def modules(nn: Any) -> Any:
-        return nn.Sequential(
-            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-        )  # fmt: skip
-
-    pool = {"type": "max_pool", "pool_size": 2}
-    layers = [convolution(6, 2), pool, convolution(16, 0), pool, {"type": "flatten"}]
-    layers += [_dense(120, "relu"), _dense(84, "relu"), _dense(10)]
-    return Work(f"LeNet 28 x 28, batch {batch}", (1, 28, 28), batch, layers, modules)
-
-
-def block(words: int, tokens: int, width: int, heads: int, batch: int) -> Work:
-    """Return a language model of one block: embedding, attention and a perceptron, each with a norm, and a head."""
-
-    def residual(*layers: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "residual", "layers": [{"type": "layer_norm"}, *layers]}
-
-    attention = {"type": "multi_head_attention", "num_heads": heads, "causal": True}
-    layers = [
-        {"type": "embedding", "vocab_size": words, "embedding_dim": width}, residual(attention),
-        residual(_dense(4 * width, "gelu_tanh"), _dense(width)), _dense(words),
-    ]  # fmt: skip
-    what = f"block of {tokens} x {width}, {heads} heads, {words} words, batch {batch}"
-    return Work(what, (tokens,), batch, layers, lambda nn: _torch_block(nn, words, width, heads), words=words)
-
-
-def _torch_block(nn: Any, words: int, width: int, heads: int) -> Any:
-    functional = import_module("torch.nn.functional")
-
-    class Attention(nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.inward, self.outward = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-        def forward(self, x: Any) -> Any:
-            parts = self.inward(x).reshape(*x.shape[:2], 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-            found = functional.scaled_dot_product_attention(*parts, is_causal=True)
-            return self.outward(found.transpose(1, 2).reshape(x.shape))
-
-    class Residual(nn.Module):  # type: ignore[misc]
-        def __init__(self, *inner: Any) -> None:
-            super().__init__()
-            self.inner = nn.Sequential(nn.LayerNorm(width), *inner)
-
-        def forward(self, x: Any) -> Any:
-            return x + self.inner(x)
-
-    feed = Residual(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
-    return nn.Sequential(nn.Embedding(words, width), Residual(Attention()), feed, nn.Linear(width, words))
-
-
-WORKS = (mlp(4096, 1024, judged=True), lenet(64), block(4096, 256, 512, 8, 4))
+def titled(work: Work, precision: str) -> str:
+    """Return what a row is called."""
+    return f"{work.what}, training step, {precision or 'f32'}"
 
 
 def run(family: Family) -> None:
     """Check and time every network on the device."""
-    name = wanted_device()
+    name, only, file = wanted_device(), option("--only") or "", option("--expected")
+    wanted = [(w, p) for w in WORKS for p in w.precisions if only in titled(w, p)]
     if name == "cpu":
         family.notes.append("for a GPU: --device vulkan")
+        if file is not None:
+            known = {titled(w, p): expected_of(w, p, samples(w)) for w, p in wanted}
+            Path(file).write_text(json.dumps(known, indent=1), encoding="utf-8")
         return
-    family.rows.extend(row_on(name, work) for work in WORKS)
+    known: dict[str, list[str]] = {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+    for work, precision in wanted:
+        family.rows.append(row_on(name, work, precision, known.get(titled(work, precision)), family))
 
 
-def row_on(name: str, work: Work) -> Row:
+def expected_of(work: Work, precision: str, data: tuple[Array, Array]) -> list[str]:
+    """Return the bits of the loss after two steps, and the digest of the weights, as the CPU has them."""
+    return Step(work, precision, data, "cpu").after(2)
+
+
+def row_on(name: str, work: Work, precision: str, expected: list[str] | None, family: Family) -> Row:
     """Check and time one network on a device."""
     data = samples(work)
-    step = Step(work, data, name)
-    expected = Step(work, data, "cpu").after(2)
-    assert step.after(2) == expected, f"{work.what}: wrong bits"
+    step = Step(work, precision, data, name)
+    expected = expected or expected_of(work, precision, data)
+    found = step.after(2)
+    assert found == expected, f"{titled(work, precision)}: wrong bits, {found} in place of {expected}"
+    if "--profile" in sys.argv:
+        family.notes.append(f"{titled(work, precision)}:\n{step.profile()}")
     sides = [Side("loom", step.call)]
     peer = _peer(work, data)
     if peer is not None:
@@ -149,8 +92,10 @@ def row_on(name: str, work: Work) -> Row:
     bars: tuple[Bar, ...] = ()
     if peer is not None:
         speed = measured["speed_to_torch"] = 1 / timings.median_of_ratios("loom", "torch")
-        bars = (Bar(f"at least {SPEED} of the speed of PyTorch", SPEED, speed, at_least=True),) if work.judged else ()
-    return Row(f"{work.what}, training step, f32, on {step.net.model.device.name}", measured, bars)
+        share = dict(work.bars).get(precision)
+        if share is not None:
+            bars = (Bar(f"at least {share} of the speed of PyTorch in f32", share, speed, at_least=True),)
+    return Row(f"{titled(work, precision)}, on {step.net.model.device.name}", measured, bars)
 
 
 def samples(work: Work) -> tuple[Array, Array]:
@@ -164,9 +109,13 @@ def samples(work: Work) -> tuple[Array, Array]:
 class Step:
     """A network and its training step on a device, its inputs fed."""
 
-    def __init__(self, work: Work, data: tuple[Array, Array], name: str) -> None:
+    def __init__(self, work: Work, precision: str, data: tuple[Array, Array], name: str) -> None:
         kind = {"dtype": "i32"} if work.words else {}
-        document = {"format": "loom/1", "seed": 1, "input": {"shape": list(work.shape), **kind}, "layers": work.layers}
+        document: dict[str, Any] = {
+            "format": "loom/1", "seed": 1, "input": {"shape": list(work.shape), **kind}, "layers": work.layers,
+        }  # fmt: skip
+        if precision:
+            document["precision"] = precision
         self.net = loom.Network.from_json(document, on=name)
         model, (x, y) = self.net.model, (tensor.input(n, a.shape, a.dtype) for n, a in zip("xy", data, strict=True))
         loss = loss_of("cross_entropy")(model.apply(x, training=True), y)
@@ -175,11 +124,20 @@ class Step:
         self.program = tensor.compile([loss], moved, on=name)
         self.program.feed(x=data[0], y=data[1])
 
-    def after(self, steps: int) -> tuple[bytes, str]:
+    def after(self, steps: int) -> list[str]:
         """Make steps; return the bits of the loss of the last one and the digest of the weights."""
         for _ in range(steps):
             self.program.run()
-        return self.program.read()[0].tobytes(), self.net.digest()
+        return [self.program.read()[0].tobytes().hex(), self.net.digest()]
+
+    def profile(self) -> str:
+        """Return the kernels that take most of a step, each timed by itself."""
+        with loom.profile() as p:
+            self.program.run()
+        totals = sorted(p.totals(), key=lambda t: -t.total)
+        whole = sum(t.total for t in totals)
+        lines = [f"    {t.total:8.0f} us {t.count:4} x {t.kernel}" for t in totals[:_TOLD]]
+        return "\n".join([f"    {whole:8.0f} us {sum(t.count for t in totals):4} dispatches", *lines])
 
     def call(self) -> None:
         """Make ``STEPS`` steps."""

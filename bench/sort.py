@@ -1,6 +1,6 @@
 """``gpu_sort`` and what is built on it, beside numpy: its fastest, unstable sort, and its stable one.
 
-With ``--device vulkan`` the sorts of ``sort_device``, beside cupy.
+With ``--device cuda`` or ``vulkan`` the sorts of ``sort_device``, beside cupy.
 """
 
 from __future__ import annotations

@@ -114,20 +114,26 @@ _SIXTH = tuple(f"tests/{file}.py" for file in (
 ))  # fmt: skip
 """Of their cases one of six is always run."""
 _THIRD = tuple(f"tests/{place}" for place in (
-    "functions/", "journeys/test_documents.py::test_python_block[models",
-    "journeys/test_documents.py::test_python_block[networks", "unit/kernels/", "unit/models/", "unit/nn/train/",
-    "unit/patterns/", "unit/schedules/", "unit/tensor/complexes/", "unit/tensor/handle/test_gradient_paths.py",
-    "unit/tensor/neural/", "unit/tensor/selecting/", "unit/tensor/standard/", "unit/tensor/test_gradients.py",
-    "unit/tensor/test_operations.py", "unit/tensor/test_shared_kernels.py", "unit/vectors/",
+    "conformance/test_cross.py::test_bits[", "functions/", "journeys/test_documents.py",
+    "journeys/test_examples.py::test_example_runs[", "unit/kernels/", "unit/models/", "unit/nn/", "unit/patterns/",
+    "unit/runtime/drivers/vulkan/", "unit/schedules/", "unit/tensor/complexes/", "unit/tensor/convolving/",
+    "unit/tensor/handle/test_gradient_paths.py", "unit/tensor/neural/", "unit/tensor/selecting/",
+    "unit/tensor/standard/", "unit/tensor/test_gradients.py", "unit/tensor/test_operations.py",
+    "unit/tensor/test_shared_kernels.py", "unit/vectors/",
 ))  # fmt: skip
 """Of their cases one of three is always run."""
 _HALF = tuple(f"tests/{place}" for place in (
-    "conformance/test_cross.py::test_bits[", "journeys/test_docstrings.py::test_examples_of_docstrings",
-    "journeys/test_documents.py", "journeys/test_examples.py::test_example_runs[",
+    *(f"conformance/test_cases.py::test_bits[{theme}/" for theme in ("atomics", "library", "literals", "threads")),
+    "journeys/test_docstrings.py::test_examples_of_docstrings", "unit/export/",
 ))  # fmt: skip
 """Of their cases one of two is always run."""
-_LONG = ("tests/journeys/test_demo.py::test_digits_of_whole_numbers_after_one_epoch[interp",)
-"""Cases of many seconds beside which the same is always computed elsewhere."""
+_LONG = tuple(f"tests/{place}" for place in (
+    "journeys/test_demo.py::test_digits_of_whole_numbers_after_one_epoch[interp",
+    "journeys/test_demo.py::test_digits_of_whole_numbers_after_one_epoch[vulkan",
+    "unit/export/test_c.py::test_all_machines_end_in_the_same_digest",
+    "unit/proof/test_verify.py::test_every_layer_is_the_golden_one[vulkan-3",
+))  # fmt: skip
+"""Cases of many seconds beside which the same, or a part of it, is always computed elsewhere."""
 _SHARES = {_SIXTH: 6, _THIRD: 3, _HALF: 2}
 
 

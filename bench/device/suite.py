@@ -1,7 +1,7 @@
-"""The device suite: every family of kernels on a GPU, as PTX and through Vulkan, then figures beside their peers.
+"""The device suite: every family of kernels on a GPU, through CUDA and Vulkan, then figures beside their peers.
 
 Bits are compared as integers with the reference interpreter on the same inputs, by several processes at once; figures
-are taken afterwards by one. Here PTX is loaded through cupy, apart from the CUDA driver.
+are taken afterwards by one. PTX is also loaded through cupy, apart from Loom's CUDA driver.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ways to a GPU that the device suite compares: PTX through cupy, and Vulkan.
+"""The ways to a GPU that the device suite compares: PTX through cupy, the CUDA driver, and Vulkan.
 
 A target runs one dispatch on copies of arrays. Invariant: what cannot be opened is told with its reason.
 """
@@ -6,7 +6,7 @@ A target runs one dispatch on copies of arrays. Invariant: what cannot be opened
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from loom.core.errors import DeviceError
@@ -44,18 +44,18 @@ def _ptx() -> Runner:
     return run
 
 
-def _vulkan() -> Runner:
+def _device(name: str) -> Runner:
     import loom
     from conformance.running import execute
 
     try:
-        device = loom.device("vulkan")
+        device = loom.device(name)
     except DeviceError as error:
         raise Missing(str(error)) from None
     return lambda kernel, arrays, params, groups: execute(kernel, arrays, params, groups, on=device)
 
 
-TARGETS: dict[str, Callable[[], Runner]] = {"ptx": _ptx, "vulkan": _vulkan}
+TARGETS: dict[str, Callable[[], Runner]] = {"ptx": _ptx, **{n: partial(_device, n) for n in ("cuda", "vulkan")}}
 
 
 def proof_device(name: str) -> Any:

@@ -7,6 +7,7 @@ made whole numbers in them; how much of that packing takes is told beside it. Pe
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -16,12 +17,13 @@ import numpy as np
 
 import loom
 from loom.core.errors import DeviceError
+from loom.kernels.matmul.wide import WidePatch, wide_patch_of
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication, record_matmul
 from loom.schedules.matmul.order_free import OrderFreeRecording
 
 NAMES = ("q8", "q12", "q24")
-SHAPES = ((33, 129, 65), (130, 300, 97), (512, 4224, 260))
+SHAPES = ((33, 129, 65), (130, 300, 97), (512, 4224, 260), (700, 9000, 1300))
 SIZES = (4096, 8192)
 _WORD = np.dtype(np.uint32)
 
@@ -66,8 +68,11 @@ def canonical(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.where(np.isnan(x), np.uint32(0x7FC00000), x.view(_WORD))
 
 
-def product(device: str, name: str, size: int) -> tuple[float, float]:
-    """Return the seconds of a square product with its packing, and of the packing alone."""
+def product(device: str, name: str, size: int, schedule: Any = None) -> tuple[float, float]:
+    """Return the seconds of a square product with its packing, and of the packing alone.
+
+    ``schedule``: another patch than the device's own.
+    """
     found = loom.device(device)
     what = Multiplication(size, size, size, product_types(loom.f32, loom.f32, precision="" if name == "f32" else name))
     places = [found.allocate(4 * size * size) for _ in range(3)]
@@ -75,14 +80,18 @@ def product(device: str, name: str, size: int) -> tuple[float, float]:
     for place in places[:2]:
         place.write(0, x.view(np.uint8))
     whole, packing = loom.Chain(found), loom.Chain(found)
-    record_matmul(whole, *places, what)
+    record_matmul(whole, *places, what, schedule=schedule)
     seconds = least(whole.build().run)
     if name == "f32":
         return seconds, 0.0
     recording, precision = OrderFreeRecording(packing, what, found.allocate), what.types.order_free
     assert precision is not None
+    wide = schedule or wide_patch_of(precision)
     for place, by_k in zip(places, (True, False), strict=False):
-        if found.caps.tiles:
+        if isinstance(wide, WidePatch) and wide.shared_nbytes(precision) <= found.caps.wide_nbytes:
+            side = wide.height if by_k else wide.width
+            recording.panels(place, (), size, -(-size // side) * side, precision, by_k=by_k)
+        elif found.caps.tiles:
             recording.planes(place, (), size, precision, by_k=by_k)
         else:
             recording.digits(place, (), size, by_k=by_k, fours=bool(found.caps.dots) and name == "q8")
@@ -113,25 +122,41 @@ def peers(size: int) -> dict[str, float]:
     return {"cuBLAS f32": of(lambda: a @ a), "cuBLAS int8": of(lambda: torch._int_mm(i, i.t()))}
 
 
-def rates(device: str, size: int) -> None:
-    """Print a row for each precision."""
-    for name in ("f32", *NAMES):
-        seconds, packing = product(device, name, size)
+def rates(device: str, size: int, patches: list[tuple[str, WidePatch]]) -> None:
+    """Print a row for each precision, and for each patch asked for."""
+    for name, patch in (*((name, None) for name in ("f32", *NAMES)), *patches):
+        try:
+            seconds, packing = product(device, name, size, patch)
+        except DeviceError as error:
+            print(f"{device}: {name} {patch}: {error}", flush=True)
+            continue
         share = f", packing {100 * packing / seconds:.0f}% of it" if packing else ""
+        if patch is not None:
+            share += f", alone {2 * size**3 / (seconds - packing) / 1e12:.1f}, {patch}"
         print(f"{device}: {name} {size}: {2 * size**3 / seconds / 1e12:.1f} TFLOP/s{share}", flush=True)
+
+
+def patches_of(texts: list[str]) -> list[tuple[str, WidePatch]]:
+    """Return the patches of texts such as ``q8:2x128x6``: times 64 rows, columns, tickets."""
+    parted = (text.split(":") for text in texts)
+    return [(name, WidePatch(*map(int, sizes.split("x")))) for name, sizes in parted]
 
 
 def main() -> int:
     """Print all; return 1 if a bit differs."""
-    wrong = 0
-    for device in ("cuda", "vulkan"):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", nargs="*", default=["cuda", "vulkan"])
+    parser.add_argument("--patches", nargs="*", default=[], help="others than the device's own, such as q8:2x128x6")
+    given, wrong = parser.parse_args(), 0
+    for device in given.devices:
         try:
             found = loom.device(device)
             told = {k: v for k, v in found.describe().operations.items() if "bytes" in k}
-            print(f"{device}: {told}, dots {found.caps.dots!r}, tiles {found.caps.tiles}", flush=True)
+            print(f"{device}: {told}, dots {found.caps.dots!r}, tiles {found.caps.tiles}, "
+                  f"{found.caps.wide_nbytes}", flush=True)  # fmt: skip
             wrong |= not same_bits(device)
             for size in SIZES:
-                rates(device, size)
+                rates(device, size, patches_of(given.patches))
         except DeviceError as error:
             print(f"{device}: {error}", flush=True)
     for size in SIZES:

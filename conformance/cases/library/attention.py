@@ -11,7 +11,11 @@ import numpy as np
 
 from conformance.running import Case, case
 from loom.core.dtype import DType, bf16, f16, f32
+from loom.kernels.attention.abreast import Abreast, add_values_abreast, weigh_keys_abreast
 from loom.kernels.attention.cached import PAGE, add_values, weigh_keys, write_places
+from loom.kernels.attention.rowtiles import RowTile
+from loom.kernels.attention.tiled import add_tiled_values, score_keys, weigh_scores
+from loom.kernels.matmul.threads import Grid
 
 __all__: list[str] = []
 
@@ -60,3 +64,55 @@ for _held in (f32, f16, bf16):
         if _held == f32 or _parts == 1:
             case(f"library/attention-weigh-{_held}-{_parts}", (1, 8))(partial(_weighed, _held, _window, _parts))
             case(f"library/attention-add-{_held}-{_parts}", (1, 8))(partial(_added, _held, _window, _parts))
+
+
+def _scored(held: DType, window: int) -> Case:
+    tile = RowTile(Grid(2, 16, 1, 1, 4), _TOGETHER)
+    q, keys = _numbers(f32, _ROWS, _HEADS, _TOGETHER, _SIZE), _numbers(held, _PAGES, _HEADS, PAGE * _SIZE)
+    weights = np.zeros((_ROWS - 1) * _HEADS * _TOGETHER * _WIDTH * PAGE, np.float32)
+    return Case(score_keys(tile, held, _SIZE).verified.kernel,
+                (q, keys, _PLACES.reshape(-1), _TABLES.reshape(-1), weights),
+                (_ROWS - 1, _HEADS, _WIDTH, window, 1, 2, 0.375), groups=(_HEADS, 1, 2), modes=_MODES)  # fmt: skip
+
+
+def _exponentials(window: int, tiles: int) -> Case:
+    weights, queries = _numbers(f32, _ROWS - 1, _HEADS, _TOGETHER, _WIDTH * PAGE), _HEADS * _TOGETHER
+    scales = np.zeros((_ROWS - 1) * queries, np.float32)
+    return Case(weigh_scores(tiles=tiles).verified.kernel, (_PLACES.reshape(-1), weights, scales),
+                (queries, _WIDTH, window, 1), groups=(queries, _ROWS - 1, 1), modes=_MODES)  # fmt: skip
+
+
+def _tiled(held: DType, window: int, chunks: int) -> Case:
+    tile = RowTile(Grid(2, 16, 1, 1, 4), _TOGETHER)
+    weights = np.abs(_numbers(f32, _ROWS, _HEADS, _TOGETHER, _WIDTH * PAGE))
+    scales, values = _numbers(f32, _ROWS, _HEADS * _TOGETHER), _numbers(held, _PAGES, _HEADS, PAGE * _SIZE)
+    out = np.zeros(_ROWS * _HEADS * _TOGETHER * _SIZE, np.float32)
+    return Case(add_tiled_values(tile, held, _SIZE, chunks=chunks).verified.kernel,
+                (weights, scales, values, _PLACES.reshape(-1), _TABLES.reshape(-1), out),
+                (_ROWS, _HEADS, _WIDTH, window, 0), groups=(_HEADS, 2, 1), modes=_MODES)  # fmt: skip
+
+
+def _weighed_abreast(held: DType, window: int) -> Case:
+    q, keys = _numbers(f32, _ROWS, _HEADS, _TOGETHER, _SIZE), _numbers(held, _PAGES, _HEADS, PAGE * _SIZE)
+    weights = np.zeros((_ROWS - 1) * _HEADS * _TOGETHER * _WIDTH * PAGE, np.float32)
+    scales = np.zeros((_ROWS - 1) * _HEADS * _TOGETHER, np.float32)
+    return Case(weigh_keys_abreast(Abreast(_TOGETHER, 2, 4), held, _SIZE).verified.kernel,
+                (q, keys, _PLACES.reshape(-1), _TABLES.reshape(-1), weights, scales),
+                (_HEADS, _WIDTH, window, 1, 0.375), groups=(_HEADS, _ROWS - 1, 1), modes=_MODES)  # fmt: skip
+
+
+def _added_abreast(held: DType, window: int, chunks: int) -> Case:
+    weights = np.abs(_numbers(f32, _ROWS, _HEADS, _TOGETHER, _WIDTH * PAGE))
+    scales, values = _numbers(f32, _ROWS, _HEADS * _TOGETHER), _numbers(held, _PAGES, _HEADS, PAGE * _SIZE)
+    out = np.zeros(_ROWS * _HEADS * _TOGETHER * _SIZE, np.float32)
+    return Case(add_values_abreast(Abreast(_TOGETHER, 2, 4), held, _SIZE, chunks=chunks).verified.kernel,
+                (weights, scales, values, _PLACES.reshape(-1), _TABLES.reshape(-1), out),
+                (_HEADS, _WIDTH, window, 0), groups=(_HEADS, _ROWS, 1), modes=_MODES)  # fmt: skip
+
+
+for _window, _parts in ((1 << 18, 1), (70, 2)):
+    case(f"library/attention-score-{_parts}", (1, 8), slow=True)(partial(_scored, f32 if _parts == 1 else f16, _window))
+    case(f"library/attention-exponentials-{_parts}", (1, 8), slow=True)(partial(_exponentials, _window, _parts))
+    case(f"library/attention-tiled-{_parts}", (1, 8), slow=True)(partial(_tiled, f32, _window, _parts))
+    case(f"library/attention-weigh-abreast-{_parts}", (1, 8), slow=True)(partial(_weighed_abreast, f32, _window))
+    case(f"library/attention-add-abreast-{_parts}", (1, 8), slow=True)(partial(_added_abreast, f32, _window, _parts))

@@ -14,11 +14,11 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u32, u64
-from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows
+from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows, multiply_thin
 from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.threads import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
-from loom.kernels.matmul.tiles import Tile, multiply_tiles
+from loom.kernels.matmul.tiles import CHUNK, Tile, multiply_tiles
 from loom.kernels.types import ProductTypes
 
 __all__: list[str] = []
@@ -147,6 +147,20 @@ for _name in ("f32", "f64", "f16", "x12", "u16"):
             partial(_rows, _TYPES[_name], 3, 29, 16, _turned)
         )
 case("library/matmul-narrow-long", slow=True)(partial(_rows, _FLOATS, 1, STRIP + 300, STRIP, False))
+
+
+def _thin(types: ProductTypes, rows: int, k: int, abreast: int) -> Case:
+    n, chunks = 37, -(-k // CHUNK)
+    a, b = _numbers(types.element, 2 * rows * k), _numbers(types.element, k * n)
+    which, out = np.array([1, 0, 0, 0], np.uint32), np.zeros(2 * chunks * rows * n, types.accumulator.numpy)
+    return _library(
+        multiply_thin(rows, abreast, types), [a, b, which, out], (n, k, k, 1, 2, chunks), (2, 2 * chunks, 1)
+    )  # fmt: skip
+
+
+for _name in ("f32", "f64", "f16", "x12", "u16"):
+    case(f"library/matmul-thin-{_name}", slow=_name != "f32")(partial(_thin, _TYPES[_name], 3, 300, 2))
+case("library/matmul-thin-chunks", slow=True)(partial(_thin, _FLOATS, 1, 4500, 4))
 
 
 def _finish(accumulator: DType, result: DType, chunks: int) -> Case:

@@ -14,7 +14,7 @@ from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
 from loom.kernels.matmul.fours import LANES, pack_fours
-from loom.kernels.matmul.planes import groups_of_planes, planes_by_k, planes_by_row, planes_of
+from loom.kernels.matmul.planes import groups_of_planes, planes_by_k, planes_by_row, planes_of, planes_of_view
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.threads import Grid, Layout
 from loom.kernels.matmul.tiles import Tile
@@ -127,8 +127,22 @@ def _planes(precision: Precision, by_k: bool) -> Case:
     x[::5] = np.random.default_rng(k).standard_normal(len(x[::5]))
     out = np.zeros(rows * blocks * planes_of(precision) * 32, np.int32)
     kernel = (planes_by_k if by_k else planes_by_row)(f32, precision).verified.kernel
-    groups = groups_of_planes(rows, k, 1, by_k=by_k)
+    groups = groups_of_planes(rows, k, 1)
     return Case(kernel, (x, out, np.zeros(rows * blocks, np.float32)), (rows, k), groups=groups, modes=("trusted",))
+
+
+def _planes_of_view(precision: Precision, by_k: bool) -> Case:
+    count, depth, rows, first, begin = 50, 300, 40, 7, 128
+    places, depths = np.arange(count), np.arange(depth)
+    table = np.concatenate([places * depth, depths] if by_k else [places, depths * count]).astype(np.uint32)
+    x = random_bits(np.dtype("f4"), count * depth, seed=depth)
+    x[::5] = np.random.default_rng(depth).standard_normal(len(x[::5]))
+    out, scales = np.zeros(rows * 2 * planes_of(precision) * 32, np.int32), np.zeros(rows * 2, np.float32)
+    kernel = planes_of_view(f32, precision, by_k=by_k).verified.kernel
+    params = (rows, depth - begin, count, first, begin)
+    return Case(
+        kernel, (x, table, out, scales), params, groups=groups_of_planes(rows, depth - begin), modes=("trusted",)
+    )
 
 
 def _units(precision: Precision) -> Case:
@@ -144,5 +158,7 @@ def _units(precision: Precision) -> Case:
 for _name, _precision in PRECISIONS.items():
     for _by_k in (False, True):
         _label = f"{_name}{'-by-k' if _by_k else ''}"
+        _view = partial(_planes_of_view, _precision, _by_k)
+        case(f"library/planes-{_label}-of-view", slow=_name != "q12")(_view)
         case(f"library/planes-{_label}", slow=_name == "q8" or _by_k)(partial(_planes, _precision, _by_k))
     case(f"library/units-{_name}", (8,), slow=_name != "q12")(partial(_units, _precision))

@@ -53,7 +53,8 @@ def estimate_step(
     Assumed: a machine for each worker, all equally fast; each holds one of the parts, of which neighbours are joined by
     pairs, one of the two being sent, until two are left; these go to all, each machine that has them passing them on
     (Ray's objects do so), so that twice as many have them after each round; nothing overlaps. Not counted: starting,
-    data (sent once), checkpoints, workers lost.
+    data (sent once), checkpoints, workers lost. Workers of one machine take fewer messages by far, which the guide of
+    clusters counts.
 
     >>> found = estimate_step(10**6, workers=8, micro_batches=64, micro_batch_seconds=0.1)
     >>> found.messages, found.depth, found.nbytes // 10**6

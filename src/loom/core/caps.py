@@ -21,7 +21,8 @@ class Caps:
     waiting, and lanes side by side should touch memory side by side; ``buffer_nbytes``: the largest buffer, if not all
     of memory; ``short``: code is to be short, as its compiler takes long; ``dots``: the operation on packed bytes that
     is one instruction (``dot4_i8``, else ``dot4_u8i8``), none: ""; ``fused``: a multiply-add of
-    f32 is one instruction; ``tiles``: products of tiles of bytes (``tile_product``) have a unit of their own.
+    f32 is one instruction; ``tiles``: products of tiles of bytes (``tile_product``) have a unit of their own;
+    ``wide_nbytes``: shared memory for products of 64 rows (``wide_product``) that have one, none: 0.
     """
 
     simd_lanes: int
@@ -36,3 +37,4 @@ class Caps:
     dots: str = ""
     fused: bool = False
     tiles: bool = False
+    wide_nbytes: int = 0

@@ -20,6 +20,7 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel
 from loom.runtime.device import Device
 from loom.runtime.plans.groups import encode_groups, largest_groups
+from loom.runtime.plans.library import refuse_library
 from loom.tensor import Tensor
 from loom.tensor.draft import DraftBuffer, Recorded
 from loom.tensor.program import Drafted
@@ -166,7 +167,8 @@ class Image:
         return FrozenDispatch(self.number_of(kernel), bindings, tuple(params), (x, y, z), indirect)
 
     def number_of(self, kernel: VerifiedKernel) -> int:
-        """Return a kernel's number, a new one if it is not known."""
+        """Return a kernel's number, a new one if it is not known; ArgumentError for a library's product."""
+        refuse_library(kernel, "loom.export")
         if kernel.hash not in self._numbers:
             self._numbers[kernel.hash] = len(self.kernels)
             self.kernels.append(kernel)

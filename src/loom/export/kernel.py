@@ -13,6 +13,7 @@ from loom.export.frozen import Image
 from loom.export.words import require_identifier
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.plans.foreign import ForeignKernel
+from loom.runtime.plans.library import refuse_library
 
 __all__ = ["FrozenKernel", "freeze_kernel"]
 
@@ -50,6 +51,7 @@ def freeze_kernel(kernel: Any, *, name: str | None = None) -> FrozenKernel:
     """
     where = "loom.export.freeze_kernel"
     verified = verified_kernel(kernel, where)
+    refuse_library(verified, where)
     if isinstance(verified, ForeignKernel):
         raise ArgumentError(where, "SPIR-V cannot be exported", expected="a kernel of Loom's", got="a module",
                             remedy="Write it with @loom.kernel")  # fmt: skip

@@ -25,6 +25,7 @@ from loom.runtime.elements import Readable
 from loom.runtime.plans.dispatch import Binding, Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
+from loom.runtime.plans.library import refuse_library
 from loom.runtime.storage import HostStorage
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.graph import PARAMETER, ancestors
@@ -227,6 +228,7 @@ def _blocks(dispatches: Sequence[tuple[Dispatch, int]], where: str) -> list[_Blo
     """Return the memory of a chain, in the order in which it is bound; what overlaps is one block."""
     found: list[_Block] = []
     for d in dict.fromkeys(d for d, _ in dispatches):
+        refuse_library(d.kernel, where)
         if isinstance(d.kernel, ForeignKernel):
             raise ArgumentError(where, "SPIR-V cannot be exported", expected="kernels of Loom's", got=d.kernel.name,
                                 remedy="Write it with @loom.kernel")  # fmt: skip

@@ -131,7 +131,9 @@ class Instr:
     global_id, local_id, group_id, num_groups: the dimension; extract: the component;
     param: the Param; length: nothing (the memory says it); get, set: the Variable; print and assert:
     the text pieces around the values printed (one more than there are values); within: what is indexed, and its name;
-    tile_product: the words of a row, and from one row to the next.
+    tile_product: the words of a row, and from one row to the next; wide_product: the name of the shared array, the rows
+    of the second operand, and 1 where sums are kept, else 0; fetch: the name of the shared array, words, and as of
+    fetched and release how many tickets there are at a time, and pieces of each.
     """
 
     op: Op

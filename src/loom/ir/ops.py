@@ -180,6 +180,15 @@ _ROWS = (
         _E.READ,
         "sums + rows of bytes by rows of bytes: a lane's four of 16 by 8 of each 32 lanes",
     ),
+    Op(
+        "wide_product",
+        2,
+        _A.SPECIAL,
+        _R.NOTHING,
+        _E.WRITE,
+        "private sums of rows of bytes by rows of bytes: a lane's share of 64 rows of each 128 lanes",
+    ),
+    Op("fetch", 3, _A.SPECIAL, _R.NOTHING, _E.WRITE, "copy words of a buffer to shared memory, under a ticket"),
     Op("store", 2, _A.SPECIAL, _R.NOTHING, _E.WRITE, "memory[i] = value; outside is dropped"),
     Op("get", 0, _A.NONE, _R.ATTR, _E.READ, "value of a local variable"),
     Op("set", 1, _A.SPECIAL, _R.NOTHING, _E.WRITE, "assign a local variable"),
@@ -193,6 +202,8 @@ _ROWS = (
     _atomic("atomic_compare_exchange", 3, "memory[i] = v if it equals the expected value; gives the old value"),
     # order and host
     Op("barrier", 0, _A.NONE, _R.NOTHING, _E.SYNC, "all lanes of the workgroup arrive, then go on"),
+    Op("fetched", 1, _A.SPECIAL, _R.NOTHING, _E.SYNC, "go on when all that was fetched under a ticket is there"),
+    Op("release", 1, _A.SPECIAL, _R.NOTHING, _E.SYNC, "what was fetched under a ticket is read no more"),
     Op("print", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "a line of text to the host"),
     Op("assert", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "stop the program unless the condition holds"),
     Op(

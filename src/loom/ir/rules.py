@@ -15,6 +15,10 @@ from loom.ir.ops import OPS, Accepts, Effect, Op, Result
 __all__ = ["TypeRule", "infer", "listed"]
 
 
+_OF_MEMORY = ("store", "length", "tile_product", "wide_product", "fetch")
+"""What names a memory, beside what gives an element of one."""
+
+
 class TypeRule(Exception):
     """A broken type rule, before the kernel's name and line are known."""
 
@@ -40,7 +44,7 @@ def infer(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | 
             len(types),
             f"{op.name}: {op.doc}",
         )
-    if (op.result is Result.ELEMENT or op.name in ("store", "length", "tile_product")) != (memory is not None):
+    if (op.result is Result.ELEMENT or op.name in _OF_MEMORY) != (memory is not None):
         wanted = "none" if memory is not None else "a buffer, shared or private array"
         raise TypeRule(f"{op.name} names the wrong memory", wanted, memory and memory.name, f"{op.name}: {op.doc}")
     if op.accepts is not Accepts.SPECIAL:
@@ -174,6 +178,21 @@ def _rule_tile_product(op: Op, types: Sequence[DType], named: DType | None, memo
         )
 
 
+def _rule_wide(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
+    if memory is not None and op.name == "wide_product" and (memory.dtype != i32 or memory.space is not Space.PRIVATE):
+        raise TypeRule(
+            f"{op.name} into {memory.space.value} {memory.name} of {memory.dtype}", "a private array of i32",
+            memory.dtype, "Keep the sums in a private array",
+        )  # fmt: skip
+    if memory is not None and op.name == "fetch" and (memory.space is not Space.BUFFER or memory.dtype.nbytes != 4):
+        raise TypeRule(
+            f"{op.name} from {memory.space.value} {memory.name} of {memory.dtype}", "a buffer of words of 32 bits",
+            memory.dtype, "Fetch from a buffer of i32, u32 or f32",
+        )  # fmt: skip
+    if any(t != u32 for t in types):
+        raise TypeRule(f"{op.name} has operands of other types", "u32", listed(types), f"{op.name}: {op.doc}")
+
+
 def _rule_set(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
     if types[0] != named:
         raise TypeRule("assignment changes the variable's type", named, types[0], f"Convert with {named}(...)")
@@ -211,6 +230,7 @@ _SPECIAL = {
     "extract": _rule_extract,
     "set": _rule_set,
     "tile_product": _rule_tile_product,
+    **dict.fromkeys(("wide_product", "fetch", "fetched", "release"), _rule_wide),
     "print": _rule_print,
     "assert": _rule_assert,
     "breakpoint": _rule_breakpoint,

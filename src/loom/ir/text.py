@@ -143,7 +143,7 @@ class _Printer:
             words.append(hex(s.attr))
         elif s.op.name in _DIMENSIONED:
             words.append(str(s.attr))
-        elif s.op.name == "tile_product":
+        elif s.op.name in _SIZED:
             words += map(str, s.attr)
         values = [self.ref(a) for a in s.args]
         if s.op.name == "assert":
@@ -186,7 +186,10 @@ _IF = re.compile(r"if (%\d+) \{$")
 _FOR = re.compile(r"for (%\d+) = (%\d+) (to|downto) (%\d+) step (%\d+) : (\w+) \{$")
 _TEST = re.compile(r"\} test (%\d+) \{$")
 _END, _ELSE = re.compile(r"\}$"), re.compile(r"\} else \{$")
-_ON_MEMORY = ("length", *(name for name, op in OPS.items() if op.result is Result.ELEMENT), "store", "tile_product")
+_ON_MEMORY = ("length", *(name for name, op in OPS.items() if op.result is Result.ELEMENT), "store", "tile_product",
+              "wide_product", "fetch")  # fmt: skip
+_SIZED = {"tile_product": (0, 2), "wide_product": (1, 2), "fetch": (1, 3), "fetched": (0, 2), "release": (0, 2)}
+"""Operations with sizes in their text: how many names of arrays, and then how many numbers."""
 _ON_SCALAR = ("param", "get", "set")
 
 
@@ -360,9 +363,11 @@ class _Parser:
         if name in _ON_MEMORY:
             if first not in self.memories:
                 raise self.fail(f"{first!r} is no memory", "a buffer, shared or private array declared above")
-            if name == "tile_product":
-                return self.memories[first], tuple(self.count(w) for w in rest[1:3]), rest[3:]
+            if name in _SIZED:
+                return self.memories[first], *self.sizes(name, rest[1:])
             return self.memories[first], None, rest[1:]
+        if name in _SIZED:
+            return None, *self.sizes(name, rest)
         if name in _ON_SCALAR:
             if first not in self.scalars:
                 raise self.fail(f"{first!r} is no parameter or variable", "one declared above")
@@ -373,6 +378,12 @@ class _Parser:
             except ValueError:
                 raise self.fail(f"{first!r} is no whole number", "a bit pattern or dimension") from None
         return None, None, rest
+
+    def sizes(self, name: str, rest: list[str]) -> tuple[tuple[Any, ...], list[str]]:
+        """Return the names and numbers that stand before the operands, and the operands."""
+        names, numbers = _SIZED[name]
+        end = names + numbers
+        return (*rest[:names], *(self.count(w) for w in rest[names:end])), rest[end:]
 
     def count(self, word: str) -> int:
         if not word.isdecimal():

@@ -39,6 +39,7 @@ from loom.ir.passes.products import refuse_inexact_products
 from loom.ir.passes.races import refuse_races
 from loom.ir.passes.tiles import TILE_MOST, TILE_STEP, refuse_lonely_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
+from loom.ir.passes.wide import refuse_wrong_wide
 from loom.ir.rules import TypeRule, infer
 
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
@@ -133,7 +134,7 @@ class VerifiedKernel:
         return frozenset(
             s.memory
             for s in self._accesses
-            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("load", "length")
+            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("load", "length", "fetch")
         )
 
     @cached_property
@@ -355,6 +356,7 @@ class _Scopes:
 
 def _refuse_divergent_barriers(kernel: Kernel, uniformity: Uniformity) -> None:
     refuse_lonely_tiles(kernel, uniformity)
+    refuse_wrong_wide(kernel, uniformity)
     for barrier in uniformity.divergent_barriers:
         returns = uniformity.divergent_returns
         cause = f" (lanes may have returned at line {returns[0].loc.line})" if returns and returns[0].loc else ""

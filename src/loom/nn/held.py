@@ -18,6 +18,7 @@ from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.nn.locks import JoinedLock, Lock
 from loom.tensor import Tensor
 from loom.tensor.graph import Node
+from loom.tensor.ops.fast import refuse_fast
 
 __all__ = ["HeldWeights"]
 
@@ -60,6 +61,7 @@ class HeldWeights:
         """
         self.require_numbers("other weights")
         where, known = f"{_place(self)}.load", self.parameters | self.state
+        refuse_fast(weights.values(), where)
         for name in weights:
             if name not in known:
                 raise ArgumentError(where, f"the network has no weight {name!r}",

@@ -50,6 +50,7 @@ from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
 from loom.runtime.registry import device as find_device
+from loom.tensor.ops.fast import refuse_fast
 
 if TYPE_CHECKING:
     from loom.workers import WorkerPool
@@ -240,6 +241,8 @@ class Network(Runner):
         DTypeError for integers (quantised weights, whose scale is not told), NotFinite for NaN and infinities,
         FileError. Nothing is written then.
         """
+        if isinstance(source, Mapping):
+            refuse_fast(source.values(), "loom.Network.load_weights")
         source = of_elsewhere(source, self.spec, names, layout)
         with self.model.alone("loom.Network.load_weights"):
             self.model.load(source)

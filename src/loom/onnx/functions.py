@@ -7,10 +7,13 @@ body.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["BODIES", "DOMAIN", "VERSION", "function_proto", "is_own"]
+from loom.core.errors import ArgumentError
+
+__all__ = ["BODIES", "DOMAIN", "VERSION", "check_calls", "function_proto", "is_own"]
 
 DOMAIN = "loom"
 VERSION = 1
@@ -64,6 +67,45 @@ BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "matmul": (("x", "z"), "y = MatMul (x, z)"),
 }
 """Name: inputs and body. ``matmul`` has a precision (docs/numerics.md, section 2), which others do not keep."""
+
+
+_DEEPEST = 64
+"""Functions within functions."""
+_MOST_NODES = 1 << 17
+"""Nodes of a model with the bodies of its functions in the places of their calls."""
+
+
+def check_calls(proto: Any, functions: Mapping[tuple[str, str], Any], name: str) -> None:
+    """Refuse, with an ArgumentError, functions that call themselves, and calls of too many nodes in all."""
+    counts: dict[tuple[str, str], int] = {}
+    open_: list[tuple[str, str]] = []
+
+    def counted(nodes: Any) -> int:
+        total = 0
+        for node in nodes:
+            key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
+            total += body(key) if key in functions and not is_own(functions[key]) else 1
+            total += sum(
+                counted(g.node) for a in node.attribute for g in (*([a.g] if a.HasField("g") else ()), *a.graphs)
+            )
+        return total
+
+    def body(key: tuple[str, str]) -> int:
+        if key in open_ or len(open_) > _DEEPEST:
+            raise ArgumentError("onnx.load", f"{name}: functions call each other too deeply", got=".".join(key),
+                                expected=f"{_DEEPEST} within each other, none itself",
+                                remedy="Put bodies in the places of calls: onnx.inliner")  # fmt: skip
+        if key not in counts:
+            open_.append(key)
+            counts[key] = counted(functions[key].node)
+            open_.pop()
+        return counts[key]
+
+    total = counted(proto.graph.node) if functions else 0
+    if total > _MOST_NODES:
+        raise ArgumentError("onnx.load", f"{name} has too many nodes, with those of its functions at every call",
+                            expected=f"{_MOST_NODES} or fewer", got=total,
+                            remedy="Write what functions repeat as loops, or split the model")  # fmt: skip
 
 
 @lru_cache(maxsize=256)

@@ -11,12 +11,15 @@ from typing import Any, cast
 
 import numpy as np
 
+from loom.core.arrays import read_array
+from loom.core.conversions import show
 from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.tensor import Tensor
 
-__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "read_given"]
+__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "on_host",
+           "read_given"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,15 @@ def _read_array(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]
         raise ShapeError(where, f"{info.name!r} has another shape", expected=info.shape, got=found.shape,
                          remedy="Reshape it")  # fmt: skip
     return found
+
+
+def on_host(value: Any) -> Any:
+    """Return what a call is given, tensors of PyTorch (within lists too) as arrays."""
+    if isinstance(value, (list, tuple)):
+        return [on_host(v) for v in cast("Sequence[Any]", value)]
+    if not hasattr(value, "detach") or isinstance(value, Tensor):
+        return value
+    return show(*read_array(value.detach().cpu(), "onnx.run"))
 
 
 def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], where: str) -> None:

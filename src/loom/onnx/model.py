@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
+from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, on_host, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded
@@ -255,6 +255,23 @@ class OnnxModel:
                 found.program.run(**{fed: values[name][k] for fed, (name, k) in found.fed.items()})
                 read = found.program.read()
         return {info.name: make(read) for info, make in zip(self.outputs, found.results, strict=True)}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the only output, or a tuple of all: of arrays in the inputs' order, or by the inputs' names.
+
+        Tensors of PyTorch are taken as arrays are. Errors are those of ``run``.
+        """
+        names = [i.name for i in (*self.inputs, *self._optional.values())]
+        if len(args) > len(names):
+            raise ArgumentError("onnx.run", "too many arrays", expected=", ".join(names) or "none", got=len(args),
+                                remedy="Leave some out")  # fmt: skip
+        given = dict(zip(names, args, strict=False))
+        for name in kwargs:
+            if name in given:
+                raise ArgumentError("onnx.run", f"{name!r} is given twice", expected="once", got="twice",
+                                    remedy="Leave one out")  # fmt: skip
+        found = tuple(self.run({n: on_host(a) for n, a in (given | kwargs).items()}).values())
+        return found[0] if len(found) == 1 else found
 
     def _given(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         known = {i.name: i for i in self.inputs}

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, FileError
+from loom.onnx.functions import check_calls
 from loom.onnx.recording import is_done
 from loom.onnx.values import check_size, numpy_of_element
 
@@ -164,6 +165,8 @@ def _check(proto: Any, name: str) -> None:
     if missing:
         raise ArgumentError("onnx.load", f"{name} has operators that are not done", got=", ".join(missing[:20]),
                             remedy="docs/guide/models/onnx.md lists those that are")  # fmt: skip
+    _check_ends(proto, name)
+    check_calls(proto, functions, name)
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", 0) > newest:
         raise ArgumentError("onnx.load", f"{name} is of an opset that onnx {onnx.__version__} does not know",
@@ -173,10 +176,34 @@ def _check(proto: Any, name: str) -> None:
     if proto.ByteSize() > _MOST_CHECKED or _has_external(proto):
         return  # the checker would read files; recording refuses what it would find
     try:
-        cast("Any", onnx.checker).check_model(proto)
+        cast("Any", onnx.checker).check_model(_with_shapes(proto))
     except (onnx.checker.ValidationError, ValueError) as error:
         text = str(error).strip().replace("\n", " ")[:400].rstrip(".")
         raise FileError("onnx.load", f"{name} is malformed: {text}", remedy="Check it with onnx.checker") from error
+
+
+def _with_shapes(proto: Any) -> Any:
+    """Return a model as the checker takes it: one whose inputs or outputs tell no shape with shapes of no axes."""
+    ends = [v.type.tensor_type for v in (*proto.graph.input, *proto.graph.output) if v.type.HasField("tensor_type")]
+    if all(t.HasField("shape") for t in ends):
+        return proto
+    shaped = type(proto)()
+    shaped.CopyFrom(proto)
+    for value in (*shaped.graph.input, *shaped.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    return shaped
+
+
+def _check_ends(proto: Any, name: str) -> None:
+    """Refuse inputs, or outputs, of one name: callers have them by name."""
+    for what, values in (("inputs", proto.graph.input), ("outputs", proto.graph.output)):
+        names = [v.name for v in values]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise FileError("onnx.load", f"{name} is malformed: two {what} are called {twice!r}",
+                            expected="a name for each", got=", ".join(names),
+                            remedy="Give one another name, through an Identity node")  # fmt: skip
 
 
 def _names(proto: Any) -> Iterator[str | bytes]:

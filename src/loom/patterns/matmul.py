@@ -15,14 +15,19 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
+from loom.core.numerics import Guarantee
+from loom.kernels.precisions import FULL
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.prepared import prepare
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.device import Device
+from loom.runtime.plans.library import DenseProduct, library_kernel, require_fast
 from loom.runtime.storage import HostSlot
 from loom.schedules.matmul import Multiplication, record_matmul
+from loom.tensor import Tensor
+from loom.tensor.ops.fast import asks_fast, dense_product
 from loom.tensor.ops.precision import precision_of
 
 __all__ = ["gpu_matmul", "matmul_types"]
@@ -43,6 +48,7 @@ def gpu_matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
     precision: str | None = None,
+    guarantee: str | Guarantee | None = None,
     out_dtype: DType | str | None = None,
     on: str | Device | None = None,
 ) -> Any:
@@ -58,8 +64,10 @@ def gpu_matmul(
     then converted first (u8 gives u64). ``precision="x12"`` rounds f32 operands to 12 significant bits first; "q8",
     "q12" and "q24" turn blocks of 128 k of operands of f32, f16 or bf16 into whole numbers of 8, 12 and 24 bits, whose
     products are added exactly (docs/numerics.md, section 2); None is that of a
-    ``with loom.precision(..)`` around the call, else "full". k of 0 gives zeros. Raises ShapeError,
-    DTypeError or ArgumentError.
+    ``with loom.precision(..)`` around the call, else "full". k of 0 gives zeros. ``guarantee="fast"``: by cuBLAS, of
+    f32, f16 and bf16 on a device of CUDA; of the bits nothing is promised, and a tensor that is returned says so
+    (``x.guarantee``); None and "exact": as all else. Raises ShapeError, DTypeError, ArgumentError, and DeviceError
+    where nothing fast exists.
 
     >>> gpu_matmul([[1.0, 2.0], [3.0, 4.0]], [[1.0], [10.0]]).tolist()
     [[21.0], [43.0]]
@@ -70,19 +78,44 @@ def gpu_matmul(
     """
     call = Call(_WHERE, on)
     x, y = _operands(call, a, b)
-    types = matmul_types(x.dtype, out_dtype, precision)
+    fast = asks_fast(guarantee, precision, _WHERE)
+    types = matmul_types(x.dtype, out_dtype, FULL if fast else precision)
     transposes = flag(transpose_a, f"{_WHERE}, transpose_a"), flag(transpose_b, f"{_WHERE}, transpose_b")
     given = m, n, k
     is_flat = any(each is not None for each in given)
     shapes = _flat_shapes(x, y, given, transposes) if is_flat else _Shapes(x.shape, y.shape)
     what = _describe(shapes, types, *transposes)
+    call_fast = _fast_call(call, what) if fast else None
     out = call.output(_checked(shapes.result(what)), types.result, like=x)
     if out.size:
-        if what.k:
+        if what.k and call_fast is not None:
+            _run_fast(call, call_fast, x, y, out)
+        elif what.k:
             _run(call, what, x, y, out)
         else:
             out.write(0)
-    return call.result(out)
+    found = call.result(out)
+    if fast and isinstance(found, Tensor):
+        found.is_fast = True
+    return found
+
+
+def _fast_call(call: Call, what: Multiplication) -> DenseProduct:
+    """Return what a library is to multiply; errors where there is none."""
+    types = what.types
+    found = dense_product(
+        (what.m, what.n, what.k), (types.element, types.result), (what.transpose_a, what.transpose_b), what.a_batch,
+        what.b_batch, _WHERE,
+    )  # fmt: skip
+    require_fast(found, call.device, _WHERE)
+    return found
+
+
+def _run_fast(call: Call, what: DenseProduct, x: Operand, y: Operand, out: Operand) -> None:
+    def record(chain: Chain, *slots: HostSlot) -> None:
+        chain.dispatch(library_kernel(what), slots, groups=1)
+
+    call.run((f"{_WHERE}, fast", what), record, x, y, out)
 
 
 def matmul_types(operand: DType, result: DType | str | None = None, precision: str | None = None) -> ProductTypes:

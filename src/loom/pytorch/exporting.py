@@ -21,11 +21,12 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
-from loom.pytorch.ranges import Ranges, unchecked
+from loom.pytorch.ranges import LEAST, Ranges, Way, unchecked
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
+from loom.pytorch.structure import Leaf
 
-__all__ = ["Constant", "Exported", "NotExported", "array_of", "dtype_name", "export", "modes", "quiet"]
+__all__ = ["Constant", "Exported", "Made", "NotExported", "array_of", "dtype_name", "export", "modes", "quiet"]
 
 _WHERE = "loom.from_torch"
 _DTYPES = {
@@ -42,6 +43,10 @@ _MOST_ROUNDS = 8
 
 Constant = tuple[np.ndarray[Any, Any], str]
 """Elements, bf16 as the same numbers in f32, and Loom's name of the dtype."""
+
+
+Made = tuple[tuple[str, tuple[int, ...]] | None, ...]
+"""Dtypes and lengths of the tensors of a value, None for what is none."""
 
 
 class NotExported(Exception):
@@ -62,6 +67,15 @@ class Exported:
     constants: Mapping[str, Constant] = field(default_factory=dict[str, Any])
     custom: tuple[str, ...] = ()
     ranges: Ranges = field(default_factory=dict[str, Any])
+    """As PyTorch tells them: from 0, 1 or 2 on; the graph is of 2 and more."""
+    hints: Mapping[str, Made] = field(default_factory=dict[str, Any])
+    """Of the example, the dtypes and lengths of the values, by name."""
+
+    @property
+    def way(self) -> Way:
+        """The graph with the lengths that it is of."""
+        ranges = {name: (max(least, LEAST), most) for name, (least, most) in self.ranges.items()}
+        return Way(self.graph, tuple(i.shape for i in self.inputs), ranges)
 
 
 def dtype_name(dtype: Any, where: str = _WHERE) -> str:
@@ -80,12 +94,23 @@ def array_of(x: Any) -> Constant:
     return np.array((held.float() if name == "bf16" else held).contiguous().numpy()), name
 
 
+def _bits(module: Any) -> dict[str, bytes]:
+    return {name: array_of(t)[0].tobytes() for name, t in (*module.named_parameters(), *module.named_buffers())}
+
+
 @contextmanager
 def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
-    """Have the module in a mode: in training as it is, or all of it; else in eval."""
+    """Have the module in a mode: in training as it is, or all of it; else in eval.
+
+    ArgumentError where its own ``train`` or ``eval`` writes weights: the graphs would be of two sets of them.
+    """
     torch: Any = import_module("torch")
 
-    before = [(part, part.training) for part in module.modules()]
+    before: list[tuple[Any, bool]] = [(part, part.training) for part in module.modules()]
+    kind: Any = torch.nn.Module
+    kinds: set[Any] = {type(part) for part, _ in before}
+    own = any(each.train is not kind.train or each.eval is not kind.eval for each in kinds)
+    bits = _bits(module) if own else {}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -93,9 +118,15 @@ def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
             module.eval()
         elif not module.training:
             module.train()
+        if own and bits != _bits(module):
+            raise ArgumentError(_WHERE, "the module's own train() or eval() writes its weights", expected="weights that"
+                                " are the same in both modes", got=type(module).__name__,
+                                remedy="Merge or unmerge them for good, or import a module without")  # fmt: skip
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        if own:
+            module.train(before[0][1])
         for part, mode in before:
             part.training = mode
 
@@ -133,7 +164,11 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:  # whatever PyTorch, or the module, raises
             raise NotExported(short(error)) from error
-        left = unchecked(getattr(program, "_guards_code", None) or []) if _has_hints(shapes) else []
+        if any("embedding_renorm" in name for name in _operators(program)):
+            raise ArgumentError(_WHERE, "an embedding with max_norm, which writes its weights when it is called",
+                                expected="max_norm=None", got="max_norm",
+                                remedy="Normalise what the embedding gives")  # fmt: skip
+        left = unchecked(getattr(program, "_guards_code", None) or [])
         if left:
             raise NotExported(f"it asks for lengths that no range tells: {left[0]}")
         program = _functional(program)
@@ -215,18 +250,24 @@ def _decomposed(program: Any) -> Any:
     """Return the program with operators that are not done made of others, as PyTorch decomposes them."""
     torch: Any = import_module("torch")
 
-    missing: dict[str, Any] = {}
+    lost: set[str] = set()
     for _ in range(_MOST_ROUNDS):
-        missing = {n: t for n, t in _operators(program).items() if not is_done(n) and not _is_check(n)}
+        missing = {
+            n: t for n, t in _operators(program).items() if not is_done(n) and not _is_check(n) and n not in lost
+        }
         if not missing:
-            return program
+            break
         known = torch.export.default_decompositions()
         more = torch._decomp.decomposition_table
         table = {t: known[t] if t in known else more[t] for t in missing.values() if t in known or t in more}
-        if len(table) < len(missing):
-            raise _missing([n for n, t in missing.items() if t not in table])
-        program = _rewritten(program, table)
-    raise _missing(sorted(missing))
+        lost |= {n for n, t in missing.items() if t not in table}
+        if table:
+            program = _rewritten(program, table)
+    else:
+        lost |= {n for n in _operators(program) if not is_done(n) and not _is_check(n)}
+    if lost:
+        raise _missing(sorted(lost))
+    return program
 
 
 def _missing(names: Sequence[str]) -> NotExported:
@@ -274,13 +315,30 @@ class _Reading:
             tuple(o for o, i in outputs if i is not None),
             updates,
         )
-        leaves = [{"input": n} if i is not None else {"fixed": s.arg.value} for n, i, s in zip(
+        leaves = [Leaf(input=n) if i is not None else Leaf(fixed=s.arg.value) for n, i, s in zip(
             inputs, infos, (s for s in signature.input_specs if s.kind.name == "USER_INPUT"), strict=True)]  # fmt: skip
         call = _plain(_unflattened(leaves, self.program.call_spec.in_spec)[0])
         return Exported(
             graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom,
-            self._ranges([i for i in infos if i is not None]),
+            self._ranges([i for i in infos if i is not None]), self._hints(),
         )  # fmt: skip
+
+    def _hints(self) -> dict[str, Made]:
+        """Return dtypes and lengths of values as they are for the example."""
+        torch: Any = import_module("torch")
+
+        found: dict[str, Made] = {}
+        for node in self.program.graph.nodes:
+            value = node.meta.get("val")
+            several: Sequence[Any] = value if is_list(value) else [value]
+            try:
+                found[node.name] = tuple(
+                    (dtype_name(v.dtype), tuple(n if isinstance(n, int) else int(n.node.hint) for n in v.shape))
+                    if isinstance(v, torch.Tensor) else None for v in several
+                )  # fmt: skip
+            except (DTypeError, TypeError, RuntimeError, AttributeError):
+                continue  # nothing will stand in for it
+        return found
 
     def _name_lengths(self) -> None:
         """Learn which lengths have the names that were asked for."""
@@ -304,13 +362,15 @@ class _Reading:
         """Return the ranges of free lengths by name; NotExported for one that is the length of no axis."""
         found: dict[str, tuple[int, int | None]] = {}
         shown = {n for i in inputs for n in i.shape or () if isinstance(n, str)}
+        if any(n is None for i in inputs for n in i.shape or ()):
+            raise NotExported("a free length is computed of another")
         for symbol, told in self.program.range_constraints.items():
             name = self.symbols.get(str(symbol), str(symbol))
-            least = max(int(told.lower), 0)
+            least = max(int(told.lower), 0) if getattr(told.lower, "is_Integer", False) else 0
             most = int(told.upper) if getattr(told.upper, "is_Integer", False) else None
             if name in shown:
                 found[name] = least, most
-            elif least > 2 or most is not None:
+            elif least > LEAST or most is not None:
                 raise NotExported(f"a length of {least} to {most} is the length of no axis")
         return found
 
@@ -366,7 +426,7 @@ class _Reading:
         names = [n if n.isidentifier() else f"output_{n}" for n in ("_".join(map(_key, p)) or "output" for p in paths)]
         told = [ArrayInfo(n, i.dtype, i.shape) for n, (_, i) in zip(names, outputs, strict=True) if i is not None]
         leaves = [
-            {"output": n} if i is not None else {"fixed": _fixed(o)} for n, (o, i) in zip(names, outputs, strict=True)
+            Leaf(output=n) if i is not None else Leaf(fixed=_fixed(o)) for n, (o, i) in zip(names, outputs, strict=True)
         ]
         return tuple(told), _plain(_unflattened(leaves, spec)[0])
 
@@ -426,13 +486,6 @@ class _Reading:
                             got=repr(value)[:80], remedy="Write the operator otherwise")  # fmt: skip
 
 
-def _has_hints(shapes: Any) -> bool:
-    """Tell whether PyTorch was left to find out what lengths are free."""
-    trees: Any = import_module("torch.utils._pytree")
-
-    return any(type(leaf).__name__ == "_DimHint" for leaf in trees.tree_leaves(shapes))
-
-
 def _is_axes(value: Any) -> bool:
     """Tell whether part of a ``dynamic_shapes`` is of one tensor."""
     return value is None or (isinstance(value, dict) and all(isinstance(k, int) for k in cast("dict[Any, Any]", value)))
@@ -472,12 +525,15 @@ def _plain(tree: Any) -> Any:
     if isinstance(tree, _Leaf):
         return tree.held
     if isinstance(tree, Mapping):
-        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", tree).items()}
+        return {
+            k if isinstance(k, (str, int, float)) else str(k): _plain(v)
+            for k, v in cast("Mapping[Any, Any]", tree).items()
+        }
     if isinstance(tree, (list, tuple)):
         made = [_plain(v) for v in cast("Sequence[Any]", tree)]
         return made if isinstance(tree, list) else tuple(made)
     if tree is None:
-        return {"fixed": None}
+        return Leaf(fixed=None)
     held: dict[str, Any] = {
         k: _plain(v)
         for k, v in cast("dict[str, Any]", vars(tree)).items()

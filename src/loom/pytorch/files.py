@@ -24,11 +24,12 @@ from loom.nn.tensorfile import is_safetensors, read_tensors, safetensors_library
 from loom.pytorch.structure import to_json
 from loom.tensor.tensor import Tensor
 
-__all__ = ["CONSTANTS", "FACTS", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "read_state_dict", "save"]
+__all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
+           "read_state_dict", "save"]  # fmt: skip
 
 MODEL, FACTS = "loom.torch", "loom.training"
 WEIGHTS, CONSTANTS, KEPT = "weights/", "constants/", "training/"
-FORMAT = "loom-torch/1"
+FORMAT, FIRST_FORMAT = "loom-torch/2", "loom-torch/1"
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
@@ -46,8 +47,20 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     if model.training is not None:
         arrays |= {KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[FACTS] = json.dumps(dict(model.training.facts))
-    flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
+    flat = {n: _flat(np.asarray(a, order="C")) for n, a in arrays.items()}
     write_file(target, safetensors_library().save(flat, metadata=metadata), where)
+
+
+def _flat(a: Array) -> Array:
+    """Return complex numbers, which .safetensors lacks or Loom does not read of it, as pairs of floats."""
+    return np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a
+
+
+def joined(a: Array, dtype: str) -> Array:
+    """Return elements of a dtype as ``save`` was given them."""
+    if dtype not in ("c64", "c128") or a.dtype.kind == "c":
+        return a
+    return np.ascontiguousarray(a).view(np.complex64 if dtype == "c64" else np.complex128)[..., 0]
 
 
 def _wide(x: Tensor) -> Array:
@@ -60,14 +73,15 @@ def _document(model: Any) -> dict[str, Any]:
     imported = model.imported
     return {
         "format": FORMAT,
-        "graph": imported.graph.to_json(),
-        "training": None if imported.training is None else imported.training.to_json(),
+        "evaluation": [way.to_json() for way in imported.evaluation],
+        "training": [way.to_json() for way in imported.training],
         "untrained": imported.untrained,
         "inputs": [[i.name, i.dtype, i.shape] for i in model.inputs],
         "outputs": [[o.name, o.dtype, o.shape] for o in model.outputs],
         "call": [[to_json(t) for t in imported.call[0]], {n: to_json(t) for n, t in imported.call[1].items()}],
         "result": to_json(imported.result),
         "names": imported.names,
+        "needed": imported.needed,
         "order": imported.order,
         "tied": dict(imported.tied),
         "parameters": {n: t.dtype.name for n, t in model.parameters.items()},
@@ -76,7 +90,6 @@ def _document(model: Any) -> dict[str, Any]:
         "frozen": sorted(model.frozen),
         "seed": model.seed,
         "notes": imported.notes,
-        "ranges": {n: list(r) for n, r in imported.ranges.items()},
     }
 
 

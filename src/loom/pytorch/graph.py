@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "references"]
+__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "reached_weights",
+           "references"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,15 @@ def references(value: Any) -> Iterator[str]:
             yield from references(each)
     elif isinstance(value, AtenGraph):
         return
+
+
+def reached_weights(graph: AtenGraph, outputs: Sequence[Any]) -> set[str]:
+    """Return the weights that outputs depend on with a slope: not by what is detached."""
+    wanted = {name for ref in outputs for name in references(ref)}
+    for node in reversed(graph.nodes):
+        if node.name in wanted and node.op not in ("aten.detach.default",):
+            wanted |= {name for a in node.arguments.values() for name in references(a)}
+    return {w for value, w in graph.weights.items() if value in wanted}
 
 
 def check_order(graph: AtenGraph, weights: Collection[str], where: str) -> None:

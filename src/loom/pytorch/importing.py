@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, array_of, export
+from loom.pytorch.lengths import outputs_of_all, special, with_own_constants
 from loom.pytorch.model import Imported, TorchModel
-from loom.pytorch.ranges import are_alike
-from loom.pytorch.refusing import check_module
+from loom.pytorch.refusing import check_module, refuse_packed
+from loom.pytorch.trial import refuse_undone, untrained_for
 from loom.runtime.device import Device
 from loom.tensor.tensor import Tensor, parameter
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["from_torch"]
 
 _WHERE = "loom.from_torch"
+_TRACING = threading.RLock()
+"""``torch.export`` traces one module at a time: two at once spoil what PyTorch keeps for the whole process."""
 
 
 def from_torch(
@@ -56,27 +62,45 @@ def from_torch(
                          got=type(cast("Any", module)).__name__,
                          remedy="Make the module and load the weights into it, torch.load(path, weights_only=True); "
                          "models saved by Loom are read by loom.pytorch.load")  # fmt: skip
+    with _TRACING:
+        return _imported(module, example, dynamic, training, seed, on)
+
+
+def _imported(
+    module: Any, example: Any, dynamic: Any, training: bool, seed: int, on: str | Device | None
+) -> TorchModel | OnnxModel:
+    """Return what ``from_torch`` returns; no other thread imports meanwhile."""
     check_module(module)
     args, kwargs = _arguments(example)
+    args, kwargs = _tensors(args), {n: _tensors(a) for n, a in kwargs.items()}
     names = _parameters(module)
     wanted, notes = flag(training, f"{_WHERE}, training"), list[str]()
     number = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 64) - 1)
     try:
-        plain, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+        evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
     except NotExported as error:
         return _otherwise(module, args, kwargs, dynamic, error, on)
-    parameters, state, tied, order = _weights(module, plain, on)
-    unknown = {w for e in (plain, trained) if e is not None for w in e.graph.weights.values()}
-    unknown -= {*parameters, *state, *tied, *plain.constants, *(trained.constants if trained is not None else ())}
+    notes += _unkept(evaluation[0])
+    every, constants = with_own_constants([*evaluation, *trained])
+    evaluation, trained = every[: len(evaluation)], every[len(evaluation) :]
+    parameters, state, tied, order = _weights(module, every, on)
+    unknown = {w for e in every for w in e.graph.weights.values()}
+    unknown -= {*parameters, *state, *tied, *constants}
     assert not unknown, unknown
-    constants = {**plain.constants, **(trained.constants if trained is not None else {})}
     imported = Imported(
-        plain.graph, None if trained is None else trained.graph, untrained, plain.inputs, plain.outputs, plain.call,
-        plain.result, names, order, tied, {n: a for n, a in constants.items() if n not in state}, tuple(notes),
-        plain.ranges,
+        tuple(e.way for e in evaluation), tuple(e.way for e in trained), untrained, evaluation[0].inputs,
+        outputs_of_all(evaluation[0], evaluation[1:]), evaluation[0].call, evaluation[0].result, names, order, tied,
+        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needed(module, args, kwargs),
     )  # fmt: skip
     frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
-    return TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
+    model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
+    weights = model.named(model.parameters | model.state)
+    refuse_undone(evaluation[0], weights, model.device)
+    reason = untrained_for(trained[0], weights, model.device) if trained else ""
+    if reason:
+        imported = replace(imported, training=(), untrained=reason, notes=(*imported.notes, f"untrained: {reason}"))
+        model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
+    return model
 
 
 def _otherwise(
@@ -90,10 +114,11 @@ def _otherwise(
     """Return the module through ONNX; ArgumentError with both reasons if that cannot be either."""
     from loom.pytorch.throughonnx import through_onnx
 
+    refuse_packed(module, args, kwargs)
     try:
         if dynamic:
             raise NotExported("lengths that are asked to be free are fixed there")
-        found = through_onnx(module, _tensors(args), {n: _tensors(a) for n, a in kwargs.items()}, on)
+        found = through_onnx(module, args, kwargs, on)
     except NotExported as other:
         raise ArgumentError(
             _WHERE, f"torch.export cannot trace the module ({error}), and it does not go through ONNX ({other})",
@@ -117,67 +142,74 @@ def _parameters(module: Any) -> tuple[str, ...]:
     return tuple(p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
+def _unkept(graph: Exported) -> list[str]:
+    """Return a note of buffers that forward writes in eval mode too, which calls leave as they are."""
+    written = ", ".join(map(repr, graph.graph.updates))
+    return [f"calls do not keep what forward writes in eval mode: {written}"] if written else []
+
+
+def _needed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+    """Return the arguments that are not what forward takes where they are left out."""
+    found = inspect.signature(module.forward).parameters.values()
+    defaults = {p.name: p.default for p in found}
+    placed = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    placed += [f"args_{k}" for k in range(len(placed), len(args))]
+    given = dict(zip(placed, args, strict=False)) | kwargs
+
+    def is_default(name: str, value: Any) -> bool:
+        default = defaults.get(name, inspect.Parameter.empty)
+        return type(default) is type(value) and repr(default) == repr(value)
+
+    return tuple(name for name, value in given.items() if not is_default(name, value))
+
+
 def _exported(
     module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any, training: bool,
     notes: list[str],
-) -> tuple[Exported, Exported | None, str]:  # fmt: skip
-    """Return the module's graph in eval mode and in training, None with the reason if there is none."""
+) -> tuple[list[Exported], list[Exported], str]:  # fmt: skip
+    """Return the module's graphs in eval mode and in training, none with the reason if there are none.
+
+    The first of each is that of lengths in general.
+    """
     told = dynamic is not None
-    args, kwargs = _apart(_tensors(args), {n: _tensors(a) for n, a in kwargs.items()})
+    args, kwargs = _apart(args, kwargs)
     ways = [_spec(args, kwargs, names, dynamic)]
     if not told:
         args, kwargs, shapes = _freed(args, kwargs)
         ways = [shapes, None] if shapes is not None else [None]
     error: NotExported | None = None
+    first = ""
     for shapes in ways:
         try:
-            plain = _of_ones(export(module, args, kwargs, shapes, training=False), module, args, kwargs)
-            trained, reason = None, "training=False"
+            found = {False: [export(module, args, kwargs, shapes, training=False)]}
+            reason, found[True] = "training=False", []
             if training:
-                trained = export(module, args, kwargs, shapes, training=True)
-                if trained.custom:
-                    reason, trained = f"{trained.custom[0]} is an autograd.Function with a derivative of its own", None
-        except NotExported as found:
-            error = error or found
+                found[True] = [export(module, args, kwargs, shapes, training=True)]
+                if found[True][0].custom:
+                    reason = f"{found[True][0].custom[0]} is an autograd.Function with a derivative of its own"
+                    found[True] = []
+        except NotExported as failed:
+            error, first = failed, first or str(failed)
             continue
+        for mode, graphs in found.items():
+            for general in graphs[:1] if shapes is not None else []:
+                graphs += special(general, module, (args, kwargs), shapes, notes, training=mode)
         if not told and shapes is None:
-            notes.append("all lengths are fixed" + (f": {error}" if error is not None else ""))
-        return plain, trained, "" if trained is not None else reason
+            notes.append("all lengths are fixed" + (f": {first}" if first else ""))
+        return found[False], found[True], "" if found[True] else reason
     assert error is not None
     raise error
 
 
-def _of_ones(plain: Exported, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exported:
-    """Return a graph with ranges that begin at 2 where that of a length of 1 is another."""
-    torch: Any = import_module("torch")
-    trees: Any = import_module("torch.utils._pytree")
-
-    ranges = dict(plain.ranges)
-    leaves, spec = trees.tree_flatten((args, kwargs))
-    for name, (least, most) in plain.ranges.items():
-        if least > 2:
-            continue
-        infos, ones = iter(plain.inputs), list[Any]()
-        for leaf in leaves:
-            if isinstance(leaf, torch.Tensor):
-                for axis, length in enumerate(next(infos).shape or ()):
-                    leaf = leaf.narrow(axis, 0, 1) if length == name else leaf
-                leaf = leaf.detach().clone()
-            ones.append(leaf)
-        try:
-            one_args, one_kwargs = trees.tree_unflatten(ones, spec)
-            short = export(module, one_args, one_kwargs, None, training=False)
-            alike = are_alike(plain.graph, short.graph) and plain.result == short.result
-        except (NotExported, ArgumentError, DTypeError):
-            alike = False
-        ranges[name] = (0 if alike else 2), most
-    return replace(plain, ranges=ranges)
-
-
 def _tensors(value: Any) -> Any:
-    """Return arrays within arguments as tensors of PyTorch."""
+    """Return arrays within arguments as tensors of PyTorch, and a float64 of numpy as a float."""
     torch: Any = import_module("torch")
 
+    if isinstance(value, np.generic):
+        if isinstance(value, float):
+            return float(value)
+        raise DTypeError(_WHERE, "a scalar of numpy, which PyTorch does not trace", expected="a Python number",
+                         got=type(cast("Any", value)).__name__, remedy="Pass value.item()")  # fmt: skip
     if is_array(value):
         return torch.from_numpy(value.copy())
     if is_list(value) and not hasattr(value, "_fields"):
@@ -260,14 +292,14 @@ def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], d
 
 
 def _weights(
-    module: Any, plain: Exported, on: str | Device | None
+    module: Any, graphs: Sequence[Exported], on: str | Device | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, str], tuple[str, ...]]:
     """Return parameters, buffers, tied names, and the names of the state_dict."""
     first: dict[int, str] = {}
     tied: dict[str, str] = {}
     parameters: dict[str, Tensor] = {}
     state: dict[str, Tensor] = {}
-    written = set(plain.graph.updates)
+    written = {name for each in graphs for name in each.graph.updates}
     kept = set(module.state_dict(keep_vars=True))
     for table, every in ((parameters, module.named_parameters(remove_duplicate=False)),
                          (state, module.named_buffers(remove_duplicate=False))):  # fmt: skip

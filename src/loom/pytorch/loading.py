@@ -18,9 +18,10 @@ from loom.nn.graphs import ArrayInfo
 from loom.nn.spec import Snapshot
 from loom.nn.spec.text import file_bytes
 from loom.nn.tensorfile import read_tensors
-from loom.pytorch.files import CONSTANTS, FACTS, FORMAT, KEPT, MODEL, WEIGHTS
+from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, joined
 from loom.pytorch.graph import check_order, graph_of
 from loom.pytorch.model import Imported, TorchModel
+from loom.pytorch.ranges import LEAST, Way, way_of
 from loom.pytorch.structure import from_json
 from loom.runtime.device import Device
 from loom.tensor.tensor import parameter
@@ -56,32 +57,44 @@ def load(source: str | bytes | os.PathLike[str], *, on: str | Device | None = No
 def _model_of(
     told: dict[str, Any], arrays: Mapping[str, Array], metadata: Mapping[str, str], on: str | Device | None, where: str
 ) -> TorchModel:
-    if told["format"] != FORMAT:
+    if told["format"] not in (FORMAT, FIRST_FORMAT):
         raise ArgumentError(where, "another format", expected=FORMAT, got=told["format"],
                             remedy="Read it with the version of Loom that wrote it")  # fmt: skip
-    graph = graph_of(told["graph"])
-    training = None if told["training"] is None else graph_of(told["training"])
-    constants = {n: (arrays[CONSTANTS + n], dtype) for n, dtype in told["constants"].items()}
+    inputs = _infos(told["inputs"])
+    first = told["format"] == FIRST_FORMAT
+    evaluation, training = _first_ways(told, inputs) if first else (
+        tuple(map(way_of, told[kind])) for kind in ("evaluation", "training"))  # fmt: skip
+    constants = {n: (joined(arrays[CONSTANTS + n], dtype), dtype) for n, dtype in told["constants"].items()}
     held = {
-        kind: {n: parameter(arrays[WEIGHTS + n], t, name=n, on=on) for n, t in told[kind].items()}
+        kind: {n: parameter(joined(arrays[WEIGHTS + n], t), t, name=n, on=on) for n, t in told[kind].items()}
         for kind in ("parameters", "state")
     }
     known = {*held["parameters"], *held["state"], *constants, *told["tied"]}
-    for each in (graph, training):
-        if each is not None:
-            check_order(each, known, where)
+    for way in (*evaluation, *training):
+        check_order(way.graph, known, where)
     call = tuple(from_json(t) for t in told["call"][0]), {n: from_json(t) for n, t in told["call"][1].items()}
     imported = Imported(
-        graph, training, str(told["untrained"]), _infos(told["inputs"]), _infos(told["outputs"]), call,
+        evaluation, training, str(told["untrained"]), inputs, _infos(told["outputs"]), call,
         from_json(told["result"]), tuple(told["names"]), tuple(told["order"]), dict(told["tied"]), constants,
-        tuple(told["notes"]), {str(n): (int(a), None if b is None else int(b))
-                                for n, (a, b) in told.get("ranges", {}).items()},
+        tuple(told["notes"]), tuple(told.get("needed", ())),
     )  # fmt: skip
     model = TorchModel(imported, held["parameters"], held["state"], on=on, frozen=told["frozen"], seed=told["seed"])
     if FACTS in metadata:
         kept = {n.removeprefix(KEPT): a for n, a in arrays.items() if n.startswith(KEPT)}
         model.training = Snapshot(json.loads(metadata[FACTS]), kept)
     return model
+
+
+def _first_ways(told: Any, inputs: tuple[ArrayInfo, ...]) -> tuple[tuple[Way, ...], tuple[Way, ...]]:
+    """Return the graphs of the first format, which had one for all lengths: none of them of a free length below 2."""
+    names = {n for i in inputs for n in i.shape or () if isinstance(n, str)}
+    held = {n: told.get("ranges", {}).get(n, (LEAST, None)) for n in names}
+    ranges = {n: (max(int(a), LEAST), None if b is None else int(b)) for n, (a, b) in held.items()}
+    shapes = tuple(i.shape for i in inputs)
+    evaluation, training = (
+        () if told[kind] is None else (Way(graph_of(told[kind]), shapes, ranges),) for kind in ("graph", "training")
+    )
+    return evaluation, training
 
 
 def _infos(told: Any) -> tuple[ArrayInfo, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
-from loom.core.errors import ArgumentError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
-from loom.pytorch.graph import AtenGraph, references
-from loom.pytorch.ranges import Ranges, check_ranges
+from loom.pytorch.graph import AtenGraph, reached_weights
+from loom.pytorch.ranges import Way, select
 from loom.pytorch.recording import AtenRecording
 from loom.pytorch.structure import bind, filled
 from loom.runtime.device import Device
@@ -33,14 +33,14 @@ __all__ = ["Imported", "TorchModel"]
 class Imported:
     """What an imported module is, besides its weights.
 
-    ``graph``: in eval mode; ``training``: in training, None with ``untrained`` the reason. ``call``, ``result``: the
-    structures of what it takes and returns; ``names``: the parameters of its forward. ``order``: the names of its
+    ``evaluation``: its graphs in eval mode, each with the lengths that it is of; ``training``: those in training, none
+    with ``untrained`` the reason. ``call``, ``result``: the structures of what it takes and returns; ``names``: the
+    parameters of its forward; ``needed``: those that were not forward's own default. ``order``: the names of its
     state_dict; ``tied``: a name to the one it shares its array with. ``notes``: what the import decided.
-    ``ranges``: least and most of free lengths.
     """
 
-    graph: AtenGraph
-    training: AtenGraph | None
+    evaluation: tuple[Way, ...]
+    training: tuple[Way, ...]
     untrained: str
     inputs: tuple[ArrayInfo, ...]
     outputs: tuple[ArrayInfo, ...]
@@ -51,7 +51,12 @@ class Imported:
     tied: Mapping[str, str]
     constants: Mapping[str, tuple[Array, str]]
     notes: tuple[str, ...] = ()
-    ranges: Ranges = field(default_factory=dict[str, Any])
+    needed: tuple[str, ...] = ()
+
+    @property
+    def graph(self) -> AtenGraph:
+        """The graph in eval mode, of lengths in general."""
+        return self.evaluation[0].graph
 
 
 class TorchModel(TrainableGraph):
@@ -83,38 +88,34 @@ class TorchModel(TrainableGraph):
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
 
-    def check(self, given: Mapping[str, Any], where: str) -> None:
-        """See that arrays or tensors are the module's inputs, of its dtypes, shapes and ranges of lengths."""
-        super().check(given, where)
-        check_ranges(given, self.inputs, self.imported.ranges, where)
-
     # recording
+
+    def named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights, constants and what is tied by the names that graphs have for them."""
+        held = {**self._constants, **weights}
+        return held | {name: held[other] for name, other in self.imported.tied.items()}
 
     def record(self, inputs: Mapping[str, Tensor], run: GraphPass) -> dict[str, Tensor]:
         """Record the module's graph, in training or not; return its outputs by name."""
-        graph = self.imported.graph
-        if run.training:
-            graph = self.imported.training
-            if graph is None:
-                raise ArgumentError("from_torch, train", f"the module cannot be trained: {self.imported.untrained}",
-                                    expected="a graph of its training", got="none",
-                                    remedy="Import it with training=True, without what is named")  # fmt: skip
-        held = {**self._constants, **run.weights}
-        held |= {name: held[other] for name, other in self.imported.tied.items()}
-        recording = AtenRecording(held, self.device, training=run.training, words=run.words)
-        made, updates = recording.run(graph, [inputs[name] for name in graph.inputs])
+        ways = self.imported.training if run.training else self.imported.evaluation
+        if not ways:
+            raise ArgumentError("from_torch, train", f"the module cannot be trained: {self.imported.untrained}",
+                                expected="a graph of its training", got="none",
+                                remedy="Import it with training=True, without what is named")  # fmt: skip
+        given = [inputs[i.name] for i in self.inputs]
+        where = "from_torch, in training" if run.training else "from_torch"
+        graph = select(ways, [i.name for i in self.inputs], [tuple(x.shape) for x in given], where)
+        recording = AtenRecording(self.named(run.weights), self.device, training=run.training, words=run.words)
+        made, updates = recording.run(graph, given)
         run.updates.update({n: tensor.detach(new) for n, new in updates.items() if n in self.state})
         return dict(zip((o.name for o in self.outputs), made, strict=True))
 
     def not_trained(self, outputs: Sequence[str]) -> frozenset[str]:
         """Return frozen parameters and those that outputs do not depend on, whose gradient PyTorch leaves None."""
-        graph = self.imported.training or self.imported.graph
+        graph = (self.imported.training or self.imported.evaluation)[0].graph
         ends = {o.name: ref for o, ref in zip(self.outputs, graph.outputs, strict=True)}
-        wanted = {name for o, ref in ends.items() if not outputs or o in outputs for name in references(ref)}
-        for node in reversed(graph.nodes):
-            if node.name in wanted and node.op not in ("aten.detach.default",):
-                wanted |= {name for a in node.arguments.values() for name in references(a)}
-        reached = {self.imported.tied.get(w, w) for value, w in graph.weights.items() if value in wanted}
+        reached = reached_weights(graph, [ref for o, ref in ends.items() if not outputs or o in outputs])
+        reached = {self.imported.tied.get(w, w) for w in reached}
         return self.frozen | {n for n in self.parameters if n not in reached}
 
     # running
@@ -125,9 +126,9 @@ class TorchModel(TrainableGraph):
         Arguments are those of the module's forward, arrays in the places of tensors. ArgumentError, DTypeError and
         ShapeError tell of what it does not take.
         """
-        given = {
-            n: _on_host(a) for n, a in bind(self.imported.call, self.imported.names, args, kwargs, "from_torch").items()
-        }
+        told = self.imported
+        bound = bind(told.call, told.names, args, kwargs, "from_torch", told.needed)
+        given = {n: _on_host(a) for n, a in bound.items()}
         if any(isinstance(a, Tensor) for a in given.values()):
             fed = {n: a if isinstance(a, Tensor) else tensor.array(a, on=self.device) for n, a in given.items()}
             return filled(self.imported.result, self.apply_all(fed))
@@ -169,8 +170,8 @@ class TorchModel(TrainableGraph):
         for name in self.imported.order:
             if name not in weights:
                 continue
-            own, value = self.imported.tied.get(name, name), _on_host(weights[name])
-            if own in given and not np.array_equal(given[own], value):
+            own, value = self.imported.tied.get(name, name), _on_host(weights[name], wide=True)
+            if own in given and not _is_same(np.asarray(given[own]), np.asarray(value)):
                 raise ArgumentError(where, f"{name!r} and {own!r} are one array", expected="the same numbers for both",
                                     got="others", remedy="Untie them in the module, and import it again")  # fmt: skip
             given[own] = value
@@ -199,9 +200,19 @@ class TorchModel(TrainableGraph):
                                 remedy="Pass the module that was imported, or one made alike") from None  # fmt: skip
 
 
-def _on_host(array: Any) -> Any:
-    """Return PyTorch's tensors as arrays, bf16 as f32."""
+def _is_same(a: Array, b: Array) -> bool:
+    return np.array_equal(a, b, equal_nan=all(x.dtype.kind in "fc" for x in (a, b)))
+
+
+def _on_host(array: Any, *, wide: bool = False) -> Any:
+    """Return PyTorch's tensors as arrays; bf16, which numpy lacks, as it lies on the host, or ``wide``, in f32."""
     if not hasattr(array, "detach") or isinstance(array, Tensor):
         return array
-    held = array.detach().cpu()
-    return held.float().numpy() if str(held.dtype) == "torch.bfloat16" else held.numpy()
+    if str(array.layout) != "torch.strided" or array.is_meta:
+        raise DTypeError("from_torch", "a tensor without elements side by side", expected="a dense tensor",
+                         got="a meta tensor" if array.is_meta else str(array.layout),
+                         remedy="Pass tensor.to_dense()")  # fmt: skip
+    held = array.detach().cpu().resolve_conj().resolve_neg()
+    if str(held.dtype) == "torch.bfloat16":
+        return held.float().numpy() if wide else held.contiguous()
+    return held.numpy()

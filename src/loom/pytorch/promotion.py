@@ -14,7 +14,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.tensor.tensor import Tensor
 
-__all__ = ["cast", "matched", "meet", "wide"]
+__all__ = ["cast", "matched", "meet", "number", "wide"]
 
 _DEFAULT = lookup("f32")
 
@@ -73,8 +73,15 @@ def matched(values: Sequence[Any], dtype: DType) -> list[Any]:
         if isinstance(value, Tensor):
             found.append(cast(value, dtype))
         else:
-            found.append(bool(value) if dtype.is_bool else float(value) if dtype.is_float else int(value))
+            found.append(number(value, dtype))
     return found
+
+
+def number(value: Any, dtype: DType) -> Any:
+    """Return a Python number as tensors of a dtype take it; complex ones take the real numbers."""
+    if dtype.is_bool:
+        return bool(value)
+    return float(value) if dtype.is_float or dtype.is_complex else int(value)
 
 
 def wide(x: Tensor) -> Tensor:

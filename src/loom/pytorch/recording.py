@@ -65,7 +65,7 @@ class AtenRecording:
         names = dict(zip(graph.inputs, given, strict=True))
         names |= {value: self.weights[weight] for value, weight in graph.weights.items()}
         for node in graph.nodes:
-            names[node.name] = self._made(node, names)
+            names[node.name] = self.made(node, names)
         updates = {state: names[value] for state, value in graph.updates.items()}
         return [_resolved(o, names) for o in graph.outputs], updates
 
@@ -73,7 +73,8 @@ class AtenRecording:
         """Record a graph that is an argument."""
         return self.run(graph, given)[0]
 
-    def _made(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
+    def made(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
+        """Return what a node gives, of values by name."""
         arguments = {n: _resolved(a, names) for n, a in node.arguments.items()}
         if node.op in NUMBERS:
             return NUMBERS[node.op](*arguments.values())

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 
-__all__ = ["check_module", "custom_functions", "short"]
+__all__ = ["check_module", "custom_functions", "refuse_packed", "short"]
 
 _WHERE = "loom.from_torch"
 _HOOKS = {
@@ -98,3 +98,35 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
             found[kind.__name__] = None
         left += [n for n, _ in node.next_functions if n is not None]
     return list(found)
+
+
+def refuse_packed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse packed sequences, given or made in a call: how long a step's batch is depends on elements."""
+    torch: Any = import_module("torch")
+    trees: Any = import_module("torch.utils._pytree")
+
+    kind = torch.nn.utils.rnn.PackedSequence
+
+    def is_packed(x: Any) -> bool:
+        return isinstance(x, kind)
+
+    found = any(map(is_packed, trees.tree_leaves((args, kwargs), is_leaf=is_packed)))
+    seen: set[str] = set()
+
+    class Noting(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.add(str(func))
+            return func(*args, **(kwargs or {}))
+
+    if not found:
+        buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), Noting():
+                torch.func.functional_call(module, buffers, args, kwargs)
+        except Exception:  # torch.export has told what is wrong
+            return
+    if found or any("_pack_padded_sequence" in name for name in seen):
+        raise ArgumentError(_WHERE, "packed sequences, whose lengths depend on elements", expected="padded tensors",
+                            got=type(module).__name__,
+                            remedy="Give the layer padded tensors (the states of a sequence do not depend on what "
+                            "follows it) and take or mask its outputs by lengths")  # fmt: skip

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from loom.core.errors import ArgumentError
 
-__all__ = ["bind", "filled", "from_json", "to_json"]
+__all__ = ["Leaf", "bind", "filled", "from_json", "to_json"]
+
+
+class Leaf(dict[str, Any]):
+    """A place of a structure: ``{"input": name}``, ``{"output": name}`` or ``{"fixed": value}``.
+
+    It has a type of its own, for a module's own dicts may have these keys.
+    """
 
 
 def _is_leaf(tree: Any) -> bool:
-    return isinstance(tree, dict) and len(cast("dict[Any, Any]", tree)) == 1 and next(iter(cast("dict[Any, Any]",
-                                                                                                tree))) in (
-        "input", "output", "fixed"
-    )  # fmt: skip
+    return isinstance(tree, Leaf)
 
 
 def filled(tree: Any, values: Mapping[str, Any]) -> Any:
@@ -30,8 +36,14 @@ def filled(tree: Any, values: Mapping[str, Any]) -> Any:
     return type(tree)(filled(v, values) for v in tree)
 
 
-def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the arrays of a call by the inputs' names; ``names``: of the parameters of forward, in order."""
+def bind(
+    call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], where: str,
+    needed: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Return the arrays of a call by the inputs' names; ``names``: of the parameters of forward, in order.
+
+    ``needed``: arguments that are no tensors and may not be left out.
+    """
     given, told = call
     names = [*names, *(f"args_{k}" for k in range(len(names), len(given)))]  # those of *args have no names
     known = dict(zip(names, given, strict=False)) | dict(told)
@@ -51,10 +63,10 @@ def bind(call: Any, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[s
                                 got=name, remedy="Import it with an example that has it")  # fmt: skip
         _match(known[name], value, name, found, where)
     for name, tree in known.items():
-        if name not in passed and any("input" in leaf for leaf in _leaves(tree)):
+        if name not in passed and (name in needed or any("input" in leaf for leaf in _leaves(tree))):
+            value = f"={tree['fixed']!r}" if _is_leaf(tree) and "fixed" in tree else ""
             raise ArgumentError(where, f"{name!r} is missing", expected=", ".join(known),
-                                got=", ".join(passed) or "none",
-                                remedy=f"Pass {name}")  # fmt: skip
+                                got=", ".join(passed) or "none", remedy=f"Pass {name}{value}")  # fmt: skip
     return found
 
 
@@ -69,7 +81,7 @@ def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str)
     if _is_leaf(tree):
         if "input" in tree:
             found[tree["input"]] = value
-        elif type(value) is not type(tree["fixed"]) or value != tree["fixed"]:
+        elif not _is_same(value, tree["fixed"]):
             raise ArgumentError(where, f"{place} was another when the module was imported", expected=tree["fixed"],
                                 got=value, remedy="Import it with an example that has this value")  # fmt: skip
         return
@@ -87,12 +99,21 @@ def _match(tree: Any, value: Any, place: str, found: dict[str, Any], where: str)
         _match(tree[key], given[key], f"{place}[{key!r}]", found, where)
 
 
+def _is_same(value: Any, fixed: Any) -> bool:
+    """Tell whether a value that is no tensor is the one of the example; NaN is, and a float64 may be of numpy."""
+    value = float(value) if isinstance(value, np.float64) else value
+    return type(value) is type(fixed) and (value == fixed or repr(value) == repr(fixed) == "nan")
+
+
 def to_json(tree: Any) -> Any:
     """Return a structure as JSON has it."""
     if _is_leaf(tree):
-        return {"leaf": tree}
+        return {"leaf": dict(tree)}
     if isinstance(tree, dict):
-        return {"dict": {k: to_json(v) for k, v in cast("dict[str, Any]", tree).items()}}
+        held = cast("dict[Any, Any]", tree)
+        if all(isinstance(k, str) for k in held):
+            return {"dict": {k: to_json(v) for k, v in held.items()}}
+        return {"pairs": [[k, to_json(v)] for k, v in held.items()]}
     return {"tuple" if isinstance(tree, tuple) else "list": [to_json(v) for v in cast("Sequence[Any]", tree)]}
 
 
@@ -100,8 +121,10 @@ def from_json(document: Any) -> Any:
     """Return the structure of ``to_json``."""
     ((kind, held),) = document.items()
     if kind == "leaf":
-        return held
+        return Leaf(held)
     if kind == "dict":
         return {k: from_json(v) for k, v in held.items()}
+    if kind == "pairs":
+        return {k: from_json(v) for k, v in held}
     made = [from_json(v) for v in held]
     return tuple(made) if kind == "tuple" else made

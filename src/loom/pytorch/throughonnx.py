@@ -6,6 +6,7 @@ what the module did, it is refused: another input would go another way.
 
 from __future__ import annotations
 
+import inspect
 import io
 from importlib import import_module
 from typing import Any
@@ -30,8 +31,9 @@ def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on:
         with modes(module, training=False), quiet() as seen:
             custom = custom_functions(module, args, kwargs)
             torch.onnx.export(
-                module, args, written, kwargs=kwargs, dynamo=False, opset_version=_OPSET, do_constant_folding=False
-            )
+                module, args, written, kwargs=kwargs, dynamo=False, opset_version=_OPSET, do_constant_folding=False,
+                input_names=_names(module, args, kwargs),
+            )  # fmt: skip
         decided = [str(w.message) for w in seen if issubclass(w.category, torch.jit.TracerWarning)]
         if decided:
             raise NotExported(decided[0].split(".")[0])
@@ -42,3 +44,14 @@ def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on:
         raise
     except Exception as error:  # whatever PyTorch, the module, or a package that is missing raises
         raise NotExported(short(error)) from error
+
+
+def _names(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str] | None:
+    """Return the names of forward's parameters, by which the model takes inputs, if each is a tensor."""
+    torch: Any = import_module("torch")
+
+    told = inspect.signature(module.forward).parameters.values()
+    names = [p.name for p in told if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if kwargs or len(names) < len(args) or not all(isinstance(a, torch.Tensor) for a in args):
+        return None
+    return names[: len(args)]

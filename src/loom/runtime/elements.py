@@ -63,6 +63,8 @@ class Readable(Sized):
     called: ClassVar[str]
     record_call: ClassVar[Any] = None
     """What records a kernel's call whose outputs are left out; None where nothing is recorded."""
+    is_fast: bool = False
+    """True if it depends on a product with ``guarantee="fast"``, so that nobody vouches for its bits."""
 
     @abstractmethod
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:
@@ -92,6 +94,9 @@ class Readable(Sized):
     @abstractmethod
     def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
         """Return the same for one run that begins now, which ``writes`` it or not."""
+
+    def follow_fast(self) -> None:
+        """Take note that a run writes it that reads what ``is_fast``."""
 
     def before_run(self, *, writes: bool) -> None:
         """Let the memory that was lent hold the elements, before a run that uses it; ``writes``: that writes it."""

@@ -84,17 +84,19 @@ def _load(kind: str, where: str) -> Driver:
         ) from error  # fmt: skip
 
 
-def device(name: str | Device | None = None) -> Device:
+def device(name: str | Device | DeviceInfo | None = None) -> Device:
     """Return a device: ``"cpu"``, ``"interp"``, ``"vulkan"`` (the best adapter), ``"vulkan:1"``, ``"auto"``.
 
     ``"gpu"`` is the best adapter of all GPU drivers, which today is ``"vulkan"``.
 
-    A device given is returned. None means what ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names
-    the devices present, or what is missing.
+    A device given is returned, and of what ``loom.devices()`` lists the one that it tells of. None means what
+    ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names the devices present, or what is missing.
 
     >>> device("cpu").kind
     'cpu'
     """
+    if isinstance(name, DeviceInfo):
+        name = name.name
     if name is not None and not isinstance(name, str):
         if isinstance(name, type) or not all(hasattr(name, each) for each in ("build", "allocate", "caps")):
             raise DTypeError(

@@ -37,6 +37,12 @@ class Bounds(enum.Enum):
     TRUSTED = "trusted"  # not checked: the kernel is known never to do it
     CHECKED = "checked"  # loads give 0, stores are dropped
     REPORTED = "reported"  # the same, and the host is told (LOOM_CHECK=1)
+    INSIDE = "inside"  # not checked: this launch was proved never to do it; memory starts as zero as in a checked one
+
+    @property
+    def checks(self) -> bool:
+        """Whether indexes are compared with lengths."""
+        return self in (Bounds.CHECKED, Bounds.REPORTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,6 @@ def copies_of(whole_loops: bool, bounds: Bounds, *blocks: Block) -> int:
         return 1
     if any(isinstance(s, Instr) and s.op.name == "barrier" for s in inside):
         return 1
-    access = {Bounds.TRUSTED: 1, Bounds.CHECKED: 4, Bounds.REPORTED: _COPIED_STATEMENTS}[bounds]
+    access = {Bounds.CHECKED: 4, Bounds.REPORTED: _COPIED_STATEMENTS}.get(bounds, 1)
     weight = max(1, sum(access if getattr(s, "memory", None) is not None else 1 for s in inside))
     return max(1, min(_MOST_COPIES, _COPIED_STATEMENTS // weight))

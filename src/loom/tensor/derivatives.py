@@ -24,6 +24,7 @@ from loom.tensor.handle.moving import MOVED, moved
 from loom.tensor.ops import indexing, joining, products, reductions, views
 from loom.tensor.ops.correlating import COLUMNS, ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
+from loom.tensor.ops.fast import FAST_MATMUL, multiply_fast
 from loom.tensor.ops.parts import JOIN, PAIRS, PART, join, part_of
 from loom.tensor.ops.products import MATMUL, multiply
 from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
@@ -301,6 +302,16 @@ def _extreme(node: Tensor, g: Tensor) -> list[Tensor]:
     here = apply("eq", coordinate(flat.shape, 1, u32, x), broadcast_to(at, flat.shape))
     g = broadcast_to(reshape(g, (rows.outer, 1, rows.inner)), flat.shape)
     return [reshape(where(here, g, 0), x.shape)]
+
+
+@derivative(FAST_MATMUL)
+def _fast_matmul(node: Any, g: Any) -> list[Any]:
+    a, b = node.inputs
+    g = cast(g, a.dtype)
+    return [
+        _sum_repeats(multiply_fast(g, transpose(b), a.dtype), a.shape),
+        _sum_repeats(multiply_fast(transpose(a), g, a.dtype), b.shape),
+    ]
 
 
 @derivative(MATMUL)

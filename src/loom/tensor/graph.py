@@ -68,6 +68,8 @@ class TensorOp:
     """True of what a program is fed."""
     by_parts: bool = False
     """True of what moves elements, so that it does so to real and imaginary parts alike; every VIEW is."""
+    is_fast: bool = False
+    """True of what a vendor's library computes, of whose bits nothing is promised."""
     takes_complex: bool = False
     """True of what has complex operands or results itself."""
 
@@ -89,8 +91,8 @@ class Node(Sized):
     """One operation of the record; ``Tensor`` is the class that has operators."""
 
     __slots__ = (
-        "__weakref__", "apart", "attributes", "data", "device", "dtype", "inputs", "is_fed", "later", "lent", "name",
-        "op", "serial", "shape", "shared", "users",
+        "__weakref__", "apart", "attributes", "data", "device", "dtype", "inputs", "is_fast", "is_fed", "later", "lent",
+        "name", "op", "serial", "shape", "shared", "users",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +120,8 @@ class Node(Sized):
         """Of a source: what it was computed from, where no record tells how."""
         self.is_fed = op.is_fed
         """True if its elements depend on what programs are fed."""
+        self.is_fast = op.is_fast
+        """True if its elements depend on a product with ``guarantee="fast"``."""
         self.users: list[ref[Node]] | None = None
         """What was recorded of it since it was given its elements."""
         self.shared = False
@@ -137,6 +141,8 @@ def _note(user: Node) -> None:
         for source in user.inputs:
             if source.is_fed:
                 user.is_fed = True
+            if source.is_fast:
+                user.is_fast = True
             users = source.users
             if users is None:
                 source.users = [weak]
@@ -163,6 +169,7 @@ def made_apart(node: Node, origins: Sequence[Node]) -> None:
                 found[id(each)] = ref(each)
             found |= {id(kept): ref(kept) for kept in (r() for r in each.apart) if kept is not None}
     node.apart = tuple(found.values())
+    node.is_fast = node.is_fast or any(origin.is_fast for origin in origins)
 
 
 def set_aside(x: NodeT) -> NodeT:
@@ -193,7 +200,7 @@ def become(
     """Let a node that was set aside stand for another operation, of the same shape and dtype."""
     x.op, x.inputs, x.attributes, x.data = op, tuple(inputs), attributes, data
     x.serial = next(_serials)
-    x.is_fed, x.shared, x.apart = op.is_fed, False, ()
+    x.is_fed, x.is_fast, x.shared, x.apart = op.is_fed, op.is_fast, False, ()
     if inputs:
         _note(x)
 

@@ -20,6 +20,7 @@ from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, StateError
 from loom.core.given import is_list, is_mapping, items, text
 from loom.core.numbers import whole
+from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain import Submission
 from loom.runtime.chain.timeline import Timeline
@@ -200,6 +201,7 @@ class TensorProgram:
         self._results = [_Port(t, b.place, timeline) for t, b in zip(outputs, drafted.results, strict=True)]
         self._is_free = False
         self._updated = [parameter for parameter, _ in updates]
+        self._written = [n for n in ancestors([*outputs, *(t for pair in updates for t in pair)]) if n.op.is_written]
         self._program = build(drafted.draft, self.plan, where, name).build()
 
     def __reduce__(self) -> Any:
@@ -215,6 +217,13 @@ class TensorProgram:
     def dispatches(self) -> int:
         """Kernels of one run."""
         return self._program.dispatches
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """``FAST`` if it computes with a product of ``guarantee="fast"`` or with a parameter that was computed so, else
+        the device's."""
+        ends = [*self.ends[0], *(value for _, value in self.ends[1]), *self._written]
+        return Guarantee.FAST if any(n.is_fast for n in ends) else self.device.guarantee
 
     def feed(self, /, **inputs: Any) -> None:
         """Write inputs, after earlier runs are over; those not given keep what they have."""
@@ -263,6 +272,11 @@ class TensorProgram:
                              got=f"nothing for {', '.join(self._unfed)}", remedy="Pass them to run, or to feed first",
                              )  # fmt: skip
         self._has_run = True
+        if self._updated:
+            reads_fast = any(n.is_fast for n in self._written)
+            for parameter, value in self.ends[1]:
+                if reads_fast or value.is_fast:
+                    parameter.follow_fast()
 
     def read(self) -> list[np.ndarray[Any, Any]]:
         """Return copies of the outputs of the last run launched; StateError before the first."""
@@ -278,7 +292,7 @@ class TensorProgram:
         self._program.free()
         self._is_free = True
         self._feeds, self._results = {}, []
-        self.ends = [], []
+        self.ends, self._written = ([], []), []
 
 
 def _memory_for_program(node: Node) -> Storage:

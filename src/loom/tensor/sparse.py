@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import read_as
-from loom.core.dtype import i64
+from loom.core.dtype import DType, i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.tracebacks import brief_class
 from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
+from loom.kernels.maps.nest import number
 from loom.runtime.device import Device
+from loom.runtime.plans.library import SparseProduct, library_kernel, require_fast
 from loom.tensor.derivatives import derivative
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import NodeKind, TensorOp, as_shape, make, require_tensor
+from loom.tensor.ops.fast import asks_fast
 from loom.tensor.ops.indexing import gather
+from loom.tensor.ops.joining import fill
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.tensor import Tensor, array
 
@@ -61,6 +65,11 @@ class CSR:
         self._host = host or (np.zeros(0, np.uint32), np.zeros(0, np.uint32))
         self._rows: Tensor | None = None
         self._flipped: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @property
+    def places(self) -> int:
+        """How many elements are stored."""
+        return self.values.size
 
     @property
     def row_of_place(self) -> Tensor:
@@ -127,8 +136,39 @@ def _two(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def spmm(matrix: CSR, dense: Tensor) -> Tensor:
-    """Return the product of a sparse matrix (m, k) and a dense one (k, n); products are added in the order stored."""
+def _record_fast(node: Any, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    if not node.size:
+        return
+    (matrix,) = node.attributes
+    if not matrix.places:
+        fill(draft, out, node.size, number(0, node.dtype))
+        return
+    call = _call_of(matrix, node.shape[1], node.dtype)
+    require_fast(call, draft.home, "spmm")
+    draft.dispatch(library_kernel(call), [*(o.buffer for o in operands), out], [], 1)
+
+
+FAST_SPMM = TensorOp("fast_spmm", NodeKind.KERNEL, record=_record_fast, is_fast=True)
+
+
+def _call_of(matrix: CSR, n: int, dtype: DType) -> SparseProduct:
+    return SparseProduct(matrix.shape[0], n, matrix.shape[1], matrix.places, dtype)
+
+
+@derivative(FAST_SPMM)
+def _fast_vjp(node: Any, g: Any) -> list[Any]:
+    _, columns, values, dense = node.inputs
+    (matrix,) = node.attributes
+    by_value = sum_of(gather(g, matrix.row_of_place) * gather(dense, columns), -1)
+    return [None, None, by_value, _product(matrix.transposed(values), g, FAST_SPMM)]
+
+
+def spmm(matrix: CSR, dense: Tensor, *, guarantee: Any = None) -> Tensor:
+    """Return the product of a sparse matrix (m, k) and a dense one (k, n); products are added in the order stored.
+
+    ``guarantee="fast"``: by cuSPARSE, of f32 on a device of CUDA (DTypeError or DeviceError elsewhere); of the bits
+    nothing is promised, and the result says so (``x.guarantee``).
+    """
     if not isinstance(matrix, CSR):
         raise ArgumentError("spmm", "not a sparse matrix", expected="what tensor.csr returns", got=repr(matrix),
                             remedy="Make it with tensor.csr")  # fmt: skip
@@ -139,9 +179,13 @@ def spmm(matrix: CSR, dense: Tensor) -> Tensor:
     if dense.ndim != 2 or dense.shape[0] != matrix.shape[1]:
         raise ShapeError("spmm", "the shapes do not fit", expected=f"({matrix.shape[1]}, n)", got=dense.shape,
                          remedy="The dense matrix has a row for each column")  # fmt: skip
-    return _product(matrix, dense)
+    if not asks_fast(guarantee, None, "spmm"):
+        return _product(matrix, dense)
+    made = _product(matrix, dense, FAST_SPMM)
+    require_fast(_call_of(matrix, dense.shape[1], dense.dtype), made.device, "spmm")
+    return made
 
 
-def _product(matrix: CSR, dense: Tensor) -> Tensor:
+def _product(matrix: CSR, dense: Tensor, op: TensorOp = SPMM) -> Tensor:
     inputs = [matrix.starts, matrix.columns, matrix.values, dense]
-    return make(SPMM, inputs, (matrix.shape[0], dense.shape[1]), dense.dtype, (matrix,))
+    return make(op, inputs, (matrix.shape[0], dense.shape[1]), dense.dtype, (matrix,))

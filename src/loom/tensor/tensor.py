@@ -18,6 +18,7 @@ from loom.core.conversions import convert, host_type, widen
 from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
+from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief_class
 from loom.runtime.device import Device
 from loom.runtime.elements import Readable
@@ -31,7 +32,16 @@ from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
-from loom.tensor.handle.lending import before_run, copied, known, lend, lend_once, memory_of, shared_memory_of
+from loom.tensor.handle.lending import (
+    before_run,
+    copied,
+    is_reshaped,
+    known,
+    lend,
+    lend_once,
+    memory_of,
+    shared_memory_of,
+)
 from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.moving import moved
 from loom.tensor.handle.operators import Operators, as_operand, function, in_place
@@ -119,6 +129,7 @@ class Tensor(Operators, Methods, Node, Readable):
                 remedy="Make it with tensor.parameter",
             )
         self.write_elements(read_as(values, self.dtype, "tensor.assign"))
+        self.is_fast = _is_made_of_fast(values)
 
     def write_elements(self, memory: np.ndarray[Any, Any]) -> None:
         """Write elements as they are stored (bf16 as its 16 bits); ShapeError for another shape."""
@@ -133,6 +144,11 @@ class Tensor(Operators, Methods, Node, Readable):
     def home(self) -> Device:
         """The device its elements are on, or will be."""
         return self.device or device(None)
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """``FAST`` for what depends on a product with ``guarantee="fast"``, else ``BIT_EXACT``; copies do not tell."""
+        return Guarantee.FAST if self.is_fast else self.home.guarantee
 
     def lend(self, where: str) -> tuple[Storage, Device]:
         """Return the elements' memory for a kernel, and its device; StateError for what has no elements."""
@@ -152,6 +168,14 @@ class Tensor(Operators, Methods, Node, Readable):
         if self.is_fed:
             raise StateError(where, "its elements are those that a program is fed", expected="a tensor made of arrays",
                              got=self.recipe(), remedy="Bind tensor.array(..), or what a program returned")  # fmt: skip
+
+    def follow_fast(self) -> None:
+        """Take note that a run writes it that reads what ``is_fast``: whose memory it has is written, too."""
+        node: Any = self
+        node.is_fast = True
+        while is_reshaped(node):
+            node = node.inputs[0]
+            node.is_fast = True
 
     def before_run(self, *, writes: bool) -> None:
         """Let the memory that was lent hold the elements; if it ``writes``, what was recorded keeps those there are."""
@@ -378,7 +402,26 @@ def _store(op: TensorOp, data: Any, dtype: Any, on: str | Device | None, name: s
     memory = convert(memory, found, wanted, where)
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, memory.reshape(-1).view(np.uint8))
-    return Tensor(op, (), memory.shape, wanted, name=name, data=storage, device=home)
+    made = Tensor(op, (), memory.shape, wanted, name=name, data=storage, device=home)
+    made.is_fast = _is_made_of_fast(data)
+    return made
+
+
+def _is_made_of_fast(data: Any) -> bool:
+    return any(x.is_fast for x in ([data] if isinstance(data, Tensor) else _tensors_in(data)))
+
+
+def parameter_in(memory: Any, dtype: Any, *, name: str = "", on: str | Device | None = None) -> Tensor | None:
+    """Return a tensor that is kept in the memory of a numpy array, of its shape; None if the device cannot share it.
+
+    ``memory``: contiguous, of the dtype's type in numpy; who else writes it sees to it that no program runs.
+    """
+    home = device(on)
+    storage = home.adopt(memory)
+    wanted = dtype_of(dtype, "tensor.parameter_in")
+    return (
+        None if storage is None else Tensor(PARAMETER, (), memory.shape, wanted, name=name, data=storage, device=home)
+    )
 
 
 _NUMBERS = frozenset((bool, int, float, complex))

@@ -23,6 +23,9 @@ from loom.core.numerics import canonical_bits
 __all__ = ["AuditPlan", "WorkerFault", "result_digest"]
 
 
+_MOST_FORESEEN = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerFault:
     """A worker whose result was wrong: who, where it ran, in which call, and the digests of what it and others said."""
@@ -67,6 +70,23 @@ class AuditPlan:
         call = self._counts.get(worker, 0)
         self._counts[worker] = call + 1
         return self.is_audited(worker, call)
+
+    def calls_before_audit(self, worker: int) -> int:
+        """Return how many of a worker's next calls are not audited, at most 1000.
+
+        >>> plan = AuditPlan(0.25, seed=1)
+        >>> found = plan.calls_before_audit(0)
+        >>> [plan.next_is_audited(0) for _ in range(found + 1)].index(True) == found
+        True
+        """
+        call = self._counts.get(worker, 0)
+        if not self.share:
+            return _MOST_FORESEEN
+        return next((n for n in range(_MOST_FORESEEN) if self.is_audited(worker, call + n)), _MOST_FORESEEN)
+
+    def count(self, worker: int, calls: int) -> None:
+        """Count calls of a worker that are not audited."""
+        self._counts[worker] = self._counts.get(worker, 0) + calls
 
     def is_audited(self, worker: int, call: int) -> bool:
         """Tell whether a worker's call, from 0, is one of those chosen."""

@@ -17,7 +17,7 @@ from loom.core.errors import DeviceError, LoomTimeout
 from loom.core.tracebacks import warn_caller
 from loom.workers.audit import AuditPlan, WorkerFault, result_digest
 from loom.workers.members import Member, Members
-from loom.workers.worker import CallAnswer, UnfitWorkerError
+from loom.workers.worker import CallAnswer, InterruptedWorkerError, UnfitWorkerError
 
 __all__ = ["Computation", "Judge", "WorkerCall"]
 
@@ -165,6 +165,7 @@ class Computation:
     # taking answers
 
     def _wait(self) -> None:
+        self.members.require_head()
         refs = [*self._sent, *self.members.busy, *(m.about for m in self.members.starting())]
         if not refs:
             return
@@ -193,7 +194,7 @@ class Computation:
         if isinstance(answer.error, UnfitWorkerError):
             self._sent[ref] = sent
             self.members.lose(sent.member, str(answer.error))
-            self._forget(sent.member, was_running=False)
+            self._forget(sent.member, was_running=isinstance(answer.error, InterruptedWorkerError))
             return
         if answer.error is not None:
             raise answer.error

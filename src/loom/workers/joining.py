@@ -73,6 +73,15 @@ class JoinedRay:
                              remedy="Start processes with multiprocessing.get_context('spawn')")  # fmt: skip
         return self
 
+    def answers(self) -> bool:
+        """Tell whether its head can be reached now."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+        except OSError:
+            return False
+        return True
+
     def resources(self) -> Mapping[str, float]:
         """Return what all nodes have together, by Ray's names."""
         return self.ray.cluster_resources()

@@ -18,12 +18,15 @@ from loom.core.tracebacks import warn_caller
 from loom.workers.joining import JoinedRay
 from loom.workers.looking import NAMESPACE
 from loom.workers.versions import versions
-from loom.workers.worker import TELLING, DeviceWorker, WorkerFacts
+from loom.workers.worker import TELLING, CallAnswer, DeviceWorker, UnfitWorkerError, WorkerFacts
 
-__all__ = ["Held", "Member", "Members"]
+__all__ = ["Held", "Member", "Members", "facts_of", "reason_of"]
 
 _LOSSES_IN_A_ROW = 4
 """Of each worker, without one call that ended between them: then something else is wrong than a worker."""
+_SECONDS_BETWEEN_LOOKS = 5.0
+_SECONDS_WITHOUT_HEAD = 20.0
+"""After which a head is taken to be gone; after 60 Ray ends the process."""
 
 
 @dataclass(eq=False)
@@ -78,6 +81,23 @@ class Members:
         self._name = os.urandom(4).hex()
         self._lock = threading.RLock()
         self._losses = 0
+        self._looked = self._answered = time.monotonic()
+
+    def require_head(self) -> None:
+        """See now and then that Ray's head is there; DeviceError if it was not for long: Ray would end this process."""
+        now = time.monotonic()
+        if now - self._looked < _SECONDS_BETWEEN_LOOKS:
+            return
+        if now - self._looked > 2 * _SECONDS_BETWEEN_LOOKS:  # nobody looked for a while
+            self._answered = now
+        self._looked = now
+        if self.joined.answers():
+            self._answered = now
+        elif now - self._answered > _SECONDS_WITHOUT_HEAD:
+            raise DeviceError(self.where, "Ray's head is gone", expected=f"an answer at {self.joined.address}",
+                              got=f"none for {now - self._answered:.0f} seconds",
+                              remedy="Start Ray again; a training with checkpoint= goes on from its folder with "
+                              "resume=True, with any number of workers")  # fmt: skip
 
     def __iter__(self) -> Iterator[Member]:
         with self._lock:
@@ -118,9 +138,9 @@ class Members:
             said: WorkerFacts | LoomError = self.joined.ray.get(member.about)
         except Exception as error:
             if _is_unbuildable(error):
-                self._refuse(member, _reason(error))
+                self._refuse(member, reason_of(error))
             else:
-                self.lose(member, _reason(error))
+                self.lose(member, reason_of(error))
             return
         if isinstance(said, LoomError):
             self._refuse(member, str(said))
@@ -164,9 +184,13 @@ class Members:
         member = self.busy.pop(ref)
         member.sent.discard(ref)
         try:
-            self.ended_call(member, self.joined.ray.get(ref).seconds)
+            answer: CallAnswer = self.joined.ray.get(ref)
         except Exception as error:
-            self.lose(member, _reason(error))
+            self.lose(member, reason_of(error))
+            return
+        self.ended_call(member, answer.seconds)
+        if isinstance(answer.error, UnfitWorkerError):
+            self.lose(member, str(answer.error))
 
     def ended_call(self, member: Member, seconds: float) -> None:
         """Note that a worker ended a call."""
@@ -238,7 +262,8 @@ def _is_unbuildable(error: Exception) -> bool:
     return bool(getattr(error, "actor_init_failed", False)) or not hasattr(error, "actor_id")
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return an error as one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "Error" in line and ":" in line]
     return f"{type(error).__name__}: {(told or lines or [''])[-1][:300]}"

@@ -10,7 +10,8 @@ import itertools
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from loom.core.tracebacks import warn_caller
 from loom.runtime.registry import driver
 from loom.workers.audit import AuditPlan, WorkerFault
 from loom.workers.computing import Computation, Judge, WorkerCall
+from loom.workers.gathering import gather
 from loom.workers.joining import join_ray
 from loom.workers.members import Held, Member, Members, facts_of
 from loom.workers.worker import DeviceWorker
@@ -103,6 +105,11 @@ class WorkerPool:
     def ray(self) -> Any:
         """The package ``ray``, joined."""
         return self._joined.ray
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a worker that says nothing is taken for lost."""
+        return self._patience
 
     @property
     def audit(self) -> float:
@@ -225,10 +232,7 @@ class WorkerPool:
         twice, as the pool's ``audit`` says.
         """
         self._open("compute")
-        if not self._turn.acquire(blocking=False):
-            raise StateError(self.where, "the pool computes for another thread", expected="one computation at a time",
-                             got="another under way", remedy="Wait for its end, or open another pool")  # fmt: skip
-        try:
+        with self._taking_turn():
             plan = self._plan if audited else AuditPlan(0.0)
             found = Computation(
                 self._members, plan, key, method, calls, judge, self._patience, prefers, is_fit, make_fit
@@ -238,8 +242,34 @@ class WorkerPool:
             finally:
                 self.faults += found.faults
                 self._members.report_refused()
+
+    @contextmanager
+    def _taking_turn(self) -> Generator[None, None, None]:
+        if not self._turn.acquire(blocking=False):
+            raise StateError(self.where, "the pool computes for another thread", expected="one computation at a time",
+                             got="another under way", remedy="Wait for its end, or open another pool")  # fmt: skip
+        try:
+            yield
         finally:
             self._turn.release()
+
+    def gather(self, key: str, method: str, asked: Mapping[Member, tuple[Any, ...]]) -> dict[Member, Any]:
+        """Have each of some workers call a method for itself; return how that went (``CallAnswer``), and references of
+        results, of those that have ended it."""
+        self._open("compute")
+        with self._taking_turn():
+            try:
+                return gather(self._members, key, method, asked, self._patience)
+            finally:
+                self._members.report_refused()
+
+    def calls_before_audit(self, member: Member) -> int:
+        """Return how many of a worker's next calls are not computed twice."""
+        return self._plan.calls_before_audit(member.number)
+
+    def count_calls(self, member: Member, count: int) -> None:
+        """Note that a worker was given calls in another way, none of which is computed twice."""
+        self._plan.count(member.number, count)
 
     def fetched(self, refs: Sequence[Any]) -> list[Any]:
         """Return what references are of; LoomTimeout if they do not come, DeviceError if they are lost."""
@@ -263,9 +293,15 @@ class WorkerPool:
         """Return the workers that can be given work."""
         return self._members.ready()
 
-    def ask(self, member: Member, key: str, method: str, *arguments: Any) -> Any:
-        """Have one worker call a method after what it was given before; return a reference of what it gives."""
-        return member.handle.call.options(num_returns=2).remote(key, method, False, *arguments)[1]
+    def ask(self, member: Member, key: str, method: str, *arguments: Any, is_watched: bool = False) -> Any:
+        """Have one worker call a method after what it was given before; return a reference of what it gives.
+
+        ``is_watched``: whoever waits for other calls notices if this one is lost.
+        """
+        answer, value = member.handle.call.options(num_returns=2).remote(key, method, False, *arguments)
+        if is_watched:
+            self._members.busy[answer] = member
+        return value
 
     def lose(self, member: Member, why: str) -> None:
         """Take it that a worker cannot be used any more, and start another in its place."""

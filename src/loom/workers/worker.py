@@ -14,12 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.errors import LoomError
+from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import is_array, is_mapping
+from loom.runtime.plans.library import calls_begun
 from loom.workers.audit import result_digest
 from loom.workers.versions import Versions, versions
 
-__all__ = ["TELLING", "CallAnswer", "DeviceWorker", "Reported", "UnfitWorkerError", "WorkerFacts", "WorkerReport"]
+__all__ = [
+    "TELLING",
+    "CallAnswer",
+    "DeviceWorker",
+    "InterruptedWorkerError",
+    "Reported",
+    "UnfitWorkerError",
+    "WorkerFacts",
+    "WorkerReport",
+]
 
 TELLING = "telling"
 """The concurrency group of Ray that answers while a call is under way."""
@@ -60,6 +70,10 @@ class Reported:
 
 class UnfitWorkerError(Exception):
     """What a worker answers that has not, or no longer, what calls need: another is to take its place."""
+
+
+class InterruptedWorkerError(UnfitWorkerError):
+    """What a worker answers whose call was interrupted: what it keeps may be half changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +154,8 @@ class DeviceWorker:
         return self._answered(work, wants_digest=wants_digest)
 
     def _answered(self, work: Callable[[], Any], *, wants_digest: bool) -> tuple[CallAnswer, Any]:
-        start = self._begun = time.perf_counter()
+        start, fast = time.perf_counter(), calls_begun()
+        self._begun = start
         value: Any = None
         summary, digest, error = None, "", None
         try:
@@ -149,7 +164,15 @@ class DeviceWorker:
                 summary, made = made.summary, made.value
             value = self.made(made)
             digest = result_digest(value) if wants_digest else ""
-        except (Exception, SystemExit) as found:
+            if wants_digest and calls_begun() != fast:
+                raise ArgumentError("audit", "a result was computed with guarantee='fast'",
+                                    expected="exact results", got="bits that nobody vouches for",
+                                    remedy="Leave audit or guarantee out")  # fmt: skip
+        except KeyboardInterrupt as found:  # of a signal, or of the call
+            error = InterruptedWorkerError(
+                f"it was interrupted ({': '.join(['KeyboardInterrupt', *map(str, found.args)])})"
+            )
+        except BaseException as found:  # whatever it is, it ends the call alone
             if isinstance(found, SystemExit) and vars(found):
                 raise  # Ray's own, which ends the worker
             error = _portable(found)
@@ -169,7 +192,7 @@ class DeviceWorker:
         return to_host() if callable(to_host) else value
 
 
-def _portable(error: Exception | SystemExit) -> BaseException:
+def _portable(error: BaseException) -> BaseException:
     """Return an error that another process can read, with the lines it came from: itself, or its text."""
     import pickle
 

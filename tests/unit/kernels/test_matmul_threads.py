@@ -13,11 +13,11 @@ import pytest
 
 import loom
 from loom.core.caps import Caps
-from loom.core.dtype import f16, f32, f64, i8, i32
+from loom.core.dtype import bf16, f16, f32, f64, i8, i32
 from loom.kernels.matmul.slabs import Slab
 from loom.kernels.matmul.threads import Grid, Layout, Slabs, choose_slabs, fold_blocks, multiply_slabs
-from loom.kernels.types import ProductTypes
-from loom.schedules.matmul import Multiplication, record_matmul
+from loom.kernels.types import ProductTypes, product_types
+from loom.schedules.matmul import Multiplication, products, record_matmul
 from unit.patterns.canonical import same_bits
 from unit.patterns.linalg.matmul_order import canonical_matmul
 
@@ -94,6 +94,9 @@ def test_checked_and_debugged_runs_find_no_fault(monkeypatch: pytest.MonkeyPatch
     [
         (f32, (67, 130), (130, 68)),
         (f32, (1, 4096), (4096, 4097)),
+        (f32, (3, 8300), (8300, 40)),
+        pytest.param(f16, (2, 4, 300), (2, 300, 33), marks=pytest.mark.slow),
+        pytest.param(i8, (1, 5000), (5000, 40), marks=pytest.mark.slow),
         (f32, (257, 9000), (9000,)),
         (f32, (3, 33, 65), (65, 40)),
         (i8, (70, 140), (140, 33)),
@@ -137,3 +140,49 @@ def test_one_kernel_is_made_for_each_choice() -> None:
     kernels += [multiply_slabs(CHUNKS.grid, layouts[0], ProductTypes(f32, f32, f32, f32, precision="x12"))]
     assert kernels[0] is multiply_slabs(Grid(2, 4, 1, 1, 4), layouts[0], FLOATS)
     assert len({k.verified.hash for k in kernels}) == len({k.verified.name for k in kernels}) == len(kernels)
+
+
+@pytest.mark.parametrize("size", [0, 80], ids=["exact", "far"])
+@pytest.mark.parametrize("kind", ["x12", "f16", "bf16"])
+def test_products_of_short_factors_are_fused_where_they_are_exact(
+    kind: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Factors of 2^80 and 2^-80 have products that are rounded: then nothing is fused."""
+    monkeypatch.setattr(products, "_LEAST_MADE", 0)
+    element = {"x12": f32, "f16": f16, "bf16": bf16}[kind]
+    rng = np.random.default_rng(5)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((21, 300), (300, 36)))
+    a[3, 7], b[7, 5] = np.nan, np.inf
+    if size and kind != "f16":
+        a[0], b[:, 0] = a[0] * np.float32(2.0**size), b[:, 0] * np.float32(2.0**-size)
+        a[1], b[:, 1] = a[1] * np.float32(2.0**-75), b[:, 1] * np.float32(2.0**-70)
+    short = [rounded(x, kind) for x in (a, b)]
+    types = product_types(element, f32, precision="x12" if kind == "x12" else "")
+    device, what = loom.device("cpu"), Multiplication(21, 36, 300, types)
+    chain, out = loom.Chain(device), np.zeros((21, 36), np.float32)
+    given: list[Any] = [a, b] if kind == "x12" else [stored(x, kind) for x in short]
+    places = [device.allocate(x.nbytes) for x in (*given, out)]
+    for place, x in zip(places, given, strict=False):
+        place.write(0, x.reshape(-1).view(np.uint8))
+    record_matmul(chain, places[0], places[1], places[2], what, schedule=CHUNKS)
+    program = chain.build()
+    with loom.profile() as seen:
+        program.run()
+    assert any("matmul_exact" in row.kernel for row in seen.rows)
+    found = places[2].read(0, out.nbytes).view(np.float32).reshape(out.shape)
+    assert same_bits(found, canonical_matmul(*short))
+
+
+def rounded(x: Array, kind: str) -> Array:
+    """Return numbers with as many bits as the factors have."""
+    if kind == "f16":
+        return x.astype(np.float16).astype(np.float32)
+    bits, dropped = x.view(np.uint32).astype(np.uint64), 12 if kind == "x12" else 16
+    half = (1 << (dropped - 1)) - 1 + ((bits >> np.uint64(dropped)) & np.uint64(1))
+    made = ((bits + half) >> np.uint64(dropped) << np.uint64(dropped)).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(x), x, made)
+
+
+def stored(x: Array, kind: str) -> Array:
+    """Return numbers as they lie in memory."""
+    return x.astype(np.float16) if kind == "f16" else (x.view(np.uint32) >> 16).astype(np.uint16)

@@ -53,9 +53,19 @@ def test_operations_and_functions_are_the_same_under_every_setting(on: str, sett
 
 
 @pytest.mark.wide
+@pytest.mark.needs("threads")
+def test_some_patterns_have_the_schedules_of_gpus(on: str) -> None:
+    _some_patterns_are_golden(on)
+
+
+@pytest.mark.wide
 @pytest.mark.needs("vectors")
 def test_some_patterns_are_the_golden_ones(on: str) -> None:
     """At one width, since many kernels are compiled anew for each; networks, below, at this machine's own."""
+    _some_patterns_are_golden(on)
+
+
+def _some_patterns_are_golden(on: str) -> None:
     chosen = [case for case in cases_of(3) if zlib.crc32(case.name.encode()) % 4 == 0]
     with environment(LOOM_THREADS=2, LOOM_SIMD=8):
         where = loom.device(on)
@@ -82,11 +92,12 @@ def test_networks_are_the_golden_ones(on: str) -> None:
 
 @pytest.mark.wide
 @pytest.mark.needs("threads")
-def test_the_root_is_the_golden_one(on: str) -> None:
-    """Operations, functions, patterns and networks, with the schedules of a GPU."""
-    found = verify(on, fresh=True)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_is_the_golden_one(on: str, layer: int) -> None:
+    """Operations, functions, patterns and networks, with the schedules of a GPU; their root is a digest of the four."""
+    found = verify(on, layers=[layer], fresh=True)
     assert found.differing == ()
-    assert found.layers == golden().layers
+    assert found.layers == {str(layer): golden().layers[str(layer)]}
 
 
 @pytest.mark.slow

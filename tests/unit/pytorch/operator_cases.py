@@ -30,6 +30,7 @@ def given() -> dict[str, torch.Tensor]:
         "wt": normal(4, 3, 3, 3), "i": torch.randint(0, 6, (4, 5), generator=g), "t": torch.randint(0, 6, (4,), generator=g),
         "k": torch.randint(-5, 6, (4, 6), generator=g), "q": normal(2, 4, 5, 8), "r": normal(2, 2, 7, 8),
         "s": normal(2, 2, 7, 8), "mask": torch.rand((4, 6), generator=g) > 0.4, "h": normal(5, 2, 6), "w3": normal(3, 2, 2, 2, 2),
+        "g": normal(2, 3, 3),
     }  # fmt: skip
 
 
@@ -137,6 +138,23 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "masked": lambda q: f.scaled_dot_product_attention(q, q, q, attn_mask=torch.ones(5, 5).tril().bool(), scale=0.3),
         "added": lambda q, x: f.scaled_dot_product_attention(q, q, q, attn_mask=x[0, 0] * torch.ones(5, 5)),
     },
+    "linalg": {
+        "det": lambda g: torch.linalg.det(g), "slogdet": lambda g: torch.linalg.slogdet(g), "logdet": lambda g: torch.logdet(g @ g.mT), "inv": lambda g: torch.linalg.inv(g),
+        "inverse": lambda g: g.inverse(), "inv_ex": lambda g: torch.linalg.inv_ex(g)[0], "solve": lambda g, b: torch.linalg.solve(g, b[:, :3, :2]), "solvev": lambda g, v: torch.linalg.solve(g, v.reshape(2, 3)),
+        "right": lambda g: torch.linalg.solve(g, g + 1, left=False), "cholesky": lambda g: torch.linalg.cholesky(g @ g.mT + torch.eye(3)), "upper": lambda g: torch.linalg.cholesky(g @ g.mT + torch.eye(3), upper=True),
+        "cholesky_solve": lambda g: torch.cholesky_solve(g + 1, torch.linalg.cholesky(g @ g.mT + torch.eye(3))), "qr": lambda g: torch.linalg.qr(g), "triangular": lambda g: torch.linalg.solve_triangular(g + 3 * torch.eye(3), g, upper=True),
+        "unit": lambda g: torch.linalg.solve_triangular(g, g + 1, upper=False, unitriangular=True, left=False), "svdvals": lambda g: torch.linalg.svdvals(g), "eigvalsh": lambda g: torch.linalg.eigvalsh(g + g.mT),
+        "eigh": lambda g: torch.linalg.eigh(g + g.mT)[1].abs(), "upperh": lambda g: torch.linalg.eigvalsh(g, UPLO="U"), "svd": lambda g: [p.abs() for p in torch.linalg.svd(g, full_matrices=False)], "power": lambda g: torch.linalg.matrix_power(g, 3),
+        "exp": lambda g: torch.linalg.matrix_exp(g), "pinv": lambda g: torch.linalg.pinv(g), "chain": lambda g, c: torch.linalg.multi_dot([g[0], c[0, :3], g[1]]), "trace": lambda g: g[0].trace(), "itrace": lambda k: k.trace(),
+        "fro": lambda g: torch.linalg.matrix_norm(g), "nuc": lambda g: torch.linalg.matrix_norm(g, "nuc"), "two": lambda g: torch.linalg.matrix_norm(g, 2, keepdim=True), "turned": lambda image: torch.linalg.matrix_norm(image, 1, dim=(3, 1)),
+        "kron": lambda g, x: torch.kron(g[0], x), "blocks": lambda g, x, v: torch.block_diag(g[0], x, v), "cond": lambda g: torch.linalg.cond(g),
+    },
+    "spectra": {
+        "fft": lambda g: torch.view_as_real(torch.fft.fft(g)), "rfft": lambda x: torch.fft.rfft(x, n=5).abs(), "irfft": lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=0), n=4, dim=0), "fft2": lambda g: torch.fft.fft2(g).real,
+        "ifftn": lambda g: torch.fft.ifftn(torch.fft.fftn(g, norm="ortho")).imag, "shift": lambda x: torch.fft.ifftshift(torch.fft.fftshift(x), dim=1), "freq": lambda x: (torch.fft.fftfreq(6), torch.fft.rfftfreq(6, 0.5)),
+        "rfft2": lambda g: torch.fft.irfft2(torch.fft.rfft2(g, norm="ortho"), s=(3, 3)), "sized": lambda b: torch.fft.rfftn(b, s=(-1, 5)).abs(), "angle": lambda x, p: torch.view_as_real(torch.complex(x, p) * torch.polar(p, x)), "conj": lambda g: (torch.fft.fft(g) * torch.fft.fft(g).conj()).real,
+        "pairs": lambda c: torch.view_as_complex(c[:, :, :2].contiguous()).abs(), "stft": lambda x: torch.stft(x.reshape(2, 12), 4, hop_length=2, return_complex=True, center=False, window=torch.hann_window(4)).abs(), "conjugates": lambda x: x.conj(),
+    },
     "windows": {
         "conv": lambda image, w: f.conv2d(image, w), "strided": lambda image, w, v: f.conv2d(image, w, v, stride=2, padding=1), "same": lambda image, w: f.conv2d(image, w, padding="same"),
         "dilated": lambda image, w: f.conv2d(image, w, dilation=2, padding=2), "depthwise": lambda image, w1: f.conv2d(image, w1, groups=4, padding=1),
@@ -147,7 +165,7 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "indices": lambda image: f.max_pool2d(image, 2, return_indices=True), "max1": lambda line: f.max_pool1d(line, 3), "dmax": lambda image: f.max_pool2d(image, 2, dilation=2),
         "avg": lambda image: f.avg_pool2d(image, 2), "avgp": lambda image: f.avg_pool2d(image, 3, 2, 1, count_include_pad=False), "avgc": lambda image: f.avg_pool2d(image, 3, 2, 1, ceil_mode=True),
         "avg1": lambda line: f.avg_pool1d(line, 3, 2), "avgd": lambda image: f.avg_pool2d(image, 2, divisor_override=3), "adaptive": lambda image: f.adaptive_avg_pool2d(image, (3, 5)),
-        "adaptive1": lambda image: f.adaptive_avg_pool2d(image, 1), "amax": lambda image: f.adaptive_max_pool2d(image, (3, 4)), "nearest": lambda image: f.interpolate(image, scale_factor=2),
+        "adaptive1": lambda image: f.adaptive_avg_pool2d(image, 1), "amax": lambda image: f.adaptive_max_pool2d(image, (3, 4)), "unequal": lambda image: f.adaptive_max_pool2d(image, (4, 5), return_indices=True), "unequal1": lambda line: f.adaptive_max_pool1d(line, 4), "nearest": lambda image: f.interpolate(image, scale_factor=2),
         "bilinear": lambda image: f.interpolate(image, size=(5, 11), mode="bilinear"), "aligned": lambda image: f.interpolate(image, size=(5, 11), mode="bilinear", align_corners=True),
         "bicubic": lambda image: f.interpolate(image, scale_factor=1.5, mode="bicubic"), "linear": lambda line: f.interpolate(line, size=7, mode="linear"),
         "unfold": lambda image: f.unfold(image, 3, padding=1, stride=2), "fold": lambda image: f.fold(f.unfold(image, 3, padding=1), (9, 8), 3, padding=1),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import loom
 from conformance.writer import Value, Writer
 from loom.core.dtype import i32, u8, u32, u64
 from loom.core.errors import ArgumentError
@@ -134,3 +136,28 @@ def test_dot_products_are_one_instruction(name: str, features: str, dot: str, in
     text = LlvmTarget(where).compile(_dot(dot), Bounds.TRUSTED, "asm").data.decode()
     assert f"\t{instruction}" in text
     assert "vpmaddubsw" not in text, "saturates"
+
+
+@loom.kernel(workgroup=128)
+def _sums_apart(x: loom.In[loom.f32], out: loom.Out[loom.f32], n: loom.u32, turns: loom.u32) -> None:
+    """Add up what lanes of both halves have, and store it at a place whose parts a loop with barriers is between."""
+    lane, side = loom.local_id() % 64, loom.local_id() // 64
+    at = loom.group_id(1) * 64 + lane
+    made = loom.shared(loom.f32, 128)
+    total = loom.f32(0)
+    for _ in range(turns):
+        made[loom.local_id()] = x[loom.group_id(0) * 64 + lane] + loom.f32(side)
+        loom.barrier()
+        total = total + made[lane] + made[lane + 64]
+        loom.barrier()
+    if side == 0 and at < n:
+        for g in loom.static_range(2):
+            out[(loom.group_id(0) * 2 + g) * n + at] = total * loom.f32(g + 1)
+
+
+def test_a_place_is_not_taken_apart_where_its_parts_are_gone() -> None:
+    x, found = np.arange(192, dtype=np.float32).reshape(3, 64), np.zeros((3, 2, 64), np.float32)
+    chain = loom.Chain("cpu")
+    chain.dispatch(_sums_apart, [x, found], [64, 1], (3, 1))
+    chain.build().run()
+    assert found.tolist() == np.stack([2 * x + 1, 4 * x + 2], 1).tolist()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from bench.programs import black_scholes, histogram, kmeans, nbody
+from loom.targets.base import Bounds
 from loom.targets.llvm.gpu.ptx import corrected
+from loom.targets.llvm.machine import machine
+from loom.targets.llvm.target import LlvmTarget
 
 NEGATED = "cvt.s32.s16 %wide, %rs1; neg.s32 %wide, %wide;"
 
@@ -42,11 +50,47 @@ def test_everything_else_stays() -> None:
 def test_ones_that_are_chosen_come_out_of_memory(chosen: str, bits: str, hidden: str) -> None:
     text = f".version 8.0\n.address_size 64\n\n{{\n\t{chosen}\n}}\n"
     found = corrected(text)
-    assert ".address_size 64\n\n.global .align 8 .u64 loom_$_hidden;" in found
+    assert ".address_size 64\n\n.visible .const .align 8 .u64 loom_$_hidden;" in found
     assert f", {bits}; {hidden} }}" in found
-    assert found.count("ld.volatile.global") == 1
+    assert found.count("ld.const") == 1
 
 
 def test_other_numbers_and_sums_with_ones_stay_as_they_are() -> None:
     text = ".address_size 64\n\tadd.rn.f32 \t%f1, %f2, 0f3F800000;\n\tselp.f32 \t%f1, 0f40000000, 0f80000000, %p1;\n"
     assert corrected(text) == text
+
+
+def written(kernel: Any, bounds: Bounds = Bounds.CHECKED, *, placed: bool = True) -> str:
+    return LlvmTarget(replace(machine("ptx"), placed=placed)).compile(kernel.verified, bounds).data.decode()
+
+
+def test_short_vectors_are_one_access_where_buffers_are_placed_well() -> None:
+    assert {"ld.global.nc.v4.b32", "st.global.v4.b32"} <= set(re.findall(r"[ls][dt]\.global\S*", written(nbody.first)))
+    assert ".v4" not in written(nbody.first, placed=False)
+
+
+def test_indexes_of_32_bits_are_compared_as_such() -> None:
+    wide = r"setp\.\w+\.[us]64"
+    assert not re.search(wide, written(kmeans.first))
+    assert re.search(wide, written(kmeans.first, placed=False)), "an array of any length takes 64"
+
+
+def test_a_guard_is_the_check_of_what_it_guards() -> None:
+    """``i < len(price)`` is not asked again for ``price[i]``: one comparison for each of the five arrays."""
+    assert len(re.findall(r"setp\.\w+\.u32", written(black_scholes.first))) == 5
+
+
+def test_only_what_is_never_written_comes_out_of_the_caches_of_constants() -> None:
+    text = written(histogram.first)
+    assert "ld.global.nc.b8" in text
+    assert "ld.global.nc" not in written(histogram.clear)
+
+
+def test_a_launch_proved_inside_checks_nothing_and_zeroes_shared_memory() -> None:
+    checked, inside = written(kmeans.first), written(kmeans.first, Bounds.INSIDE)
+    lengths = [f"[loom_first_param_{2 * n + 1}]" for n in (1, 2, 3, 4, 5)]  # that of px is asked for by the kernel
+    assert all(length in checked and length not in inside for length in lengths)
+    trusted = written(kmeans.first, Bounds.TRUSTED)
+    assert inside.count("bar.sync") == trusted.count("bar.sync") + 1
+    assert "st.shared" in inside
+    assert "st.shared" not in trusted

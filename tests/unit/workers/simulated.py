@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loom.workers import computing, members, pool
+from loom.workers import computing, gathering, members, pool
 from loom.workers.joining import JoinedRay
 from loom.workers.worker import DeviceWorker
 
@@ -54,7 +54,7 @@ class SimulatedRay:
         )  # fmt: skip
 
     def joined(self) -> JoinedRay:
-        return JoinedRay(self, "simulated:0", is_own=True, is_started=False)
+        return SimulatedJoin(self, "simulated:0", is_own=True, is_started=False)
 
     def remote(self, **options: Any) -> Callable[[type], Any]:
         return lambda cls: _Class(self, cls)
@@ -133,6 +133,11 @@ class SimulatedRay:
             actor.queue[0] = (*actor.queue[0][:3], self.now + self.slowness.get(actor.inner.number, 0.0))
 
 
+class SimulatedJoin(JoinedRay):
+    def answers(self) -> bool:
+        return True
+
+
 class Ref:
     def __init__(self) -> None:
         self.value, self.error, self.is_value = None, None, False
@@ -189,6 +194,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, ray: SimulatedRay) -> None:
     clock = SimpleNamespace(monotonic=lambda: ray.now)
     monkeypatch.setattr(computing, "time", clock)
     monkeypatch.setattr(members, "time", clock)
+    monkeypatch.setattr(gathering, "time", clock)
     monkeypatch.setattr(pool, "join_ray", lambda *_: ray.joined())
 
 

@@ -60,3 +60,30 @@ def test_one_bit_is_another_digest_and_a_nan_is_a_nan() -> None:
 def test_what_has_no_bits_is_refused(value: Any) -> None:
     with pytest.raises(DTypeError, match="no bits to compare"):
         result_digest(value)
+
+
+@pytest.mark.parametrize(("share", "wrong"), [(0.05, 1), (0.05, 14), (0.05, 45), (0.05, 90), (0.25, 5)])
+def test_wrong_calls_now_and_then_are_found_as_often_as_the_guide_says(share: float, wrong: int) -> None:
+    """Of so many wrong calls at random places one is audited with probability 1 - (1 - share)^wrong."""
+    trials, calls = 600, 4000
+    found = 0
+    for seed in range(trials):
+        plan = AuditPlan(share, seed)
+        places = np.random.default_rng(seed).choice(calls, wrong, replace=False)
+        found += any(plan.is_audited(1, int(n)) for n in places)
+    chance = 1 - (1 - share) ** wrong
+    assert abs(found - trials * chance) <= 4 * (trials * chance * (1 - chance)) ** 0.5 + 1
+
+
+def test_calls_counted_ahead_are_audited_as_others_are() -> None:
+    one, other = AuditPlan(0.1, 3), AuditPlan(0.1, 3)
+    chosen = [n for n in range(500) if one.next_is_audited(7)]
+    at, found = 0, []
+    while at < 500:
+        free = other.calls_before_audit(7)
+        other.count(7, free)
+        assert other.next_is_audited(7)
+        found.append(at + free)
+        at += free + 1
+    assert [n for n in found if n < 500] == chosen
+    assert AuditPlan(0.0).calls_before_audit(1) >= 256

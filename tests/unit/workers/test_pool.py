@@ -13,7 +13,7 @@ import pytest
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomTimeout, ShapeError, StateError
 from loom.workers import WorkerPool
 from loom.workers.versions import Versions
-from unit.workers.simulated import SimulatedRay, SimulatedWorker, simulate
+from unit.workers.simulated import SimulatedJoin, SimulatedRay, SimulatedWorker, simulate
 
 
 def squares(x: Any) -> Any:
@@ -268,3 +268,43 @@ def test_what_is_no_number_of_a_worker_is_refused(opened: Any) -> None:
             with pytest.raises(ArgumentError, match="whole number"):
                 pool.remove(number)
         assert len(pool) == 3
+
+
+def test_an_interrupted_worker_is_replaced_and_a_call_that_always_is_is_named(opened: Any) -> None:
+    interruptions = [KeyboardInterrupt()]
+
+    def work(n: int) -> int:
+        if n == 5 and interruptions:
+            raise interruptions.pop()
+        return n * n
+
+    with opened(SimulatedRay()) as pool:
+        assert pool.map(work, range(9)) == [n * n for n in range(9)]
+        assert [row["why"] for row in pool.status() if row["state"] == "lost"] == [
+            "it was interrupted (KeyboardInterrupt)"
+        ]
+
+        def refuse(_: int) -> None:
+            raise KeyboardInterrupt("told wrongly")
+
+        with pytest.raises(
+            DeviceError, match=r"call 0 ends each worker .*interrupted \(KeyboardInterrupt: told wrongly\)"
+        ):
+            pool.map(refuse, [1])
+        with pytest.raises(RuntimeError, match="GeneratorExit: odd"):
+            pool.map(_leave_oddly, [1])
+
+
+def _leave_oddly(_: int) -> None:
+    raise GeneratorExit("odd")
+
+
+def test_a_head_that_is_gone_is_told_before_ray_ends_the_process(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimulatedRay()
+    pool = opened(ray)
+    assert len(pool.map(squares, range(300))) == 300
+    monkeypatch.setattr(SimulatedJoin, "answers", lambda _: ray.now % 10 < 5)  # now and then
+    assert len(pool.map(squares, range(900))) == 900
+    monkeypatch.setattr(SimulatedJoin, "answers", lambda _: False)
+    with pytest.raises(DeviceError, match="Ray's head is gone: expected an answer at simulated:0, got none for 2"):
+        pool.map(squares, range(3000))

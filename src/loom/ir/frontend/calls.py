@@ -376,6 +376,42 @@ class Calls:
         words, pitch = (expect_static(self.b, n, "the size of a row", (int,)) for n in sizes)
         return self.b.emit("tile_product", *at, self.typing.typed(sums), attr=(words, pitch), memory=memory)
 
+    def wide_product(self, args: list[Operand]) -> Operand:
+        sums, memory, a_at, b_at, rows, keeps = self.count("wide_product", args, 6)
+        into, of = self.array_of("wide_product", sums), self.array_of("wide_product", memory)
+        at = [self.typing.typed(place, u32) for place in (a_at, b_at)]
+        attr = (
+            of.name,
+            expect_static(self.b, rows, "rows", (int,)),
+            int(expect_static(self.b, keeps, "keeps", (bool,))),
+        )
+        return self.b.emit("wide_product", *at, attr=attr, memory=into)
+
+    def fetch(self, args: list[Operand]) -> Operand:
+        ticket, memory, at, buffer, first, *sizes = self.count("fetch", args, 8)
+        into, of = self.array_of("fetch", memory), self.array_of("fetch", buffer)
+        places = [self.typing.typed(place, u32) for place in (ticket, at, first)]
+        attr = (into.name, *(expect_static(self.b, n, "a number of words, tickets or pieces", (int,)) for n in sizes))
+        return self.b.emit("fetch", *places, attr=attr, memory=of)
+
+    def fetched(self, args: list[Operand]) -> Operand:
+        return self.ticket("fetched", args)
+
+    def release(self, args: list[Operand]) -> Operand:
+        return self.ticket("release", args)
+
+    def ticket(self, name: str, args: list[Operand]) -> Operand:
+        """Emit an operation of a ticket, of which there are so many at a time, of so many pieces."""
+        ticket, *sizes = self.count(name, args, 3)
+        attr = tuple(expect_static(self.b, n, "a number of tickets or pieces", (int,)) for n in sizes)
+        return self.b.emit(name, self.typing.typed(ticket, u32), attr=attr)
+
+    def array_of(self, name: str, operand: Operand) -> Memory:
+        """Return an operand that is memory."""
+        if not isinstance(operand, Memory):
+            raise self.b.error(f"{name} needs memory", "an array", describe(operand), "Pass the array")
+        return operand
+
     # builtins
 
     def length(self, args: list[Operand]) -> Operand:

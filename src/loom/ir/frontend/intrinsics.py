@@ -19,15 +19,19 @@ __all__ = [
     "INTRINSICS",
     "barrier",
     "bitcast",
+    "fetch",
+    "fetched",
     "global_id",
     "group_id",
     "local_id",
     "num_groups",
     "private",
+    "release",
     "select",
     "shared",
     "static_range",
     "tile_product",
+    "wide_product",
     "workgroup_size",
 ]
 
@@ -116,6 +120,38 @@ def tile_product(memory: Any, a_at: Any, b_at: Any, sums: Any, words: int, pitch
     Rows of ``words`` words, four bytes in each, ``pitch`` words apart, lie in a shared array from ``a_at`` and ``b_at``
     on. Lane l of 32 has elements (l // 4, 2 (l % 4)), its right neighbour, and those 8 rows below.
     """
+
+
+@_intrinsic
+def wide_product(sums: Any, memory: Any, a_at: Any, b_at: Any, rows: int, keeps: bool) -> None:
+    """This lane's share of 64 rows of 128 bytes by ``rows`` rows of 128 bytes, asked for by 128 lanes together.
+
+    Eight rows are 256 words from ``a_at`` and ``b_at`` of a shared array of i32 on, and the next eight follow them:
+    word w of row r, four bytes, is at ``w // 4 * 32 + r * 4 + w % 4``. Lane l of 128 has rows
+    ``l // 32 * 16 + l % 32 // 4`` and the one 8 below, and columns ``8 j + l % 4 * 2`` and the one right of it:
+    ``sums[4 j + 2 lower + right]``, a private array of ``rows // 2`` i32, is set to the product, or has it added where
+    ``keeps``. Sums wrap. ``rows``: 16 to 256, a multiple of 16.
+    """
+
+
+@_intrinsic
+def fetch(ticket: Any, memory: Any, at: Any, buffer: Any, first: Any, words: int, tickets: int, pieces: int) -> None:
+    """Copy ``words`` words from ``first`` of a buffer on to ``at`` on in shared memory, by the group, under a ticket.
+
+    The words may be read after ``fetched`` of the ticket, until ``release`` of it; nothing else writes the array.
+    Tickets count up from 0; of a ticket ``pieces`` are fetched, and that number less ``tickets`` was released before.
+    Places and sizes are multiples of 4 words, and all lanes of the group say the same.
+    """
+
+
+@_intrinsic
+def fetched(ticket: Any, tickets: int, pieces: int) -> None:
+    """Wait until all that was fetched under a ticket is there."""
+
+
+@_intrinsic
+def release(ticket: Any, tickets: int, pieces: int) -> None:
+    """Tell that this lane reads no more of what was fetched under a ticket; all lanes of the group do."""
 
 
 # functions that are one operation

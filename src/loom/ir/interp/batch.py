@@ -18,6 +18,7 @@ from loom.ir.interp.cells import Cells, local_cells
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options
 from loom.ir.kernel import Instr, Kernel, Memory, Param, Statement, Variable
+from loom.ir.ops import Effect
 
 __all__ = ["AccessWatch", "Batch", "DispatchState", "Handler", "Tracer"]
 
@@ -28,7 +29,9 @@ class AccessWatch(Protocol):
     def begin(self, batch: Batch) -> None:
         """A batch starts, its shared and private memories fresh."""
 
-    def access(self, batch: Batch, instr: Instr, cells: Cells, index: Array, mask: Mask) -> None:
+    def access(
+        self, batch: Batch, instr: Instr, cells: Cells, index: Array, mask: Mask, effect: Effect | None = None
+    ) -> None:  # fmt: skip
         """The active lanes are about to access ``index``."""
 
     def barrier(self, batch: Batch, mask: Mask) -> None:

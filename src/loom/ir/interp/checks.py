@@ -44,8 +44,14 @@ class MemoryWatch:
         if self.races is not None:
             self.races.barrier(batch, mask)
 
-    def access(self, batch: Batch, instr: Instr, cells: Cells, index: Array, mask: Mask) -> None:
-        """Raise OutOfBounds, KernelFault or RaceDetected if an active lane must not do this."""
+    def access(
+        self, batch: Batch, instr: Instr, cells: Cells, index: Array, mask: Mask, effect: Effect | None = None
+    ) -> None:  # fmt: skip
+        """Raise OutOfBounds, KernelFault or RaceDetected if an active lane must not do this.
+
+        ``effect``: what is done to ``cells``, if an operation reads one memory and writes another.
+        """
+        effect = effect or instr.op.effect
         index = batch.spread(index)
         if self.bounds:
             outside = mask.narrow(~cells.inside(index))
@@ -54,15 +60,16 @@ class MemoryWatch:
         found, address = cells.targets(index, mask)
         lanes = np.arange(batch.lanes)[found]
         if self.uninitialized and cells.memory.space is not Space.BUFFER:
-            self._check_written(batch, instr, index, lanes, address)
+            self._check_written(batch, instr, cells, index, lanes, address, effect)
         if self.races is not None and cells.memory.space is not Space.PRIVATE:
-            self.races.access(batch, instr, cells, lanes, address)
+            self.races.access(batch, instr, cells, lanes, address, effect)
 
-    def _check_written(self, batch: Batch, instr: Instr, index: Array, lanes: Array, address: Array) -> None:
-        assert instr.memory is not None
-        written, effect = self.written[instr.memory], instr.op.effect
+    def _check_written(
+        self, batch: Batch, instr: Instr, cells: Cells, index: Array, lanes: Array, address: Array, effect: Effect
+    ) -> None:  # fmt: skip
+        written = self.written[cells.memory]
         if effect is not Effect.WRITE and not written[address].all():
-            raise _unwritten(batch, instr, index, int(lanes[~written[address]][0]))
+            raise _unwritten(batch, instr, cells.memory, index, int(lanes[~written[address]][0]))
         if effect is not Effect.READ:
             written[address] = True
 
@@ -74,9 +81,8 @@ def _out_of_bounds(batch: Batch, instr: Instr, cells: Cells, index: Array, row: 
     )  # fmt: skip
 
 
-def _unwritten(batch: Batch, instr: Instr, index: Array, row: int) -> KernelFault:
-    assert instr.memory is not None
-    lane, at, memory = batch.first_lane + row, int(index[row]), instr.memory
+def _unwritten(batch: Batch, instr: Instr, memory: Memory, index: Array, row: int) -> KernelFault:
+    lane, at = batch.first_lane + row, int(index[row])
     return make_fault(
         KernelFault, batch.dispatch.kernel.name, instr.loc,
         f"{instr.op.name} of {memory.name}[{at}] in lane {lane}, which nothing has written",

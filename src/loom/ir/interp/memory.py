@@ -16,8 +16,10 @@ from loom.ir import evaluate as ev
 from loom.ir.interp.batch import Batch, Handler
 from loom.ir.interp.cells import Cells
 from loom.ir.interp.masks import Array, Mask
-from loom.ir.kernel import Instr
+from loom.ir.kernel import Instr, Space
+from loom.ir.ops import Effect
 from loom.ir.passes.tiles import TILE_LANES, TILE_ROWS
+from loom.ir.passes.wide import WIDE_LANES, WIDE_WORDS
 
 __all__ = ["MEMORY"]
 
@@ -59,6 +61,56 @@ def _tile_product(batch: Batch, instr: Instr, mask: Mask) -> None:
                 x, y = (cells.read(place) for place in places)
                 found[:, 2 * r + c] = ev.dot4_i8(x, y, found[:, 2 * r + c])
     batch.values[instr] = found
+
+
+def _shared(batch: Batch, name: str) -> Cells:
+    return next(c for m, c in batch.cells.items() if m.space is Space.SHARED and m.name == name)
+
+
+def _wide_product(batch: Batch, instr: Instr, mask: Mask) -> None:
+    """The plain triple loop: each lane's rows and columns, and their words."""
+    assert instr.memory is not None
+    name, columns, keeps = instr.attr
+    tile, sums = _shared(batch, name), batch.cells[instr.memory]
+    a_at, b_at = (batch.spread(batch.values[a]) for a in instr.args)
+    lane = batch.local_id(0) % np.uint32(WIDE_LANES)
+    top, left = lane // np.uint32(32) * np.uint32(16) + lane % np.uint32(32) // np.uint32(4), lane % np.uint32(4)
+    for n in range(columns // 2):
+        row = top + np.uint32(8 * (n // 2 % 2))
+        column = left * np.uint32(2) + np.uint32(n // 4 * 8 + n % 2)
+        at, found = np.full(1, n, np.uint32), np.zeros(batch.lanes, np.int32)
+        if batch.dispatch.watch is not None:
+            for effect in (Effect.READ, Effect.WRITE) if keeps else (Effect.WRITE,):
+                batch.dispatch.watch.access(batch, instr, sums, at, mask, effect)
+        if keeps:
+            found = batch.spread(sums.read(np.broadcast_to(at, (batch.lanes,))))
+        for word in range(WIDE_WORDS):
+            within = np.uint32(word // 4 * 32 + word % 4)
+            places = [
+                first + line // np.uint32(8) * np.uint32(256) + line % np.uint32(8) * np.uint32(4) + within
+                for first, line in ((a_at, row), (b_at, column))
+            ]
+            if batch.dispatch.watch is not None:
+                for place in places:
+                    batch.dispatch.watch.access(batch, instr, tile, place, mask, Effect.READ)
+            found = ev.dot4_i8(tile.read(places[0]), tile.read(places[1]), found)
+        sums.write(at, found, mask)
+
+
+def _fetch(batch: Batch, instr: Instr, mask: Mask) -> None:
+    """A plain copy, each lane the words that are its turn."""
+    assert instr.memory is not None
+    name, words, _, _ = instr.attr
+    target, source = _shared(batch, name), batch.cells[instr.memory]
+    _, at, first = (batch.spread(batch.values[a]) for a in instr.args)
+    lane, lanes = batch.local_id(0), batch.dispatch.kernel.lanes
+    for turn in range(-(-words // lanes)):
+        word = lane + np.uint32(turn * lanes)
+        here = Mask(mask.active & (word < words))
+        if batch.dispatch.watch is not None:
+            batch.dispatch.watch.access(batch, instr, source, first + word, here, Effect.READ)
+            batch.dispatch.watch.access(batch, instr, target, at + word, here, Effect.WRITE)
+        target.write(at + word, source.read(first + word), here)
 
 
 def _barrier(batch: Batch, instr: Instr, mask: Mask) -> None:  # noqa: ARG001
@@ -141,6 +193,10 @@ MEMORY: dict[str, Handler] = {
     "store": _store,
     "barrier": _barrier,
     "tile_product": _tile_product,
+    "wide_product": _wide_product,
+    "fetch": _fetch,
+    "fetched": _barrier,
+    "release": _barrier,
     **dict.fromkeys(_COMBINE, _atomic),
 }
 """A handler for each operation on memory."""

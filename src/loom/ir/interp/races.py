@@ -69,6 +69,7 @@ class _Meeting:
 
     batch: Batch
     instr: Instr
+    effect: Effect
     cells: Cells
     address: Array
     lane: Array
@@ -92,11 +93,12 @@ class RaceRecords:
         """Begin a new epoch in every workgroup that arrives."""
         self._epochs[np.unique(batch.group_of_lane[mask.active])] += 1
 
-    def access(self, batch: Batch, instr: Instr, cells: Cells, lanes: Array, address: Array) -> None:
+    def access(
+        self, batch: Batch, instr: Instr, cells: Cells, lanes: Array, address: Array, kind: Effect
+    ) -> None:  # fmt: skip
         """Check and record the accesses of ``lanes`` (numbers in the batch); RaceDetected names two."""
         lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
-        here = _Meeting(batch, instr, cells, address, lane, epoch)
-        kind = instr.op.effect
+        here = _Meeting(batch, instr, kind, cells, address, lane, epoch)
         for other in _CONFLICTS[kind]:
             self._check(here, other)
         own = self._record(here, kind)
@@ -120,10 +122,10 @@ class RaceRecords:
             at, lane = int(here.address[first]), int(here.lane[first])
             low, high = int(record.low[at]), int(record.high[at])
             site = list(self._sites)[int(record.site[at])]
-            raise _race(here, at, site, lane, low if low != lane else high)
+            raise _race(here, at, site, kind, lane, low if low != lane else high)
 
 
-def _race(here: _Meeting, address: int, site: Instr, lane: int, other: int) -> RaceDetected:
+def _race(here: _Meeting, address: int, site: Instr, did: Effect, lane: int, other: int) -> RaceDetected:
     kernel, memory, base = here.batch.dispatch.kernel, here.cells.memory, here.cells.base
     index = address if base is None else address - int(base[lane - here.batch.first_lane])
     apart = lane // kernel.lanes != other // kernel.lanes
@@ -131,8 +133,8 @@ def _race(here: _Meeting, address: int, site: Instr, lane: int, other: int) -> R
     place = f" at {site.loc}" if site.loc is not None else ""
     return make_fault(
         RaceDetected, kernel.name, here.instr.loc,
-        f"lane {lane} {_DOES[here.instr.op.effect]} {memory.name}[{index}], which {whose} "
-        f"{_DID[site.op.effect]}{place} with no order between them",
+        f"lane {lane} {_DOES[here.effect]} {memory.name}[{index}], which {whose} "
+        f"{_DID[did]}{place} with no order between them",
         remedy="Give each lane its own elements, use atomics for all of them, or "
         + ("split the kernel in two dispatches" if apart else "put a barrier between"),
         lane=lane, memory=memory.name, index=index, bound=here.cells.size,

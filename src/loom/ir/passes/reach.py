@@ -34,7 +34,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import OPS
 
-__all__ = ["Bound", "Reach", "WrapsAround", "reach_of"]
+__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "reach_of"]
 
 _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
@@ -132,6 +132,50 @@ def reach_of(kernel: Kernel) -> Reach:
     return reader.found
 
 
+class Choices:
+    """The variables of a kernel that hold ``a and b`` or ``a or b``, of which ``b`` is computed only where needed.
+
+    Only what is read behind both, in the block that has them or inside it, is known to be made of both.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.sets: dict[Variable, int] = {}
+        for s in walk(kernel.body):
+            if isinstance(s, Instr) and s.name == "set":
+                self.sets[s.attr] = self.sets.get(s.attr, 0) + 1
+        self.made: dict[Instr, tuple[bool, tuple[Instr, Instr]]] = {}
+        """Of reads: whether a variable holds ``and``, and the two."""
+        self.look(kernel.body)
+
+    def both(self, value: Instr, *, holds: bool) -> tuple[Instr, ...]:
+        """Return the two conditions that both hold (or do not) if what was read of such a variable does."""
+        is_and, conditions = self.made.get(value, (not holds, ()))
+        return conditions if is_and is holds else ()
+
+    def look(self, block: Block) -> None:
+        """Find ``v = a``, then ``if a: v = b`` (or ``if not a``) in a block, and what reads v from there on."""
+        firsts: dict[Variable, Instr] = {}
+        known: dict[Variable, tuple[bool, tuple[Instr, Instr]]] = {}
+        for s in block.statements:
+            for inner in walk(Block([s])) if known else ():
+                if isinstance(inner, Instr) and inner.name == "get" and inner.attr in known:
+                    self.made[inner] = known[inner.attr]
+            if isinstance(s, Instr):
+                if s.name == "set" and self.sets[s.attr] == 2:
+                    firsts[s.attr] = s.args[0]
+                continue
+            for inner in walk_blocks(s):
+                self.look(inner)
+            if not isinstance(s, If):
+                continue
+            for each in s.then.statements:
+                if not (isinstance(each, Instr) and each.name == "set" and each.attr in firsts):
+                    continue
+                first, test = firsts[each.attr], s.condition
+                if test is first or (test.name == "not" and test.args[0] is first):
+                    known[each.attr] = (test is first, (first, each.args[0]))
+
+
 _Facts = tuple[tuple[int, Bound], ...]
 """What holds of the lanes that get to a place: dimensions with their bounds."""
 
@@ -146,11 +190,7 @@ class _Guards:
             any(s.name == "group_id" for s in body),
             _counts_groups(kernel),
         )
-        self.sets: dict[Variable, list[Instr]] = {}
-        for s in body:
-            if s.name == "set":
-                self.sets.setdefault(s.attr, []).append(s)
-        self.guarded = _homes(kernel.body)
+        self.choices = Choices(kernel)
 
     def block(self, block: Block, facts: _Facts) -> None:
         """Visit the statements that lanes with ``facts`` get to."""
@@ -211,15 +251,7 @@ class _Guards:
 
     def chosen(self, value: Instr, *, holds: bool) -> _Facts:
         """Return what ``a and b`` (``or``, where it does not hold) says if ``b`` was computed only where needed."""
-        sets = self.sets.get(value.attr, [])
-        if len(sets) != 2:
-            return ()
-        first, second = (s.args[0] for s in sets)
-        test = self.guarded.get(sets[1])
-        needed = test is first if holds else test is not None and test.name == "not" and test.args[0] is first
-        if not needed or self.guarded.get(sets[0]) is test:
-            return ()
-        return self.implied(first, holds=holds) + self.implied(second, holds=holds)
+        return tuple(fact for each in self.choices.both(value, holds=holds) for fact in self.implied(each, holds=holds))
 
     def below(self, low: Instr, high: Instr, *, closed: bool) -> _Facts:
         """Return what ``low < high`` (``closed``: ``<=``) says of lanes."""
@@ -284,21 +316,6 @@ def _leaves(value: Instr) -> list[Instr]:
         for each in waiting.pop().args:
             found.append(each)
             waiting.append(each)
-    return found
-
-
-def _homes(body: Block, condition: Instr | None = None) -> dict[Instr, Instr | None]:
-    """Return for each ``set`` the condition of the branch it stands in, if it is the first of its ``if``."""
-    found: dict[Instr, Instr | None] = {}
-    for s in body.statements:
-        if isinstance(s, Instr):
-            if s.name == "set":
-                found[s] = condition
-        elif isinstance(s, If):
-            found |= _homes(s.then, s.condition) | _homes(s.otherwise)
-        else:
-            for inner in walk_blocks(s):
-                found |= _homes(inner)
     return found
 
 

@@ -19,7 +19,10 @@ from loom.ir.ops import OPS
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.passes.uniformity import Uniformity
 
-__all__ = ["TILE_LANES", "TILE_MOST", "TILE_ROWS", "TILE_STEP", "expand_tiles", "has_tiles", "refuse_lonely_tiles"]
+__all__ = [
+    "TILE_LANES", "TILE_MOST", "TILE_ROWS", "TILE_STEP", "expand_tiles", "has_tiles", "is_shared_by_lanes",
+    "refuse_lonely_tiles",
+]  # fmt: skip
 
 TILE_LANES = 32
 """Lanes that ask together."""
@@ -47,7 +50,7 @@ def refuse_lonely_tiles(kernel: Kernel, uniformity: Uniformity) -> None:
                 remedy="Give the workgroup as many lanes along x alone",
             )  # fmt: skip
         for at in s.args[:2]:
-            if not _is_shared_by_lanes(at, uniformity):
+            if not is_shared_by_lanes(at, uniformity, TILE_LANES):
                 raise VerifyError(
                     kernel.where(s.loc), f"the {TILE_LANES} lanes of a tile_product may ask for other tiles",
                     expected=f"indexes made of what all lanes have, and of local_id() // {TILE_LANES}",
@@ -55,14 +58,14 @@ def refuse_lonely_tiles(kernel: Kernel, uniformity: Uniformity) -> None:
                 )  # fmt: skip
 
 
-def _is_shared_by_lanes(value: Instr, uniformity: Uniformity) -> bool:
-    """Tell whether 32 neighbouring lanes have one value."""
+def is_shared_by_lanes(value: Instr, uniformity: Uniformity, lanes: int) -> bool:
+    """Tell whether so many neighbouring lanes have one value."""
     if not uniformity.is_varying(value):
         return True
     if value.op.name in ("idiv", "shr") and _is_lane(value.args[0]) and value.args[1].op.name == "const":
         by = int(constant_value(value.args[1].attr, value.args[1].type))
-        return (by if value.op.name == "idiv" else 1 << (by & 31)) % TILE_LANES == 0
-    return value.op.is_pure and bool(value.args) and all(_is_shared_by_lanes(a, uniformity) for a in value.args)
+        return (by if value.op.name == "idiv" else 1 << (by & 31)) % lanes == 0
+    return value.op.is_pure and bool(value.args) and all(is_shared_by_lanes(a, uniformity, lanes) for a in value.args)
 
 
 def _is_lane(value: Instr) -> bool:

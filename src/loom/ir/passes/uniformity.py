@@ -32,6 +32,9 @@ from loom.ir.ops import Effect
 
 __all__ = ["Uniformity", "analyse_uniformity", "variable_homes"]
 
+_TOGETHER = frozenset(("tile_product", "wide_product", "fetch"))
+"""What lanes of a group do together, beside waiting for each other."""
+
 
 @dataclass(slots=True)
 class Uniformity:
@@ -169,7 +172,7 @@ class _Analysis:
             loops.add(s)  # whatever returned before it: lanes that return in this loop leave it one by one
 
     def instr(self, s: Instr, depth: int) -> None:
-        if (s.op.effect is Effect.SYNC or s.op.name == "tile_product") and depth > 0:
+        if (s.op.effect is Effect.SYNC or s.op.name in _TOGETHER) and depth > 0:
             self.found.divergent_barriers.append(s)
         if s.op.name == "set":
             home = self.found.depth.get(self.homes[s.attr], 0)

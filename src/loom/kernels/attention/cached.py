@@ -24,7 +24,10 @@ from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, 
 from loom.kernels.functions.exponential import exp
 from loom.kernels.group.join import add, join_lanes, larger
 
-__all__ = ["MOST_POSITIONS", "PAGE", "WRITE_LANES", "add_values", "weigh_keys", "write_places"]
+__all__ = [
+    "LEVELS", "MOST_POSITIONS", "PAGE", "WRITE_LANES", "add_values", "carry_chunk", "exponentiate", "join_chunks",
+    "weigh_keys", "write_places",
+]  # fmt: skip
 
 PAGE = 64
 """Positions of a page: the lanes of a canonical sum."""
@@ -32,7 +35,8 @@ MOST_POSITIONS = REDUCE_TILE * REDUCE_LANES
 """Positions of a sequence at most: the sums of so many tiles are one list of lanes."""
 WRITE_LANES = 64
 _TILE_PAGES = REDUCE_TILE // PAGE
-_LEVELS = (MOST_POSITIONS // MATMUL_CHUNK).bit_length()
+LEVELS = (MOST_POSITIONS // MATMUL_CHUNK).bit_length()
+"""Subtrees of chunks that are kept while more come."""
 
 
 @cache
@@ -86,7 +90,7 @@ def _multiply(
             sums[g] = sums[g] + dots[g]
 
 
-def _exponentiate(
+def exponentiate(
     weights: Any, lanes: Any, whole: Any, lane: Any, to: Any, most: Any, begin: Any, end: Any, pages: Any, tiles: Any
 ) -> None:  # fmt: skip
     """Turn scores into e^(score - most), and leave their canonical sum in ``whole[0]``."""
@@ -163,7 +167,7 @@ def weigh_keys(together: int, held: DType, *, tiles: int) -> KernelFunction:
             most[g] = lanes[0]
             barrier()
         for g in static_range(together):
-            _exponentiate(weights, lanes, whole, lane, to + u64(g * length), most[g], begin, end, pages, tiles)
+            exponentiate(weights, lanes, whole, lane, to + u64(g * length), most[g], begin, end, pages, tiles)
             if lane == 0:
                 scales[own * together + g] = f32(1) / whole[0]
             barrier()
@@ -203,7 +207,7 @@ def add_values(together: int, held: DType, lanes: int, *, chunks: int) -> Kernel
         start = u64(own) * u64(together * length)
         if at < size:
             sums, totals = private(f32, together), private(f32, together)
-            parts = private(f32, together * _LEVELS)
+            parts = private(f32, together * LEVELS)
             for g in static_range(together):
                 totals[g] = f32(0)
             for chunk in range((end + (MATMUL_CHUNK - 1)) // MATMUL_CHUNK):
@@ -225,9 +229,9 @@ def add_values(together: int, held: DType, lanes: int, *, chunks: int) -> Kernel
                     for g in static_range(together):
                         totals[g] = totals[g] + sums[g]
                 if chunks > 1:
-                    _carry(totals, parts, chunk, together)
+                    carry_chunk(totals, parts, chunk, together)
             if chunks > 1:
-                _join(totals, parts, (end + (MATMUL_CHUNK - 1)) // MATMUL_CHUNK, together)
+                join_chunks(totals, parts, (end + (MATMUL_CHUNK - 1)) // MATMUL_CHUNK, together)
             for g in static_range(together):
                 out[((row * heads + head) * together + g) * size + at] = totals[g]
 
@@ -235,7 +239,7 @@ def add_values(together: int, held: DType, lanes: int, *, chunks: int) -> Kernel
     return values_of
 
 
-def _carry(totals: Any, parts: Any, chunk: Any, together: Any) -> None:
+def carry_chunk(totals: Any, parts: Any, chunk: Any, together: Any) -> None:
     """Add what is complete of the balanced tree once chunk number ``chunk`` is there: a counter in base two."""
     level = u32(0)
     left = chunk
@@ -248,7 +252,7 @@ def _carry(totals: Any, parts: Any, chunk: Any, together: Any) -> None:
         parts[level * together + g] = totals[g]
 
 
-def _join(totals: Any, parts: Any, count: Any, together: Any) -> None:
+def join_chunks(totals: Any, parts: Any, count: Any, together: Any) -> None:
     """Join the subtrees of ``count`` chunks, the smallest, last ones first."""
     level = u32(0)
     left = count

@@ -24,6 +24,8 @@ BESIDE = 32
 """Columns a workgroup takes."""
 _SHARERS = 8
 _SLOTS = REDUCE_LANES // _SHARERS
+_AT_ONCE = 4
+"""Turns whose elements are read before the first of them is joined: memory is waited for once."""
 
 SHORT_LANES = 256
 """Lanes of a workgroup that folds short rows."""
@@ -52,7 +54,14 @@ def lane_fold_columns(name: str, element: DType, accumulator: DType, result: DTy
         for k in static_range(_SLOTS):
             held[k] = start
         if column < inner:
-            for base in range(0, whole, REDUCE_LANES):
+            many = size - size % (REDUCE_LANES * _AT_ONCE)
+            for base in range(0, many, REDUCE_LANES * _AT_ONCE):
+                read = private(accumulator, _SLOTS * _AT_ONCE)
+                for k in static_range(_SLOTS * _AT_ONCE):
+                    read[k] = term(x[first + (base + k * _SHARERS) * inner])
+                for k in static_range(_SLOTS * _AT_ONCE):
+                    held[k % _SLOTS] = join(held[k % _SLOTS], read[k])
+            for base in range(many, whole, REDUCE_LANES):
                 for k in static_range(_SLOTS):
                     held[k] = join(held[k], term(x[first + (base + k * _SHARERS) * inner]))
             for k in static_range(_SLOTS):

@@ -12,17 +12,26 @@ from typing import Any
 from loom.core.dtype import DType, u32, u64
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
+from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
 from loom.kernels.matmul.pack import factor_of
-from loom.kernels.matmul.tiles import BLOCK, CHUNK, Tile
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK, Tile
 from loom.kernels.types import ProductTypes
 
-__all__ = ["FINISH_LANES", "STRIP", "finish_chunks", "multiply_direct", "multiply_rows"]
+__all__ = [
+    "FINISH_LANES", "MOST_ABREAST", "STRIP", "THIN_COLUMNS", "finish_chunks", "multiply_direct", "multiply_rows",
+    "multiply_thin",
+]  # fmt: skip
 
 STRIP = 1024
 """Most columns per group of ``multiply_rows``."""
 FINISH_LANES = 256
 """Elements of the result per group of ``finish_chunks``."""
+THIN_COLUMNS = 32
+"""Columns of a group: lanes side by side read a whole line of memory."""
+MOST_ABREAST = BLOCKS // 2
+"""Blocks that a group takes at once."""
+_LOADS = 32
+"""Products whose factors are read before they are added."""
 
 
 def _strip(tile: Tile, arithmetic: ProductTypes, transposed: bool, swapped: bool) -> Callable[..., None]:
@@ -192,6 +201,86 @@ def multiply_rows(
 
     wide.name = f"matmul_{rows}_rows_x{lanes}_{element}_{accumulator}{'_swapped' * swapped}"
     return wide
+
+
+def _thin_block(rows: int, arithmetic: ProductTypes) -> Callable[..., None]:
+    """Return what adds the products of k from ``first`` to ``last`` to the sums of a lane's column."""
+    factor, unroll = factor_of(arithmetic), max(8, _LOADS // rows)
+
+    def add_products(
+        a: Any, b: Any, sums: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, n: Any, k: Any, count: Any
+    ) -> None:  # fmt: skip
+        for u in static_range(count):
+            y = factor(b[b_at + (k + u) * n])
+            for r in static_range(rows):
+                sums[r] = sums[r] + factor(a[a_at + r * a_row + (k + u) * a_k]) * y
+
+    def add_block(
+        a: Any, b: Any, sums: Any, a_at: Any, a_row: Any, a_k: Any, b_at: Any, n: Any, first: Any, last: Any
+    ) -> None:  # fmt: skip
+        whole = last - (last - first) % unroll
+        for k in range(first, whole, unroll):
+            add_products(a, b, sums, a_at, a_row, a_k, b_at, n, k, unroll)
+        for k in range(whole, last):
+            add_products(a, b, sums, a_at, a_row, a_k, b_at, n, k, 1)
+
+    return add_block
+
+
+@cache
+def multiply_thin(rows: int, abreast: int, arithmetic: ProductTypes) -> KernelFunction:
+    """Return the kernel (a, b, which, out, n, depth, a_row, a_k, batches, chunks) of ``rows`` rows, for GPUs.
+
+    Memory is the limit: each lane has a column and a block of 128 k, whose elements it reads in long runs.
+    Group (x, z) computes 32 columns of chunk ``z % chunks`` of batch ``z // chunks``, of ``a[which[batch]]`` and
+    ``b[which[batches + batch]]``, ``abreast`` blocks at once. Element (i, k) of ``a`` is at ``i a_row + k a_k``; ``b``
+    is depth by n. Element (row, column) goes to ``out[(z rows + row) n + column]``.
+    """
+    element, accumulator = arithmetic.element, arithmetic.accumulator
+    add_block = _thin_block(rows, arithmetic)
+
+    @kernel(workgroup=THIN_COLUMNS * abreast, trusted=True)
+    def thin(
+        a: In[element],  # type: ignore[valid-type]
+        b: In[element],  # type: ignore[valid-type]
+        which: In[u32],
+        out: Out[accumulator],  # type: ignore[valid-type]
+        n: u32,
+        depth: u32,
+        a_row: u32,
+        a_k: u32,
+        batches: u32,
+        chunks: u32,
+    ):
+        own, side = local_id() % THIN_COLUMNS, local_id() // THIN_COLUMNS
+        batch, begin = group_id(1) // chunks, group_id(1) % chunks * CHUNK
+        column = group_id(0) * THIN_COLUMNS + own
+        a_at, b_at = which[batch] * (rows * depth), which[batches + batch] * (n * depth) + min(column, n - 1)
+        end = begin + min(depth - begin, CHUNK)
+        sums, totals = private(accumulator, rows), private(accumulator, rows)
+        parts = shared(accumulator, rows * THIN_COLUMNS * abreast)
+        for r in static_range(rows):
+            totals[r] = accumulator(0)
+        for stretch in range(begin, end, abreast * BLOCK):
+            first = stretch + side * BLOCK
+            for r in static_range(rows):
+                sums[r] = accumulator(0)
+            if first < end:
+                add_block(a, b, sums, a_at, a_row, a_k, b_at, n, first, first + min(end - first, BLOCK))
+            for r in static_range(rows):
+                parts[(side * rows + r) * THIN_COLUMNS + own] = sums[r]
+            barrier()
+            if side == 0:
+                for block in range(min((end - stretch + (BLOCK - 1)) // BLOCK, abreast)):
+                    for r in static_range(rows):
+                        totals[r] = totals[r] + parts[(block * rows + r) * THIN_COLUMNS + own]
+            barrier()
+        if side == 0 and column < n:
+            for r in static_range(rows):
+                out[(group_id(1) * rows + r) * n + column] = totals[r]
+
+    thin.name = f"matmul_thin_{rows}x{abreast}_{element}_{accumulator}{'_x12' * arithmetic.short}"
+    return thin
 
 
 @cache

@@ -18,7 +18,7 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range
 from loom.kernels.matmul.digits import scaled
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
-from loom.kernels.matmul.threads import Grid, summing
+from loom.kernels.matmul.threads import Grid, place_of, summing
 from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.types import ProductTypes
 
@@ -132,7 +132,7 @@ def _walking(
         a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
         a_starts, b_starts = private(u32, a_slab.turns * a_slab.loads), private(u32, b_slab.turns * b_slab.loads)
         a_held, b_held = private(accumulator, a_slab.turns * QUAD), private(accumulator, b_slab.turns * QUAD)
-        ty, tx = lane // grid.across, lane % grid.across
+        ty, tx = place_of(grid, lane)
         row, column = first_row + ty * QUAD, first_column + tx * QUAD
         sums, windows = private(accumulator, rows * columns), private(u32, columns)
         parts, totals = private(total, rows * columns), private(total, rows * columns)

@@ -8,6 +8,7 @@ same bits.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from loom.core.dtype import f32, u32
 from loom.ir.frontend.annotations import In, InOut, Out
@@ -16,7 +17,7 @@ from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select
 from loom.kernels.matmul.tiles import Tile, walking_tiles
 from loom.kernels.types import ProductTypes
 
-__all__ = ["FAR_GROUPS", "FAR_WORDS", "find_far", "multiply_short_tiles"]
+__all__ = ["FAR_GROUPS", "FAR_WORDS", "find_far", "is_far", "multiply_short_tiles"]
 
 _LANES = 16
 FAR_GROUPS = 8
@@ -25,6 +26,12 @@ FAR_WORDS = FAR_GROUPS * _LANES
 """Words that they leave, one of each lane: not 0 if a factor lies outside."""
 _SIZE, _INFINITE = 0x7FFF_FFFF, 0x7F80_0000
 _LOW, _HIGH = (127 - 60) << 23, (127 + 60) << 23
+
+
+def is_far(bits: Any) -> Any:
+    """Tell of the bits of a factor whether products with it may not be exact."""
+    size = bits & _SIZE
+    return (size != 0) & (size < _INFINITE) & ((size < _LOW) | (size > _HIGH))
 
 
 @cache
@@ -42,8 +49,7 @@ def find_far() -> KernelFunction:
                 bits = bitcast(u32, x[i + lane]) & _SIZE
             elif i + lane < size:
                 bits = _SIZE & bitcast(u32, x[i + lane])
-            is_far = (bits != 0) & (bits < _INFINITE) & ((bits < _LOW) | (bits > _HIGH))
-            found = found | select(is_far, 1, 0)
+            found = found | select(is_far(bits), 1, 0)
         far[first + group_id(0) * _LANES + lane] = found
 
     find.name = "matmul_far"

@@ -25,11 +25,14 @@ from loom.kernels.types import ProductTypes
 
 __all__ = [
     "FOLD_LANES", "Grid", "Layout", "SlabTypes", "Slabs", "choose_slabs", "fold_blocks", "keeping_slabs",
-    "keeping_sums", "layout_name", "multiply_slabs", "summing", "types_of_slabs", "walking_slabs",
+    "keeping_sums", "layout_name", "multiply_slabs", "place_of", "slabs_of", "summing", "types_of_slabs",
+    "walking_slabs", "walking_slabs_in",
 ]  # fmt: skip
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
+_FOLDED = 5
+"""Blocks that are read before the first of them is added: memory is waited for once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,19 @@ class Slabs:
 
     grid: Grid
     split: bool
+
+
+_WARP, _BESIDE = 32, 8
+"""Lanes that run as one, and how many of them are side by side where there is room: four by eight read least."""
+
+
+def place_of(grid: Grid, lane: Any) -> tuple[Any, Any]:
+    """Return which row and which column of a group's lanes one is."""
+    above = _WARP // _BESIDE
+    if grid.across % _BESIDE or grid.down % above:
+        return lane // grid.across, lane % grid.across
+    warps, warp, own = grid.across // _BESIDE, lane // _WARP, lane % _WARP
+    return warp // warps * above + own // _BESIDE, warp % warps * _BESIDE + own % _BESIDE
 
 
 _GRIDS = (Grid(8, 16, 2, 1, 16), Grid(8, 8, 1, 1, 16), Grid(64, 1, 1, 1, 8), Grid(1, 64, 1, 1, 8))
@@ -205,35 +221,64 @@ def types_of_slabs(layout: Layout, element: DType, result: DType) -> SlabTypes:
     return SlabTypes(a, b, result.vector(QUAD) if layout.out_whole else result)
 
 
+def slabs_of(grid: Grid, layout: Layout) -> tuple[Slab, Slab]:
+    """Return how a group brings its rows and its columns."""
+    depth, lanes = grid.depth, grid.lanes
+    return (
+        Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole, layout.a_viewed),
+        Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole, layout.b_viewed),
+    )
+
+
 def walking_slabs(
     grid: Grid, layout: Layout, arithmetic: ProductTypes, keep: Callable[..., None],
     precision: Precision | None = None,
 ) -> Callable[..., None]:  # fmt: skip
     """Return what sums the products of a group's part, block by block, and hands the sums of each to ``keep``.
 
+
     ``precision``: what an operand that is viewed becomes whole numbers of, by its scales.
     ``keep(out, sums, scales, matrices, block, k, place, m, n, row, column, is_first)``: ``scales`` are the two buffers
     that the walk was given, ``matrices`` the numbers of both operands.
     """
-    accumulator, lanes, depth, quad = arithmetic.accumulator, grid.lanes, grid.depth, QUAD
-    a_slab = Slab(grid.height, depth, lanes, layout.a_by_k, layout.a_whole, layout.a_viewed)
-    b_slab = Slab(grid.width, depth, lanes, layout.b_by_k, layout.b_whole, layout.b_viewed)
-    locate_a, read_a, lay_a = viewing_reader_of(a_slab, arithmetic, precision)
-    locate_b, read_b, lay_b = viewing_reader_of(b_slab, arithmetic, precision)
-    words = BLOCK // 4 if arithmetic.dots else BLOCK
-    add = adding(replace(arithmetic, pairs=False), fused=False)
-    add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator, add)
-    held, count = accumulator.vector(quad), grid.rows * grid.columns * quad * quad
+    (a_slab, b_slab), walk_in = slabs_of(grid, layout), walking_slabs_in(grid, layout, arithmetic, keep, precision)
+    held = arithmetic.accumulator.vector(QUAD)
 
     def walk(
         a: Any, b: Any, a_table: Any, b_table: Any, a_scales: Any, b_scales: Any, out: Any, a_matrix: Any,
         b_matrix: Any, m: Any, n: Any, k: Any, a_step: Any, b_step: Any, parts: Any, span: Any,
     ) -> None:  # fmt: skip
+        a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
+        walk_in(
+            a_tile, b_tile, a, b, a_table, b_table, a_scales, b_scales, out, a_matrix, b_matrix, m, n, k, a_step,
+            b_step, parts, span,
+        )  # fmt: skip
+
+    return walk
+
+
+def walking_slabs_in(
+    grid: Grid, layout: Layout, arithmetic: ProductTypes, keep: Callable[..., None],
+    precision: Precision | None = None, *, exact: bool = False,
+) -> Callable[..., None]:  # fmt: skip
+    """Return the same, given the shared memory of two slabs of each operand; ``exact``: all products are, and fused."""
+    accumulator, depth, quad = arithmetic.accumulator, grid.depth, QUAD
+    a_slab, b_slab = slabs_of(grid, layout)
+    locate_a, read_a, lay_a = viewing_reader_of(a_slab, arithmetic, precision)
+    locate_b, read_b, lay_b = viewing_reader_of(b_slab, arithmetic, precision)
+    words = BLOCK // 4 if arithmetic.dots else BLOCK
+    add = adding(replace(arithmetic, pairs=False), fused=exact)
+    add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator, add)
+    count = grid.rows * grid.columns * quad * quad
+
+    def walk(
+        a_tile: Any, b_tile: Any, a: Any, b: Any, a_table: Any, b_table: Any, a_scales: Any, b_scales: Any, out: Any,
+        a_matrix: Any, b_matrix: Any, m: Any, n: Any, k: Any, a_step: Any, b_step: Any, parts: Any, span: Any,
+    ) -> None:  # fmt: skip
         lane = local_id()
         first_row, first_column = group_id(1) * grid.height, group_id(0) * grid.width
         begin = group_id(2) % parts * span
         end = begin + min(k - begin, span)
-        a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
         a_starts, b_starts = private(u32, a_slab.turns * a_slab.loads), private(u32, b_slab.turns * b_slab.loads)
         a_held, b_held = private(accumulator, a_slab.turns * quad), private(accumulator, b_slab.turns * quad)
         locate_a(a_starts, a_table, lane, a_matrix * (m * k), first_row, m, a_step)
@@ -243,7 +288,7 @@ def walking_slabs(
         lay_a(a_tile, a_held, lane, 0)
         lay_b(b_tile, b_held, lane, 0)
         barrier()
-        ty, tx = lane // grid.across, lane % grid.across
+        ty, tx = place_of(grid, lane)
         row, column = first_row + ty * quad, first_column + tx * quad
         place = group_id(2) * m * n
         stage = u32(0)
@@ -334,8 +379,15 @@ def fold_blocks(accumulator: DType) -> KernelFunction:
         if i < size:
             batch, chunk = group_id(1) // chunks, group_id(1) % chunks
             at = (batch * blocks + chunk * BLOCKS) * size + i
-            total = parts[at]
-            for _ in range(1, min(blocks - chunk * BLOCKS, BLOCKS)):
+            total, count = parts[at], min(blocks - chunk * BLOCKS, BLOCKS) - 1
+            for _ in range(count // _FOLDED):
+                read = private(accumulator, _FOLDED)
+                for n in static_range(_FOLDED):
+                    read[n] = parts[at + (n + 1) * size]
+                for n in static_range(_FOLDED):
+                    total = total + read[n]
+                at = at + _FOLDED * size
+            for _ in range(count % _FOLDED):
                 at = at + size
                 total = total + parts[at]
             out[group_id(1) * size + i] = total

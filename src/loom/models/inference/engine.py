@@ -34,6 +34,7 @@ from loom.models.inference.requirements import inspect_network
 from loom.models.inference.schedule import Planner, Sequence, Turn
 from loom.models.sampling import SamplingConfig
 from loom.models.sampling.choice import MOST_TOP
+from loom.schedules.attention.cached import usual_rows
 
 if TYPE_CHECKING:
     from loom.nn.network import Network
@@ -67,13 +68,14 @@ class InferenceEngine:
     ``network``: a causal language model: one input (tokens,) of ids, logits for each. ``context_length``: the most
     tokens of a text; ``cache_nbytes``: memory for keys and values; ``held``: their type: "f16" and "bf16" round them,
     so that texts are those of a network that does (not of ``network.forward``). ``sequences``: computed side by side;
-    ``prefill_rows``: tokens of prompts in a pass, and ``mixed_rows`` while others wait for their next token;
+    ``prefill_rows``: tokens of prompts in a pass (None: 512, where lanes are threads 2,048), and ``mixed_rows`` while
+    others wait for their next token, both at least ``sequences``;
     ``prefix_reuse``: whether beginnings met before are looked up.
     """
 
     def __init__(
         self, network: Network, *, context_length: int, cache_nbytes: int | None = None, held: Any = "f32",
-        sequences: int = 32, prefill_rows: int = 512, mixed_rows: int = 128, prefix_reuse: bool = True,
+        sequences: int = 32, prefill_rows: int | None = None, mixed_rows: int = 128, prefix_reuse: bool = True,
     ) -> None:  # fmt: skip
         self.network = network
         self.model = network.model
@@ -84,6 +86,8 @@ class InferenceEngine:
                                     most=min(MOST_POSITIONS, known.positions or MOST_POSITIONS))  # fmt: skip
         self.sequences = whole(sequences, f"{_WHERE}, sequences", least=1, most=1024)
         width = -(-self.context_length // PAGE)
+        if prefill_rows is None:
+            prefill_rows = usual_rows(self.model.device.caps)
         rows = whole(prefill_rows, f"{_WHERE}, prefill_rows", least=1, most=4096)
         mixed = max(self.sequences, whole(mixed_rows, f"{_WHERE}, mixed_rows", least=1, most=4096))
         pages = _count_pages(cache_nbytes, PAGE * known.kept_features * self.held.nbytes, width, self.sequences)

@@ -21,6 +21,7 @@ from loom.nn.layers import Context
 from loom.nn.model import Model
 from loom.nn.spec import NodeSpec
 from loom.nn.spec.layers.embedding import Unembedding
+from loom.schedules.attention.cached import few_sequences
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["PassPrograms", "Shown", "round_rows", "round_shown"]
@@ -61,7 +62,7 @@ class PassPrograms:
         self.store = store
         self.width = width
         self.most_sequences = most_sequences
-        self._made: dict[tuple[int, int], TensorProgram] = {}
+        self._made: dict[tuple[int, int, int], TensorProgram] = {}
         self._turned = self._make_turned()
         self._logits: dict[int, Tensor] = {}
 
@@ -73,10 +74,10 @@ class PassPrograms:
     def run(self, tokens: Any, places: Any, tables: Sequence[Any], shown: Any, *, with_logits: bool = False) -> Shown:
         """Compute a pass over tokens (n,), places (n, 2), the pages of each sequence, and show rows ``shown`` (m,)."""
         rows, count = round_rows(len(tokens)), round_shown(len(shown), len(tokens))
-        program = self.program(rows, count)
+        program = self.program(rows, count, len(tables))
         feeds: dict[str, Any] = {
             "tokens": _filled(tokens, rows, np.int32), "places": _filled(places, rows, np.uint32),
-            "tables": self._table(tables, rows),
+            "tables": self._table(tables, program.inputs["tables"].shape[0]),
         }  # fmt: skip
         if count:
             feeds["shown"] = _filled(shown, count, np.int32)
@@ -87,15 +88,16 @@ class PassPrograms:
         logits = self.logits(count).host_elements()[0][: len(shown)] if with_logits else None
         return Shown(best[: len(shown)], chances[: len(shown)], logits)
 
-    def _table(self, tables: Sequence[Any], rows: int) -> np.ndarray[Any, Any]:
-        found = np.zeros((self.sequences(rows), self.width), np.uint32)
+    def _table(self, tables: Sequence[Any], sequences: int) -> np.ndarray[Any, Any]:
+        found = np.zeros((sequences, self.width), np.uint32)
         for n, pages in enumerate(tables):
             found[n, : len(pages)] = pages
         return found
 
-    def sequences(self, rows: int) -> int:
-        """Return how many sequences a pass over so many rows knows."""
-        return min(rows, round_rows(self.most_sequences))
+    def sequences(self, rows: int, count: int = 1) -> int:
+        """Return how many sequences a pass over so many rows knows that has ``count``: few, or as many as there are."""
+        most, few = min(rows, round_rows(self.most_sequences)), few_sequences(rows)
+        return min(most, few) if count <= few else most
 
     def logits(self, count: int) -> Tensor:
         """Return where passes that show ``count`` rows leave their logits, (count, vocabulary): a parameter."""
@@ -104,11 +106,11 @@ class PassPrograms:
             self._logits[count] = tensor.parameter(zeros, "f32", name=f"logits.{count}", on=self.model.device)
         return self._logits[count]
 
-    def program(self, rows: int, count: int) -> TensorProgram:
-        """Return the program over ``rows`` rows that shows ``count`` of them."""
-        key = rows, count
+    def program(self, rows: int, count: int, sequences: int = 1) -> TensorProgram:
+        """Return the program over ``rows`` rows of ``sequences`` that shows ``count`` of them."""
+        key = rows, count, self.sequences(rows, sequences)
         if key not in self._made:
-            self._made[key] = self._compile(rows, count)
+            self._made[key] = self._compile(*key)
         return self._made[key]
 
     def free(self) -> None:
@@ -137,10 +139,10 @@ class PassPrograms:
             program.run()
             program.free()
 
-    def _compile(self, rows: int, count: int) -> TensorProgram:
+    def _compile(self, rows: int, count: int, sequences: int) -> TensorProgram:
         tokens = tensor.input("tokens", (rows,), "i32")
         places = tensor.input("places", (rows, 2), "u32")
-        tables = tensor.input("tables", (self.sequences(rows), self.width), "u32")
+        tables = tensor.input("tables", (sequences, self.width), "u32")
         shown = tensor.input("shown", (count,), "i32") if count else None
         logits = self.record(tokens, places, tables, shown)
         name = f"pass over {rows} tokens"

@@ -46,5 +46,5 @@ def check_shapes(given: Mapping[str, Any], known: Mapping[str, ArrayInfo], where
                     raise ShapeError(where, f"{name!r} has another shape", expected=wanted, got=shape,
                                      remedy=f"Let {length!r} be {first}, as it is in {at!r}")  # fmt: skip
             elif length is not None and length != n:
-                raise ShapeError(where, f"{name!r} has another shape", expected=wanted, got=shape,
-                                 remedy="Import the model with a free length there, or pad the array")  # fmt: skip
+                remedy = "Import the model with a free length there, or with this one, or pad the array"
+                raise ShapeError(where, f"{name!r} has another shape", expected=wanted, got=shape, remedy=remedy)

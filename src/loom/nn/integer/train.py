@@ -36,9 +36,9 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.measures import Evaluation
 from loom.nn.train.optimizers import SGD
+from loom.nn.train.plan import order_of_epoch
 from loom.nn.train.samples import WHOLE, batches
 from loom.nn.train.schedules import Constant
-from loom.nn.train.shuffle import order_of_epoch
 from loom.nn.train.targets import fit_targets, outputs_of
 from loom.tensor import Tensor, TensorProgram
 

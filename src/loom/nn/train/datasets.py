@@ -21,7 +21,7 @@ from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
 from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.nn.train.losses import PADDING
-from loom.nn.train.shuffle import order_of_epoch
+from loom.nn.train.plan import order_of_epoch
 
 __all__ = [
     "class_names",

@@ -6,7 +6,7 @@ the host picks them. Invariant: a step whose loss is NaN or infinite changes not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
@@ -23,6 +23,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import Loss
 from loom.nn.train.lossscale import LossScale, are_finite, require_masters
 from loom.nn.train.optimizers import number_type, starting_state
+from loom.nn.train.plan import PlannedBatch
 from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
 from loom.nn.watch import TapLayout, Viewers, lay_out
@@ -323,6 +324,14 @@ class Programs:
             self.model.load({n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")})
             for name, t in self.kept.items():
                 t.assign(arrays[f"state/{name}"])
+
+    def foresee(self, planned: Iterator[PlannedBatch]) -> None:
+        """Take it that these batches are to come in this epoch, for those who can use that."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether a training can stop here: nobody is ahead of it."""
+        return True
 
     def sync(self) -> None:
         """Have the model be as the training is by now: nothing is to be done where it is what is trained."""

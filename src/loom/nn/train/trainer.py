@@ -26,10 +26,10 @@ from loom.nn.train.history import History
 from loom.nn.train.interrupts import stop_on_interrupt
 from loom.nn.train.measures import Evaluation, classes_said, evaluation_of
 from loom.nn.train.parallel import Crew, WrongWorkError, programs_for
+from loom.nn.train.plan import EpochPlan, PlannedBatch, order_of_epoch
 from loom.nn.train.programs import Trainable
 from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
-from loom.nn.train.shuffle import order_of_epoch
 
 __all__ = ["Progress", "Trainer"]
 
@@ -100,7 +100,8 @@ class Trainer:
         )  # fmt: skip
 
     def stop(self) -> None:
-        """Have ``fit`` end after the batch at hand, a checkpoint written if there is a folder for it."""
+        """Have ``fit`` end after the batch at hand, or those that workers have begun; a checkpoint is written if there
+        is a folder for it."""
         self._is_stopping = True
 
     def fit(
@@ -178,33 +179,30 @@ class Trainer:
     def _run_epoch(self, data: Samples, held_out: Samples | None, report: Callable[[Progress], None]) -> None:
         config, n = self.config, len(data)
         order = order_of_epoch(n, config.seed, self.epoch) if config.shuffle else np.arange(n)
-        cuts = batches(n, config.batch_size)
-        updates = -(-len(cuts) // config.accumulate)
-        schedule = config.schedule or Constant(config.learning_rate)
-        rates = schedule.rates(self.epoch * updates + np.arange(updates, dtype=np.int64))
+        plan = EpochPlan(config, n, self.epoch)
+        count = len(plan.cuts)
         if not self._last_good:
             self.keep()
         self.programs.begin(order, self._at * config.batch_size, self.epoch)
-        while self._at < len(cuts) and not self._is_stopping:
-            loss = self._run_batch(cuts, float(rates[self._at // config.accumulate]))
-            self._total += loss * (cuts[self._at].stop - cuts[self._at].start)
+        self.programs.foresee(plan.since(self._at))
+        while self._at < count and not (self._is_stopping and self.programs.is_at_rest):
+            batch = plan.batch(self._at)
+            loss = self._run_batch(batch)
+            self._total += loss * (batch.cut.stop - batch.cut.start)
             self._at += 1
-            report(Progress(self.epoch, config.epochs, self._at, len(cuts), loss))
-        if self._at == len(cuts):
-            self._close_epoch(n, len(cuts), held_out, float(rates[-1]), report)
+            report(Progress(self.epoch, config.epochs, self._at, count, loss))
+        if self._at == count:
+            self._close_epoch(n, count, held_out, plan.last_rate, report)
 
-    def _run_batch(self, cuts: list[slice], rate: float) -> float:
-        every, cut = self.config.accumulate, cuts[self._at]
-        if every == 1:
-            loss = self.programs.run(cut, rate)
+    def _run_batch(self, batch: PlannedBatch) -> float:
+        if batch.share is None:
+            loss = self.programs.run(batch.cut, batch.rate)
         else:
-            first = self._at // every * every
-            group = cuts[first : first + every]
-            loss = self.programs.add(cut, (cut.stop - cut.start) / (group[-1].stop - group[0].start))
+            loss = self.programs.add(batch.cut, batch.share)
         if not math.isfinite(loss):
             raise self._not_finite(loss)
-        if every > 1 and ((self._at + 1) % every == 0 or self._at + 1 == len(cuts)):
-            self.programs.update(rate)
+        if batch.ends:
+            self.programs.update(batch.rate)
         return loss
 
     def _close_epoch(

@@ -6,6 +6,7 @@ Layer: onnx. Invariant: an index of -1 is the last; one outside that the host kn
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,23 @@ from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.tensor import Tensor
 
-__all__: list[str] = []
+__all__ = ["require_places"]
+
+
+def require_places(call: NodeCall, i: int, lengths: int | Sequence[int], least: int | None = None) -> None:
+    """Refuse indices that the host knows and that there are not: one length, or one for each of the last axis."""
+    value = call.value(i)
+    if not isinstance(value, np.ndarray) or not value.size:
+        return
+    n = np.asarray(lengths)
+    if np.any(value < (-n if least is None else least)) or np.any(value >= n):
+        expected = f"{-n if least is None else least} to {n - 1}"
+        raise call.refused("an index that there is not", expected=expected, got=value.tolist())
 
 
 def _indices(call: NodeCall, i: int, n: int) -> Tensor:
     """Return indices counted from the first."""
-    value = call.value(i)
-    if isinstance(value, np.ndarray) and value.size and not -n <= value.min() <= value.max() < n:
-        raise call.refused("an index that there is not", expected=f"{-n} to {n - 1}", got=value.tolist())
+    require_places(call, i, n)
     at = lt.cast(call.tensor(i), "i64")
     return lt.where(at < 0, at + n, at)
 
@@ -55,6 +65,7 @@ def _gather_nd(call: NodeCall) -> Made:
     last = at.shape[-1]
     if not 0 <= batch < min(x.ndim, at.ndim) or last < 1 or batch + last > x.ndim:
         raise call.refused("the shapes do not fit", got=f"{x.shape}, {at.shape}, batch_dims {batch}")
+    require_places(call, 1, x.shape[batch : batch + last])
     flat, rows = _flat_places(call, x.shape, at, batch)
     found = lt.take(lt.reshape(x, (rows, *x.shape[batch + last :])), lt.reshape(flat, (-1,)), 0)
     return lt.reshape(found, (*at.shape[:-1], *x.shape[batch + last :]))
@@ -118,6 +129,7 @@ def _scatter_nd(call: NodeCall) -> Made:
     last = at.shape[-1]
     if updates.shape != (*at.shape[:-1], *x.shape[last:]):
         raise call.refused("the shapes do not fit", expected=(*at.shape[:-1], *x.shape[last:]), got=updates.shape)
+    require_places(call, 1, x.shape[:last])
     flat, count = _flat_places(call, x.shape, at, 0)
     return _put(x, (count, *x.shape[last:]), lt.reshape(flat, (-1,)), updates, join)
 
@@ -130,6 +142,8 @@ def _tensor_scatter(call: NodeCall) -> Made:
     if not call.given(2):
         start: Any = call.array(np.zeros(past.shape[0], np.int64))
     else:
+        length = past.shape[axis]
+        require_places(call, 2, length if mode == "circular" else length - update.shape[axis] + 1, least=0)
         start = lt.cast(call.tensor(2), "i64")
     shape = [1] * past.ndim
     shape[0] = -1

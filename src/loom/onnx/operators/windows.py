@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
+from loom.onnx.operators.picking import require_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.convolution import window_max
@@ -223,6 +224,7 @@ def _max_unpool(call: NodeCall) -> Made:
         (n - 1) * s + k - a - b for n, s, k, a, b in zip(x.shape[2:], steps, sizes, pads[:d], pads[d:], strict=True)
     ]
     shape = call.sized(call.numbers(2) if call.given(2) else (*x.shape[:2], *natural))
+    require_places(call, 1, math.prod((*x.shape[:2], *natural)), least=0)
     if call.given(2):
         old = (*x.shape[:2], *natural)
         host = call.known(at)

@@ -3,8 +3,8 @@
 from importlib import import_module
 
 FAMILIES = (
-    "attention", "creation", "elementwise", "indexing", "losses", "norms", "products",
-    "random", "recurrent", "reductions", "shaping", "windows",
+    "attention", "creation", "elementwise", "indexing", "linalg", "losses", "norms", "products",
+    "random", "recurrent", "reductions", "shaping", "spectra", "windows",
 )  # fmt: skip
 __all__ = ["FAMILIES"]
 

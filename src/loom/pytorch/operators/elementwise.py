@@ -12,7 +12,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import DType, lookup
-from loom.pytorch.promotion import cast, matched, meet, wide
+from loom.pytorch.promotion import cast, matched, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.tensor import Tensor
 
@@ -42,7 +42,7 @@ def _scaled(call: OpCall, b: Any, dtype: DType) -> Any:
     alpha = call.value("alpha", 1)
     if alpha == 1:
         return b
-    return b * (float(alpha) if dtype.is_float else int(alpha))
+    return b * number(alpha, dtype)
 
 
 @operator("add", "sub", "rsub", "subtract")
@@ -293,8 +293,17 @@ def _prelu(call: OpCall, x: Tensor) -> Tensor:
 
 
 def _hardtanh(call: OpCall, x: Tensor) -> Tensor:
-    low, high = call.real("min_val", -1), call.real("max_val", 1)
-    return lt.hardtanh(x, low, high)
+    return _between(x, call.real("min_val", -1), call.real("max_val", 1))
+
+
+def _between(x: Tensor, low: float, high: float) -> Tensor:
+    """Return elements within two ends; at these the derivative is 0, as PyTorch's."""
+    return lt.where(lt.less_equal(x, low), low, lt.where(lt.greater_equal(x, high), high, x))
+
+
+def _threshold(call: OpCall, x: Tensor) -> Tensor:
+    """Return a value for elements up to a border; NaN stays, as PyTorch's."""
+    return lt.where(lt.less_equal(x, call.real("threshold")), call.real("value"), x)
 
 
 def _glu(call: OpCall, x: Tensor) -> Tensor:
@@ -308,8 +317,8 @@ def _rrelu(call: OpCall, x: Tensor) -> Tensor:
 
 
 _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": lt.silu, "mish": lt.mish, "selu": lt.selu, "relu6": lt.relu6, "hardswish": lt.hardswish,
-    "hardsigmoid": lt.hardsigmoid, "log_sigmoid": lt.logsigmoid,
+    "silu": lt.silu, "mish": lt.mish, "selu": lt.selu, "relu6": lambda x: _between(x, 0.0, 6.0),
+    "hardswish": lt.hardswish, "hardsigmoid": lt.hardsigmoid, "log_sigmoid": lt.logsigmoid,
 }  # fmt: skip
 _ACTIVATIONS: dict[str, Callable[[OpCall, Tensor], Tensor]] = {
     "celu": lambda call, x: lt.celu(x, call.real("alpha", 1)), "elu": _elu, "softplus": _softplus, "glu": _glu,
@@ -318,7 +327,7 @@ _ACTIVATIONS: dict[str, Callable[[OpCall, Tensor], Tensor]] = {
     "_prelu_kernel": _prelu, "hardtanh": _hardtanh, "rrelu": _rrelu,
     "softshrink": lambda call, x: lt.softshrink(x, call.real("lambd", 0.5)),
     "hardshrink": lambda call, x: lt.hardshrink(x, call.real("lambd", 0.5)),
-    "threshold": lambda call, x: lt.threshold(x, call.real("threshold"), call.real("value")),
+    "threshold": _threshold,
 }  # fmt: skip
 
 

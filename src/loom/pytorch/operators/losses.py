@@ -100,3 +100,19 @@ def _margins(call: OpCall) -> Made:
     a, b, target = (call.tensor(n) for n in ("input1", "input2", "target"))
     each = lt.maximum(-target * (a - b) + margin, 0)
     return each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each)
+
+
+@operator("multilabel_margin_loss", "multilabel_margin_loss_forward")
+def _multilabel_margin(call: OpCall) -> Made:
+    """Record it by its formula: PyTorch's decomposition counts the places behind the -1 as class 0."""
+    x, target, how = call.tensor(), call.tensor("target"), _reduction(call)
+    held, classes = wide(x), call.array(range(x.shape[-1]))
+    told = lt.equal(lt.cumsum(lt.cast(lt.equal(target, -1), "i64"), -1), 0)
+    named = lt.where(told, target, -1)
+    wanted = lt.any(lt.equal(lt.expand_dims(named, -1), classes), axis=-2)
+    own = lt.expand_dims(lt.take_along_axis(held, lt.where(told, target, 0), -1), -1)
+    far = (lt.expand_dims(held, -2) - own + 1.0).relu() / x.shape[-1]
+    counts = lt.logical_and(lt.expand_dims(told, -1), lt.logical_not(lt.expand_dims(wanted, -2)))
+    each = lt.sum(lt.where(counts, far, 0.0), axis=(-2, -1))
+    found = cast(each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each), x.dtype)
+    return found if call.base == "multilabel_margin_loss" else [found, lt.cast(wanted, x.dtype)]

@@ -5,12 +5,9 @@ Layer: pytorch. Invariant: an element is added in the order of docs/numerics.md,
 
 from __future__ import annotations
 
-from typing import Any
-
 from loom import tensor as lt
-from loom.pytorch.promotion import cast, wide
+from loom.pytorch.promotion import cast, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -18,9 +15,7 @@ __all__: list[str] = []
 @operator("linear")
 def _linear(call: OpCall) -> Made:
     x, weight, bias = call.tensor("input"), call.tensor("weight"), call.maybe("bias")
-    if weight.ndim == 1:
-        return lt.matmul(x, weight)
-    found = lt.matmul(x, weight, transpose_b=True)
+    found = lt.matmul(x, weight, transpose_b=weight.ndim > 1)
     return found if bias is None else found + bias
 
 
@@ -28,6 +23,8 @@ def _linear(call: OpCall) -> Made:
 def _matmul(call: OpCall) -> Made:
     other = {"mm": "mat2", "bmm": "mat2", "mv": "vec", "dot": "tensor"}.get(call.base, "other")
     a, b = call.tensor(), call.tensor(other)
+    if call.base == "vdot" and a.dtype.is_complex:
+        a = lt.conj(a)
     if call.base == "inner":
         return lt.matmul(a, b, transpose_b=b.ndim > 1) if a.ndim and b.ndim else a * b
     return lt.matmul(a, b)
@@ -44,12 +41,8 @@ def _addmm(call: OpCall) -> Made:
     made = lt.reshape(a, (-1, 1)) * b if call.base == "addr" else lt.matmul(a, b)
     if call.base == "addbmm":
         made = lt.sum(made, axis=0)
-    made = made if alpha == 1 else made * _number(alpha, made)
-    return made if beta == 0 else made + (x if beta == 1 else x * _number(beta, x))
-
-
-def _number(value: Any, x: Tensor) -> Any:
-    return float(value) if x.dtype.is_float else int(value)
+    made = made if alpha == 1 else made * number(alpha, made.dtype)
+    return made if beta == 0 else made + (x if beta == 1 else x * number(beta, x.dtype))
 
 
 @operator("outer", "ger")

@@ -60,11 +60,8 @@ def _recurrent(call: OpCall) -> Made:
     rate, training = call.real("dropout"), call.flag("train")
     batch_first, biased = call.flag("batch_first"), call.flag("has_biases")
     x = lt.transpose(x, 0, 1) if batch_first else x
-    count = len(weights) // (layers * ways)
-    if count != (4 if biased else 2):
-        raise call.refused(
-            "projections of the states are not done", expected="proj_size=0", got=f"{count} weights a layer"
-        )
+    count = len(weights) // (layers * ways)  # with a projection of the states, which stands last, if it is odd
+    assert count in ((4, 5) if biased else (2, 3)), count
     ends: list[list[Tensor]] = [[] for _ in first]
     for layer in range(layers):
         made: list[Tensor] = []
@@ -87,11 +84,14 @@ def _unrolled(
     step: _Step, x: Tensor, weights: Sequence[Tensor], state: _State, *, backwards: bool
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Return the states of all steps, in the order of time, and the last."""
-    bias, inner_bias = (weights[2], weights[3]) if len(weights) == 4 else (None, None)
+    bias, inner_bias = (weights[2], weights[3]) if len(weights) >= 4 else (None, None)
+    projection = weights[-1] if len(weights) % 2 else None
     given = _product(x, weights[0], bias)
     found: list[Any] = [None] * x.shape[0]
     for t in reversed(range(x.shape[0])) if backwards else range(x.shape[0]):
         state = step(given[t], _product(state[0], weights[1], inner_bias), state)
+        if projection is not None:
+            state = _product(state[0], projection, None), state[1]
         found[t] = state[0]
     return lt.stack(found, 0), state
 

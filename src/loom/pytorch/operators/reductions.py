@@ -132,6 +132,13 @@ def _norm(call: OpCall) -> Made:
     call.value("dtype")
     x, axes, keep = _about(call)
     given = call.value("ord" if call.base.startswith("linalg") else "p", 2)
+    rank = x.ndim if axes is None else len(axes)
+    if call.base == "linalg_norm" and given is not None and rank == 2:  # it is that of matrices then
+        turned = lt.moveaxis(wide(cast(x, call.out)), (0, 1) if axes is None else axes, (-2, -1))
+        found = lt.linalg.matrix_norm(turned, ord=given)
+        for axis in sorted(range(x.ndim) if axes is None else axes) if keep else ():
+            found = lt.expand_dims(found, axis)
+        return cast(found, call.out)
     if isinstance(given, str) and given != "fro":
         raise call.refused("a norm of matrices", expected="fro, or a number", got=given)
     p = 2.0 if given in (None, "fro") else float(given)
@@ -231,11 +238,18 @@ def _kth(call: OpCall) -> Made:
     x = call.tensor()
     at = call.axis("dim", x.ndim, -1)
     k = call.integer("k") if call.base == "kthvalue" else (x.shape[at] + 1) // 2
-    value, place = lt.kthvalue(x, k, at, keepdims=call.flag("keepdim"))
-    return [value, lt.cast(place, "i64")]
+    keep = call.flag("keepdim")
+    value, place = lt.kthvalue(x, k, at, keepdims=keep)
+    place = lt.cast(place, "i64")
+    if call.base == "median" and x.dtype.is_float and x.size:
+        first = lt.cast(lt.argmax(lt.cast(lt.isnan(x), "i32"), at, keepdims=keep), "i64")
+        spoilt = lt.any(lt.isnan(x), axis=at, keepdims=keep)
+        value, place = lt.where(spoilt, float("nan"), value), lt.where(spoilt, first, place)
+    return [value, place]
 
 
 @operator("median")
 def _median(call: OpCall) -> Made:
     x = lt.reshape(call.tensor(), (-1,))
-    return lt.kthvalue(x, (x.size + 1) // 2, 0)[0]
+    found = lt.kthvalue(x, (x.size + 1) // 2, 0)[0]
+    return lt.where(lt.any(lt.isnan(x)), float("nan"), found) if x.dtype.is_float else found

@@ -19,8 +19,8 @@ from loom.tensor.tensor import Tensor
 __all__ = ["moved_to", "padded_by_places", "sliced"]
 
 
-@operator("alias", "clone", "contiguous", "lift", "lift_fresh", "lift_fresh_copy", "copy_to_host", "positive", "_conj",
-          "resolve_conj", "resolve_neg", "view_as_real_copy", "_reshape_copy")  # fmt: skip
+@operator("alias", "clone", "contiguous", "lift", "lift_fresh", "lift_fresh_copy", "copy_to_host", "positive",
+          "resolve_conj", "resolve_neg", "_reshape_copy")  # fmt: skip
 def _same(call: OpCall) -> Made:
     call.value("dtype")
     return call.tensor()
@@ -101,6 +101,8 @@ def _transpose(call: OpCall) -> Made:
 @operator("t", "numpy_T", "mT", "matrix_H", "mH", "adjoint", "t_copy")
 def _turn(call: OpCall) -> Made:
     x = call.tensor()
+    if x.dtype.is_complex and call.base in ("matrix_H", "mH", "adjoint"):
+        x = lt.conj(x)
     return lt.permute(x, tuple(reversed(range(x.ndim)))) if call.base in ("t", "numpy_T") else lt.transpose(x)
 
 
@@ -252,7 +254,8 @@ def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
         count = call.integer("sections")
         sizes = [n // count + (1 if k < n % count else 0) for k in range(count)]
         ends = [0, *np.cumsum(sizes).tolist()]
-    return [sliced(x, at, a, max(a, b)) for a, b in pairwise(ends)]
+    cuts = [slice(a, b).indices(n)[:2] for a, b in pairwise(ends)]  # they may count from the end, or lie behind it
+    return [sliced(x, at, a, max(a, b)) for a, b in cuts]
 
 
 @operator("unbind", "unbind_copy")

@@ -190,13 +190,28 @@ def _adaptive_pool(call: OpCall) -> Made:
 
     def run(images: Tensor) -> list[Tensor]:
         if any(n % m for n, m in zip(images.shape[2:], sizes, strict=True)):
-            raise call.refused("parts of unequal sizes have no places", expected=f"a multiple of {sizes}", got=x.shape)
+            return _unequal_max(call, images, sizes)
         steps = [n // m for n, m in zip(images.shape[2:], sizes, strict=True)]
         ones, none = [1] * len(steps), [(0, 0)] * len(steps)
         found = window_max(images, range(2, images.ndim), steps, steps)
         return [found, _places(call, images, images, steps, steps, ones, none)]
 
     return _as_batch(x, rank, run)
+
+
+def _unequal_max(call: OpCall, images: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Return the largest elements of parts of unequal sizes, and their places among an image's."""
+    places = np.zeros((1, 1), np.int64)
+    for n, m in zip(images.shape[2:], sizes, strict=True):
+        starts, ends = np.arange(m) * n // m, -(-(np.arange(m) + 1) * n // m)
+        longest = int((ends - starts).max())
+        own = np.minimum(starts[:, None] + np.arange(longest), ends[:, None] - 1)  # the last again, which never wins
+        places = (places[:, None, :, None] * n + own[None, :, None, :]).reshape(len(places) * m, -1)
+    held = lt.take(lt.reshape(images, (*images.shape[:2], -1)), call.array(places), 2)
+    at = lt.expand_dims(lt.argmax(held, -1), -1)
+    spread = lt.broadcast_to(call.array(places), held.shape)
+    shape = (*images.shape[:2], *sizes)
+    return [lt.reshape(lt.take_along_axis(v, at, -1), shape) for v in (held, spread)]
 
 
 # sizes

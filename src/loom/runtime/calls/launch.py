@@ -128,6 +128,7 @@ def _again(
 
 def run_over(interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any) -> None:
     """Run a kernel once, with a value for each of its parameters."""
+    is_fast = any(getattr(values[place], "is_fast", False) for place, _ in interface.buffers)
     operands = [
         operand(values[place], memory, interface.where, where, writes=writes)
         for (place, memory), writes in zip(interface.buffers, interface.written, strict=True)
@@ -143,6 +144,9 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
         words, interface = interface.limit(words, limit), interface.limited()
     kept = _kept(interface, operands, words, groups, where)
     on_host = any(each.on_host for each in operands)
+    for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
+        if is_fast and writes and isinstance(values[place], Readable):
+            values[place].follow_fast()
     try:
         kept.run(*[each.memory for each in operands], numbers=words, wait=on_host or interface.kernel.talks)
     finally:

@@ -101,8 +101,11 @@ class Moves:
 
     def push(self) -> None:
         """Before a run: let what was recorded of arrays see them as they were, and bring data to the device."""
+        is_fast = any(array.is_fast for array, _ in self.lent)
         for array, writes in self.lent:
             array.before_run(writes=writes)
+            if writes and is_fast:
+                array.follow_fast()
         for mirror in self.used:
             mirror.push()
 
@@ -121,6 +124,11 @@ class Mirrors:
         self._device = device
         self._mirrors: list[_Mirror] = []
         self._lent: list[tuple[Storage, Readable]] = []
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether an array of Loom's that is used depends on a product with ``guarantee="fast"``."""
+        return any(array.is_fast for _, array in self._lent)
 
     def storage(self, given: Any, where: str, *, writes: bool = False) -> Storage:
         """Return the device's storage for data of ``as_data``; ArgumentError if it overlaps others."""

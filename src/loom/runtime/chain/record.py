@@ -35,6 +35,7 @@ from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import encode_groups
+from loom.runtime.plans.library import LibraryKernel, require_fast
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
@@ -189,6 +190,8 @@ class Chain:
         self._check_guarantee(verified, where)
         if isinstance(verified, ForeignKernel):
             self._check_foreign(where, indirect is not None)
+        if isinstance(verified, LibraryKernel):
+            require_fast(verified.call, self.device, where)
         repeats = self._open.repeats if self._open is not None else 1
         bindings, shapes = self._bind(verified, buffers, where)
         slots = encode_params(verified, params, repeats, where, shapes)
@@ -278,8 +281,11 @@ class Chain:
             raise ArgumentError(f"{self.name}.build, guarantee", "not a guarantee", expected="one of loom.Guarantee",
                                 got=repr(asked), remedy="Write loom.Guarantee.BIT_EXACT")  # fmt: skip
         kernels = (d.kernel for segment in self._segments for d in segment.dispatches)
-        foreign = next((k.name for k in kernels if isinstance(k, ForeignKernel)), None)
-        offered = self.device.guarantee if foreign is None else min(self.device.guarantee, Guarantee.RUN_TO_RUN)
+        others = {k.guarantee: k.name for k in kernels if isinstance(k, (ForeignKernel, LibraryKernel))}
+        if self._mirrors.is_fast:
+            others[Guarantee.FAST] = "a tensor made with guarantee='fast'"
+        offered = min([self.device.guarantee, *others])
+        foreign = others.get(offered)
         if asked is not None and not isinstance(asked, Guarantee):
             raise DTypeError(f"{self.name}.build, guarantee", "not a guarantee", expected="a loom.Guarantee",
                              got=repr(asked), remedy="Pass for example loom.Guarantee.BIT_EXACT")  # fmt: skip

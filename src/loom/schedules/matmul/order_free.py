@@ -10,36 +10,65 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from loom.core.caps import Caps
 from loom.core.dtype import f32, i32
 from loom.core.errors import ShapeError
+from loom.ir.passes.wide import WIDE_ROWS
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
 from loom.kernels.matmul.fours import FACTORS
+from loom.kernels.matmul.panels import extremes_of_scales, groups_of_panels, panels_by_k, panels_by_row
 from loom.kernels.matmul.planes import PLANE_WORDS, groups_of_planes, planes_by_k, planes_by_row, planes_of
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, Slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking
 from loom.kernels.matmul.units import Patch, multiply_planes, patch_of
+from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patch_of
 from loom.kernels.precisions import Precision
 from loom.kernels.types import whole_types
 from loom.schedules.matmul.recording import Multiplication, ProductRecording, choose_cut
 
-__all__ = ["OrderFreeRecording"]
+__all__ = ["OrderFreeRecording", "patch_for", "unit_for"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
 _LEAST_SIDE = 32
 """Rows and columns from which a unit for tiles of bytes has enough of them."""
 
 
+def patch_for(caps: Caps, what: Multiplication) -> Patch | None:
+    """Return the patch of a group of units that take tiles of bytes, None where they do not take a product."""
+    precision = what.types.order_free
+    if precision is None or not caps.tiles or min(what.m, what.n) < _LEAST_SIDE:
+        return None
+    return patch_of(precision)
+
+
+def unit_for(caps: Caps, what: Multiplication) -> Patch | WidePatch | None:
+    """Return how a unit for tiles of bytes takes a product, the widest that there is; None where it has none.
+
+    Patches of 64 rows are large: they are taken where there are enough of them for half of the device.
+    """
+    precision = what.types.order_free
+    if precision is not None and min(what.m, what.n) >= WIDE_ROWS:
+        wide = wide_patch_of(precision)
+        groups = -(-what.m // wide.height) * -(-what.n // wide.width) * what.batches * -(-what.k // CHUNK)
+        if wide.shared_nbytes(precision) <= caps.wide_nbytes and 2 * groups >= caps.workers:
+            return wide
+    return patch_for(caps, what)
+
+
 class OrderFreeRecording(ProductRecording):
     """A product of an order-free precision being recorded."""
 
-    def record(self, a: Any, b: Any, out: Any, schedule: Blocking | Slabs | Patch | None) -> None:
+    def record(self, a: Any, b: Any, out: Any, schedule: Blocking | Slabs | Patch | WidePatch | None) -> None:
         """Turn both operands into whole numbers and scales, and multiply those."""
         what, precision, caps = self.what, self.what.types.order_free, self.chain.device.caps
         assert precision is not None
-        if schedule is None and caps.tiles and min(what.m, what.n) >= _LEAST_SIDE:
-            schedule = patch_of(precision)
+        if schedule is None:
+            schedule = unit_for(caps, what)
+        if isinstance(schedule, WidePatch):
+            self.wide(a, b, out, precision, schedule)
+            return
         if isinstance(schedule, Patch):
             self.units(a, b, out, precision, schedule)
             return
@@ -76,15 +105,50 @@ class OrderFreeRecording(ProductRecording):
 
     def units(self, a: Any, b: Any, out: Any, precision: Precision, patch: Patch) -> None:
         """Multiply planes of digits by a unit that takes tiles of bytes, a group for each patch and chunk."""
-        what, blocks = self.what, -(-self.what.k // BLOCK)
+        what = self.what
         left = self.planes(a, what.a_batch, what.m, precision, by_k=not what.transpose_a)
         right = self.planes(b, what.b_batch, what.n, precision, by_k=what.transpose_b)
         sums = self.sums(out, what.batches)
+        self.of_planes(left, right, sums, precision, patch)
+        self.finish(sums, out, 0, what.batches)
+
+    def of_planes(
+        self, left: tuple[Any, Any], right: tuple[Any, Any], sums: Any, precision: Precision, patch: Patch
+    ) -> None:
+        """Multiply planes and scales of both operands into the sums of chunks."""
+        what, blocks = self.what, -(-self.what.k // BLOCK)
         params = [what.m, what.n, blocks, what.batches, self.chunks, CHUNK // BLOCK]
         groups = (-(-what.n // patch.width), -(-what.m // patch.height), what.batches * self.chunks)
         buffers = [left[0], right[0], left[1], right[1], self.which, sums]
         self.chain.dispatch(multiply_planes(patch, precision), buffers, params, groups)
+
+    def wide(self, a: Any, b: Any, out: Any, precision: Precision, patch: WidePatch) -> None:
+        """Multiply panels of digits by a unit that takes 64 rows, a group for each patch and chunk."""
+        what, blocks = self.what, -(-self.what.k // BLOCK)
+        high, across = -(-what.m // patch.height), -(-what.n // patch.width)
+        a_rows, b_rows = high * patch.height, across * patch.width
+        left = self.panels(a, what.a_batch, what.m, a_rows, precision, by_k=not what.transpose_a)
+        right = self.panels(b, what.b_batch, what.n, b_rows, precision, by_k=what.transpose_b)
+        sums = self.sums(out, what.batches)
+        params = [what.m, what.n, a_rows, b_rows, blocks, what.batches, self.chunks, CHUNK // BLOCK]
+        pairs = [each for both in zip(left, right, strict=True) for each in both]
+        groups = (across, high, what.batches * self.chunks)
+        self.chain.dispatch(multiply_panels(patch, precision), [*pairs, self.which, sums], params, groups)
         self.finish(sums, out, 0, what.batches)
+
+    def panels(
+        self, x: Any, batch: tuple[int, ...], rows: int, filled: int, precision: Precision, *, by_k: bool
+    ) -> tuple[Any, Any, Any]:
+        """Return the panels of an operand's digits, rows filled up, the scales of its blocks, and their extremes."""
+        what, matrices, blocks = self.what, math.prod(batch), -(-self.what.k // BLOCK)
+        words = self.fitting(matrices * filled * blocks * planes_of(precision) * PLANE_WORDS)
+        held, ends = self.allocate(words * i32.nbytes), self.allocate(matrices * blocks * 2 * f32.nbytes)
+        scales = self.allocate(matrices * blocks * filled * f32.nbytes)
+        kernel = (panels_by_k if by_k else panels_by_row)(what.types.element, precision)
+        groups = groups_of_panels(filled, what.k, matrices)
+        self.chain.dispatch(kernel, [x, held, scales], [rows, what.k, filled], groups)
+        self.chain.dispatch(extremes_of_scales(), [scales, ends], [filled], matrices * blocks)
+        return held, scales, ends
 
     def planes(
         self, x: Any, batch: tuple[int, ...], rows: int, precision: Precision, *, by_k: bool
@@ -95,7 +159,7 @@ class OrderFreeRecording(ProductRecording):
         held = self.allocate(words * i32.nbytes)
         scales = self.allocate(matrices * blocks * rows * f32.nbytes)
         kernel = (planes_by_k if by_k else planes_by_row)(what.types.element, precision)
-        groups = groups_of_planes(rows, what.k, matrices, by_k=by_k)
+        groups = groups_of_planes(rows, what.k, matrices)
         self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
         return held, scales
 

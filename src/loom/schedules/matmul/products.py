@@ -13,15 +13,23 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dtype import DType, i8, i32, u32
-from loom.kernels.matmul.direct import STRIP, multiply_direct, multiply_rows
+from loom.core.dtype import DType, f32, i8, i32, u32
+from loom.kernels.matmul.direct import (
+    MOST_ABREAST,
+    STRIP,
+    THIN_COLUMNS,
+    multiply_direct,
+    multiply_rows,
+    multiply_thin,
+)
+from loom.kernels.matmul.exact import FACTORS_EACH, find_any_far, make_factors, multiply_exact_slabs
 from loom.kernels.matmul.fours import FACTORS, LANES, pack_fours
 from loom.kernels.matmul.gather import multiply_gathered
 from loom.kernels.matmul.pack import PANELS, pack_columns
 from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_short_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, Slabs, multiply_slabs
-from loom.kernels.matmul.tiles import BLOCK, Blocking, Tile, choose_blocking, multiply_tiles
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
 from loom.kernels.matmul.units import Patch
 from loom.schedules.matmul.order_free import OrderFreeRecording
 from loom.schedules.matmul.recording import Allocate, Multiplication, ProductRecording, choose_cut, stretch_of
@@ -41,6 +49,8 @@ _LEAST_VECTORS = 4
 """Vectors of columns that a group takes at least: whole cache lines, several sums side by side."""
 _NEAR_NBYTES = 1 << 12
 """Rows this long are read where they are: of longer ones too many fall on the same place of a cache."""
+_LEAST_MADE = 64
+"""Rows and columns from which factors are made before they are multiplied."""
 _MOST_LOOKED_AT = 1 << 31
 """Elements of an operand up to which it is looked through for factors of which no product is rounded."""
 
@@ -68,12 +78,19 @@ def record_matmul(
     assert not isinstance(schedule, Patch), "a way of order-free products"
     recording = _Recording(chain, what, allocate)
     cut = schedule or choose_cut(chain.device.caps, what)
-    if isinstance(cut, Slabs):
+    if isinstance(cut, Slabs) and schedule is None and _is_thin(what):
+        recording.thin(a, b, out)
+    elif isinstance(cut, Slabs):
         recording.slabs(a, b, out, cut)
     elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
         recording.direct(a, b, out)
     else:
         recording.packed(a, b, out, cut)
+
+
+def _is_thin(what: Multiplication) -> bool:
+    """Tell whether a product is few rows by a matrix whose columns are neighbours in memory: it is all reading."""
+    return what.m <= _NARROW and what.n >= THIN_COLUMNS and not what.transpose_b
 
 
 def _with_dots(caps: Caps, what: Multiplication) -> Multiplication:
@@ -129,6 +146,9 @@ class _Recording(ProductRecording):
     def slabs(self, a: Any, b: Any, out: Any, cut: Slabs) -> None:
         """Multiply where the elements are, a group for each tile and chunk, or for each tile and block."""
         what, is_small = self.what, self.what.m * self.what.n * self.what.k <= _SMALL
+        if self.is_worth_factors():
+            self.exact_slabs(a, b, out, cut)
+            return
         arithmetic = replace(what.types, held=what.types.accumulator, pairs=False)
         if is_small or min(what.m, what.n) <= _NARROW:
             arithmetic = replace(arithmetic, dots="")  # operands are copied into words first
@@ -145,6 +165,51 @@ class _Recording(ProductRecording):
             self.chain.dispatch(kernel, [a, b, self.which, target], params, groups)
 
         self.by_slabs(out, cut, multiply)
+
+    def is_worth_factors(self) -> bool:
+        """Tell whether operands are made factors first, of which products are fused if all of them are exact."""
+        what, types = self.what, self.what.types
+        is_short = types.short or types.element.storage_only
+        if not (is_short and self.chain.device.caps.fused and types.accumulator == f32):
+            return False
+        return max(self.sizes()) < _MOST_LOOKED_AT and min(what.m, what.n) > _LEAST_MADE and what.k > BLOCK
+
+    def exact_slabs(self, a: Any, b: Any, out: Any, cut: Slabs) -> None:
+        """Make factors of both operands, look whether all products are exact, and multiply."""
+        what, types, sizes = self.what, self.what.types, self.sizes()
+        parts = [-(-size // FACTORS_EACH) for size in sizes]
+        words, far = self.allocate(sum(parts) * u32.nbytes), self.allocate(u32.nbytes)
+        made = [self.allocate(size * f32.nbytes) for size in sizes]
+        for n, (x, factors) in enumerate(zip((a, b), made, strict=True)):
+            params = [sizes[n], parts[0] * n]
+            self.chain.dispatch(make_factors(types), [x, factors, words], params, (parts[n], 1, 1))
+        self.chain.dispatch(find_any_far(), [words, far], [sum(parts)], (1, 1, 1))
+        kernel = multiply_exact_slabs(cut.grid, self.layout(f32))
+        a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
+
+        def multiply(target: Any, parts: int, span: int, groups: tuple[int, int, int]) -> None:
+            params = [what.m, what.n, what.k, a_step, b_step, what.batches, parts, span]
+            self.chain.dispatch(kernel, [*made, self.which, far, target], params, groups)
+
+        self.by_slabs(out, cut, multiply)
+
+    def sizes(self) -> list[int]:
+        """Return the elements of both operands."""
+        what = self.what
+        return [math.prod(batch) * n * what.k for batch, n in ((what.a_batch, what.m), (what.b_batch, what.n))]
+
+    def thin(self, a: Any, b: Any, out: Any) -> None:
+        """Multiply few rows where the elements are, the blocks of a chunk side by side."""
+        what = self.what
+        arithmetic = replace(what.types, held=what.types.accumulator, pairs=False, dots="")
+        most = min(MOST_ABREAST, self.chain.device.caps.max_workgroup_lanes // THIN_COLUMNS)
+        kernel = multiply_thin(what.m, min(most, -(-min(what.k, CHUNK) // BLOCK)), arithmetic)
+        sums, strides = self.sums(out, what.batches), [1, what.m] if what.transpose_a else [what.k, 1]
+        groups = (-(-what.n // THIN_COLUMNS), what.batches * self.chunks)
+        self.chain.dispatch(
+            kernel, [a, b, self.which, sums], [what.n, what.k, *strides, what.batches, self.chunks], groups
+        )  # fmt: skip
+        self.finish(sums, out, 0, what.batches)
 
     def fours(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool) -> Any:
         """Return an operand of bytes as words of four neighbours along k."""
@@ -220,7 +285,7 @@ class _Recording(ProductRecording):
         sums = self.sums(out, stretch)
         kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
         known: list[Any] = []
-        sizes = [math.prod(batch) * n * what.k for batch, n in ((what.a_batch, what.m), (what.b_batch, what.n))]
+        sizes = self.sizes()
         if types.short and self.chain.device.caps.fused and max(sizes) < _MOST_LOOKED_AT:
             kernel, known = multiply_short_tiles(tile, types), [self.far((a, b), sizes)]
         for first, count, a_packed, b_packed in self.packing(a, b, what, tile, in_place=in_place):

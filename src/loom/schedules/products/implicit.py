@@ -24,8 +24,9 @@ from loom.kernels.matmul.threads import Layout, Slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.types import ProductTypes, whole_types
 from loom.schedules.maps import THREADS, lanes_of
-from loom.schedules.matmul.order_free import OrderFreeRecording
+from loom.schedules.matmul.order_free import OrderFreeRecording, patch_for
 from loom.schedules.matmul.recording import Multiplication, choose_cut
+from loom.schedules.products.units import neighbours, record_viewed_units
 from loom.schedules.products.views import OperandView
 from loom.schedules.products.windows import Images
 from loom.schedules.recorder import Recorder, store
@@ -37,7 +38,8 @@ _MOST_ELEMENTS = 0xFFFF_FFFF
 
 def record_viewed_slabs(chain: Recorder, a: OperandView, b: OperandView, out: Any, what: Multiplication) -> None:
     """Record ``out = a @ b`` for one product of views, on a GPU."""
-    _ViewedSlabs(chain, what, chain.device.allocate).record_views(a, b, out)
+    if not record_viewed_units(chain, a, b, out, what):
+        _ViewedSlabs(chain, what, chain.device.allocate).record_views(a, b, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class _ViewedSlabs(OrderFreeRecording):
             step = -(-what.k // BLOCK) * BLOCK if matrix[0] else count
             return _Read((whole, self.which, scales), False, matrix[0], step)
         table = store(self.chain, np.concatenate([view.places, view.depths]).astype(np.uint32))
-        by_k = _neighbours(view.depths) > _neighbours(view.places)
+        by_k = neighbours(view.depths) > neighbours(view.places)
         if precision is None:
             return _Read((view.buffer, table), True, by_k, 0)
         blocks = -(-what.k // BLOCK)
@@ -113,13 +115,17 @@ def record_image_gradient(
     """Record ``out`` (batch, channels, size), whose windows' products with ``matrix`` have the gradient ``g``.
 
     ``matrix`` is (filters, window, channels), ``g`` (filters, batch, places). False, and nothing recorded, but on GPUs,
-    and for more filters than a chunk.
+    for more filters than a chunk, and where units for tiles of bytes multiply columns so much faster that these may be
+    written and added up.
     """
     caps, precision = chain.device.caps, types.order_free
     windows, elements = batch * math.prod(what.places), batch * math.prod(what.size)
     if lanes_of(caps) != THREADS or filters > CHUNK or elements * what.channels > _MOST_ELEMENTS:
         return False
     places = math.prod(what.window)
+    columns = Multiplication(places * what.channels, windows, filters, types)
+    if patch_for(caps, columns) is not None:
+        return False
     inner = types if precision is None else whole_types(precision, threads=True)
     product = Multiplication(what.channels, elements, filters, inner)
     found = choose_cut(caps, product)
@@ -140,8 +146,3 @@ def record_image_gradient(
     params[2] = -(-filters // BLOCK) * BLOCK
     chain.dispatch(image_gradient_scaled(cut, inner), [*left, *right, out], params, groups)
     return True
-
-
-def _neighbours(at: np.ndarray[Any, Any]) -> float:
-    """Return how many of the elements lie beside the one before, as a share."""
-    return float((np.diff(at) == 1).mean()) if len(at) > 1 else 0.0

@@ -19,6 +19,7 @@ from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, State
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.memory import MemoryAccess
 from loom.targets.llvm.access.tiles import tile_product
+from loom.targets.llvm.access.wide import WIDE
 from loom.targets.llvm.flow.loops import Loops, OpenLoop
 from loom.targets.llvm.identity import Identity
 from loom.targets.llvm.lanes import Lanes
@@ -55,6 +56,7 @@ class Control:
         self.home_masks: dict[Block, Any] = {}
         self.on_return: Callable[[Return], None] = lambda _return: None
         self.value_hook: Callable[[Instr], Lanes | None] = lambda _instr: None
+        self.is_kept: Callable[[Instr], bool] = lambda _instr: False
         self.masked_returns = set(state.uniformity.divergent_returns)
         self.homes: dict[Variable, Block] = {}
 
@@ -71,6 +73,11 @@ class Control:
             found = self.identity.value(instr)
         assert found is not None, f"{instr.op.name} is not generated yet"
         return found
+
+    def is_there(self, instr: Instr) -> bool:
+        """Tell whether ``value`` has what an operation gave: not where another region generated it and nobody asked."""
+        is_known = instr.op.name == "const" or instr.op.effect is Effect.IDENTITY or instr in self.s.values
+        return is_known or self.is_kept(instr)
 
     def stride(self, instr: Instr) -> int | None:
         """Return how a value is held."""
@@ -141,6 +148,8 @@ class Control:
             self.memory.store(s, s.memory, args[0], args[1])
         elif name == "tile_product":
             self.s.values[s] = Lanes(tile_product(self.s, s, *(a.value for a in args)), self.stride(s))
+        elif name in WIDE:
+            WIDE[name](self.s, s, *(a.value for a in args))
         elif name == "print":
             self.messages.print(s, args)
         elif name == "assert":

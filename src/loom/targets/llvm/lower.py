@@ -19,18 +19,21 @@ from loom.ir.passes.packing import packed_values
 from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
+from loom.ir.passes.wide import expand_wide, tickets_of
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess
+from loom.targets.llvm.access.wide import open_tickets
 from loom.targets.llvm.control import Control
 from loom.targets.llvm.flow.groups import GroupLoop, rows_of_group
 from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.gpu.family import GpuFamily
+from loom.targets.llvm.gpu.room import MOST_STATIC, dynamic_name, shared_starts
 from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
 from loom.targets.llvm.lanes import Shapes, analyse_lanes, lane_dimensions
 from loom.targets.llvm.layout import BINDING, RECORD
-from loom.targets.llvm.machine import Machine, data_layout
+from loom.targets.llvm.machine import PLACED_NBYTES, Machine, data_layout
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.places import Places
 from loom.targets.llvm.regions import Regions, has_barrier
@@ -41,6 +44,8 @@ from loom.targets.llvm.wrapping import wraps_index
 __all__ = ["Lowered", "lower", "vector_width"]
 
 
+_DYNAMIC_ALIGNED = 16
+"""What shared memory of a launch begins at a multiple of, whatever more code asks of a driver."""
 _MOST_STACK = 7 << 14
 """Bytes of arrays, variables and values that a function may have on the stack: threads of 256 KiB are common."""
 
@@ -83,7 +88,11 @@ def vector_width(lanes: int, has_barriers: bool, machine: Machine) -> int:
 def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered:
     """Return the LLVM module of a kernel."""
     whole = stop_at_faults(verified.kernel)
-    scalar = _without_vectors(whole if machine.tiles and bounds is Bounds.TRUSTED else expand_tiles(whole), machine)
+    if not (machine.tiles and bounds is Bounds.TRUSTED):
+        whole = expand_tiles(whole)
+    if not (machine.wide and bounds is Bounds.TRUSTED):
+        whole = expand_wide(whole)
+    scalar = _without_vectors(whole, machine)
     kernel = expand_halves(scalar.kernel)
     if not machine.native_rounding:
         kernel = expand_rounding(kernel)
@@ -100,7 +109,7 @@ def lower(verified: VerifiedKernel, machine: Machine, bounds: Bounds) -> Lowered
 def _without_vectors(kernel: Kernel, machine: Machine) -> Scalarized:
     """Return a kernel that has only the short vectors this machine keeps whole."""
     if machine.threads:
-        return scalarize(kernel)
+        return scalarize(kernel, lambda m: m.space is Space.BUFFER and _loads_whole(m))
     barriers = any(has_barrier(s) for s in kernel.body.statements)
     wide = vector_width(kernel.lanes, barriers, machine) > 1
     if not (wide and machine.native_rounding and machine.native_extremes):  # those are written by component
@@ -274,7 +283,8 @@ class _Function:
 
     def scaled(self, buffer: Memory, length: Any) -> Any:
         """Return the scalars in a buffer bound as ``length`` elements."""
-        return self.b.mul(length, I64(self.components.get(buffer.name, 1)))
+        lanes = self.components.get(buffer.name, 1)
+        return length if lanes == 1 else self.b.mul(length, I64(lanes))
 
     def shared_on_stack(self) -> None:
         for memory in self.kernel.shared:
@@ -309,6 +319,9 @@ class _Function:
         self.s.log = family.generic(self.s, self.s.log)
         for position, buffer in enumerate(self.kernel.buffers):
             base, length = function.args[2 * position : 2 * position + 2]
+            base.add_attribute("noalias")
+            if self.machine.placed:
+                base.attributes.align = PLACED_NBYTES
             self.s.arrays[buffer] = ArrayMemory(family.generic(self.s, base), self.scaled(buffer, length))
             identity.lengths[buffer] = length
         after = 2 * len(self.kernel.buffers)
@@ -317,8 +330,7 @@ class _Function:
         self.s.number = function.args[self._after() + 1]
         if self.machine.cut:
             identity.part = function.args[-6:-3], function.args[-3:]
-        for array in self.kernel.shared:
-            self.s.arrays[array] = self.shared_global(array)
+        self.share(identity)
         control = Control(self.s, identity, memory, messages)
         control.homes = variable_homes(self.kernel)
         control.lane_end = self.s.block("end")
@@ -345,6 +357,24 @@ class _Function:
         names += [f"{what}.{axis}" for what in ("groups", "first") for axis in "xyz"] if self.machine.cut else []
         for argument, name in zip(self.s.function.args, names, strict=True):
             argument.name = name
+
+    def share(self, identity: ThreadIdentity) -> None:
+        """Lay out shared memory: an array each, or all in one whose size a launch tells, where it is too much."""
+        starts, nbytes = shared_starts(self.kernel)
+        if nbytes > MOST_STATIC and self.family is not None and self.family.has_dynamic:
+            kind = ll.ArrayType(I8, 0)
+            whole: Any = ll.GlobalVariable(self.module, kind, dynamic_name(self.entry_name), addrspace=3)
+            whole.align = _DYNAMIC_ALIGNED
+            base = self.b.addrspacecast(whole, POINTER)
+            for array, start in zip(self.kernel.shared, starts, strict=True):
+                place = self.b.gep(base, [I64(start)], source_etype=I8)
+                self.s.arrays[array] = ArrayMemory(place, I64(array.size))
+        else:
+            for array in self.kernel.shared:
+                self.s.arrays[array] = self.shared_global(array)
+        if tickets_of(self.kernel)[0]:
+            open_tickets(self.s)
+            identity.barrier()
 
     def shared_global(self, memory: Memory) -> ArrayMemory:
         """Return an array in the GPU's shared memory (address space 3), through a generic pointer."""

@@ -16,7 +16,14 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.targets.base import compiler_fingerprint
 from loom.targets.llvm.dots import DotUnits
 
-__all__ = ["Machine", "cpu_caps", "data_layout", "emit", "host_machine", "llvm_fingerprint", "machine", "machine_names"]
+__all__ = [
+    "PLACED_ELEMENTS", "PLACED_NBYTES", "Machine", "cpu_caps", "data_layout", "emit", "host_machine",
+    "llvm_fingerprint", "machine", "machine_names",
+]  # fmt: skip
+
+
+PLACED_NBYTES = 16
+PLACED_ELEMENTS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,9 @@ class Machine:
     of 64 bits for memory; ``hidden`` that functions are seen by what they are linked with, and not outside; ``small``
     that code is made short before it is made fast; ``cut`` that a dispatch of threads may be one part of a larger one,
     whose counts and where the part's groups start are handed over; ``tiles`` that products of tiles of bytes are taken
-    by tensor cores.
+    by tensor cores; ``wide`` that products of 64 rows are, and words fetched by a unit that copies; ``placed`` that
+    whoever launches gives buffers that begin at multiples of ``PLACED_NBYTES`` and have fewer than ``PLACED_ELEMENTS``,
+    which makes wide accesses and indexes of 32 bits possible.
     """
 
     name: str
@@ -47,19 +56,13 @@ class Machine:
     small: bool = False
     cut: bool = False
     tiles: bool = False
+    placed: bool = False
+    wide: bool = False
 
     @property
     def stack_space(self) -> int:
         """Return the number of the address space in which a function's stack lies."""
         return 5 if self.triple.startswith("amdgcn") else 0
-
-    @property
-    def chooses_addresses(self) -> bool:
-        """Tell whether a lane outside an array loads a zero from elsewhere, rather than jump.
-
-        AMDGPU has other instructions for other memories, so that an address of one or another costs more than a jump.
-        """
-        return self.triple.startswith("nvptx")
 
     @property
     def fused(self) -> bool:

@@ -74,6 +74,7 @@ class Regions:
         self.group_returned: Any = None
         self.enter_vector = lambda: None
         control.value_hook = self.reload
+        control.is_kept = lambda instr: instr in self.kept
 
     # analysis
 

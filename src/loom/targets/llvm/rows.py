@@ -33,6 +33,7 @@ class RowRuns:
         self.b = control.b
         self.paused = 0  # above 0 where code is written twice already
         self.refused: set[Statement] = set()
+        self.run: set[Instr] = set()
         accesses = (s for s in walk(self.s.kernel.body) if isinstance(s, Instr) and s.op.name in ("load", "store"))
         likely = sum(self.s.shapes.likely.get(s.args[0]) == 1 for s in accesses)
         self.worth = likely >= _FEWEST and self.s.width > 1 and not self.s.machine.threads
@@ -52,6 +53,7 @@ class RowRuns:
             if not isinstance(s, Instr) or s.op.effect is Effect.SYNC or work > _MOST:
                 break
             run.append(s)
+        self.run = set(run)
         accesses = self.accesses(run)
         if sum(self.c.memory.is_likely_row(a) for a in accesses) < _FEWEST:
             self.refuse(run)
@@ -190,8 +192,11 @@ class RowRuns:
         return together, firsts
 
     def counting_part(self, index: Instr) -> Instr:
-        """Return the part of an index that may break the row: adding what all lanes share does not."""
-        while index.op.name in ("add", "sub"):
+        """Return the part of an index that may break the row: adding what all lanes share does not.
+
+        A sum whose addends are of another region, which handed on their sum alone, is one part.
+        """
+        while index.op.name in ("add", "sub") and all(x in self.run or self.c.is_there(x) for x in index.args):
             a, b = (self.s.shapes.values.get(x, 0) for x in index.args)
             if b == 0:
                 index = index.args[0]

@@ -17,6 +17,7 @@ from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.tiles import expand_tiles
+from loom.ir.passes.wide import expand_wide
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge
@@ -47,10 +48,16 @@ class Lowered:
     sites: tuple[Site, ...]
 
 
+def _stays_whole(memory: Memory, bounds: Bounds) -> bool:
+    """Tell whether an array keeps its short vectors: an index is then compared with nothing; zeros are of scalars."""
+    zeroed = bounds is not Bounds.TRUSTED and memory.space is not Space.BUFFER
+    return not bounds.checks and not zeroed and loads_whole(memory)
+
+
 def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lowered:
     """Return the SPIR-V module of a kernel."""
-    whole = expand_tiles(stop_at_faults(verified.kernel))
-    scalar = scalarize(whole, lambda m: bounds is Bounds.TRUSTED and loads_whole(m))
+    whole = expand_wide(expand_tiles(stop_at_faults(verified.kernel)))
+    scalar = scalarize(whole, lambda m: _stays_whole(m, bounds))
     kernel = expand_narrow(expand_halves(scalar.kernel))
     if not features.exact_rounding:
         kernel = expand_rounding(kernel)

@@ -108,7 +108,7 @@ class MemoryAccess:
         if memory in self.elements:
             return self.loaded(memory, self.elements[memory][instr.args[0].attr])
         at = self.word(index, instr.args[0].type)
-        if self.bounds is not Bounds.TRUSTED:
+        if self.bounds.checks:
             inside = self.inside(instr, memory, index)
             self.report(instr, memory, index, inside)
             at = self.a.select(inside, at, self.m.word(0), u32)
@@ -175,7 +175,7 @@ class MemoryAccess:
 
     def checked(self, instr: Instr, memory: Memory, index: int) -> int | None:
         """Return whether an index lies inside, telling the host if it does not; None if nobody needs to know."""
-        if self.bounds is Bounds.TRUSTED:
+        if not self.bounds.checks:
             return None
         inside = self.inside(instr, memory, index)
         self.report(instr, memory, index, inside)

@@ -15,6 +15,7 @@ from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.tiles import expand_tiles
+from loom.ir.passes.wide import expand_wide
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge
@@ -60,7 +61,7 @@ def lower(
     """
     reason = refusal(verified.kernel)
     assert reason is None, reason
-    scalar = scalarize(expand_tiles(stop_at_faults(verified.kernel)))
+    scalar = scalarize(expand_wide(expand_tiles(stop_at_faults(verified.kernel))))
     kernel = expand_narrow(expand_halves(scalar.kernel))
     scale = {m.name: n for m, n in scalar.components.items()}
     return Function(kernel, bounds, features, slots, scale).generate()

@@ -115,11 +115,11 @@ class Methods:
 
     def matmul(
         self, other: Any, *, transpose_a: bool = False, transpose_b: bool = False, precision: str | None = None,
-        out_dtype: Any = None,
+        guarantee: Any = None, out_dtype: Any = None,
     ) -> Any:  # fmt: skip
         """Return the matrix product as ``tensor.matmul``; ``other`` may be a list or an array, too."""
         return fresh(_of("matmul")(self, as_operand(other, self), transpose_a=transpose_a, transpose_b=transpose_b,
-                                   precision=precision, out_dtype=out_dtype), self)  # fmt: skip
+                                   precision=precision, guarantee=guarantee, out_dtype=out_dtype), self)  # fmt: skip
 
     def round(self, decimals: int = 0) -> Any:
         """Return the nearest whole number of each element, halves to even, or with so many ``decimals``."""

@@ -83,6 +83,7 @@ class Methods:
         transpose_a: bool = False,
         transpose_b: bool = False,
         precision: str | None = None,
+        guarantee: Any = None,
         out_dtype: Any = None,
     ) -> Tensor: ...
     def round(self, decimals: int = 0) -> Tensor: ...

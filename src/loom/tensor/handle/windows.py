@@ -64,13 +64,14 @@ class WrittenPart:
         """Let the base have the elements that ``x`` has now in its own memory, and ``x`` be a view of it again."""
         x, base = self._x, self._base
         with record_lock():
-            memory = x.data
+            memory, is_fast = x.data, x.is_fast
             if x.op is not KNOWN or memory is None:
                 return
             if not self._write_here(memory):
                 held = type(x)(KNOWN, (), x.shape, x.dtype, data=memory, device=x.device)
                 held.shared, held.apart = True, x.apart
                 replace(base, self._placed(held, len(self._steps)))
+            base.is_fast = base.is_fast or is_fast
             inner = base
             for step in reversed(self._steps[1:]):
                 inner = make(step.op, [inner], step.shape, step.dtype, step.attributes)

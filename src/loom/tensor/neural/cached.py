@@ -26,7 +26,8 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     q, k, _, keys, _, _, tables = node.inputs
     rows, heads, together, size = q.shape
     factor, window = node.attributes
-    what = CachedAttention(rows, heads, together, size, tables.shape[1], factor, window, k.dtype, keys.dtype)
+    sequences, width = tables.shape
+    what = CachedAttention(rows, heads, together, size, width, factor, window, k.dtype, keys.dtype, sequences)
     buffers: tuple[Any, ...] = (*(o.buffer for o in operands), out)
     record_cached_attention(draft, *buffers, what=what)
 

@@ -23,6 +23,7 @@ from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import apply, cast
+from loom.tensor.ops.fast import asks_fast, multiply_fast, swapped
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import precision_of
@@ -31,13 +32,8 @@ from loom.tensor.ops.views import reshape, transpose
 __all__ = ["MATMUL", "matmul", "multiply", "record_product"]
 
 
-def _swap(access: StridedLayout) -> StridedLayout:
-    order = [*range(len(access.shape) - 2), len(access.shape) - 1, len(access.shape) - 2]
-    return access.permute(order)
-
-
 def _accepts(access: StridedLayout) -> bool:
-    return access.is_packed or _swap(access).is_packed
+    return access.is_packed or swapped(access).is_packed
 
 
 def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
@@ -82,7 +78,7 @@ def multiply(a: NodeT, b: NodeT, precision: str, result: DType | None = None) ->
 
 
 def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool = False,
-           precision: str | None = None, out_dtype: Any = None) -> NodeT:  # fmt: skip
+           precision: str | None = None, guarantee: Any = None, out_dtype: Any = None) -> NodeT:  # fmt: skip
     """Return the matrix product of ``a`` (.., m, k) and ``b`` (.., k, n), batches broadcast, vectors as in numpy.
 
     The result has the operands' common dtype: f16 and bf16 are added in f32, sums of integers wrap. ``out_dtype``:
@@ -90,17 +86,20 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision``: "x12", "q8", "q12", "q24" or
     "full", as for ``gpu_matmul``, of both gradients too; None: that of a ``with loom.precision(..)`` around. Of complex
     operands the parts are multiplied: re = a.re b.re - a.im b.im and im = a.re b.im + a.im b.re, each product summed by
-    itself; a real operand has no second part. Raises ShapeError and DTypeError.
+    itself; a real operand has no second part. ``guarantee="fast"``: by cuBLAS, of f32, f16 and bf16 on a device of CUDA
+    (DTypeError or DeviceError elsewhere), of both gradients too; of its bits nothing is promised, and the result and
+    all that is made of it say so (``x.guarantee``). Raises ShapeError and DTypeError.
     """
     for x in (a, b):
         require_tensor(x, "matmul")
+    fast = asks_fast(guarantee, precision, "matmul")
     dtype = promote("matmul", [a.dtype, b.dtype])
     wanted = dtype if out_dtype is None else dtype_of(out_dtype, "matmul, out_dtype")
     if wanted != dtype and wanted not in PRODUCTS.get(dtype, ()):
         allowed = dict.fromkeys((dtype, *PRODUCTS.get(dtype, ())))
         raise DTypeError("matmul, out_dtype", f"{dtype} operands do not give {wanted}", got=wanted, remedy="Convert it",
                          expected=" or ".join(map(str, allowed)))  # fmt: skip
-    if dtype.is_complex:
+    if dtype.is_complex and not fast:
         return _complex_product(a, b, dtype.part, transpose_a=transpose_a, transpose_b=transpose_b, precision=precision)
     if dtype not in PRODUCTS:
         raise DTypeError("matmul", "unsupported operands", expected="tensors of numbers", got=dtype,
@@ -139,7 +138,8 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
             got=f"{given[0]} @ {given[1]}",
             remedy="Reshape one operand",
         ) from None
-    product = multiply(a, b, name, wanted if wanted in PRODUCTS[dtype] else None)
+    result = wanted if wanted in PRODUCTS[dtype] else PRODUCTS[dtype][0]
+    product = multiply_fast(a, b, result) if fast else multiply(a, b, name, result)
     found = cast(product, wanted)
     shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
     return reshape(found, shape)

@@ -208,3 +208,24 @@ def chain_covers(kernel: Any, size: int, n: int) -> bool:
     from loom.ir.passes.reach import reach_of
 
     return not reach_of(kernel.verified.kernel).loose
+
+
+@loom.kernel(workgroup=8)
+def asked_early(x: InOut[u32], n: u32, m: u32):
+    i = loom.global_id()
+    first, second = i < n, i < m
+    both = first
+    if both:  # before the second condition has any part in it
+        loom.atomic_add(x, 0, 1)
+    if first:
+        both = second
+    if both:
+        loom.atomic_add(x, 1, 1)
+
+
+def test_a_variable_is_not_made_of_what_is_assigned_later() -> None:
+    x = np.zeros(2, np.uint32)
+    with pytest.raises(ArgumentError, match="the number of workgroups cannot be told"):
+        asked_early(x, 100, 8)
+    asked_early(x, 100, 8, lanes=128)
+    assert x.tolist() == [100, 8]

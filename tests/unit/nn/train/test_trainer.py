@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, CheckpointError, DTypeError, NotFini
 from loom.nn.spec import Snapshot
 from loom.nn.train import Adam, AdamW, Cosine, TrainConfig, Trainer
 from loom.nn.train.checkpoints import read_checkpoint, write_checkpoint
-from loom.nn.train.shuffle import order_of_epoch
+from loom.nn.train.plan import order_of_epoch
 from loom.storage.disk import FaultyDisk
 
 FULL = TrainConfig(

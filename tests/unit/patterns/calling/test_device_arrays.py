@@ -184,18 +184,19 @@ def test_the_same_storage_again_needs_no_new_recording(device: Any) -> None:
     loom.gpu_max(x).numpy()
     programs = kept_programs()
     kept: Any = programs.find(next(key for key in reversed(programs.keys()) if "gpu_max" in str(key)))
-    recordings = kept._program._inner.recordings
+    recordings = getattr(kept._program._inner, "recordings", None)
     bound = set()
     for _ in range(6):
         kept.run(x.data, out)
-        bound.add(recordings[-1].bound)
-    assert len(bound) == 1
+        if recordings is not None:  # a program of CUDA is recorded once, and its words are changed
+            bound.add(recordings[-1].bound)
+    assert len(bound) == (recordings is not None)
     assert np.float32(X.max()) == out.read(0, 4).view(np.float32)[0]
     others = [device.allocate(4) for _ in range(10)]
     for other in others:
         kept.run(x.data, other)
     assert [o.read(0, 4).view(np.float32)[0] for o in others] == [X.max()] * 10
-    assert len(recordings) <= 4
+    assert recordings is None or len(recordings) <= 4
 
 
 def test_memory_of_a_run_under_way_is_not_used_again(device: Any) -> None:
@@ -234,10 +235,13 @@ def test_another_device_and_too_large_an_array(device: Any) -> None:
 
 @pytest.mark.parametrize("on", ["vulkan"], indirect=True)
 def test_transfers_in_pieces(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from loom.runtime.drivers import copying
     from loom.runtime.drivers.vulkan.native import memory
 
-    monkeypatch.setattr(memory, "_PIECE_NBYTES", 1000)
-    monkeypatch.setattr(memory, "_LEAST_SHARED", 900)
+    for module in (copying, memory):
+        monkeypatch.setattr(module, "PIECE_NBYTES", 1000)
+    monkeypatch.setattr(copying, "_LEAST_PIECE", 100)
+    monkeypatch.setattr(copying, "LEAST_PART", 300)
     monkeypatch.setattr(device.memory, "unified", False)
     monkeypatch.setattr(device.memory, "_staging", None)
     data = np.arange(10_007, dtype=np.uint32).view(np.uint8)

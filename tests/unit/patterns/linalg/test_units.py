@@ -10,6 +10,7 @@ import pytest
 
 import loom
 from loom.kernels.matmul.units import Patch, multiply_planes, patch_of
+from loom.kernels.matmul.wide import WidePatch
 from loom.kernels.precisions import PRECISIONS
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication, record_matmul
@@ -31,7 +32,9 @@ def numbers(*shape: int) -> Array:
     return found
 
 
-def multiplied(on: str, a: Array, b: Array, name: str, patch: Patch, *, turn_a: bool, turn_b: bool) -> Array:
+def multiplied(
+    on: str, a: Array, b: Array, name: str, patch: Patch | WidePatch, *, turn_a: bool, turn_b: bool
+) -> Array:
     device, (m, k), n = loom.device(on), a.shape[-2:], b.shape[-1]
     what = Multiplication(
         m, n, k, product_types(loom.f32, loom.f32, precision=name), turn_a, turn_b, a.shape[:-2], b.shape[:-2]

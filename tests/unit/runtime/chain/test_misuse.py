@@ -146,7 +146,7 @@ MISUSES: dict[str, tuple[Callable[[loom.Chain], Any], type[LoomError], str]] = {
         "groups must be whole numbers",
     ),
     "not a kernel": (
-        lambda c: c.dispatch(print, [WORDS]),
+        lambda c: c.dispatch(len, [WORDS]),
         DTypeError,
         "[c.dispatch] not a kernel: expected a function decorated with @loom.kernel, or a built kernel, got "
         "builtin_function_or_method",

@@ -15,6 +15,7 @@ import pytest
 
 import conformance.cases  # noqa: F401 (registers them)
 import loom
+from bench.programs import blur, transpose
 from conformance.running import CASES, load_case, theme
 from conformance.writer import Writer
 from loom.ir.verify import VerifiedKernel, verify
@@ -30,6 +31,8 @@ WORST = Features(
     whole_loops=False,
 )  # fmt: skip
 """A device that does nothing right: every replacement is written."""
+BOUNDS = [pytest.param(b, marks=pytest.mark.slow) if b is Bounds.INSIDE else b for b in Bounds]
+"""Those of a launch proved inside are all but those of a trusted kernel."""
 LIBRARY = [n for n in CASES if theme(n) in ("library", "sorting")]
 OTHERS = [n for n in CASES if theme(n) not in ("library", "sorting", "random")]
 RANDOM = [n for n in CASES if theme(n) == "random"]
@@ -69,7 +72,7 @@ def test_library_is_valid(part: int, tmp_path: Path) -> None:
     validate(kernels_of(LIBRARY[part::4]), Features(), Bounds.TRUSTED, tmp_path)
 
 
-@pytest.mark.parametrize("bounds", Bounds)
+@pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.wide
 def test_library_is_valid_with_every_replacement(bounds: Bounds, tmp_path: Path) -> None:
     validate(kernels_of(LIBRARY[::11]), WORST, bounds, tmp_path)
@@ -82,7 +85,7 @@ def test_other_kernels_are_valid(features: Features, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bounds", Bounds)
+@pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("features", [Features(), WORST], ids=["best", "worst"])
 @pytest.mark.parametrize("part", range(10))
 def test_all_kernels_are_valid(part: int, features: Features, bounds: Bounds, tmp_path: Path) -> None:
@@ -193,3 +196,11 @@ def test_dot_products_of_bytes_are_one_instruction_where_the_device_has_it(
     plain = SpirvTarget().compile(verified, Bounds.CHECKED, "asm").data.decode()
     assert "DotProduct" not in plain
     assert plain.count("OpIMul") == text.count("OpIMul") + 4
+
+
+def test_a_launch_proved_inside_loads_short_vectors_whole_and_compares_no_index() -> None:
+    """As a trusted kernel does, but for shared memory, which starts as zero."""
+    sizes = {b: len(SpirvTarget(Features()).compile(blur.first.verified, b).data) for b in Bounds}
+    assert sizes[Bounds.INSIDE] == sizes[Bounds.TRUSTED] < 0.7 * sizes[Bounds.CHECKED]
+    sizes = {b: len(SpirvTarget(Features()).compile(transpose.first.verified, b).data) for b in Bounds}
+    assert sizes[Bounds.TRUSTED] < sizes[Bounds.INSIDE] < sizes[Bounds.CHECKED]

@@ -10,7 +10,11 @@ import pytest
 
 import loom
 from loom import tensor
+from loom.core.caps import Caps
 from loom.core.numerics import canonical_bits
+from loom.kernels.matmul.units import Patch
+from loom.schedules.matmul import Multiplication
+from loom.schedules.products import implicit, units
 from loom.tensor.convolution import convolve_planes
 from loom.tensor.ops import correlating, windowed
 
@@ -80,6 +84,29 @@ def test_channels_last(on: str, precision: str, monkeypatch: pytest.MonkeyPatch)
         assert_same(last(x, w, on, **options), expected)
 
 
+@pytest.mark.needs("threads")
+def test_units_for_tiles_of_bytes_take_convolutions(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, in both gradients too, several stretches of columns at a time."""
+    monkeypatch.setattr(correlating, "_WORTH_TABLES", 0)
+    monkeypatch.setattr(correlating, "_LEAST_SUMMED", 0)
+    x, w = sample(2, 4, 6, 5), sample(9, 4, 3, 2)
+    x[0, 1, 2, 3], w[3, 2, 1, 1] = np.inf, np.nan
+    with loom.precision("q12"):
+        expected = copied(monkeypatch, lambda: planes(x, w, "cpu", (2, 1), (1, 2)))
+        taken: list[Multiplication] = []
+
+        def patch(_caps: Caps, what: Multiplication) -> Patch:
+            taken.append(what)
+            return Patch(1, 2, 1, 1)
+
+        for module in (units, implicit):
+            monkeypatch.setattr(module, "patch_for", patch)
+        monkeypatch.setattr(units, "STRETCH_NBYTES", 1)
+        found = planes(x, w, on, (2, 1), (1, 2))
+    assert len(taken) == 4, "a product forward and one of each gradient, and that of images asked for twice"
+    assert_same(found, expected)
+
+
 @pytest.mark.parametrize("precision", ["full", "q8"])
 def test_long_windows_are_read_in_stretches(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are packed in several parts, of two chunks of k."""
@@ -92,7 +119,8 @@ def test_long_windows_are_read_in_stretches(precision: str, monkeypatch: pytest.
 
 
 @pytest.mark.needs("compiled")
-def test_nothing_of_the_size_of_windows_is_allocated(on: str) -> None:
+def test_nothing_of_the_size_of_windows_is_allocated(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loom.schedules.products.units.STRETCH_NBYTES", 1 << 20)
     x, w = tensor.parameter(sample(32, 16, 24, 24), on=on), tensor.parameter(sample(32, 16, 5, 5), on=on)
     made = convolve_planes(x, w, (1, 1), (2, 2))
     program = tensor.compile(tensor.grad((made * made).sum(), [x, w]))

@@ -6,7 +6,7 @@ Layer: nn. Invariant: a crew decides who computes what and where sums are added,
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,8 +16,9 @@ from loom.nn.model import Model
 from loom.nn.spec import parse, to_json
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
-from loom.nn.train.parallel.programs import MicroPrograms
+from loom.nn.train.parallel.programs import MemoryGiver, MicroPrograms
 from loom.nn.train.parallel.tree import Sums
+from loom.nn.train.plan import PlannedBatch
 from loom.nn.train.programs import Programs, Trainable
 from loom.nn.train.samples import Samples
 from loom.runtime.device import Device
@@ -44,12 +45,22 @@ class Worker(Protocol):
 
 
 class Crew(Protocol):
-    """Who computes. Calls come in this order: ``start``, then for each batch ``gradients`` and ``change``, ``change``
-    alone where several batches make an update, ``sync`` whenever the model is looked at, and ``release`` at the end.
+    """Who computes. Calls come in this order: ``start``, ``foresee`` for each epoch, then for each batch ``gradients``
+    and ``change``, ``change`` alone where several batches make an update, ``sync`` whenever the model is looked at, and
+    ``release`` at the end.
     """
 
     def start(self, home: MicroPrograms, recipe: Recipe) -> None:
         """Give everybody the data and the state that ``home``, the model that is trained, has now."""
+        ...
+
+    def foresee(self, changes: Iterable[Change]) -> None:
+        """Take it that these changes are to come, in this order, unless a loss is not finite."""
+        ...
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that was computed ahead was asked for."""
         ...
 
     def gradients(self, batch: MicroBatches) -> float:
@@ -74,12 +85,15 @@ class Replica(MicroPrograms):
 
     takes_part = True
 
-    def __init__(self, recipe: Recipe, state: TrainState, on: str | Device | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, state: TrainState, on: str | Device | None = None, room: MemoryGiver | None = None
+    ) -> None:
         weights = {n.removeprefix("weights/"): a for n, a in state.arrays.items() if n.startswith("weights/")}
         model = Model(parse(recipe.document), on)
         model.load(weights)
         config = replace(recipe.config, checkpoint=None, checkpoint_every=1)
         super().__init__(model, config, recipe.frozen, recipe.rates, recipe.inputs, recipe.outputs)
+        self.room = room
         data, size = recipe.data, recipe.config.batch_size
         sizes = {min(size, len(data)), len(data) % size or size} if len(data) else set[int]()
         self.prepare(data, sorted({n for n in sizes if n <= len(data)}, reverse=True), None, ())
@@ -117,6 +131,24 @@ class CrewPrograms(MicroPrograms):
             document = to_json(self.net.network)
             self.crew.start(self, Recipe(document, self.config, self._data, self._frozen, self.rates, self.inputs,
                                          self.outputs))  # fmt: skip
+
+    def foresee(self, planned: Iterator[PlannedBatch]) -> None:
+        """Tell the crew what is to come."""
+        self.crew.foresee(self._foreseen(planned, self._now))
+
+    def _foreseen(self, planned: Iterator[PlannedBatch], version: int) -> Iterator[Change]:
+        for each in planned:
+            batch = MicroBatches(version, self._epoch, each.cut.start, each.cut.stop, self.size)
+            yield Change(version, batch, rate=each.rate if each.share is None else None, share=each.share)
+            version += 1
+            if each.ends:
+                yield Change(version, None, rate=each.rate)
+                version += 1
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the crew is where the training is."""
+        return self.crew.is_at_rest
 
     def put(self, arrays: Mapping[str, Array]) -> None:
         """Write what ``arrays`` gave; the crew starts anew."""

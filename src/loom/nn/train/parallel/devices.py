@@ -9,7 +9,7 @@ Invariant: all replicas have the same bits, which is looked at whenever the mode
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -62,6 +62,14 @@ class DeviceCrew:
         kinds = len(set(self.devices))
         if kinds > 1 and self._threads is None:
             self._threads = ThreadPoolExecutor(kinds, "loom-crew")
+
+    def foresee(self, changes: Iterable[Change]) -> None:
+        """Take it that these changes are to come: each is made when it is asked for."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nobody is ahead of the training: nobody ever is."""
+        return True
 
     def gradients(self, batch: MicroBatches) -> float:
         """Have all micro-batches computed; return the loss of the batch."""

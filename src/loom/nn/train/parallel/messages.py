@@ -14,7 +14,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.tree import Sums
 from loom.nn.train.samples import Samples
 
-__all__ = ["Change", "MicroBatches", "Recipe", "TrainState"]
+__all__ = ["Change", "CourseTold", "MicroBatches", "Recipe", "TrainState", "WorkerCourse"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +31,12 @@ class Recipe:
     rates: Mapping[str, float]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    @property
+    def micro_batches(self) -> int:
+        """How many micro-batches a full batch has."""
+        assert self.config.micro_batch is not None
+        return -(-self.config.batch_size // self.config.micro_batch)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,3 +98,35 @@ class Change:
     sums: tuple[Sums, ...] = ()
     rate: float | None = None
     share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkerCourse:
+    """Changes, of one version after the other, that workers of one node make by themselves.
+
+    ``paths``: where each of them is met, in the order of their ranks, under the name ``meeting``: those that have met
+    already go on. ``speeds``: of each, by which micro-batches are shared out. ``is_last``: of an epoch, so that what
+    the state is by then is asked next. ``seconds``: the longest that one waits for another.
+    """
+
+    changes: tuple[Change, ...]
+    meeting: str
+    paths: tuple[str, ...]
+    speeds: tuple[float, ...]
+    is_last: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CourseTold:
+    """What a worker tells of a course: the version it came to, the loss of each batch, and how long it computed.
+
+    ``checks``: sums over the bits of the state, where it was asked for; ``why``: it ended early, "" if it did not.
+    """
+
+    version: int
+    losses: tuple[float, ...]
+    micro_batches: int
+    seconds: float
+    checks: str
+    why: str

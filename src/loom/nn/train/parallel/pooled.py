@@ -8,12 +8,14 @@ added, slow, and of different devices.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from loom.core.errors import DeviceError, StateError
+from loom.core.errors import DeviceError, LoomTimeout, StateError
 from loom.nn.digests import digest_of
+from loom.nn.train.parallel.ahead import Ahead
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.replicas import PooledReplica, packed, redo, unpacked
@@ -47,6 +49,8 @@ class PoolCrew:
         self._behind: set[int] = set()  # workers that were too busy to be told of a change
         self._speeds: dict[int, deque[float]] = {}
         self._faults, self._has_changed = 0, False
+        self._ahead = Ahead(pool, "", 0.0)
+        self._is_going_ahead = False
         self._found: list[Any] = []
         self._givers: list[int | None] = []
 
@@ -59,9 +63,15 @@ class PoolCrew:
         self._recipe = self._pool.ray.put(recipe)
         self._base = self._pool.ray.put(TrainState(home.version, home.arrays()))
         self._key = self._pool.hold(PooledReplica, self._arguments)
+        self._ahead = Ahead(self._pool, self._key, self._pool.patience)
 
     def _arguments(self) -> tuple[Any, ...]:
-        """Return what a worker that joins now makes its replica of: the state of another one, or what is kept here."""
+        """Return what a worker that joins now makes its replica of: the state of another one, or what is kept here.
+
+        One that joins while others are in a course begins with what was seen here last, and is given their state later.
+        """
+        if self._is_going_ahead:
+            return self._kept()[:2]
         there = self._in_step()
         if self._version == self._now.version or not there:
             return self._kept()
@@ -74,9 +84,12 @@ class PoolCrew:
         return self._recipe, self._base, tuple(self._changes)
 
     def _state_of_one(self, there: Sequence[Member]) -> Any:
-        """Return a reference of the state, of a worker that has nothing else to do if there is one."""
+        """Return a reference of the state, of a worker that has nothing else to do if there is one.
+
+        Nobody may have asked it for anything else: if it is dead that is noticed by this.
+        """
         giver = min(there, key=lambda m: len(m.sent))
-        return self._pool.ask(giver, self._key, "state", self._version)
+        return self._pool.ask(giver, self._key, "state", self._version, is_watched=True)
 
     @property
     def _now(self) -> MicroPrograms:
@@ -91,11 +104,47 @@ class PoolCrew:
     def _is_fit(self, member: Member) -> bool:
         return member.number not in self._behind
 
+    # batches ahead
+
+    def foresee(self, changes: Iterable[Change]) -> None:
+        """Take it that these changes are to come."""
+        self._ahead.foresee(changes)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the workers are where the training is, and not ahead of it."""
+        return not self._ahead.told
+
+    def _go_ahead(self) -> bool:
+        """Have workers make some batches by themselves, if all are of one node and have nothing else to do."""
+        members = self._resting()
+        if len(members) < len(self._pool.ready()):
+            return False
+        speeds = self._speeds_of(members)
+        self._is_going_ahead = True
+        try:
+            found = self._ahead.go(self._version, members, speeds)
+        finally:
+            self._is_going_ahead = False
+        self._behind |= {m.number for m in self._pool.ready()} - {m.number for m in members}
+        for member, told in found.items():
+            if told.micro_batches:
+                self._learn(member.number, told.micro_batches / max(told.seconds, 1e-6))
+        made = [change for change, _ in self._ahead.told if change.version < self._ahead.version]
+        self._changes += made
+        self._version, self._has_changed = self._version + len(made), self._has_changed or bool(made)
+        self._behind |= self._ahead.behind
+        return bool(self._ahead.told)
+
     # a batch
 
     def gradients(self, batch: MicroBatches) -> float:
         """Have all micro-batches of a batch computed; return its loss. WrongWorkError after an audit that convicts."""
+        if self._ahead.told:
+            return self._loss_told(batch)
         self._catch_up()
+        if self._go_ahead():
+            return self._loss_told(batch)
         ranges, prefers = self._shared_out(batch.count)
         calls = self._pool.run(
             self._key, "gradients", [(batch, *each) for each in ranges], judge=self._judge, prefers=prefers,
@@ -108,6 +157,15 @@ class PoolCrew:
         self._found = [call.value for call in calls]
         self._givers = [None if call.by is None else call.by.number for call in calls]
         return float(join(unpacked([call.summary for call in calls]), batch.count)[0].arrays["loss"])
+
+    def _loss_told(self, batch: MicroBatches) -> float:
+        change, loss = self._ahead.told[0]
+        if change.batch != batch or loss is None:
+            raise StateError("train, workers", "another batch was foreseen", expected=batch, got=change.batch,
+                             remedy="Train with Network.train")  # fmt: skip
+        if not math.isfinite(loss):
+            self._ahead.told.clear()  # no change follows
+        return loss
 
     def _catch_up(self) -> None:
         """Give the state to workers that were too busy to be told of changes, and are not any more."""
@@ -152,7 +210,16 @@ class PoolCrew:
         self._speeds.setdefault(worker, deque(maxlen=_SPEEDS_KEPT)).append(speed)
 
     def change(self, change: Change) -> None:
-        """Tell all workers of a change, and give them what is left of the tree."""
+        """Tell all workers of a change, and give them what is left of the tree; they may have made it already."""
+        if self._ahead.told:
+            made, _ = self._ahead.told.popleft()
+            if (made.version, made.batch, made.rate, made.share) != (
+                change.version, change.batch, change.rate, change.share
+            ):  # fmt: skip
+                raise StateError("train, workers", "another change was foreseen", expected=made.version,
+                                 got=change.version, remedy="Train with Network.train")  # fmt: skip
+            return
+        self._ahead.forget(change)
         parts = [] if change.batch is None else self._reduced(change.batch.count)
         self._changes.append(change)
         for member in self._in_step():
@@ -184,13 +251,33 @@ class PoolCrew:
         home = self._now
         if home.version == self._version:
             return
+        if not self.is_at_rest:
+            raise StateError("train, workers", "the workers are ahead", expected=f"version {self._version}",
+                             got=f"{len(self._ahead.told)} changes before it",
+                             remedy="Take what they have made first")  # fmt: skip
+        home.load(self._state_told() or self._state_asked())
+        self._changes, self._base = [], None
+
+    def _state_told(self) -> TrainState | None:
+        """Return the state that was told with the last course, if all replicas are of it and have the same bits."""
+        told, given = self._ahead.checks, self._ahead.state
+        if given is None or given[0] != self._version or not {m.number for m in self._in_step()} <= told.keys():
+            return None
+        if set(told.values()) != {(self._version, next(iter(told.values()))[1])}:
+            return None
+        try:
+            (state,) = self._pool.fetched([given[1]])
+        except (DeviceError, LoomTimeout):
+            return None
+        return state
+
+    def _state_asked(self) -> TrainState:
         self._compare_states()
         call = self._pool.run(
             self._key, "state", [(self._version,)], is_fit=self._is_fit, make_fit=self._make_fit, audited=False
         )[0]
         (state,) = self._pool.fetched([call.value])
-        home.load(state)
-        self._changes, self._base = [], None
+        return state
 
     def _compare_states(self) -> None:
         """See that the replicas have the same bits. WrongWorkError names one that others, or this process, deny."""
@@ -244,17 +331,22 @@ class PoolCrew:
     # audits
 
     def _judge(self, batch: MicroBatches, first: int, last: int) -> Any:
-        """Compute sums of a batch by this process, with the state that all workers say that they have."""
+        """Compute sums of a batch by this process, with the state that all workers say that they have.
+
+        If none is left that has it the changes are made here.
+        """
         home = self._now
         digests = self._digests(self._in_step())
-        if len(set(digests.values())) != 1:
+        if len(set(digests.values())) > 1:
             raise DeviceError("train, audit", "sums differ, and so do the states that they were taken at",
                               expected="one state in all workers", got=f"{len(set(digests.values()))} different ones",
                               remedy="Train from a checkpoint, with three workers or more")  # fmt: skip
-        (state,) = self._pool.fetched([self._state_of_one(list(digests))])
         before = TrainState(home.version, home.arrays())
         try:
-            home.load(state)
+            if digests:
+                home.load(*self._pool.fetched([self._state_of_one(list(digests))]))
+            else:
+                redo(home, self._changes)
             return packed(home.gradients(batch, first, last))
         finally:
             home.load(before)
@@ -274,3 +366,4 @@ class PoolCrew:
         if self._key:
             self._pool.drop(self._key)
         self._key, self._home, self._recipe, self._base, self._found = "", None, None, None, []
+        self._ahead = Ahead(self._pool, "", 0.0)

@@ -8,7 +8,7 @@ grow with the logarithm of the number of micro-batches, not with it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,27 +21,33 @@ from loom.nn.model import Model
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.messages import Change, MicroBatches, TrainState
 from loom.nn.train.parallel.tree import Sums, TreeNode, cover, join, root_of
+from loom.nn.train.plan import order_of_epoch
 from loom.nn.train.programs import BatchShape, Key, Programs, Trainable, feeds_of
 from loom.nn.train.samples import Samples
-from loom.nn.train.shuffle import order_of_epoch
 from loom.nn.train.updates import Pairs, as_type_of, wide
 from loom.tensor import Tensor
+from loom.tensor.tensor import parameter_in
 
-__all__ = ["MicroPrograms"]
+__all__ = ["MemoryGiver", "MicroPrograms"]
 
 _UPDATE: Key = ("update", 0, None)
-_OWN, _FED, _BOTH = 0, 1, 2
-"""Where the root of a batch is: summed up here, fed, or the sum of what is here and a sibling that is fed."""
+_OWN, _FED, _BOTH, _GIVEN = range(4)
+"""Where the root of a batch is: summed up here, fed, the sum of what is here and a sibling that is fed, or in
+``root_memory``."""
+
+MemoryGiver = Callable[[int], Array | None]
+"""Gives so many bytes of memory (uint8), zero, that others see as well; None if there is no more."""
 
 
 class MicroPrograms(Programs):
     """Compiled steps of a training whose batches are cut into micro-batches.
 
     ``version``: how often what they keep has changed. ``levels``: sums by name, see above. ``takes_part``: others
-    compute micro-batches too.
+    compute micro-batches too. ``room``: where the memory of the newest sums is to be, if the device can use it.
     """
 
     takes_part = False
+    room: MemoryGiver | None = None
 
     def __init__(
         self, model: Trainable, config: TrainConfig, frozen: Collection[str], rates: Mapping[str, float],
@@ -55,12 +61,19 @@ class MicroPrograms(Programs):
         super().__init__(model, config, frozen, rates, inputs, outputs)
         self.net, self.size, self.version = model, config.micro_batch, 0
         self.levels: list[dict[str, Tensor]] = []
+        self.newest: dict[str, Array] = {}
+        """The newest sums, where they are; empty if they are in no memory of the host that is known."""
         self._own: tuple[MicroBatches, TreeNode] | None = None
+        self._root_tensors: dict[str, Tensor] = {}
+        self._root_arrays: dict[str, Array] = {}
+        self._is_root_apart = False
+        self._given: MicroBatches | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of weights, state, sums and programs."""
-        return super().nbytes + sum(t.nbytes for level in self.levels for t in level.values())
+        levels = (*self.levels, self._root_tensors)
+        return super().nbytes + sum(t.nbytes for level in levels for t in level.values())
 
     # compiling
 
@@ -87,6 +100,7 @@ class MicroPrograms(Programs):
         wanted += [(kind, _OWN, None), *([_UPDATE] if self.sums else [])]
         if self.takes_part and self.config.budget_nbytes is not None:  # all must fit before anything runs
             wanted += [(kind, _FED, None), (kind, _BOTH, None), ("absorb", 0, None)]
+            wanted += [] if self.room is None else [(kind, _GIVEN, None)]
         return parts, wanted
 
     def record(self, kind: str, samples: int, batch: BatchShape | None) -> tuple[list[Tensor], Pairs]:
@@ -121,12 +135,41 @@ class MicroPrograms(Programs):
         like = self.levels[0] if like is None else like
         while len(self.levels) <= level:
             number = len(self.levels)
-            self.levels.append({
-                name: tensor.parameter(np.zeros(t.shape, t.dtype.numpy), t.dtype, name=f"sums.{number}.{name}",
-                                       on=self.where)
-                for name, t in like.items()
-            })  # fmt: skip
+            room = self.room if number == 0 else None
+            made = {name: self._sum_like(t, f"sums.{number}.{name}", room) for name, t in like.items()}
+            self.levels.append({name: t for name, (t, _) in made.items()})
+            if number == 0:
+                placed = {name: a for name, (_, a) in made.items() if a is not None}
+                self.newest = placed if len(placed) == len(made) else {}
         return self.levels[level]
+
+    def _sum_like(self, t: Tensor, name: str, room: MemoryGiver | None) -> tuple[Tensor, Array | None]:
+        """Return a tensor for sums like another, zero, and its memory where it is in the room."""
+        memory = None if room is None else room(t.nbytes)
+        if memory is not None:
+            array = memory.view(t.dtype.numpy).reshape(t.shape)
+            made = parameter_in(array, t.dtype, name=name, on=self.where)
+            if made is not None:
+                return made, array
+        return tensor.parameter(np.zeros(t.shape, t.dtype.numpy), t.dtype, name=name, on=self.where), None
+
+    def root_memory(self) -> dict[str, Array]:
+        """Return arrays for the root of a batch that others have summed up too; ``give_root`` is told of it."""
+        if not self._root_arrays:
+            for name, t in self._level(0).items():
+                memory = np.zeros(t.nbytes, np.uint8)
+                made, array = self._sum_like(t, f"root.{name}", lambda _, memory=memory: memory)
+                self._root_tensors[name] = made
+                self._is_root_apart = array is None
+                self._root_arrays[name] = memory.view(t.dtype.numpy).reshape(t.shape)
+        return self._root_arrays
+
+    def give_root(self, batch: MicroBatches) -> None:
+        """Take what is in ``root_memory`` for the root of a batch."""
+        if self._is_root_apart:
+            for name, t in self._root_tensors.items():
+                t.assign(self._root_arrays[name])
+        self._given = batch
 
     def _keep(self, level: int) -> tuple[list[Tensor], Pairs]:
         there = self._level(level)
@@ -141,9 +184,11 @@ class MicroPrograms(Programs):
 
     def _root(self, source: int) -> tuple[Tensor, dict[str, Tensor], Pairs]:
         """Return what ``_backward`` does, of a whole batch: loss, gradients and what becomes of the state."""
-        here = self.levels[0]
-        fed = {} if source == _OWN else {n: tensor.input(n, t.shape, t.dtype) for n, t in here.items()}
-        root = here if source == _OWN else fed if source == _FED else {n: t + fed[n] for n, t in here.items()}
+        if source == _GIVEN:
+            self.root_memory()
+        here = self._root_tensors if source == _GIVEN else self.levels[0]
+        fed = {} if source in (_OWN, _GIVEN) else {n: tensor.input(n, t.shape, t.dtype) for n, t in here.items()}
+        root = here if source in (_OWN, _GIVEN) else fed if source == _FED else {n: t + fed[n] for n, t in here.items()}
         grads = {name: root[f"grad/{name}"] for name in self.trained}
         states = [(t, root[f"state/{name}"]) for name, t in self.net.state.items() if f"state/{name}" in root]
         return root["loss"], grads, [(t, as_type_of(new, t)) for t, new in states]
@@ -172,7 +217,7 @@ class MicroPrograms(Programs):
         found: list[Sums] = []
         for node in cover(first, last, batch.count):
             self.collect(batch, node)
-            found.append(Sums(node, self._newest()))
+            found.append(Sums(node, self.newest_sums()))
         return found
 
     def collect(self, batch: MicroBatches, node: TreeNode) -> None:
@@ -254,7 +299,7 @@ class MicroPrograms(Programs):
         with self.model.lock:
             program.run()
 
-    def _newest(self) -> dict[str, Array]:
+    def newest_sums(self) -> dict[str, Array]:
         """Return a copy of the sum that was made last."""
         with self.model.lock:
             return {name: t.host_elements()[0] for name, t in self.levels[0].items()}
@@ -275,7 +320,7 @@ class MicroPrograms(Programs):
         else:
             loss = self._end_batch(change, change.batch)
         self.version += 1
-        self._own = None
+        self._own = self._given = None
         return loss
 
     def _end_batch(self, change: Change, batch: MicroBatches) -> float:
@@ -294,6 +339,8 @@ class MicroPrograms(Programs):
         def are_all(*nodes: TreeNode) -> bool:
             return [s.node for s in join([Sums(node, {}) for node in nodes], count)] == [root]
 
+        if self._given == batch and not given:
+            return _GIVEN, {}
         nodes = [s.node for s in given]
         if are_all(*nodes):
             return _FED, join(given, count)[0].arrays
@@ -305,7 +352,7 @@ class MicroPrograms(Programs):
                 return _OWN, {}
             if len(given) == 1:
                 return _BOTH, given[0].arrays
-            return _FED, join([*given, Sums(own, self._newest())], count)[0].arrays
+            return _FED, join([*given, Sums(own, self.newest_sums())], count)[0].arrays
         raise StateError("train, micro_batch", "the sums are not those of all micro-batches",
                          expected=f"{count} of them", got=f"nodes {[(n.level, n.index) for n in nodes]}",
                          remedy="Ask for what is missing")  # fmt: skip

@@ -6,18 +6,25 @@ that it is unfit; another worker then takes its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from loom.core.arrays import Array
 from loom.nn.digests import digest_of
+from loom.nn.train.parallel.courses import CourseRunner, checks_of, room_for
 from loom.nn.train.parallel.crew import Replica
-from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
+from loom.nn.train.parallel.messages import Change, CourseTold, MicroBatches, Recipe, TrainState, WorkerCourse
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.tree import Sums, TreeNode, join, root_of
+from loom.workers.neighbours import MEETS, LostNeighbourError, Neighbours, Threshold
 from loom.workers.worker import Reported, UnfitWorkerError
 
 __all__ = ["PooledReplica", "SentSums", "packed", "redo", "unpacked"]
+
+T = TypeVar("T")
+_MEETING_SECONDS = 10.0
+"""In which workers that were all idle a moment ago must meet."""
 
 SentSums = list[tuple[int, int, dict[str, Array]]]
 """Sums as they travel: level and index of each node, and its arrays by name."""
@@ -41,6 +48,14 @@ def redo(replica: MicroPrograms, changes: Sequence[Change]) -> None:
         replica.change(change)
 
 
+def _made(make: Callable[[], T]) -> T | None:
+    """Return what is needed to meet neighbours, None where this system has not got it."""
+    try:
+        return make() if MEETS else None
+    except (OSError, ValueError):
+        return None
+
+
 class PooledReplica:
     """What each worker of a pool keeps: a replica made of a recipe and a state, and of the changes since that state."""
 
@@ -48,7 +63,12 @@ class PooledReplica:
         if state is None:
             raise UnfitWorkerError("the state to begin with was lost on its way")
         self._why = ""
-        self._replica = Replica(recipe, state)
+        self._room = _made(lambda: room_for(state, recipe.micro_batches))
+        self._threshold: Threshold | None = None
+        self._runner: CourseRunner | None = None
+        self._neighbours: Neighbours | None = None
+        self._meeting = ""
+        self._replica = Replica(recipe, state, room=None if self._room is None else self._room.take)
         redo(self._replica, changes)
 
     def gradients(self, batch: MicroBatches, first: int, last: int) -> Reported:
@@ -75,6 +95,69 @@ class PooledReplica:
             self._replica.change(replace(change, sums=sums))
         except Exception as error:  # told with the next answer
             self._why = f"a change failed: {error}"
+
+    # courses
+
+    def met_at(self) -> Reported:
+        """Report where others of this node meet this one, "" if they cannot."""
+        self._close_threshold()
+        self._threshold = None if self._room is None else _made(Threshold)
+        return Reported("" if self._threshold is None else self._threshold.path, None)
+
+    def course(self, course: WorkerCourse, rank: int) -> Reported:
+        """Make changes together with those of a meeting, of whom this is one; what came of it is told.
+
+        The value is the state by then, of the first of them, after the last course of an epoch.
+        """
+        self._require(course.changes[0].version)
+        try:
+            told = self._runner_of(course, rank).run(course)
+        except LostNeighbourError as error:
+            told = CourseTold(self._replica.version, (), 0, 0.0, "", str(error))
+        except BaseException:
+            self._leave()
+            raise
+        if told.why:
+            self._leave()
+        if not course.is_last or told.why:
+            return Reported(told, None)
+        arrays = self._replica.arrays()
+        told = replace(told, checks=checks_of(arrays))
+        return Reported(told, None if rank else TrainState(told.version, arrays))
+
+    def _runner_of(self, course: WorkerCourse, rank: int) -> CourseRunner:
+        """Return what makes changes with others, whom this meets if it is another meeting than before."""
+        if self._runner is None or self._meeting != course.meeting:
+            self._leave()
+            if self._room is None:
+                raise LostNeighbourError("there is no memory to share")
+            seconds = min(_MEETING_SECONDS, course.seconds)
+            try:
+                self._neighbours = Neighbours(self._threshold, rank, course.paths, self._room, seconds)
+            finally:
+                self._close_threshold()
+            self._meeting, self._runner = course.meeting, CourseRunner(self._replica, self._room, self._neighbours)
+        return self._runner
+
+    def _leave(self) -> None:
+        """Have neighbours know that this one goes on no more."""
+        if self._neighbours is not None:
+            self._neighbours.close()
+        self._runner = self._neighbours = None
+
+    def close(self) -> None:
+        """Leave neighbours, and be met no more."""
+        self._leave()
+        self._close_threshold()
+        if self._room is not None:
+            self._room.close()
+
+    def _close_threshold(self) -> None:
+        if self._threshold is not None:
+            self._threshold.close()
+        self._threshold = None
+
+    # states
 
     def load(self, state: TrainState | None, changes: Sequence[Change] = ()) -> None:
         """Take a state, and the changes since, after having been left out for a while."""

@@ -17,7 +17,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import StateError
 
-__all__ = ["Sums", "TreeNode", "are_siblings", "cover", "join", "root_of", "share_out"]
+__all__ = ["Sums", "TreeNode", "add_into", "are_siblings", "cover", "join", "root_of", "share_out"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -136,6 +136,15 @@ def _added(left: Mapping[str, Array], right: Mapping[str, Array]) -> dict[str, A
         return {n: (tensor.array(a, on="cpu") + tensor.array(right[n], on="cpu")).numpy() for n, a in left.items()}
     with np.errstate(all="ignore"):
         return {n: np.asarray(a + right[n]) for n, a in left.items()}
+
+
+def add_into(left: Array, right: Array, out: Array) -> None:
+    """Write the sums of two arrays into a third, with the bits of ``join``."""
+    if _flushes():
+        out[...] = (tensor.array(left, on="cpu") + tensor.array(right, on="cpu")).numpy()
+        return
+    with np.errstate(all="ignore"):
+        np.add(left, right, out=out)
 
 
 def _flushes() -> bool:

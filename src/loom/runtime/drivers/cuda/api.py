@@ -13,12 +13,14 @@ from typing import Any
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 
-__all__ = ["NOT_READY", "SUCCESS", "Api", "is_loss", "is_memory", "load"]
+__all__ = ["LOST_REMEDY", "NOT_READY", "SUCCESS", "Api", "is_loss", "is_memory", "load"]
 
 SUCCESS, OUT_OF_MEMORY, NOT_READY = 0, 2, 600
 _LOST = (4, 46, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 720, 721, 802, 809, 810, 999)
 """Results after which nothing more can be done with a GPU as it was opened."""
 _LOSS = "the device was lost"
+LOST_REMEDY = "Start a new process, or go on with another device; results on it are gone"
+"""NVIDIA's driver answers with the same error as long as the process lives, as seen where cupy used the GPU too."""
 _MEMORY = "out of device memory"
 _OLDEST = 12_000
 """The driver of CUDA 12.0 is the first to read PTX 8.0."""
@@ -69,9 +71,7 @@ class Api:
             return DeviceError(where, _MEMORY, remedy="Free units or use smaller buffers")
         text = self._text(result)
         if code in _LOST:
-            return DeviceError(
-                where, f"{_LOSS} ({text})", remedy="Make the device anew with loom.device; results on it are gone"
-            )
+            return DeviceError(where, f"{_LOSS} ({text})", remedy=LOST_REMEDY)
         return DeviceError(where, text, remedy="Use another device, or another driver")
 
     def _text(self, result: Any) -> str:

@@ -14,6 +14,7 @@ from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
 from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.cuda.gpus import Gpu
+from loom.runtime.drivers.cuda.libraries import fast_products
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.program import CudaProgram
@@ -40,14 +41,16 @@ class CudaDevice(OpenGpu):
         super().__init__(gpu, name)
         self.operations: tuple[tuple[str, str], ...] = ()
         if tested:
-            from loom.runtime.drivers.cuda.selftest import TENSOR_CORES, test_gpu
+            from loom.runtime.drivers.cuda.selftest import TENSOR_CORES, WIDE_CORES, test_gpu
 
             try:
                 self.operations = test_gpu(self)
                 self.tiles = TENSOR_CORES in dict(self.operations).values()
+                self.wide = WIDE_CORES in dict(self.operations).values()
             except BaseException:
                 self.abandon()
                 raise
+        self.proofs.tested = True
 
     @property
     def caps(self) -> Caps:
@@ -56,7 +59,8 @@ class CudaDevice(OpenGpu):
         return Caps(
             simd_lanes=limits["warp"], shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=False, workers=limits["processors"],
-            cache_nbytes=_CACHE_NBYTES, threads=True, dots="dot4_i8", tiles=self.tiles,
+            cache_nbytes=_CACHE_NBYTES, threads=True, dots="dot4_i8", fused=True, tiles=self.tiles,
+            wide_nbytes=limits["shared_most"] if self.wide else 0,
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:
@@ -104,6 +108,7 @@ def describe_gpu(
         "shared memory": f"{limits['shared_nbytes'] // 1024} KiB",
         "workgroup": f"{limits['workgroup_lanes']} lanes",
         "groups": " x ".join(str(limits[f"groups_{axis}"]) for axis in "xyz"),
+        "fast products": fast_products(),
     }
     return DeviceInfo(
         name, "cuda", f"CUDA {gpu.version}", "none" if refused else "BIT_EXACT", shown,

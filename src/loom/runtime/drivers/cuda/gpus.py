@@ -23,6 +23,7 @@ _LIMITS = {
     "groups_y": "MAX_GRID_DIM_Y",
     "groups_z": "MAX_GRID_DIM_Z",
     "shared_nbytes": "MAX_SHARED_MEMORY_PER_BLOCK",
+    "shared_most": "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN",
     "warp": "WARP_SIZE",
     "processors": "MULTIPROCESSOR_COUNT",
     "pools": "MEMORY_POOLS_SUPPORTED",

@@ -20,6 +20,7 @@ from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.table import LaunchItem, LaunchTable
 from loom.runtime.drivers.rows import cut_groups
 from loom.runtime.plans.groups import check_indirect_groups
+from loom.runtime.plans.library import LibraryKernel
 from loom.runtime.plans.needs import Needs
 
 __all__ = ["CountedRow", "KernelGraph", "LaunchedRows"]
@@ -55,9 +56,14 @@ class LaunchedRows:
 
 def launch_row(device: OpenGpu, item: LaunchItem, turn: int) -> None:
     """Hand one row to the stream."""
+    verified = item.kernel.verified
+    if isinstance(verified, LibraryKernel):
+        device.libraries.run(verified.call, item.words[turn, : 2 * len(verified.buffers) : 2].tolist())
+        return
     x, y, z = item.groups[turn].tolist()
-    workgroup = item.kernel.verified.workgroup
-    device.api.cuLaunchKernel(item.kernel.function, x, y, z, *workgroup, 0, device.stream, item.given(turn), 0)
+    workgroup = verified.workgroup
+    kernel, given = item.kernel, item.given(turn)
+    device.api.cuLaunchKernel(kernel.function, x, y, z, *workgroup, kernel.shared_nbytes, device.stream, given, 0)
 
 
 class CountedRow(LaunchedRows):
@@ -81,15 +87,14 @@ class CountedRow(LaunchedRows):
             return None
         parts = cut_groups(counts.reshape(1, 3), self.table.most)
         row = slice(turn, turn + 1)
-        kernel, groups, whole = item.kernel, counts.reshape(1, 3), counts.reshape(1, 3)
+        groups, whole = counts.reshape(1, 3), counts.reshape(1, 3)
         numbers, params, count = item.numbers[row], item.dispatch.params[row], 1
         if parts is not None:
-            kernel, groups, count = self.device.load(verified, cut=True), parts.groups, len(parts.groups)
+            groups, count = parts.groups, len(parts.groups)
             numbers, params, whole = np.repeat(numbers, count), np.repeat(params, count, 0), whole.repeat(count, 0)
-        now = self.table.laid_out(
-            item.dispatch, kernel, numbers, params, groups, np.zeros(count, np.bool_), whole, parts
-        )
+        now = self.table.laid_out(item.dispatch, numbers, params, groups, np.zeros(count, np.bool_), whole, parts)
         now.words[:, : now.log + 1] = item.words[turn, : now.log + 1]
+        self.table.choose(now)
         for each in range(count):
             launch_row(self.device, now, each)
         return None
@@ -135,6 +140,7 @@ class KernelGraph(LaunchedRows):
         row.func = item.kernel.function
         row.gridDimX, row.gridDimY, row.gridDimZ = item.groups[turn].tolist()
         row.blockDimX, row.blockDimY, row.blockDimZ = item.kernel.verified.workgroup
+        row.sharedMemBytes = item.kernel.shared_nbytes
         row.kernelParams = item.given(turn)
         return row
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Kernel
+from loom.ir.passes.wide import has_wide
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.targets.base import Artifact, Bounds, Site
+from loom.targets.llvm.gpu.room import dynamic_nbytes, shared_starts
 from loom.targets.llvm.machine import machine
 from loom.targets.llvm.target import LlvmTarget
 
@@ -23,23 +25,29 @@ __all__ = ["LoadedFunction", "compile_kernel", "load_kernel"]
 
 _MOST_ARGUMENTS = 4096
 _LOG_NBYTES = 8192
+_WIDE_CHIP = "sm_90a"
+"""What has instructions for products of 64 rows; no newer chip takes code for it."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedFunction:
-    """A function; ``module`` keeps it."""
+    """A function; ``module`` keeps it; ``shared_nbytes`` is what its launches ask for."""
 
     verified: VerifiedKernel
     function: Any
     module: Any
     sites: tuple[Site, ...]
+    shared_nbytes: int = 0
 
 
 def compile_kernel(
-    api: Api, name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool
+    api: Api, name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool, wide: bool, placed: bool
 ) -> Artifact:
     """Return a kernel as machine code for the current context's GPU; DeviceError with what the driver says."""
-    written = LlvmTarget(replace(machine("ptx"), cut=cut, tiles=tiles)).compile(verified, bounds)
+    where = replace(machine("ptx"), cut=cut, tiles=tiles, placed=placed)
+    if wide and has_wide(verified.kernel):
+        where = replace(where, wide=True, cpu=_WIDE_CHIP)
+    written = LlvmTarget(where).compile(verified, bounds)
     kinds, options = api.driver.CUjitInputType, api.driver.CUjit_option
     told = bytearray(_LOG_NBYTES)
     asked = [options.CU_JIT_ERROR_LOG_BUFFER, options.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
@@ -70,17 +78,24 @@ def load_kernel(api: Api, gpu: Gpu, name: str, verified: VerifiedKernel, artifac
     """Return the function of compiled code."""
     _check(gpu, f"kernel {verified.name!r} on device {name!r}", verified.kernel)
     module = api.cuModuleLoadDataEx(artifact.data, 0, [], [])
-    return LoadedFunction(verified, api.cuModuleGetFunction(module, artifact.entry.encode()), module, artifact.sites)
+    function, nbytes = api.cuModuleGetFunction(module, artifact.entry.encode()), dynamic_nbytes(verified.kernel)
+    if nbytes:
+        attribute = api.driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        api.cuFuncSetAttribute(function, attribute, nbytes)
+    return LoadedFunction(verified, function, module, artifact.sites, nbytes)
 
 
 def _check(gpu: Gpu, where: str, kernel: Kernel) -> None:
     """Raise DeviceError for what the GPU has no room for."""
     limits = gpu.limits
-    shared = sum(-(-(m.size or 0) * m.dtype.nbytes // 16) * 16 for m in kernel.shared)
+    shared, most = (
+        dynamic_nbytes(kernel) or shared_starts(kernel)[1],
+        limits["shared_most" if has_wide(kernel) else "shared_nbytes"],
+    )
     arguments = 16 * len(kernel.buffers) + 8 * len(kernel.params) + 40
     rows = [
         ("too many buffers and parameters", f"at most {_MOST_ARGUMENTS} bytes", arguments, _MOST_ARGUMENTS),
-        ("too much shared memory", f"at most {limits['shared_nbytes']} bytes", shared, limits["shared_nbytes"]),
+        ("too much shared memory", f"at most {most} bytes", shared, most),
         ("too many lanes", f"at most {limits['workgroup_lanes']}", kernel.lanes, limits["workgroup_lanes"]),
     ]
     rows += [

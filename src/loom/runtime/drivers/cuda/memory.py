@@ -16,6 +16,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from loom.core.dlpack import CUDA, give, over_memory
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DeviceError
 from loom.core.given import is_int
-from loom.runtime.drivers.cuda.api import Api, is_memory
+from loom.runtime.drivers.copying import MOST_THREADS, PIECE_NBYTES, copy_bytes, pieces_of
+from loom.runtime.drivers.cuda.api import Api, is_loss, is_memory
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.order import Uses, touching
 from loom.runtime.storage import as_bytes, check_range, not_given
@@ -35,14 +37,13 @@ __all__ = ["LEAST_NBYTES", "CudaStorage", "GpuMemory", "poll"]
 
 LEAST_NBYTES = 16
 """Room of a storage of no bytes: a load may read something."""
-_SMALL_NBYTES = 1 << 16
-"""Copied at once: the driver has room of its own for so much."""
-_PIECE_NBYTES = 8 << 20
-_COPIERS, _LEAST_SHARED = 4, 1 << 20
-"""Threads that copy bytes of the host, and the least bytes worth it."""
+_SMALL_NBYTES = 4 << 20
+"""Copied at once: the driver has room of its own, and is faster than threads that are told their parts."""
 _SPARE_NBYTES = 1 << 30
 """Most memory kept that nothing uses."""
 _PORTABLE = 1
+_PEER_NBYTES = 1 << 16
+"""Bytes that are copied to see whether copies from GPU to GPU are right."""
 _DEFAULT, _NO_STREAM = 1, -1
 """Streams as DLPack counts them."""
 _SPIN_SECONDS, _LONGEST_SECONDS = 200e-6, 1e-3
@@ -94,6 +95,7 @@ class GpuMemory:
         self._left = False
         self.lent: set[int] = set()
         """Where memory is that other libraries may be using, in streams that Loom does not know."""
+        self._reached: WeakKeyDictionary[GpuMemory, bool] = WeakKeyDictionary()
         self._pieces: list[Array] = []
         self._crew: ThreadPoolExecutor | None = None
 
@@ -176,12 +178,11 @@ class GpuMemory:
                 return
             with self.lock:
                 pieces, begun = self._staging(), deque[Any]()
-                for turn, at in enumerate(range(0, data.nbytes, _PIECE_NBYTES)):
+                for at, size, room in pieces_of(data.nbytes):
                     if len(begun) == 2:
                         self._finish(begun.popleft())
-                    part = data[at : at + _PIECE_NBYTES]
-                    piece = pieces[turn % 2][: part.nbytes]
-                    self._fill(piece, part)
+                    part, piece = data[at : at + size], pieces[room][:size]
+                    copy_bytes(self._copiers(), piece, part)
                     self.api.cuMemcpyHtoDAsync(address + at, piece.ctypes.data, part.nbytes, self.owner.stream)
                     begun.append(self.owner.event())
                 for event in begun:
@@ -199,14 +200,14 @@ class GpuMemory:
                 return found
             with self.lock:
                 pieces, begun = self._staging(), deque[tuple[int, Array, Any]]()
-                for turn, at in enumerate([*range(0, nbytes, _PIECE_NBYTES), None]):
-                    while len(begun) == 2 or (at is None and begun):
+                for at, size, room in [*pieces_of(nbytes), (nbytes, 0, 0)]:
+                    while len(begun) == 2 or (not size and begun):
                         first, piece, event = begun.popleft()
                         self._finish(event)
-                        self._fill(found[first : first + piece.nbytes], piece)
-                    if at is not None:
-                        piece = pieces[turn % 2][: min(_PIECE_NBYTES, nbytes - at)]
-                        self.api.cuMemcpyDtoHAsync(piece.ctypes.data, address + at, piece.nbytes, self.owner.stream)
+                        copy_bytes(self._copiers(), found[first : first + piece.nbytes], piece)
+                    if size:
+                        piece = pieces[room][:size]
+                        self.api.cuMemcpyDtoHAsync(piece.ctypes.data, address + at, size, self.owner.stream)
                         begun.append((at, piece, self.owner.event()))
         return found
 
@@ -224,24 +225,18 @@ class GpuMemory:
     def _staging(self) -> list[Array]:
         """Return two pinned pieces."""
         while len(self._pieces) < 2:
-            address = int(self.api.cuMemHostAlloc(_PIECE_NBYTES, _PORTABLE))
-            self._pieces.append(np.ctypeslib.as_array((ctypes.c_uint8 * _PIECE_NBYTES).from_address(address)))
+            address = int(self.api.cuMemHostAlloc(PIECE_NBYTES, _PORTABLE))
+            self._pieces.append(np.ctypeslib.as_array((ctypes.c_uint8 * PIECE_NBYTES).from_address(address)))
         return self._pieces
 
-    def _fill(self, target: Array, source: Array) -> None:
-        """Copy bytes of the host, many of them by several threads."""
-        if target.nbytes < _LEAST_SHARED:
-            target[:] = source
-            return
+    def _copiers(self) -> ThreadPoolExecutor:
+        """Return the threads that copy bytes of the host."""
         if self._crew is None:
-            self._crew = ThreadPoolExecutor(_COPIERS, "loom-cuda-copies")
-        part = -(-target.nbytes // _COPIERS)
-        pairs = [(target[at : at + part], source[at : at + part]) for at in range(0, target.nbytes, part)]
-        for done in [self._crew.submit(np.copyto, *pair) for pair in pairs]:
-            done.result()
+            self._crew = ThreadPoolExecutor(MOST_THREADS, "loom-cuda-copies")
+        return self._crew
 
     def copy(self, target: int, source: CudaStorage, start: int, nbytes: int) -> None:
-        """Copy bytes on the GPU, or from another one."""
+        """Copy bytes on the GPU, or from another one: from GPU to GPU where they reach each other, else by the host."""
         self.owner.require()
         theirs = source.memory.owner
         if theirs is self.owner:
@@ -249,12 +244,58 @@ class GpuMemory:
                 self.api.cuMemcpyDtoDAsync(target, source.address + start, nbytes, self.owner.stream)
             return
         theirs.require()
+        if not self._reaches(source.memory):
+            self.upload(target, source.memory.download(source.address + start, nbytes))
+            return
+        self._copy_peer(target, source.memory, source.address + start, nbytes)
+
+    def _reaches(self, other: GpuMemory) -> bool:
+        """Tell whether memory of another GPU is copied from there to here; the first time, ask for it."""
+        found = self._reached.get(other)
+        if found is None:
+            found = self._ask_for(other) and other._ask_for(self)
+            self._reached[other] = found = found and self._is_right(other)
+        return found
+
+    def _is_right(self, other: GpuMemory) -> bool:
+        """Copy known bytes from there to here; False if others come, or CUDA refuses."""
+        wanted = (np.arange(_PEER_NBYTES) * 167 % 251).astype(np.uint8)
+        there, here = other.allocate(wanted.nbytes), self.allocate(wanted.nbytes)
+        other.upload(there.address, wanted)
+        try:
+            self._copy_peer(here.address, other, there.address, wanted.nbytes)
+        except DeviceError as error:
+            if is_loss(error):
+                raise self.owner.noted(error) from None
+            return False
+        return np.array_equal(self.download(here.address, wanted.nbytes), wanted)
+
+    def _copy_peer(self, target: int, other: GpuMemory, source: int, nbytes: int) -> None:
+        theirs = other.owner
         self._follow(theirs)
         with self.owner.current:
-            self.api.cuMemcpyPeerAsync(
-                target, self.owner.context, source.address + start, theirs.context, nbytes, self.owner.stream
-            )
-        source.memory._follow(self.owner)
+            self.api.cuMemcpyPeerAsync(target, self.owner.context, source, theirs.context, nbytes, self.owner.stream)
+        other._follow(self.owner)
+
+    def _ask_for(self, other: GpuMemory) -> bool:
+        """Have the other GPU's memory within reach of this one; False where CUDA does not do that."""
+        api, driver, here = self.api, self.api.driver, self.owner.gpu.number
+        try:
+            if not api.cuDeviceCanAccessPeer(api.cuDeviceGet(here), api.cuDeviceGet(other.owner.gpu.number)):
+                return False
+            if other.pool is not None:
+                access = driver.CUmemAccessDesc()
+                access.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
+                access.location.id = here
+                access.flags = driver.CUmemAccess_flags.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                api.cuMemPoolSetAccess(other.pool, (access,), 1)
+        except DeviceError as error:
+            if is_loss(error):
+                raise self.owner.noted(error) from None
+            return False
+        with self.owner.current:
+            driver.cuCtxEnablePeerAccess(other.owner.context, 0)  # of memory of no pool; others may have asked before
+        return True
 
     def _follow(self, other: MemoryOwner) -> None:
         """Have the stream go on only when all that is with another's is done."""

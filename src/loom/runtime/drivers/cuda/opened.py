@@ -18,12 +18,16 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
-from loom.runtime.drivers.cuda.api import NOT_READY, SUCCESS, Api, is_loss, left_behind
+from loom.runtime.drivers.cuda.api import LOST_REMEDY, NOT_READY, SUCCESS, Api, is_loss, left_behind
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.drivers.cuda.kernels import LoadedFunction, compile_kernel, load_kernel
+from loom.runtime.drivers.cuda.libraries import Libraries
 from loom.runtime.drivers.cuda.memory import GpuMemory
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
+from loom.runtime.drivers.proofs import Proofs
 from loom.runtime.plans.foreign import ForeignKernel
+from loom.runtime.plans.library import LibraryKernel
+from loom.targets.base import Bounds
 from loom.targets.llvm.machine import llvm_fingerprint
 
 __all__ = ["OpenGpu"]
@@ -102,11 +106,14 @@ class OpenGpu:
         self.lost = False
         self.tiles = False
         """Whether products of tiles of bytes are for tensor cores."""
+        self.wide = False
+        """Whether products of 64 rows are, and words fetched by the copy engine."""
         self._handle = self.api.cuDeviceGet(gpu.number)
         try:
             self.context: Any = self.api.cuDevicePrimaryCtxRetain(self._handle)
         except DeviceError as error:
-            what = f"{gpu.name} does not open: {error.what}"
+            again = "it was lost in this process, and NVIDIA's driver does not open it again"
+            what = f"{gpu.name} does not open: {again if is_loss(error) else error.what}"
             raise DeviceError(f"device {name!r}", what, remedy=error.remedy) from error
         self.current = _Current(self.api, self.context)
         self.clock = _Clock(self.api)
@@ -114,30 +121,48 @@ class OpenGpu:
         self._under_way: deque[HeldRun] = deque()
         self._kernels: dict[Any, LoadedFunction] = {}
         self._artifacts = ArtifactCache()
+        self.proofs = Proofs()
         with self.current:
             self.stream: Any = self.api.cuStreamCreate(_NON_BLOCKING)
             self.side: Any = self.api.cuStreamCreate(_NON_BLOCKING)
             self.memory = GpuMemory(self)
+        self.libraries = Libraries(self)
 
     # kernels
 
-    def load(self, kernel: VerifiedKernel, *, cut: bool = False) -> LoadedFunction:
-        """Return a kernel loaded, ``cut`` for dispatches in parts; DeviceError for one that cannot be run."""
+    def load(
+        self, kernel: VerifiedKernel, bounds: Bounds | None = None, *, cut: bool = False, placed: bool = False
+    ) -> LoadedFunction:
+        """Return a kernel loaded, ``cut`` for dispatches in parts, ``placed`` for buffers that are as ``Machine`` says.
+
+        ``bounds`` are those of settings, unless a proof gives others. DeviceError for one that cannot be run.
+        """
         if isinstance(kernel, ForeignKernel):
             raise DeviceError(
                 f"kernel {kernel.name!r} on device {self.name!r}", "CUDA runs no modules of SPIR-V",
                 remedy="Use device='vulkan'",
             )  # fmt: skip
-        bounds = bounds_of(kernel)
+        if isinstance(kernel, LibraryKernel):
+            self.libraries.require(kernel.call)
+            return LoadedFunction(kernel, None, None, ())
+        bounds = bounds_of(kernel) if bounds is None else bounds
         locations = locations_of(kernel, bounds)
-        key = (kernel.hash, kernel.name, locations, bounds, cut, self.tiles)
+        key = (kernel.hash, kernel.name, locations, bounds, cut, self.tiles, self.wide, placed)
         with self.lock:
             found = self._kernels.get(key)
             if found is None:
                 with self.current, ordinary_arithmetic():
-                    target = f"{self.gpu.key} {cut} {self.tiles} {llvm_fingerprint()}"
+                    target = f"{self.gpu.key} {cut} {self.tiles} {self.wide} {placed} {llvm_fingerprint()}"
                     compile_now = partial(
-                        compile_kernel, self.api, self.name, kernel, bounds, cut=cut, tiles=self.tiles
+                        compile_kernel,
+                        self.api,
+                        self.name,
+                        kernel,
+                        bounds,
+                        cut=cut,
+                        tiles=self.tiles,
+                        wide=self.wide,
+                        placed=placed,
                     )
                     artifact = load_artifact(self._artifacts, kernel, bounds, locations, target, compile_now)
                     found = load_kernel(self.api, self.gpu, self.name, kernel, artifact)
@@ -197,10 +222,7 @@ class OpenGpu:
         if not self.api.is_ours:
             raise left_behind(f"device {self.name!r}")
         if self.lost:
-            raise DeviceError(
-                f"device {self.name!r}", "the device was lost",
-                remedy="Make the device anew with loom.device; results on it are gone",
-            )  # fmt: skip
+            raise DeviceError(f"device {self.name!r}", "the device was lost", remedy=LOST_REMEDY)
 
     def abandon(self) -> None:
         """Let go of the GPU; a context that is broken is made anew for whoever opens it next."""

@@ -84,17 +84,18 @@ class CudaProgram:
         return parts
 
     def _cuts(self, may_fail: list[bool]) -> list[int]:
-        """Return where parts begin: around rows counted in memory, and where what waits comes after what may fail."""
+        """Return where parts begin: around rows counted in memory and calls of libraries, and where what waits comes
+        after what may fail."""
         table, cuts = self.table, [0]
         failing = False
-        indirect = [item.indirect for item in table.items]
-        if not self.is_careful and not any(indirect):
+        alone = [item.indirect or item.by_library for item in table.items]
+        if not self.is_careful and not any(alone):
             return [*range(0, max(1, len(table.owners)), _MOST_NODES)]
         pairs: list[tuple[int, int]] = list(zip(table.owners.tolist(), table.turns.tolist(), strict=True))
         for row, (owner, turn) in enumerate(pairs):
             stops = self.is_careful and failing and bool(table.items[owner].waits[turn])
-            counted = indirect[owner] or (row > 0 and indirect[int(table.owners[row - 1])])
-            if row and (stops or counted or row - cuts[-1] >= _MOST_NODES):
+            is_apart = alone[owner] or (row > 0 and alone[int(table.owners[row - 1])])
+            if row and (stops or is_apart or row - cuts[-1] >= _MOST_NODES):
                 cuts.append(row)
                 failing = failing and not stops
             failing = failing or may_fail[owner]
@@ -145,6 +146,9 @@ class CudaProgram:
                         item.words[:, column] = wanted[id(slot)]
                         touched.add(id(item))
             self._bound = {}
+            for item in self.table.items:
+                if id(item) in touched:
+                    self.table.choose(item)
             with self.device.current:
                 for part in self.parts:
                     part.changed(touched)

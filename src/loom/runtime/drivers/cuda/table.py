@@ -18,9 +18,11 @@ from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.rows import GroupParts, cut_groups
 from loom.runtime.plans.dispatch import Dispatch
+from loom.runtime.plans.library import LibraryKernel
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import HostSlot, Storage
 from loom.targets.base import Site
+from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 
 __all__ = ["LaunchItem", "LaunchTable"]
 
@@ -32,11 +34,12 @@ _PART_WORDS = 6
 class LaunchItem:
     """The rows of one distinct dispatch; arrays have an entry per row.
 
-    ``slots`` are (slot, column of its address); ``log`` is the column of the log's address.
+    ``cut``: they are parts of dispatches. ``slots`` are (slot, column of its address); ``log`` is the column of the
+    log's address.
     """
 
     dispatch: Dispatch
-    kernel: LoadedFunction
+    cut: bool
     numbers: Array
     groups: Array
     waits: Array
@@ -44,10 +47,22 @@ class LaunchItem:
     pointers: Array
     log: int
     slots: list[tuple[HostSlot, int]] = field(default_factory=list[tuple[HostSlot, int]])
+    kernel: LoadedFunction = field(init=False)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether all buffers, as attached now, lie as code for ``placed`` ones takes them to."""
+        buffers = self.words[:, : 2 * len(self.dispatch.bindings)]
+        return not (buffers[:, ::2] % PLACED_NBYTES).any() and bool((buffers[:, 1::2] < PLACED_ELEMENTS).all())
 
     def given(self, turn: int) -> int:
         """Return where CUDA finds the addresses of a row's words."""
         return self.pointers.ctypes.data + turn * self.pointers.strides[0]
+
+    @property
+    def by_library(self) -> bool:
+        """Whether it is no kernel but a call of a library, which no graph has."""
+        return isinstance(self.kernel.verified, LibraryKernel)
 
     @property
     def indirect(self) -> bool:
@@ -95,19 +110,18 @@ class LaunchTable:
         dispatch, params, waits = step.dispatch, step.dispatch.params, step.waits
         groups = dispatch.groups.astype(np.int64)
         parts = None if dispatch.indirect is not None else cut_groups(groups, self.most)
-        kernel = self.device.load(dispatch.kernel, cut=parts is not None)
         whole = groups
         if parts is not None:
             origin = parts.origin
             numbers, params, waits = numbers[origin], params[origin], waits[origin] & (parts.turn == 0)
             whole, groups = groups[origin], parts.groups
-        return self.laid_out(dispatch, kernel, numbers, params, groups, waits, whole, parts)
+        return self.laid_out(dispatch, numbers, params, groups, waits, whole, parts)
 
     def laid_out(
-        self, dispatch: Dispatch, kernel: LoadedFunction, numbers: Array, params: Array, groups: Array, waits: Array,
-        whole: Array, parts: GroupParts | None,
+        self, dispatch: Dispatch, numbers: Array, params: Array, groups: Array, waits: Array, whole: Array,
+        parts: GroupParts | None,
     ) -> LaunchItem:  # fmt: skip
-        """Return rows with their words."""
+        """Return rows with their words, and the kernel that these words are for."""
         buffers, own = dispatch.bindings, 2 * len(dispatch.bindings)
         log = own + params.shape[1]
         words = np.zeros((len(numbers), log + 2 + (_PART_WORDS if parts is not None else 0)), np.uint64)
@@ -124,4 +138,12 @@ class LaunchTable:
             words[:, log + 2 : log + 5] = whole
             words[:, log + 5 :] = parts.starts
         pointers = words.ctypes.data + 8 * np.arange(words.size, dtype=np.uint64).reshape(words.shape)
-        return LaunchItem(dispatch, kernel, numbers, groups, waits, words, pointers.astype(np.uint64), log, slots)
+        pointers = pointers.astype(np.uint64)
+        item = LaunchItem(dispatch, parts is not None, numbers, groups, waits, words, pointers, log, slots)
+        self.choose(item)
+        return item
+
+    def choose(self, item: LaunchItem) -> None:
+        """Take the kernel for how an item's buffers lie now."""
+        bounds = self.device.proofs.bounds(item.dispatch)
+        item.kernel = self.device.load(item.dispatch.kernel, bounds, cut=item.cut, placed=item.is_placed)

@@ -15,7 +15,7 @@ from loom.core.dtype import DType
 
 __all__ = [
     "divided", "fractions", "high_half", "leading_zeros", "packed_bytes", "pairs", "partial_turns", "products",
-    "quotients", "reals", "specials", "squares", "tiles_of_bytes", "whole_pairs", "wholes",
+    "quotients", "reals", "specials", "squares", "tiles_of_bytes", "whole_pairs", "wholes", "wide_rows",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -194,6 +194,15 @@ def tiles_of_bytes() -> tuple[Array, Array]:
     info = np.iinfo(np.int32)
     ends = np.array([0, info.max, info.min, -1, info.max - (1 << 21)], np.int32)
     return tiles.reshape(-1).view(np.int32), np.resize(ends, 8 * 16 * 8)
+
+
+def wide_rows(tickets: int, rows: int, elements: int) -> tuple[Array, Array]:
+    """Return rows of 128 bytes for each ticket of two groups, some of extremes alone, and sums that overflow."""
+    bytes_ = _generator(21).integers(0, 256, (2, tickets, rows, 128), dtype=np.uint8)
+    bytes_[1, :2] = 0x80
+    info = np.iinfo(np.int32)
+    ends = np.array([0, info.max, info.min, -1, info.max - (1 << 21)], np.int32)
+    return bytes_.reshape(-1).view(np.int32), np.resize(ends, 2 * elements)
 
 
 def _each(x: Array, y: Array, function: Callable[[int, int], int]) -> Array:

@@ -52,6 +52,7 @@ class VulkanDevice(OpenAdapter):
         _devices.add(self)
         if tested:
             self._test()
+        self.proofs.tested = True
 
     def _test(self) -> None:
         from loom.runtime.drivers.vulkan.selftest.levels import find_features

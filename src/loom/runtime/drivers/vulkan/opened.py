@@ -13,6 +13,7 @@ from weakref import WeakSet
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
+from loom.runtime.drivers.proofs import Proofs
 from loom.runtime.drivers.vulkan.foreign import load_foreign
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
@@ -52,6 +53,7 @@ class OpenAdapter(DeviceContext):
         self.under_way: dict[UnderWay, None] = {}
         self._kernels: dict[Any, LoadedKernel] = {}
         self._artifacts = ArtifactCache()
+        self.proofs = Proofs()
         self.queues = Queues(self, queues)
         self.recorder = NativeRecorder(self)
         self.memory = DeviceMemory(self, self.queues, self.settle)
@@ -72,14 +74,15 @@ class OpenAdapter(DeviceContext):
             loaded.destroy(self)
         self._kernels.clear()
 
-    def load(self, kernel: VerifiedKernel, *, counted: bool = False) -> LoadedKernel:
+    def load(self, kernel: VerifiedKernel, bounds: Bounds | None = None, *, counted: bool = False) -> LoadedKernel:
         """Return a kernel as a pipeline: from memory, or made now (its module perhaps from disk, or given).
 
         ``counted``: for indirect dispatches, whose words the device completes, so that they lie in the table.
+        ``bounds`` are those of settings, unless a proof gives others.
         """
         if isinstance(kernel, ForeignKernel):
             return self._load_foreign(kernel)
-        bounds = bounds_of(kernel)
+        bounds = bounds_of(kernel) if bounds is None else bounds
         key = (kernel.hash, locations_of(kernel, bounds), bounds, counted)
         with self.lock:
             found = self._kernels.get(key)

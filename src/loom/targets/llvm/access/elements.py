@@ -92,6 +92,8 @@ class ShortVectors:
         if self.m.checked:
             inside = self.m.inside(wide, memory)
             self.m.report_scalar(instr, memory, wide, inside)
+            if self.s.width == 1:
+                return self.m.load_if(inside, lambda: self.read(memory, pointer, 1))
             pointer = self.b.select(inside, pointer, self.m.zero_cell())
         return self.read(memory, pointer, 1)
 

@@ -7,19 +7,22 @@ unless the kernel is trusted, no byte outside an array is touched, whatever the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import gcd
 from typing import Any
 
 import llvmlite.ir as ll
 
 from loom.core.dtype import u8, u16, u32
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Memory, Space
+from loom.ir.kernel import Access, Instr, Memory, Space
 from loom.targets.base import Bounds
 from loom.targets.llvm.access.atomics import AtomicAccess
 from loom.targets.llvm.access.elements import ShortVectors
 from loom.targets.llvm.access.records import RecordAccess
 from loom.targets.llvm.arithmetic import suffix
 from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type
@@ -47,7 +50,7 @@ class MemoryAccess:
     @property
     def checked(self) -> bool:
         """True when indexes are compared with the array's length."""
-        return self.s.bounds is not Bounds.TRUSTED
+        return self.s.bounds.checks
 
     def wide(self, index: Lanes, instr: Instr) -> Lanes:
         """Return an index as 64 bits: negative numbers become enormous."""
@@ -69,11 +72,27 @@ class MemoryAccess:
         length = self.s.arrays[memory].length
         if isinstance(wide.type, ll.VectorType):
             length = self.v.splat(length)
+        elif self.is_short(memory) and isinstance(wide, ll.CastInstr):  # in 32 bits, where negative is enormous too
+            index, extend = wide.operands[0], {"sext": self.b.sext, "zext": self.b.zext}[wide.opname]
+            wide, length = extend(index, I32), self.short(length)
         return self.b.icmp_unsigned("<", wide, length)
+
+    def is_short(self, memory: Memory) -> bool:
+        """True if an array surely has fewer than 2^31 elements."""
+        if memory.space is Space.BUFFER:
+            return self.s.machine.placed and not isinstance(self.s.arrays[memory].length, ll.Instruction)
+        return self.s.machine.threads and (memory.size or 0) < PLACED_ELEMENTS
+
+    def short(self, length: Any) -> Any:
+        return I32(length.constant) if isinstance(length, ll.Constant) else self.b.trunc(length, I32)
 
     def address(self, memory: Memory, wide: Any) -> Any:
         """Return the address of an element (a vector of addresses for a vector of indexes)."""
         base = self.s.arrays[memory].base
+        if memory.space is Space.SHARED and self.s.machine.threads:
+            # counted in 32 bits, as such memory is: constant distances become part of an access
+            distance = self.b.mul(self.b.trunc(wide, I32), I32(memory.dtype.nbytes))
+            return self.b.gep(base, [self.b.zext(distance, I64)], source_etype=I8)
         pointer = self.b.gep(base, [wide], source_etype=memory_type(memory.dtype))
         if isinstance(wide.type, ll.VectorType):  # llvmlite does not know that a vector index gives a vector
             pointer.type = ll.VectorType(POINTER, self.s.width)
@@ -93,6 +112,9 @@ class MemoryAccess:
         return self.b.zext(value, kind)
 
     def align(self, memory: Memory) -> int:
+        """Return what the address of an element is surely a multiple of."""
+        if self.s.machine.placed and memory.space is Space.BUFFER:
+            return gcd(memory.dtype.nbytes, PLACED_NBYTES)
         return memory.dtype.bits // 8
 
     def element_lanes(self, memory: Memory) -> Any:
@@ -168,25 +190,31 @@ class MemoryAccess:
         if self.checked and instr not in self.known_inside:
             inside = self.inside(wide, memory)
             self.report_scalar(instr, memory, wide, inside)
-            if self.s.width == 1 and not self.s.machine.chooses_addresses:
-                return self.load_if(inside, memory, pointer)
+            if self.s.width == 1:
+                return self.load_if(inside, lambda: self.read_one(memory, pointer, element))
             pointer = self.b.select(inside, pointer, self.zero_cell())
-        return self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)
+        return self.read_one(memory, pointer, element)
 
-    def load_if(self, inside: Any, memory: Memory, pointer: Any) -> Any:
-        """Load an element, 0 if it is outside: a jump is foreseen, a choice of addresses waited for."""
-        element, before = memory_type(memory.dtype), self.b.block
+    def read_one(self, memory: Memory, pointer: Any, kind: Any) -> Any:
+        """Load what is known to be inside, as a ``kind``."""
+        return self.tagged(self.b.load(pointer, align=self.align(memory), typ=kind), memory)
+
+    def load_if(self, inside: Any, load: Callable[[], Any]) -> Any:
+        """Load an element, 0 if it is outside: a jump is foreseen or predicated, a choice of addresses waited for."""
+        before = self.b.block
         with self.s.branch(inside, "load", likely=True):
-            loaded = self.tagged(self.b.load(pointer, align=self.align(memory), typ=element), memory)
+            loaded = load()
             there = self.b.block
-        result = self.b.phi(element)
-        result.add_incoming(ll.Constant(element, None), before)
+        result = self.b.phi(loaded.type)
+        result.add_incoming(ll.Constant(loaded.type, None), before)
         result.add_incoming(loaded, there)
         return result
 
     def tagged(self, access: Any, memory: Memory) -> Any:
         """Tell LLVM that buffers of one dispatch do not overlap (``chain.record`` sees to it)."""
         if memory.space is Space.BUFFER:
+            if self.s.machine.threads and memory.access is Access.READ:
+                access.set_metadata("invariant.load", self.s.module.add_metadata([]))  # GPUs keep those in other caches
             own, others = self.scopes(memory)
             access.set_metadata("alias.scope", own)
             access.set_metadata("noalias", others)
@@ -462,7 +490,7 @@ class MemoryAccess:
         inside = self.inside(wide, memory)
         self.report_scalar(instr, memory, wide, inside)
         with self.s.branch(inside, "store"):
-            self.b.store(value, self.address(memory, wide), align=self.align(memory))
+            self.tagged(self.b.store(value, self.address(memory, wide), align=self.align(memory)), memory)
 
     def store_contiguous(
         self, instr: Instr, memory: Memory, index: Lanes, value: Any, really: Lanes | None = None

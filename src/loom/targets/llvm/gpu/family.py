@@ -23,12 +23,13 @@ class GpuFamily(ABC):
     """A family of GPUs.
 
     ``convention``: how LLVM calls a kernel. ``pointer``: the type of buffers among a kernel's arguments.
-    ``forms``: what can be made of a kernel.
+    ``forms``: what can be made of a kernel. ``has_dynamic``: a launch may tell how much shared memory there is.
     """
 
     convention: str
     forms: tuple[str, ...]
     pointer: Any = POINTER
+    has_dynamic: bool = False
 
     @abstractmethod
     def number(self, s: State, which: str, dimension: int) -> Any:

@@ -26,6 +26,7 @@ class Nvidia(GpuFamily):
 
     convention = "ptx_kernel"
     forms = ("asm", "llvm")
+    has_dynamic = True
 
     def number(self, s: State, which: str, dimension: int) -> Any:
         name = f"llvm.nvvm.read.ptx.sreg.{_SPECIAL[which]}.{'xyz'[dimension]}"

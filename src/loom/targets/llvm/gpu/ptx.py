@@ -3,9 +3,9 @@
 Layer: targets. ptxas takes results of ``neg.s16`` and ``abs`` for exact, as if they could not overflow: widened
 or compared, minus the least i16 is +32768 and the absolute value of the least number is positive (seen with
 CUDA 13.0 on an H200; the same in 32 bits is sound). A choice between 1.0 or -1.0 and -0.0 gives +0.0 for the latter
-(seen on an H100), so ones that are chosen come out of memory that ptxas cannot know. LLVM prefers these instructions
-whatever its input says, so its text is corrected. Invariant: the replacements wrap as Loom's ``neg`` and ``abs`` do,
-and give the bits that stand there.
+(seen on an H100), so ones that are chosen come out of constants that a host might change, which ptxas cannot know. LLVM
+prefers these instructions whatever its input says, so its text is corrected. Invariant: the replacements wrap as
+Loom's ``neg`` and ``abs`` do, and give the bits that stand there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def corrected(text: str) -> str:
     hidden = _CHOSEN.sub(_with_hidden_ones, sound)
     if hidden == sound:
         return sound
-    return _HEADER.sub(lambda m: f"{m[0]}\n\n.global .align 8 .u64 {_HIDDEN};", hidden, count=1)
+    return _HEADER.sub(lambda m: f"{m[0]}\n\n.visible .const .align 8 .u64 {_HIDDEN};", hidden, count=1)
 
 
 def _with_hidden_ones(m: re.Match[str]) -> str:
@@ -61,7 +61,7 @@ def _with_hidden_ones(m: re.Match[str]) -> str:
         instruction, found = re.subn(rf"(?<=[ ,])(?:{spelled})(?=[,;])", f"%one{number}", instruction)
         if found:
             before += (
-                f".reg .b{width} %one{number}; ld.volatile.global.u{width} %one{number}, [{_HIDDEN}];"
+                f".reg .b{width} %one{number}; ld.const.u{width} %one{number}, [{_HIDDEN}];"
                 f" or.b{width} %one{number}, %one{number}, {bits:#x}; "
             )
     return "\t{ " + before + instruction + " }" if before else m[0]

@@ -10,7 +10,7 @@ import pytest
 from loom import Network, tensor
 from loom.nn.train import SGD, Adam, History
 from loom.nn.train.parallel import DeviceCrew
-from loom.nn.train.shuffle import order_of_epoch
+from loom.nn.train.plan import order_of_epoch
 
 DRAW = np.random.default_rng(8)
 X = DRAW.standard_normal((16, 6)).astype(np.float32)

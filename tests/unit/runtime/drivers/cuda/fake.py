@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,16 +17,24 @@ import numpy as np
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cpu.code import link
 from loom.targets.base import Artifact, Bounds
+from loom.targets.llvm.gpu.room import MOST_STATIC
 from loom.targets.llvm.layout import BINDING, RECORD
+from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 from loom.targets.llvm.target import LlvmTarget
 
+_PLACED = b"placed"
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)
 ATTRIBUTES = {
     "MAX_THREADS_PER_BLOCK": 1024, "MAX_BLOCK_DIM_X": 1024, "MAX_BLOCK_DIM_Y": 1024, "MAX_BLOCK_DIM_Z": 64,
     "MAX_GRID_DIM_X": (1 << 31) - 1, "MAX_GRID_DIM_Y": 65535, "MAX_GRID_DIM_Z": 65535,
-    "MAX_SHARED_MEMORY_PER_BLOCK": 49152, "WARP_SIZE": 32, "MULTIPROCESSOR_COUNT": 4, "MEMORY_POOLS_SUPPORTED": 1,
+    "MAX_SHARED_MEMORY_PER_BLOCK": 49152, "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 232448,
+    "WARP_SIZE": 32, "MULTIPROCESSOR_COUNT": 4, "MEMORY_POOLS_SUPPORTED": 1,
     "COMPUTE_MODE": 0, "COMPUTE_CAPABILITY_MAJOR": 9, "COMPUTE_CAPABILITY_MINOR": 0,
 }  # fmt: skip
+
+_COMPILED: dict[Any, Artifact] = {}
+_LINKED: dict[Any, Any] = {}
+"""Code of kernels, for all drivers and GPUs of a process."""
 
 
 class Names:
@@ -42,6 +50,7 @@ class Function:
 
     kernel: VerifiedKernel
     cut: bool
+    placed: bool
     code: Any
     entry: Any
 
@@ -62,11 +71,23 @@ class FakeDriver:
         self.random = random.Random(seed)
         self.memory: dict[int, Any] = {}
         self.launched: list[str] = []
+        self.opted: dict[str, int] = {}
+        """Of functions: the shared memory that their launches ask for."""
         self.graphs: list[Nodes] = []
-        self.kernels: dict[bytes, tuple[VerifiedKernel, bool]] = {}
+        self.kernels: dict[bytes, tuple[VerifiedKernel, bool, bool]] = {}
         self.attributes = dict(ATTRIBUTES)
         self.CUdevice_attribute = self.CUmemAllocationType = self.CUmemLocationType = Names()
-        self.CUmemPool_attribute = self.CUpointer_attribute = Names()
+        self.CUmemPool_attribute = self.CUpointer_attribute = self.CUmemAccess_flags = self.CUfunction_attribute = (
+            Names()
+        )
+        self.reaches = True
+        """Whether GPUs have each other's memory within reach."""
+        self.granted: list[tuple[int, int]] = []
+        """(pool, GPU that has it within reach)."""
+        self.pools = 0
+        self.peer_copies = 0
+        self.spoils = False
+        """Whether copies from GPU to GPU come out wrong."""
         self.waits: list[tuple[Any, Any]] = []
         """(stream, stream that it waits for), as far as events tell."""
         self.recorded: dict[int, Any] = {}
@@ -138,7 +159,19 @@ class FakeDriver:
         return 0, b"as the test wants"
 
     def cuMemPoolCreate(self, _properties: Any) -> Any:
-        return 0, 1
+        self.pools += 1
+        return 0, self.pools
+
+    def cuDeviceCanAccessPeer(self, _device: int, _peer: int) -> Any:
+        return 0, int(self.reaches)
+
+    def CUmemAccessDesc(self) -> Any:
+        return SimpleNamespace(location=SimpleNamespace())
+
+    def cuMemPoolSetAccess(self, pool: int, given: tuple[Any, ...], count: int) -> Any:
+        assert len(given) == count
+        self.granted += [(pool, each.location.id) for each in given]
+        return (self.broken,)
 
     def CUmemPoolProps(self) -> Any:
         return SimpleNamespace(location=SimpleNamespace())
@@ -178,7 +211,12 @@ class FakeDriver:
     cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = _copy
 
     def cuMemcpyPeerAsync(self, target: int, _to: Any, source: int, _of: Any, nbytes: int, stream: Any) -> Any:
-        return self._copy(target, source, nbytes, stream)
+        assert self.reaches, "no GPU reaches another's memory"
+        self.peer_copies += 1
+        result = self._copy(target, source, nbytes, stream)
+        if self.spoils:
+            ctypes.c_uint8.from_address(target).value ^= 1
+        return result
 
     def cuEventElapsedTime(self, _first: Any, _second: Any) -> Any:
         return 0, 0.001
@@ -186,25 +224,47 @@ class FakeDriver:
     # kernels
 
     def compiled(
-        self, _api: Any, _name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool
+        self,
+        _api: Any,
+        _name: str,
+        verified: VerifiedKernel,
+        bounds: Bounds,
+        *,
+        cut: bool,
+        tiles: bool,
+        wide: bool,
+        placed: bool,
     ) -> Artifact:
         """Compile for this processor, in the place of ``compile_kernel``."""
-        found = LlvmTarget("host").compile(verified, bounds)
         assert not tiles, "this processor has none"
-        self.kernels[found.data] = verified, cut
+        assert not wide, "nor of these"
+        key = verified.hash, verified.name, bounds
+        found = _COMPILED.get(key)
+        if found is None:
+            found = _COMPILED[key] = LlvmTarget("host").compile(verified, bounds)
+        found = replace(found, data=found.data + _PLACED) if placed else found
+        self.kernels[found.data] = verified, cut, placed
         return found
 
     def cuModuleLoadDataEx(self, data: bytes, *_: Any) -> Any:
         return 0, data
 
     def cuModuleGetFunction(self, module: bytes, entry: bytes) -> Any:
-        kernel, cut = self.kernels[module]
-        code = link(module, entry.decode())
-        return 0, Function(kernel, cut, code, ENTRY(code.address(entry.decode())))
+        kernel, cut, placed = self.kernels[module]
+        code = _LINKED.get((module, entry))
+        if code is None:
+            code = _LINKED[module, entry] = link(module.removesuffix(_PLACED), entry.decode())
+        return 0, Function(kernel, cut, placed, code, ENTRY(code.address(entry.decode())))
+
+    def cuFuncSetAttribute(self, function: Function, _attribute: Any, nbytes: int) -> Any:
+        assert MOST_STATIC < nbytes <= self.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"]
+        self.opted[function.kernel.name] = nbytes
+        return (0,)
 
     def cuLaunchKernel(self, function: Function, *rest: Any) -> Any:
         if self.broken:
             return (self.broken,)
+        assert rest[6] == self.opted.get(function.kernel.name, 0), "what the function was said to take"
         self._launch(function, rest[:3], rest[3:6], rest[8])
         return (0,)
 
@@ -218,6 +278,10 @@ class FakeDriver:
         words = [ctypes.c_uint64.from_address(a).value for a in (ctypes.c_uint64 * count).from_address(given)]
         own = 2 * len(kernel.kernel.buffers)
         after = own + len(kernel.kernel.params)
+        lie = [
+            a % PLACED_NBYTES == 0 and n < PLACED_ELEMENTS for a, n in zip(words[:own:2], words[1:own:2], strict=True)
+        ]
+        assert function.placed == all(lie), "the code is for buffers that lie as these do"
         bindings = np.zeros(max(1, own // 2), BINDING)
         for row, address, elements in zip(bindings, words[:own:2], words[1:own:2], strict=False):
             row["address"], row["elements"] = address, elements
@@ -244,6 +308,7 @@ class FakeDriver:
     def _taken(self, row: Any) -> tuple[Any, ...]:
         """Return a row as it is now: CUDA copies the words when a node is made."""
         kernel = row.func.kernel.kernel
+        assert row.sharedMemBytes == self.opted.get(kernel.name, 0), "what the function was said to take"
         count = 2 * len(kernel.buffers) + len(kernel.params) + 2 + 6 * row.func.cut
         words = np.array(
             [ctypes.c_uint64.from_address(a).value for a in (ctypes.c_uint64 * count).from_address(row.kernelParams)],

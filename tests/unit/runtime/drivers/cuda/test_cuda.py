@@ -11,9 +11,13 @@ import pytest
 
 import loom
 from loom.core.errors import DeviceError, KernelFault
+from loom.runtime.drivers import copying
 from loom.runtime.drivers.cuda import api as apis
-from loom.runtime.drivers.cuda import gpus, opened
+from loom.runtime.drivers.cuda import gpus, memory, opened
 from loom.runtime.drivers.cuda.device import CudaDevice
+from loom.runtime.drivers.cuda.memory import CudaStorage
+from loom.runtime.drivers.probes.wide import WIDE_PROBES
+from loom.runtime.storage import HostSlot
 from unit.runtime.drivers.cuda.fake import FakeDriver
 
 
@@ -81,6 +85,23 @@ def test_slots_are_handed_to_graphs_and_rows_anew(gpu: CudaDevice) -> None:
             assert float(there) == float(loom.gpu_sum(x, on="cpu"))
 
 
+def test_code_is_for_how_buffers_lie(gpu: CudaDevice, driver: FakeDriver) -> None:
+    """The driver in NVIDIA's place looks at every launch whether its code is for buffers that lie like those given."""
+    even = gpu.allocate(4 * 32)
+    odd = CudaStorage(gpu.memory, even.address + 4, 4 * 16)
+    even.write(0, np.arange(32, dtype=np.uint32).view(np.uint8))
+    slot = HostSlot(4 * 16)
+    for count in (1, 20):  # rows as they are, and a graph
+        chain = loom.Chain(gpu)
+        for _ in range(count):
+            chain.dispatch(mix, [slot, gpu.allocate(4 * 16)], [1], groups=2)
+        program = chain.build()
+        for given in (even, odd, even):
+            slot.attach(given)
+            program.run()
+    assert {placed for _, _, placed in driver.kernels.values()} == {True, False}
+
+
 def test_what_depends_on_a_failed_dispatch_is_not_started(gpu: CudaDevice) -> None:
     x, y = np.arange(8, dtype=np.uint32), np.ones(8, np.uint32)
     chain = loom.Chain(gpu)
@@ -132,6 +153,22 @@ def test_memory_is_copied_whole_between_gpus_and_given_back(monkeypatch: pytest.
     assert len(driver.memory) == held - 2
 
 
+def test_transfers_in_pieces_and_at_once(gpu: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (copying, memory):
+        monkeypatch.setattr(module, "PIECE_NBYTES", 1000)
+    monkeypatch.setattr(copying, "_LEAST_PIECE", 100)
+    monkeypatch.setattr(copying, "LEAST_PART", 300)
+    monkeypatch.setattr(memory, "_SMALL_NBYTES", 500)
+    data = np.arange(10_007, dtype=np.uint32).view(np.uint8)
+    storage = gpu.allocate(data.nbytes)
+    for length in (4, 500, 504, 1000, 2000, 5000, data.nbytes):
+        storage.write(0, data[:length])
+        assert np.array_equal(storage.read(0, length), data[:length])
+    storage.write(1004, data[8:3008])
+    assert np.array_equal(storage.read(1004, 3000), data[8:3008])
+    assert np.array_equal(storage.read(4004, 3000), data[4004:7004])
+
+
 def test_memory_that_runs_out_is_an_error_and_the_rest_goes_on(gpu: CudaDevice) -> None:
     with pytest.raises(DeviceError, match=r"out of device memory: expected at most 1073741824 bytes"):
         gpu.allocate(1 << 40)
@@ -147,9 +184,33 @@ def test_a_lost_gpu_is_an_error_of_its_runs_alone(gpu: CudaDevice, driver: FakeD
     with pytest.raises(DeviceError, match="the device was lost"):
         program.run()
     assert gpu.lost
-    with pytest.raises(DeviceError, match=r"the device was lost\. Make the device anew"):
+    with pytest.raises(DeviceError, match=r"the device was lost\. Start a new process"):
         gpu.allocate(64)
     assert float(loom.gpu_sum(np.ones(3, np.float32), on="cpu")) == 3.0
+
+
+@pytest.mark.parametrize("count", [1, 12], ids=["launched", "as a graph"])
+def test_launches_ask_for_shared_memory_beyond_what_code_has(gpu: CudaDevice, driver: FakeDriver, count: int) -> None:
+    probe = WIDE_PROBES[0]
+    given, chain, kernel = probe.inputs(), loom.Chain(gpu), probe.make()
+    wanted = probe.expected(*given)
+    outs = [gpu.allocate(wanted.nbytes) for _ in range(count)]
+    for out in outs:
+        chain.dispatch(kernel, [*given, out], groups=probe.groups)
+    chain.build().run()
+    assert list(driver.opted.values()) == [3 * (4 * 256 * 32 + 16)]
+    assert all(out.read(0, wanted.nbytes).view(np.int32).tolist() == wanted.tolist() for out in outs)
+
+
+def test_more_shared_memory_than_the_gpu_has_is_refused(gpu: CudaDevice, driver: FakeDriver) -> None:
+    driver.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] = 64 << 10
+    gpu.gpu.limits["shared_most"] = 64 << 10
+    probe = WIDE_PROBES[0]
+    chain = loom.Chain(gpu)
+    given = probe.inputs()
+    chain.dispatch(probe.make(), [*given, np.zeros_like(given[1])], groups=probe.groups)
+    with pytest.raises(DeviceError, match="too much shared memory"):
+        chain.build()
 
 
 def test_gpus_that_cannot_be_used_say_why(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> None:

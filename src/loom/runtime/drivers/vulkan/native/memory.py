@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.runtime.drivers.copying import PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.vulkan.native.arenas import Arena, Buffer
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.queues import Queues, UnderWay
@@ -34,10 +35,6 @@ _TRANSFER_USAGE = 0x1 | 0x2
 _LOCAL, _VISIBLE, _COHERENT, _CACHED = 1, 2, 4, 8
 _TRANSFER_STAGE, _HOST_STAGE, _TRANSFER_WRITE, _HOST_READ = 0x1000, 0x4000, 0x1000, 0x2000
 _ARENA_NBYTES = 64 << 20
-_PIECE_NBYTES = 8 << 20
-"""What is transferred at once; the staging buffer has two of them."""
-_COPIERS, _LEAST_SHARED = 4, 1 << 20
-"""Threads that copy bytes of the host, and the least bytes worth it."""
 _SPARE_NBYTES = 1 << 30
 """Most memory kept in arenas of one storage that is gone: making one takes longer than most patterns."""
 LEAST_NBYTES = 16
@@ -178,7 +175,7 @@ class DeviceMemory:
         """Return the buffer that transfers go through."""
         if self._staging is None:
             assert self.staging_kind is not None, "Vulkan promises a host-visible type"
-            self._staging = Buffer(self.owner, 2 * _PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
+            self._staging = Buffer(self.owner, 2 * PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
         return self._staging
 
     def upload(self, target: VulkanStorage, offset: int, data: np.ndarray[Any, Any]) -> None:
@@ -189,12 +186,12 @@ class DeviceMemory:
             return
         with self.lock:
             staging, begun = self.staging(), deque[Any]()
-            for at in range(0, data.nbytes, _PIECE_NBYTES):
-                part, place = data[at : at + _PIECE_NBYTES], at % (2 * _PIECE_NBYTES)
+            for at, size, room in pieces_of(data.nbytes):
+                place = room * PIECE_NBYTES
                 if len(begun) == 2:
                     self.queues.finish(begun.popleft())
-                self._fill(staging.view(place, part.nbytes), part)
-                begun.append(self._copy(staging, place, buffer, start + at, part.nbytes))
+                copy_bytes(self.owner.crew, staging.view(place, size), data[at : at + size])
+                begun.append(self._copy(staging, place, buffer, start + at, size))
             for copy in begun:
                 self.queues.finish(copy)
 
@@ -205,28 +202,16 @@ class DeviceMemory:
             return buffer.view(start, nbytes).copy()
         found = np.empty(nbytes, np.uint8)
         with self.lock:
-            staging, begun = self.staging(), deque[tuple[int, int, Any]]()
-            for at in [*range(0, nbytes, _PIECE_NBYTES), None]:
-                if at is not None:
-                    size = min(_PIECE_NBYTES, nbytes - at)
-                    copy = self._copy(buffer, start + at, staging, at % (2 * _PIECE_NBYTES), size)
-                    begun.append((at, size, copy))
-                while len(begun) == 2 or (at is None and begun):
-                    first, size, copy = begun.popleft()
+            staging, begun = self.staging(), deque[tuple[int, int, int, Any]]()
+            for at, size, room in [*pieces_of(nbytes), (nbytes, 0, 0)]:
+                if size:
+                    place = room * PIECE_NBYTES
+                    begun.append((at, size, place, self._copy(buffer, start + at, staging, place, size)))
+                while len(begun) == 2 or (not size and begun):
+                    first, done, place, copy = begun.popleft()
                     self.queues.finish(copy)
-                    self._fill(found[first : first + size], staging.view(first % (2 * _PIECE_NBYTES), size))
+                    copy_bytes(self.owner.crew, found[first : first + done], staging.view(place, done))
         return found
-
-    def _fill(self, target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
-        """Copy bytes of the host, many of them by several threads."""
-        if target.nbytes < _LEAST_SHARED:
-            target[:] = source
-            return
-        part = -(-target.nbytes // _COPIERS)
-        begins = range(0, target.nbytes, part)
-        pairs = [(target[at : at + part], source[at : at + part]) for at in begins]
-        for done in [self.owner.crew.submit(np.copyto, *pair) for pair in pairs]:
-            done.result()
 
     def copy(self, source: VulkanStorage, start: int, target: VulkanStorage, offset: int, nbytes: int) -> None:
         """Copy bytes on the device; the two storages are not the same."""

@@ -116,7 +116,8 @@ class PlanTable:
 
     def _add(self, step: PlanStep, numbers: Array) -> None:
         dispatch = step.dispatch
-        kernel = self.device.load(dispatch.kernel, counted=dispatch.indirect is not None)
+        bounds = self.device.proofs.bounds(dispatch)
+        kernel = self.device.load(dispatch.kernel, bounds, counted=dispatch.indirect is not None)
         bound = tuple((b.storage, b.elements) for b in dispatch.bindings)
         order, groups, waits = 2 * numbers + 1, dispatch.groups, step.waits
         starts = np.broadcast_to(np.int64(0), groups.shape)

@@ -1,0 +1,410 @@
+"""Proves that no lane of a dispatch indexes outside an array, for numbers known when it is recorded.
+
+Layer: ir. Every integer is followed as a range, from lane numbers, parameters and lengths through arithmetic, branches
+and loops; a branch narrows what its condition is about. Ranges of variables grow to all of their type where a loop does
+not leave them as they are after a few turns. Invariant: what is said to be inside is, for each lane, path and number
+within the given ranges; what wraps, or is not understood, may be anything its type holds.
+
+Source: P. Cousot and R. Cousot, "Abstract interpretation", POPL 1977 (intervals, widening).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.ir.constants import constant_value
+from loom.ir.kernel import (
+    Block,
+    Break,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Memory,
+    Param,
+    Return,
+    Space,
+    Statement,
+    Variable,
+    While,
+    operands,
+    walk,
+)
+from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
+from loom.ir.passes.reach import Choices
+
+__all__ = ["Launch", "Proof", "Prover"]
+
+_OPPOSITE = {"lt": "ge", "ge": "lt", "le": "gt", "gt": "le", "eq": "ne", "ne": "eq"}
+_TURNS, _LEAPS = 2, 4
+"""How often a loop's variables may grow by themselves, and then to a number that is likely their limit."""
+_MOST_STEPS, _MOST_VALUES = 20_000, 50_000
+"""Statements and values looked at before a proof is given up."""
+_MOST_CHOICES = 2
+"""Choices in one another of which a side is looked at by what its condition says: each doubles the work."""
+_State = dict[Variable, Range]
+_Reads = dict[Variable, frozenset[Instr]]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is known of a dispatch: groups along each dimension, ranges of integer parameters, elements of buffers.
+
+    ``fewest`` groups, where its turns have different numbers of them.
+    """
+
+    groups: tuple[int, int, int]
+    params: Mapping[Param, Range]
+    lengths: Mapping[Memory, int]
+    fewest: tuple[int, int, int] | None = None
+
+
+class Proof:
+    """What is asked of a kernel's dispatches, prepared once for all of them."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.choices = Choices(kernel)
+        known = ("load", "store", "length")
+        accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
+        self.is_open = all(s.name in known or s.name.startswith("atomic_") for s in accesses)
+        self.matters = _what_matters(kernel, accesses)
+
+    def stays_inside(self, launch: Launch) -> bool:
+        """Tell whether it is certain that no access of ``launch`` is outside its array."""
+        if not self.is_open:
+            return False
+        try:
+            Prover(self, launch).block(self.kernel.body)
+        except (_UncertainError, RecursionError):
+            return False
+        return True
+
+
+def _what_matters(kernel: Kernel, accesses: list[Instr]) -> set[Variable]:
+    """Return the variables that indexes, conditions and the bounds of loops are made of."""
+    sets: dict[Variable, list[Instr]] = {}
+    waiting = [s.args[0] for s in accesses if s.args]
+    for s in walk(kernel.body):
+        if isinstance(s, Instr):
+            if s.name == "set":
+                sets.setdefault(s.attr, []).append(s.args[0])
+        else:
+            waiting += operands(s)
+    found: set[Variable] = set()
+    seen = set(waiting)
+    while waiting:
+        value = waiting.pop()
+        used = list(value.args)
+        if value.name == "get" and value.attr not in found:
+            found.add(value.attr)
+            used += sets.get(value.attr, [])
+        waiting += [u for u in used if u not in seen]
+        seen.update(used)
+    return found
+
+
+class _UncertainError(Exception):
+    """An access that may be outside, or too much to look at."""
+
+
+@dataclass(slots=True)
+class _Loop:
+    exits: list[_State] = field(default_factory=list[_State])
+    turns: list[_State] = field(default_factory=list[_State])
+
+
+class Prover:
+    """``facts`` hold of values here, ``state`` of variables; None: no lane gets here."""
+
+    def __init__(self, proof: Proof, launch: Launch) -> None:
+        self.kernel, self.launch = proof.kernel, launch
+        self.choices, self.matters = proof.choices, proof.matters
+        self.facts: dict[Any, Range] = {}
+        self.state: _State | None = {}
+        self.read: dict[Instr, Range] = {}
+        self.latest: _Reads = {}
+        """The reads of a variable since it was last set: what is learnt of one holds of it."""
+        self.memo: dict[Instr, Range] = {}
+        self.loops: list[_Loop] = []
+        self.quiet = 0
+        self.steps = self.values = self.choosing = 0
+        given = [*launch.lengths.values(), *(high for _, high in launch.params.values())]
+        given += [count * size for count, size in zip(launch.groups, self.kernel.workgroup, strict=True)]
+        self.likely = sorted({2 * n for n in given if n > 0})
+        """Numbers that counters stay below: what guards them, and a step more."""
+
+    # statements
+
+    def block(self, block: Block) -> None:
+        for s in block.statements:
+            if self.state is None:
+                return
+            self.statement(s)
+
+    def statement(self, s: Statement) -> None:
+        self.steps += 1
+        if self.steps > _MOST_STEPS:
+            raise _UncertainError
+        if isinstance(s, Instr):
+            self.instr(s)
+        elif isinstance(s, If):
+            self.if_(s)
+        elif isinstance(s, (For, While)):
+            self.loop(s)
+        else:
+            if isinstance(s, Break):
+                self.loops[-1].exits.append(self.here())
+            elif isinstance(s, Continue):
+                self.loops[-1].turns.append(self.here())
+            else:
+                assert isinstance(s, Return)
+            self.state = None
+
+    def here(self) -> _State:
+        assert self.state is not None
+        return dict(self.state)
+
+    def instr(self, s: Instr) -> None:
+        if s.memory is not None and s.args:
+            self.access(s, s.memory)
+        elif s.name == "get":
+            self.read[s] = self.here().get(s.attr, everything(s.type))
+            self.latest[s.attr] = self.latest.get(s.attr, frozenset()) | {s}
+            self.memo.pop(s, None)
+        elif s.name == "set" and s.attr in self.matters:
+            assert self.state is not None
+            self.state[s.attr] = self.range(s.args[0])
+            self.latest[s.attr] = frozenset()
+
+    def access(self, s: Instr, memory: Memory) -> None:
+        low, high = self.range(s.args[0])
+        size = self.launch.lengths[memory] if memory.space is Space.BUFFER else memory.size or 0
+        if not self.quiet and not 0 <= low <= high < size:
+            raise _UncertainError
+
+    def if_(self, s: If) -> None:
+        facts, state, latest = dict(self.facts), self.here(), self.latest
+        ends: list[tuple[dict[Any, Range], _State | None]] = []
+        for body, holds in ((s.then, True), (s.otherwise, False)):
+            self.enter(facts, dict(state), latest)
+            self.learn(s.condition, holds=holds)
+            self.block(body)
+            ends.append((self.facts, self.state))
+        alive = [end for end in ends if end[1] is not None]
+        if len(alive) == 1:
+            self.enter(*alive[0])
+        else:
+            self.enter(facts, _joined([end[1] for end in alive if end[1] is not None]))
+
+    def enter(self, facts: dict[Any, Range], state: _State | None, latest: _Reads | None = None) -> None:
+        self.facts, self.state = dict(facts), state
+        self.latest, self.memo = dict(latest or {}), {}
+
+    # loops
+
+    def loop(self, s: For | While) -> None:
+        """Find what holds before each turn, then look at a turn's accesses."""
+        facts, before = dict(self.facts), self.here()
+        counted = self.counted(s) if isinstance(s, For) else None
+        held = before
+        for turn in range(_TURNS + _LEAPS + 2):
+            after, _ = self.turn(s, facts, held, counted, quiet=True)
+            grown = _joined([held, *after])
+            assert grown is not None
+            if grown == held:
+                break
+            if turn >= _TURNS:
+                likely = self.likely if turn < _TURNS + _LEAPS else []
+                grown = {v: widened(held[v], r, v.dtype, likely) for v, r in grown.items()}
+            held = grown
+        else:
+            held = {}
+        _, exits = self.turn(s, facts, held, counted, quiet=False)
+        self.enter(facts, _joined(exits))
+
+    def counted(self, s: For) -> Range:
+        """Return what a loop counts through, empty for one that never turns."""
+        (first, last), stop = self.range(s.start), self.range(s.stop)
+        return (stop[0] + 1, last) if s.down else (first, stop[1] - 1)
+
+    def turn(
+        self, s: For | While, facts: dict[Any, Range], held: _State, counted: Range | None, *, quiet: bool
+    ) -> tuple[list[_State], list[_State]]:
+        """Go through one turn; return the states after it, and those with which the loop is left."""
+        self.quiet += quiet
+        self.loops.append(_Loop())
+        self.enter(facts, dict(held))
+        exits: list[_State] = []
+        if isinstance(s, While):
+            self.block(s.test)
+            tested, state, latest = dict(self.facts), self.state, self.latest
+            if state is not None:
+                self.enter(tested, dict(state), latest)
+                self.learn(s.condition, holds=False)
+                exits.append(self.here())
+                self.enter(tested, dict(state), latest)
+                self.learn(s.condition, holds=True)
+                self.block(s.body)
+        else:
+            assert counted is not None
+            exits.append(dict(held))
+            if counted[0] <= counted[1]:
+                self.facts[s.index] = counted
+                self.block(s.body)
+            else:
+                self.state = None
+        loop = self.loops.pop()
+        self.quiet -= quiet
+        after = [*loop.turns, *([self.state] if self.state is not None else [])]
+        return after, [*exits, *(after if isinstance(s, For) else []), *loop.exits]
+
+    # values
+
+    def key(self, value: Instr) -> Any:
+        """Return what facts are kept by: a number that a kernel asks for twice is one."""
+        if value.args or value.name in ("get", "index", "const"):
+            return value
+        return value.name, value.attr, value.memory
+
+    def range(self, value: Instr) -> Range:
+        """Return what an integer may be here."""
+        found = self.memo.get(value)
+        if found is None:
+            fact = self.facts.get(self.key(value))
+            found = self.computed(value)
+            found = found if fact is None else meet(found, fact)
+            self.memo[value] = found
+        return found
+
+    def computed(self, value: Instr) -> Range:
+        dtype, name = value.type, value.name
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise _UncertainError
+        if not _is_whole(dtype):
+            return everything(dtype)
+        if name == "const":
+            number = int(constant_value(value.attr, dtype))
+            return number, number
+        if name == "get":
+            return self.read.get(value, everything(dtype))
+        if not value.args:
+            return self.given(value)
+        if name == "select":
+            return self.chosen(value)
+        rule = ARITHMETIC.get(name)
+        if rule is None or not all(_is_whole(a.type) for a in value.args):
+            return everything(dtype)
+        return trimmed(rule(*(self.range(a) for a in value.args)), dtype)
+
+    def given(self, value: Instr) -> Range:
+        """Return a number that lanes are told."""
+        launch, name, dtype = self.launch, value.name, value.type
+        if name == "param":
+            return trimmed(launch.params.get(value.attr), dtype)
+        if name == "length":
+            assert value.memory is not None
+            count = launch.lengths[value.memory]
+            return trimmed((count, count), dtype)
+        if name not in ("num_groups", "global_id", "group_id", "local_id"):
+            return everything(dtype)
+        dimension = int(value.attr)
+        groups, lanes = launch.groups[dimension], self.kernel.workgroup[dimension]
+        if name == "num_groups":
+            return (launch.fewest or launch.groups)[dimension], groups
+        most = {"global_id": groups * lanes, "group_id": groups, "local_id": lanes}
+        return trimmed((0, most[name] - 1), dtype)
+
+    def chosen(self, value: Instr) -> Range:
+        """Return either side of a choice, each where it is taken."""
+        condition, *sides = value.args
+        if self.choosing == _MOST_CHOICES:
+            return join(*(self.range(side) for side in sides))
+        self.choosing += 1
+        facts, memo, read = self.facts, self.memo, dict(self.read)
+        found: list[Range] = []
+        for side, holds in zip(sides, (True, False), strict=True):
+            self.facts, self.memo = dict(facts), {}
+            self.learn(condition, holds=holds, of_variables=False)
+            found.append(self.range(side))
+            self.read = dict(read)
+        self.facts, self.memo, self.read = facts, memo, read
+        self.choosing -= 1
+        return join(*found)
+
+    # what a condition says
+
+    def learn(self, condition: Instr, *, holds: bool, of_variables: bool = True) -> None:
+        """Narrow what is known by a condition that holds, or does not."""
+        name, args = condition.name, condition.args
+        if name == "not":
+            self.learn(args[0], holds=not holds, of_variables=of_variables)
+        elif (name, holds) in (("and", True), ("or", False)):
+            for each in args:
+                self.learn(each, holds=holds, of_variables=of_variables)
+        elif name == "get":
+            for each in self.choices.both(condition, holds=holds):
+                self.learn(each, holds=holds, of_variables=of_variables)
+        elif name in _OPPOSITE and _is_whole(args[0].type):
+            self.compared(name if holds else _OPPOSITE[name], args[0], args[1], of_variables)
+
+    def compared(self, name: str, a: Instr, b: Instr, of_variables: bool) -> None:
+        if name in ("gt", "ge"):
+            name, a, b = ("lt" if name == "gt" else "le"), b, a
+        (a_low, a_high), (b_low, b_high) = self.range(a), self.range(b)
+        if name in ("lt", "le"):
+            apart = int(name == "lt")
+            limits = (a_low, b_high - apart), (a_low + apart, b_high)
+        elif name == "eq":
+            limits = ((b_low, b_high), (a_low, a_high))
+        else:
+            limits = without((a_low, a_high), (b_low, b_high)), without((b_low, b_high), (a_low, a_high))
+        self.narrow(a, limits[0], of_variables)
+        self.narrow(b, limits[1], of_variables)
+
+    def narrow(self, value: Instr, limit: Range, of_variables: bool) -> None:
+        """Take note that a value is within ``limit``, and what that says of what it was computed from."""
+        found = meet(self.range(value), limit)
+        self.facts[self.key(value)] = found
+        self.memo = {}
+        if value.name == "get" and of_variables and value in self.latest.get(value.attr, ()):
+            assert self.state is not None
+            self.state[value.attr] = meet(self.state.get(value.attr, found), found)
+        if value.name == "convert" and _is_whole(value.args[0].type):
+            low, high = self.range(value.args[0])
+            if _holds(value.type, low) and _holds(value.type, high):
+                self.narrow(value.args[0], found, of_variables)
+        elif value.name in ("add", "sub"):
+            self.narrow_sum(value, found, of_variables)
+
+    def narrow_sum(self, value: Instr, found: Range, of_variables: bool) -> None:
+        """What a sum with one number says of the other, if it cannot wrap."""
+        x, y = value.args
+        sign = 1 if value.name == "add" else -1
+        (x_low, x_high), (y_low, y_high) = self.range(x), self.range(y)
+        shift = sign * y_low
+        if y_low == y_high and _holds(value.type, x_low + shift) and _holds(value.type, x_high + shift):
+            self.narrow(x, (found[0] - shift, found[1] - shift), of_variables)
+
+
+def _is_whole(dtype: DType) -> bool:
+    return (dtype.is_integer or dtype.is_bool) and not dtype.is_vector
+
+
+def _holds(dtype: DType, number: int) -> bool:
+    least, most = everything(dtype)
+    return least <= number <= most
+
+
+def _joined(states: list[_State]) -> _State | None:
+    """Return what holds where paths meet: of variables that all know."""
+    if not states:
+        return None
+    first, *others = states
+    shared = [v for v in first if all(v in o for o in others)]
+    return {v: join(*(s[v] for s in states)) for v in shared}

@@ -1,0 +1,152 @@
+"""What the workers of one node are told to do ahead: courses of many batches, which they make by themselves.
+
+Layer: nn. Calls cost more than small batches do: so workers that share memory are given as many batches at a time as
+take about a quarter of a second. A batch that is audited is computed by calls of its own, and so is one that a course
+could not make. Invariant: losses and states are those of the changes foreseen, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from loom.nn.train.parallel.messages import Change, CourseTold, WorkerCourse
+from loom.workers import WorkerPool
+from loom.workers.members import Member
+
+__all__ = ["Ahead"]
+
+_SECONDS = 0.25
+"""That a course is to take: so long a training may go on after it was told to stop."""
+_MOST_CHANGES = 256
+_FIRST_CHANGES = 2
+"""Of a first course, of which nobody knows how long a batch takes."""
+_COURSES_KEPT = 4
+"""Of so many the quickest tells how long a change takes: the first ones compile."""
+_MOST_FAILURES = 3
+"""Courses in a row that made no change: then there are none any more."""
+_MOST_WORKERS = 64
+"""Of one node, each of which has a line to each other one."""
+
+
+class Ahead:
+    """Courses of a training by the workers of ``pool``, of what they keep under ``key``.
+
+    ``told``: changes that are made already and were not yet asked for, with their losses; None for one of no batch.
+    """
+
+    def __init__(self, pool: WorkerPool, key: str, seconds: float) -> None:
+        self._pool, self._key, self._seconds = pool, key, seconds
+        self.told: deque[tuple[Change, float | None]] = deque()
+        self.state: tuple[int, Any] | None = None
+        """The version of a state that was asked for at the end of an epoch, and a reference of it."""
+        self.checks: dict[int, tuple[int, str]] = {}
+        """Of workers: the version of a state, and sums over its bits."""
+        self.version = 0
+        """That the training came to by the last course."""
+        self.behind: set[int] = set()
+        """Workers that did not make all of the last course."""
+        self._coming: deque[Change] = deque()
+        self._source: Iterator[Change] = iter(())
+        self._met: tuple[tuple[int, ...], str, tuple[str, ...]] = ((), "", ())
+        self._step_seconds: deque[float] = deque(maxlen=_COURSES_KEPT)
+        self._failures = 0
+
+    def foresee(self, changes: Iterable[Change]) -> None:
+        """Take it that these changes are to come, in this order, in this epoch."""
+        self._coming, self._source = deque(), iter(changes)
+
+    def forget(self, change: Change) -> None:
+        """Take it that a change was made otherwise."""
+        if self._peek(1) and self._coming[0].version == change.version:
+            self._coming.popleft()
+        else:
+            self.foresee(())
+
+    def _peek(self, count: int) -> Sequence[Change]:
+        while len(self._coming) < count:
+            following = next(self._source, None)
+            if following is None:
+                break
+            self._coming.append(following)
+        return list(self._coming)[:count]
+
+    def go(self, version: int, members: Sequence[Member], speeds: Sequence[float]) -> dict[Member, CourseTold]:
+        """Have a course made by workers that are all of a version; return what each tells, nothing if none was made."""
+        changes = self._next(version, members, speeds)
+        paths = self._meet(members) if changes else ()
+        if not changes or not paths:
+            return {}
+        is_last = len(self._peek(len(changes) + 1)) == len(changes)
+        course = WorkerCourse(tuple(changes), self._met[1], paths, tuple(speeds), is_last, self._seconds)
+        answers = self._pool.gather(self._key, "course", {m: (course, rank) for rank, m in enumerate(members)})
+        return self._taken(course, members, answers)
+
+    def _next(self, version: int, members: Sequence[Member], speeds: Sequence[float]) -> list[Change]:
+        """Return what is to be made next: as much as takes its time, and no call that is audited."""
+        if self._failures >= _MOST_FAILURES or not 0 < len(members) <= _MOST_WORKERS:
+            return []
+        if len({None if m.facts is None else m.facts.node for m in members}) > 1:
+            return []
+        count = int(_SECONDS / min(self._step_seconds)) if self._step_seconds else _FIRST_CHANGES
+        changes = self._peek(min(_MOST_CHANGES, max(1, count)))
+        if not changes or changes[0].version != version:
+            return []
+        working = [m for m, speed in zip(members, speeds, strict=True) if speed > 0]
+        free = min((self._pool.calls_before_audit(m) for m in working), default=0)
+        chosen: list[Change] = []
+        for change in changes:
+            free -= change.batch is not None
+            if free < 0:
+                break
+            chosen.append(change)
+        return chosen if any(c.batch is not None for c in chosen) else []
+
+    def _meet(self, members: Sequence[Member]) -> tuple[str, ...]:
+        """Return where workers meet; ask them if these are others than met before."""
+        numbers = tuple(m.number for m in members)
+        if self._met[0] != numbers and len(members) == 1:
+            self._met = numbers, os.urandom(8).hex(), ("",)
+        elif self._met[0] != numbers:
+            told = self._pool.gather(self._key, "met_at", dict.fromkeys(members, ()))
+            paths = tuple(told[m][0].summary for m in members if m in told)
+            if len(paths) < len(members) or not all(paths):
+                self._failures += 1
+                return ()
+            self._met = numbers, os.urandom(8).hex(), paths
+        return self._met[2]
+
+    def _taken(
+        self, course: WorkerCourse, members: Sequence[Member], answers: Mapping[Member, tuple[Any, Any]]
+    ) -> dict[Member, CourseTold]:
+        """Note what a course came to: the version of who came furthest is that of the training."""
+        found: dict[Member, CourseTold] = {m: answer.summary for m, (answer, _) in answers.items()}
+        begin = course.changes[0].version
+        best = max((told.version for told in found.values()), default=begin)
+        self.version = best
+        if len(found) < len(members) or any(told.why for told in found.values()):
+            self._met = (), "", ()
+        first = next((told for told in found.values() if told.version == best), None)
+        self.behind = {m.number for m in members if m not in found or found[m].version != best} if first else set()
+        losses = iter(first.losses if first else ())
+        made = 0
+        for change in course.changes:
+            is_made = change.version < best
+            loss = next(losses, None) if change.batch is not None else None
+            if not is_made and loss is None:
+                break
+            self.told.append((change, loss))  # a loss that is not finite is told, and changed nothing
+            made += is_made
+            self._coming.popleft()
+        self._failures = 0 if self.told else self._failures + 1
+        if made:
+            self._step_seconds.append(max(answer.seconds for answer, _ in answers.values()) / made)
+        for member in members:
+            self._pool.count_calls(member, sum(c.batch is not None and c.version < best for c in course.changes))
+        self.checks = {m.number: (told.version, told.checks) for m, told in found.items() if told.checks}
+        giver = members[0]
+        is_whole = giver in found and bool(found[giver].checks)
+        self.state = (found[giver].version, answers[giver][1]) if is_whole else None
+        return found

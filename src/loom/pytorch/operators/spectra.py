@@ -1,0 +1,95 @@
+"""Fourier transforms, and numbers of two parts: complex ones made, taken apart, turned.
+
+Layer: pytorch. Source: the docstrings of ``torch.fft``. Invariant: a transform is that of ``loom.tensor.fft``, of the
+lengths, axes and norm that PyTorch tells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from loom import tensor as lt
+from loom.pytorch.registry import Made, OpCall, operator
+
+__all__: list[str] = []
+
+_LINES = ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
+_PLANES = ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn")
+
+
+@operator(*(f"fft_{name}" for name in _LINES))
+def _line(call: OpCall) -> Made:
+    x, norm = call.tensor(), call.value("norm") or "backward"
+    n = call.integer("n") if call.has("n") else call.value("n")
+    transform: Any = getattr(lt.fft, call.base.removeprefix("fft_"))
+    return transform(x, n=n, axis=call.axis("dim", x.ndim, -1), norm=norm)
+
+
+@operator(*(f"fft_{name}" for name in _PLANES))
+def _plane(call: OpCall) -> Made:
+    x, norm, name = call.tensor(), call.value("norm") or "backward", call.base.removeprefix("fft_")
+    sizes = call.integers("s") if call.has("s") else call.value("s")
+    axes = call.axes("dim", x.ndim)
+    if axes is None:
+        axes = tuple(range(x.ndim - (x.ndim if sizes is None else len(sizes)), x.ndim))
+    transform: Any = getattr(lt.fft, name.replace("2", "n"))
+    if sizes is not None:
+        last = 2 * (x.shape[axes[-1]] - 1) if name.startswith("irfft") else x.shape[axes[-1]]
+        own = [*(x.shape[a] for a in axes[:-1]), last]
+        sizes = [m if n == -1 else n for n, m in zip(sizes, own, strict=True)]
+    return transform(x, s=sizes, axes=axes, norm=norm)
+
+
+@operator("fft_fftshift", "fft_ifftshift")
+def _shift(call: OpCall) -> Made:
+    x = call.tensor()
+    axes = call.axes("dim", x.ndim) or tuple(range(x.ndim))
+    move: Any = lt.fft.fftshift if call.base == "fft_fftshift" else lt.fft.ifftshift
+    return move(x, axes=axes)
+
+
+@operator("fft_fftfreq", "fft_rfftfreq")
+def _frequencies(call: OpCall) -> Made:
+    call.value("dtype")
+    find: Any = np.fft.fftfreq if call.base == "fft_fftfreq" else np.fft.rfftfreq
+    return lt.cast(call.array(find(call.integer("n"), call.real("d", 1.0))), call.out)
+
+
+@operator("view_as_real")
+def _as_real(call: OpCall) -> Made:
+    return lt.view_as_real(call.tensor())
+
+
+@operator("view_as_complex")
+def _as_complex(call: OpCall) -> Made:
+    x = call.tensor()
+    return lt.complex(x[..., 0], x[..., 1])
+
+
+@operator("complex")
+def _complex(call: OpCall) -> Made:
+    return lt.complex(call.tensor("real"), call.tensor("imag"))
+
+
+@operator("polar")
+def _polar(call: OpCall) -> Made:
+    size, angle = call.tensor("abs"), call.tensor("angle")
+    return lt.complex(size * angle.map("cos"), size * angle.map("sin"))
+
+
+@operator("real", "imag", "angle")
+def _part(call: OpCall) -> Made:
+    x = call.tensor()
+    if not x.dtype.is_complex:
+        if call.base == "angle":
+            raise call.refused("of real numbers", expected="complex ones", got=x.dtype)
+        return x
+    return getattr(lt, call.base)(x)
+
+
+@operator("_conj", "conj", "conj_physical")
+def _conj(call: OpCall) -> Made:
+    x = call.tensor()
+    return lt.conj(x) if x.dtype.is_complex else x
