@@ -14,11 +14,14 @@ from bench.machine import use_threads
 from bench.report import print_family
 from loom.core.errors import near_matches
 
-FAMILIES = (
-    "startup", "compile", "chain", "leak", "reduce", "maps", "scan", "sort", "matmul", "fft", "primes", "swarm",
-    "streams", "operations", "programs", "nets", "nets_device", "models", "vectors", "tables", "exports",
-    "exports_web", "texts", "cluster", "graphs", "iteration", "transfers",
-)  # fmt: skip
+FAMILIES = {
+    "startup": "engine", "compile": "engine", "chain": "engine", "leak": "engine", "reduce": "arrays", "maps": "arrays",
+    "scan": "arrays", "sort": "arrays", "matmul": "arrays", "fft": "arrays", "primes": "arrays", "swarm": "engine",
+    "streams": "engine", "operations": "arrays", "programs": "", "nets": "learning", "nets_device": "learning",
+    "models": "learning", "vectors": "records", "tables": "records", "exports": "exported", "exports_web": "exported",
+    "texts": "learning", "cluster": "learning", "graphs": "arrays", "iteration": "engine", "transfers": "engine",
+}  # fmt: skip
+"""Family -> the folder of its file, in the order they run."""
 ON_DEVICES = (
     "chain", "streams", "sort", "matmul", "primes", "swarm", "nets_device", "vectors", "iteration", "transfers",
 )  # fmt: skip
@@ -57,7 +60,7 @@ def main() -> int:
 
 def _run(name: str, options: list[str]) -> dict[str, Any] | None:
     """Return a family's JSON, None if it failed; its errors go to stderr as they come."""
-    command = [sys.executable, "-m", f"bench.{name}", "--json", *options]
+    command = [sys.executable, "-m", ".".join(filter(None, ("bench", FAMILIES[name], name))), "--json", *options]
     finished = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, check=False)
     if finished.returncode:
         print(f"loom: benchmark {name!r} failed with exit code {finished.returncode}", file=sys.stderr)

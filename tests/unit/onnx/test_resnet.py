@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import loom.onnx
-from bench.resnet import resnet18
+from bench.learning.resnet import resnet18
 
 
 @pytest.mark.parametrize(

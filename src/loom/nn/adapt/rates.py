@@ -76,7 +76,7 @@ _RATES: dict[TweenMode, dict[str, float]] = {
         "swiglu": 1.0,
     },
 }
-"""Mode -> architecture -> rate, as ``python -m bench.adapt_rates`` found them."""
+"""Mode -> architecture -> rate, as ``python -m bench.learning.adapt_rates`` found them."""
 
 
 def rate_of(mode: TweenMode, layers: str) -> float:

@@ -14,8 +14,8 @@ import onnxruntime  # noqa: E402
 
 import loom.onnx  # noqa: E402
 from bench.harness import THREADS, Side, alternate  # noqa: E402
+from bench.learning.resnet import resnet18  # noqa: E402
 from bench.report import Bar, Family, Row, main  # noqa: E402
-from bench.resnet import resnet18  # noqa: E402
 
 LEAST = 0.5
 """Images a second asked for, to onnxruntime's."""

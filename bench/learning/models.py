@@ -105,7 +105,7 @@ def _text(family: Family) -> None:
         found = _peer(file) or {}
         peer = {key: max(peer.get(key, 0.0), value) for key, value in found.items()}
     if not peer:
-        family.notes.append("no llama.cpp to compare with: see the head of bench/models.py")
+        family.notes.append("no llama.cpp to compare with: see the head of bench/learning/models.py")
     for name, (prefill, decode) in best.items():
         measured = {"prefill tokens/s": prefill, "decode tokens/s": decode}
         measured |= {f"llama.cpp {key} tokens/s": value for key, value in peer.items()}

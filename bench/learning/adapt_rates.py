@@ -1,4 +1,4 @@
-"""Finds the rates of ``loom.nn.adapt.rates``: ``python -m bench.adapt_rates [LAYERS [MODES]]`` prints JSON.
+"""Finds the rates of ``loom.nn.adapt.rates``: ``python -m bench.learning.adapt_rates [LAYERS [MODES]]`` prints JSON.
 
 For each mode and architecture a grid of powers of about 3 is climbed from where the mode's rates lie, by the mean
 accuracy over both worlds and four seeds that the benchmark does not measure.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import loom
+from bench.arrays.sort_device import rows_on
 from bench.harness import Side, Timings, alternate
 from bench.report import Bar, Family, Row, main, wanted_device
-from bench.sort_device import rows_on
 
 SPEED = 1.0
 SIZES = {10**5: (15, 25), 10**6: (11, 7), 10**7: (9, 3)}

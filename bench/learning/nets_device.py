@@ -20,7 +20,7 @@ import numpy as np
 
 import loom
 from bench.harness import Side, alternate
-from bench.nets_works import Work, block, convnet, gpt, lenet, mlp
+from bench.learning.nets_works import Work, block, convnet, gpt, lenet, mlp
 from bench.report import Bar, Family, Row, main, wanted_device
 from loom import tensor
 from loom.nn.train.losses import loss_of

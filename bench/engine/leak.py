@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import loom
-from bench.kernels import scale
+from bench.arrays.kernels import scale
 from bench.report import Bar, Family, Row, main
 
 UNITS, WARM_UP, ROUNDS = 1000, 100, 4

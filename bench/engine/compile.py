@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import loom
-from bench.kernels import histogram, life, mandelbrot, matmul, nothing, scale
+from bench.arrays.kernels import histogram, life, mandelbrot, matmul, nothing, scale
 from bench.report import Bar, Family, Row, main
 from loom.runtime.drivers.cpu import CpuDevice
 
@@ -76,7 +76,7 @@ def run(family: Family) -> None:
 def _in_new_process(name: str, *, after_another: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "LOOM_CACHE_DIR": cache}
-        command = [sys.executable, "-m", "bench.compile", "--one", name]
+        command = [sys.executable, "-m", "bench.engine.compile", "--one", name]
         command += ["--later"] if after_another else []
         text = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(text)

@@ -15,8 +15,8 @@ use_threads()  # OpenBLAS reads the number of threads when numpy is imported
 import numpy as np  # noqa: E402
 
 import loom  # noqa: E402
+from bench.arrays.matmul_device import rows_on  # noqa: E402
 from bench.harness import Side, Timings, alternate  # noqa: E402
-from bench.matmul_device import rows_on  # noqa: E402
 from bench.report import Bar, Family, Row, main, wanted_device  # noqa: E402
 
 SIZES = {256: (9, 15), 512: (9, 9), 1024: (9, 5), 2048: (5, 3)}

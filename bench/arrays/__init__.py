@@ -1,0 +1,1 @@
+"""Patterns and tensor operations beside numpy, SciPy and their like."""

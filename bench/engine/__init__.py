@@ -1,0 +1,1 @@
+"""Starting, compiling, chains, streams, units and copies."""
