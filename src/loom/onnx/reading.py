@@ -111,7 +111,7 @@ def read_model(source: Any) -> ReadModel:
         import onnx
     except ImportError:
         raise ArgumentError("onnx.load", "the package onnx is missing", expected="onnx 1.16 or newer", got="none",
-                            remedy="pip install 'loom[onnx]'") from None  # fmt: skip
+                            remedy="pip install 'loom-compute[onnx]'") from None  # fmt: skip
     folder: Path | None = None
     name = "the model"
     if isinstance(source, onnx.ModelProto):

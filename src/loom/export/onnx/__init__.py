@@ -173,7 +173,7 @@ def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, leng
         import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport] - said here once if it is missing
     except ImportError:
         raise ArgumentError(WHERE, "the package onnx is missing", expected="onnx 1.16 or newer", got="none",
-                            remedy="pip install 'loom[onnx]'") from None  # fmt: skip
+                            remedy="pip install 'loom-compute[onnx]'") from None  # fmt: skip
     chosen = OPSET if opset is None else whole(opset, f"{WHERE}, opset", least=1)
     if not OLDEST_OPSET <= chosen <= newest_opset():
         raise ArgumentError(f"{WHERE}, opset", "not an opset that is written", got=chosen,
