@@ -93,7 +93,7 @@ def spin(registers: loom.InOut[loom.u32], globals: loom.In[loom.u32]) -> None:  
 
 
 def test_a_real_program() -> None:
-    turns = 200_000  # about 1 ms
+    turns = 1_000_000  # some ms, beyond LEAST_BASELINE on a fast processor too
     with loom.boot(1, 1) as unit:
         unit.pace(None)
         unit.dispatch(spin)

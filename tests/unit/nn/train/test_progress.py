@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -71,10 +73,19 @@ net.train(np.ones((8, 2), "f4"), np.ones((8, 1), "f4"), epochs=3, batch_size=4)
 def test_a_bar_on_a_terminal() -> None:
     theirs, ours = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    subprocess.run([sys.executable, "-c", PROGRAM], stderr=ours, env=environment, timeout=120, check=True)
-    os.close(ours)
-    assert b"epoch 3/3" in os.read(theirs, 1 << 16)
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=ours, env=environment) as child:
+        os.close(ours)
+        told = b"".join(_read_all(theirs))
+    assert child.returncode == 0
+    assert b"epoch 3/3" in told
     os.close(theirs)
+
+
+def _read_all(terminal: int) -> Iterator[bytes]:
+    """Read while somebody may write: a read gives no more than 4 KiB."""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while part := os.read(terminal, 1 << 16):
+            yield part
 
 
 def test_nothing_anywhere_else(capfd: pytest.CaptureFixture[str]) -> None:
