@@ -23,8 +23,6 @@ from loom.tensor.neural.rotary import rotate, turns, turns_at
 
 __all__: list[str] = []
 
-_UNSEEN = {"f16": -6.0e4}
-"""The score of what must not be seen, where the type does not hold -1e30."""
 _GAINS = ("q_norm", "k_norm")
 
 
@@ -42,12 +40,16 @@ def apply(config: MultiHeadAttention, weights: Weights, x: Tensor, context: Cont
     batch, tokens, width = x.shape
     size = config.head_size(width)
     q, k, v = project(config, weights, x, context)
+    there = None if config.padding_mask is None else context.record.inputs[config.padding_mask] != 0
+    if there is not None:  # infinite or no number, padding counts nowhere: not by 0 times it either
+        kept = tensor.reshape(there, (batch, 1, tokens, 1))
+        k, v = tensor.where(kept, k, 0), tensor.where(kept, v, 0)
     if context.record.cache is not None:
         found = context.record.cache.attend(
             context.place or context.name, q, k, v, factor_of(config, size), config.window
         )
     else:
-        found = _attend(config, q, k, v, _bias(config, weights, tokens, context), context)
+        found = _attend(config, q, k, v, _bias(config, weights, tokens, context), there)
     joined = tensor.reshape(tensor.permute(found, (0, 2, 1, 3)), (batch, tokens, config.num_heads * size))
     return linear(joined, weights["o_weight"], weights.get("o_bias"))
 
@@ -98,9 +100,9 @@ def factor_of(config: MultiHeadAttention, size: int) -> float:
 
 
 def _attend(
-    config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, context: Context
+    config: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, there: Tensor | None
 ) -> Tensor:
-    """Return what the heads give, (batch, heads, tokens, size)."""
+    """Return what the heads give, (batch, heads, tokens, size); ``there`` (batch, tokens) is true but for padding."""
     shape, groups = q.shape, config.num_heads // config.kv_heads
     if groups > 1:
         q = tensor.reshape(q, (shape[0], config.kv_heads, groups, *shape[2:]))
@@ -110,12 +112,12 @@ def _attend(
     scores = scores if factor == 1 else scores * factor
     if bias is not None:
         scores = scores + (bias if groups == 1 else tensor.reshape(bias, (config.kv_heads, groups, *bias.shape[1:])))
-    seen = _mask(config, scores, context)
+    seen = _mask(config, scores, there)
     if seen is None:
         found = tensor.matmul(tensor.softmax(scores), v)
     else:
-        chances = tensor.softmax(tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30)))
-        if config.padding_mask is not None:
+        chances = tensor.softmax(tensor.where(seen, scores, -math.inf))
+        if there is not None:
             chances = tensor.where(seen, chances, 0)
         found = tensor.matmul(chances, v)
     return tensor.reshape(found, shape)
@@ -135,7 +137,7 @@ def _bias(config: MultiHeadAttention, weights: Weights, tokens: int, context: Co
     return tensor.permute(tensor.gather(table, number), (2, 0, 1))
 
 
-def _mask(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tensor | None:
+def _mask(config: MultiHeadAttention, scores: Tensor, there: Tensor | None) -> Tensor | None:
     """Return true where a query's token (last but one axis) may see a key's (last), None if all see all."""
     tokens = scores.shape[-1]
     seen = None
@@ -145,8 +147,7 @@ def _mask(config: MultiHeadAttention, scores: Tensor, context: Context) -> Tenso
         seen = before >= at
         if config.window is not None:
             seen = seen & (before - at < config.window)
-    if config.padding_mask is not None:
-        mask = context.record.inputs[config.padding_mask]
-        there = tensor.reshape(mask != 0, (mask.shape[0], *(1,) * (scores.ndim - 2), tokens))
+    if there is not None:
+        there = tensor.reshape(there, (there.shape[0], *(1,) * (scores.ndim - 2), tokens))
         seen = there if seen is None else there & seen
     return seen

@@ -27,8 +27,6 @@ from loom.tensor.tensor import Tensor
 
 __all__ = ["rope", "scaled_dot_product_attention"]
 
-_UNSEEN = -1e30
-
 
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *, is_causal: bool = False,
@@ -61,7 +59,7 @@ def scaled_dot_product_attention(
     if seen is None:
         chances = softmax(scores)
     else:
-        chances = where(seen, softmax(where(seen, scores, _UNSEEN)), 0)
+        chances = where(seen, softmax(where(seen, scores, -math.inf)), 0)
     found = matmul(cast(chances, value.dtype), value)
     return reshape(found, (*heads, *found.shape[-2:])) if shared else found
 
