@@ -124,7 +124,7 @@ class GpuMemory:
                     raise self.owner.noted(error) from None
                 address = self._take_at_last(nbytes, room)
             storage = CudaStorage(self, int(address), nbytes)
-            weakref.finalize(storage, self._free, address).atexit = False
+            weakref.finalize(storage, self._free, storage.address).atexit = False
             if zeroed:
                 self.api.cuMemsetD8Async(address, 0, room, self.owner.stream)
         return storage

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 import loom
+from emulation.driver.binding import Binding, Emulated
+from emulation.driver.code import Compiled, GpuFault
+from emulation.driver.streams import Order
 from loom.core.errors import DeviceError, KernelFault
 from loom.runtime.drivers import copying
 from loom.runtime.drivers.cuda import api as apis
@@ -18,7 +21,6 @@ from loom.runtime.drivers.cuda.device import CudaDevice
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.probes.wide import WIDE_PROBES
 from loom.runtime.storage import HostSlot
-from unit.runtime.drivers.cuda.fake import FakeDriver
 
 
 @loom.kernel(workgroup=8)
@@ -40,24 +42,30 @@ def place(x: loom.InOut[loom.u32]) -> None:
     x[row * 6 + loom.global_id(0)] = loom.num_groups(1) * 1000 + loom.num_groups(0) * 100 + row
 
 
-def opened_over(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver, number: int = 0) -> CudaDevice:
-    monkeypatch.setattr(opened, "compile_kernel", driver.compiled)
+def opened_over(monkeypatch: pytest.MonkeyPatch, driver: Emulated, number: int = 0) -> CudaDevice:
+    assert isinstance(driver.code, Compiled)
+    monkeypatch.setattr(opened, "compile_kernel", driver.code.compile)
     monkeypatch.setattr(opened, "load_artifact", lambda *given: given[-1]())
-    found = gpus._gpus(apis.Api(driver))
+    found = gpus._gpus(apis.Api(Binding(driver)))
     return CudaDevice(found[number], tested=False)
 
 
-@pytest.fixture
-def driver() -> FakeDriver:
-    return FakeDriver(seed=5)
+def compiled(count: int = 1, seed: int = 0, order: Order = Order.DRAWN, **options: Any) -> Emulated:
+    """Return a driver whose kernels are compiled for this processor."""
+    return Emulated(Compiled(), count, seed=seed, order=order, **options)
+
+
+@pytest.fixture(params=[Order.LATE, Order.DRAWN], ids=["late", "drawn"])
+def driver(request: pytest.FixtureRequest) -> Emulated:
+    return compiled(seed=5, order=request.param)
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> CudaDevice:
+def gpu(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> CudaDevice:
     return opened_over(monkeypatch, driver)
 
 
-def test_graphs_in_any_order_of_their_edges_leave_what_the_cpu_leaves(gpu: CudaDevice, driver: FakeDriver) -> None:
+def test_graphs_in_any_order_of_their_edges_leave_what_the_cpu_leaves(gpu: CudaDevice, driver: Emulated) -> None:
     rng = np.random.default_rng(3)
     steps = [(*rng.choice(5, 2, replace=False).tolist(), int(rng.integers(1, 99))) for _ in range(120)]
     found: list[Any] = []
@@ -71,8 +79,8 @@ def test_graphs_in_any_order_of_their_edges_leave_what_the_cpu_leaves(gpu: CudaD
         program.run()
         found.append(np.stack(arrays))
     assert np.array_equal(*found)
-    (graph,) = driver.graphs
-    edges = sum(len(before) for _, before in graph.nodes)
+    (graph,) = driver.executables
+    edges = sum(len(node.before) for node in graph.nodes)
     assert len(graph.nodes) == 120
     assert 100 < edges < 400  # those of memory alone: every pair of them would be 7140
 
@@ -85,7 +93,7 @@ def test_slots_are_handed_to_graphs_and_rows_anew(gpu: CudaDevice) -> None:
             assert float(there) == float(loom.gpu_sum(x, on="cpu"))
 
 
-def test_code_is_for_how_buffers_lie(gpu: CudaDevice, driver: FakeDriver) -> None:
+def test_code_is_for_how_buffers_lie(gpu: CudaDevice, driver: Emulated) -> None:
     """The driver in NVIDIA's place looks at every launch whether its code is for buffers that lie like those given."""
     even = gpu.allocate(4 * 32)
     odd = CudaStorage(gpu.memory, even.address + 4, 4 * 16)
@@ -99,7 +107,8 @@ def test_code_is_for_how_buffers_lie(gpu: CudaDevice, driver: FakeDriver) -> Non
         for given in (even, odd, even):
             slot.attach(given)
             program.run()
-    assert {placed for _, _, placed in driver.kernels.values()} == {True, False}
+    assert isinstance(driver.code, Compiled)
+    assert {module.placed for module in driver.code.kernels.values()} == {True, False}
 
 
 def test_what_depends_on_a_failed_dispatch_is_not_started(gpu: CudaDevice) -> None:
@@ -117,7 +126,7 @@ def test_what_depends_on_a_failed_dispatch_is_not_started(gpu: CudaDevice) -> No
     assert y.tolist() == [2] * 8
 
 
-def test_more_groups_than_the_gpu_takes_are_cut(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> None:
+def test_more_groups_than_the_gpu_takes_are_cut(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> None:
     driver.attributes["MAX_GRID_DIM_Y"] = 4
     gpu = opened_over(monkeypatch, driver)
     found: list[Any] = []
@@ -129,7 +138,7 @@ def test_more_groups_than_the_gpu_takes_are_cut(monkeypatch: pytest.MonkeyPatch,
         chain.build().run()
         found.append(x)
     assert np.array_equal(*found)
-    assert driver.launched == ["place"] * 6
+    assert len(driver.launched) == 6
 
 
 def test_counts_beyond_the_limits_are_a_fault(gpu: CudaDevice) -> None:
@@ -140,7 +149,7 @@ def test_counts_beyond_the_limits_are_a_fault(gpu: CudaDevice) -> None:
 
 
 def test_memory_is_copied_whole_between_gpus_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = FakeDriver(count=2)
+    driver = compiled(2)
     first, second = opened_over(monkeypatch, driver), opened_over(monkeypatch, driver, 1)
     data = np.random.default_rng(1).integers(0, 256, 20_000_003, dtype=np.uint8)
     a, b = first.allocate(data.nbytes), second.allocate(data.nbytes)
@@ -148,9 +157,12 @@ def test_memory_is_copied_whole_between_gpus_and_given_back(monkeypatch: pytest.
     a.write(0, data)
     assert b.copy_from(3, a, 5, data.nbytes - 5)
     assert np.array_equal(b.read(3, data.nbytes - 5), data[5:])
-    held = len(driver.memory)
+    held = len(driver.rooms)
     del a, b
-    assert len(driver.memory) == held - 2
+    for gpu in (first, second):
+        with gpu.current:
+            gpu.api.cuStreamSynchronize(gpu.stream)
+    assert len(driver.rooms) == held - 2
 
 
 def test_transfers_in_pieces_and_at_once(gpu: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,12 +187,12 @@ def test_memory_that_runs_out_is_an_error_and_the_rest_goes_on(gpu: CudaDevice) 
     assert gpu.allocate(64).read(0, 64).tolist() == [0] * 64
 
 
-def test_a_lost_gpu_is_an_error_of_its_runs_alone(gpu: CudaDevice, driver: FakeDriver) -> None:
+def test_a_lost_gpu_is_an_error_of_its_runs_alone(gpu: CudaDevice, driver: Emulated) -> None:
     storage = gpu.allocate(32)
     chain = loom.Chain(gpu)
     chain.dispatch(small, [storage], [9])
     program = chain.build()
-    driver.broken = 700
+    driver.lose(0, GpuFault("as the test wants"))
     with pytest.raises(DeviceError, match="the device was lost"):
         program.run()
     assert gpu.lost
@@ -190,7 +202,7 @@ def test_a_lost_gpu_is_an_error_of_its_runs_alone(gpu: CudaDevice, driver: FakeD
 
 
 @pytest.mark.parametrize("count", [1, 12], ids=["launched", "as a graph"])
-def test_launches_ask_for_shared_memory_beyond_what_code_has(gpu: CudaDevice, driver: FakeDriver, count: int) -> None:
+def test_launches_ask_for_shared_memory_beyond_what_code_has(gpu: CudaDevice, driver: Emulated, count: int) -> None:
     probe = WIDE_PROBES[0]
     given, chain, kernel = probe.inputs(), loom.Chain(gpu), probe.make()
     wanted = probe.expected(*given)
@@ -198,11 +210,11 @@ def test_launches_ask_for_shared_memory_beyond_what_code_has(gpu: CudaDevice, dr
     for out in outs:
         chain.dispatch(kernel, [*given, out], groups=probe.groups)
     chain.build().run()
-    assert list(driver.opted.values()) == [3 * (4 * 256 * 32 + 16)]
+    assert driver.asked_of == [3 * (4 * 256 * 32 + 16)]
     assert all(out.read(0, wanted.nbytes).view(np.int32).tolist() == wanted.tolist() for out in outs)
 
 
-def test_more_shared_memory_than_the_gpu_has_is_refused(gpu: CudaDevice, driver: FakeDriver) -> None:
+def test_more_shared_memory_than_the_gpu_has_is_refused(gpu: CudaDevice, driver: Emulated) -> None:
     driver.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] = 64 << 10
     gpu.gpu.limits["shared_most"] = 64 << 10
     probe = WIDE_PROBES[0]
@@ -213,18 +225,20 @@ def test_more_shared_memory_than_the_gpu_has_is_refused(gpu: CudaDevice, driver:
         chain.build()
 
 
-def test_gpus_that_cannot_be_used_say_why(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> None:
+def test_gpus_that_cannot_be_used_say_why(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> None:
     driver.attributes["COMPUTE_CAPABILITY_MAJOR"] = 7
-    with pytest.raises(DeviceError, match=r"Fake 0 cannot be used: compute capability 8\.0 or newer is needed"):
+    with pytest.raises(
+        DeviceError, match=r"Emulated GPU sm_90 cannot be used: compute capability 8\.0 or newer is needed"
+    ):
         opened_over(monkeypatch, driver)
     with pytest.raises(DeviceError, match="CUDA counts no GPU"):
-        gpus._gpus(apis.Api(FakeDriver(count=0)))
+        gpus._gpus(apis.Api(Binding(compiled(0))))
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        (FakeDriver(version=11_080), "driver is too old: expected one of CUDA 12.0 or newer, got CUDA 11.8"),
+        (Binding(compiled(version=11_080)), "driver is too old: expected one of CUDA 12.0 or newer, got CUDA 11.8"),
         (ModuleType("no functions"), "driver is not installed"),
     ],
 )

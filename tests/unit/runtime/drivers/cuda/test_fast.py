@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 import loom
+from emulation.driver.binding import Emulated
+from emulation.driver.streams import Order
 from loom import tensor
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomError, ShapeError
 from loom.export import freeze_kernel
@@ -21,8 +23,7 @@ from loom.runtime.drivers.cuda import libraries
 from loom.runtime.drivers.cuda.device import CudaDevice
 from loom.runtime.plans import library
 from loom.workers.worker import DeviceWorker
-from unit.runtime.drivers.cuda.fake import FakeDriver
-from unit.runtime.drivers.cuda.test_cuda import opened_over
+from unit.runtime.drivers.cuda.test_cuda import compiled, opened_over
 
 RNG = np.random.default_rng(4)
 _TYPES = {0: np.float32, 2: np.float16, 14: ml_dtypes.bfloat16}
@@ -119,12 +120,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeLibrary:
 
 
 @pytest.fixture
-def driver() -> FakeDriver:
-    return FakeDriver(seed=2)
+def driver() -> Emulated:
+    return compiled(seed=2, order=Order.AT_ONCE)  # as the libraries here are
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> CudaDevice:
+def gpu(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> CudaDevice:
     return opened_over(monkeypatch, driver)
 
 
@@ -177,9 +178,7 @@ def test_batches_and_vectors(gpu: CudaDevice, fake: FakeLibrary) -> None:
     assert len(fake.called) == before
 
 
-def test_it_is_in_order_with_kernels_and_never_in_a_graph(
-    gpu: CudaDevice, fake: FakeLibrary, driver: FakeDriver
-) -> None:
+def test_it_is_in_order_with_kernels_and_never_in_a_graph(gpu: CudaDevice, fake: FakeLibrary, driver: Emulated) -> None:
     a = _whole(8, 8)
     call = library.library_kernel(library.DenseProduct(8, 8, 8, loom.f32, loom.f32))
 
@@ -204,7 +203,7 @@ def test_it_is_in_order_with_kernels_and_never_in_a_graph(
     program.run()
     assert program.guarantee is loom.Guarantee.FAST
     assert np.array_equal(storage[1].read(0, 256).view(np.float32).reshape(8, 8), product)
-    assert len(driver.graphs) == 3
+    assert len(driver.executables) == 3
     assert fake.called.count("gemm") == 3
     chain.dispatch(call, [storage[0], second, storage[1]], groups=1)
     with pytest.raises(DeviceError, match="so much: expected BIT_EXACT, got FAST, for 'cublas 8x8x8'"):
@@ -334,7 +333,7 @@ def _missing(name: str) -> str:
 
 @pytest.mark.parametrize("how", ["wrong", "stepped"])
 def test_a_library_that_gets_a_known_product_wrong_is_refused(
-    monkeypatch: pytest.MonkeyPatch, driver: FakeDriver, fake: FakeLibrary, how: str
+    monkeypatch: pytest.MonkeyPatch, driver: Emulated, fake: FakeLibrary, how: str
 ) -> None:
     gpu = opened_over(monkeypatch, driver)
     if how == "wrong":

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import loom
+from emulation.driver.binding import Binding, Emulated
+from emulation.driver.code import Compiled
 from loom import tensor
 from loom.core.errors import DeviceError
 from loom.nn.train.parallel.devices import DeviceCrew
@@ -16,8 +18,7 @@ from loom.runtime.drivers.cuda import gpus as finding
 from loom.runtime.drivers.cuda import opened, registry
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.device import CudaDevice
-from unit.runtime.drivers.cuda.fake import FakeDriver
-from unit.runtime.drivers.cuda.test_cuda import opened_over
+from unit.runtime.drivers.cuda.test_cuda import compiled, opened_over
 
 DOCUMENT: dict[str, Any] = {
     "format": "loom/1",
@@ -27,12 +28,12 @@ DOCUMENT: dict[str, Any] = {
 
 
 @pytest.fixture
-def driver() -> FakeDriver:
-    return FakeDriver(count=4, seed=7)
+def driver() -> Emulated:
+    return compiled(4, seed=7)
 
 
 @pytest.fixture
-def four(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> list[CudaDevice]:
+def four(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> list[CudaDevice]:
     found = [opened_over(monkeypatch, driver, n) for n in range(4)]
     for number, gpu in enumerate(found):
         gpu.name = f"cuda:{number}" if number else "cuda"
@@ -50,7 +51,7 @@ def _trained(on: Any, given: Any, epochs: int = 1) -> str:
 
 @pytest.mark.slow
 def test_training_over_gpus_has_the_digest_of_one_and_sums_go_from_gpu_to_gpu(
-    four: list[CudaDevice], driver: FakeDriver
+    four: list[CudaDevice], driver: Emulated
 ) -> None:
     wanted = _trained("cpu", None)
     assert _trained(four[0], None) == wanted
@@ -64,17 +65,17 @@ def test_training_over_gpus_has_the_digest_of_one_and_sums_go_from_gpu_to_gpu(
     assert _trained(four[1], [four[0], "cpu", four[2]]) == wanted
 
 
-def test_memory_is_asked_for_once_and_copied_from_gpu_to_gpu(four: list[CudaDevice], driver: FakeDriver) -> None:
+def test_memory_is_asked_for_once_and_copied_from_gpu_to_gpu(four: list[CudaDevice], driver: Emulated) -> None:
     data = np.arange(1000, dtype=np.float32)
     x = tensor.array(data, on=four[0])
     for _ in range(3):
         assert np.array_equal(tensor.array(x, on=four[1]).numpy(), data)
     assert driver.peer_copies == 3 + 1, "and one of known bytes"
     pools = [gpu.memory.pool for gpu in four]
-    assert sorted(driver.granted) == sorted([(pools[0], 1), (pools[1], 0)])
+    assert sorted(driver.granted) == sorted([(int(pools[0]), 1), (int(pools[1]), 0)])
 
 
-def test_without_peer_access_copies_go_by_the_host(four: list[CudaDevice], driver: FakeDriver) -> None:
+def test_without_peer_access_copies_go_by_the_host(four: list[CudaDevice], driver: Emulated) -> None:
     driver.reaches = False
     data = np.random.default_rng(2).integers(0, 256, 9_000_001, dtype=np.uint8)
     a, b = four[0].allocate(data.nbytes), four[3].allocate(data.nbytes)
@@ -84,7 +85,7 @@ def test_without_peer_access_copies_go_by_the_host(four: list[CudaDevice], drive
     assert (driver.peer_copies, driver.granted) == (0, [])
 
 
-def test_copies_that_come_out_wrong_are_not_used(four: list[CudaDevice], driver: FakeDriver) -> None:
+def test_copies_that_come_out_wrong_are_not_used(four: list[CudaDevice], driver: Emulated) -> None:
     driver.spoils = True
     data = np.arange(1000, dtype=np.float32)
     x = tensor.array(data, on=four[0])
@@ -99,9 +100,8 @@ def counted(x: loom.InOut[loom.u32], by: loom.u32) -> None:
     x[i] = x[i] * 3 + by
 
 
-def test_a_gpu_that_is_lost_ends_its_programs_and_harms_no_other(four: list[CudaDevice], driver: FakeDriver) -> None:
-    launch = driver.cuLaunchKernel
-    driver.cuLaunchKernel = lambda f, *rest: (700,) if rest[7] == four[1].stream else launch(f, *rest)  # type: ignore
+def test_a_gpu_that_is_lost_ends_its_programs_and_harms_no_other(four: list[CudaDevice], driver: Emulated) -> None:
+    driver.launches_left[1] = 0
     for gpu in four:
         storage = gpu.allocate(32)
         chain = loom.Chain(gpu)
@@ -119,18 +119,8 @@ def test_a_gpu_that_is_lost_ends_its_programs_and_harms_no_other(four: list[Cuda
 
 
 @pytest.mark.slow
-def test_a_gpu_that_is_lost_ends_the_training_and_harms_no_other(four: list[CudaDevice], driver: FakeDriver) -> None:
-    lost = four[1]
-    launch, broken = driver.cuLaunchKernel, list[Any]()
-
-    def failing(function: Any, *rest: Any) -> Any:
-        if rest[7] == lost.stream:
-            broken.append(function)
-            if len(broken) > 20:
-                return (700,)
-        return launch(function, *rest)
-
-    driver.cuLaunchKernel = failing  # type: ignore[method-assign]
+def test_a_gpu_that_is_lost_ends_the_training_and_harms_no_other(four: list[CudaDevice], driver: Emulated) -> None:
+    driver.launches_left[1] = 20
     with pytest.raises(DeviceError, match="the device was lost"):
         _trained(four[0], four[:2], epochs=20)
     assert [gpu.lost for gpu in four] == [False, True, False, False]
@@ -150,11 +140,12 @@ def test_units_of_a_swarm_are_placed_over_gpus(four: list[CudaDevice]) -> None:
 
 
 def test_gpus_have_names_and_what_lists_them_is_taken_for_them(
-    monkeypatch: pytest.MonkeyPatch, driver: FakeDriver
+    monkeypatch: pytest.MonkeyPatch, driver: Emulated
 ) -> None:
-    monkeypatch.setattr(opened, "compile_kernel", driver.compiled)
+    assert isinstance(driver.code, Compiled)
+    monkeypatch.setattr(opened, "compile_kernel", driver.code.compile)
     monkeypatch.setattr(opened, "load_artifact", lambda *given: given[-1]())
-    monkeypatch.setattr(registry._DEVICES, "_find", lambda: finding._gpus(Api(driver)))
+    monkeypatch.setattr(registry._DEVICES, "_find", lambda: finding._gpus(Api(Binding(driver))))
     monkeypatch.setattr(registry._DEVICES, "_make", lambda gpu, name: devices.CudaDevice(gpu, name, tested=False))
     monkeypatch.setattr(registry._DEVICES, "_opened", {})
     monkeypatch.setattr(registry._DEVICES, "_refused", {})
@@ -164,6 +155,6 @@ def test_gpus_have_names_and_what_lists_them_is_taken_for_them(
     assert loom.device("cuda:0") is loom.device("cuda")
     assert [home.name for home in DeviceCrew(infos).devices] == [info.name for info in infos]
     with pytest.raises(
-        DeviceError, match=r"no device is called 'cuda:4': expected cuda:0 \(Fake 0\), cuda:1 \(Fake 1\)"
+        DeviceError, match=r"no device is called 'cuda:4': expected cuda:0 \(Emulated GPU sm_90\), cuda:1"
     ):
         loom.device("cuda:4")

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 import loom
+from emulation.driver.binding import Emulated
+from emulation.driver.streams import Order
 from loom import tensor
 from loom.core.dlpack import give, take
 from loom.core.dtype import bf16
 from loom.core.errors import ArgumentError, DeviceError, DTypeError
 from loom.runtime import borrowed
 from loom.runtime.drivers.cuda.device import CudaDevice
-from unit.runtime.drivers.cuda.fake import FakeDriver
-from unit.runtime.drivers.cuda.test_cuda import opened_over
+from unit.runtime.drivers.cuda.test_cuda import compiled, opened_over
 
 THEIRS, LEGACY = 77, 1
 
@@ -50,12 +51,15 @@ class Interfaced:
 
 
 @pytest.fixture
-def driver() -> FakeDriver:
-    return FakeDriver(count=2, seed=3)
+def driver() -> Emulated:
+    made = compiled(2, order=Order.AT_ONCE)
+    made.stranger = 0
+    made.adopt_stream(THEIRS)
+    return made
 
 
 @pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -> list[CudaDevice]:
+def gpus(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> list[CudaDevice]:
     found = [opened_over(monkeypatch, driver, n) for n in range(2)]
     for number, gpu in enumerate(found):
         gpu.name = f"cuda:{number}" if number else "cuda"
@@ -72,19 +76,19 @@ def doubled(x: loom.InOut[loom.f32]) -> None:
 
 @pytest.mark.parametrize("make", [Theirs, Interfaced])
 def test_a_kernel_writes_their_memory_in_order_with_their_stream(
-    gpus: list[CudaDevice], driver: FakeDriver, make: Callable[..., Any]
+    gpus: list[CudaDevice], driver: Emulated, make: Callable[..., Any]
 ) -> None:
     data = np.arange(16, dtype=np.float32)
     theirs = make(data)
     doubled(theirs)
     assert data.tolist() == [2.0 * n for n in range(16)]
-    ours, other = gpus[0].stream, LEGACY if make is Theirs else THEIRS
+    ours, other = int(gpus[0].stream), LEGACY if make is Theirs else THEIRS
     assert driver.waits[:2] == [(ours, other), (other, ours)]
     if make is Theirs:
         assert theirs.asked[-1] == ours, "who gives a capsule has our stream wait for its own work"
 
 
-def test_a_program_waits_each_time(gpus: list[CudaDevice], driver: FakeDriver) -> None:
+def test_a_program_waits_each_time(gpus: list[CudaDevice], driver: Emulated) -> None:
     data = np.ones(8, np.float32)
     chain = loom.Chain(gpus[0])
     chain.dispatch(doubled, [Interfaced(data)])
@@ -92,7 +96,7 @@ def test_a_program_waits_each_time(gpus: list[CudaDevice], driver: FakeDriver) -
     for turn in range(3):
         driver.waits.clear()
         program.run()
-        assert driver.waits == [(gpus[0].stream, THEIRS), (THEIRS, gpus[0].stream)]
+        assert driver.waits == [(int(gpus[0].stream), THEIRS), (THEIRS, int(gpus[0].stream))]
         assert data.tolist() == [2.0 ** (turn + 1)] * 8
 
 
@@ -116,7 +120,7 @@ def test_patterns_and_tensors_read_them_where_they_are(gpus: list[CudaDevice]) -
     assert (half.dtype, half.tolist()) == (bf16, [1.0, 2.0])
 
 
-def test_ours_are_given_without_a_copy_once_their_stream_waits(gpus: list[CudaDevice], driver: FakeDriver) -> None:
+def test_ours_are_given_without_a_copy_once_their_stream_waits(gpus: list[CudaDevice], driver: Emulated) -> None:
     x = tensor.array(np.arange(6, dtype=np.float32).reshape(2, 3), on=gpus[0])
     assert x.__dlpack_device__() == (2, 0)
     driver.waits.clear()
@@ -124,12 +128,12 @@ def test_ours_are_given_without_a_copy_once_their_stream_waits(gpus: list[CudaDe
         taken = take(_Asking(x, stream=stream), "here", devices=(2,))
         assert taken.array.ctypes.data == x.data.address
         assert (taken.array.shape, taken.device, taken.number) == ((2, 3), 2, 0)
-        assert driver.waits.pop() == (waiting, gpus[0].stream)
+        assert driver.waits.pop() == (waiting, int(gpus[0].stream))
     take(_Asking(x, stream=-1), "here", devices=(2,))
     assert not driver.waits
     said = x.__cuda_array_interface__
     assert (said["data"], said["shape"], said["typestr"]) == ((x.data.address, False), (2, 3), "<f4")
-    assert (said["stream"], said["strides"], said["version"]) == (gpus[0].stream, None, 3)
+    assert (said["stream"], said["strides"], said["version"]) == (int(gpus[0].stream), None, 3)
     before = taken.array
     x[0, 0] = 100.0
     assert before[0, 0] == 0.0, "who changes the tensor finds other memory"
@@ -152,17 +156,17 @@ class _Asking:
         return self.options.get("dl_device", (2, 0))
 
 
-def test_memory_that_was_lent_is_given_back_when_the_gpu_is_idle(gpus: list[CudaDevice], driver: FakeDriver) -> None:
+def test_memory_that_was_lent_is_given_back_when_the_gpu_is_idle(gpus: list[CudaDevice], driver: Emulated) -> None:
     x = tensor.array(np.ones(100, np.float32), on=gpus[0])
     address = x.data.address
     taken = take(_Asking(x), "here", devices=(2,))
     del x
     gc.collect()
-    assert address in driver.memory, "whoever took it keeps it"
+    assert address in driver.rooms, "whoever took it keeps it"
     assert not driver.idled
     del taken
     gc.collect()
-    assert address not in driver.memory
+    assert address not in driver.rooms
     assert driver.idled == 1
     assert not gpus[0].memory.lent
 
@@ -206,11 +210,12 @@ def test_what_cannot_be_shared_says_why(gpus: list[CudaDevice]) -> None:
         tensor.from_dlpack(Theirs(wide), copy=False, device="cpu")
 
 
-def test_the_gpu_of_an_address_is_asked_for(gpus: list[CudaDevice], driver: FakeDriver) -> None:
+def test_the_gpu_of_an_address_is_asked_for(gpus: list[CudaDevice], driver: Emulated) -> None:
     data = np.ones(8, np.float32)
-    driver.owners[data.ctypes.data] = 1
-    doubled(Interfaced(data))
-    assert driver.waits[0][0] == gpus[1].stream
+    driver.stranger = 1
+    driver.adopt_stream(78, 1)
+    doubled(Interfaced(data, 78))
+    assert driver.waits[0] == (int(gpus[1].stream), 78)
 
 
 def test_without_cuda_they_are_refused_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
