@@ -3,7 +3,8 @@
 A test that takes ``on`` (a name) or ``device`` runs on every registered device, ``@pytest.mark.needs("threads")`` on
 those that offer threads (``runtime.device.Driver``). ``LOOM_TEST_DEVICES=webgpu`` runs them on the devices named alone;
 without it those on ``webgpu``, which computes with lavapipe's arithmetic once more, are slow, and those on ``cuda`` are
-left out where no GPU answers, for the reason that the head of the report prints. Long sweeps carry
+left out where no GPU answers, for the reason that the head of the report prints: ``LOOM_TEST_CUDA=compiled``, or
+``emulated``, has them run over a driver that is emulated (``emulation.driver.installing``). Long sweeps carry
 ``@pytest.mark.slow``; ``make test`` leaves them out, ``make prove`` runs everything.
 """
 
@@ -49,6 +50,10 @@ def what_is_old_is_left_alone() -> None:
     gc.freeze()
 
 
+if "LOOM_TEST_CUDA" in os.environ:
+    from emulation.driver.installing import asked, install
+
+    install(asked(os.environ["LOOM_TEST_CUDA"]))
 _NAMED = [name for name in os.environ.get("LOOM_TEST_DEVICES", "").split(",") if name]
 
 

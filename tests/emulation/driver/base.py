@@ -10,8 +10,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from emulation.driver.code import Code, GpuFault
+from emulation.driver.code import Code
 from emulation.driver.streams import Order, Scheduler, Stream
+from emulation.ptx.memory import EmulationError
 
 __all__ = ["ATTRIBUTES", "Base", "Context", "Failure"]
 
@@ -65,7 +66,7 @@ class Base:
         self.scheduler = Scheduler(seed, order)
         self.code = code
         self.memory = self.code.memory
-        self.reports: list[GpuFault] = []
+        self.reports: list[EmulationError] = []
         """What went wrong on GPUs, as the emulation tells it."""
         self.waits: list[tuple[int, int]] = []
         """(stream, stream that it waits for), by handles."""
@@ -148,12 +149,12 @@ class Base:
         def done() -> None:
             try:
                 action()
-            except GpuFault as error:
+            except EmulationError as error:
                 self.lose(stream.context, error)
 
         self.scheduler.submit(stream, done)
 
-    def lose(self, number: int, error: GpuFault) -> None:
+    def lose(self, number: int, error: EmulationError) -> None:
         """Lose the context of a GPU for what went wrong."""
         self.reports.append(error)
         self.contexts[number].lost = error.code

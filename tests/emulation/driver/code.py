@@ -13,14 +13,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from emulation.ptx.memory import EmulationError
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cpu.code import link
+from loom.runtime.drivers.loading import locations_of
 from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 from loom.targets.llvm.target import LlvmTarget
 
-__all__ = ["Code", "Compiled", "GpuFault", "Sizes"]
+__all__ = ["Code", "Compiled", "Sizes"]
 
 _HOST, _PLACED = b"\x7fHOST", b"placed"
 _ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)
@@ -28,24 +30,16 @@ _COMPILED: dict[Any, Artifact] = {}
 _LINKED: dict[Any, Any] = {}
 """Code for this processor, for all drivers of a process."""
 Sizes = tuple[int, int, int]
-ILLEGAL_ADDRESS = 700
-
-
-class GpuFault(RuntimeError):
-    """What went wrong on a GPU, or with code for it; ``code`` is CUDA's."""
-
-    def __init__(self, text: str, code: int = ILLEGAL_ADDRESS) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class Code(Protocol):
-    """What does launches."""
+    """What does launches; a GPU's name says which."""
 
+    name: str
     memory: Any
 
     def linked(self, text: bytes) -> bytes:
-        """Return PTX as what is loaded; GpuFault for what is no PTX."""
+        """Return PTX as what is loaded; EmulationError for what is no PTX."""
         ...
 
     def load(self, data: bytes) -> Any:
@@ -57,7 +51,7 @@ class Code(Protocol):
         ...
 
     def run(self, module: Any, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]) -> None:
-        """Do a launch; GpuFault for what would lose the GPU."""
+        """Do a launch; EmulationError for what would lose the GPU."""
         ...
 
 
@@ -102,6 +96,8 @@ class HostModule:
 class Compiled:
     """Kernels by the LLVM target for this processor; ``compile`` stands in the place of ``compile_kernel``."""
 
+    name = "Compiled"
+
     def __init__(self) -> None:
         self.memory = HostMemory()
         self.kernels: dict[bytes, HostModule] = {}
@@ -110,10 +106,8 @@ class Compiled:
         self, _api: Any, _name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool, wide: bool,
         placed: bool,
     ) -> Artifact:  # fmt: skip
-        """Compile for this processor."""
-        assert not tiles, "this processor has none"
-        assert not wide, "nor of these"
-        key = verified.hash, verified.name, bounds
+        """Compile for this processor, which computes products of tiles and of 64 rows plainly."""
+        key = verified.hash, verified.name, locations_of(verified, bounds), bounds
         found = _COMPILED.get(key)
         if found is None:
             found = _COMPILED[key] = LlvmTarget("host").compile(verified, bounds)
@@ -125,7 +119,7 @@ class Compiled:
         return replace(found, data=data)
 
     def linked(self, text: bytes) -> bytes:
-        raise GpuFault("kernels are compiled for this processor here: PTX is for Interpreted")
+        raise EmulationError("kernels are compiled for this processor here: PTX is for Interpreted")
 
     def load(self, data: bytes) -> HostModule | None:
         return self.kernels.get(data)

@@ -37,7 +37,7 @@ class Devices(Base):
         return number
 
     def cuDeviceGetName(self, size: int, device: Any) -> bytes:
-        return f"Emulated GPU sm_{self.chip[0]}{self.chip[1]}".encode().ljust(size, b"\0")[:size]
+        return f"{self.code.name} GPU sm_{self.chip[0]}{self.chip[1]}".encode().ljust(size, b"\0")[:size]
 
     def cuDeviceTotalMem(self, device: Any) -> int:
         return self.room

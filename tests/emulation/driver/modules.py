@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from emulation.driver.base import INVALID_VALUE, Base, Failure
-from emulation.driver.code import GpuFault
+from emulation.ptx.memory import EmulationError
 
 __all__ = ["Modules"]
 
@@ -115,7 +115,7 @@ class Modules(Base):
             raise self._told(linker, _NO_BINARY, f"code for sm_{target[1]}{target[2]}{target[3]}")
         try:
             linker.linked = self.code.linked(data[:-1])
-        except GpuFault as error:
+        except EmulationError as error:
             raise self._told(linker, _INVALID_PTX, str(error)) from error
 
     def _told(self, linker: Linker, code: int, why: str) -> Failure:
@@ -173,7 +173,7 @@ class Modules(Base):
     def _do(self, number: int, each: Launch) -> None:
         left = self.launches_left.get(number, 1)
         if not left:
-            raise GpuFault("a launch that the test has fail")
+            raise EmulationError("a launch that the test has fail")
         if number in self.launches_left:
             self.launches_left[number] = left - 1
         self.launched.append(each.function.name)

@@ -6,9 +6,14 @@ from functools import partial
 
 import pytest
 
+import loom
 from emulation.driver.binding import Binding, Emulated
-from emulation.driver.code import Compiled, GpuFault
+from emulation.driver.code import Compiled
+from emulation.driver.installing import installed
 from emulation.driver.streams import Event, Order, Scheduler, Stream
+from emulation.ptx.memory import EmulationError
+from loom.core.errors import DeviceError
+from loom.runtime.drivers.cuda.gpus import find_gpus
 
 
 def _two(scheduler: Scheduler) -> list[Stream]:
@@ -71,7 +76,7 @@ def test_what_went_wrong_is_told_by_later_calls_and_by_all_of_them() -> None:
     _, stream = cuda.cuStreamCreate(1)
 
     def wrong() -> None:
-        raise GpuFault("read beyond x", 716)
+        raise EmulationError("read beyond x", 716)
 
     machine.submit(machine.stream(stream), wrong)
     assert cuda.cuMemAlloc(16)[0] == 0, "nothing is known of it yet"
@@ -91,3 +96,11 @@ def test_what_went_wrong_is_told_by_later_calls_and_by_all_of_them() -> None:
 def test_calls_that_cuda_refuses_are_refused(call: object, code: int) -> None:
     assert callable(call)
     assert call(Binding(Emulated(Compiled())))[0] == code
+
+
+def test_loom_finds_the_driver_that_stands_for_nvidias() -> None:
+    machine = Emulated(Compiled(), count=2)
+    with installed(machine):
+        assert [gpu.name for gpu in find_gpus()] == ["Compiled GPU sm_90"] * 2
+    with installed(Emulated(Compiled(), chip=(7, 5))), pytest.raises(DeviceError, match=r"8\.0 or newer is needed"):
+        loom.device("cuda")

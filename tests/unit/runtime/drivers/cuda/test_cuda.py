@@ -11,8 +11,9 @@ import pytest
 
 import loom
 from emulation.driver.binding import Binding, Emulated
-from emulation.driver.code import Compiled, GpuFault
+from emulation.driver.code import Compiled
 from emulation.driver.streams import Order
+from emulation.ptx.memory import EmulationError
 from loom.core.errors import DeviceError, KernelFault
 from loom.runtime.drivers import copying
 from loom.runtime.drivers.cuda import api as apis
@@ -192,7 +193,7 @@ def test_a_lost_gpu_is_an_error_of_its_runs_alone(gpu: CudaDevice, driver: Emula
     chain = loom.Chain(gpu)
     chain.dispatch(small, [storage], [9])
     program = chain.build()
-    driver.lose(0, GpuFault("as the test wants"))
+    driver.lose(0, EmulationError("as the test wants"))
     with pytest.raises(DeviceError, match="the device was lost"):
         program.run()
     assert gpu.lost
@@ -228,7 +229,7 @@ def test_more_shared_memory_than_the_gpu_has_is_refused(gpu: CudaDevice, driver:
 def test_gpus_that_cannot_be_used_say_why(monkeypatch: pytest.MonkeyPatch, driver: Emulated) -> None:
     driver.attributes["COMPUTE_CAPABILITY_MAJOR"] = 7
     with pytest.raises(
-        DeviceError, match=r"Emulated GPU sm_90 cannot be used: compute capability 8\.0 or newer is needed"
+        DeviceError, match=r"Compiled GPU sm_90 cannot be used: compute capability 8\.0 or newer is needed"
     ):
         opened_over(monkeypatch, driver)
     with pytest.raises(DeviceError, match="CUDA counts no GPU"):

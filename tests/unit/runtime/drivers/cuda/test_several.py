@@ -155,6 +155,6 @@ def test_gpus_have_names_and_what_lists_them_is_taken_for_them(
     assert loom.device("cuda:0") is loom.device("cuda")
     assert [home.name for home in DeviceCrew(infos).devices] == [info.name for info in infos]
     with pytest.raises(
-        DeviceError, match=r"no device is called 'cuda:4': expected cuda:0 \(Emulated GPU sm_90\), cuda:1"
+        DeviceError, match=r"no device is called 'cuda:4': expected cuda:0 \(Compiled GPU sm_90\), cuda:1"
     ):
         loom.device("cuda:4")
