@@ -53,6 +53,12 @@ class Patch:
         """Lanes of a group."""
         return self.down * self.across * TILE_LANES
 
+    def shared_nbytes(self, precision: Precision, subgroup: int) -> int:
+        """Return the most bytes of shared memory of a group: operands, and each subgroup's tile where units hide it."""
+        planes = 1 if self.staged else planes_of(precision)
+        words = (self.height + self.width) * (planes * PLANE_WORDS + _SPARE)
+        return (words + self.lanes // subgroup * _ROWS * _COLUMNS) * i32.nbytes
+
     @property
     def height(self) -> int:
         """Rows of a group."""

@@ -40,7 +40,8 @@ def patch_for(caps: Caps, what: Multiplication) -> Patch | None:
     precision = what.types.order_free
     if precision is None or not caps.tiles or min(what.m, what.n) < _LEAST_SIDE:
         return None
-    return patch_of(precision)
+    patch = patch_of(precision)
+    return patch if patch.shared_nbytes(precision, caps.simd_lanes) <= caps.shared_nbytes else None
 
 
 def unit_for(caps: Caps, what: Multiplication) -> Patch | WidePatch | None:

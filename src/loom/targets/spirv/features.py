@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Features"]
+__all__ = ["Features", "Matrices"]
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Cooperative matrices of bytes: ``rows`` by ``depth``, times ``depth`` by ``columns``, of so many lanes each."""
+
+    rows: int
+    columns: int
+    depth: int
+    subgroup: int
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Features:
     ``exact_literals``: arithmetic with floats that the compiler knows, which need not be hidden from it.
     ``whole_vectors``: workgroups are filled up to a multiple of this many lanes by lanes that only look on.
     ``whole_loops``: a loop ends when its condition says so, however many turns it takes. ``dots``: four products of
-    packed bytes are one operation (SPV_KHR_integer_dot_product), else they are taken apart.
+    packed bytes are one operation (SPV_KHR_integer_dot_product), else they are taken apart. ``matrices``: tiles of
+    bytes are multiplied by cooperative matrices (SPV_KHR_cooperative_matrix), else by dot products.
     """
 
     modes: tuple[tuple[str, int], ...] = (
@@ -49,3 +60,4 @@ class Features:
     whole_vectors: int = 1
     whole_loops: bool = True
     dots: bool = False
+    matrices: Matrices | None = None

@@ -8,6 +8,7 @@ depends on kernel, bounds and features alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from loom.core.dtype import lookup, u32
 from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
@@ -16,7 +17,7 @@ from loom.ir.passes.expand import expand_extremes, expand_halves, expand_roundin
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
-from loom.ir.passes.tiles import expand_tiles
+from loom.ir.passes.tiles import expand_tiles, has_tiles
 from loom.ir.passes.wide import expand_wide
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
@@ -29,6 +30,7 @@ from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
+from loom.targets.spirv.tiles import CooperativeTiles
 from loom.targets.walking import Walk
 from loom.targets.words import PushLayout, push_layout
 
@@ -36,7 +38,7 @@ __all__ = ["Function", "Lowered", "lower"]
 
 _GROUP_SCOPE = 2
 _ZEROED_AT_ONCE = 32
-_ACQUIRE_RELEASE, _BUFFERS, _SHARED = 0x8, 0x40, 0x100
+_BUFFERS, _SHARED = 0x40, 0x100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def _stays_whole(memory: Memory, bounds: Bounds) -> bool:
 
 def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lowered:
     """Return the SPIR-V module of a kernel."""
-    whole = expand_wide(expand_tiles(stop_at_faults(verified.kernel)))
+    whole = stop_at_faults(verified.kernel)
+    if features.matrices is None or bounds.checks:  # an index outside reads 0: lane by lane
+        whole = expand_tiles(whole)
+    whole = expand_wide(whole)
     scalar = scalarize(whole, lambda m: _stays_whole(m, bounds))
     kernel = expand_narrow(expand_halves(scalar.kernel))
     if not features.exact_rounding:
@@ -86,6 +91,10 @@ class Function(Walk[int]):
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
         super().__init__(self.a.knowledge, self.identity, self.messages, bounds)
+        self.tiles: CooperativeTiles | None = None
+        if has_tiles(kernel):
+            assert features.matrices is not None, "else they are taken apart"
+            self.tiles = CooperativeTiles(self.m, self.a, self.identity, kernel, features.matrices)
         self.slots: dict[Variable, int] = {}
         self.loops: list[Loop] = []
         self.long_arrays: list[Memory] = []
@@ -183,7 +192,7 @@ class Function(Walk[int]):
             for first in range(0, array.size, self.kernel.lanes):
                 at = self.a.op("IAdd", u32, lane, self.m.word(first))
                 with self.m.when(self.a.test("ULessThan", at, self.m.word(array.size))):
-                    self.m.emit("Store", self.memory.pointer(array, at), self.a.constant(0, held))
+                    self.memory.put(array, self.memory.pointer(array, at), self.a.constant(0, held))
         self.barrier()
 
     # statements
@@ -233,13 +242,15 @@ class Function(Walk[int]):
             self.values[s] = found
         elif s.op.name == "store":
             self.memory.store(s, memory, args[0], self.a.chosen(args[1], s.args[1]))
+        elif s.op.name == "tile_product":
+            assert self.tiles is not None
+            self.values[s] = self.tiles.product(s, partial(self.memory.pointer, memory), *args)
         else:
             self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
 
     def barrier(self) -> None:
         """All lanes arrive; what they wrote to shared memory and buffers is seen after it."""
-        scope = self.m.word(_GROUP_SCOPE)
-        self.m.emit("ControlBarrier", scope, scope, self.m.word(_ACQUIRE_RELEASE | _BUFFERS | _SHARED))
+        self.m.barrier(_GROUP_SCOPE, _BUFFERS | _SHARED)
 
     def if_(self, s: If) -> None:
         """Write a choice."""

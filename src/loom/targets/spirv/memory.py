@@ -24,7 +24,7 @@ _ATOMIC = {
     "atomic_add": "AtomicIAdd", "atomic_and": "AtomicAnd", "atomic_or": "AtomicOr", "atomic_xor": "AtomicXor",
     "atomic_exchange": "AtomicExchange",
 }  # fmt: skip
-_DEVICE_SCOPE, _GROUP_SCOPE = 1, 2
+_GROUP_SCOPE = 2
 
 
 def loads_whole(memory: Memory) -> bool:
@@ -117,7 +117,8 @@ class MemoryAccess:
     def loaded(self, memory: Memory, pointer: int, inside: int | None = None) -> int:
         """Emit the load from an address, 0 if it is not ``inside``."""
         held = self.element(memory.dtype)
-        value = self.m.value("Load", self.a.type_of(held), pointer)
+        extra = () if memory.space is Space.PRIVATE else self.m.shared_access
+        value = self.m.value("Load", self.a.type_of(held), pointer, *extra)
         if inside is not None:
             value = self.a.select(inside, value, self.a.constant(0, held), held)
         if memory.dtype.is_bool:
@@ -133,7 +134,11 @@ class MemoryAccess:
             return
         at = self.word(index, instr.args[0].type)
         with self.guarded(memory, self.checked(instr, memory, index)):
-            self.m.emit("Store", self.pointer(memory, at), value)
+            self.put(memory, self.pointer(memory, at), value)
+
+    def put(self, memory: Memory, pointer: int, value: int) -> None:
+        """Emit the store to an address."""
+        self.m.emit("Store", pointer, value, *(() if memory.space is Space.PRIVATE else self.m.shared_access))
 
     def atomic(self, instr: Instr, memory: Memory, index: int, values: list[int]) -> int:
         """Emit an atomic; gives the old value. A lane that only looks on takes a look."""
@@ -158,7 +163,7 @@ class MemoryAccess:
 
     def scope(self, memory: Memory) -> int:
         """Return the scope of atomics on an array."""
-        return self.m.word(_GROUP_SCOPE if memory.space is Space.SHARED else _DEVICE_SCOPE)
+        return self.m.word(_GROUP_SCOPE) if memory.space is Space.SHARED else self.m.device_scope
 
     def one_atomic(self, instr: Instr, memory: Memory, at: int, values: list[int]) -> int:
         """Emit the instruction; relaxed, since only barriers order memory."""

@@ -15,7 +15,6 @@ from loom.targets.spirv.module import Module
 
 __all__ = ["Messages"]
 
-_DEVICE_SCOPE = 1
 _FULL = 0x8000_0000
 _Word = tuple[int, int]
 """The halves of a 64-bit word, low first."""
@@ -120,14 +119,12 @@ class Messages:
     def raise_flag(self) -> None:
         """Tell the host that something went wrong, log full or not."""
         one, relaxed = self.m.word(1), self.m.word(0)
-        self.m.value(
-            "AtomicExchange", self.m.u32(), self.cell(self.m.word(4)), self.m.word(_DEVICE_SCOPE), relaxed, one
-        )
+        self.m.value("AtomicExchange", self.m.u32(), self.cell(self.m.word(4)), self.m.device_scope, relaxed, one)
 
     def record(self, site: int, values: list[_Word]) -> None:
         """Claim room in the log and fill it; claims stop far beyond its end, before their count could wrap."""
         m, count = self.m, LOG_WORDS_BEFORE_VALUES + len(values)
-        claimed, scope, relaxed = self.cell(m.word(2)), m.word(_DEVICE_SCOPE), m.word(0)
+        claimed, scope, relaxed = self.cell(m.word(2)), m.device_scope, m.word(0)
         with m.when(self.a.test("ULessThan", m.value("AtomicLoad", m.u32(), claimed, scope, relaxed), m.word(_FULL))):
             at = m.value("AtomicIAdd", m.u32(), claimed, scope, relaxed, m.word(count))
             capacity = m.value("Load", m.u32(), self.cell(m.word(0)))

@@ -28,6 +28,11 @@ from loom.targets.spirv.opcodes import (
 __all__ = ["Module"]
 
 _GENERATOR = 0
+_GLSL450, _VULKAN = 1, 3
+_DEVICE_SCOPE, _QUEUE_FAMILY_SCOPE = 1, 5
+_NON_PRIVATE = 0x20
+_ACQUIRE_RELEASE, _SEEN = 0x8, 0x2000 | 0x4000
+"""Of a barrier: order, and (Vulkan's model) that what was written is made available and visible."""
 
 
 def _words(text: str) -> list[int]:
@@ -48,6 +53,7 @@ class Module:
         self._capabilities: dict[str, None] = {"Shader": None}
         self._extensions: dict[str, None] = {}
         self._controls_fast_math = False
+        self._of_vulkan = False
         self._modes: list[int] = []
         self._decorations: list[int] = []
         self._globals: list[int] = []
@@ -77,6 +83,27 @@ class Module:
     def mode(self, number: int, *operands: int) -> None:
         """Declare an execution mode of the entry point."""
         self._modes += _instruction("ExecutionMode", [self.main, number, *operands])
+
+    def use_vulkan_memory_model(self) -> None:
+        """Take Vulkan's memory model in place of GLSL's: what lanes share is told at each access and barrier."""
+        self.capability("VulkanMemoryModel")
+        self.extension("SPV_KHR_vulkan_memory_model")
+        self._of_vulkan = True
+
+    @property
+    def shared_access(self) -> tuple[int, ...]:
+        """What is said of loads and stores of memory that other lanes see."""
+        return (_NON_PRIVATE,) if self._of_vulkan else ()
+
+    @property
+    def device_scope(self) -> int:
+        """The scope of atomics that all groups see: the queue family's in Vulkan's model, which asks for no more."""
+        return self.word(_QUEUE_FAMILY_SCOPE if self._of_vulkan else _DEVICE_SCOPE)
+
+    def barrier(self, scope: int, spaces: int) -> None:
+        """All lanes of a scope arrive; what they wrote to these spaces is seen by them after it."""
+        meaning = _ACQUIRE_RELEASE | spaces | (_SEEN if self._of_vulkan else 0)
+        self.emit("ControlBarrier", self.word(scope), self.word(scope), self.word(meaning))
 
     def forbid_fast_math(self, kind: int) -> None:
         """Take all liberties with floats of a type from the compiler (SPV_KHR_float_controls2)."""
@@ -236,7 +263,7 @@ class Module:
         for name in self._extensions:
             head += _instruction("Extension", _words(name))
         head += _instruction("ExtInstImport", [self._glsl, *_words("GLSL.std.450")])
-        head += _instruction("MemoryModel", [0, 1])  # logical, GLSL450
+        head += _instruction("MemoryModel", [0, _VULKAN if self._of_vulkan else _GLSL450])  # logical addresses
         head += _instruction("EntryPoint", [5, self.main, *_words("main"), *self._inputs.values()])  # GLCompute
         function = _instruction("Function", [void, self.main, 0, kind]) + _instruction("Label", [self.id()])
         function += self._locals + self._prologue + self._body + _instruction("FunctionEnd", [])

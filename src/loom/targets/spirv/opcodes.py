@@ -8,7 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BUILT_IN", "CAPABILITY", "DECORATION", "EXECUTION_MODE", "FLOAT_CONTROLS2", "FP_FAST_MATH_DEFAULT", "GLSL",
-    "MAGIC", "OP", "STORAGE", "SUBGROUP_CAPABILITIES", "VERSION",
+    "MAGIC", "OP", "STORAGE", "SUBGROUP_CAPABILITIES", "VERSION", "YOUNGER",
 ]  # fmt: skip
 
 MAGIC = 0x07230203
@@ -37,7 +37,8 @@ OP: dict[str, int] = {
     "AtomicSMin": 236,
     "AtomicUMin": 237, "AtomicSMax": 238, "AtomicUMax": 239, "AtomicAnd": 240, "AtomicOr": 241, "AtomicXor": 242,
     "LoopMerge": 246, "SelectionMerge": 247, "Label": 248, "Branch": 249, "BranchConditional": 250, "Return": 253,
-    "Unreachable": 255, "ExecutionModeId": 331, "SDot": 4450, "SUDot": 4452,
+    "Unreachable": 255, "ExecutionModeId": 331, "SDot": 4450, "SUDot": 4452, "TypeCooperativeMatrixKHR": 4456,
+    "CooperativeMatrixLoadKHR": 4457, "CooperativeMatrixStoreKHR": 4458, "CooperativeMatrixMulAddKHR": 4459,
 }  # fmt: skip
 
 GLSL: dict[str, int] = {"RoundEven": 2, "Trunc": 3, "Floor": 8, "Ceil": 9, "Sqrt": 31, "FindUMsb": 75}
@@ -49,6 +50,8 @@ CAPABILITY: dict[str, int] = {
     "GroupNonUniformShuffle": 65, "GroupNonUniformShuffleRelative": 66, "GroupNonUniformClustered": 67,
     "GroupNonUniformQuad": 68, "DenormFlushToZero": 4465, "SignedZeroInfNanPreserve": 4466,
     "RoundingModeRTE": 4467, "RoundingModeRTZ": 4468, "DotProductInput4x8BitPacked": 6018, "DotProduct": 6019,
+    "CooperativeMatrixKHR": 6022,
+    "VulkanMemoryModel": 5345,
 }  # fmt: skip
 
 SUBGROUP_CAPABILITIES: dict[str, int] = {
@@ -77,5 +80,10 @@ EXECUTION_MODE: dict[str, int] = {
     "RoundingModeRTE": 4462,
 }  # fmt: skip
 
+YOUNGER = frozenset((
+    "TypeCooperativeMatrixKHR", "CooperativeMatrixLoadKHR", "CooperativeMatrixStoreKHR", "CooperativeMatrixMulAddKHR",
+    "CooperativeMatrixKHR",
+))  # fmt: skip
+"""What grammars that systems have need not know."""
 FLOAT_CONTROLS2, FP_FAST_MATH_DEFAULT = 6029, 6028
 """Capability and execution mode of SPV_KHR_float_controls2, younger than the grammars that systems have."""

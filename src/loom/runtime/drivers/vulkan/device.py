@@ -73,7 +73,7 @@ class VulkanDevice(OpenAdapter):
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=self.memory.unified,
             workers=options.thread_count() if self.adapter.kind == "cpu" else self.adapter.processors,
             cache_nbytes=1 << 20, threads=True, buffer_nbytes=limits["buffer_nbytes"],
-            dots="dot4_i8" if self.features.dots else "",
+            dots="dot4_i8" if self.features.dots else "", tiles=self.features.matrices is not None,
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

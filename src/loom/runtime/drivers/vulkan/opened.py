@@ -24,7 +24,7 @@ from loom.runtime.drivers.vulkan.native.queues import Queue, Queues, UnderWay
 from loom.runtime.drivers.vulkan.native.recorder import NativeRecorder
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.targets.base import Artifact, Bounds, compiler_fingerprint
-from loom.targets.spirv.features import Features
+from loom.targets.spirv.features import Features, Matrices
 from loom.targets.spirv.target import SpirvTarget
 
 __all__ = ["OpenAdapter", "claimed_features"]
@@ -140,7 +140,8 @@ def claimed_features(adapter: Adapter) -> Features:
     limits = adapter.limits
     return Features(
         modes=adapter.float_modes, types=adapter.types, int64_atomics=adapter.int64_atomics,
-        no_fast_math=_no_fast_math(adapter), dots=adapter.dots, push_nbytes=limits["push_nbytes"],
+        no_fast_math=_no_fast_math(adapter), dots=adapter.dots,
+        matrices=adapter.matrices and Matrices(*adapter.matrices, adapter.subgroup), push_nbytes=limits["push_nbytes"],
         most_groups=(limits["groups_x"], limits["groups_y"], limits["groups_z"]),
     )  # fmt: skip
 

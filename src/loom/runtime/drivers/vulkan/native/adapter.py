@@ -12,6 +12,7 @@ from typing import Any
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 from loom.runtime.drivers.vulkan.native.instance import API_VERSION, asked_version, instance
+from loom.runtime.drivers.vulkan.native.matrices import COOPERATIVE_MATRICES, MEMORY_MODEL, matrix_shape
 
 __all__ = ["DOT_PRODUCTS", "FLOAT_CONTROLS2", "FLOAT_CONTROLS2_TYPE", "Adapter", "find_adapters"]
 
@@ -23,6 +24,7 @@ _MODES = ("RoundingModeRTE", "SignedZeroInfNanPreserve", "DenormPreserve")
 _WANTED_EXTENSIONS = (
     "VK_KHR_8bit_storage", "VK_KHR_shader_float16_int8", "VK_KHR_shader_float_controls", "VK_KHR_shader_atomic_int64",
     "VK_KHR_driver_properties", "VK_KHR_shader_float_controls2", "VK_KHR_shader_integer_dot_product",
+    COOPERATIVE_MATRICES, MEMORY_MODEL,
     "VK_KHR_portability_subset",  # where there is this one, Vulkan asks that it be enabled
 )  # fmt: skip
 FLOAT_CONTROLS2 = "VK_KHR_shader_float_controls2"
@@ -40,9 +42,10 @@ _USUAL_PROCESSORS = 64
 class Adapter:
     """A physical device. ``refused`` says why it cannot be used, None if it can; ``key`` names it and its driver.
 
-    ``types``, ``float_modes`` and ``dots`` (of packed bytes) are what it claims; ``driver_id`` is its driver's number
-    in Vulkan's list. ``subgroup`` counts the lanes it runs as one, ``processors`` its multiprocessors,
-    ``subgroup_operations`` are the bits of the kinds of them a compute kernel may use.
+    ``types``, ``float_modes``, ``dots`` (of packed bytes) and ``matrices`` (rows, columns and depth of those of bytes
+    that it multiplies) are what it claims; ``driver_id`` is its driver's number in Vulkan's list. ``subgroup`` counts
+    the lanes it runs as one, ``processors`` its multiprocessors, ``subgroup_operations`` are the bits of the kinds of
+    them a compute kernel may use.
     """
 
     handle: Any
@@ -58,6 +61,7 @@ class Adapter:
     float_modes: tuple[tuple[str, int], ...]
     float_controls2: bool
     dots: bool
+    matrices: tuple[int, int, int] | None
     extensions: tuple[str, ...]
     queue_family: int
     queues: int
@@ -115,6 +119,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         float_modes=_float_modes(controls, types),
         float_controls2=_has_float_controls2(api, handle, extensions),
         dots=_has_dots(api, handle, extensions),
+        matrices=matrix_shape(api, instance(), handle, extensions, subgroup.subgroupSize),
         extensions=tuple(n for n in _WANTED_EXTENSIONS if n in extensions),
         queue_family=family,
         queues=queues,

@@ -30,6 +30,9 @@ def open_device(adapter: Adapter, queues: int) -> Any:
         chain = api.new("VkPhysicalDeviceShaderFloat16Int8Features", pNext=chain, shaderInt8="i8" in types)
     if adapter.dots:
         chain = api.new("VkPhysicalDeviceShaderIntegerDotProductFeatures", pNext=chain, shaderIntegerDotProduct=1)
+    if adapter.matrices is not None:
+        chain = api.new("VkPhysicalDeviceCooperativeMatrixFeaturesKHR", pNext=chain, cooperativeMatrix=1)
+        chain = api.new("VkPhysicalDeviceVulkanMemoryModelFeatures", pNext=chain, vulkanMemoryModel=1)
     if adapter.float_controls2:
         record = api.ffi.new("uint64_t[3]", [FLOAT_CONTROLS2_TYPE, int(api.ffi.cast("uintptr_t", chain)), 1])
         _given, chain = chain, api.ffi.cast("void*", record)  # both live until the device is made

@@ -23,9 +23,9 @@ from loom.runtime.drivers.probes.probes import PROBES, TILES
 from loom.runtime.drivers.probes.running import passes, path_of_found, read_found, write_found
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
-from loom.targets.spirv.features import Features
+from loom.targets.spirv.features import Features, Matrices
 
-__all__ = ["LADDERS", "Findings", "Ladder", "find_features"]
+__all__ = ["LADDERS", "MATRICES", "Findings", "Ladder", "find_features"]
 
 _NATIVE = "native"
 _WRONG = "wrong"
@@ -71,6 +71,8 @@ def _by(how: str, **values: Any) -> tuple[tuple[str, _Change], ...]:
 
 
 _INTEGERS = "by integers"
+MATRICES = "cooperative matrices"
+"""How products of tiles are computed where these are right."""
 _F64 = ("f64", "i64")
 _BASIC = ("load and store", "select", "add", "sub", "mul", "reassociation")
 _CONTROLS = {
@@ -99,7 +101,8 @@ LADDERS: tuple[Ladder, ...] = (
     Ladder("i64 order", _by("as unsigned", exact_order=False), needs=("i64",)),
     Ladder("u64 arithmetic", types=_F64, needs=("i64",)), Ladder("i64 arithmetic", types=_F64, needs=("i64",)),
     Ladder("64-bit atomics", _by("none", int64_atomics=False), needs=("i64",)),
-    Ladder("dot products of bytes", _by("byte by byte", dots=False)), Ladder(TILES),
+    Ladder("dot products of bytes", _by("byte by byte", dots=False)),
+    Ladder(TILES, _by("by dot products", matrices=None)),
     *(Ladder(f"f32 {n}", _CONTROLS[32]) for n in _BASIC),
     Ladder("f32 contraction", _PRODUCTS),
     Ladder("f32 min"), Ladder("f32 max"),
@@ -134,6 +137,8 @@ def find_features(device: OpenAdapter) -> tuple[Features, Findings]:
     operations: list[tuple[str, str]] = []
     for ladder in LADDERS:
         how, features = _climb(device, ladder, features)
+        if ladder.operation == TILES and features.matrices is not None:
+            how = MATRICES
         operations.append((ladder.operation, how))
     wrong = [operation for operation, how in operations if how == _WRONG]
     if wrong:
@@ -204,6 +209,7 @@ def _read(path: Path) -> tuple[Features, Findings] | None:
         return None
     given, operations = found
     try:
+        given["matrices"] = given["matrices"] and Matrices(**given["matrices"])
         given["modes"] = tuple((name, width) for name, width in given["modes"])
         values: dict[str, Any] = {k: tuple(v) if is_list(v) else v for k, v in given.items()}
         features = Features(**values)
