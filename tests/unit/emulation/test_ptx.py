@@ -21,10 +21,12 @@ from emulation.ptx.run import launch
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.cuda import api, gpus, selftest
 from loom.runtime.drivers.cuda.device import CudaDevice
+from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.program import CudaProgram
 from loom.runtime.drivers.probes.probes import PROBES, TILES
 from loom.runtime.drivers.probes.running import passes
 from loom.runtime.drivers.probes.wide import WIDE_PROBES
+from loom.targets.base import Bounds
 
 _HEAD = ".version 8.0\n.target sm_80\n.address_size 64\n"
 
@@ -170,3 +172,57 @@ def test_a_trusted_kernel_that_reads_beyond_its_array_loses_the_gpu(gpu: CudaDev
         again.build().run()
     assert gpu.lost
     assert len(machine.reports) == 1
+
+
+@loom.kernel(workgroup=64)
+def saxpy(x: loom.In[loom.f32], y: loom.InOut[loom.f32], a: loom.f32) -> None:
+    i = loom.global_id()
+    y[i] = y[i] * a + x[i]
+
+
+@pytest.mark.parametrize(("size", "first", "inside"), [(128, 0, True), (128, 3, True), (100, 1, False)])
+def test_launches_proved_inside_touch_nothing_beyond(
+    gpu: CudaDevice, machine: Emulated, size: int, first: int, inside: bool
+) -> None:
+    """The array ends with its allocation, and begins where vectors may not be loaded."""
+    data = np.random.default_rng(first).normal(size=(2, size)).astype(np.float32)
+    whole, y = gpu.allocate(4 * (size + first)), gpu.allocate(4 * size)
+    x = CudaStorage(gpu.memory, whole.address + 4 * first, 4 * size)
+    x.write(0, data[0].view(np.uint8))
+    y.write(0, data[1].view(np.uint8))
+    found: list[Bounds | None] = []
+    known = gpu.proofs.bounds
+
+    def noted(dispatch: Any) -> Bounds | None:
+        found.append(known(dispatch))
+        return found[-1]
+
+    gpu.proofs.bounds = noted  # type: ignore[method-assign]
+    chain = loom.Chain(gpu)
+    chain.dispatch(saxpy, [x, y], [2.0], groups=2)
+    chain.build().run()
+    assert (found[0] is Bounds.INSIDE) == inside
+    wanted = data[1] * np.float32(2) + data[0]
+    assert np.array_equal(y.read(0, 4 * size).view(np.uint32), wanted.view(np.uint32))
+    assert machine.reports == []
+
+
+@pytest.mark.slow  # every kernel of a training, interpreted: five seconds
+def test_a_training_on_two_gpus_has_the_digest_of_the_processor() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(32, 6)).astype(np.float32), rng.integers(0, 3, 32)
+    layers = [{"type": "dense", "output_size": 8, "activation": "relu"}, {"type": "dense", "output_size": 3}]
+    machine = _machine(count=2)
+    gpus_of = api.Api(Binding(machine))
+    two = [
+        CudaDevice(found, name, tested=False)
+        for found, name in zip(gpus._gpus(gpus_of), ("cuda", "cuda:1"), strict=True)
+    ]
+    digests: list[str] = []
+    for place, over in (("cpu", None), (two[0], two)):
+        network = loom.Network.from_json({"format": "loom/1", "input": {"shape": [6]}, "layers": layers}, on=place)
+        network.train(x, y, epochs=1, batch_size=16, micro_batch=2, optimizer="sgd", seed=3, progress=False,
+                      devices=over)  # fmt: skip
+        digests.append(network.digest())
+    assert digests[0] == digests[1]
+    assert machine.peer_copies
