@@ -142,8 +142,12 @@ def test_launches_that_are_waited_for_are_timed() -> None:
         program = unit.build()
         for end in (lambda s: s.wait(), _poll):
             before = unit.status().last
-            for _ in range(3):  # one that was over before it was asked for is left out
+            for _ in range(
+                60
+            ):  # one that was over before it was asked for is left out: all of some, on a loaded machine
                 end(program.launch())
+                if unit.status().last not in (None, before):
+                    break
             assert unit.status().last not in (None, before)
 
 
