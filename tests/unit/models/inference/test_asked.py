@@ -106,9 +106,10 @@ def test_logits_are_whole_where_pages_are_short() -> None:
     expected = net.forward(_TEXT[None, :100].astype(np.int32))[0]
     settings: dict[str, Any] = {"cache_nbytes": 3 * _PAGE_NBYTES, "sequences": 2, "mixed_rows": 2}
     with InferenceEngine(net, context_length=192, **settings) as engine, ThreadPoolExecutor(1) as pool:
-        gate = threading.Event()
+        begun, gate = threading.Event(), threading.Event()
         config = SamplingConfig(temperature=0, max_tokens=70)
-        first = engine.submit(_TEXT[:60], config, until=lambda _: not gate.wait(60))
+        first = engine.submit(_TEXT[:60], config, until=lambda _: begun.set() or not gate.wait(60))
+        assert begun.wait(60), "else the logits may begin beside it, and never wait"
         found = pool.submit(engine.logits, _TEXT[:100])
         while not engine.statistics.waiting:
             time.sleep(0.001)
