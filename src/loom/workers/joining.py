@@ -117,10 +117,7 @@ def _start(ray: Any, where: str, cpus: int, store_nbytes: int | None) -> JoinedR
         raise ArgumentError(f"{where}, store_nbytes", "too small for Ray", expected=f"at least {_LEAST_STORE_NBYTES}",
                             got=store_nbytes, remedy="Leave it out")  # fmt: skip
     try:
-        ray.init(
-            address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=store_nbytes,
-            log_to_driver=False, configure_logging=True, logging_level=logging.ERROR,
-        )  # fmt: skip
+        _init(ray, address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=store_nbytes)
     except Exception as error:
         raise DeviceError(where, f"Ray cannot be started on this machine ({_brief(error)})",
                           remedy="See that /tmp and /dev/shm have room, and that ray is whole") from error  # fmt: skip
@@ -133,11 +130,17 @@ def _connect(ray: Any, where: str, address: str) -> JoinedRay:
     if address != "auto":
         _require_answer(where, address)
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR)
+        _init(ray, address=address)
     except Exception as error:
         raise DeviceError(where, f"no Ray can be joined at {address!r} ({_brief(error)})",
                           remedy="Start one with ray start --head, and give its address") from None  # fmt: skip
     return _noted(JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True))
+
+
+def _init(ray: Any, **options: Any) -> None:
+    """Join quietly: without words of workers, and without the ``print`` that Ray puts in place of Python's own."""
+    os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")
+    ray.init(**options, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR)
 
 
 def _noted(found: JoinedRay) -> JoinedRay:

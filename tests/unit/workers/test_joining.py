@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import types
 from typing import Any
 
 import pytest
@@ -42,3 +43,17 @@ def test_a_forked_process_is_refused_and_closes_nothing(monkeypatch: pytest.Monk
     with pytest.raises(StateError, match="forked"):
         joined.require_own_process("here")
     joined.close()  # Ray's shutdown would end its parent's, and ``object()`` has none
+
+
+@pytest.mark.parametrize("asked", [None, "1"])
+def test_ray_leaves_print_alone_unless_the_user_asks(monkeypatch: pytest.MonkeyPatch, asked: str | None) -> None:
+    monkeypatch.setenv("RAY_TQDM_PATCH_PRINT", asked or "")
+    if asked is None:
+        monkeypatch.delenv("RAY_TQDM_PATCH_PRINT")
+    seen: list[Any] = []
+    ray = types.SimpleNamespace(init=lambda **options: seen.append((os.environ["RAY_TQDM_PATCH_PRINT"], options)))
+    joining._init(ray, address="auto")
+    ((patched, options),) = seen
+    assert patched == (asked or "0")
+    assert options["address"] == "auto"
+    assert options["log_to_driver"] is False
