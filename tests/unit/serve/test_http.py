@@ -327,11 +327,11 @@ def test_a_request_of_many_texts_takes_places_as_they_become_free(
     web: httpx.Client, model: StandIn, application: Application
 ) -> None:
     model.most_under_way = 0
-    body = {"model": "stand-in", "prompt": [f"number {n}" for n in range(20)], "n": 2, "max_tokens": 4, "seed": 1}
+    body = {"model": "stand-in", "prompt": [f"!slow number {n}" for n in range(20)], "n": 2, "max_tokens": 4, "seed": 1}
     found = web.post("/v1/completions", json=body).json()
     assert len({choice["text"] for choice in found["choices"]}) == 40
     assert 1 < model.most_under_way <= 4
-    one = web.post("/v1/completions", json={**body, "prompt": "number 7", "n": 1}).json()
+    one = web.post("/v1/completions", json={**body, "prompt": "!slow number 7", "n": 1}).json()
     assert one["choices"][0]["receipt_id"] == found["choices"][14]["receipt_id"]
     failed = web.post("/v1/completions", json={**body, "prompt": ["a", "!fail", "!slow !long"], "max_tokens": 400})
     assert failed.status_code == 500
