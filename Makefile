@@ -14,8 +14,12 @@ demo: $(STAMP)-demo
 fast: $(STAMP)-test
 	$(PYTEST) -n 2 -m "not slow and not wide" -q
 
+# Some tests watch the clock (Ctrl-C, pacing, workers that are late), and a machine that is busy elsewhere fails one now
+# and then: what fails beside others is named, and run once more alone. What fails there too fails.
 test: $(STAMP)-test system
-	$(PYTEST) -n 2 -m "not slow" -q
+	$(PYTEST) -n 2 -m "not slow" -q || { \
+	  [ $$? = 1 ] && echo "The tests above failed beside others; they are run once more, alone:" \
+	  && $(PYTEST) -n 0 -m "not slow" -q --last-failed --last-failed-no-failures none; }
 
 prove: $(STAMP)-test system languages
 	$(PYTEST) -n 2 -q
