@@ -17,10 +17,10 @@ import numpy as np
 
 import loom
 from loom.core.errors import DeviceError
-from loom.kernels.matmul.wide import WidePatch, wide_patch_of
+from loom.kernels.matmul.wide import WidePatch
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication, record_matmul
-from loom.schedules.matmul.order_free import OrderFreeRecording
+from loom.schedules.matmul.order_free import OrderFreeRecording, unit_for
 
 NAMES = ("q8", "q12", "q24")
 SHAPES = ((33, 129, 65), (130, 300, 97), (512, 4224, 260), (700, 9000, 1300))
@@ -86,12 +86,11 @@ def product(device: str, name: str, size: int, schedule: Any = None) -> tuple[fl
         return seconds, 0.0
     recording, precision = OrderFreeRecording(packing, what, found.allocate), what.types.order_free
     assert precision is not None
-    wide = schedule or wide_patch_of(precision)
+    patch = schedule or unit_for(found.caps, what)
     for place, by_k in zip(places, (True, False), strict=False):
-        if isinstance(wide, WidePatch) and wide.shared_nbytes(precision) <= found.caps.wide_nbytes:
-            side = wide.height if by_k else wide.width
-            recording.panels(place, (), size, -(-size // side) * side, precision, by_k=by_k)
-        elif found.caps.tiles:
+        if isinstance(patch, WidePatch):
+            recording.panels(place, (), size, patch.height if by_k else patch.width, precision, by_k=by_k)
+        elif patch is not None:
             recording.planes(place, (), size, precision, by_k=by_k)
         else:
             recording.digits(place, (), size, by_k=by_k, fours=bool(found.caps.dots) and name == "q8")

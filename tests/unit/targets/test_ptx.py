@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import loom
 from bench.programs import black_scholes, histogram, kmeans, nbody
 from loom.targets.base import Bounds
 from loom.targets.llvm.gpu.ptx import corrected
@@ -94,3 +95,16 @@ def test_a_launch_proved_inside_checks_nothing_and_zeroes_shared_memory() -> Non
     assert inside.count("bar.sync") == trusted.count("bar.sync") + 1
     assert "st.shared" in inside
     assert "st.shared" not in trusted
+
+
+@loom.kernel(workgroup=64)
+def look(x: loom.In[loom.f64], y: loom.In[loom.u64], out: loom.Out[loom.f32]) -> None:
+    """Read shared memory where bits of a float, and half of a long product, say."""
+    held = loom.shared(loom.f32, 64)
+    held[loom.local_id()] = loom.f32(1)
+    out[0] = held[loom.bitcast(loom.u64, x[0])] + held[loom.mulhi(y[0], y[1])]
+
+
+def test_indexes_that_are_bits_of_others_are_compared_in_64_bits() -> None:
+    text = LlvmTarget(machine("ptx")).compile(look.verified, Bounds.CHECKED).data.decode()
+    assert len(re.findall(r"setp\.(?:gt|lt)\.u64 .*, 6[34];", text)) == 2

@@ -21,7 +21,7 @@ from loom.kernels.matmul.planes import PLANE_WORDS, planes_of, words_of
 from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.precisions import Precision
 
-__all__ = ["PANEL_ROWS", "extremes_of_scales", "groups_of_panels", "panels_by_k", "panels_by_row"]
+__all__ = ["PANEL_ROWS", "groups_of_panels", "panels_by_k", "panels_by_row", "panels_of_view"]
 
 PANEL_ROWS = 32
 """Rows of a group, of 128 k."""
@@ -65,133 +65,161 @@ def _writing(precision: Precision) -> tuple[Callable[..., None], Callable[..., N
     return keep, write, count
 
 
+def _placing(*, by_k: bool) -> Callable[[Any, int], tuple[Any, Any]]:
+    """Return what tells the row of a group, and the k of its block, of a lane's element."""
+    if by_k:
+        return lambda lane, t: (lane // _WARP + t // 4 * _WARPS, lane % _WARP + t % 4 * _WARP)
+    return lambda lane, t: (lane % _WARP, lane // _WARP + t * _WARPS)
+
+
+def _largest_by_k(elements: Any, lane: Any, largest: Any) -> None:
+    """Leave the largest size of each row of ``_placing(by_k=True)``."""
+    own, warp = lane % _WARP, lane // _WARP
+    largest_of, parts = shared(u32, PANEL_ROWS * (_WARP + 1)), shared(u32, PANEL_ROWS * 9)
+    for s in static_range(PANEL_ROWS // _WARPS):
+        most = u32(0)
+        for i in static_range(4):
+            most = max(most, bitcast(u32, elements[s * 4 + i]) & MAGNITUDE)
+        largest_of[(warp + s * _WARPS) * (_WARP + 1) + own] = most
+    barrier()
+    found, part = u32(0), lane // 8 * (_WARP + 1) + lane % 8 * 4
+    for n in static_range(4):
+        found = max(found, largest_of[part + n])
+    parts[lane // 8 * 9 + lane % 8] = found
+    barrier()
+    for s in static_range(PANEL_ROWS // _WARPS):
+        most = u32(0)
+        for n in static_range(8):
+            most = max(most, parts[(warp + s * _WARPS) * 9 + n])
+        largest[s] = most
+
+
+def _largest_by_row(elements: Any, lane: Any, largest: Any) -> None:
+    """Leave the largest size of the one row of ``_placing(by_k=False)``."""
+    largest_of, most = shared(u32, _LANES), u32(0)
+    for t in static_range(_EACH):
+        most = max(most, bitcast(u32, elements[t]) & MAGNITUDE)
+    largest_of[lane] = most
+    barrier()
+    for n in static_range(_WARPS):
+        most = max(most, largest_of[n * _WARP + lane % _WARP])
+    largest[0] = most
+
+
+def _sharing(precision: Precision, *, by_k: bool) -> Callable[..., None]:
+    """Return what a group does with the elements of its lanes, which lie as ``_placing`` tells."""
+    keep, write, count = _writing(precision)
+    exponent_of, find = exponents_of(precision), _largest_by_k if by_k else _largest_by_row
+    rows, first_step, step, words = (PANEL_ROWS // _WARPS, 4, 1, 1) if by_k else (1, 1, 4, 4)
+
+    def share(
+        elements: Any, out: Any, scales: Any, extremes: Any, lane: Any, number: Any, first: Any, filled: Any
+    ) -> None:  # fmt: skip
+        own, warp = lane % _WARP, lane // _WARP
+        staged, scale_of_row, largest = shared(i32, count * _PLANE), shared(u32, PANEL_ROWS), private(u32, rows)
+        find(elements, lane, largest)
+        for s in static_range(rows):
+            row, teller = own, warp
+            if by_k:
+                row, teller = warp + s * _WARPS, own
+            for u in static_range(words):
+                word = own
+                if not by_k:
+                    word = warp + u * _WARPS
+                keep(staged, row, word, elements, s * 4 + u * first_step, step, largest[s])
+            if teller == 0:
+                scale = scale_of(exponent_of(largest[s]), largest[s])
+                scales[number * filled + first + row] = scale
+                scale_of_row[row] = bitcast(u32, scale)
+        barrier()
+        if lane == 0:
+            least, most = scale_of_row[0], scale_of_row[0]
+            for r in static_range(1, PANEL_ROWS):
+                least, most = min(least, scale_of_row[r]), max(most, scale_of_row[r])
+            place = (number * (filled // PANEL_ROWS) + first // PANEL_ROWS) * 2
+            extremes[place] = bitcast(f32, least)
+            extremes[place + 1] = bitcast(f32, most)
+        write(out, staged, lane, number, filled, first)
+
+    return share
+
+
+def _panels(element: DType, precision: Precision, *, by_k: bool) -> KernelFunction:
+    share, place = _sharing(precision, by_k=by_k), _placing(by_k=by_k)
+
+    @kernel(workgroup=_LANES, trusted=True)
+    def panels(
+        x: In[element],  # type: ignore[valid-type]
+        out: Out[i32],
+        scales: Out[f32],
+        extremes: Out[f32],
+        rows: u32,
+        depth: u32,
+        filled: u32,
+    ):
+        lane, first, block, matrix = local_id(), group_id(0) * PANEL_ROWS, group_id(1), group_id(2)
+        number = matrix * ((depth + (BLOCK - 1)) // BLOCK) + block
+        elements = private(f32, _EACH)
+        for t in static_range(_EACH):
+            row, at = place(lane, t)
+            row, k, value = min(first + row, rows - 1), block * BLOCK + at, f32(0)
+            if k < depth:
+                if by_k:
+                    value = f32(x[(matrix * rows + row) * depth + k])
+                else:
+                    value = f32(x[(matrix * depth + k) * rows + row])
+            elements[t] = value
+        share(elements, out, scales, extremes, lane, number, first, filled)
+
+    panels.name = f"panels_{precision.name}_{element}{'_by_k' if by_k else ''}"
+    return panels
+
+
 @cache
 def panels_by_row(element: DType, precision: Precision) -> KernelFunction:
     """Return the kernel that makes planes and scales of ``x``, k by rows.
 
     Of (matrix, block), counted as one number, plane p begins at word ``(number planes + p) filled 32``, and the scale
-    of a row is at ``number filled + row``; ``filled``: the rows with those added.
+    of a row is at ``number filled + row``; ``filled``: the rows with those added. The least and the largest scale of
+    each ``PANEL_ROWS`` rows, a NaN the largest, are at twice ``(number filled + row) / PANEL_ROWS``.
     """
-    keep, write, count = _writing(precision)
-    exponent_of = exponents_of(precision)
-
-    @kernel(workgroup=_LANES, trusted=True)
-    def panels(
-        x: In[element],  # type: ignore[valid-type]
-        out: Out[i32],
-        scales: Out[f32],
-        rows: u32,
-        depth: u32,
-        filled: u32,
-    ):
-        lane, first, block, matrix = local_id(), group_id(0) * PANEL_ROWS, group_id(1), group_id(2)
-        number = matrix * ((depth + (BLOCK - 1)) // BLOCK) + block
-        own, warp = lane % _WARP, lane // _WARP
-        begin = block * BLOCK + warp
-        source = matrix * depth * rows + min(first + own, rows - 1)
-        largest_of, staged = shared(u32, _LANES), shared(i32, count * _PLANE)
-        elements, largest = private(f32, _EACH), u32(0)
-        for t in static_range(_EACH):
-            value = f32(0)
-            if begin + t * _WARPS < depth:
-                value = f32(x[source + (begin + t * _WARPS) * rows])
-            elements[t] = value
-        for t in static_range(_EACH):
-            largest = max(largest, bitcast(u32, elements[t]) & MAGNITUDE)
-        largest_of[lane] = largest
-        barrier()
-        for n in static_range(_WARPS):
-            largest = max(largest, largest_of[n * _WARP + own])
-        if warp == 0:
-            scales[number * filled + first + own] = scale_of(exponent_of(largest), largest)
-        for u in static_range(4):
-            keep(staged, own, warp + u * _WARPS, elements, u, 4, largest)
-        barrier()
-        write(out, staged, lane, number, filled, first)
-
-    panels.name = f"panels_{precision.name}_{element}"
-    return panels
+    return _panels(element, precision, by_k=False)
 
 
 @cache
 def panels_by_k(element: DType, precision: Precision) -> KernelFunction:
     """Return the kernel that does as ``panels_by_row`` for ``x``, rows by k."""
-    keep, write, count = _writing(precision)
-    exponent_of = exponents_of(precision)
-    each = PANEL_ROWS // _WARPS
+    return _panels(element, precision, by_k=True)
+
+
+@cache
+def panels_of_view(element: DType, precision: Precision, *, by_k: bool) -> KernelFunction:
+    """Return the kernel that does the same for a stretch of a view, given as to ``planes.planes_of_view``."""
+    share, place = _sharing(precision, by_k=by_k), _placing(by_k=by_k)
 
     @kernel(workgroup=_LANES, trusted=True)
     def panels(
         x: In[element],  # type: ignore[valid-type]
+        table: In[u32],
         out: Out[i32],
         scales: Out[f32],
+        extremes: Out[f32],
         rows: u32,
         depth: u32,
+        count: u32,
+        begin_row: u32,
+        begin: u32,
         filled: u32,
     ):
-        lane, first, block, matrix = local_id(), group_id(0) * PANEL_ROWS, group_id(1), group_id(2)
-        number = matrix * ((depth + (BLOCK - 1)) // BLOCK) + block
-        own, warp = lane % _WARP, lane // _WARP
-        begin = block * BLOCK + own
-        largest_of, parts = shared(u32, PANEL_ROWS * (_WARP + 1)), shared(u32, PANEL_ROWS * 9)
-        staged, elements = shared(i32, count * _PLANE), private(f32, _EACH)
-        for s in static_range(each):
-            source = (matrix * rows + min(first + warp + s * _WARPS, rows - 1)) * depth
-            for i in static_range(4):
-                value = f32(0)
-                if begin + i * _WARP < depth:
-                    value = f32(x[source + begin + i * _WARP])
-                elements[s * 4 + i] = value
-        for s in static_range(each):
-            largest = u32(0)
-            for i in static_range(4):
-                largest = max(largest, bitcast(u32, elements[s * 4 + i]) & MAGNITUDE)
-            largest_of[(warp + s * _WARPS) * (_WARP + 1) + own] = largest
-        barrier()
-        found, part = u32(0), lane // 8 * (_WARP + 1) + lane % 8 * 4
-        for n in static_range(4):
-            found = max(found, largest_of[part + n])
-        parts[lane // 8 * 9 + lane % 8] = found
-        barrier()
-        for s in static_range(each):
-            row = warp + s * _WARPS
-            most = u32(0)
-            for n in static_range(8):
-                most = max(most, parts[row * 9 + n])
-            keep(staged, row, own, elements, s * 4, 1, most)
-            if own == 0:
-                scales[number * filled + first + row] = scale_of(exponent_of(most), most)
-        barrier()
-        write(out, staged, lane, number, filled, first)
+        lane, first, block = local_id(), group_id(0) * PANEL_ROWS, group_id(1)
+        elements = private(f32, _EACH)
+        for t in static_range(_EACH):
+            row, at = place(lane, t)
+            k, value = block * BLOCK + at, f32(0)
+            if k < depth:
+                value = f32(x[table[begin_row + min(first + row, rows - 1)] + table[count + begin + k]])
+            elements[t] = value
+        share(elements, out, scales, extremes, lane, block, first, filled)
 
-    panels.name = f"panels_{precision.name}_{element}_by_k"
+    panels.name = f"panels_{precision.name}_{element}_of_view{'_by_k' if by_k else ''}"
     return panels
-
-
-@cache
-def extremes_of_scales() -> KernelFunction:
-    """Return the kernel that tells the least and the largest of ``rows`` scales of each block, of NaN the largest."""
-
-    @kernel(workgroup=_LANES, trusted=True)
-    def extremes(scales: In[f32], out: Out[f32], rows: u32):
-        lane, first = local_id(), group_id(0) * rows
-        least_of, most_of = shared(u32, _LANES), shared(u32, _LANES)
-        least, most = u32(0xFFFF_FFFF), u32(0)
-        for row in range(lane, rows, _LANES):
-            bits = bitcast(u32, scales[first + row])
-            least, most = min(least, bits), max(most, bits)
-        least_of[lane], most_of[lane] = least, most
-        barrier()
-        if lane < _WARP:
-            for n in static_range(1, _WARPS):
-                least, most = min(least, least_of[lane + n * _WARP]), max(most, most_of[lane + n * _WARP])
-            least_of[lane], most_of[lane] = least, most
-        barrier()
-        if lane == 0:
-            for n in static_range(1, _WARP):
-                least, most = min(least, least_of[n]), max(most, most_of[n])
-            out[group_id(0) * 2] = bitcast(f32, least)
-            out[group_id(0) * 2 + 1] = bitcast(f32, most)
-
-    extremes.name = "extremes_of_scales"
-    return extremes

@@ -37,13 +37,17 @@ _FOLDED = 5
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """``down`` by ``across`` lanes, each with ``rows`` by ``columns`` times 4 by 4 sums, and ``depth`` k at a time."""
+    """``down`` by ``across`` lanes, each with ``rows`` by ``columns`` times 4 by 4 sums, and ``depth`` k at a time.
+
+    ``held``: what a lane's blocks add up to stays in its registers, in place of where the result is.
+    """
 
     down: int
     across: int
     rows: int
     columns: int
     depth: int
+    held: bool = False
 
     @property
     def lanes(self) -> int:
@@ -270,6 +274,7 @@ def walking_slabs_in(
     add = adding(replace(arithmetic, pairs=False), fused=exact)
     add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator, add)
     count = grid.rows * grid.columns * quad * quad
+    held, nothing = grid.held, -0.0 if accumulator.is_float else 0  # what changes no sum, a zero's sign neither
 
     def walk(
         a_tile: Any, b_tile: Any, a: Any, b: Any, a_table: Any, b_table: Any, a_scales: Any, b_scales: Any, out: Any,
@@ -292,7 +297,10 @@ def walking_slabs_in(
         row, column = first_row + ty * quad, first_column + tx * quad
         place = group_id(2) * m * n
         stage = u32(0)
-        sums = private(accumulator, count)
+        sums, totals = private(accumulator, count), private(accumulator, count if held else 1)
+        if held:
+            for s in static_range(count):
+                totals[s] = accumulator(nothing)
         for block in range(begin, end, words):
             for s in static_range(count):
                 sums[s] = accumulator(0)
@@ -304,7 +312,14 @@ def walking_slabs_in(
                 lay_a(a_tile, a_held, lane, stage * a_slab.quads)
                 lay_b(b_tile, b_held, lane, stage * b_slab.quads)
                 barrier()
-            keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, block, k, place, m, n, row, column, block == begin)
+            if held:
+                for s in static_range(count):
+                    totals[s] = totals[s] + sums[s]
+            else:
+                is_first = block == begin
+                keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, block, k, place, m, n, row, column, is_first)
+        if held:
+            keep(out, totals, a_scales, b_scales, a_matrix, b_matrix, begin, k, place, m, n, row, column, True)
 
     return walk
 
@@ -348,7 +363,7 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
 
 def layout_name(grid: Grid, layout: Layout) -> str:
     """Return what tells kernels of other tiles and layouts apart in their names."""
-    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}"
+    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}{'_held' if grid.held else ''}"
     operands = "".join(
         ("t" if viewed else "") + ("k" if by_k else "v" if whole else "s")
         for by_k, whole, viewed in (

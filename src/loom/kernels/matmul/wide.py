@@ -20,6 +20,7 @@ from loom.core.dtype import f32, i32, i64, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
+    barrier,
     fetch,
     fetched,
     fma,
@@ -28,22 +29,27 @@ from loom.ir.frontend.intrinsics import (
     num_groups,
     private,
     release,
+    select,
     shared,
     static_range,
     wide_product,
 )  # fmt: skip
 from loom.ir.passes.wide import TICKET_NBYTES, WIDE_LANES, WIDE_ROWS
 from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.panels import PANEL_ROWS
 from loom.kernels.matmul.planes import PLANE_WORDS, planes_of
+from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.precisions import Precision
 
-__all__ = ["WidePatch", "multiply_panels", "wide_patch_of"]
+__all__ = ["WidePatch", "multiply_panels", "wide_patch_of", "wide_patches_of"]
 
 _ORDER = (0, 2, 1)
 """Planes of q12 as they are multiplied: of hh, x, ll."""
 _HALF = 64 * pow(-63, -1, 1 << 32) % (1 << 32)
 _FACTORS = (63, _HALF - (_HALF >> 31 << 32), -63)
 """What sums of q12 are multiplied by after each plane: ((63 hh + x) f + ll) (-63), where -63 f = 64 modulo 2^32."""
+_SPAN = CHUNK // BLOCK
+"""Blocks of a part, which a lane each looks at before they are multiplied."""
 _LEAST_NORMAL, _MOST_BITS = 2.0**-126, 126
 _BAND = 12
 """Rows of patches that neighbouring groups share, so that what they read stays near."""
@@ -75,16 +81,32 @@ class WidePatch:
     def shared_nbytes(self, precision: Precision) -> int:
         """Return the bytes of shared memory of a group."""
         words = (self.height + self.width) * (_together(precision) * PLANE_WORDS + 1)
-        return self.tickets * (words * i32.nbytes + TICKET_NBYTES)
+        return self.tickets * (words * i32.nbytes + TICKET_NBYTES) + _SPAN * u32.nbytes
 
 
-_PATCHES = {"q8": WidePatch(3, 128, 5), "q12": WidePatch(3, 128, 5), "q24": WidePatch(2, 64, 3)}
-"""What fits 227 KiB of shared memory, and the registers of a multiprocessor without spills."""
+_PATCHES = {
+    "q8": (WidePatch(2, 192, 5), WidePatch(2, 128, 6), WidePatch(1, 128, 6), WidePatch(1, 64, 6)),
+    "q12": (WidePatch(3, 128, 5), WidePatch(2, 128, 6), WidePatch(1, 128, 6), WidePatch(1, 64, 6)),
+    "q24": (WidePatch(2, 64, 3), WidePatch(1, 64, 3)),
+}
+"""What fits 227 KiB of shared memory, and the registers of a multiprocessor without spills: the quickest first."""
+_EDGE = 144
+"""What a row or column of a patch costs beside an element of it, as seen on an H100."""
 
 
-def wide_patch_of(precision: Precision) -> WidePatch:
-    """Return the patch of a group."""
+def wide_patches_of(precision: Precision) -> tuple[WidePatch, ...]:
+    """Return the patches of a group that there are."""
     return _PATCHES[precision.name]
+
+
+def wide_patch_of(precision: Precision, m: int, n: int, times: int, workers: int) -> WidePatch:
+    """Return the patch that ``times`` products of ``m`` by ``n`` take least time with on a GPU of ``workers``."""
+
+    def cost(patch: WidePatch) -> int:
+        groups = -(-m // patch.height) * -(-n // patch.width) * times
+        return -(-groups // workers) * (patch.height * patch.width + _EDGE * (patch.height + patch.width))
+
+    return min(wide_patches_of(precision), key=cost)
 
 
 def _together(precision: Precision) -> int:
@@ -196,11 +218,22 @@ def _place(height: Any, width: Any) -> Any:
     return (band * _BAND + within % rows_of_band) * height, within // rows_of_band * width
 
 
-def _is_usual(a_extremes: Any, b_extremes: Any, a_block: Any, b_block: Any, precision: Any) -> Any:
-    """Tell whether all products of scales of a block, times 1 to the largest sum, are normal numbers: none is NaN."""
-    least = a_extremes[a_block * 2] * b_extremes[b_block * 2]
-    most = a_extremes[a_block * 2 + 1] * b_extremes[b_block * 2 + 1]
-    return least >= _LEAST_NORMAL and most <= 2.0 ** (_MOST_BITS - precision.sum_bits)
+def _is_usual(a_extremes: Any, b_extremes: Any, a_at: Any, b_at: Any, patch: Any, precision: Any) -> Any:
+    """Tell whether all products of a patch's scales, times 1 to the largest sum, are normal numbers: none is NaN.
+
+    ``a_at``, ``b_at``: where the extremes of its rows and columns begin.
+    """
+    least_high, most_high = a_extremes[a_at], a_extremes[a_at + 1]
+    least_wide, most_wide = b_extremes[b_at], b_extremes[b_at + 1]
+    for n in static_range(1, patch.height // PANEL_ROWS):
+        least_high = min(least_high, a_extremes[a_at + 2 * n])
+        most_high = max(most_high, a_extremes[a_at + (2 * n + 1)])
+    for n in static_range(1, patch.width // PANEL_ROWS):
+        least_wide = min(least_wide, b_extremes[b_at + 2 * n])
+        most_wide = max(most_wide, b_extremes[b_at + (2 * n + 1)])
+    return least_high * least_wide >= _LEAST_NORMAL and most_high * most_wide <= 2.0 ** (
+        _MOST_BITS - precision.sum_bits
+    )
 
 
 @cache
@@ -208,7 +241,7 @@ def multiply_panels(patch: WidePatch, precision: Precision) -> KernelFunction:
     """Return the kernel that multiplies panels of both operands into chunks of the result.
 
     Groups are as in ``multiply_planes``, but for their order along x and y; ``a_extremes`` and ``b_extremes`` hold the
-    least and the largest scale of each block, ``a_rows`` and ``b_rows`` are rows filled up.
+    least and the largest scale of each ``PANEL_ROWS`` of a block, ``a_rows`` and ``b_rows`` are rows filled up.
     """
     width, height, lanes, tickets = patch.width, patch.height, patch.lanes, patch.tickets
     together, count, ahead = _together(precision), patch.width // 2, patch.ahead
@@ -242,7 +275,7 @@ def multiply_panels(patch: WidePatch, precision: Precision) -> KernelFunction:
         begin = part * span
         many = min(blocks - begin, span)
         a_block, b_block = which[batch] * blocks + begin, which[batches + batch] * blocks + begin
-        tile, scales = shared(i32, tickets * room), shared(f32, tickets * sides)
+        tile, scales, usual = shared(i32, tickets * room), shared(f32, tickets * sides), shared(u32, _SPAN)
         own = lane // WIDE_LANES * WIDE_ROWS
         high = own + lane % WIDE_LANES // 32 * 16 + lane % 32 // 4
         found, sums, kept = private(f32, count), private(i32, count), private(i32, count)
@@ -252,14 +285,19 @@ def multiply_panels(patch: WidePatch, precision: Precision) -> KernelFunction:
             if s < many * turns:
                 first, second, plane = a_block + s // turns, b_block + s // turns, u32(order[s % turns])
                 bring(tile, scales, a, b, a_scales, b_scales, u32(s), first, second, plane, a_rows, b_rows, row, column)
+        if lane < many:
+            a_at = ((a_block + lane) * a_rows + row) // PANEL_ROWS * 2
+            b_at = ((b_block + lane) * b_rows + column) // PANEL_ROWS * 2
+            usual[lane] = select(_is_usual(a_extremes, b_extremes, a_at, b_at, patch, precision), 1, 0)
+        barrier()
         for block in range(many):
-            is_usual = _is_usual(a_extremes, b_extremes, a_block + block, b_block + block, precision)
+            is_usual = usual[block] != 0
             for turn in static_range(turns):
                 ticket = block * turns + turn
                 at = ticket % tickets * room
                 fetched(ticket, tickets, pieces)
-                b_at = at + together * height * PLANE_WORDS
-                multiply(tile, sums, kept, at + own * PLANE_WORDS, b_at, turn)
+                wide_at = at + together * height * PLANE_WORDS
+                multiply(tile, sums, kept, at + own * PLANE_WORDS, wide_at, turn)
                 later = ticket + ahead
                 if later < many * turns:
                     step = block + (turn + ahead) // turns

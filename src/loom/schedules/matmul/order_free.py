@@ -16,14 +16,14 @@ from loom.core.errors import ShapeError
 from loom.ir.passes.wide import WIDE_ROWS
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
 from loom.kernels.matmul.fours import FACTORS
-from loom.kernels.matmul.panels import extremes_of_scales, groups_of_panels, panels_by_k, panels_by_row
+from loom.kernels.matmul.panels import PANEL_ROWS, groups_of_panels, panels_by_k, panels_by_row
 from loom.kernels.matmul.planes import PLANE_WORDS, groups_of_planes, planes_by_k, planes_by_row, planes_of
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, Slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking
 from loom.kernels.matmul.units import Patch, multiply_planes, patch_of
-from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patch_of
+from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patch_of, wide_patches_of
 from loom.kernels.precisions import Precision
 from loom.kernels.types import whole_types
 from loom.schedules.matmul.recording import Multiplication, ProductRecording, choose_cut
@@ -31,7 +31,7 @@ from loom.schedules.matmul.recording import Multiplication, ProductRecording, ch
 __all__ = ["OrderFreeRecording", "patch_for", "unit_for"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
-_LEAST_SIDE = 32
+_LEAST_SIDE = 24
 """Rows and columns from which a unit for tiles of bytes has enough of them."""
 
 
@@ -45,16 +45,13 @@ def patch_for(caps: Caps, what: Multiplication) -> Patch | None:
 
 
 def unit_for(caps: Caps, what: Multiplication) -> Patch | WidePatch | None:
-    """Return how a unit for tiles of bytes takes a product, the widest that there is; None where it has none.
-
-    Patches of 64 rows are large: they are taken where there are enough of them for half of the device.
-    """
+    """Return how a unit for tiles of bytes takes a product, 64 rows at a time where it can; None where it has none."""
     precision = what.types.order_free
     if precision is not None and min(what.m, what.n) >= WIDE_ROWS:
-        wide = wide_patch_of(precision)
-        groups = -(-what.m // wide.height) * -(-what.n // wide.width) * what.batches * -(-what.k // CHUNK)
-        if wide.shared_nbytes(precision) <= caps.wide_nbytes and 2 * groups >= caps.workers:
-            return wide
+        most = max(wide.shared_nbytes(precision) for wide in wide_patches_of(precision))
+        if most <= caps.wide_nbytes:
+            times = what.batches * -(-what.k // CHUNK)
+            return wide_patch_of(precision, what.m, what.n, times, max(caps.workers, 1))
     return patch_for(caps, what)
 
 
@@ -113,8 +110,17 @@ class OrderFreeRecording(ProductRecording):
         self.of_planes(left, right, sums, precision, patch)
         self.finish(sums, out, 0, what.batches)
 
+    def of_digits(
+        self, left: tuple[Any, ...], right: tuple[Any, ...], sums: Any, precision: Precision, patch: Patch | WidePatch
+    ) -> None:
+        """Multiply what ``planes``, or ``panels`` for a wide patch, returned of both operands."""
+        if isinstance(patch, WidePatch):
+            self.of_panels(left, right, sums, precision, patch)
+        else:
+            self.of_planes(left, right, sums, precision, patch)
+
     def of_planes(
-        self, left: tuple[Any, Any], right: tuple[Any, Any], sums: Any, precision: Precision, patch: Patch
+        self, left: tuple[Any, ...], right: tuple[Any, ...], sums: Any, precision: Precision, patch: Patch
     ) -> None:
         """Multiply planes and scales of both operands into the sums of chunks."""
         what, blocks = self.what, -(-self.what.k // BLOCK)
@@ -125,44 +131,63 @@ class OrderFreeRecording(ProductRecording):
 
     def wide(self, a: Any, b: Any, out: Any, precision: Precision, patch: WidePatch) -> None:
         """Multiply panels of digits by a unit that takes 64 rows, a group for each patch and chunk."""
+        what = self.what
+        left = self.panels(a, what.a_batch, what.m, patch.height, precision, by_k=not what.transpose_a)
+        right = self.panels(b, what.b_batch, what.n, patch.width, precision, by_k=what.transpose_b)
+        sums = self.sums(out, what.batches)
+        self.of_panels(left, right, sums, precision, patch)
+        self.finish(sums, out, 0, what.batches)
+
+    def of_panels(
+        self, left: tuple[Any, ...], right: tuple[Any, ...], sums: Any, precision: Precision, patch: WidePatch
+    ) -> None:
+        """Multiply panels, scales and extremes of both operands into the sums of chunks."""
         what, blocks = self.what, -(-self.what.k // BLOCK)
         high, across = -(-what.m // patch.height), -(-what.n // patch.width)
-        a_rows, b_rows = high * patch.height, across * patch.width
-        left = self.panels(a, what.a_batch, what.m, a_rows, precision, by_k=not what.transpose_a)
-        right = self.panels(b, what.b_batch, what.n, b_rows, precision, by_k=what.transpose_b)
-        sums = self.sums(out, what.batches)
-        params = [what.m, what.n, a_rows, b_rows, blocks, what.batches, self.chunks, CHUNK // BLOCK]
+        params = [
+            what.m, what.n, high * patch.height, across * patch.width, blocks, what.batches, self.chunks,
+            CHUNK // BLOCK,
+        ]  # fmt: skip
         pairs = [each for both in zip(left, right, strict=True) for each in both]
         groups = (across, high, what.batches * self.chunks)
         self.chain.dispatch(multiply_panels(patch, precision), [*pairs, self.which, sums], params, groups)
-        self.finish(sums, out, 0, what.batches)
 
     def panels(
-        self, x: Any, batch: tuple[int, ...], rows: int, filled: int, precision: Precision, *, by_k: bool
+        self, x: Any, batch: tuple[int, ...], rows: int, each: int, precision: Precision, *, by_k: bool
     ) -> tuple[Any, Any, Any]:
-        """Return the panels of an operand's digits, rows filled up, the scales of its blocks, and their extremes."""
-        what, matrices, blocks = self.what, math.prod(batch), -(-self.what.k // BLOCK)
-        words = self.fitting(matrices * filled * blocks * planes_of(precision) * PLANE_WORDS)
-        held, ends = self.allocate(words * i32.nbytes), self.allocate(matrices * blocks * 2 * f32.nbytes)
-        scales = self.allocate(matrices * blocks * filled * f32.nbytes)
+        """Return the panels of an operand's digits, rows filled up to a multiple of ``each``, the scales of its blocks,
+        and their extremes.
+        """
+        what, matrices, filled = self.what, math.prod(batch), -(-rows // each) * each
+        buffers = self.room_of_panels(filled, what.k, matrices, precision)
         kernel = (panels_by_k if by_k else panels_by_row)(what.types.element, precision)
         groups = groups_of_panels(filled, what.k, matrices)
-        self.chain.dispatch(kernel, [x, held, scales], [rows, what.k, filled], groups)
-        self.chain.dispatch(extremes_of_scales(), [scales, ends], [filled], matrices * blocks)
-        return held, scales, ends
+        self.chain.dispatch(kernel, [x, *buffers], [rows, what.k, filled], groups)
+        return buffers
+
+    def room_of_panels(self, filled: int, k: int, matrices: int, precision: Precision) -> tuple[Any, Any, Any]:
+        """Return memory for what ``panels`` returns."""
+        blocks = matrices * -(-k // BLOCK)
+        words = self.fitting(filled * blocks * planes_of(precision) * PLANE_WORDS)
+        sizes = (words * i32.nbytes, filled * blocks * f32.nbytes, filled // PANEL_ROWS * blocks * 2 * f32.nbytes)
+        return self.allocate(sizes[0]), self.allocate(sizes[1]), self.allocate(sizes[2])
 
     def planes(
         self, x: Any, batch: tuple[int, ...], rows: int, precision: Precision, *, by_k: bool
     ) -> tuple[Any, Any]:  # fmt: skip
         """Return the planes of an operand's digits, k filled up to whole blocks, and the scales of its blocks."""
-        what, matrices, blocks = self.what, math.prod(batch), -(-self.what.k // BLOCK)
-        words = self.fitting(matrices * rows * blocks * planes_of(precision) * PLANE_WORDS)
-        held = self.allocate(words * i32.nbytes)
-        scales = self.allocate(matrices * blocks * rows * f32.nbytes)
+        what, matrices = self.what, math.prod(batch)
+        buffers = self.room_of_planes(rows, what.k, matrices, precision)
         kernel = (planes_by_k if by_k else planes_by_row)(what.types.element, precision)
         groups = groups_of_planes(rows, what.k, matrices)
-        self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
-        return held, scales
+        self.chain.dispatch(kernel, [x, *buffers], [rows, what.k], groups)
+        return buffers
+
+    def room_of_planes(self, rows: int, k: int, matrices: int, precision: Precision) -> tuple[Any, Any]:
+        """Return memory for what ``planes`` returns."""
+        blocks = matrices * -(-k // BLOCK)
+        words = self.fitting(rows * blocks * planes_of(precision) * PLANE_WORDS)
+        return self.allocate(words * i32.nbytes), self.allocate(rows * blocks * f32.nbytes)
 
     def scaled_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
         """Pack whole numbers, several batches at a time, and multiply tiles of them."""

@@ -1,6 +1,6 @@
-"""Records order-free products of views for units that multiply tiles of bytes: planes of stretches of the views.
+"""Records order-free products of views for units that multiply tiles of bytes: digits of stretches of the views.
 
-Layer: schedules. A stretch of an operand becomes planes of digits, read where the view lies; it is whole chunks of k,
+Layer: schedules. A stretch of an operand becomes planes or panels, read where the view lies; it is whole chunks of k,
 and as many rows as a bounded memory holds. Invariant: the bits are those of ``record_matmul`` of the copied operands.
 """
 
@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import f32, i32
+from loom.kernels.matmul.panels import groups_of_panels, panels_of_view
 from loom.kernels.matmul.planes import (
-    PLANE_WORDS,
     PUT_LANES,
     groups_of_planes,
     planes_of,
@@ -23,8 +22,9 @@ from loom.kernels.matmul.planes import (
 )
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.matmul.units import Patch
+from loom.kernels.matmul.wide import WidePatch
 from loom.kernels.precisions import Precision
-from loom.schedules.matmul.order_free import OrderFreeRecording, patch_for
+from loom.schedules.matmul.order_free import OrderFreeRecording, unit_for
 from loom.schedules.matmul.recording import Multiplication
 from loom.schedules.products.views import OperandView
 from loom.schedules.recorder import Recorder, store
@@ -47,13 +47,13 @@ class _Reach:
 
 def record_viewed_units(
     chain: Recorder, a: OperandView, b: OperandView, out: Any, what: Multiplication, nbytes: int | None = None,
-    schedule: Patch | None = None,
+    schedule: Patch | WidePatch | None = None,
 ) -> bool:  # fmt: skip
     """Record ``out = a @ b`` for one product of views, ``nbytes`` of planes of each at a time (``STRETCH_NBYTES``).
 
     False, and nothing recorded, for devices and products that such units do not take.
     """
-    patch, precision = schedule or patch_for(chain.device.caps, what), what.types.order_free
+    patch, precision = schedule or unit_for(chain.device.caps, what), what.types.order_free
     if patch is None or precision is None:
         return False
     _ViewedUnits(chain, what, chain.device.allocate).record_stretches(
@@ -66,12 +66,14 @@ class _ViewedUnits(OrderFreeRecording):
     """A product of views being recorded for units."""
 
     def record_stretches(
-        self, a: OperandView, b: OperandView, out: Any, precision: Precision, patch: Patch, nbytes: int
+        self, a: OperandView, b: OperandView, out: Any, precision: Precision, patch: Patch | WidePatch, nbytes: int
     ) -> None:
         """Pack stretches of both operands, a shorter one once for all of the other, and multiply them."""
         what, sums = self.what, self.sums(out, 1)
         each = planes_of(precision) * BLOCK
-        left, right = _Planes(self, a, precision), _Planes(self, b, precision)
+        is_wide = isinstance(patch, WidePatch)
+        left = _Digits(self, a, precision, patch.height if is_wide else None)
+        right = _Digits(self, b, precision, patch.width if is_wide else None)
         span = max(1, nbytes // (each * (CHUNK // BLOCK) * max(what.m, what.n))) * CHUNK
         depth = -(-min(span, what.k) // BLOCK)
         most = max(_EVEN, nbytes // (each * depth) // _EVEN * _EVEN)
@@ -83,52 +85,59 @@ class _ViewedUnits(OrderFreeRecording):
         self.finish(sums, out, 0, 1)
 
     def multiply(
-        self, planes: tuple[Any, Any], sums: Any, k: _Reach, rows: _Reach, columns: _Reach, precision: Precision,
-        patch: Patch,
+        self, digits: tuple[Any, Any], sums: Any, k: _Reach, rows: _Reach, columns: _Reach, precision: Precision,
+        patch: Patch | WidePatch,
     ) -> None:  # fmt: skip
         """Multiply stretches into the sums, at once where they are all of these."""
         what = self.what
         part = replace(what, m=rows.count, n=columns.count, k=k.count)
         recording = OrderFreeRecording(self.chain, part, self.allocate)
         if part == what:
-            recording.of_planes(*planes, sums, precision, patch)
+            recording.of_digits(*digits, sums, precision, patch)
             return
         accumulator, parts = what.types.accumulator, recording.chunks
         found = self.allocate(recording.counted(parts) * accumulator.nbytes)
-        recording.of_planes(*planes, found, precision, patch)
+        recording.of_digits(*digits, found, precision, patch)
         first = (k.first // CHUNK * what.m + rows.first) * what.n + columns.first
         params = [part.m, part.n, what.m, what.n, first]
         groups = (-(-part.n // PUT_LANES), part.m, parts)
         self.chain.dispatch(put_stretch(accumulator), [found, sums], params, groups)
 
 
-class _Planes:
-    """Planes of stretches of an operand; those made last are kept."""
+class _Digits:
+    """Digits of stretches of an operand, as panels of a multiple of ``each`` rows or as planes; the last are kept."""
 
-    def __init__(self, recording: OrderFreeRecording, view: OperandView, precision: Precision) -> None:
-        self.recording, self.view, self.precision = recording, view, precision
+    def __init__(
+        self, recording: OrderFreeRecording, view: OperandView, precision: Precision, each: int | None
+    ) -> None:
+        self.recording, self.view, self.precision, self.each = recording, view, precision, each
         self.count = len(view.places)
         self.table = store(recording.chain, np.concatenate([view.places, view.depths]).astype(np.uint32))
         by_k = neighbours(view.depths) > neighbours(view.places)
-        self.kernel = planes_of_view(recording.what.types.element, precision, by_k=by_k)
+        of_view = planes_of_view if each is None else panels_of_view
+        self.kernel = of_view(recording.what.types.element, precision, by_k=by_k)
         self.made: tuple[_Reach, _Reach] | None = None
-        self.planes: tuple[Any, Any] = (None, None)
+        self.digits: tuple[Any, ...] = ()
 
-    def of(self, rows: _Reach, k: _Reach) -> tuple[Any, Any]:
-        """Return the planes and scales of a stretch."""
+    def of(self, rows: _Reach, k: _Reach) -> tuple[Any, ...]:
+        """Return the digits, scales and, of panels, extremes of a stretch."""
         if self.made != (rows, k):
-            self.made, self.planes = (rows, k), self.make(rows, k)
-        return self.planes
+            self.made, self.digits = (rows, k), self.make(rows, k)
+        return self.digits
 
-    def make(self, rows: _Reach, k: _Reach) -> tuple[Any, Any]:
-        """Record the planes of a stretch."""
-        recording, blocks = self.recording, -(-k.count // BLOCK)
-        words = recording.fitting(rows.count * blocks * planes_of(self.precision) * PLANE_WORDS)
-        held, scales = (recording.allocate(n) for n in (words * i32.nbytes, rows.count * blocks * f32.nbytes))
-        params = [rows.count, k.count, self.count, rows.first, k.first]
-        groups = groups_of_planes(rows.count, k.count)
-        recording.chain.dispatch(self.kernel, [self.view.buffer, self.table, held, scales], params, groups)
-        return held, scales
+    def make(self, rows: _Reach, k: _Reach) -> tuple[Any, ...]:
+        """Record the digits of a stretch."""
+        recording, params = self.recording, [rows.count, k.count, self.count, rows.first, k.first]
+        if self.each is None:
+            found: tuple[Any, ...] = recording.room_of_planes(rows.count, k.count, 1, self.precision)
+            groups = groups_of_planes(rows.count, k.count)
+        else:
+            filled = -(-rows.count // self.each) * self.each
+            found = recording.room_of_panels(filled, k.count, 1, self.precision)
+            groups = groups_of_panels(filled, k.count, 1)
+            params.append(filled)
+        recording.chain.dispatch(self.kernel, [self.view.buffer, self.table, *found], params, groups)
+        return found
 
 
 def neighbours(at: np.ndarray[Any, Any]) -> float:

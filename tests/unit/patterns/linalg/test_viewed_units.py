@@ -9,6 +9,7 @@ import pytest
 
 import loom
 from loom.kernels.matmul.units import Patch
+from loom.kernels.matmul.wide import WidePatch
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication
 from loom.schedules.products.units import record_viewed_units
@@ -17,7 +18,7 @@ from unit.patterns.canonical import same_bits
 from unit.patterns.linalg.order_free import order_free_product
 
 Array = np.ndarray[Any, Any]
-SMALL = Patch(1, 2, 1, 1)
+SMALL, WIDE = Patch(1, 2, 1, 1), WidePatch(1, 32, 2)
 
 
 def windows(images: int, channels: int, size: int, window: int) -> tuple[Array, Array]:
@@ -29,14 +30,17 @@ def windows(images: int, channels: int, size: int, window: int) -> tuple[Array, 
     return places, depths
 
 
-def multiplied(on: str, x: Array, w: Array, views: list[OperandView], what: Multiplication, nbytes: int) -> Array:
+def multiplied(
+    on: str, x: Array, w: Array, views: list[OperandView], what: Multiplication, nbytes: int,
+    patch: Patch | WidePatch = SMALL,
+) -> Array:  # fmt: skip
     device = loom.device(on)
     out = np.full(what.m * what.n, np.nan, np.float32)
     chain, places = loom.Chain(device), [device.allocate(4 * v.size) for v in (x, w, out)]
     for place, v in zip(places, (x, w, out), strict=True):
         place.write(0, v.reshape(-1).view(np.uint8))
     a, b = (OperandView(places[v.buffer], v.places, v.depths) for v in views)
-    assert record_viewed_units(chain, a, b, places[2], what, nbytes, SMALL)
+    assert record_viewed_units(chain, a, b, places[2], what, nbytes, patch)
     chain.build().run()
     return places[2].read(0, out.nbytes).view(np.float32).reshape(what.m, what.n)
 
@@ -61,6 +65,24 @@ def test_windows_times_filters_and_filters_times_windows(on: str, name: str, nby
     found = multiplied(on, images, filters, both, Multiplication(m, n, k, types), nbytes)
     assert same_bits(found, expected)
     found = multiplied(on, images, filters, both[::-1], Multiplication(n, m, k, types), nbytes)
+    assert same_bits(found, np.ascontiguousarray(expected.T))
+
+
+@pytest.mark.parametrize(
+    ("name", "nbytes"), [("q24", 1 << 28), *(pytest.param(n, 1, marks=pytest.mark.slow) for n in ("q8", "q12"))]
+)
+def test_windows_over_64_rows_at_a_time(name: str, nbytes: int) -> None:
+    images, filters = drawn(2, 15, 13, 13), drawn(70, 9 * 15)
+    images[0, 3, 2, 2], images[1, 14, 11, 11] = np.nan, np.inf
+    places, depths = windows(2, 15, 13, 3)
+    copied = images.reshape(-1)[places[:, None] + depths]
+    expected = order_free_product(filters, np.ascontiguousarray(copied.T), name)
+    m, n, k = 70, len(places), len(depths)
+    types = product_types(loom.f32, loom.f32, precision=name)
+    both = [OperandView.strided(1, (m, k), (k, 1)), OperandView(0, places, depths)]
+    found = multiplied("cpu", images, filters, both, Multiplication(m, n, k, types), nbytes, WIDE)
+    assert same_bits(found, expected)
+    found = multiplied("cpu", images, filters, both[::-1], Multiplication(n, m, k, types), nbytes, WIDE)
     assert same_bits(found, np.ascontiguousarray(expected.T))
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import loom
 from loom.core.caps import Caps
-from loom.kernels.matmul.panels import extremes_of_scales
+from loom.kernels.matmul.panels import PANEL_ROWS, groups_of_panels, panels_by_k, panels_by_row, panels_of_view
 from loom.kernels.matmul.units import Patch
-from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patch_of
+from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patches_of
 from loom.kernels.precisions import PRECISIONS
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication
@@ -75,11 +75,14 @@ def test_scales_at_the_ends_of_the_range(name: str) -> None:
     assert same_bits(found, order_free_product(a, b, name))
 
 
+PATCHES = [(name, patch) for name in NAMES for patch in wide_patches_of(PRECISIONS[name])]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_patches_that_hopper_takes(name: str) -> None:
+@pytest.mark.parametrize(("name", "patch"), PATCHES)
+def test_patches_that_hopper_takes(name: str, patch: WidePatch) -> None:
     a, b = numbers(2, 200, 1500), numbers(1500, 141)
-    found = multiplied("cpu", a, b, name, wide_patch_of(PRECISIONS[name]), turn_a=False, turn_b=False)
+    found = multiplied("cpu", a, b, name, patch, turn_a=False, turn_b=False)
     assert same_bits(found, np.stack([order_free_product(x, b, name) for x in a]))
 
 
@@ -92,9 +95,9 @@ def test_numbers_at_their_largest_stay_exact(name: str) -> None:
     assert same_bits(found, order_free_product(a, b, name))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_tensor_cores_do_all_of_it(name: str) -> None:
-    precision, patch = PRECISIONS[name], wide_patch_of(PRECISIONS[name])
+@pytest.mark.parametrize(("name", "patch"), PATCHES)
+def test_tensor_cores_do_all_of_it(name: str, patch: WidePatch) -> None:
+    precision = PRECISIONS[name]
     kernel = multiply_panels(patch, precision).verified
     where = replace(machine("ptx"), wide=True, cpu="sm_90a")
     text = LlvmTarget(where).compile(kernel, Bounds.TRUSTED).data.decode()
@@ -102,27 +105,40 @@ def test_tensor_cores_do_all_of_it(name: str) -> None:
     assert text.count(f"wgmma.mma_async.sync.aligned.m64n{patch.width}k32") == products * 4
     assert "dp4a" not in text
     assert patch.shared_nbytes(precision) <= OPTED_NBYTES
+    assert not patch.height % PANEL_ROWS | patch.width % PANEL_ROWS, "extremes are told of whole panels"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_device_takes_the_widest_unit_it_has(name: str) -> None:
-    precision = PRECISIONS[name]
-    what = Multiplication(4096, 1024, 256, product_types(loom.f32, loom.f32, precision=name))
-    assert unit_for(HOPPER, what) == wide_patch_of(precision)
+def test_a_device_takes_the_patch_that_keeps_it_busy(name: str) -> None:
+    first, *_, last = wide_patches_of(PRECISIONS[name])
+    what = Multiplication(8192, 8192, 256, product_types(loom.f32, loom.f32, precision=name))
+    assert unit_for(HOPPER, what) == first
+    assert unit_for(HOPPER, replace(what, m=256, n=256)) == last, "few rows and columns: small patches"
     assert isinstance(unit_for(replace(HOPPER, wide_nbytes=0), what), Patch), "no unit for 64 rows"
     assert isinstance(unit_for(replace(HOPPER, wide_nbytes=48 << 10), what), Patch), "too little room"
     assert isinstance(unit_for(HOPPER, replace(what, n=63)), Patch), "too few columns"
-    assert isinstance(unit_for(HOPPER, replace(what, m=512, n=512)), Patch), "too few patches"
     assert unit_for(replace(HOPPER, wide_nbytes=0, tiles=False), what) is None
 
 
-def test_extremes_tell_of_nan() -> None:
-    scales = np.exp2(np.random.default_rng(0).integers(-120, 100, (3, 300))).astype(np.float32)
-    scales[1, 299] = np.nan
-    out: Any = np.zeros((3, 2), np.float32)
+@pytest.mark.parametrize("by_k", [False, True])
+@pytest.mark.parametrize("viewed", [False, True])
+def test_extremes_of_panels_tell_of_nan(by_k: bool, viewed: bool) -> None:
+    rows, depth, filled, q12 = 50, 200, 64, PRECISIONS["q12"]
+    x = np.exp2(np.random.default_rng(0).integers(-90, 90, (rows, depth))).astype(np.float32)
+    x[40, 150] = np.nan
+    held = np.ascontiguousarray(x if by_k else x.T).reshape(-1)
+    out, scales = np.zeros(filled * 2 * 3 * 32, np.int32), np.zeros((2, filled), np.float32)
+    ends: Any = np.zeros((2, filled // PANEL_ROWS, 2), np.float32)
     chain = loom.Chain("cpu")
-    chain.dispatch(extremes_of_scales(), [scales.reshape(-1), out.reshape(-1)], [300], groups=3)
+    places, depths = np.arange(rows) * (depth if by_k else 1), np.arange(depth) * (1 if by_k else rows)
+    table = np.concatenate([places, depths]).astype(np.uint32)
+    kernel = panels_of_view(loom.f32, q12, by_k=by_k) if viewed else (panels_by_row, panels_by_k)[by_k](loom.f32, q12)
+    given, params = ([held, table], [rows, depth, rows, 0, 0]) if viewed else ([held], [rows, depth])
+    buffers = [*given, out, scales.reshape(-1), ends.reshape(-1)]
+    chain.dispatch(kernel, buffers, [*params, filled], groups=groups_of_panels(filled, depth, 1))
     chain.build().run()
-    assert out[[0, 2]].tolist() == [[x.min(), x.max()] for x in scales[[0, 2]]]
-    assert out[1, 0] == scales[1, :299].min()
-    assert np.isnan(out[1, 1])
+    for block, first in ((0, 0), (0, 32), (1, 0)):
+        some = scales[block, first : first + PANEL_ROWS]
+        assert ends[block, first // PANEL_ROWS].tolist() == [some.min(), some.max()]
+    assert ends[1, 1, 0] == np.nanmin(scales[1, 32:])
+    assert np.isnan(ends[1, 1, 1])

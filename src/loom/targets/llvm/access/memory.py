@@ -72,9 +72,10 @@ class MemoryAccess:
         length = self.s.arrays[memory].length
         if isinstance(wide.type, ll.VectorType):
             length = self.v.splat(length)
-        elif self.is_short(memory) and isinstance(wide, ll.CastInstr):  # in 32 bits, where negative is enormous too
-            index, extend = wide.operands[0], {"sext": self.b.sext, "zext": self.b.zext}[wide.opname]
-            wide, length = extend(index, I32), self.short(length)
+        elif self.is_short(memory) and isinstance(wide, ll.CastInstr) and wide.opname in ("sext", "zext"):
+            # in 32 bits, where negative is enormous too
+            extend = self.b.sext if wide.opname == "sext" else self.b.zext
+            wide, length = extend(wide.operands[0], I32), self.short(length)
         return self.b.icmp_unsigned("<", wide, length)
 
     def is_short(self, memory: Memory) -> bool:
