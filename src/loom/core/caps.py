@@ -22,7 +22,8 @@ class Caps:
     of memory; ``short``: code is to be short, as its compiler takes long; ``dots``: the operation on packed bytes that
     is one instruction (``dot4_i8``, else ``dot4_u8i8``), none: ""; ``fused``: a multiply-add of
     f32 is one instruction; ``tiles``: products of tiles of bytes (``tile_product``) have a unit of their own;
-    ``wide_nbytes``: shared memory for products of 64 rows (``wide_product``) that have one, none: 0.
+    ``wide_nbytes``: shared memory for products of 64 rows (``wide_product``) that have one, none: 0; ``waits``: a
+    group that has begun goes on whatever others do, so that one may wait for what an earlier one tells by atomics.
     """
 
     simd_lanes: int
@@ -38,3 +39,4 @@ class Caps:
     fused: bool = False
     tiles: bool = False
     wide_nbytes: int = 0
+    waits: bool = False

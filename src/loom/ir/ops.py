@@ -202,6 +202,7 @@ _ROWS = (
     _atomic("atomic_compare_exchange", 3, "memory[i] = v if it equals the expected value; gives the old value"),
     # order and host
     Op("barrier", 0, _A.NONE, _R.NOTHING, _E.SYNC, "all lanes of the workgroup arrive, then go on"),
+    Op("near_barrier", 0, _A.NONE, _R.NOTHING, _E.SYNC, "the 32 lanes side by side arrive, then go on"),
     Op("fetched", 1, _A.SPECIAL, _R.NOTHING, _E.SYNC, "go on when all that was fetched under a ticket is there"),
     Op("release", 1, _A.SPECIAL, _R.NOTHING, _E.SYNC, "what was fetched under a ticket is read no more"),
     Op("print", -1, _A.SPECIAL, _R.NOTHING, _E.DEBUG, "a line of text to the host"),

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loom.core.dtype import DType, u8
+from loom.core.dtype import DType, u8, u64
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.decorator import KernelFunction
+from loom.kernels.group.clear import CLEAR_LANES, clear_words
 from loom.kernels.scan.columns import BESIDE, lane_run_totals_across, lane_scan_across
 from loom.kernels.scan.lanes import ACROSS_LANES, MARK_LANES, RUNS, mark_segments, run_totals, scan_tiles
+from loom.kernels.scan.onepass import MOST_TILES, scan_once, told_words
 from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
 from loom.kernels.types import held_type, read_type, wide_type
 from loom.schedules.axis import Rows
+from loom.schedules.onepass import one_pass
 from loom.schedules.recorder import Recorder, StorageLike
 
 __all__ = ["Scanning", "record_marks", "record_scan", "scanning_of"]
@@ -54,14 +57,18 @@ def record_scan(
     marks: StorageLike | None = None,
     *,
     threads: bool | None = None,
+    once: bool | None = None,
 ) -> None:
     """Record the scan of ``x`` along the axis into ``out``.
 
     There are elements. ``marks`` (u8, beside the elements of a single row) begin segments. ``threads`` tells whether
     lanes share the runs of a tile: by default where they are threads of hardware, as elsewhere that takes 1.3 to 12
-    times as long for every shape.
+    times as long for every shape. ``once`` tells whether whole tiles of 32-bit numbers are read once, by groups that
+    wait for each other: by default as ``one_pass`` says.
     """
-    scan = _Scan(chain, shape, scanning, chain.device.caps.threads if threads is None else threads)
+    caps = chain.device.caps
+    wait = one_pass(caps) if once is None else once
+    scan = _Scan(chain, shape, scanning, caps.threads if threads is None else threads, wait)
     scan.record(x, marks, out)
 
 
@@ -78,6 +85,7 @@ class _Scan:
     shape: Rows
     scanning: Scanning
     threads: bool
+    once: bool = False
 
     @property
     def tiles(self) -> int:
@@ -100,6 +108,10 @@ class _Scan:
         given = [x] if marks is None else [x, marks]
         runs, total = totals[: len(given)], totals[len(given) :]
         offsets = self.chain.device.allocate(rows * wide.nbytes)
+        once = self.tiles_once(marked=marks is not None)
+        if once:
+            self.record_once(x, [*runs, *total], offsets, out, once)
+            return
         if self.width > 1:
             self.record_totals([*given, *totals], marked=marks is not None)
         if self.tiles > 1:
@@ -116,6 +128,28 @@ class _Scan:
         if shape.n % SCAN_TILE == 0:
             return shape.outer * self.tiles
         return shape.n // SCAN_TILE if shape.outer == 1 else 0
+
+    def tiles_once(self, *, marked: bool) -> int:
+        """Return how many tiles are read once, 0 if that does not pay or cannot be."""
+        can = self.once and self.shape.outer == 1 and self.shape.inner == 1 and not self.scanning.exclusive
+        whole = self.whole(marked=marked) if can else 0
+        return whole if 1 < whole <= MOST_TILES else 0
+
+    def record_once(
+        self, x: StorageLike, totals: list[StorageLike], offsets: StorageLike, out: StorageLike, whole: int
+    ) -> None:
+        """Record the pass over whole tiles, and what is left of the row."""
+        kinds = self.scanning.name, self.scanning.element
+        words = told_words(whole)
+        told = self.chain.device.allocate(words * u64.nbytes, zeroed=False)
+        self.chain.dispatch(clear_words(u64), [told], [words], groups=-(-words // CLEAR_LANES))
+        groups = self.tiles  # one more than whole tiles where some elements are left
+        self.chain.dispatch(scan_once(*kinds), [x, told, offsets, out], [whole], groups=groups)
+        if groups > whole:
+            types = *kinds, self.scanning.accumulator
+            self.record_rest(lane_run_totals(*types), [x, *totals], whole)
+            rest = lane_scan_tiles(*types, self.scanning.result, exclusive=False)
+            self.record_rest(rest, [x, totals[0], offsets, out], whole)
 
     def record_totals(self, buffers: list[StorageLike], *, marked: bool) -> None:
         """Record the totals of runs; ``buffers`` as for ``run_totals``."""

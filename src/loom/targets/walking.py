@@ -89,7 +89,7 @@ class Walk(ABC, Generic[V]):
             self.values[s] = self.get(s)
         elif name == "set":
             self.set(s, args[0])
-        elif name == "barrier":
+        elif name in ("barrier", "near_barrier"):
             self.barrier()
         elif name == "print":
             self._reports.print(s, args)
@@ -147,7 +147,7 @@ def copies_of(whole_loops: bool, bounds: Bounds, *blocks: Block) -> int:
     inside = [s for block in blocks for s in walk(block)]
     if whole_loops or any(isinstance(s, (For, While, Continue)) for s in inside):
         return 1
-    if any(isinstance(s, Instr) and s.op.name == "barrier" for s in inside):
+    if any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in inside):
         return 1
     access = {Bounds.CHECKED: 4, Bounds.REPORTED: _COPIED_STATEMENTS}.get(bounds, 1)
     weight = max(1, sum(access if getattr(s, "memory", None) is not None else 1 for s in inside))

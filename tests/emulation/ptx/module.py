@@ -98,12 +98,12 @@ class Module:
         if array is None:
             raise EmulationError(f"a declaration that is not read: {text}", _INVALID)
         align, nbytes, name = int(array[1]), int(array[2]) // 8, array[3]
-        if ".shared" in text and not array[4]:
+        if ".shared" in text and array[4] == "":
             self.dynamic[name] = align
         elif ".shared" in text:
             self.shared_nbytes = -(-self.shared_nbytes // align) * align
             self.shared[name] = self.shared_nbytes
-            self.shared_nbytes += nbytes * int(array[4])
+            self.shared_nbytes += nbytes * int(array[4] or 1)
         elif ".const" in text and "=" not in text:
             self.constants[name] = 0
         else:

@@ -38,7 +38,9 @@ __all__ = ["Calls"]
 _IDS = ("global_id", "local_id", "group_id", "num_groups")
 _OF_LANES = {
     **dict.fromkeys((*_IDS, "workgroup_size"), "Pass the positions as an array of their own, for example np.arange(n)"),
-    **dict.fromkeys(("shared", "barrier"), "Use loom.private for an array of the element, or write a kernel"),
+    **dict.fromkeys(
+        ("shared", "barrier", "near_barrier"), "Use loom.private for an array of the element, or write a kernel"
+    ),
 }
 """What depends on how a device cuts work into lanes and workgroups, and what to do instead."""
 
@@ -302,6 +304,11 @@ class Calls:
     def barrier(self, args: list[Operand]) -> Operand:
         self.count("barrier", args, 0)
         self.b.emit("barrier")
+        return Static(None)
+
+    def near_barrier(self, args: list[Operand]) -> Operand:
+        self.count("near_barrier", args, 0)
+        self.b.emit("near_barrier")
         return Static(None)
 
     def select(self, args: list[Operand], node: ast.Call) -> Operand:

@@ -24,6 +24,7 @@ __all__ = [
     "global_id",
     "group_id",
     "local_id",
+    "near_barrier",
     "num_groups",
     "private",
     "release",
@@ -91,6 +92,14 @@ def static_range(*bounds: int) -> Any:
 @_intrinsic
 def barrier() -> None:
     """Wait until every lane of the workgroup is here; writes before it are seen after it."""
+
+
+@_intrinsic
+def near_barrier() -> None:
+    """Wait until 32 lanes are here, the 32 k-th and those behind it; what they wrote before they see after it.
+
+    All lanes of the workgroup ask for it: where groups are not made of 32 lanes at a time it is a ``barrier``.
+    """
 
 
 @_intrinsic

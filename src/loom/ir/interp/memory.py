@@ -192,6 +192,7 @@ MEMORY: dict[str, Handler] = {
     "load": _load,
     "store": _store,
     "barrier": _barrier,
+    "near_barrier": _barrier,
     "tile_product": _tile_product,
     "wide_product": _wide_product,
     "fetch": _fetch,

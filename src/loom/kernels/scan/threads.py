@@ -21,19 +21,22 @@ from loom.ir.frontend.intrinsics import barrier, group_id, local_id, num_groups,
 from loom.kernels.group.join import items, scan_lanes
 from loom.kernels.scan.lanes import RUNS, SCANS, after_offsets, joined, read_mark, started_anew, write_mark
 
-__all__ = ["lane_run_totals", "lane_scan_tiles", "quad_run_totals", "quad_scan_tiles"]
+__all__ = [
+    "QUADS", "QUAD_ROW", "QUAD_TILE", "STEPS", "lane_run_totals", "lane_scan_tiles", "quad_run_totals",
+    "quad_scan_tiles", "stage_tile",
+]  # fmt: skip
 
-_STEPS = RUNS.bit_length() - 1
+STEPS = RUNS.bit_length() - 1
 """Steps of the scan of all lanes."""
 _PIECE = 16
 """Elements of each run that are in shared memory at a time."""
 _PIECES = SCAN_RUN // _PIECE
 _PIECE_ROW = _PIECE + 1
 """Places of a run in shared memory."""
-_QUADS = SCAN_RUN // 4
+QUADS = SCAN_RUN // 4
 """Fours of elements of a run."""
-_QUAD_ROW = _QUADS + 1
-_QUAD_TILE = SCAN_TILE // 4
+QUAD_ROW = QUADS + 1
+QUAD_TILE = SCAN_TILE // 4
 
 
 def _place(turn: Any, piece: Any) -> tuple[Any, Any]:
@@ -45,10 +48,10 @@ def _place(turn: Any, piece: Any) -> tuple[Any, Any]:
 def _scan_runs(held: Any, seen: Any, lane: Any, value: Any, mark: Any, join: Any) -> tuple[Any, Any]:
     """Return what ``scan_lanes`` makes of the totals of all lanes' runs, and of their marks."""
     if seen is None:
-        return items(scan_lanes(held, lane, value, join, _STEPS), None)
+        return items(scan_lanes(held, lane, value, join, STEPS), None)
     held[lane], seen[lane] = value, mark
     barrier()
-    for step in static_range(_STEPS):
+    for step in static_range(STEPS):
         here, there = (step & 1) * RUNS + lane, (1 - (step & 1)) * RUNS + lane
         if lane >= 1 << step:
             value = joined(join, held[here - (1 << step)], value, mark)
@@ -187,18 +190,18 @@ def quad_run_totals(operation: str, element: DType) -> KernelFunction:
     @kernel(workgroup=RUNS, trusted=True)
     def totals(x: In[quad], runs: Out[element], total: Out[element]):  # type: ignore[valid-type]
         lane, number = local_id(), group_id()
-        row, column = lane // _QUADS, lane % _QUADS
-        first = number * _QUAD_TILE + row * _QUADS + column
-        staged = shared(quad, RUNS * _QUAD_ROW)
-        _stage_tile(x, staged, first, row * _QUAD_ROW + column)
+        row, column = lane // QUADS, lane % QUADS
+        first = number * QUAD_TILE + row * QUADS + column
+        staged = shared(quad, RUNS * QUAD_ROW)
+        stage_tile(x, staged, first, row * QUAD_ROW + column)
         barrier()
         value = neutral
-        for k in static_range(_QUADS):
-            four = staged[lane * _QUAD_ROW + k]
+        for k in static_range(QUADS):
+            four = staged[lane * QUAD_ROW + k]
             for c in static_range(4):
                 value = join(value, four[c])
         held = shared(element, 2 * RUNS)
-        value = scan_lanes(held, lane, value, join, _STEPS)
+        value = scan_lanes(held, lane, value, join, STEPS)
         runs[number * RUNS + lane] = value
         if lane == RUNS - 1:
             total[number] = value
@@ -219,19 +222,19 @@ def quad_scan_tiles(operation: str, element: DType) -> KernelFunction:
     @kernel(workgroup=RUNS, trusted=True)
     def results(x: In[quad], runs: In[element], offsets: In[element], out: Out[quad], tiles: u32):  # type: ignore[valid-type]
         lane, number = local_id(), num_groups() - 1 - group_id()
-        row, column = lane // _QUADS, lane % _QUADS
-        first = number * _QUAD_TILE + row * _QUADS + column
+        row, column = lane // QUADS, lane % QUADS
+        first = number * QUAD_TILE + row * QUADS + column
         before, shift = neutral, neutral
         if number % tiles > 0:
             before = offsets[number - 1]
         if lane > 0:
             shift = runs[number * RUNS + lane - 1]
-        staged = shared(quad, RUNS * _QUAD_ROW)
-        _stage_tile(x, staged, first, row * _QUAD_ROW + column)
+        staged = shared(quad, RUNS * QUAD_ROW)
+        stage_tile(x, staged, first, row * QUAD_ROW + column)
         barrier()
         value = neutral
-        for k in static_range(_QUADS):
-            here = lane * _QUAD_ROW + k
+        for k in static_range(QUADS):
+            here = lane * QUAD_ROW + k
             four = staged[here]
             a = join(value, four.x)
             b = join(a, four.y)
@@ -240,18 +243,18 @@ def quad_scan_tiles(operation: str, element: DType) -> KernelFunction:
             low = join(before, join(shift, a)), join(before, join(shift, b))
             staged[here] = quad(*low, join(before, join(shift, c)), join(before, join(shift, value)))
         barrier()
-        for turn in static_range(_QUADS):
-            here = (turn * (RUNS // _QUADS) + row) * _QUAD_ROW + column
-            out[first + turn * (_QUAD_TILE // _QUADS)] = staged[here]
+        for turn in static_range(QUADS):
+            here = (turn * (RUNS // QUADS) + row) * QUAD_ROW + column
+            out[first + turn * (QUAD_TILE // QUADS)] = staged[here]
 
     results.name = f"quad_scan_{operation}_{element}"
     return results
 
 
-def _stage_tile(x: Any, staged: Any, first: Any, to: Any) -> None:
+def stage_tile(x: Any, staged: Any, first: Any, to: Any) -> None:
     """Bring this lane's share of a tile to shared memory; all of it is read before any is stored."""
     read = items()
-    for turn in static_range(_QUADS):
-        read = items(*read, x[first + turn * (_QUAD_TILE // _QUADS)])
-    for turn in static_range(_QUADS):
-        staged[to + turn * (RUNS // _QUADS * _QUAD_ROW)] = read[turn]
+    for turn in static_range(QUADS):
+        read = items(*read, x[first + turn * (QUAD_TILE // QUADS)])
+    for turn in static_range(QUADS):
+        staged[to + turn * (RUNS // QUADS * QUAD_ROW)] = read[turn]

@@ -19,7 +19,7 @@ from loom.core.dtype import DType, u32, u64
 from loom.ir.frontend.intrinsics import barrier, local_id, private, select, static_range
 from loom.kernels.group.join import sum_lanes
 
-__all__ = ["MOST_ITEMS", "STEP_BITS", "SortTile", "digit_at", "exchange", "get", "rank", "swap", "take"]
+__all__ = ["MOST_ITEMS", "STEP_BITS", "SortTile", "digit_at", "exchange", "get", "put", "rank", "swap", "take"]
 
 STEP_BITS = 4
 """Bits ranked by at a time."""

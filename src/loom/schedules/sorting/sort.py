@@ -21,7 +21,9 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.sort import buckets, radix
 from loom.kernels.sort.keys import DIGITS, Records
 from loom.kernels.sort.small import sort_row
+from loom.schedules.onepass import one_pass
 from loom.schedules.recorder import Recorder, StorageLike
+from loom.schedules.sorting.sweep import SweepPlan
 from loom.schedules.sorting.threads import ThreadSortPlan
 
 __all__ = ["SortPlan", "cut", "orders_by_threads", "plan_sort"]
@@ -224,12 +226,16 @@ def orders_by_threads(caps: Caps) -> bool:
 
 
 def plan_sort(
-    records: Records, rows: int, n: int, *, keys_out: bool, caps: Caps, where: str, digits: int | None = None
-) -> SortPlan | ThreadSortPlan:
+    records: Records, rows: int, n: int, *, keys_out: bool, caps: Caps, where: str, digits: int | None = None,
+    once: bool | None = None,
+) -> SortPlan | ThreadSortPlan | SweepPlan:  # fmt: skip
     """Return the plan for a device: its ``sizes`` of working memory are given to its ``record``.
 
-    ``digits``: how many digits of the keys may differ, where that is known.
+    ``digits``: how many digits of the keys may differ, where that is known. ``once`` tells whether a long row is read
+    once for each digit, where that can be: by default as ``one_pass`` says.
     """
+    if (one_pass(caps) if once is None else once) and SweepPlan.takes(records, rows, n, caps):
+        return SweepPlan.of(records, n, keys_out=keys_out)
     if orders_by_threads(caps):
         return ThreadSortPlan.of(records, rows, n, keys_out=keys_out, caps=caps, where=where)
     return SortPlan.of(records, rows, n, keys_out=keys_out, caps=caps, where=where, digits=digits)

@@ -158,6 +158,8 @@ class Control:
             self.messages.within(s, args)
         elif name == "barrier":
             self.identity.barrier()
+        elif name == "near_barrier":
+            self.identity.near_barrier()
 
     def pure(self, s: Instr, args: list[Lanes]) -> Lanes:
         """Emit an operation that only computes."""

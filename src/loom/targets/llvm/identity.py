@@ -77,6 +77,10 @@ class Identity(ABC):
     def barrier(self) -> None:
         """Make the lanes of a workgroup wait for each other."""
 
+    def near_barrier(self) -> None:
+        """Make 32 lanes side by side wait for each other, or more."""
+        self.barrier()
+
 
 class CpuIdentity(Identity):
     """Ids of the vector being run: ``vector`` counts vectors in a group, ``groups`` hold the group's ids."""
@@ -151,3 +155,6 @@ class ThreadIdentity(Identity):
 
     def barrier(self) -> None:
         self.family.barrier(self.s)
+
+    def near_barrier(self) -> None:
+        self.family.near_barrier(self.s)

@@ -107,7 +107,7 @@ CASES: list[tuple[str, str, str, list[list[Any]], list[Any]]] = [
 
 ELSEWHERE = {
     "const", "vector", "extract", "global_id", "local_id", "group_id", "num_groups", "param", "length",
-    "index", "load", "store", "get", "set", "barrier", "print", "assert", "within", "breakpoint",
+    "index", "load", "store", "get", "set", "barrier", "near_barrier", "print", "assert", "within", "breakpoint",
     "fma", "tile_product", "wide_product", "fetch", "fetched", "release",
     *(name for name in OPS if name.startswith("atomic_")),
 }  # fmt: skip

@@ -60,7 +60,7 @@ class CudaDevice(OpenGpu):
             simd_lanes=limits["warp"], shared_nbytes=limits["shared_nbytes"],
             max_workgroup_lanes=limits["workgroup_lanes"], unified_memory=False, workers=limits["processors"],
             cache_nbytes=_CACHE_NBYTES, threads=True, dots="dot4_i8", fused=True, tiles=self.tiles,
-            wide_nbytes=limits["shared_most"] if self.wide else 0,
+            wide_nbytes=limits["shared_most"] if self.wide else 0, waits=True,
         )  # fmt: skip
 
     def describe(self) -> DeviceInfo:

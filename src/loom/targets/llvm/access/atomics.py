@@ -19,6 +19,7 @@ from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.again import ReadAgain
 from loom.targets.llvm.arithmetic import suffix
+from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.types import I32, I64, memory_type, size_of
 
@@ -273,7 +274,18 @@ class AtomicAccess:
         if name == "atomic_compare_exchange":
             pair = self.b.cmpxchg(pointer, values[0], values[1], "monotonic", "monotonic")
             return self.b.extract_value(pair, 0)
+        family = family_of(self.s.machine)
+        if family is not None and self.only_reads(instr, memory):
+            found = family.atomic_read(self.s, pointer, memory_type(memory.dtype))
+            if found is not None:
+                return found
         return self.b.atomic_rmw(self.rmw_name(instr, memory), pointer, values[0], "monotonic")
+
+    def only_reads(self, instr: Instr, memory: Memory) -> bool:
+        """True for an atomic of a buffer that leaves what it finds, as adding nothing does, and is asked what."""
+        value = instr.args[-1]
+        nothing = instr.op.name in _FROM_ZERO and value.op.name == "const" and value.attr == 0
+        return nothing and memory.space is Space.BUFFER and instr in self.s.used
 
     def rmw_name(self, instr: Instr, memory: Memory) -> str:
         if instr.op.name in _RMW:

@@ -39,6 +39,14 @@ class GpuFamily(ABC):
     def barrier(self, s: State) -> None:
         """Have the threads of a group wait for each other, each then seeing what all have written."""
 
+    def near_barrier(self, s: State) -> None:
+        """Have 32 threads side by side wait for each other, or more; all of the group are here."""
+        self.barrier(s)
+
+    def atomic_read(self, _s: State, _pointer: Any, _kind: Any) -> Any:
+        """Return an element of a buffer, read in one step as others change it; None if an atomic has to do it."""
+        return None
+
     def generic(self, s: State, argument: Any) -> Any:
         """Return an argument that is a ``pointer`` as an address of any memory."""
         return argument if self.pointer == POINTER else s.builder.addrspacecast(argument, POINTER)

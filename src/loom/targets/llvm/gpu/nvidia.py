@@ -11,13 +11,14 @@ import llvmlite.ir as ll
 
 from loom.targets.llvm.gpu.family import GpuFamily
 from loom.targets.llvm.gpu.ptx import corrected, with_lanes
-from loom.targets.llvm.types import I32
+from loom.targets.llvm.types import I32, POINTER
 
 if TYPE_CHECKING:
     from loom.targets.llvm.state import State
 
 __all__ = ["Nvidia"]
 
+_WARP, _ALL_LANES = 32, 0xFFFFFFFF
 _SPECIAL = {"local": "tid", "group": "ctaid", "count": "nctaid"}
 
 
@@ -34,6 +35,17 @@ class Nvidia(GpuFamily):
 
     def barrier(self, s: State) -> None:
         s.builder.call(s.arithmetic.declare("llvm.nvvm.barrier0", ll.VoidType(), []), [])
+
+    def near_barrier(self, s: State) -> None:
+        if s.kernel.lanes % _WARP:
+            self.barrier(s)  # the last warp is not whole
+            return
+        s.builder.call(s.arithmetic.declare("llvm.nvvm.bar.warp.sync", ll.VoidType(), [I32]), [I32(_ALL_LANES)])
+
+    def atomic_read(self, s: State, pointer: Any, kind: Any) -> Any:
+        form, letter = ll.FunctionType(kind, [POINTER]), "r" if kind == I32 else "l"
+        text = f"ld.relaxed.gpu.global.b{kind.width} $0, [$1];"  # which LLVM 22 fails to select if it is truncated
+        return s.builder.asm(form, text, f"={letter},l,~{{memory}}", [pointer], True)
 
     def assembled(self, text: str, workgroup: tuple[int, int, int]) -> str:
         return with_lanes(corrected(text), workgroup)
