@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 import loom
 from loom.core.dtype import u32, u64
-from loom.core.errors import VerifyError
+from loom.core.errors import RaceDetected, VerifyError
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.frontend.intrinsics import atomic_add, barrier, global_id, local_id, near_barrier, shared
@@ -38,6 +40,19 @@ def test_near_lanes_see_what_others_wrote(lanes: int, on: str) -> None:
     out = np.zeros_like(x)
     turned(lanes)(x, out, groups=3, on=on)
     assert np.array_equal(out, x[np.arange(x.size) ^ 15])
+
+
+@pytest.mark.parametrize(("across", "races"), [(15, False), (32, True)])
+def test_lanes_of_others_do_not_wait_at_a_near_barrier(across: int, races: bool) -> None:
+    @loom.kernel(workgroup=64, trusted=True)
+    def turn(x: In[u32], out: Out[u32], across: u32) -> None:
+        held = shared(u32, 64)
+        held[local_id()] = x[global_id()]
+        near_barrier()
+        out[global_id()] = held[local_id() ^ across]
+
+    with loom.debug(), pytest.raises(RaceDetected) if races else nullcontext():
+        turn(np.arange(128, dtype=np.uint32), np.zeros(128, np.uint32), across, groups=2, on="interp")
 
 
 def test_near_lanes_of_whole_warps_wait_without_the_group() -> None:

@@ -37,6 +37,9 @@ class AccessWatch(Protocol):
     def barrier(self, batch: Batch, mask: Mask) -> None:
         """The active lanes pass a barrier."""
 
+    def near_barrier(self, mask: Mask) -> None:
+        """The active lanes pass a barrier of 32 lanes each."""
+
 
 class Tracer(Protocol):
     """Sees every statement, and every turn of a loop, before it is executed."""

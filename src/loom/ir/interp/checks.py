@@ -44,6 +44,11 @@ class MemoryWatch:
         if self.races is not None:
             self.races.barrier(batch, mask)
 
+    def near_barrier(self, mask: Mask) -> None:
+        """What 32 lanes did before is now ordered before what they do next."""
+        if self.races is not None:
+            self.races.near_barrier(mask)
+
     def access(
         self, batch: Batch, instr: Instr, cells: Cells, index: Array, mask: Mask, effect: Effect | None = None
     ) -> None:  # fmt: skip

@@ -118,6 +118,11 @@ def _barrier(batch: Batch, instr: Instr, mask: Mask) -> None:  # noqa: ARG001
         batch.dispatch.watch.barrier(batch, mask)
 
 
+def _near_barrier(batch: Batch, instr: Instr, mask: Mask) -> None:  # noqa: ARG001
+    if batch.dispatch.watch is not None:
+        batch.dispatch.watch.near_barrier(mask)
+
+
 def _exchange(old: Array, new: Array) -> Array:  # noqa: ARG001
     return new
 
@@ -192,7 +197,7 @@ MEMORY: dict[str, Handler] = {
     "load": _load,
     "store": _store,
     "barrier": _barrier,
-    "near_barrier": _barrier,
+    "near_barrier": _near_barrier,
     "tile_product": _tile_product,
     "wide_product": _wide_product,
     "fetch": _fetch,

@@ -1,9 +1,10 @@
 """Finds lanes that meet at an element without order between them.
 
 Layer: ir. Two accesses by different lanes race when one is a plain store, or one is atomic and the other
-is not, unless both lanes are of one workgroup and a barrier lies between. Invariant: nothing is missed:
-per element and kind of access the lowest and highest lane since the workgroup's last barrier are
-kept, and lanes of two workgroups, once met at an element, stay on record for the whole dispatch.
+is not, unless both lanes are of one workgroup and a barrier lies between, or of the same 32 and a near
+barrier does. Invariant: nothing is missed: per element and kind of access the lowest and highest lane since
+the last barrier of the workgroup, or of their 32 lanes, are kept, and lanes of two workgroups, once met at
+an element, stay on record for the whole dispatch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from loom.ir.ops import Effect
 
 __all__ = ["RaceRecords"]
 
+_NEAR = 32
 _NEVER = np.iinfo(np.int64).max
 
 _CONFLICTS: dict[Effect, tuple[Effect, ...]] = {
@@ -34,13 +36,14 @@ _DID = {Effect.READ: "loaded", Effect.WRITE: "stored to", Effect.ATOMIC: "atomic
 
 
 class _Record:
-    """Who made one kind of access to each element: lowest and highest lane, epoch, and where."""
+    """Who made one kind of access to each element: lowest and highest lane, epoch of group and 32 lanes, and where."""
 
     def __init__(self, size: int, group_lanes: int) -> None:
         self.group_lanes = group_lanes
         self.low = np.full(size, _NEVER)
         self.high = np.full(size, -1)
         self.epoch = np.zeros(size, np.int64)
+        self.near = np.zeros(size, np.int64)
         self.site = np.zeros(size, np.int32)
 
     def same_group(self, address: Array, lane: Array) -> Array:
@@ -48,19 +51,31 @@ class _Record:
         group = lane // self.group_lanes
         return (self.low[address] // self.group_lanes == group) & (self.high[address] // self.group_lanes == group)
 
-    def clashes(self, address: Array, lane: Array, epoch: Array) -> Array:
+    def is_past(self, address: Array, lane: Array, epoch: Array, near: Array) -> Array:
+        """Tell where a barrier lies between ``lane`` and all lanes on record."""
+        part = near_part(lane, self.group_lanes)
+        beside = near_part(self.low[address], self.group_lanes) == part
+        beside &= near_part(self.high[address], self.group_lanes) == part
+        passed = (self.epoch[address] != epoch) | (beside & (self.near[address] != near))
+        return self.same_group(address, lane) & passed
+
+    def clashes(self, address: Array, lane: Array, epoch: Array, near: Array) -> Array:
         """Tell where another lane is on record with no barrier since."""
         low, high = self.low[address], self.high[address]
-        fresh = (self.epoch[address] == epoch) & ((low != lane) | (high != lane))
-        return (high >= 0) & (~self.same_group(address, lane) | fresh)
+        return (high >= 0) & ((low != lane) | (high != lane)) & ~self.is_past(address, lane, epoch, near)
 
-    def note(self, address: Array, lane: Array, epoch: Array, site: int) -> None:
+    def note(self, address: Array, lane: Array, epoch: Array, near: Array, site: int) -> None:
         """Put the accesses on record."""
-        past = address[self.same_group(address, lane) & (self.epoch[address] != epoch)]
+        past = address[self.is_past(address, lane, epoch, near)]
         self.low[past], self.high[past] = _NEVER, -1
         np.minimum.at(self.low, address, lane)
         np.maximum.at(self.high, address, lane)
-        self.epoch[address], self.site[address] = epoch, site
+        self.epoch[address], self.near[address], self.site[address] = epoch, near, site
+
+
+def near_part(lane: Array, group_lanes: int) -> Array:
+    """Return a number for the 32 lanes side by side that ``lane`` is of."""
+    return lane // group_lanes * -(-group_lanes // _NEAR) + lane % group_lanes // _NEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ class _Meeting:
     address: Array
     lane: Array
     epoch: Array
+    near: Array
 
 
 class RaceRecords:
@@ -83,26 +99,36 @@ class RaceRecords:
         self._records: dict[tuple[Memory, Effect], _Record] = {}
         self._sites: dict[Instr, int] = {}
         self._epochs = np.zeros(0, np.int64)
+        self._parts = np.zeros(0, np.int64)
+        self._nears = np.zeros(0, np.int64)
 
     def begin(self, batch: Batch) -> None:
         """Start a batch: fresh shared memory, no barrier passed yet."""
         self._records = {k: r for k, r in self._records.items() if k[0].space is Space.BUFFER}
         self._epochs = np.zeros(batch.groups, np.int64)
+        lanes = batch.dispatch.kernel.lanes
+        self._parts = near_part(np.arange(batch.lanes), lanes)
+        self._nears = np.zeros(self._parts[-1] + 1, np.int64)
 
     def barrier(self, batch: Batch, mask: Mask) -> None:
         """Begin a new epoch in every workgroup that arrives."""
         self._epochs[np.unique(batch.group_of_lane[mask.active])] += 1
+
+    def near_barrier(self, mask: Mask) -> None:
+        """Begin a new epoch of every 32 lanes that arrive."""
+        self._nears[np.unique(self._parts[mask.active])] += 1
 
     def access(
         self, batch: Batch, instr: Instr, cells: Cells, lanes: Array, address: Array, kind: Effect
     ) -> None:  # fmt: skip
         """Check and record the accesses of ``lanes`` (numbers in the batch); RaceDetected names two."""
         lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
-        here = _Meeting(batch, instr, kind, cells, address, lane, epoch)
+        near = self._nears[self._parts[lanes]]
+        here = _Meeting(batch, instr, kind, cells, address, lane, epoch, near)
         for other in _CONFLICTS[kind]:
             self._check(here, other)
         own = self._record(here, kind)
-        own.note(address, lane, epoch, self._sites.setdefault(instr, len(self._sites)))
+        own.note(address, lane, epoch, near, self._sites.setdefault(instr, len(self._sites)))
         if kind is Effect.WRITE:  # lanes that meet in this very statement
             self._check(here, kind)
 
@@ -116,7 +142,7 @@ class RaceRecords:
         record = self._records.get((here.cells.memory, kind))
         if record is None:
             return
-        clash = record.clashes(here.address, here.lane, here.epoch)
+        clash = record.clashes(here.address, here.lane, here.epoch, here.near)
         if clash.any():
             first = int(np.argmax(clash))
             at, lane = int(here.address[first]), int(here.lane[first])

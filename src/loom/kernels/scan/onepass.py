@@ -67,7 +67,8 @@ def scan_once(operation: str, element: DType) -> KernelFunction:
             tell(told, 1 + number, value)
         before = result_before(told, number, tiles, items(near, runs, above), element, join, neutral)
         if number == tiles:
-            offsets[tiles - 1] = before
+            if lane == 0:
+                offsets[tiles - 1] = before
             return
         for turn in static_range(QUADS):
             run = turn * (RUNS // QUADS) + row
