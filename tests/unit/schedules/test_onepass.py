@@ -95,6 +95,21 @@ def test_sort(dtype: DType, payload: str | None) -> None:
     assert np.array_equal(swept(x, plan, payload is not None, "interp"), wanted)
 
 
+def test_sort_of_keys_and_values() -> None:
+    x, values = keys(u32, 2003), np.random.default_rng(5).integers(0, 1 << 16, 2003).astype(np.uint16)
+    plan = SweepPlan.of(Records(Order(u32, descending=True), u16), x.size, keys_out=True, items=3)
+
+    def record(recorder: Recorder, memory: Sequence[StorageLike]) -> None:
+        room = [recorder.device.allocate(nbytes) for nbytes in plan.sizes]
+        plan.record(recorder, *memory, room)
+
+    order = np.argsort(~x, kind="stable")
+    for run in (chained, drafted):
+        found = run(record, [x, values], [x, values], "interp")
+        assert np.array_equal(found[0], x[order])
+        assert np.array_equal(found[1], values[order])
+
+
 def test_a_plan_reads_once_where_that_can_be() -> None:
     caps = loom.device("interp").caps
     cases = [(None, 1, 1 << 17, True), (None, 2, 1 << 17, False), (u64, 1, 1 << 17, False), (None, 1, 1000, False)]

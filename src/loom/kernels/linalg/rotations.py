@@ -20,7 +20,7 @@ from loom.ir.frontend.intrinsics import barrier, bitcast, global_id, group_id, l
 from loom.kernels.group.join import join_lanes, larger
 
 __all__ = [
-    "LANES", "STEPS", "apply_rotations", "clear", "epsilon", "hypot", "largest_of", "list_rotation", "negligible",
+    "LANES", "STEPS", "apply_rotations", "epsilon", "hypot", "largest_of", "list_rotation", "negligible",
     "power_of_two", "rotate_none", "rotate_rows", "scale_square", "sign_of_column", "tiniest", "wide", "write_sorted",
 ]  # fmt: skip
 
@@ -154,20 +154,6 @@ def scale_square(element: DType) -> KernelFunction:
 
     scaled.name = f"scale_square_{element}"
     return scaled
-
-
-@cache
-def clear(element: DType) -> KernelFunction:
-    """Return the kernel (x, size): zeros."""
-
-    @kernel(workgroup=LANES, trusted=True)
-    def cleared(x: Out[element], size: u32):  # type: ignore[valid-type]
-        i = global_id()
-        if i < size:
-            x[i] = element(0)
-
-    cleared.name = f"clear_{element}"
-    return cleared
 
 
 @cache

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, u32
+from loom.kernels.group.clear import CLEAR_LANES, clear_words
 from loom.kernels.linalg.bidiagonal import diagonalize_bidiagonal, reflect_row, reflect_rows, singular_small, write_pair
 from loom.kernels.linalg.qr import apply_reflection, make_reflection
-from loom.kernels.linalg.rotations import LANES, STEPS, apply_rotations, clear, scale_square, wide, write_sorted
+from loom.kernels.linalg.rotations import LANES, STEPS, apply_rotations, scale_square, wide, write_sorted
 from loom.kernels.linalg.symmetric import (
     diagonalize,
     eigen_small,
@@ -107,7 +108,7 @@ def _record_large(chain: Recorder, source: Any, out: Any, element: DType, batch:
 
 def record_zeros(chain: Recorder, memory: Any, element: DType, size: int) -> None:
     """Record ``size`` elements becoming zero."""
-    chain.dispatch(clear(element), [memory], [size], groups=-(-size // LANES))
+    chain.dispatch(clear_words(element), [memory], [size], groups=-(-size // CLEAR_LANES))
 
 
 def record_product(chain: Recorder, house: Columns, basis: Columns, factors: Any, n: int, first: int = 1) -> None:
