@@ -93,9 +93,12 @@ class State:
         """Return an address in a way that LLVM does not see through: what is read there it reads again."""
         return self.builder.asm(ll.FunctionType(POINTER, [POINTER]), "", "=r,0", [pointer], False)
 
-    def rolled(self) -> Any:
-        """Return what tells LLVM to leave a loop rolled; ``text`` makes it point at itself, which llvmlite cannot."""
-        return self.module.add_metadata([_ITSELF, self.module.add_metadata(["llvm.loop.unroll.disable"])])
+    def unrolled(self, how: str) -> Any:
+        """Return what tells LLVM to unroll a loop in "full", or to "disable" that.
+
+        ``text`` makes it point at itself, which llvmlite cannot.
+        """
+        return self.module.add_metadata([_ITSELF, self.module.add_metadata([f"llvm.loop.unroll.{how}"])])
 
     def text(self) -> str:
         """Return the module as LLVM assembly."""

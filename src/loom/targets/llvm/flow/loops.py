@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import llvmlite.ir as ll
 
-from loom.ir.kernel import For, While
+from loom.ir.kernel import For, Instr, While
+from loom.targets.base import Bounds
 from loom.targets.llvm.flow.serial import SerialLoops
 from loom.targets.llvm.lanes import Lanes
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from loom.targets.llvm.control import Control
 
 __all__ = ["Loops", "OpenLoop"]
+
+_BATCH, _MOST_BATCHED = 16, 12
+"""Turns that are written out where each waits for memory twice, and the most operations of one."""
 
 
 @dataclass(slots=True)
@@ -77,6 +81,8 @@ class Loops:
         body = self.s.block("for.body")
         index = self.s.stack(start.type, name="index")
         self.b.store(start, index)
+        if self.is_batched(s, step):
+            start = self.batches(s, index, stop)
         self.b.cbranch(self.enters(s, start, stop, step), body, loop.exit)
         self.b.position_at_end(body)
         current = self.b.load(index, typ=start.type)
@@ -93,8 +99,51 @@ class Loops:
         self.b.store(following, index)
         jump = self.b.cbranch(again, body, loop.exit)
         if self.rolled:
-            jump.set_metadata("llvm.loop", self.s.rolled())
+            jump.set_metadata("llvm.loop", self.s.unrolled("disable"))
         self.b.position_at_end(loop.exit)
+
+    def is_batched(self, s: For, step: Any) -> bool:
+        """True for a GPU's loop of little but reads at places that were read: several turns wait for memory at once."""
+        if not self.s.machine.threads or self.s.bounds is Bounds.REPORTED or s.down or not self.is_one(step):
+            return False
+        read: set[Instr] = set()
+        found = False
+        for each in s.body.statements:
+            if not isinstance(each, Instr) or not (each.op.is_pure or each.name in ("load", "get", "set")):
+                return False
+            follows = not read.isdisjoint(each.args)
+            found |= each.name == "load" and follows
+            if each.name == "load" or (each.op.is_pure and follows):
+                read.add(each)
+        return found and len(s.body.statements) <= _MOST_BATCHED
+
+    def batches(self, s: For, index: Any, stop: Any) -> Any:
+        """Emit turns ``_BATCH`` at a time while there are as many; return where the others start."""
+        head, body, turn, done, exit_ = (self.s.block(f"batch.{n}") for n in ("head", "body", "turn", "done", "exit"))
+        number = self.s.stack(stop.type, name="turn")
+        kind, one = stop.type, self.s.arithmetic.constant(1, stop)
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        current = self.b.load(index, typ=kind)
+        enough = self.b.icmp_unsigned(">=", self.b.sub(stop, current), self.s.arithmetic.constant(_BATCH, stop))
+        compare = self.b.icmp_signed if s.index.type.is_signed else self.b.icmp_unsigned
+        self.b.cbranch(self.b.and_(compare("<", current, stop), enough), body, exit_)
+        self.b.position_at_end(body)
+        self.b.store(self.s.arithmetic.constant(0, stop), number)
+        self.b.branch(turn)
+        self.b.position_at_end(turn)
+        within = self.b.load(number, typ=kind)
+        self.s.values[s.index] = Lanes(self.b.add(current, within), 0)
+        self.c.block(s.body)
+        following = self.b.add(within, one)
+        self.b.store(following, number)
+        again = self.b.icmp_unsigned("<", following, self.s.arithmetic.constant(_BATCH, stop))
+        self.b.cbranch(again, turn, done).set_metadata("llvm.loop", self.s.unrolled("full"))
+        self.b.position_at_end(done)
+        self.b.store(self.b.add(current, self.s.arithmetic.constant(_BATCH, stop)), index)
+        self.b.branch(head).set_metadata("llvm.loop", self.s.unrolled("disable"))
+        self.b.position_at_end(exit_)
+        return self.b.load(index, typ=kind)
 
     def is_one(self, step: Any) -> bool:
         return isinstance(step, ll.Constant) and step.constant == 1
