@@ -121,7 +121,6 @@ def _functions(group: _Group) -> dict[str, Any]:
         "workgroup_size": lambda dimension=0: group.size if not dimension else 1,
         "static_range": range,
         "barrier": group.gate.wait,
-        "near_barrier": group.gate.wait,
         "shared": group.array,
         "private": lambda dtype, size: np.zeros(size, dtype.numpy),
         "select": lambda condition, a, b: a if condition else b,
