@@ -18,7 +18,6 @@ from loom.kernels.scan.onepass import MOST_TILES, scan_once, told_words
 from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
 from loom.kernels.types import held_type, read_type, wide_type
 from loom.schedules.axis import Rows
-from loom.schedules.onepass import one_pass
 from loom.schedules.recorder import Recorder, StorageLike
 
 __all__ = ["Scanning", "record_marks", "record_scan", "scanning_of"]
@@ -64,10 +63,10 @@ def record_scan(
     There are elements. ``marks`` (u8, beside the elements of a single row) begin segments. ``threads`` tells whether
     lanes share the runs of a tile: by default where they are threads of hardware, as elsewhere that takes 1.3 to 12
     times as long for every shape. ``once`` tells whether whole tiles of 32-bit numbers are read once, by groups that
-    wait for each other: by default as ``one_pass`` says.
+    wait for each other: by default where groups may.
     """
     caps = chain.device.caps
-    wait = one_pass(caps) if once is None else once
+    wait = caps.waits if once is None else once
     scan = _Scan(chain, shape, scanning, caps.threads if threads is None else threads, wait)
     scan.record(x, marks, out)
 

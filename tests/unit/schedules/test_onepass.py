@@ -112,7 +112,7 @@ def test_sort_of_keys_and_values() -> None:
 
 def test_a_plan_reads_once_where_that_can_be() -> None:
     caps = loom.device("interp").caps
-    cases = [(None, 1, 1 << 17, True), (None, 2, 1 << 17, False), (u64, 1, 1 << 17, False), (None, 1, 1000, False)]
+    cases = [(None, 1, 1 << 22, True), (None, 2, 1 << 22, False), (u64, 1, 1 << 22, False), (None, 1, 1 << 17, False)]
     for payload, rows, n, once in cases:
         records = Records(Order(u32), payload)
         plan = plan_sort(records, rows, n, keys_out=True, caps=caps, where="test", once=True)

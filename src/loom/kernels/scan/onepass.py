@@ -108,25 +108,29 @@ def result_before(told: Any, number: Any, tiles: Any, held: Any, element: Any, j
     lane = local_id()
     tile = max(number, 1) - 1
     place, run, high = tile % RUNS, tile // RUNS % RUNS, tile // _ABOVE
-    first_run, first_above = 1 + tiles, 1 + tiles + tiles // RUNS
-    near[lane] = heard(element, told, 1 + tile - place + lane, lane <= place and number > 0, neutral)
-    total = heard(element, told, first_run + tile // RUNS - run + lane, lane < run, neutral)
-    above[lane] = heard(element, told, first_above + lane, lane < high, neutral)
+    near_at, run_at, above_at = 1 + tile - place, 1 + tiles + tile // RUNS, 1 + tiles + tiles // RUNS
+    is_near = lane <= place and number > 0
+    near_word = look(told, near_at + lane, is_near)
+    run_word, above_word = look(told, run_at - run + lane, lane < run), look(told, above_at + lane, lane < high)
+    near[lane] = heard(element, told, near_at + lane, is_near, near_word, neutral)
     barrier()
     local, before, shift = neutral, neutral, neutral
     for k in static_range(RUNS):
         local = join(local, near[k])
-    for k in range(high):
-        before = join(before, above[k])
+    if lane == RUNS - 1 and place == RUNS - 1:
+        tell(told, run_at, local)  # before any other run is waited for, or each run would wait for the one before
+    total = heard(element, told, run_at - run + lane, lane < run, run_word, neutral)
     if lane == run:
         total = local
     total = scan_lanes(runs, lane, total, join, STEPS)
+    if lane == RUNS - 1 and place == RUNS - 1 and run == RUNS - 1:
+        tell(told, above_at + high, total)
+    above[lane] = heard(element, told, above_at + lane, lane < high, above_word, neutral)
+    barrier()
+    for k in range(high):
+        before = join(before, above[k])
     if run > 0:
         shift = runs[run - 1]
-    if lane == RUNS - 1 and place == RUNS - 1:
-        tell(told, first_run + tile // RUNS, local)
-        if run == RUNS - 1:
-            tell(told, first_above + high, total)
     return join(before, join(shift, local))
 
 
@@ -135,11 +139,18 @@ def tell(told: Any, at: Any, value: Any) -> None:
     atomic_add(told, at, u64(bitcast(u32, value)) + _TOLD)
 
 
-def heard(element: Any, told: Any, at: Any, wanted: Any, otherwise: Any) -> Any:
-    """Return the value of a word, once it is told, or what it is ``otherwise``."""
-    value = otherwise
+def look(told: Any, at: Any, wanted: Any) -> Any:
+    """Return what a word holds now, 0 unless it is told and wanted."""
+    word = u64(0)
     if wanted:
         word = atomic_add(told, at, u64(0))
+    return word
+
+
+def heard(element: Any, told: Any, at: Any, wanted: Any, word: Any, otherwise: Any) -> Any:
+    """Return the value of a word that was ``word`` at a first look, once it is told, or what it is ``otherwise``."""
+    value = otherwise
+    if wanted:
         while word == 0:
             word = atomic_add(told, at, u64(0))
         value = bitcast(element, u32(word))

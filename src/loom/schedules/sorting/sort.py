@@ -21,7 +21,6 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.sort import buckets, radix
 from loom.kernels.sort.keys import DIGITS, Records
 from loom.kernels.sort.small import sort_row
-from loom.schedules.onepass import one_pass
 from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.sorting.sweep import SweepPlan
 from loom.schedules.sorting.threads import ThreadSortPlan
@@ -232,9 +231,9 @@ def plan_sort(
     """Return the plan for a device: its ``sizes`` of working memory are given to its ``record``.
 
     ``digits``: how many digits of the keys may differ, where that is known. ``once`` tells whether a long row is read
-    once for each digit, where that can be: by default as ``one_pass`` says.
+    once for each digit, where that can be: by default where groups may wait for each other.
     """
-    if (one_pass(caps) if once is None else once) and SweepPlan.takes(records, rows, n, caps):
+    if (caps.waits if once is None else once) and SweepPlan.takes(records, rows, n, caps):
         return SweepPlan.of(records, n, keys_out=keys_out)
     if orders_by_threads(caps):
         return ThreadSortPlan.of(records, rows, n, keys_out=keys_out, caps=caps, where=where)
