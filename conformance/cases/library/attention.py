@@ -15,7 +15,7 @@ from loom.kernels.attention.abreast import Abreast, add_values_abreast, weigh_ke
 from loom.kernels.attention.cached import PAGE, add_values, weigh_keys, write_places
 from loom.kernels.attention.rowtiles import RowTile
 from loom.kernels.attention.tiled import add_tiled_values, score_keys, weigh_scores
-from loom.kernels.matmul.threads import Grid
+from loom.kernels.matmul.grids import Grid
 
 __all__: list[str] = []
 

@@ -15,9 +15,10 @@ from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u32, u64
 from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows, multiply_thin
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
-from loom.kernels.matmul.threads import FOLD_LANES, Grid, Layout, fold_blocks, multiply_slabs
+from loom.kernels.matmul.threads import FOLD_LANES, Layout, fold_blocks, multiply_slabs
 from loom.kernels.matmul.tiles import CHUNK, Tile, multiply_tiles
 from loom.kernels.types import ProductTypes
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from loom.kernels.matmul.fours import LANES, pack_fours
 
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
-from loom.kernels.matmul.fours import LANES, pack_fours
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.planes import groups_of_planes, planes_by_k, planes_by_row, planes_of, planes_of_view
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
-from loom.kernels.matmul.threads import Grid, Layout
+from loom.kernels.matmul.threads import Layout
 from loom.kernels.matmul.tiles import Tile
 from loom.kernels.matmul.units import Patch, multiply_planes
 from loom.kernels.precisions import PRECISIONS, Precision

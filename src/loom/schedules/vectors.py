@@ -14,7 +14,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.decorator import KernelFunction
-from loom.kernels.matmul.threads import Grid
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.precisions import PRECISIONS
 from loom.kernels.vectors.order_free import Packing, pack_panels
 from loom.kernels.vectors.panels import Panel, lay_bytes, lay_floats, read_rows, words_of

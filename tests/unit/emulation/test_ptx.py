@@ -19,6 +19,8 @@ from emulation.ptx.memory import EmulationError, Memory
 from emulation.ptx.module import Module
 from emulation.ptx.run import launch
 from loom.core.errors import DeviceError
+from loom.kernels.matmul.grids import choose_slabs
+from loom.kernels.types import product_types
 from loom.runtime.drivers.cuda import api, gpus, selftest
 from loom.runtime.drivers.cuda.device import CudaDevice
 from loom.runtime.drivers.cuda.memory import CudaStorage
@@ -26,6 +28,7 @@ from loom.runtime.drivers.cuda.program import CudaProgram
 from loom.runtime.drivers.probes.probes import PROBES, TILES
 from loom.runtime.drivers.probes.running import passes
 from loom.runtime.drivers.probes.wide import WIDE_PROBES
+from loom.schedules.matmul import Multiplication, record_matmul
 from loom.targets.base import Bounds
 
 _HEAD = ".version 8.0\n.target sm_80\n.address_size 64\n"
@@ -153,6 +156,23 @@ def test_a_product_in_q8_takes_tensor_cores(gpu: CudaDevice, machine: Emulated) 
     found, wanted = (np.asarray(loom.gpu_matmul(a, b, precision="q8", on=place)) for place in (gpu, "cpu"))
     assert np.array_equal(found.view(np.uint32), wanted.view(np.uint32))
     assert "loom_matmul_panels_q8_128x128" in machine.launched
+
+
+def test_a_product_keeps_its_totals_in_shared_memory(gpu: CudaDevice, machine: Emulated) -> None:
+    rng = np.random.default_rng(6)
+    a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((70, 132), (132, 140)))
+    memory = [gpu.allocate(x.nbytes) for x in (a, b)]
+    for place, x in zip(memory, (a, b), strict=True):
+        place.write(0, x.reshape(-1).view(np.uint8))
+    out, chain = gpu.allocate(4 * 70 * 140), loom.Chain(gpu)
+    what = Multiplication(70, 140, 132, product_types(loom.f32, loom.f32))
+    cut = choose_slabs(gpu.caps, what.types, 4096, 4096, 4096, 1)
+    record_matmul(chain, *memory, out, what, schedule=cut)
+    chain.build().run()
+    found, wanted = out.read(0, out.nbytes).view(np.uint32), np.asarray(loom.gpu_matmul(a, b, on="cpu"))
+    assert np.array_equal(found, wanted.reshape(-1).view(np.uint32))
+    assert any("64x128x8_2x2_shared" in name for name in machine.launched)
+    assert machine.reports == []
 
 
 @loom.kernel(workgroup=32, trusted=True)

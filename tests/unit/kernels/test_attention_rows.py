@@ -17,7 +17,7 @@ from loom.core.dtype import DType, bf16, f16, f32
 from loom.kernels.attention.abreast import Abreast, choose_abreast
 from loom.kernels.attention.cached import PAGE
 from loom.kernels.attention.rowtiles import RowTile, choose_row_tile
-from loom.kernels.matmul.threads import Grid
+from loom.kernels.matmul.grids import Grid
 from loom.schedules.attention.cached import CachedAttention, few_sequences, record_cached_attention, usual_rows
 
 pytestmark = pytest.mark.wide

@@ -6,6 +6,7 @@ the CPU, which takes other kernels.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 import loom
 from loom.core.caps import Caps
 from loom.core.dtype import bf16, f16, f32, f64, i8, i32
+from loom.kernels.matmul.grids import Grid, Slabs, choose_slabs
 from loom.kernels.matmul.slabs import Slab
-from loom.kernels.matmul.threads import Grid, Layout, Slabs, choose_slabs, fold_blocks, multiply_slabs
+from loom.kernels.matmul.threads import Layout, fold_blocks, multiply_slabs
 from loom.kernels.types import ProductTypes, product_types
 from loom.schedules.matmul import Multiplication, products, record_matmul
 from unit.patterns.canonical import same_bits
@@ -29,7 +31,9 @@ FLOATS = ProductTypes(f32, f32, f32, f32)
 PAIRS = ProductTypes(i8, i32, i32, i32, pairs=True)
 HALVES = ProductTypes(f16, f32, f32, f16)
 CHUNKS, SPLIT = Slabs(Grid(2, 4, 1, 1, 4), split=False), Slabs(Grid(4, 1, 1, 2, 4), split=True)
+HELD, KEPT = Slabs(Grid(2, 4, 1, 1, 4, "registers"), split=False), Slabs(Grid(4, 2, 2, 1, 4, "shared"), split=False)
 GPU = Caps(32, 49152, 1024, False, 132, 1 << 20, threads=True)
+LESS = replace(GPU, shared_nbytes=32768)
 
 
 def numbers(dtype: Any, *shape: int) -> Array:
@@ -55,6 +59,9 @@ def multiply(a: Array, b: Array, what: Multiplication, cut: Slabs) -> Array:
         (SPLIT, (17, 11, 260), (False, False)),
         (SPLIT, (1, 1, 1), (False, False)),
         (SPLIT, (9, 11, 8200), (False, False)),
+        (HELD, (17, 36, 260), (False, True)),
+        (KEPT, (35, 19, 260), (True, False)),
+        (KEPT, (9, 11, 8200), (False, False)),
         pytest.param(CHUNKS, (9, 11, 8200), (True, False), marks=pytest.mark.slow),
         pytest.param(SPLIT, (36, 36, 129), (True, False), marks=pytest.mark.slow),
         pytest.param(Slabs(Grid(4, 8, 2, 1, 16), split=False), (70, 40, 300), (False, True), marks=pytest.mark.slow),
@@ -114,7 +121,14 @@ def test_a_gpu_gives_the_bits_of_the_cpu(
 
 def test_cuts_fill_a_gpu() -> None:
     square = choose_slabs(GPU, FLOATS, 4096, 4096, 4096, 1)
-    assert (square.grid.height, square.grid.width, square.split) == (64, 64, False)
+    assert (square.grid.height, square.grid.width, square.grid.held, square.split) == (64, 128, "shared", False)
+    wide = ProductTypes(f64, f64, f64, f64)
+    for caps, types, held in (
+        (replace(GPU, shared_nbytes=32768), FLOATS, True),
+        (GPU, wide, True),
+        (GPU, FLOATS, False),
+    ):
+        assert not choose_slabs(caps, types, 4096, 4096, 4096, 1, held=held).grid.held
     tall, flat = choose_slabs(GPU, FLOATS, 4096, 1, 4096, 1), choose_slabs(GPU, FLOATS, 1, 4096, 4096, 1)
     assert (tall.grid.width, tall.split) == (4, True)
     assert (flat.grid.height, flat.split) == (4, True)
@@ -122,13 +136,14 @@ def test_cuts_fill_a_gpu() -> None:
     assert not choose_slabs(GPU, FLOATS, 64, 64, 64, 1000).split
 
 
+@pytest.mark.parametrize("caps", [GPU, LESS], ids=["more", "least"])
 @pytest.mark.parametrize("dtype", [f32, f64], ids=str)
-def test_shared_memory_is_within_that_of_any_device(dtype: Any) -> None:
+def test_shared_memory_is_within_that_of_any_device(dtype: Any, caps: Caps) -> None:
     arithmetic = ProductTypes(dtype, dtype, dtype, dtype)
     for m, n in ((4096, 4096), (200, 200), (4096, 1), (1, 4096)):
-        grid = choose_slabs(GPU, arithmetic, m, n, 4096, 1).grid
+        grid = choose_slabs(caps, arithmetic, m, n, 4096, 1).grid
         slabs = [Slab(width, grid.depth, grid.lanes, by_k=True, whole=False) for width in (grid.height, grid.width)]
-        assert 2 * sum(s.quads for s in slabs) * 4 * dtype.nbytes <= 32768
+        assert (2 * sum(s.quads for s in slabs) + grid.kept_quads) * 4 * dtype.nbytes <= caps.shared_nbytes
 
 
 def test_one_kernel_is_made_for_each_choice() -> None:
@@ -142,10 +157,11 @@ def test_one_kernel_is_made_for_each_choice() -> None:
     assert len({k.verified.hash for k in kernels}) == len({k.verified.name for k in kernels}) == len(kernels)
 
 
+@pytest.mark.parametrize("cut", [CHUNKS, KEPT], ids=["out", "kept"])
 @pytest.mark.parametrize("size", [0, 80], ids=["exact", "far"])
 @pytest.mark.parametrize("kind", ["x12", "f16", "bf16"])
 def test_products_of_short_factors_are_fused_where_they_are_exact(
-    kind: str, size: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, size: int, cut: Slabs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Factors of 2^80 and 2^-80 have products that are rounded: then nothing is fused."""
     monkeypatch.setattr(products, "_LEAST_MADE", 0)
@@ -164,7 +180,7 @@ def test_products_of_short_factors_are_fused_where_they_are_exact(
     places = [device.allocate(x.nbytes) for x in (*given, out)]
     for place, x in zip(places, given, strict=False):
         place.write(0, x.reshape(-1).view(np.uint8))
-    record_matmul(chain, places[0], places[1], places[2], what, schedule=CHUNKS)
+    record_matmul(chain, places[0], places[1], places[2], what, schedule=cut)
     program = chain.build()
     with loom.profile() as seen:
         program.run()

@@ -13,8 +13,8 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, f32, u32, u64
 from loom.ir.frontend.intrinsics import private, select, static_range
 from loom.kernels.attention.cached import PAGE
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Grid
 
 __all__ = [
     "NOBODY", "RowTile", "bringing_kept", "bringing_queries", "bringing_weights", "choose_row_tile", "find_stretch",

@@ -13,18 +13,11 @@ from loom.core.dtype import f32, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, group_id, local_id, select, shared, static_range
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.pack import factor_of
 from loom.kernels.matmul.short import is_far
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import (
-    Grid,
-    Layout,
-    keeping_sums,
-    layout_name,
-    slabs_of,
-    types_of_slabs,
-    walking_slabs_in,
-)
+from loom.kernels.matmul.threads import Layout, keeping_sums, layout_name, slabs_of, types_of_slabs, walking_slabs_in
 from loom.kernels.types import ProductTypes, product_types
 
 __all__ = ["FACTORS_EACH", "find_any_far", "make_factors", "multiply_exact_slabs"]
@@ -116,11 +109,12 @@ def multiply_exact_slabs(grid: Grid, layout: Layout) -> KernelFunction:
     ):
         batch = group_id(2) // parts
         a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
+        kept = shared(held, grid.kept_quads) if grid.kept_quads else a_tile
         x, y = which[batch], which[batches + batch]
         if far[0] == 0:
-            walk_fused(a_tile, b_tile, a, b, a, b, a, b, out, x, y, m, n, k, a_step, b_step, parts, span)
+            walk_fused(a_tile, b_tile, kept, a, b, a, b, a, b, out, x, y, m, n, k, a_step, b_step, parts, span)
         else:
-            walk(a_tile, b_tile, a, b, a, b, a, b, out, x, y, m, n, k, a_step, b_step, parts, span)
+            walk(a_tile, b_tile, kept, a, b, a, b, a, b, out, x, y, m, n, k, a_step, b_step, parts, span)
 
     slabs.name = f"matmul_exact_{layout_name(grid, layout)}"
     return slabs

@@ -17,8 +17,9 @@ from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range
 from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.grids import Grid, place_of
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
-from loom.kernels.matmul.threads import Grid, place_of, summing
+from loom.kernels.matmul.threads import summing
 from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.types import ProductTypes
 

@@ -17,8 +17,9 @@ from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id
 from loom.kernels.matmul.digits import MAGNITUDE, exponents_of, scale_of
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.scaled import keeping_scaled
-from loom.kernels.matmul.threads import Grid, Layout, keeping_sums, layout_name, types_of_slabs, walking_slabs
+from loom.kernels.matmul.threads import Layout, keeping_sums, layout_name, types_of_slabs, walking_slabs
 from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes

@@ -3,7 +3,9 @@
 Layer: kernels. Blocks of 128 k follow each other; within one, tiles of rows (of ``a``) or columns (of ``b``),
 padded with +0 to whole tiles: a padded product adds +0 to a sum that is never -0. A last block of rows is padded to 128
 k, one of columns to the k that are multiplied, as most of it would be padding for a convolution of few channels.
-Invariant: a factor is its element, converted exactly, or rounded to 12 significant bits where that is asked for.
+Bytes for dot products of a GPU lie as they did, four neighbours along k in one word: rows whose length is a multiple of
+four are words as they lie and need no copy. Invariant: a factor is its element, converted exactly, or rounded to 12
+significant bits where that is asked for; beyond the end of k there are zeros.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import f32, i32, u32
+from loom.core.dtype import f32, i8, i32, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select, static_range
@@ -20,10 +22,14 @@ from loom.kernels.matmul.tiles import BLOCK, OFFSET, Tile, turns_of
 from loom.kernels.precisions import HALF_BITS
 from loom.kernels.types import ProductTypes
 
-__all__ = ["PANELS", "factor_of", "pack_columns", "pack_rows"]
+__all__ = ["FACTORS", "FOUR_LANES", "PANELS", "factor_of", "pack_columns", "pack_fours", "pack_rows"]
 
 PANELS = 4
 """Tiles of columns that a group packs, so that it reads longer stretches of memory."""
+FACTORS = 4
+"""Bytes of a word."""
+FOUR_LANES = 64
+"""Words of a group of ``pack_fours``."""
 
 
 def _short(x: Any) -> Any:
@@ -219,4 +225,35 @@ def pack_columns(tile: Tile, arithmetic: ProductTypes, *, transposed: bool) -> K
                         put(x, out, target, source, apart, j, v, k, n, depth)
 
     pack.name = f"matmul_columns{'_transposed' if transposed else ''}_{element}_{arithmetic.kind}"
+    return pack
+
+
+@cache
+def pack_fours(*, by_k: bool) -> KernelFunction:
+    """Return the kernel that packs matrices of i8, rows by k (``by_k``) or k by rows.
+
+    Group (x, y, z) packs words x of line y of matrix z: lines are rows where words are of neighbours, words of k else.
+    """
+
+    def packed(x: Any, place: Any, step: Any, k: Any, depth: Any) -> Any:
+        word = i32(0)
+        for part in static_range(FACTORS):
+            if k + part < depth:
+                word = word | ((i32(x[place + part * step]) & 0xFF) << (8 * part))
+        return word
+
+    @kernel(workgroup=FOUR_LANES, trusted=True)
+    def pack(x: In[i8], out: Out[i32], rows: u32, depth: u32):
+        number, line, matrix = group_id(0) * FOUR_LANES + local_id(), group_id(1), group_id(2)
+        words, source = (depth + (FACTORS - 1)) // FACTORS, matrix * rows * depth
+        target = matrix * words * rows
+        if by_k:
+            if number < words:
+                k = number * FACTORS
+                out[target + line * words + number] = packed(x, source + line * depth + k, 1, k, depth)
+        elif number < rows:
+            k = line * FACTORS
+            out[target + line * rows + number] = packed(x, source + k * rows + number, rows, k, depth)
+
+    pack.name = f"matmul_fours{'_by_k' if by_k else ''}"
     return pack

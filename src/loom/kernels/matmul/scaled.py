@@ -17,8 +17,9 @@ from loom.ir.frontend.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
 from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Grid, Layout, keeping_slabs, layout_name, types_of_slabs, walking_slabs
+from loom.kernels.matmul.threads import Layout, keeping_slabs, layout_name, types_of_slabs, walking_slabs
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, total_of, turns_of
 from loom.kernels.types import ProductTypes
 
@@ -91,6 +92,7 @@ def multiply_scaled_tiles(tile: Tile, arithmetic: ProductTypes) -> KernelFunctio
 
 def keeping_scaled(grid: Grid, whole: bool, words: int = BLOCK) -> Callable[..., None]:
     """Return what scales the exact sums of a block, ``words`` of k, and stores or adds them, for ``walking_slabs``."""
+    assert not grid.held, "each block's sums have scales of their own"
     rows, columns, put = grid.rows * QUAD, grid.columns * QUAD, keeping_slabs(grid, whole)
 
     def keep(

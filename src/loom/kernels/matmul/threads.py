@@ -2,8 +2,6 @@
 
 Layer: kernels. Elements are read where they are, transposed or not. Invariant: the order of ``kernels.matmul.tiles``,
 whatever the tile; a ``Slabs`` changes speed, never bits.
-
-Source of the cut: Volkov and Demmel, "Benchmarking GPUs to Tune Dense Linear Algebra" (SC 2008).
 """
 
 from __future__ import annotations
@@ -13,110 +11,25 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from loom.core.caps import Caps
 from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
+from loom.kernels.matmul.grids import Grid, place_of
 from loom.kernels.matmul.slabs import QUAD, Slab, viewing_reader_of
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, CHUNK, adding
+from loom.kernels.matmul.tiles import BLOCK, BLOCKS, adding
 from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "FOLD_LANES", "Grid", "Layout", "SlabTypes", "Slabs", "choose_slabs", "fold_blocks", "keeping_slabs",
-    "keeping_sums", "layout_name", "multiply_slabs", "place_of", "slabs_of", "summing", "types_of_slabs",
-    "walking_slabs", "walking_slabs_in",
+    "FOLD_LANES", "Layout", "SlabTypes", "fold_blocks", "keeping_slabs", "keeping_sums", "layout_name",
+    "multiply_slabs", "slabs_of", "summing", "types_of_slabs", "walking_slabs", "walking_slabs_in",
 ]  # fmt: skip
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
 _FOLDED = 5
 """Blocks that are read before the first of them is added: memory is waited for once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """``down`` by ``across`` lanes, each with ``rows`` by ``columns`` times 4 by 4 sums, and ``depth`` k at a time.
-
-    ``held``: what a lane's blocks add up to stays in its registers, in place of where the result is.
-    """
-
-    down: int
-    across: int
-    rows: int
-    columns: int
-    depth: int
-    held: bool = False
-
-    @property
-    def lanes(self) -> int:
-        """Lanes of a group."""
-        return self.down * self.across
-
-    @property
-    def height(self) -> int:
-        """Rows of a group."""
-        return self.down * self.rows * QUAD
-
-    @property
-    def width(self) -> int:
-        """Columns of a group."""
-        return self.across * self.columns * QUAD
-
-
-@dataclass(frozen=True, slots=True)
-class Slabs:
-    """A group takes a tile of ``grid`` and one chunk; if ``split``, one block, and blocks are added up afterwards."""
-
-    grid: Grid
-    split: bool
-
-
-_WARP, _BESIDE = 32, 8
-"""Lanes that run as one, and how many of them are side by side where there is room: four by eight read least."""
-
-
-def place_of(grid: Grid, lane: Any) -> tuple[Any, Any]:
-    """Return which row and which column of a group's lanes one is."""
-    above = _WARP // _BESIDE
-    if grid.across % _BESIDE or grid.down % above:
-        return lane // grid.across, lane % grid.across
-    warps, warp, own = grid.across // _BESIDE, lane // _WARP, lane % _WARP
-    return warp // warps * above + own // _BESIDE, warp % warps * _BESIDE + own % _BESIDE
-
-
-_GRIDS = (Grid(8, 16, 2, 1, 16), Grid(8, 8, 1, 1, 16), Grid(64, 1, 1, 1, 8), Grid(1, 64, 1, 1, 8))
-"""64 by 64, the fastest of 20 measured on an H200; 32 by 32; 256 by 4; 4 by 256."""
-_SHORT_GRIDS = (Grid(8, 8, 1, 1, 4), Grid(64, 1, 1, 1, 4), Grid(1, 64, 1, 1, 4))
-"""Of which the code is a quarter as long."""
-_LANES_AT_HALF = 128
-"""Lanes with which a multiprocessor reaches half its speed."""
-_SMALL_COST = 1.15
-"""Time of a sum of a lane that has 16, to that of one that has 32."""
-_SPLIT_COST, _PART_COST = 1 << 19, 24
-"""What splitting costs in multiplications of a multiprocessor: once, and for each sum of a block."""
-
-
-def choose_slabs(caps: Caps, arithmetic: ProductTypes, m: int, n: int, k: int, batches: int) -> Slabs:
-    """Return the cut that takes least time, as estimated from measurements on an H200."""
-    blocks, chunks = -(-k // BLOCK), -(-k // CHUNK)
-
-    def cost(cut: Slabs) -> float:
-        grid, parts = cut.grid, blocks if cut.split else chunks
-        tiles = -(-m // grid.height) * -(-n // grid.width) * batches
-        groups = -(-tiles * parts // caps.workers)
-        speed = groups * grid.lanes / (groups * grid.lanes + _LANES_AT_HALF)
-        once = grid.height * grid.width * min(k, BLOCK if cut.split else CHUNK)
-        own = groups * once / speed * (_SMALL_COST if grid.rows * grid.columns == 1 else 1.0)
-        return own + (_SPLIT_COST + _PART_COST * m * n * batches * parts / caps.workers if cut.split else 0)
-
-    grids = _SHORT_GRIDS if caps.short else _GRIDS
-    cuts = [Slabs(grid, split) for grid in grids for split in ((False, True) if blocks > 1 else (False,))]
-    best = min(cuts, key=cost)
-    if arithmetic.accumulator.bits == 64 and not caps.short:  # as much shared memory, and fewer registers
-        return replace(best, grid=replace(best.grid, depth=best.grid.depth // 2))
-    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,19 +166,59 @@ def walking_slabs(
         b_matrix: Any, m: Any, n: Any, k: Any, a_step: Any, b_step: Any, parts: Any, span: Any,
     ) -> None:  # fmt: skip
         a_tile, b_tile = shared(held, a_slab.quads * 2), shared(held, b_slab.quads * 2)
+        kept = shared(held, grid.kept_quads) if grid.kept_quads else a_tile
         walk_in(
-            a_tile, b_tile, a, b, a_table, b_table, a_scales, b_scales, out, a_matrix, b_matrix, m, n, k, a_step,
+            a_tile, b_tile, kept, a, b, a_table, b_table, a_scales, b_scales, out, a_matrix, b_matrix, m, n, k, a_step,
             b_step, parts, span,
         )  # fmt: skip
 
     return walk
 
 
+def _holding(grid: Grid, accumulator: DType) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
+    """Return what begins the totals of a lane's blocks, what adds the sums of one, and what makes them sums."""
+    count, lanes, quad = grid.rows * grid.columns * QUAD * QUAD, grid.lanes, accumulator.vector(QUAD)
+    nothing = -0.0 if accumulator.is_float else 0  # what changes no sum, a zero's sign neither
+
+    def clear(totals: Any, lane: Any) -> None:
+        if grid.held == "registers":
+            for s in static_range(count):
+                totals[s] = accumulator(nothing)
+        if grid.held == "shared":
+            for q in static_range(count // QUAD):
+                totals[q * lanes + lane] = quad(nothing, nothing, nothing, nothing)
+
+    def total(totals: Any, sums: Any, lane: Any) -> None:
+        if grid.held == "registers":
+            for s in static_range(count):
+                totals[s] = totals[s] + sums[s]
+        else:
+            for q in static_range(count // QUAD):
+                s = q * QUAD
+                added = quad(sums[s], sums[s + 1], sums[s + 2], sums[s + 3])
+                totals[q * lanes + lane] = totals[q * lanes + lane] + added
+
+    def take(totals: Any, sums: Any, lane: Any) -> None:
+        if grid.held == "registers":
+            for s in static_range(count):
+                sums[s] = totals[s]
+        else:
+            for q in static_range(count // QUAD):
+                four = totals[q * lanes + lane]
+                for i in static_range(QUAD):
+                    sums[q * QUAD + i] = four[i]
+
+    return clear, total, take
+
+
 def walking_slabs_in(
     grid: Grid, layout: Layout, arithmetic: ProductTypes, keep: Callable[..., None],
     precision: Precision | None = None, *, exact: bool = False,
 ) -> Callable[..., None]:  # fmt: skip
-    """Return the same, given the shared memory of two slabs of each operand; ``exact``: all products are, and fused."""
+    """Return the same, given the shared memory of two slabs of each operand and of what is kept.
+
+    ``exact``: all products are, and fused.
+    """
     accumulator, depth, quad = arithmetic.accumulator, grid.depth, QUAD
     a_slab, b_slab = slabs_of(grid, layout)
     locate_a, read_a, lay_a = viewing_reader_of(a_slab, arithmetic, precision)
@@ -274,11 +227,11 @@ def walking_slabs_in(
     add = adding(replace(arithmetic, pairs=False), fused=exact)
     add_slab = summing(grid, a_slab.pitch, b_slab.pitch, accumulator, add)
     count = grid.rows * grid.columns * quad * quad
-    held, nothing = grid.held, -0.0 if accumulator.is_float else 0  # what changes no sum, a zero's sign neither
+    clear, total, take = _holding(grid, accumulator)
 
     def walk(
-        a_tile: Any, b_tile: Any, a: Any, b: Any, a_table: Any, b_table: Any, a_scales: Any, b_scales: Any, out: Any,
-        a_matrix: Any, b_matrix: Any, m: Any, n: Any, k: Any, a_step: Any, b_step: Any, parts: Any, span: Any,
+        a_tile: Any, b_tile: Any, kept: Any, a: Any, b: Any, a_table: Any, b_table: Any, a_scales: Any, b_scales: Any,
+        out: Any, a_matrix: Any, b_matrix: Any, m: Any, n: Any, k: Any, a_step: Any, b_step: Any, parts: Any, span: Any,
     ) -> None:  # fmt: skip
         lane = local_id()
         first_row, first_column = group_id(1) * grid.height, group_id(0) * grid.width
@@ -297,10 +250,9 @@ def walking_slabs_in(
         row, column = first_row + ty * quad, first_column + tx * quad
         place = group_id(2) * m * n
         stage = u32(0)
-        sums, totals = private(accumulator, count), private(accumulator, count if held else 1)
-        if held:
-            for s in static_range(count):
-                totals[s] = accumulator(nothing)
+        sums = private(accumulator, count)
+        totals = private(accumulator, count) if grid.held == "registers" else kept
+        clear(totals, lane)
         for block in range(begin, end, words):
             for s in static_range(count):
                 sums[s] = accumulator(0)
@@ -312,14 +264,14 @@ def walking_slabs_in(
                 lay_a(a_tile, a_held, lane, stage * a_slab.quads)
                 lay_b(b_tile, b_held, lane, stage * b_slab.quads)
                 barrier()
-            if held:
-                for s in static_range(count):
-                    totals[s] = totals[s] + sums[s]
+            if grid.held:
+                total(totals, sums, lane)
             else:
                 is_first = block == begin
                 keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, block, k, place, m, n, row, column, is_first)
-        if held:
-            keep(out, totals, a_scales, b_scales, a_matrix, b_matrix, begin, k, place, m, n, row, column, True)
+        if grid.held:
+            take(totals, sums, lane)
+            keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, begin, k, place, m, n, row, column, True)
 
     return walk
 
@@ -363,7 +315,7 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
 
 def layout_name(grid: Grid, layout: Layout) -> str:
     """Return what tells kernels of other tiles and layouts apart in their names."""
-    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}{'_held' if grid.held else ''}"
+    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}{'_' * bool(grid.held)}{grid.held}"
     operands = "".join(
         ("t" if viewed else "") + ("k" if by_k else "v" if whole else "s")
         for by_k, whole, viewed in (

@@ -15,12 +15,13 @@ from loom.core.dtype import f32, i32
 from loom.core.errors import ShapeError
 from loom.ir.passes.wide import WIDE_ROWS
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
-from loom.kernels.matmul.fours import FACTORS
+from loom.kernels.matmul.grids import Slabs
+from loom.kernels.matmul.pack import FACTORS
 from loom.kernels.matmul.panels import PANEL_ROWS, groups_of_panels, panels_by_k, panels_by_row
 from loom.kernels.matmul.planes import PLANE_WORDS, groups_of_planes, planes_by_k, planes_by_row, planes_of
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Layout, Slabs
+from loom.kernels.matmul.threads import Layout
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking
 from loom.kernels.matmul.units import Patch, multiply_planes, patch_of
 from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patch_of, wide_patches_of

@@ -23,12 +23,12 @@ from loom.kernels.matmul.direct import (
     multiply_thin,
 )
 from loom.kernels.matmul.exact import FACTORS_EACH, find_any_far, make_factors, multiply_exact_slabs
-from loom.kernels.matmul.fours import FACTORS, LANES, pack_fours
 from loom.kernels.matmul.gather import multiply_gathered
-from loom.kernels.matmul.pack import PANELS, pack_columns
+from loom.kernels.matmul.grids import Slabs
+from loom.kernels.matmul.pack import FACTORS, FOUR_LANES, PANELS, pack_columns, pack_fours
 from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_short_tiles
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Layout, Slabs, multiply_slabs
+from loom.kernels.matmul.threads import Layout, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
 from loom.kernels.matmul.units import Patch
 from loom.schedules.matmul.order_free import OrderFreeRecording
@@ -218,7 +218,7 @@ class _Recording(ProductRecording):
             return x
         words = -(-k // FACTORS)
         held = self.allocate(matrices * rows * words * i32.nbytes)
-        groups = (-(-words // LANES), rows, matrices) if by_k else (-(-rows // LANES), words, matrices)
+        groups = (-(-words // FOUR_LANES), rows, matrices) if by_k else (-(-rows // FOUR_LANES), words, matrices)
         self.chain.dispatch(pack_fours(by_k=by_k), [x, held], [rows, k], groups)
         return held
 

@@ -15,8 +15,9 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.errors import ShapeError
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
+from loom.kernels.matmul.grids import Slabs, choose_slabs
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
-from loom.kernels.matmul.threads import FOLD_LANES, Slabs, choose_slabs, fold_blocks
+from loom.kernels.matmul.threads import FOLD_LANES, fold_blocks
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking
 from loom.kernels.types import ProductTypes
 from loom.schedules.recorder import Recorder, store

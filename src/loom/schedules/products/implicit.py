@@ -13,6 +13,7 @@ import numpy as np
 
 from loom.core.dtype import DType, f32
 from loom.kernels.matmul.gradient import GradientCut, image_gradient, image_gradient_scaled
+from loom.kernels.matmul.grids import Slabs, choose_slabs
 from loom.kernels.matmul.implicit import (
     SCALE_LANES,
     multiply_viewed_scaled_slabs,
@@ -20,7 +21,7 @@ from loom.kernels.matmul.implicit import (
     scales_of_view,
 )
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Layout, Slabs
+from loom.kernels.matmul.threads import Layout
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.types import ProductTypes, whole_types
 from loom.schedules.maps import THREADS, lanes_of
@@ -128,8 +129,7 @@ def record_image_gradient(
         return False
     inner = types if precision is None else whole_types(precision, threads=True)
     product = Multiplication(what.channels, elements, filters, inner)
-    found = choose_cut(caps, product)
-    assert isinstance(found, Slabs)
+    found = choose_slabs(caps, inner, product.m, product.n, product.k, 1, held=False)
     is_whole = inner.element.bits == 32 and what.channels % QUAD == 0
     cut = GradientCut(found.grid, is_whole, filters <= BLOCK)
     params = [
