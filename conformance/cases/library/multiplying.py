@@ -201,10 +201,12 @@ _SLABS = {
     "edges": (Grid(2, 4, 1, 1, 4), (11, 21, 133), _SCATTERED, 4096),
     "vectors": (Grid(2, 2, 2, 1, 8), (20, 12, 150), _WHOLE, 128),
     "turned": (Grid(4, 1, 1, 2, 4), (18, 9, 131), _TURNED, 128),
+    "registers": (Grid(2, 4, 1, 1, 4, "registers"), (11, 21, 261), _SCATTERED, 4096),
+    "kept": (Grid(4, 2, 1, 2, 8, "shared"), (20, 16, 300), _WHOLE, 4096),
 }
 for _label, (_grid, _sides, _layout, _span) in _SLABS.items():
     for _name in ("f32", "x12", "f64", "f16", "i8", "u32-u64"):
-        _vectors = _label == "vectors" and _name not in ("f32", "x12")
+        _vectors = _layout is _WHOLE and _name not in ("f32", "x12")
         if not _vectors:
             case(f"library/matmul-slabs-{_label}-{_name}", (1, 8), slow=_name not in ("f32", "f16"))(
                 partial(_slabs, _TYPES[_name], _grid, _sides, _layout, _span)

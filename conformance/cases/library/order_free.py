@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from loom.kernels.matmul.fours import LANES, pack_fours
 
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
 from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
 from loom.kernels.matmul.grids import Grid
+from loom.kernels.matmul.pack import FOUR_LANES, pack_fours
 from loom.kernels.matmul.planes import groups_of_planes, planes_by_k, planes_by_row, planes_of, planes_of_view
 from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.threads import Layout
@@ -101,7 +101,7 @@ def _fours(by_k: bool) -> Case:
     rows, k, matrices = 5, 130, 2
     words = -(-k // 4)
     x = np.random.default_rng(k).integers(-128, 128, matrices * rows * k).astype(np.int8)
-    groups = (-(-words // LANES), rows, matrices) if by_k else (-(-rows // LANES), words, matrices)
+    groups = (-(-words // FOUR_LANES), rows, matrices) if by_k else (-(-rows // FOUR_LANES), words, matrices)
     out = np.zeros(matrices * rows * words, np.int32)
     return Case(pack_fours(by_k=by_k).verified.kernel, (x, out), (rows, k), groups=groups, modes=("trusted", "checked"))
 
