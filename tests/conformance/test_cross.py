@@ -53,11 +53,9 @@ def _takes_long(name: str) -> bool:
 
 _BESIDE = ["threads/scan-totals-sum-across", "threads/scan-sum-i8-across"]
 """Scans of the same schedules that are quick to compile."""
-_HEAPLESS = [n for n in CASES if "-slabs-" not in n]
-"""But for kernels of GPUs, whose memory takes a heap on a processor: there is none in these programs."""
-_LIBRARY = [n for n in _HEAPLESS if theme(n) == "library" and n not in SLOW]
+_LIBRARY = [n for n in CASES if theme(n) == "library" and n not in SLOW]
 _ALWAYS = [*_chosen(), *_BESIDE, *_LIBRARY[::26], *(f"random/{s}" for s in FAST_SEEDS[::12])]
-_ALL = [n for n in _HEAPLESS if theme(n) != "random"] + [f"random/{s}" for s in SEEDS[:300]]
+_ALL = [n for n in CASES if theme(n) != "random"] + [f"random/{s}" for s in SEEDS[:300]]
 
 
 def _label(batch: list[str]) -> str:
@@ -97,7 +95,7 @@ def test_bits_of_all(batch: list[str], machine: str, tmp_path: Path) -> None:
     _compare(machine, batch, Bounds.CHECKED, tmp_path)
 
 
-_ONCE = [name for name in _HEAPLESS if theme(name) != "random"]
+_ONCE = [name for name in CASES if theme(name) != "random"]
 """No random kernel is trusted; of the others, only the case itself, which takes long to build, knows it."""
 
 
