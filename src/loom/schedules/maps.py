@@ -35,7 +35,7 @@ from loom.kernels.maps.nest import (
 )
 from loom.kernels.maps.pairs import paired
 
-__all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "strided"]
+__all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "numberless", "strided"]
 
 LANES = 512
 """Elements per workgroup where a lane makes one."""
@@ -108,7 +108,7 @@ def strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Strided:
     """
     nest = paired(nest).merged()
     total = math.prod(nest.shape)
-    nest, numbers = _numberless(nest, () if is_passing and total <= _SHARED_DIVISIONS else BY_CONSTANTS)
+    nest, numbers = numberless(nest, () if is_passing and total <= _SHARED_DIVISIONS else BY_CONSTANTS)
     told = _told(nest) if is_passing and total <= _SHARED_ELEMENTS else None
     if told is not None:
         general, words = told
@@ -200,7 +200,7 @@ def _told(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
     return (general, told) if len(told) <= _MOST_TOLD else None
 
 
-def _numberless(nest: LoopNest, by_constants: tuple[str, ...]) -> tuple[LoopNest, tuple[Number, ...]]:
+def numberless(nest: LoopNest, by_constants: tuple[str, ...] = BY_CONSTANTS) -> tuple[LoopNest, tuple[Number, ...]]:
     """Return a nest that gets its numbers from parameters, and these, but what ``by_constants`` have on the right."""
     kept = {v.operands[1] for v in nest.values if isinstance(v, Apply) and v.operation in by_constants}
     numbers: list[Number] = []

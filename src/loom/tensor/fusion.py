@@ -2,12 +2,15 @@
 
 Layer: tensor. Items are taken in the order of the record; one joins the groups that make its operands, of the same
 shape and read at the same index, unless that would make a circle of groups that need one another, or too large a
-kernel.
+kernel. Where folds of rows are fused, a group is of rows of one shape: it has elements, folds of these along the last
+axis, and what is made of folds, one for each row, which elements may be made of in turn.
 Invariant: groups never need one another in a circle.
 """
 
 from __future__ import annotations
 
+import enum
+import math
 from collections.abc import Iterable, Sequence
 
 from loom.tensor.draft import DraftBuffer
@@ -23,18 +26,26 @@ _MOST_LOOKED_AT = 128
 """Groups that are looked at to find a circle, so that the time is linear in the length of a record."""
 
 
+class Meeting(enum.Enum):
+    """How an item reads another, as far as they may be in one kernel."""
+
+    APART = "not so"
+    SAME = "the element of the same index"
+    ROW = "the one element of the row, or of an index that counts rows in another shape"
+
+
 class LoweredNode:
     """A node as it is lowered; see ``lowering``. ``updates``: the parameter whose place it takes.
 
     ``after``: items that must be there before its elements are used. ``reads_dense``: its operand is read packed.
     ``copies``: where else its elements are written as they are made, as (item, access in it), and ``gathered``: which
     inputs come to this item in that way. ``partners``: items that are best made in one kernel with this, as they are
-    the other parts of complex numbers.
+    the other parts of complex numbers. ``folds``: it is a fold of rows that may be in one kernel with others.
     """
 
     __slots__ = (
-        "_reads", "access", "after", "base", "buffer", "copies", "dense", "gathered", "group", "index", "inputs",
-        "is_source", "node", "partners", "reads_dense", "updates",
+        "_reads", "access", "after", "base", "buffer", "copies", "dense", "folds", "gathered", "group", "index",
+        "inputs", "is_source", "node", "partners", "reads_dense", "updates",
     )  # fmt: skip
 
     def __init__(self, index: int, node: Node, inputs: Sequence[LoweredNode]) -> None:
@@ -49,9 +60,9 @@ class LoweredNode:
         self.copies: list[tuple[LoweredNode, StridedLayout]] = []
         self.gathered: set[int] = set()
         self.partners: list[LoweredNode] = []
-        self.dense = self.is_source = self.reads_dense = False
+        self.dense = self.is_source = self.reads_dense = self.folds = False
         self.group: Group | None = None
-        self._reads: list[tuple[LoweredNode, StridedLayout, bool]] | None = None
+        self._reads: list[tuple[LoweredNode, StridedLayout, Meeting]] | None = None
 
     def let_go(self) -> None:
         """Forget everything: items refer to each other in circles, which would keep the elements of sources."""
@@ -82,8 +93,19 @@ class LoweredNode:
             return operand, row_major(operand.node.shape)
         return operand.base, operand.access
 
-    def reads(self) -> list[tuple[LoweredNode, StridedLayout, bool]]:
-        """Return what it reads as (item that runs or is a source, access, may it be in one kernel with this).
+    @property
+    def is_fused(self) -> bool:
+        """True if it may be in one kernel with others."""
+        return self.is_map or self.folds
+
+    @property
+    def fits_rows(self) -> bool:
+        """True if it may be in one kernel with folds of rows."""
+        is_named = isinstance(self.node.op.operation, str)  # functions may have arrays, zero for each element
+        return is_named and self.updates is None and not self.copies and not self.partners
+
+    def reads(self) -> list[tuple[LoweredNode, StridedLayout, Meeting]]:
+        """Return what it reads as (item that runs or is a source, access, how).
 
         To be asked for once it is settled what is dense and what is gathered.
         """
@@ -91,7 +113,7 @@ class LoweredNode:
             self._reads = self._found_reads()
         return self._reads
 
-    def _found_reads(self) -> list[tuple[LoweredNode, StridedLayout, bool]]:
+    def _found_reads(self) -> list[tuple[LoweredNode, StridedLayout, Meeting]]:
         pairs: list[tuple[LoweredNode, StridedLayout, tuple[LoweredNode, ...]]]
         if self.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER):  # dense
             pairs = [(self.base, self.access, self.after)] if self.base is not self else []
@@ -104,12 +126,26 @@ class LoweredNode:
                 fits = o.access.is_packed if accepts is None else accepts(o.access)
                 dense = o.base.is_number or not fits
                 pairs.append((o, row_major(o.node.shape), o.after) if dense else (o.base, o.access, o.after))
-        return [(b, a, not after and a == row_major(b.node.shape) and self.is_map) for b, a, after in pairs]
+        is_fused = self.is_fused
+        return [(b, a, _meeting(b, a) if is_fused and not after else Meeting.APART) for b, a, after in pairs]
 
     def waits_for(self) -> Iterable[LoweredNode]:
         """Return items that must have run before, though they are not read."""
         inputs = [self] if self.node.op.kind is NodeKind.VIEW else self.inputs
         return [late.base for o in inputs for late in o.after] + [self.inputs[n].base for n in self.gathered]
+
+
+def _meeting(base: LoweredNode, access: StridedLayout) -> Meeting:
+    """Return how an access reads an item."""
+    if access == row_major(base.node.shape):
+        return Meeting.SAME
+    if access.offset or not access.shape:
+        return Meeting.APART
+    if access.is_packed and math.prod(access.shape) == base.node.size:
+        return Meeting.ROW
+    rows = StridedLayout(access.shape[:-1], access.strides[:-1])
+    is_row = access.strides[-1] == 0 and rows.is_packed and math.prod(rows.shape) == base.node.size
+    return Meeting.ROW if is_row else Meeting.APART
 
 
 Stores = dict[LoweredNode, bool]
@@ -120,14 +156,16 @@ class Group:
     """Items that run in one kernel.
 
     ``needs``: groups that run before it, ``apart``: those of them never in one, ``users``: those that need it. A
-    group's ``rank`` is above the ranks of those it needs.
+    group's ``rank`` is above the ranks of those it needs. ``rows``: of a group that folds rows the shape of what it
+    folds.
     """
 
-    __slots__ = ("apart", "first", "last", "members", "needs", "rank", "shape", "stored", "users")
+    __slots__ = ("apart", "first", "last", "members", "needs", "rank", "rows", "shape", "stored", "users")
 
     def __init__(self, item: LoweredNode) -> None:
         self.members = [item]
         self.shape = item.node.shape
+        self.rows: tuple[int, ...] | None = _folded(item)
         self.needs: set[Group] = set()
         self.apart: set[Group] = set()
         self.users: set[Group] = set()
@@ -190,6 +228,24 @@ def _buffers(members: Sequence[LoweredNode], stored: Stores) -> set[int]:
     return {id(b) for b in (*read, *written)}
 
 
+def _folded(item: LoweredNode) -> tuple[int, ...] | None:
+    """Return the shape of what an item folds, None of what folds nothing."""
+    return item.inputs[0].node.shape if item.folds else None
+
+
+def _rows_of(item: LoweredNode, groups: Sequence[Group]) -> tuple[bool, tuple[int, ...] | None]:
+    """Return whether shapes let an item and groups be one, and the shape of rows that these then fold."""
+    shapes = {rows for rows in (_folded(item), *(g.rows for g in groups)) if rows is not None}
+    if not shapes:
+        return all(g.shape == item.node.shape for g in groups), None
+    rows = shapes.pop()
+    if shapes:
+        return False, None
+    members = [item, *(m for g in groups if g.rows is None for m in g.members)]
+    allowed = (rows, rows[:-1], (*rows[:-1], 1))
+    return all(m.fits_rows and (m.folds or m.node.shape in allowed) for m in members), rows
+
+
 def fuse(items: Sequence[LoweredNode]) -> list[Group]:
     """Return the groups of items that run, in the order of the record."""
     return _Fusion(items).groups()
@@ -225,12 +281,13 @@ class _Fusion:
         needed: dict[Group, None] = {}
         hard: set[Group] = set()
         wanted: set[Group] = set()
-        for base, _, together in item.reads():
+        for base, _, how in item.reads():
             group = base.group
             if group is None:
                 continue
             needed[group] = None
-            (wanted if together and base.is_map and group.shape == item.node.shape else hard).add(group)
+            is_near = how is Meeting.SAME or (how is Meeting.ROW and group.rows is not None)
+            (wanted if is_near and base.is_fused else hard).add(group)
         for late in item.waits_for():
             if late.group is not None:
                 needed[late.group] = None
@@ -238,10 +295,10 @@ class _Fusion:
         for reader in [] if item.updates is None else self.readers.get(id(item.updates), []):
             assert reader.group is not None
             needed[reader.group] = None
-            if not all(ok for b, _, ok in reader.reads() if b is item.updates):
+            if not all(how is Meeting.SAME for b, _, how in reader.reads() if b is item.updates):
                 hard.add(reader.group)
         for partner in item.partners:
-            if partner.group is not None and partner.group.shape == item.node.shape:
+            if partner.group is not None:
                 wanted.add(partner.group)
         self.join(item, needed, wanted - hard, hard)
 
@@ -250,11 +307,17 @@ class _Fusion:
         chosen: list[Group] = []
         for group in sorted(wanted, key=lambda g: -g.last):
             trial = [*chosen, group]
-            if self.fits(item, trial) and not _circular(needed, trial) and _users_of(trial) is not None:
+            if (
+                _rows_of(item, trial)[0]
+                and self.fits(item, trial)
+                and not _circular(needed, trial)
+                and _users_of(trial) is not None
+            ):
                 chosen = trial
         above = _users_of(chosen)
         assert above is not None
         target = Group(item)
+        target.rows = _rows_of(item, chosen)[1]
         target.apart |= apart
         target.needs |= set(needed)
         for group in chosen:

@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.ir.kernel import Access
-from loom.kernels.maps.nest import Apply, Coordinate, Load, LoopNest, Store
+from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store
+from loom.schedules.axis import rows_along
+from loom.schedules.rows import takes_rows
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.fusion import Group, LoweredNode, Stores, fuse
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make
-from loom.tensor.layout import row_major
+from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
 from loom.tensor.ops.joining import CONCAT, places
 from loom.tensor.ops.parts import JOIN, PART, as_pairs, part_places
+from loom.tensor.ops.reductions import EXTREME, SUM
 from loom.tensor.ops.views import DETACH, ROUTE
 
 __all__ = ["COPY", "follow", "follow_unless", "is_known", "lower"]
@@ -96,6 +99,7 @@ class _Lowering:
             self.require_packed(item)
         for item in self.items:
             self.gather(item)
+            item.folds = self.folds_rows(item)
         for group in _in_order(fuse([i for i in self.items if i.runs])):
             self.emit(group)
         del keep
@@ -226,6 +230,15 @@ class _Lowering:
             first, last = sorted(makers, key=lambda m: m.index)
             last.partners.append(first)
 
+    def folds_rows(self, item: LoweredNode) -> bool:
+        """Tell whether an item is a fold of rows that may be in one kernel with others."""
+        op = item.node.op
+        if item.is_source or op not in (SUM, *EXTREME.values()):
+            return False
+        (first, last, folding), shape = item.node.attributes, item.inputs[0].node.shape
+        is_last = (first, last) == (len(shape) - 1, len(shape))
+        return is_last and takes_rows(self.draft.device.caps, rows_along(shape, first, last), folding)
+
     # dispatches
 
     def buffer_of(self, item: LoweredNode) -> DraftBuffer:
@@ -235,7 +248,7 @@ class _Lowering:
 
     def emit(self, group: Group) -> None:
         first = group.members[0]
-        if first.node.op.kind is NodeKind.KERNEL and not first.is_source:
+        if first.node.op.kind is NodeKind.KERNEL and not first.is_source and len(group.members) == 1:
             node = first.node
             assert node.op.record is not None
             operands = [
@@ -244,8 +257,12 @@ class _Lowering:
             node.op.record(node, self.draft, operands, self.buffer_of(first))
             return
         for part in group.parts():
-            nest, buffers = _Nest(self, part).finish()
-            self.draft.strided(nest, buffers)
+            if group.rows is None:
+                nest, buffers = _Nest(self, part, part[0][0].node.shape).finish()
+                self.draft.strided(nest, buffers)
+            else:
+                nest, buffers = _Nest(self, part, group.rows).finish()
+                self.draft.rows(nest, buffers)
 
     def operand(self, item: LoweredNode, op: TensorOp) -> BufferView:
         """Return the buffer that a kernel reads, and how."""
@@ -263,12 +280,14 @@ def _is_whole(item: LoweredNode) -> bool:
 
 
 class _Nest:
-    """The loop nest of a group's members."""
+    """The loop nest of a group's members, of one shape, or of rows of one."""
 
-    def __init__(self, lowering: _Lowering, part: tuple[list[LoweredNode], Stores]) -> None:
+    def __init__(
+        self, lowering: _Lowering, part: tuple[list[LoweredNode], Stores], shape: tuple[int, ...]
+    ) -> None:  # fmt: skip
         self.members, self.stored = part
         self.lowering = lowering
-        self.shape = self.members[0].node.shape
+        self.shape = shape
         self.values: list[Any] = []
         self.places: dict[Any, int] = {}
         self.buffers: dict[DraftBuffer, list[Any]] = {}
@@ -279,7 +298,8 @@ class _Nest:
         for member in self.members:
             self.inside[id(member)] = self.compute(member)
         for member, is_kept in self.stored.items():
-            for item, access in [(member, row_major(self.shape))] * is_kept + member.copies:
+            for item, access in [(member, row_major(member.node.shape))] * is_kept + member.copies:
+                access = self.in_shape(access)
                 slot = self.slot(self.lowering.buffer_of(item), item, writes=True)
                 stores.append(Store(self.inside[id(member)], slot, access.offset, access.strides))
         buffers = tuple((dtype, _use(reads, writes)) for dtype, reads, writes in self.buffers.values())
@@ -287,6 +307,8 @@ class _Nest:
 
     def compute(self, item: LoweredNode) -> int:
         node = item.node
+        if item.folds:
+            return self.append(Folded(node.attributes[2].name, self.read(*item.read(item.inputs[0])), node.dtype))
         if node.op.kind is not NodeKind.MAP or item.is_source:  # a packed copy of a view, or of a number
             return self.read(item.base, item.access)
         operands = tuple(self.read(*item.read(o)) for o in item.inputs)
@@ -304,8 +326,14 @@ class _Nest:
                 return self.append(base.node.attributes[0])
             if access == row_major(base.node.shape):
                 return self.append(Coordinate(base.node.attributes[0], base.node.dtype))
-        slot = self.slot(self.lowering.buffer_of(base), base, writes=False)
+        slot, access = self.slot(self.lowering.buffer_of(base), base, writes=False), self.in_shape(access)
         return self.append(Load(slot, access.offset, access.strides))
+
+    def in_shape(self, access: StridedLayout) -> StridedLayout:
+        """Return an access in the nest's shape: of what there is one of for each row, without steps along the row."""
+        if access.shape == self.shape:
+            return access
+        return StridedLayout(self.shape, (*access.strides[: len(self.shape) - 1], 0), access.offset)
 
     def append(self, value: Any) -> int:
         if value not in self.places:

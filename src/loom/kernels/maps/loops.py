@@ -27,13 +27,13 @@ from loom.ir.kernel import Block, Instr, Loc, Memory
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
-from loom.kernels.maps.nest import Apply, Given, Load, LoopNest, Number, Store, Told, Value
+from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, Number, Store, Told, Value
 from loom.kernels.maps.rounding import emit_convert
 from loom.kernels.types import held_type
 
-__all__ = ["NestCut", "write_loops"]
+__all__ = ["MAP", "Made", "NestCut", "NestWriter", "name_of", "write_loops"]
 
-_MAP = "gpu_map"
+MAP = "gpu_map"
 """What takes functions of the user."""
 
 
@@ -54,21 +54,46 @@ class NestCut:
 
 def write_loops(nest: LoopNest, cut: NestCut) -> tuple[VerifiedKernel, DType]:
     """Return the kernel of a nest, and the type of its last value. KernelError if a function cannot be applied."""
-    return translated(_MAP, lambda retyped: _Loops(nest, cut, retyped).kernel())
+    return translated(MAP, lambda retyped: NestWriter(nest, cut, retyped).kernel())
 
 
-class _Loops:
-    def __init__(self, nest: LoopNest, cut: NestCut, retyped: dict[Any, DType]) -> None:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A value as it is computed with, as it may be stored (16 bits that were only loaded are rounded once more), and
+    what it is rounded to."""
+
+    computed: Instr
+    kept: Instr
+    dtype: DType
+
+
+class NestWriter:
+    """Writes the kernel of a nest."""
+
+    def __init__(self, nest: LoopNest, cut: NestCut, retyped: dict[Any, DType], rows: int = 1) -> None:
         self.nest = nest
         self.cut = cut
-        self.b = Builder(_name(nest), (cut.lanes, 1, 1))
-        self.translator = Translator(self.b, retyped, of_elements=_MAP)
-        self.types: list[DType] = []
-        """What the values made so far are rounded to."""
-        self.kept: list[Instr] = []
-        """These values as they may be stored; 16 bits that were only loaded are rounded once more."""
+        self.b = Builder(name_of(nest), (cut.lanes, rows, 1))
+        self.translator = Translator(self.b, retyped, of_elements=MAP)
+        self.made: list[Made] = []
+        """The values of an element."""
 
     def kernel(self) -> tuple[VerifiedKernel, DType]:
+        """Return the kernel, and the type of its last value."""
+        b, nest, length = self.b, self.nest, self.declare()
+        if self.cut.threads:
+            self.threads(length)
+        elif len(nest.shape) == 1:
+            index = b.emit("global_id", attr=0)
+            with b.into(b.if_(b.emit("lt", index, length)).then):
+                self.element([index])
+        else:
+            self.rows(length)
+        own = not b.arrays  # without arrays of a user's function every access is this file's, and inside
+        return verify(b.finish(trusted=own)), self.made[-1].dtype
+
+    def declare(self) -> Instr:
+        """Declare buffers and parameters; return the length."""
         b, nest = self.b, self.nest
         named = [(f"x{i}", dtype, access) for i, (dtype, access) in enumerate(nest.buffers)]
         self.buffers = [None if dtype is None else b.buffer(name, dtype, access) for name, dtype, access in named]
@@ -81,18 +106,10 @@ class _Loops:
         self.begins = [b.emit("param", attr=b.param(f"begin{i}", u32)) for i in range(begins)]
         given = [v for v in nest.values if isinstance(v, Given)]
         self.numbers = [b.emit("param", attr=b.param(f"a{v.position + 1}", held_type(v.dtype))) for v in given]
-        if self.cut.threads:
-            self.threads(length)
-        elif len(nest.shape) == 1:
-            index = b.emit("global_id", attr=0)
-            with b.into(b.if_(b.emit("lt", index, length)).then):
-                self.element([index])
-        else:
-            self.rows(length)
-        own = not b.arrays  # without arrays of a user's function every access is this file's, and inside
-        return verify(b.finish(trusted=own)), self.types[-1]
+        return length
 
     def word(self, value: int) -> Instr:
+        """Return a number as u32."""
         return self.b.const(value % (1 << 32), u32)
 
     def lengths(self, length: Instr) -> list[Instr]:
@@ -172,6 +189,7 @@ class _Loops:
         self.translator.splice(made)
 
     def clear(self, memory: Memory) -> None:
+        """Make an array of a function zero."""
         b, dtype = self.b, memory.dtype
         zero = b.const(0, f32 if dtype.storage_only else dtype.scalar)
         zero = b.emit("vector", *[zero] * dtype.lanes, dtype=zero.type.vector(dtype.lanes)) if dtype.is_vector else zero
@@ -181,19 +199,24 @@ class _Loops:
             b.emit("store", turns.index, zero, memory=memory)
 
     def compute(self, at: list[Instr]) -> None:
-        self.types, self.kept = [], []
-        values: list[Instr] = []
+        """Compute and store what there is at an index."""
+        self.made = []
         for value in self.nest.values:
-            values.append(self.value(value, at, values))
+            operands = [self.made[o] for o in value.operands] if isinstance(value, Apply) else []
+            self.made.append(self.value(value, at, operands))
         for store in self.nest.stores:
-            value, memory = self.kept[store.value], self.buffers[store.buffer]
-            if memory is None:
-                memory = self.b.buffer("out", self.types[store.value], self.nest.buffers[store.buffer][1])
-                self.buffers[store.buffer] = memory
-            if value.type != memory.dtype:
-                assert memory.dtype.storage_only, f"{value.type} stored as {memory.dtype}"
-                value = self.b.emit("convert", value, dtype=memory.dtype)
-            self.b.emit("store", self.place(store, at), value, memory=memory)
+            self.put(store, self.made[store.value], at)
+
+    def put(self, store: Store, made: Made, at: list[Instr]) -> None:
+        """Store a value."""
+        value, memory = made.kept, self.buffers[store.buffer]
+        if memory is None:
+            memory = self.b.buffer("out", made.dtype, self.nest.buffers[store.buffer][1])
+            self.buffers[store.buffer] = memory
+        if value.type != memory.dtype:
+            assert memory.dtype.storage_only, f"{value.type} stored as {memory.dtype}"
+            value = self.b.emit("convert", value, dtype=memory.dtype)
+        self.b.emit("store", self.place(store, at), value, memory=memory)
 
     def place(self, access: Load | Store, at: list[Instr]) -> Instr:
         """Return the index into a buffer."""
@@ -217,8 +240,8 @@ class _Loops:
             return self.word(offset)
         return total if offset == 0 else b.emit("add", total, self.word(offset))
 
-    def value(self, value: Value, at: list[Instr], values: list[Instr]) -> Instr:
-        """Return a value in the type it is computed in, rounded to its own."""
+    def value(self, value: Value, at: list[Instr], operands: Sequence[Made]) -> Made:
+        """Return a value, of an operation that of its operands."""
         b = self.b
         if isinstance(value, Load):
             memory = self.buffers[value.buffer]
@@ -230,17 +253,16 @@ class _Loops:
             found, dtype = self.numbers[value.position], value.dtype
         elif isinstance(value, Apply):
             operation = cast("str | FunctionType", value.operation)  # a function in a field is no method
-            found = self.applied(operation, [values[o] for o in value.operands])
-            kinds = (self.types[o] for o in value.operands)
+            found = self.applied(operation, [o.computed for o in operands])
+            kinds = (o.dtype for o in operands)
             dtype = value.dtype or next((d for d in kinds if found.type == held_type(d)), found.type)
         else:
+            assert isinstance(value, Coordinate), "a fold is of rows"
             found, dtype = at[value.axis], value.dtype
-        self.types.append(dtype)
         rounded = found if found.dtype == dtype else emit_convert(b, found, dtype)
         held = held_type(dtype)
         computed = rounded if rounded.dtype == held else b.emit("convert", rounded, dtype=held)
-        self.kept.append(rounded if isinstance(value, Apply) else computed)
-        return computed
+        return Made(computed, rounded if isinstance(value, Apply) else computed, dtype)
 
     def applied(self, operation: str | FunctionType, operands: list[Instr]) -> Instr:
         """Return what an operation or function makes of operands."""
@@ -260,7 +282,7 @@ class _Loops:
         translator = self.translator
         here = function_source(next(iter(fn.definitions.values())) if isinstance(fn, Elementary) else fn)
         self.b.loc = Loc(here.file, here.line)
-        outside = FunctionSource(_MAP, here.file, here.line, here.arguments, [])
+        outside = FunctionSource(MAP, here.file, here.line, here.arguments, [])
         translator.frames.append(FunctionNames(outside, {}, set(), 0, is_kernel=False))
         result: Operand = translator.calls.function(fn, list(operands))
         translator.frames.pop()
@@ -271,7 +293,7 @@ class _Loops:
         return translator.typing.typed(result, operands[0].type)
 
 
-def _name(nest: LoopNest) -> str:
+def name_of(nest: LoopNest) -> str:
     """Return what a nest's kernel is called, after its last operations."""
     operations = [v.operation for v in nest.values if isinstance(v, Apply)]
     names = [o if isinstance(o, str) else o.__name__.strip("<>") for o in operations[-3:]]

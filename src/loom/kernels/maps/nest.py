@@ -28,6 +28,7 @@ __all__ = [
     "OPERATIONS",
     "Apply",
     "Coordinate",
+    "Folded",
     "Given",
     "Load",
     "LoopNest",
@@ -118,6 +119,18 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Folded:
+    """What a value's elements along the last axis are folded to: one for each row, of their type.
+
+    ``name``: of ``kernels.fold.lanes.FOLDS``. Only the kernels of ``rows`` know it.
+    """
+
+    name: str
+    operand: int
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """A value and where it goes."""
 
@@ -128,7 +141,7 @@ class Store:
     begin: int | None = None
 
 
-Value = Load | Number | Given | Coordinate | Apply
+Value = Load | Number | Given | Coordinate | Apply | Folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +186,7 @@ class LoopNest:
 
     def changed(self, change: Callable[[Load | Store | Coordinate], Any], shape: tuple[int, ...]) -> LoopNest:
         """Return the same over another shape, after ``change`` of all that knows of axes."""
-        values = tuple(v if isinstance(v, (Number, Given, Apply)) else change(v) for v in self.values)
+        values = tuple(v if isinstance(v, (Number, Given, Apply, Folded)) else change(v) for v in self.values)
         return LoopNest(shape, values, tuple(change(s) for s in self.stores), self.buffers)
 
 
