@@ -122,14 +122,15 @@ for _op, _types in _KINDS.items():
 # folds
 
 
-def _columns(name: str, types: Any, shape: tuple[int, int, int]) -> Case:
+def _columns(name: str, types: Any, shape: tuple[int, int, int], beside: int = fold_threads.BESIDE) -> Case:
     outer, n, inner = shape
     x, tiles = _elements(types[0], outer * n * inner), -(-n // _TILE)
     known = {}
     if types[0].is_integer and tiles == 1:
         known["out"] = x.reshape(shape).sum(1, types[2].numpy).reshape(-1)
-    out, groups = np.zeros(outer * tiles * inner, types[2].numpy), outer * tiles * -(-inner // fold_threads.BESIDE)
-    return _library(fold_threads.lane_fold_columns(name, *types), [x, out], (n, inner, tiles), groups, **known)
+    out, groups = np.zeros(outer * tiles * inner, types[2].numpy), outer * tiles * -(-inner // beside)
+    kernel = fold_threads.lane_fold_columns(name, *types, beside)
+    return _library(kernel, [x, out], (n, inner, tiles), groups, **known)
 
 
 def _short(name: str, types: Any, rows: int, n: int, slots: int) -> Case:
@@ -148,6 +149,8 @@ for _name, _types in (
 ):
     _label = f"threads/fold-{_name}-{_types[0]}"
     case(f"{_label}-columns", widths=_WIDTHS)(partial(_columns, _name, _types, (2, 70, 35)))
+    few = partial(_columns, _name, _types, (2, 1500, 11), fold_threads.FEW_BESIDE)
+    case(f"{_label}-few-columns", widths=_WIDTHS, slow=_name != "sum")(few)
     case(f"{_label}-short", widths=_WIDTHS)(partial(_short, _name, _types, 70, 5, 8))
     case(f"{_label}-rows", widths=_WIDTHS)(partial(_short, _name, _types, 5, 150, 64))
 

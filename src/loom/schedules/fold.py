@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.kernels.fold.lanes import COLUMNS, FOLDS, fold_columns, fold_rows
-from loom.kernels.fold.threads import BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
+from loom.kernels.fold.threads import BESIDE, FEW_BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
 from loom.kernels.fold.tiles import (
     DIVIDE_LANES,
     EXTREME_TILE,
@@ -113,8 +113,11 @@ def _record_level(
         groups = -(-shape.outer // (SHORT_LANES // slots))
         chain.dispatch(kernel, [source, target], [n, shape.outer], groups=groups)
     elif threads:
-        kernel = lane_fold_columns(name, element, accumulator, result)
-        groups = shape.outer * tiles * -(-shape.inner // BESIDE)
+        parts = shape.outer * tiles
+        is_few = parts * -(-shape.inner // BESIDE) < chain.device.caps.workers
+        beside = FEW_BESIDE if is_few else BESIDE
+        kernel = lane_fold_columns(name, element, accumulator, result, beside)
+        groups = parts * -(-shape.inner // beside)
         chain.dispatch(kernel, [source, target], [n, shape.inner, tiles], groups=groups)
     else:
         short_rows = shape.inner == 1
