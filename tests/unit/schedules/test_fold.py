@@ -21,8 +21,9 @@ GPU = Caps(32, 48 << 10, 1024, False, 132, 1 << 20, threads=True)
 def folded(x: Any, shape: Rows, folding: Folding, caps: Caps) -> tuple[bytes, list[int]]:
     """Return the bits of a fold as it is cut for a device's caps, and the groups of its dispatches."""
     draft, out = Draft(loom.device("cpu"), caps), np.zeros(shape.results, folding.result.numpy)
-    places = {DraftBuffer(x.nbytes): x, DraftBuffer(out.nbytes): out}
-    record_fold(draft, list(places)[0], shape, folding, list(places)[1])
+    given, left = DraftBuffer(x.nbytes), DraftBuffer(out.nbytes)
+    places = {given: x, left: out}
+    record_fold(draft, given, shape, folding, left)
     chain = loom.Chain("cpu")
     for d in draft.dispatches:
         arrays = [places.setdefault(b, np.zeros(b.nbytes // folding.accumulator.nbytes, folding.accumulator.numpy))
