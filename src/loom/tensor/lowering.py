@@ -308,7 +308,8 @@ class _Nest:
     def compute(self, item: LoweredNode) -> int:
         node = item.node
         if item.folds:
-            return self.append(Folded(node.attributes[2].name, self.read(*item.read(item.inputs[0])), node.dtype))
+            base, access, _ = item.reads()[0]  # a packed copy rather than what it is made of, which may be updated
+            return self.append(Folded(node.attributes[2].name, self.read(base, access), node.dtype))
         if node.op.kind is not NodeKind.MAP or item.is_source:  # a packed copy of a view, or of a number
             return self.read(item.base, item.access)
         operands = tuple(self.read(*item.read(o)) for o in item.inputs)

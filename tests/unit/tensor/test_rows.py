@@ -122,6 +122,19 @@ def test_updates_of_what_rows_are_made_of() -> None:
     assert after[0] == after[1]
 
 
+def test_a_packed_copy_is_read_where_it_is_though_what_it_was_made_of_is_updated() -> None:
+    data = np.random.default_rng(10).normal(size=(64, 64)).astype(np.float32)
+    found: list[list[bytes]] = []
+    for caps in (GPU, None):
+        x = tensor.parameter(data, on="cpu")
+        double, turned = x * 2, x.T
+        sums = turned.sum(-1)
+        for k in range(70):  # so many that the other fold has no place in their kernel
+            sums = sums * 0.5 + k
+        found.append(computed([double, sums, turned.max(-1) * 2], caps, [(x, double)])[0])
+    assert found[0] == found[1]
+
+
 _STEPS: list[tuple[int, Callable[..., Tensor]]] = [
     (2, lambda a, b: a + b),
     (2, lambda a, b: a * b * 0.25),
