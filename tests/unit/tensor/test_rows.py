@@ -135,6 +135,19 @@ def test_a_packed_copy_is_read_where_it_is_though_what_it_was_made_of_is_updated
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_many_folds_of_a_row_take_no_more_shared_memory_than_one(dtype: str) -> None:
+    (x,) = drawn(11, (8, 64), dtype=dtype)
+    total = x.max(-1)
+    for k in range(20):
+        total = total - (x - total.reshape(8, 1)).sum(-1) * 0.01
+    drafted = Drafted([total], [], loom.device("cpu"), caps=GPU)
+    kernels = [d.kernel.kernel for d in drafted.draft.dispatches if d.kernel.name.startswith("rows_")]
+    taken = [sum((m.size or 0) * m.dtype.nbytes for m in kernel.shared) for kernel in kernels]
+    assert max(taken) == (64 + 8) * 4 * total.dtype.nbytes
+    same([total])
+
+
 _STEPS: list[tuple[int, Callable[..., Tensor]]] = [
     (2, lambda a, b: a + b),
     (2, lambda a, b: a * b * 0.25),

@@ -55,6 +55,8 @@ class RowWriter(NestWriter):
         self.is_wide, self.depths = _kinds(nest)
         self.of_row: dict[int, Made] = {}
         """The values of the row that are made so far."""
+        self.shared: dict[DType, tuple[Memory, Memory]] = {}
+        """Where folds of a type are joined, one after the other."""
 
     def folded(self) -> VerifiedKernel:
         """Return the kernel."""
@@ -181,10 +183,16 @@ class RowWriter(NestWriter):
         return self.b.emit(JOINS[fold.name], total, element)
 
     def joined(self, fold: Folded, total: Instr) -> Made:
-        """Return the fold of the accumulators of all lanes of the row, to each of them."""
+        """Return the fold of the accumulators of all lanes of the row, to each of them.
+
+        All folds of a type take the same memory: when a lane stores what it adds to the next one, all have passed the
+        barrier after which only parts are read, and when it stores its part, the next barrier, before which they were.
+        """
         b, dtype, rows = self.b, fold.dtype, self.row_cut.rows
-        lanes = b.shared("lanes", dtype, REDUCE_LANES * rows)
-        parts = b.shared("parts", dtype, _TELLERS * rows)
+        if dtype not in self.shared:
+            lanes = b.shared(f"lanes_{dtype}", dtype, REDUCE_LANES * rows)
+            self.shared[dtype] = lanes, b.shared(f"parts_{dtype}", dtype, _TELLERS * rows)
+        lanes, parts = self.shared[dtype]
         first = b.emit("mul", self.own, self.word(REDUCE_LANES))
         b.emit("store", b.emit("add", first, self.lane), total, memory=lanes)
         b.emit("barrier")
