@@ -34,6 +34,7 @@ from loom.tensor.handle.lending import copied, memory_of
 from loom.tensor.lowering import follow_unless, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.views import ROUTE
+from loom.tensor.repeats import leave_out_repeats
 from loom.tensor.tensor import Tensor
 from loom.tensor.timelines import build, timeline_of
 from loom.tensor.versions import before_writing
@@ -158,6 +159,7 @@ class Drafted:
 
         self.draft = Draft(where, caps)
         lower(self.draft, list(zip(outputs, self.results, strict=True)), updates, source, is_there)
+        leave_out_repeats(self.draft)
         kept = sum(b.nbytes for b in (*self.feeds.values(), *self.results))
         self.plan = plan_memory(self.draft, kept, budget_nbytes)
 
