@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import loom
+from bench.device import pdl_figures
 from emulation.driver.base import Failure
 from emulation.driver.binding import Binding, Emulated
 from emulation.driver.interpreted import Interpreted
@@ -285,3 +286,19 @@ def test_scans_whose_groups_wait_for_earlier_ones(way: Overlap) -> None:
     assert np.array_equal(*found)
     assert any("scan" in name for name in driver.begun_early)
     assert driver.reports == []
+
+
+@pytest.mark.parametrize("refused", ["", "graphs"])
+def test_figures_are_of_every_way_and_name_what_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], refused: str
+) -> None:
+    """The bench for a GPU, on one that is not there."""
+    driver = compiled(seed=1)
+    driver.refuses_early = refused
+    pdl_figures.main(opened_over(monkeypatch, driver), small=True)
+    told = capsys.readouterr().out
+    assert "DIFFER" not in told
+    assert "Error" not in told
+    ways, without = 5 * (len(pdl_figures.WAYS) - 1) + 2, 2  # forks and joins have no chain
+    assert told.count("the driver refuses it") == (ways - without if refused else 0)
+    assert told.count("bits equal") == (without if refused else ways)
