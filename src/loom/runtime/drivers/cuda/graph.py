@@ -27,6 +27,9 @@ from loom.runtime.plans.needs import Needs
 
 __all__ = ["CountedRow", "KernelGraph", "LaunchedRows"]
 
+_Needed = tuple[int, LaunchItem, int, list[int]]
+"""A row's number, its item and its row there, and the rows that it needs before it."""
+
 
 class LaunchedRows:
     """LaunchedRows that are launched one after the other; ``changed`` takes note of items whose words changed."""
@@ -121,11 +124,11 @@ class KernelGraph(LaunchedRows):
             device.overlap, device.overlap_refused = NO_OVERLAP, refusal.what
         weakref.finalize(self, _destroy, api, device.current, graph, self._exec).atexit = False
 
-    def _needed(self, needs: Needs) -> dict[int, list[int]]:
-        """Return which rows each row needs before it; the rows of one dispatch are strangers to each other."""
+    def _needed(self, needs: Needs) -> list[_Needed]:
+        """Return rows with those that each needs before it; the rows of one dispatch are strangers to each other."""
         needs.restart()
         number, before, nodes, last = -1, list[int](), list[int](), None
-        found = dict[int, list[int]]()
+        found = list[_Needed]()
         for row, item, turn in self.rows():
             here = int(item.numbers[turn])
             if here != number:
@@ -134,27 +137,31 @@ class KernelGraph(LaunchedRows):
                 number, nodes, last = here, [], item.dispatch
                 before = needs.before(item.dispatch)
             nodes.append(row)
-            found[row] = before
+            found.append((row, item, turn, before))
         return found
 
-    def _early(self, needed: dict[int, list[int]]) -> set[int]:
+    def _early(self, needed: list[_Needed]) -> set[int]:
         """Return the rows that begin before those they need are over."""
-        edges = self.table.overlap.edges if self.device.overlap.edges else ""
-        followers = Counter(n for before in needed.values() for n in before)
-        return {row for row, before in needed.items() if is_early(edges, before, followers)}
+        edges = self.table.overlap.edges
+        if not edges or not self.device.overlap.edges:
+            return set()
+        followers = Counter(n for *_, before in needed for n in before)
+        return {row for row, _, _, before in needed if is_early(edges, before, followers)}
 
-    def _built(self, needed: dict[int, list[int]], early: set[int]) -> tuple[Any, Any]:
+    def _built(self, needed: list[_Needed], early: set[int]) -> tuple[Any, Any]:
         """Return a graph with a node for each row, and what is launched."""
         api, found = self.device.api, self._nodes
         graph = api.cuGraphCreate(0)
         try:
-            for row, item, turn in self.rows():
-                before = [found[n] for n in needed[row]]
-                full = [] if row in early else before
-                node = found[row] = api.cuGraphAddKernelNode(graph, full, len(full), self._filled(item, turn))
-                if row in early:
-                    assert item.kernel.waits, "a kernel that is begun early waits itself"
-                    api.add_early_edges(graph, before, node)
+            add = api.cuGraphAddKernelNode
+            for row, item, turn, before in needed:
+                nodes = [found[n] for n in before]
+                if row not in early:
+                    found[row] = add(graph, nodes, len(nodes), self._filled(item, turn))
+                    continue
+                assert item.kernel.waits, "a kernel that is begun early waits itself"
+                found[row] = add(graph, [], 0, self._filled(item, turn))
+                api.add_early_edges(graph, nodes, found[row])
             return graph, api.cuGraphInstantiate(graph, 0)
         except BaseException:
             api.driver.cuGraphDestroy(graph)
