@@ -41,11 +41,12 @@ class LoweredNode:
     ``copies``: where else its elements are written as they are made, as (item, access in it), and ``gathered``: which
     inputs come to this item in that way. ``partners``: items that are best made in one kernel with this, as they are
     the other parts of complex numbers. ``folds``: it is a fold of rows that may be in one kernel with others.
+    ``makes``: of a copy that is made in place of its base, what that is made of, as (item, access); it ``is_taken``.
     """
 
     __slots__ = (
         "_reads", "access", "after", "base", "buffer", "copies", "dense", "folds", "gathered", "group", "index",
-        "inputs", "is_source", "node", "partners", "reads_dense", "updates",
+        "inputs", "is_source", "is_taken", "makes", "node", "partners", "reads_dense", "updates",
     )  # fmt: skip
 
     def __init__(self, index: int, node: Node, inputs: Sequence[LoweredNode]) -> None:
@@ -60,14 +61,15 @@ class LoweredNode:
         self.copies: list[tuple[LoweredNode, StridedLayout]] = []
         self.gathered: set[int] = set()
         self.partners: list[LoweredNode] = []
-        self.dense = self.is_source = self.reads_dense = self.folds = False
+        self.dense = self.is_source = self.reads_dense = self.folds = self.is_taken = False
+        self.makes: list[tuple[LoweredNode, StridedLayout]] | None = None
         self.group: Group | None = None
         self._reads: list[tuple[LoweredNode, StridedLayout, Meeting]] | None = None
 
     def let_go(self) -> None:
         """Forget everything: items refer to each other in circles, which would keep the elements of sources."""
         del self.node, self.inputs, self.base, self.after, self.buffer, self.updates, self.copies, self.group
-        del self.partners
+        del self.partners, self.makes
         self._reads = None
 
     @property
@@ -78,7 +80,7 @@ class LoweredNode:
     @property
     def runs(self) -> bool:
         """True if it takes a kernel, its own or a share of one."""
-        if self.is_source or self.node.size == 0:
+        if self.is_source or self.node.size == 0 or self.is_taken:
             return False
         return self.dense or self.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL)
 
@@ -113,9 +115,15 @@ class LoweredNode:
             self._reads = self._found_reads()
         return self._reads
 
+    def bases(self) -> Iterable[LoweredNode]:
+        """Return the items that it reads, as far as that is settled."""
+        return [base for base, _, _ in self._found_reads()]
+
     def _found_reads(self) -> list[tuple[LoweredNode, StridedLayout, Meeting]]:
         pairs: list[tuple[LoweredNode, StridedLayout, tuple[LoweredNode, ...]]]
-        if self.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER):  # dense
+        if self.makes is not None:
+            pairs = [(base, access, ()) for base, access in self.makes]
+        elif self.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER):  # dense
             pairs = [(self.base, self.access, self.after)] if self.base is not self else []
         elif self.is_map:
             pairs = [(*self.read(o), o.after) for o in self.inputs]
