@@ -16,9 +16,9 @@ from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, St
 from loom.schedules.axis import rows_along
 from loom.schedules.matmul import reads_both_ways
 from loom.schedules.rows import takes_rows
-from loom.tensor.copies import Copies, take_over
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
-from loom.tensor.fusion import Group, LoweredNode, Stores, fuse
+from loom.tensor.fusing.copies import Copies, take_over
+from loom.tensor.fusing.fusion import Group, LoweredNode, Stores, fuse
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make
 from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER

@@ -29,12 +29,12 @@ from loom.runtime.order import UNTRACKED
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.fusing.repeats import leave_out_repeats
 from loom.tensor.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
 from loom.tensor.handle.lending import copied, memory_of
 from loom.tensor.lowering import follow_unless, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.views import ROUTE
-from loom.tensor.repeats import leave_out_repeats
 from loom.tensor.tensor import Tensor
 from loom.tensor.timelines import build, timeline_of
 from loom.tensor.versions import before_writing

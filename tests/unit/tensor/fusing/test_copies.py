@@ -10,7 +10,7 @@ import pytest
 from loom import tensor
 from loom.core.caps import Caps
 from loom.tensor import Tensor, lowering
-from loom.tensor.copies import through
+from loom.tensor.fusing.copies import through
 from loom.tensor.layout import StridedLayout, row_major
 from unit.tensor.fusing.drafts import GPU, computed
 

@@ -10,8 +10,8 @@ import pytest
 import loom
 from loom import tensor
 from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.fusing.repeats import leave_out_repeats
 from loom.tensor.program import Drafted
-from loom.tensor.repeats import leave_out_repeats
 
 N = 8
 

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from loom.tensor.fusion import LoweredNode
+from loom.tensor.fusing.fusion import LoweredNode
 from loom.tensor.graph import NodeKind
 from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import NUMBER
