@@ -2,8 +2,9 @@
 
 Layer: tensor. Records of products turn an operand into factors each time it is multiplied: three times where queries,
 keys and values are made of the same rows. Two dispatches are the same if kernel, parameters, groups and what they read
-are; then whoever reads what the later one writes reads what the first has written. Invariant: a dispatch is left out
-only if nothing but itself writes what it writes, and nothing has written what both read in between.
+are; then whoever reads what the later one writes reads what the first has written. Elements of tensors are made as
+often as the record says, which ``checkpoint`` asks for to have memory. Invariant: a dispatch is left out only if it
+writes scratch memory alone, which nothing else writes, and nothing has written what both read in between.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def _may_be_left_out(dispatch: Recorded, written: list[DraftBuffer], writers: Co
     if dispatch.offset is not None or not written or _speaks(_kernel(dispatch)):
         return False
     bound = Counter(dispatch.buffers)
-    own = all(b.place is None and b.content is None and writers[b] == bound[b] == 1 for b in written)
+    own = all(b.is_scratch and b.content is None and writers[b] == bound[b] == 1 for b in written)
     kernel = _kernel(dispatch)
     return own and not kernel.reads & kernel.writes
 
