@@ -23,6 +23,7 @@ PARTS: dict[str, tuple[int, list[str]]] = {
     "chains": (60, ["iteration", "chain", "--device", "cuda"]),
     "patterns": (90, ["suite.py", "--no-bits"]),
     "sort": (60, ["sort", "--device", "cuda"]),
+    "early": (60, ["pdl_figures.py"]),
     "transfers": (40, ["transfers", "streams", "--device", "cuda"]),
     "several": (60, ["several_gpus.py"]),
 }

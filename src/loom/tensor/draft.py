@@ -27,13 +27,17 @@ __all__ = ["BufferView", "Draft", "DraftBuffer", "Recorded"]
 
 
 class DraftBuffer:
-    """Memory to be. ``place`` is set for memory that outlives a run; ``content`` for constants."""
+    """Memory to be. ``place`` is set for memory that outlives a run; ``content`` for constants.
 
-    __slots__ = ("content", "nbytes", "place")
+    ``is_scratch``: it holds no tensor's elements, only what a recorder makes on its way to them.
+    """
 
-    def __init__(self, nbytes: int, place: Storage | None = None) -> None:
+    __slots__ = ("content", "is_scratch", "nbytes", "place")
+
+    def __init__(self, nbytes: int, place: Storage | None = None, *, is_scratch: bool = False) -> None:
         self.nbytes = nbytes
         self.place = place
+        self.is_scratch = is_scratch
         self.content: np.ndarray[Any, Any] | None = None
 
     def write(self, offset: int, data: np.ndarray[Any, Any]) -> None:
@@ -76,7 +80,7 @@ class _DraftDevice:
 
     def allocate(self, nbytes: int, *, zeroed: bool = True) -> DraftBuffer:  # noqa: ARG002 - a recorder relies on neither
         """Return scratch memory with any content."""
-        return DraftBuffer(nbytes)
+        return DraftBuffer(nbytes, is_scratch=True)
 
 
 class Draft:

@@ -14,9 +14,11 @@ from typing import Any
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store
 from loom.schedules.axis import rows_along
+from loom.schedules.matmul import reads_both_ways
 from loom.schedules.rows import takes_rows
 from loom.tensor.draft import BufferView, Draft, DraftBuffer
-from loom.tensor.fusion import Group, LoweredNode, Stores, fuse
+from loom.tensor.fusing.copies import Copies, take_over
+from loom.tensor.fusing.fusion import Group, LoweredNode, Stores, fuse
 from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make
 from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
@@ -92,11 +94,13 @@ class _Lowering:
         self.of: dict[int, LoweredNode] = {}
         self.known: dict[Any, LoweredNode] = {}
         self.kept: list[Node] = []
+        self.copies = Copies()
 
     def run(self, outputs: Sequence[tuple[Node, DraftBuffer]], updates: Sequence[tuple[Node, Node]]) -> None:
         keep = self.add_ends(outputs, updates)
         for item in list(self.items):
             self.require_packed(item)
+        take_over(self.items)
         for item in self.items:
             self.gather(item)
             item.folds = self.folds_rows(item)
@@ -208,7 +212,14 @@ class _Lowering:
             for operand in item.inputs:
                 fits = operand.access.is_packed if op.accepts is None else op.accepts(operand.access)
                 if operand.base.is_number or not fits:
-                    self.make_dense(operand)
+                    self.give_copy(operand, op)
+
+    def give_copy(self, operand: LoweredNode, op: TensorOp) -> None:
+        """Let a kernel read a packed copy of a view: one that there is, or one of its own."""
+        turned = reads_both_ways(self.draft.device.caps)
+        if not self.copies.reads_earlier(operand, op.accepts, turned=turned):
+            self.copies.note(operand)
+            self.make_dense(operand)
 
     def gather(self, item: LoweredNode) -> None:
         """Let what is joined be written in its place by the kernels that make it, element by element."""
@@ -237,7 +248,9 @@ class _Lowering:
             return False
         (first, last, folding), shape = item.node.attributes, item.inputs[0].node.shape
         is_last = (first, last) == (len(shape) - 1, len(shape))
-        return is_last and takes_rows(self.draft.device.caps, rows_along(shape, first, last), folding)
+        if self.draft.is_passing or not is_last:  # a kernel knows its shape
+            return False
+        return takes_rows(self.draft.device.caps, rows_along(shape, first, last), folding)
 
     # dispatches
 
@@ -308,11 +321,17 @@ class _Nest:
     def compute(self, item: LoweredNode) -> int:
         node = item.node
         if item.folds:
-            base, access, _ = item.reads()[0]  # a packed copy rather than what it is made of, which may be updated
+            base, access, _ = item.reads()[0]  # a packed copy, not what that is of: it may be updated, or never made
             return self.append(Folded(node.attributes[2].name, self.read(base, access), node.dtype))
+        if item.makes is not None:
+            return self.apply(item.base.node, item.makes)
         if node.op.kind is not NodeKind.MAP or item.is_source:  # a packed copy of a view, or of a number
             return self.read(item.base, item.access)
-        operands = tuple(self.read(*item.read(o)) for o in item.inputs)
+        return self.apply(node, [item.read(o) for o in item.inputs])
+
+    def apply(self, node: Node, reads: Sequence[tuple[LoweredNode, StridedLayout]]) -> int:
+        """Return what an operation makes of what is read."""
+        operands = tuple(self.read(*each) for each in reads)
         if node.op in (COPY, PARTLY):
             return operands[0]
         operation: Any = node.op.operation  # a function in a field is no method

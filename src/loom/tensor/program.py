@@ -29,6 +29,7 @@ from loom.runtime.order import UNTRACKED
 from loom.runtime.registry import device
 from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.fusing.repeats import leave_out_repeats
 from loom.tensor.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
 from loom.tensor.handle.lending import copied, memory_of
 from loom.tensor.lowering import follow_unless, lower
@@ -158,6 +159,7 @@ class Drafted:
 
         self.draft = Draft(where, caps)
         lower(self.draft, list(zip(outputs, self.results, strict=True)), updates, source, is_there)
+        leave_out_repeats(self.draft)
         kept = sum(b.nbytes for b in (*self.feeds.values(), *self.results))
         self.plan = plan_memory(self.draft, kept, budget_nbytes)
 

@@ -46,6 +46,8 @@ class Binding:
         if name in ("cuGetErrorName", "cuGetErrorString"):
             return self._error_name if name.endswith("Name") else self._error_string
         function = getattr(self.machine, name, None)
+        if function is None and not hasattr(self._real, name):
+            raise AttributeError(f"the binding has no {name}")
         if function is None:
             raise NotImplementedError(f"{name} is not emulated: tests/emulation/driver")
         gives = function.__func__.__annotations__["return"] != "None"

@@ -7,8 +7,9 @@ the PTX, which ``emulation.driver.interpreted`` does, slowly. Invariant: code ha
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,12 @@ class Code(Protocol):
         """Do a launch; EmulationError for what would lose the GPU."""
         ...
 
+    def begin(
+        self, module: Any, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]
+    ) -> Callable[[], None]:
+        """Begin a launch before those it depends on are over; return what does the rest once they are."""
+        ...
+
 
 class HostMemory:
     """Memory of this process, at its own addresses."""
@@ -79,11 +86,12 @@ class HostMemory:
 
 @dataclass(frozen=True, eq=False)
 class HostModule:
-    """A kernel compiled for this processor; ``cut`` and ``placed`` as it was asked for."""
+    """A kernel compiled for this processor; ``cut``, ``placed`` and ``waits`` (dependents) as it was asked for."""
 
     kernel: VerifiedKernel
     cut: bool
     placed: bool
+    waits: bool
     entry: str
     code: Any
 
@@ -104,7 +112,7 @@ class Compiled:
 
     def compile(
         self, _api: Any, _name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool, wide: bool,
-        placed: bool,
+        placed: bool, dependents: str,
     ) -> Artifact:  # fmt: skip
         """Compile for this processor, which computes products of tiles and of 64 rows plainly."""
         key = verified.hash, verified.name, locations_of(verified, bounds), bounds
@@ -114,8 +122,8 @@ class Compiled:
         code = _LINKED.get(key)
         if code is None:
             code = _LINKED[key] = link(found.data, found.entry)
-        data = _HOST + found.data + _PLACED * placed
-        self.kernels[data] = HostModule(verified, cut, placed, found.entry, code)
+        data = _HOST + found.data + _PLACED * placed + dependents.encode()
+        self.kernels[data] = HostModule(verified, cut, placed, bool(dependents), found.entry, code)
         return replace(found, data=data)
 
     def linked(self, text: bytes) -> bytes:
@@ -152,3 +160,10 @@ class Compiled:
             for y in range(groups[1]):
                 first = ((z + starts[2]) * whole[1] + y + starts[1]) * whole[0] + starts[0]
                 entered(record.ctypes.data, words[after], first, first + groups[0])
+
+    def begin(
+        self, module: HostModule, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]
+    ) -> Callable[[], None]:
+        if not module.waits:
+            raise EmulationError(f"{entry} is begun early, and does not wait")
+        return partial(self.run, module, entry, groups, lanes, shared, given)

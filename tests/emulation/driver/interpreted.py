@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emulation.driver.code import Sizes
+from emulation.ptx.launch import begin, launch
 from emulation.ptx.memory import Memory
 from emulation.ptx.module import Module
-from emulation.ptx.run import launch
 
 __all__ = ["Interpreted"]
 
@@ -35,3 +35,8 @@ class Interpreted:
 
     def run(self, module: Module, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]) -> None:
         launch(module, entry, groups, lanes, shared, given, self.memory)
+
+    def begin(
+        self, module: Module, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]
+    ) -> Callable[[], None]:
+        return begin(module, entry, groups, lanes, shared, given, self.memory)

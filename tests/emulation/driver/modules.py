@@ -1,6 +1,7 @@
 """Code and graphs of the emulated driver: PTX is kept as it is, and interpreted when a launch is done.
 
-A graph's launch does its nodes one after the other in any order that its edges allow, as a seed says.
+A graph's launch does its nodes one after the other in any order that its edges allow, as a seed says, and begins some
+early where edges allow that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from emulation.ptx.memory import EmulationError
 
 __all__ = ["Modules"]
 
-_INVALID_PTX, _NO_BINARY, _NOT_FOUND = 218, 209, 500
+_INVALID_PTX, _NO_BINARY, _NOT_FOUND, _NOT_SUPPORTED = 218, 209, 500, 801
+_EARLY = 1, 1, 0
+"""A programmatic edge, that leaves by the programmatic port."""
+_LEAST_FOR_EDGES = 12_030
 _STATIC_NBYTES = 49152
 
 
@@ -57,13 +61,20 @@ class Launch:
     shared_nbytes: int
     arguments: tuple[bytes, ...]
 
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """What code that does it is given."""
+        function = self.function
+        return function.module.loaded, function.name, self.groups, self.lanes, self.shared_nbytes, self.arguments
+
 
 @dataclass(eq=False)
 class Node:
-    """A node of a graph, and those before it."""
+    """A node of a graph, and those before it; ``early``: those before it that need not be over when it begins."""
 
     launch: Launch
     before: tuple[Node, ...]
+    early: tuple[Node, ...] = ()
 
 
 @dataclass(eq=False)
@@ -84,6 +95,9 @@ class Executable:
 class Modules(Base):
     """The functions of code and graphs."""
 
+    refuses_early = ""
+    """Which function refuses early edges: that of "edges", or that which makes a graph ready ("graphs")."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.launched: list[str] = []
@@ -91,6 +105,8 @@ class Modules(Base):
         self.asked_of: list[int] = []
         """Shared memory that functions were said to take, beyond what code has."""
         self.executables: list[Executable] = []
+        self.begun_early: list[str] = []
+        """Entries that were begun before those they depend on were over."""
 
     # linking
 
@@ -170,17 +186,18 @@ class Modules(Base):
         arguments = tuple(ctypes.string_at(p, size) for p, size in zip(places, found.sizes, strict=True))
         return Launch(found, tuple(groups), tuple(lanes), shared_nbytes, arguments)
 
-    def _do(self, number: int, each: Launch) -> None:
+    def _do(self, number: int, each: Launch, begun: Callable[[], None] | None = None) -> None:
+        """Do a launch, or what is left of one that was begun early."""
         left = self.launches_left.get(number, 1)
         if not left:
             raise EmulationError("a launch that the test has fail")
         if number in self.launches_left:
             self.launches_left[number] = left - 1
         self.launched.append(each.function.name)
-        function = each.function
-        self.code.run(
-            function.module.loaded, function.name, each.groups, each.lanes, each.shared_nbytes, each.arguments
-        )
+        if begun is not None:
+            begun()
+        else:
+            self.code.run(*each.given)
 
     def cuLaunchKernel(
         self, function: Any, x: int, y: int, z: int, a: int, b: int, c: int, shared: int, stream: Any, given: Any,
@@ -210,7 +227,25 @@ class Modules(Base):
         found.nodes.append(Node(self._row(row), nodes))
         return self.made(found.nodes[-1])
 
+    def cuGraphAddDependencies(self, graph: Any, before: Any, after: Any, kinds: Any, count: int) -> None:
+        """Edges, with their kinds as from CUDA 13 on; all of one kind, since drivers take the first one's for all."""
+        if self.version < _LEAST_FOR_EDGES:
+            raise RuntimeError('Function "cuGraphAddDependencies_v2" not found')
+        found = self.of(Graph, graph).nodes
+        ways = {(int(kind.type), int(kind.from_port), int(kind.to_port)) for kind in kinds}
+        if not len(before) == len(after) == len(kinds) == count or ways != {_EARLY}:
+            raise Failure(INVALID_VALUE, f"edges of kinds {ways}")
+        if self.refuses_early == "edges":
+            raise Failure(_NOT_SUPPORTED, "the test has early edges refused")
+        for first, then in zip(before, after, strict=True):
+            node, other = self.of(Node, then), self.of(Node, first)
+            if not {node, other} <= set(found) or other in (node, *node.before, *node.early):
+                raise Failure(INVALID_VALUE, "edges that come twice, or from elsewhere")
+            node.early = *node.early, other
+
     def cuGraphInstantiate(self, graph: Any, flags: int) -> int:
+        if self.refuses_early == "graphs" and any(node.early for node in self.of(Graph, graph).nodes):
+            raise Failure(_NOT_SUPPORTED, "the test has early edges refused")
         nodes = {node: node.launch for node in self.of(Graph, graph).nodes}
         self.executables.append(Executable(self.current.number, nodes))
         return self.made(self.executables[-1])
@@ -227,19 +262,28 @@ class Modules(Base):
         self.submit(queue, lambda: self._all(queue.context, nodes))
 
     def _all(self, number: int, nodes: dict[Node, Launch]) -> None:
-        """Do the nodes of a graph, drawn among those whose nodes before are done."""
-        left = {node: len(node.before) for node in nodes}
+        """Do the nodes of a graph, drawn among those whose nodes before are done.
+
+        Of the others some are begun: drawn among those that need none but by early edges from what could be going.
+        """
+        left = {node: {*node.before, *node.early} for node in nodes}
         after: dict[Node, list[Node]] = {node: [] for node in nodes}
-        for node in nodes:
-            for each in node.before:
+        for node, before in left.items():
+            for each in before:
                 after[each].append(node)
-        ready = [node for node, count in left.items() if not count]
+        ready = [node for node, before in left.items() if not before]
+        begun: dict[Node, Callable[[], None]] = {}
         draw: Callable[[int], int] = self.scheduler.random.randrange
         while ready:
+            going = {*ready, *begun}
+            for node in {n: None for each in (*ready, *begun) for n in after[each]}:
+                if node not in going and left[node] <= going & {*node.early} and draw(2):
+                    self.begun_early.append(nodes[node].function.name)
+                    begun[node] = self.code.begin(*nodes[node].given)
             node = ready.pop(draw(len(ready)))
-            self._do(number, nodes[node])
+            self._do(number, nodes[node], begun.pop(node, None))
             for each in after[node]:
-                left[each] -= 1
+                left[each].discard(node)
                 if not left[each]:
                     ready.append(each)
         assert not any(left.values()), "edges in a circle"

@@ -17,62 +17,25 @@ from emulation.ptx.memory import EmulationError, Memory
 from emulation.ptx.module import Instruction, Module, Operand, target_of
 from emulation.ptx.tensor import Barriers, matrix_product, wide_product
 
-__all__ = ["launch"]
+__all__ = ["Groups"]
 
 Array = np.ndarray[Any, Any]
-_MOST_LANES = 1 << 15
-_RUNNING, _AT_BARRIER, _AT_WARP, _ENDED = 0, 1, 2, 3
+_RUNNING, _AT_BARRIER, _AT_WARP, _ENDED, _HELD = 0, 1, 2, 3, 4
 _DIRT = 0xA5
 _MOST_TURNS = 20_000_000
 _BARRIERS = ("mbarrier", "cp", "fence", "membar")
 _OWN = (
-    "ld",
-    "st",
-    "atom",
-    "red",
-    "setp",
-    "selp",
-    "cvt",
-    "cvta",
-    "mul",
-    "mad",
-    "mov",
-    "dp4a",
-    "shf",
-    "shl",
-    "shr",
-    "bfe",
-)
+    "ld", "st", "atom", "red", "setp", "selp", "cvt", "cvta", "mul", "mad", "mov", "dp4a", "shf", "shl", "shr", "bfe",
+)  # fmt: skip
+_TOUCHING = ("ld", "st", "atom", "red", "cp")
 _ROUNDED = ("add", "sub", "mul", "div", "sqrt", "fma", "rcp", "mad")
 
 
-def launch(
-    module: Module,
-    entry: str,
-    grid: tuple[int, int, int],
-    block: tuple[int, int, int],
-    shared_bytes: int,
-    arguments: Sequence[bytes],
-    memory: Memory,
-) -> None:
-    """Run an entry; EmulationError for what a GPU would not do."""
-    lanes = block[0] * block[1] * block[2]
-    asked = module.entries[entry].lanes
-    if asked is not None and asked != tuple(block):
-        raise EmulationError(f"{entry} is for groups of {asked}, not {block}", 1)
-    total, at_once = grid[0] * grid[1] * grid[2], max(1, _MOST_LANES // lanes)
-    with np.errstate(all="ignore"):
-        for first in range(0, total, at_once):
-            _Groups(
-                module, entry, grid, block, shared_bytes, arguments, memory, first, min(total, first + at_once)
-            ).run()
-
-
-class _Groups:
-    """Groups that run side by side."""
+class Groups:
+    """Groups that run side by side. ``early``: of a kernel that was begun early; ``ahead``: others are not over yet."""
 
     def __init__(self, module: Module, entry: str, grid: Any, block: Any, shared_bytes: int,
-                 arguments: Sequence[bytes], memory: Memory, first: int, last: int) -> None:  # fmt: skip
+                 arguments: Sequence[bytes], memory: Memory, first: int, last: int, early: bool) -> None:  # fmt: skip
         self.module, self.entry, self.memory = module, module.entries[entry], memory
         self.lanes = block[0] * block[1] * block[2]
         self.groups = last - first
@@ -98,6 +61,7 @@ class _Groups:
         self.registers: dict[str, Array] = {}
         self.pc: Array = np.zeros(self.count, np.int64)
         self.state: Array = np.zeros(self.count, np.int8)
+        self.early, self.ahead = early, False
         self.barriers = Barriers(self)
         self.random = random.Random(1)
         self.where: Instruction = self.entry.instructions[0]
@@ -160,12 +124,20 @@ class _Groups:
 
     # turns
 
+    def release(self) -> None:
+        """Let lanes go on that wait for other kernels, which are over now."""
+        self.ahead = False
+        self.state[self.state == _HELD] = _RUNNING
+
+    @np.errstate(all="ignore")
     def run(self) -> None:
-        """Run all lanes to their end."""
+        """Run all lanes to their end, or to where they wait for other kernels."""
         for _ in range(_MOST_TURNS):
             able = self.state == _RUNNING
             if not able.any():
-                if (self.state == _ENDED).all():
+                if self.ahead and (self.state == _ENDED).any():
+                    raise self.wrong("lanes end before they wait for the kernels before theirs")
+                if (self.state == _ENDED).all() or (self.state == _HELD).any():
                     return
                 raise self.wrong("lanes wait for each other for ever", 702)
             places = self.pc[able]
@@ -206,6 +178,10 @@ class _Groups:
     def controls(self, instruction: Instruction, place: int, at: Any) -> bool:
         """Do an instruction after which lanes may be at several places, or wait; False if it is none."""
         name = instruction.op[0]
+        if instruction.op == ("griddepcontrol", "wait") and self.ahead:
+            self.state[at] = _HELD
+            self.pc[at] = place + 1
+            return True
         if name in ("mma", "wgmma") or instruction.op[:2] == ("bar", "warp"):
             self.gather(instruction, place, at)
             return True
@@ -255,6 +231,12 @@ class _Groups:
     def do(self, instruction: Instruction, at: Any) -> None:
         """Do an instruction for lanes."""
         op, operands = instruction.op, instruction.operands
+        if self.ahead and op[0] in _TOUCHING and "global" in op:
+            raise EmulationError("memory is touched before the wait for the kernels before this one")
+        if self.early and "nc" in op:
+            raise EmulationError("a load of memory that others may write since the kernel was begun")
+        if op[0] == "griddepcontrol":
+            return
         if op[0] in _BARRIERS:
             self.barriers.do(op, operands, at)
         elif op[0] in _OWN and (op[0] not in ("mul", "mad") or op[1] == "wide"):

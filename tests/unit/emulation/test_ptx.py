@@ -15,9 +15,9 @@ import loom
 from emulation.driver.binding import Binding, Emulated
 from emulation.driver.interpreted import Interpreted
 from emulation.driver.streams import Order
+from emulation.ptx.launch import launch
 from emulation.ptx.memory import EmulationError, Memory
 from emulation.ptx.module import Module
-from emulation.ptx.run import launch
 from loom.core.errors import DeviceError
 from loom.kernels.matmul.grids import choose_slabs
 from loom.kernels.types import product_types

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
@@ -215,10 +216,12 @@ def test_shared_memory_beyond_what_code_may_have_is_asked_for_by_launches() -> N
 
 
 def tool_of(package: str, name: str) -> Path | None:
-    """Return a program that a package of NVIDIA's brings."""
+    """Return a program that a package of NVIDIA's brings, or that is found otherwise."""
     spec = find_spec("nvidia")
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    return next((p for f in folders for p in Path(f).glob(f"{package}/bin/{name}") if os.access(p, os.X_OK)), None)
+    brought = (p for f in folders for p in Path(f).glob(f"{package}/bin/{name}") if os.access(p, os.X_OK))
+    elsewhere = which(name)
+    return next(brought, Path(elsewhere) if elsewhere else None)
 
 
 def test_ptxas_makes_it_instructions_of_tensor_cores(tmp_path: Path) -> None:

@@ -31,11 +31,12 @@ from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.threads import Layout, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
 from loom.kernels.matmul.units import Patch
+from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.matmul.order_free import OrderFreeRecording
 from loom.schedules.matmul.recording import Allocate, Multiplication, ProductRecording, choose_cut, stretch_of
 from loom.schedules.recorder import Recorder, store
 
-__all__ = ["is_better_turned", "record_gathered", "record_matmul"]
+__all__ = ["is_better_turned", "reads_both_ways", "record_gathered", "record_matmul"]
 
 _SMALL = 128**3
 """Products per batch up to which packing costs more than it saves."""
@@ -119,6 +120,11 @@ def record_gathered(
     recording = _Recording(chain, what, allocate or chain.device.allocate)
     recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
     return True
+
+
+def reads_both_ways(caps: Caps) -> bool:
+    """Tell whether to read an operand by rows or by columns is nearer the same than to copy it for that."""
+    return lanes_of(caps) == THREADS
 
 
 def is_better_turned(caps: Caps, what: Multiplication) -> bool:

@@ -39,7 +39,9 @@ class Machine:
     whose counts and where the part's groups start are handed over; ``tiles`` that products of tiles of bytes are taken
     by tensor cores; ``wide`` that products of 64 rows are, and words fetched by a unit that copies; ``placed`` that
     whoever launches gives buffers that begin at multiples of ``PLACED_NBYTES`` and have fewer than ``PLACED_ELEMENTS``,
-    which makes wide accesses and indexes of 32 bits possible.
+    which makes wide accesses and indexes of 32 bits possible; ``dependents`` that a kernel may be begun before those it
+    depends on are over, so that it waits for them itself, and when those that depend on it may be begun: once all its
+    groups have "waited", or have "begun" ("" for no such thing).
     """
 
     name: str
@@ -58,6 +60,7 @@ class Machine:
     tiles: bool = False
     placed: bool = False
     wide: bool = False
+    dependents: str = ""
 
     @property
     def stack_space(self) -> int:

@@ -7,6 +7,8 @@ after CUDA was first called in its parent, where all of it fails.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -60,6 +62,31 @@ class Api:
 
         setattr(self, name, called)
         return called
+
+    def add_early_edges(self, graph: Any, before: Sequence[Any], node: Any) -> None:
+        """Let a node of a graph begin before those that it needs are over: it waits for them itself.
+
+        DeviceError where the binding or the driver knows no such edges.
+        """
+        try:
+            add, edge = self._early
+            add(graph, list(before), [node] * len(before), [edge] * len(before), len(before))
+        except DeviceError:
+            raise
+        except Exception as error:  # the binding is too old, or says in its own way that the driver is
+            raise DeviceError(
+                "CUDA, cuGraphAddDependencies", f"no early edges of graphs ({error})",
+                remedy="Use a newer driver, or a newer cuda-bindings",
+            ) from error  # fmt: skip
+
+    @cached_property
+    def _early(self) -> tuple[Any, Any]:
+        """What adds edges of a kind (from version 13 of the binding on by the plain name), and the early kind."""
+        driver, name = self.driver, "cuGraphAddDependencies"
+        edge = driver.CUgraphEdgeData()
+        edge.from_port = driver.CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC
+        edge.type = int(driver.CUgraphDependencyType.CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC)
+        return getattr(self, f"{name}_v2" if hasattr(driver, f"{name}_v2") else name), edge
 
     def error(self, name: str, result: Any) -> DeviceError:
         """Return what a result of a function says."""

@@ -8,6 +8,7 @@ launched as they are, which costs as much as one graph. Invariant: a part begins
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DeviceError, KernelFault
-from loom.runtime.drivers.cuda.api import Api
+from loom.runtime.drivers.cuda.api import Api, is_loss
 from loom.runtime.drivers.cuda.opened import OpenGpu
+from loom.runtime.drivers.cuda.overlap import NO_OVERLAP, is_early
 from loom.runtime.drivers.cuda.table import LaunchItem, LaunchTable
 from loom.runtime.drivers.rows import cut_groups
 from loom.runtime.plans.groups import check_indirect_groups
@@ -24,6 +26,9 @@ from loom.runtime.plans.library import LibraryKernel
 from loom.runtime.plans.needs import Needs
 
 __all__ = ["CountedRow", "KernelGraph", "LaunchedRows"]
+
+_Needed = tuple[int, LaunchItem, int, list[int]]
+"""A row's number, its item and its row there, and the rows that it needs before it."""
 
 
 class LaunchedRows:
@@ -108,22 +113,22 @@ class KernelGraph(LaunchedRows):
         api = device.api
         self._row = api.driver.CUDA_KERNEL_NODE_PARAMS()
         self._nodes: dict[int, Any] = {}
-        self.edges = 0
-        graph = api.cuGraphCreate(0)
+        needed = self._needed(needs)
+        early = self._early(needed)
         try:
-            self._add(graph, needs)
-            self._exec = api.cuGraphInstantiate(graph, 0)
-        except BaseException:
-            api.driver.cuGraphDestroy(graph)
-            raise
+            graph, self._exec = self._built(needed, early)
+        except DeviceError as refusal:
+            if not early or is_loss(refusal):
+                raise
+            graph, self._exec = self._built(needed, set())  # kernels that wait are right with full edges too
+            device.overlap, device.overlap_refused = NO_OVERLAP, refusal.what
         weakref.finalize(self, _destroy, api, device.current, graph, self._exec).atexit = False
 
-    def _add(self, graph: Any, needs: Needs) -> None:
-        """Add a node for each row; the rows of one dispatch are strangers to each other."""
+    def _needed(self, needs: Needs) -> list[_Needed]:
+        """Return rows with those that each needs before it; the rows of one dispatch are strangers to each other."""
         needs.restart()
-        add = self.device.api.cuGraphAddKernelNode
         number, before, nodes, last = -1, list[int](), list[int](), None
-        found = self._nodes
+        found = list[_Needed]()
         for row, item, turn in self.rows():
             here = int(item.numbers[turn])
             if here != number:
@@ -132,8 +137,35 @@ class KernelGraph(LaunchedRows):
                 number, nodes, last = here, [], item.dispatch
                 before = needs.before(item.dispatch)
             nodes.append(row)
-            self.edges += len(before)
-            found[row] = add(graph, [found[n] for n in before], len(before), self._filled(item, turn))
+            found.append((row, item, turn, before))
+        return found
+
+    def _early(self, needed: list[_Needed]) -> set[int]:
+        """Return the rows that begin before those they need are over."""
+        edges = self.table.overlap.edges
+        if not edges or not self.device.overlap.edges:
+            return set()
+        followers = Counter(n for *_, before in needed for n in before)
+        return {row for row, _, _, before in needed if is_early(edges, before, followers)}
+
+    def _built(self, needed: list[_Needed], early: set[int]) -> tuple[Any, Any]:
+        """Return a graph with a node for each row, and what is launched."""
+        api, found = self.device.api, self._nodes
+        graph = api.cuGraphCreate(0)
+        try:
+            add = api.cuGraphAddKernelNode
+            for row, item, turn, before in needed:
+                nodes = [found[n] for n in before]
+                if row not in early:
+                    found[row] = add(graph, nodes, len(nodes), self._filled(item, turn))
+                    continue
+                assert item.kernel.waits, "a kernel that is begun early waits itself"
+                found[row] = add(graph, [], 0, self._filled(item, turn))
+                api.add_early_edges(graph, nodes, found[row])
+            return graph, api.cuGraphInstantiate(graph, 0)
+        except BaseException:
+            api.driver.cuGraphDestroy(graph)
+            raise
 
     def _filled(self, item: LaunchItem, turn: int) -> Any:
         row = self._row

@@ -25,26 +25,32 @@ __all__ = ["LoadedFunction", "compile_kernel", "load_kernel"]
 
 _MOST_ARGUMENTS = 4096
 _LOG_NBYTES = 8192
+_EARLY_CHIP = "sm_90"
+"""The oldest whose kernels may be begun early."""
 _WIDE_CHIP = "sm_90a"
 """What has instructions for products of 64 rows; no newer chip takes code for it."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedFunction:
-    """A function; ``module`` keeps it; ``shared_nbytes`` is what its launches ask for."""
+    """A function; ``module`` keeps it; ``shared_nbytes``: what launches ask for; ``waits``: it may be begun early."""
 
     verified: VerifiedKernel
     function: Any
     module: Any
     sites: tuple[Site, ...]
     shared_nbytes: int = 0
+    waits: bool = False
 
 
 def compile_kernel(
-    api: Api, name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool, wide: bool, placed: bool
-) -> Artifact:
+    api: Api, name: str, verified: VerifiedKernel, bounds: Bounds, *, cut: bool, tiles: bool, wide: bool, placed: bool,
+    dependents: str,
+) -> Artifact:  # fmt: skip
     """Return a kernel as machine code for the current context's GPU; DeviceError with what the driver says."""
     where = replace(machine("ptx"), cut=cut, tiles=tiles, placed=placed)
+    if dependents:
+        where = replace(where, dependents=dependents, cpu=_EARLY_CHIP)
     if wide and has_wide(verified.kernel):
         where = replace(where, wide=True, cpu=_WIDE_CHIP)
     written = LlvmTarget(where).compile(verified, bounds)
@@ -74,7 +80,9 @@ def _bytes_at(address: Any, size: int) -> bytes:
     return ctypes.string_at(int(address), size)
 
 
-def load_kernel(api: Api, gpu: Gpu, name: str, verified: VerifiedKernel, artifact: Artifact) -> LoadedFunction:
+def load_kernel(
+    api: Api, gpu: Gpu, name: str, verified: VerifiedKernel, artifact: Artifact, *, waits: bool
+) -> LoadedFunction:
     """Return the function of compiled code."""
     _check(gpu, f"kernel {verified.name!r} on device {name!r}", verified.kernel)
     module = api.cuModuleLoadDataEx(artifact.data, 0, [], [])
@@ -82,7 +90,7 @@ def load_kernel(api: Api, gpu: Gpu, name: str, verified: VerifiedKernel, artifac
     if nbytes:
         attribute = api.driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         api.cuFuncSetAttribute(function, attribute, nbytes)
-    return LoadedFunction(verified, function, module, artifact.sites, nbytes)
+    return LoadedFunction(verified, function, module, artifact.sites, nbytes, waits)
 
 
 def _check(gpu: Gpu, where: str, kernel: Kernel) -> None:

@@ -23,6 +23,7 @@ from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.drivers.cuda.kernels import LoadedFunction, compile_kernel, load_kernel
 from loom.runtime.drivers.cuda.libraries import Libraries
 from loom.runtime.drivers.cuda.memory import GpuMemory
+from loom.runtime.drivers.cuda.overlap import overlap_of
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.proofs import Proofs
 from loom.runtime.plans.foreign import ForeignKernel
@@ -108,6 +109,10 @@ class OpenGpu:
         """Whether products of tiles of bytes are for tensor cores."""
         self.wide = False
         """Whether products of 64 rows are, and words fetched by the copy engine."""
+        self.overlap = overlap_of(gpu)
+        """Which kernels of graphs that are built from now on may be begun early."""
+        self.overlap_refused: str | None = None
+        """What the driver said when it took no early edges: none is asked for again."""
         self._handle = self.api.cuDeviceGet(gpu.number)
         try:
             self.context: Any = self.api.cuDevicePrimaryCtxRetain(self._handle)
@@ -131,9 +136,10 @@ class OpenGpu:
     # kernels
 
     def load(
-        self, kernel: VerifiedKernel, bounds: Bounds | None = None, *, cut: bool = False, placed: bool = False
-    ) -> LoadedFunction:
-        """Return a kernel loaded, ``cut`` for dispatches in parts, ``placed`` for buffers that are as ``Machine`` says.
+        self, kernel: VerifiedKernel, bounds: Bounds | None = None, *, cut: bool = False, placed: bool = False,
+        dependents: str = "",
+    ) -> LoadedFunction:  # fmt: skip
+        """Return a kernel loaded, ``cut`` for dispatches in parts, ``placed`` and ``dependents`` as ``Machine`` says.
 
         ``bounds`` are those of settings, unless a proof gives others. DeviceError for one that cannot be run.
         """
@@ -147,12 +153,13 @@ class OpenGpu:
             return LoadedFunction(kernel, None, None, ())
         bounds = bounds_of(kernel) if bounds is None else bounds
         locations = locations_of(kernel, bounds)
-        key = (kernel.hash, kernel.name, locations, bounds, cut, self.tiles, self.wide, placed)
+        key = (kernel.hash, kernel.name, locations, bounds, cut, self.tiles, self.wide, placed, dependents)
         with self.lock:
             found = self._kernels.get(key)
             if found is None:
                 with self.current, ordinary_arithmetic():
-                    target = f"{self.gpu.key} {cut} {self.tiles} {self.wide} {placed} {llvm_fingerprint()}"
+                    how = f"{cut} {self.tiles} {self.wide} {placed} {dependents}"
+                    target = f"{self.gpu.key} {how} {llvm_fingerprint()}"
                     compile_now = partial(
                         compile_kernel,
                         self.api,
@@ -163,9 +170,10 @@ class OpenGpu:
                         tiles=self.tiles,
                         wide=self.wide,
                         placed=placed,
+                        dependents=dependents,
                     )
                     artifact = load_artifact(self._artifacts, kernel, bounds, locations, target, compile_now)
-                    found = load_kernel(self.api, self.gpu, self.name, kernel, artifact)
+                    found = load_kernel(self.api, self.gpu, self.name, kernel, artifact, waits=bool(dependents))
                 self._kernels[key] = found
             return found
 

@@ -20,7 +20,7 @@ from loom.runtime.drivers.cuda.graph import CountedRow, KernelGraph, LaunchedRow
 from loom.runtime.drivers.cuda.memory import CudaStorage, poll
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.sharing import BorrowedStorage, beside_owners
-from loom.runtime.drivers.cuda.table import LaunchTable
+from loom.runtime.drivers.cuda.table import FEW_ROWS, LaunchTable
 from loom.runtime.drivers.cuda.timing import StampedRows
 from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.plans.needs import Needs
@@ -31,7 +31,6 @@ from loom.runtime.times import Times
 __all__ = ["CudaProgram", "CudaRun"]
 
 _FAULTS = ("assert", "bounds", "loops")
-_FEW_ROWS = 8
 _MOST_NODES = 1 << 15
 _FLAG = 16
 """Byte of the log's fault flag."""
@@ -77,7 +76,7 @@ class CudaProgram:
                 continue
             if self.table.items[int(self.table.owners[first])].indirect:
                 parts.append(CountedRow(self.device, self.table, first, last))
-            elif last - first <= _FEW_ROWS:
+            elif last - first <= FEW_ROWS:
                 parts.append(LaunchedRows(self.device, self.table, first, last))
             else:
                 parts.append(KernelGraph(self.device, self.table, first, last, needs))

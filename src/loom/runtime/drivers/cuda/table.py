@@ -16,6 +16,7 @@ from loom.core.errors import DeviceError
 from loom.runtime.drivers.cuda.kernels import LoadedFunction
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
+from loom.runtime.drivers.cuda.overlap import NO_OVERLAP
 from loom.runtime.drivers.rows import GroupParts, cut_groups
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.library import LibraryKernel
@@ -24,10 +25,12 @@ from loom.runtime.storage import HostSlot, Storage
 from loom.targets.base import Site
 from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 
-__all__ = ["LaunchItem", "LaunchTable"]
+__all__ = ["FEW_ROWS", "LaunchItem", "LaunchTable"]
 
 Array = np.ndarray[Any, Any]
 _PART_WORDS = 6
+FEW_ROWS = 8
+"""As many are launched as they are, and more as a graph."""
 
 
 @dataclass(eq=False)
@@ -71,11 +74,15 @@ class LaunchItem:
 
 
 class LaunchTable:
-    """``items``, and in the plan's order the item (``owners``) and its row (``turns``) of each row."""
+    """``items``, and in the plan's order the item (``owners``) and its row (``turns``) of each row.
+
+    ``overlap`` is the device's when the table was made: kernels are loaded for it then and later.
+    """
 
     def __init__(self, device: OpenGpu, plan: Plan) -> None:
         self.device = device
         self.plan = plan
+        self.overlap = device.overlap if plan.count > FEW_ROWS else NO_OVERLAP
         limits = device.gpu.limits
         self.most: Array = np.array([limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
         self.items: list[LaunchItem] = []
@@ -146,4 +153,5 @@ class LaunchTable:
     def choose(self, item: LaunchItem) -> None:
         """Take the kernel for how an item's buffers lie now."""
         bounds = self.device.proofs.bounds(item.dispatch)
-        item.kernel = self.device.load(item.dispatch.kernel, bounds, cut=item.cut, placed=item.is_placed)
+        kernel, dependents = item.dispatch.kernel, self.overlap.dependents
+        item.kernel = self.device.load(kernel, bounds, cut=item.cut, placed=item.is_placed, dependents=dependents)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from loom.targets.llvm.types import POINTER
 
 if TYPE_CHECKING:
+    from loom.targets.llvm.machine import Machine
     from loom.targets.llvm.state import State
 
 __all__ = ["GpuFamily"]
@@ -58,6 +59,6 @@ class GpuFamily(ABC):
         """Return a module's text with what llvmlite cannot say."""
         return text
 
-    def assembled(self, text: str, _workgroup: _Workgroup) -> str:
-        """Return the text that LLVM made of a kernel as it is to be taken."""
+    def assembled(self, text: str, _workgroup: _Workgroup, _machine: Machine) -> str:
+        """Return the text that LLVM made of a kernel for a machine as it is to be taken."""
         return text

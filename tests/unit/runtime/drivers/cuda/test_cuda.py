@@ -81,7 +81,7 @@ def test_graphs_in_any_order_of_their_edges_leave_what_the_cpu_leaves(gpu: CudaD
         found.append(np.stack(arrays))
     assert np.array_equal(*found)
     (graph,) = driver.executables
-    edges = sum(len(node.before) for node in graph.nodes)
+    edges = sum(len(node.before) + len(node.early) for node in graph.nodes)
     assert len(graph.nodes) == 120
     assert 100 < edges < 400  # those of memory alone: every pair of them would be 7140
 

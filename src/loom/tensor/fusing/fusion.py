@@ -41,11 +41,12 @@ class LoweredNode:
     ``copies``: where else its elements are written as they are made, as (item, access in it), and ``gathered``: which
     inputs come to this item in that way. ``partners``: items that are best made in one kernel with this, as they are
     the other parts of complex numbers. ``folds``: it is a fold of rows that may be in one kernel with others.
+    ``makes``: of a copy that is made in place of its base, what that is made of, as (item, access); it ``is_taken``.
     """
 
     __slots__ = (
         "_reads", "access", "after", "base", "buffer", "copies", "dense", "folds", "gathered", "group", "index",
-        "inputs", "is_source", "node", "partners", "reads_dense", "updates",
+        "inputs", "is_source", "is_taken", "makes", "node", "partners", "reads_dense", "updates",
     )  # fmt: skip
 
     def __init__(self, index: int, node: Node, inputs: Sequence[LoweredNode]) -> None:
@@ -60,14 +61,15 @@ class LoweredNode:
         self.copies: list[tuple[LoweredNode, StridedLayout]] = []
         self.gathered: set[int] = set()
         self.partners: list[LoweredNode] = []
-        self.dense = self.is_source = self.reads_dense = self.folds = False
+        self.dense = self.is_source = self.reads_dense = self.folds = self.is_taken = False
+        self.makes: list[tuple[LoweredNode, StridedLayout]] | None = None
         self.group: Group | None = None
         self._reads: list[tuple[LoweredNode, StridedLayout, Meeting]] | None = None
 
     def let_go(self) -> None:
         """Forget everything: items refer to each other in circles, which would keep the elements of sources."""
         del self.node, self.inputs, self.base, self.after, self.buffer, self.updates, self.copies, self.group
-        del self.partners
+        del self.partners, self.makes
         self._reads = None
 
     @property
@@ -78,7 +80,7 @@ class LoweredNode:
     @property
     def runs(self) -> bool:
         """True if it takes a kernel, its own or a share of one."""
-        if self.is_source or self.node.size == 0:
+        if self.is_source or self.node.size == 0 or self.is_taken:
             return False
         return self.dense or self.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL)
 
@@ -113,21 +115,29 @@ class LoweredNode:
             self._reads = self._found_reads()
         return self._reads
 
+    def bases(self) -> Iterable[LoweredNode]:
+        """Return the items that it reads, as far as that is settled."""
+        return [base for base, _, _ in self._found()]
+
     def _found_reads(self) -> list[tuple[LoweredNode, StridedLayout, Meeting]]:
-        pairs: list[tuple[LoweredNode, StridedLayout, tuple[LoweredNode, ...]]]
+        near = self.is_fused
+        return [(b, a, _meeting(b, a) if near and not after else Meeting.APART) for b, a, after in self._found()]
+
+    def _found(self) -> list[tuple[LoweredNode, StridedLayout, tuple[LoweredNode, ...]]]:
+        """Return what it reads as (item, access, what must be there before)."""
+        if self.makes is not None:
+            return [(base, access, ()) for base, access in self.makes]
         if self.node.op.kind in (NodeKind.VIEW, NodeKind.NUMBER):  # dense
-            pairs = [(self.base, self.access, self.after)] if self.base is not self else []
-        elif self.is_map:
-            pairs = [(*self.read(o), o.after) for o in self.inputs]
-        else:
-            pairs = []
-            for o in (o for n, o in enumerate(self.inputs) if n not in self.gathered):
-                accepts = self.node.op.accepts
-                fits = o.access.is_packed if accepts is None else accepts(o.access)
-                dense = o.base.is_number or not fits
-                pairs.append((o, row_major(o.node.shape), o.after) if dense else (o.base, o.access, o.after))
-        is_fused = self.is_fused
-        return [(b, a, _meeting(b, a) if is_fused and not after else Meeting.APART) for b, a, after in pairs]
+            return [(self.base, self.access, self.after)] if self.base is not self else []
+        if self.is_map:
+            return [(*self.read(o), o.after) for o in self.inputs]
+        pairs: list[tuple[LoweredNode, StridedLayout, tuple[LoweredNode, ...]]] = []
+        accepts = self.node.op.accepts
+        for o in (o for n, o in enumerate(self.inputs) if n not in self.gathered):
+            fits = o.access.is_packed if accepts is None else accepts(o.access)
+            dense = o.base.is_number or not fits
+            pairs.append((o, row_major(o.node.shape), o.after) if dense else (o.base, o.access, o.after))
+        return pairs
 
     def waits_for(self) -> Iterable[LoweredNode]:
         """Return items that must have run before, though they are not read."""
@@ -156,8 +166,7 @@ class Group:
     """Items that run in one kernel.
 
     ``needs``: groups that run before it, ``apart``: those of them never in one, ``users``: those that need it. A
-    group's ``rank`` is above the ranks of those it needs. ``rows``: of a group that folds rows the shape of what it
-    folds.
+    group's ``rank`` is above the ranks of those it needs. ``rows``: the shape of what a group folds rows of.
     """
 
     __slots__ = ("apart", "first", "last", "members", "needs", "rank", "rows", "shape", "stored", "users")
@@ -235,11 +244,11 @@ def _folded(item: LoweredNode) -> tuple[int, ...] | None:
 
 def _rows_of(item: LoweredNode, groups: Sequence[Group]) -> tuple[bool, tuple[int, ...] | None]:
     """Return whether shapes let an item and groups be one, and the shape of rows that these then fold."""
-    shapes = {rows for rows in (_folded(item), *(g.rows for g in groups)) if rows is not None}
+    shapes = {_folded(item), *(g.rows for g in groups)} - {None}
     if not shapes:
         return all(g.shape == item.node.shape for g in groups), None
     rows = shapes.pop()
-    if shapes:
+    if shapes or rows is None:
         return False, None
     members = [item, *(m for g in groups if g.rows is None for m in g.members)]
     allowed = (rows, rows[:-1], (*rows[:-1], 1))

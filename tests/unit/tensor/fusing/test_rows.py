@@ -11,32 +11,17 @@ import pytest
 
 import loom
 from loom import tensor
-from loom.core.caps import Caps
 from loom.core.dtype import f32
 from loom.schedules import rows as schedule
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding
 from loom.schedules.rows import takes_rows
 from loom.tensor import Tensor
-from loom.tensor.program import Drafted
-from loom.tensor.timelines import build
+from unit.tensor.fusing.drafts import GPU, computed
 
 Array = np.ndarray[Any, Any]
 
-GPU = Caps(32, 48 << 10, 1024, False, 1, 1 << 20, threads=True)
 SUM = Folding("sum", f32, f32, f32)
-
-
-def computed(outputs: list[Tensor], caps: Caps | None, updates: Any = ()) -> tuple[list[bytes], list[str]]:
-    """Return the bits of outputs, and the kernels that made them, as schedules choose them for a device's caps."""
-    where = loom.device("cpu")
-    drafted = Drafted(outputs, list(updates), where, caps=caps)
-    for buffer in drafted.results:
-        buffer.place = where.allocate(buffer.nbytes)
-    names = [d.kernel.name for d in drafted.draft.dispatches]
-    build(drafted.draft, drafted.plan, where, "rows").build().run()
-    places = (b.place for b in drafted.results)
-    return [p.read(0, t.nbytes).tobytes() for p, t in zip(places, outputs, strict=True) if p is not None], names
 
 
 def same(outputs: list[Tensor]) -> list[str]:
@@ -133,6 +118,12 @@ def test_a_packed_copy_is_read_where_it_is_though_what_it_was_made_of_is_updated
             sums = sums * 0.5 + k
         found.append(computed([double, sums, turned.max(-1) * 2], caps, [(x, double)])[0])
     assert found[0] == found[1]
+
+
+def test_a_packed_copy_that_is_made_in_place_of_what_it_is_of_is_what_is_folded() -> None:
+    x, y = drawn(12, (64, 64), (64, 64))
+    sums = (x * 2).T.sum(-1, keepdims=True)
+    same([y - sums, sums * 3])
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])

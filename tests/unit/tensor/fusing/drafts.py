@@ -1,0 +1,26 @@
+"""Records as schedules choose kernels for a device that need not be here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import loom
+from loom.core.caps import Caps
+from loom.tensor import Tensor
+from loom.tensor.program import Drafted
+from loom.tensor.timelines import build
+
+GPU = Caps(32, 48 << 10, 1024, False, 1, 1 << 20, threads=True)
+
+
+def computed(outputs: Sequence[Tensor], caps: Caps | None, updates: Any = ()) -> tuple[list[bytes], list[str]]:
+    """Return the bits of outputs, computed here, and the kernels that made them, those for a device's caps."""
+    where = loom.device("cpu")
+    drafted = Drafted(list(outputs), list(updates), where, caps=caps)
+    for buffer in drafted.results:
+        buffer.place = where.allocate(buffer.nbytes)
+    names = [d.kernel.name for d in drafted.draft.dispatches]
+    build(drafted.draft, drafted.plan, where, "drafted").build().run()
+    places = (b.place for b in drafted.results)
+    return [p.read(0, t.nbytes).tobytes() for p, t in zip(places, outputs, strict=True) if p is not None], names
