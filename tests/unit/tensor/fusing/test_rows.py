@@ -17,6 +17,7 @@ from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding
 from loom.schedules.rows import takes_rows
 from loom.tensor import Tensor
+from loom.tensor.program import Drafted
 from unit.tensor.fusing.drafts import GPU, computed
 
 Array = np.ndarray[Any, Any]
