@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.ir.kernel import Access
-from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store
+from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store, number
 from loom.schedules.axis import rows_along
 from loom.schedules.matmul import reads_both_ways
 from loom.schedules.rows import takes_rows
@@ -345,7 +345,9 @@ class _Nest:
             if base.node.op is NUMBER:
                 return self.append(base.node.attributes[0])
             if access == row_major(base.node.shape):
-                return self.append(Coordinate(base.node.attributes[0], base.node.dtype))
+                axis = base.node.attributes[0]
+                is_only = access.shape != self.shape and access.shape[axis] == 1  # of a row: the nest's axis is longer
+                return self.append(number(0, base.node.dtype) if is_only else Coordinate(axis, base.node.dtype))
         slot, access = self.slot(self.lowering.buffer_of(base), base, writes=False), self.in_shape(access)
         return self.append(Load(slot, access.offset, access.strides))
 

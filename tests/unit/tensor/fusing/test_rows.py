@@ -127,11 +127,20 @@ def test_a_packed_copy_that_is_made_in_place_of_what_it_is_of_is_what_is_folded(
     same([y - sums, sums * 3])
 
 
+def test_the_only_class_of_a_row_value_is_number_0() -> None:
+    x, y = drawn(13, (8, 64), (8, 64))
+    classes = tensor.array(np.arange(8) % 2, "i32", on="cpu")
+    first = tensor.one_hot(classes, 1, "bool")  # the index along an axis of one element
+    total = tensor.where(first, x.sum(-1, keepdims=True), 0.5)
+    same([total])
+    same([y * total, (y * total).sum(-1)])
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_many_folds_of_a_row_take_no_more_shared_memory_than_one(dtype: str) -> None:
     (x,) = drawn(11, (8, 64), dtype=dtype)
     total = x.max(-1)
-    for k in range(20):
+    for _ in range(20):
         total = total - (x - total.reshape(8, 1)).sum(-1) * 0.01
     drafted = Drafted([total], [], loom.device("cpu"), caps=GPU)
     kernels = [d.kernel.kernel for d in drafted.draft.dispatches if d.kernel.name.startswith("rows_")]
