@@ -168,6 +168,19 @@ def _bits(x: int, first: int, count: int, bits: int, *, signed: bool) -> int:
     return (taken | (ones >> known << known if sign else 0)) & ones
 
 
+def _permuted(a: Array, b: Array, choice: Array) -> Array:
+    """Return bytes of both operands by four selectors, whose highest bit asks for the byte's sign in its place."""
+    a, b, choice = np.broadcast_arrays(a, b, choice)
+    whole = b.astype(np.uint64) << np.uint64(32) | a
+    found = np.zeros(a.shape, np.uint32)
+    for n in range(4):
+        selector = choice >> np.uint32(4 * n) & np.uint32(15)
+        byte = (whole >> (selector & np.uint32(7)).astype(np.uint64) * np.uint64(8)).astype(np.uint32) & np.uint32(255)
+        sign = np.where(byte > 127, np.uint32(255), np.uint32(0))
+        found |= np.where(selector > 7, sign, byte) << np.uint32(8 * n)
+    return found
+
+
 PLAIN: dict[str, Callable[..., Array]] = {
     "add": _wrapping(lambda a, b: a + b), "sub": _wrapping(lambda a, b: a - b), "mul": _wrapping(lambda a, b: a * b),
     "mul.hi": _upper, "mad": _wrapping(lambda a, b, c: a * b + c), "div": _divided, "rem": _left, "fma": _fused,
@@ -176,7 +189,7 @@ PLAIN: dict[str, Callable[..., Array]] = {
     "xor": lambda a, b: a ^ b, "not": _inverted, "neg": _negated, "abs": np.abs,
     "sqrt": lambda a: canonical(np.sqrt(a)), "rcp": lambda a: canonical(a.dtype.type(1) / a),
     "shl": _shifted(True), "shr": _shifted(False), "clz": _leading, "popc": _ones,
-    "bfe": _extracted, "mov": lambda a: a,
+    "bfe": _extracted, "prmt": _permuted, "mov": lambda a: a,
 }  # fmt: skip
 """Instructions whose operands and result are of one type (but for counts)."""
 

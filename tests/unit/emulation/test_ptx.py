@@ -80,6 +80,10 @@ def _one(operations: str, *values: int) -> int:
         ("cvt.u32.u64 %r1, %rd0;\ncvt.rzi.s32.f32 %r2, %r1;\ncvt.u64.u32 %rd9, %r2;", (0x7FC00000,), 0),
         ("cvt.u32.u64 %r1, %rd0;\ncvt.rzi.s32.f32 %r2, %r1;\ncvt.u64.u32 %rd9, %r2;", (0x4F800000,), 0x7FFFFFFF),
         (
+            "cvt.u32.u64 %r1, %rd0;\ncvt.u32.u64 %r2, %rd1;\nprmt.b32 %r3, %r1, %r2, 0x5B71U;\ncvt.u64.u32 %rd9, %r3;",
+            (0x80017F02, 0x33445566), 0x55FF337F,
+        ),
+        (
             "cvt.u32.u64 %r1, %rd0;\ncvt.u32.u64 %r2, %rd1;\nmax.f32 %r3, %r1, %r2;\ncvt.u64.u32 %rd9, %r3;",
             (0x80000000, 0), 0,
         ),
