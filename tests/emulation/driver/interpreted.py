@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 
 from emulation.driver.code import Sizes
@@ -15,12 +16,13 @@ _PTX = b"\x7fPTX"
 
 
 class Interpreted:
-    """PTX, instruction by instruction."""
+    """PTX, instruction by instruction; with a ``seed`` few groups at a time, in an order that it draws."""
 
     name = "Interpreted"
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         self.memory = Memory()
+        self.drawn = None if seed is None else random.Random(seed)
 
     def linked(self, text: bytes) -> bytes:
         Module(text.decode("ascii"), self.memory)
@@ -34,9 +36,9 @@ class Interpreted:
         return tuple(p.size for p in found.params) if found is not None else None
 
     def run(self, module: Module, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]) -> None:
-        launch(module, entry, groups, lanes, shared, given, self.memory)
+        launch(module, entry, groups, lanes, shared, given, self.memory, self.drawn)
 
     def begin(
         self, module: Module, entry: str, groups: Sizes, lanes: Sizes, shared: int, given: Sequence[bytes]
     ) -> Callable[[], None]:
-        return begin(module, entry, groups, lanes, shared, given, self.memory)
+        return begin(module, entry, groups, lanes, shared, given, self.memory, self.drawn)

@@ -14,6 +14,8 @@ BASE = 0x7F00_0000_0000
 """Where device memory begins: no address of the host, nor near one."""
 _GUARD, _MISALIGNED, _ILLEGAL = 256, 716, 700
 _LEAST = 1 << 24
+_DIRT = 0xA5
+"""What memory holds that nobody has written."""
 
 
 class EmulationError(RuntimeError):
@@ -25,7 +27,7 @@ class EmulationError(RuntimeError):
 
 
 class Memory:
-    """Allocations with guards between them, in one address space; addresses are used again late."""
+    """Allocations of bytes that mean nothing, with guards between them; addresses are used again late."""
 
     def __init__(self) -> None:
         self.bytes: Array = np.zeros(_LEAST, np.uint8)
@@ -47,6 +49,7 @@ class Memory:
                 self.bytes = np.concatenate([self.bytes, np.zeros_like(self.bytes)])
                 self.live = np.concatenate([self.live, np.zeros_like(self.live)])
         self.live[at : at + size] = True
+        self.bytes[at : at + size] = _DIRT
         self._sizes[at] = size
         bisect.insort(self._starts, at)
         return BASE + at

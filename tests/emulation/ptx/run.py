@@ -34,13 +34,15 @@ _ROUNDED = ("add", "sub", "mul", "div", "sqrt", "fma", "rcp", "mad")
 class Groups:
     """Groups that run side by side. ``early``: of a kernel that was begun early; ``ahead``: others are not over yet."""
 
-    def __init__(self, module: Module, entry: str, grid: Any, block: Any, shared_bytes: int,
-                 arguments: Sequence[bytes], memory: Memory, first: int, last: int, early: bool) -> None:  # fmt: skip
+    def __init__(
+        self, module: Module, entry: str, grid: Any, block: Any, shared_bytes: int, arguments: Sequence[bytes],
+        memory: Memory, chosen: Array, drawn: random.Random | None, early: bool,
+    ) -> None:  # fmt: skip
         self.module, self.entry, self.memory = module, module.entries[entry], memory
         self.lanes = block[0] * block[1] * block[2]
-        self.groups = last - first
+        self.groups = len(chosen)
         self.count = self.groups * self.lanes
-        lane, group = np.tile(np.arange(self.lanes), self.groups), np.repeat(np.arange(first, last), self.lanes)
+        lane, group = np.tile(np.arange(self.lanes), self.groups), np.repeat(chosen, self.lanes)
         self.group_of = np.repeat(np.arange(self.groups), self.lanes)
         self.warp_of = self.group_of * -(-self.lanes // 32) + lane // 32
         self.squad_of = self.group_of * -(-self.lanes // 128) + lane // 128
@@ -63,7 +65,7 @@ class Groups:
         self.state: Array = np.zeros(self.count, np.int8)
         self.early, self.ahead = early, False
         self.barriers = Barriers(self)
-        self.random = random.Random(1)
+        self.random = random.Random(1) if drawn is None else drawn
         self.where: Instruction = self.entry.instructions[0]
 
     # operands

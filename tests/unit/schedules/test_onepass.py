@@ -129,11 +129,12 @@ def test_no_lanes_race() -> None:
         assert same_bits(scanned(x, "sum", f32, "interp")[0], canonical_scan(x))
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[None, 1, 2])
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Name a GPU whose PTX is interpreted."""
+    """Name a GPU whose PTX is interpreted: all groups side by side, or few at a time, in a drawn order."""
     monkeypatch.setattr(selftest, "test_gpu", lambda _device: ())  # has tests of its own, and takes seconds
-    with installed(Emulated(Interpreted(), seed=request.param, order=Turns.DRAWN)):
+    monkeypatch.setattr("emulation.ptx.run._MOST_TURNS", 100_000)
+    with installed(Emulated(Interpreted(request.param), seed=3, order=Turns.DRAWN)):
         yield "cuda"
 
 
