@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import f32, f64
+from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_gathered, record_matmul
 from loom.schedules.products.viewed import record_viewed
 from loom.schedules.products.views import OperandView
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
-from loom.tensor.ops.joining import copy_into
+from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.products import matmul, record_product
 from loom.tensor.ops.views import reshape
@@ -108,6 +109,11 @@ def _record_columns(node: Node, draft: Draft, operands: Sequence[BufferView], ou
     inner, places = math.prod(shape[:axes]), math.prod(shape[axes:])
     n, k = (inner, places) if transposed else (places, inner)
     m = node.shape[0]
+    if node.size == 0:
+        return
+    if k == 0:
+        fill(draft, out, node.size, number(0, dtype))
+        return
     what = Multiplication(m, n, k, product_types(dtype, dtype, precision=precision), transpose_b=transposed)
     access = operands[1].access
     is_worth = m * n * k >= _WORTH_TABLES and not (transposed and n < _LEAST_SUMMED)

@@ -140,3 +140,14 @@ def test_windows_of_halves_are_not_copied(precision: str, on: str) -> None:
             y = tensor.convolve(x, w, padding=2)
             peaks += [tensor.compile([y, *tensor.grad((y * y).sum(), [x, w])]).peak_nbytes]
     assert peaks[1] < 1.5 * peaks[0]  # copies of windows would be 25 times the images
+
+
+@pytest.mark.parametrize("precision", [None, "x12", "q8"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_the_gradients_of_no_images_are_zeros(on: str, axes: int, precision: str | None) -> None:
+    x = loom.array(np.zeros((0, *[6] * axes, 4), np.float32), on=on)
+    weight = loom.array(np.ones((*[2] * axes, 4, 6), np.float32), on=on)
+    with loom.precision(precision):
+        found = tensor.grad(tensor.convolve(x, weight).sum(), [x, weight])
+    assert found[0].shape == x.shape
+    assert np.array_equal(found[1].numpy(), np.zeros(weight.shape))
