@@ -224,3 +224,16 @@ def test_truths_are_classes(samples: Any) -> None:
         assert found.accuracy is not None
         digests.add((net.digest(), found.loss, found.accuracy))
     assert len(digests) == 1
+
+
+def test_an_input_of_bf16_is_trained_on_and_gone_on_with() -> None:
+    """bfloat16 is a type that Python's buffers cannot name."""
+    spec = {"format": "loom/1", "dtype": "bf16", "input": {"shape": [4], "dtype": "bf16"},
+            "layers": [{"type": "dense", "output_size": 3}]}  # fmt: skip
+    x = np.random.default_rng(3).standard_normal((8, 4)).astype(np.float32)
+    whole, first = (loom.Network.from_json(spec, on="cpu") for _ in range(2))
+    whole.train(x, np.arange(8) % 3, epochs=2)
+    first.train(x, np.arange(8) % 3, epochs=1)
+    again = loom.Network.load(first.save(), on="cpu")
+    again.train(x, np.arange(8) % 3, epochs=2, resume=True)
+    assert again.digest() == whole.digest() != first.digest()
