@@ -22,8 +22,6 @@ from loom.tensor.neural.rotary import rotate, turns
 
 __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"]
 
-_UNSEEN = {"f16": -6.0e4}
-"""The score of what must not be seen, where the type does not hold -1e30."""
 _ACTIVATIONS = ("silu", "gelu", "relu", "tanh", "sigmoid")
 
 
@@ -99,7 +97,7 @@ def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Dev
 
     ``q`` is (..., tokens, size), ``k`` (..., others, size), ``v`` (..., others, width), with the same leading axes; the
     last of those, heads, may be fewer in ``k`` and ``v``, each then serving as many of ``q`` (J. Ainslie, 2023).
-    ``causal``: the last token sees all others, each before it one less.
+    ``causal``: the last token sees all others, each before it one less; one that sees none gives zeros.
 
     >>> import numpy
     >>> gpu_attention(numpy.zeros((1, 2)), numpy.zeros((2, 2)), numpy.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
@@ -109,13 +107,15 @@ def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Dev
     x, keys, values = (call.given[name] for name in "qkv")
     shape = (*x.shape[:-1], values.shape[-1])
     x, keys, values = _grouped(x, keys, values)
-    scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(x.shape[-1]))
+    scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(max(1, x.shape[-1])))
     if flag(causal, "gpu_attention, causal"):
         tokens, others = scores.shape[-2:]
         at, before = tensor.arange(tokens, dtype="i32"), tensor.arange(others, dtype="i32")
         seen = tensor.expand_dims(at + (others - tokens), 1) >= before
-        scores = tensor.where(seen, scores, _UNSEEN.get(scores.dtype.name, -1e30))
-    return call.result(tensor.reshape(tensor.matmul(tensor.softmax(scores), values), shape))
+        chances = tensor.where(seen, tensor.softmax(tensor.where(seen, scores, -math.inf)), 0)
+    else:
+        chances = tensor.softmax(scores)
+    return call.result(tensor.reshape(tensor.matmul(chances, values), shape))
 
 
 def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -530,3 +530,17 @@ def test_complex_weights_are_saved_and_tied_ones_may_be_nan(tmp_path):
     for wrong in (x.to_sparse(), x.to("meta")):
         with pytest.raises(DTypeError, match="dense"):
             model(wrong)
+
+
+def test_dropout_of_attention_leaves_what_is_seen():
+    """Scores below any mask: hidden keys must not take the chances of those that are seen."""
+    class Attending(torch.nn.Module):
+        def forward(self, q, k, v):
+            return functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=0.25 * self.training)
+
+    q, k, v = torch.full((1, 8, 1), 1e18), torch.full((1, 8, 1), -1e17), torch.full((1, 8, 1), 3.0)
+    model = loom.from_torch(Attending(), (q, k, v))
+    given = {name: loom.array(x.numpy()) for name, x in zip("qkv", (q, k, v), strict=True)}
+    steps = [loom.tensor.array([n], "i32") for n in range(8)]
+    first = [model.apply(given, training=True, step=step).numpy()[0, 0, 0] for step in steps]
+    assert set(first) == {0, 4}

@@ -57,5 +57,5 @@ def _with_dropout(call: OpCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | 
         chances = lt.softmax(scores)
     else:
         seen = lt.broadcast_to(seen, scores.shape)
-        chances = lt.where(seen, lt.softmax(lt.where(seen, scores, -1e30)), 0.0)
+        chances = lt.where(seen, lt.softmax(lt.where(seen, scores, -math.inf)), 0.0)
     return lt.matmul(cast(dropped(call, chances, p)[0], v.dtype), v)
