@@ -1,7 +1,7 @@
 """Products that a stranger draws: sizes, layouts and numbers of all kinds, on GPUs of CUDA that are emulated.
 
-Oracles: ``docs/numerics.md``, section 2, in plain numpy, and the processor's bits. A seed draws a case; a case that
-fails is told with its seed and machine, and made again by ``test_of(machine, kind, seed)``.
+Oracles: ``docs/numerics.md``, section 2, in plain numpy (``strange``), and the processor's bits. A seed draws a case;
+one that fails is told with its seed and machine, and ``check(machine, kind, seed)`` makes it again.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from emulation.driver.binding import Binding, Emulated
 from emulation.driver.interpreted import Interpreted
 from emulation.driver.streams import Order
 from loom import tensor
-from loom.core.numerics import canonical_bits
+from loom.kernels.matmul.grids import choose_slabs
+from loom.kernels.types import product_types
 from loom.runtime.drivers.cuda import api, gpus
 from loom.runtime.drivers.cuda.device import CudaDevice
+from loom.schedules.matmul import Multiplication, record_matmul
+from unit.emulation.strange import Draw, drawn, laid, product, same
 
-Draw = np.random.Generator
-MACHINES = {
+MACHINES: dict[str, dict[str, Any]] = {
     "plain": {}, "tiles": {"tiles": True}, "wide": {"tiles": True, "wide": True}, "single": {"processors": 1},
     "many": {"tiles": True, "wide": True, "processors": 132}, "ampere": {"tiles": True, "chip": (8, 0)},
     "lone": {"tiles": True, "wide": True, "processors": 1},
 }  # fmt: skip
 """GPUs by what they offer and how many processors they have, which decides how products are cut."""
-TOPS = {"q8": 127, "q12": 2015, "q24": 8_355_711}
 SIDES = (0, 1, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 66, 127, 128, 129, 130)
 DEPTHS = (0, 1, 2, 3, 4, 5, 16, 31, 33, 63, 64, 65, 127, 128, 129, 130, 255, 256, 257, 300, 384, 385)
 
@@ -45,157 +46,10 @@ def gpu_of(name: str) -> tuple[CudaDevice, Emulated]:
     return gpu, machine
 
 
-# numbers
-
-
-def _mixed(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    return np.ldexp(rng.normal(size=shape), rng.integers(-148, 126, shape))
-
-
-def _subnormal(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    return np.ldexp(rng.integers(-5000, 5000, shape).astype(float), -149)
-
-
-def _strange(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    values = [np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 3.4028234e38, -3.4028234e38, 2.0**-149, 2.0**-126, 1e-20]
-    return np.where(rng.random(shape) < 0.02, rng.choice(values, shape), rng.normal(size=shape))
-
-
-def _ties(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Whole numbers and halves about the ends of each precision, in steps that rows share or not."""
-    top = rng.choice([127, 2015, 8_355_711])
-    x = rng.integers(-top, top + 1, shape) + rng.choice([0, 0.5, -0.5], shape)
-    return np.ldexp(np.where(rng.random(shape) < 0.05, top + rng.choice([0, 0.5, 0.75, 1], shape), x),
-                    rng.integers(-140, 100))  # fmt: skip
-
-
-def _whole(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    return rng.integers(-40, 40, shape).astype(float)
-
-
-def _lonely(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Zeros of both signs, and few numbers, some huge."""
-    return np.where(rng.random(shape) < 0.03, _mixed(rng, shape), rng.choice([0.0, -0.0], shape))
-
-
-def _extreme(rng: Draw, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    return rng.choice([3.4028234e38, -3.4028234e38, 1.5e38, 2.0**-126, -(2.0**-149), 1.1754942e-38, 1.0], shape)
-
-
-NUMBERS: tuple[Callable[[Draw, tuple[int, ...]], np.ndarray[Any, Any]], ...] = (
-    lambda rng, shape: rng.normal(size=shape), _mixed, _subnormal, _strange, _ties, _whole, _lonely, _extreme,
-)  # fmt: skip
-
-
-def drawn(rng: Draw, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
-    """Return an array of numbers of one kind; bf16 as f32 that it has."""
-    if dtype[0] in "iu":
-        info = np.iinfo({"i": "int", "u": "uint"}[dtype[0]] + dtype[1:])
-        return rng.integers(info.min, info.max, shape, dtype=info.dtype, endpoint=True)
-    with np.errstate(all="ignore"):
-        x = NUMBERS[rng.integers(len(NUMBERS))](rng, shape)
-        x = np.where(np.abs(x) > 6e4, x * 2.0**-112, x) if dtype == "f16" else x
-        x = x.astype({"f16": np.float16, "f64": np.float64}.get(dtype, np.float32))
-        return (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) if dtype == "bf16" else x
-
-
-def laid(rng: Draw, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the same numbers, lying some other way."""
-    way = rng.integers(7)
-    if way == 0:
-        return np.asfortranarray(x)
-    if way == 1 and x.ndim and x.shape[-1]:
-        wide = np.full((*x.shape[:-1], 2 * x.shape[-1]), 77, x.dtype)
-        wide[..., ::2] = x
-        return wide[..., ::2]
-    if way == 2:
-        return np.ascontiguousarray(x[..., ::-1])[..., ::-1]
-    if way == 3 and x.ndim > 1:
-        return np.ascontiguousarray(x.swapaxes(0, -1)).swapaxes(0, -1)
-    return x
-
-
-# what the contract says
-
-
-def _step_of(x: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:
-    """Return e of step 1 for blocks along the last axis."""
-    most = np.abs(x.astype(np.float64)).max(-1)
-    e = np.maximum(np.frexp(most)[1] - top.bit_length() - 1, -126)
-    while (over := np.rint(np.ldexp(most, -e)) > top).any():
-        e = e + over
-    return e
-
-
-def _blocks_of(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], precision: str | None) -> list[np.ndarray[Any, Any]]:
-    """Return what blocks of 128 k contribute to (.., m, k) @ (.., k, n)."""
-    found = []
-    for start in range(0, a.shape[-1], 128):
-        x, y = a[..., start : start + 128], b[..., start : start + 128, :]
-        if precision in TOPS:
-            found.append(_block_in(x.astype(np.float32), y.swapaxes(-1, -2).astype(np.float32), TOPS[precision]))
-            continue
-        total = np.zeros(np.broadcast_shapes(x.shape[:-2], y.shape[:-2]) + (x.shape[-2], y.shape[-1]), x.dtype)
-        for k in range(x.shape[-1]):
-            total = total + x[..., :, k, None] * y[..., None, k, :]
-        found.append(total)
-    return found
-
-
-def _block_in(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:
-    bad = [~np.isfinite(z).all(-1) for z in (x, y)]
-    whole, steps = [], []
-    for z, wrong in zip((x, y), bad, strict=True):
-        clean = np.where(wrong[..., None], np.float32(0), z).astype(np.float64)
-        steps.append(_step_of(clean, top))
-        whole.append(np.rint(np.ldexp(clean, -steps[-1][..., None])).astype(np.int64))
-    t = np.matmul(whole[0], whole[1].swapaxes(-1, -2)).astype(np.float32)
-    left, right = steps[0][..., :, None], steps[1][..., None, :]
-    least, most = (np.ldexp(np.float32(1), pick(left, right)) for pick in (np.minimum, np.maximum))
-    c = t * least * most + np.float32(0)
-    return np.where(bad[0][..., :, None] | bad[1][..., None, :], np.float32(np.nan), c)
-
-
-def short(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return f32 rounded to 12 significant bits, halves to even, on the bits."""
-    bits = x.view(np.uint32)
-    rounded = (bits + np.uint32(0x7FF) + ((bits >> np.uint32(12)) & np.uint32(1))) & np.uint32(0xFFFFF000)
-    return np.where(np.isnan(x), x, rounded.view(np.float32))
-
-
-def product(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], precision: str | None = None) -> np.ndarray[Any, Any]:
-    """Return the product of floats (f16 as f32, not rounded at the end) as the contract says."""
-    with np.errstate(all="ignore"):
-        if precision == "x12":
-            a, b = short(np.ascontiguousarray(a)), short(np.ascontiguousarray(b))
-        blocks = _blocks_of(a, b, precision)
-        chunks = []
-        for start in range(0, len(blocks), 32):
-            total = np.zeros_like(blocks[0])
-            for block in blocks[start : start + 32]:
-                total = total + block
-            chunks.append(total)
-        while len(chunks) > 1:
-            chunks = [chunks[n] + chunks[n + 1] if n + 1 < len(chunks) else chunks[n] for n in range(0, len(chunks), 2)]
-        if chunks:
-            return chunks[0]
-        return np.zeros(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + (a.shape[-2], b.shape[-1]), a.dtype)
-
-
-def same(found: Any, wanted: Any, what: str) -> None:
-    """Fail unless both have the same shape and bits."""
-    x, y = np.asarray(found), np.asarray(wanted)
-    assert x.shape == y.shape and x.dtype == y.dtype, f"{what}: {x.shape} {x.dtype}, not {y.shape} {y.dtype}"
-    wrong = canonical_bits(x) != canonical_bits(y)
-    if wrong.any():
-        at = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise AssertionError(f"{what}: {wrong.sum()} of {x.size} differ, first {at}: {x[at]!r}, not {y[at]!r}")
-
-
-# cases: what a seed draws, as what is computed anywhere and what the contract says of it
-
-
 Case = tuple[str, Callable[[Any], "list[Any]"], "list[Any] | None"]
+"""What a seed draws: a text, what is computed on a device, and what the contract says of it, where it is told."""
+BATCHES = (((), ()), ((), ()), ((), ()), ((2,), (2,)), ((3,), ()), ((), (2,)), ((2, 1), (1, 3)), ((1,), (3,)),
+           ((0,), (1,)))  # fmt: skip
 FLOATS = ("f32", "f32", "f32", "f16", "bf16")
 
 
@@ -213,7 +67,7 @@ def _rounded(x: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
 def _placed(rng_seed: int, x: np.ndarray[Any, Any], dtype: str, place: Any) -> Any:
     """Return a tensor of a device that shows these numbers, by some view of what lies there."""
     way, on = rng_seed % 5, place
-    typed = dict(dtype=dtype, on=on)
+    typed: dict[str, Any] = {"dtype": dtype, "on": on}
     if way == 1 and x.ndim > 1:
         return tensor.transpose(loom.array(np.ascontiguousarray(x.swapaxes(-1, -2)), **typed), -1, -2)
     if way == 2 and x.ndim:
@@ -229,23 +83,27 @@ def _placed(rng_seed: int, x: np.ndarray[Any, Any], dtype: str, place: Any) -> A
 
 
 def draw_matmul(rng: Draw) -> Case:
-    dtype = str(rng.choice(["f32"] * 8 + ["f16", "f16", "bf16", "bf16", "f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64"]))
+    dtype = str(rng.choice(["f32"] * 8 + ["f16", "bf16"] * 2 + ["f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64"]))
     precision = _precision(rng, dtype)
     m, n, k = int(rng.choice(SIDES)), int(rng.choice(SIDES)), int(rng.choice(DEPTHS))
     if rng.random() < 0.04:
         m, n, k = int(rng.choice([1, 2, 5, 25])), int(rng.choice([1, 3, 24])), int(rng.choice([4095, 4097, 8200]))
     elif rng.random() < 0.15:
         m, n = (256 + int(d) for d in rng.integers(-2, 3, 2))
-        k = min(k, 130)
-    batches = [((), ()), ((), ()), ((), ()), ((2,), (2,)), ((3,), ()), ((), (2,)), ((2, 1), (1, 3)), ((1,), (3,)), ((0,), (1,))]
-    left, right = batches[rng.integers(len(batches))] if m * n * k < 200_000 else ((), ())
+        m, k = m if precision is None else m % 64 + 24, min(k, 130)
+    left, right = BATCHES[rng.integers(len(BATCHES))] if m * n * k < 200_000 else ((), ())
     a, b = drawn(rng, (*left, m, k), dtype), drawn(rng, (*right, k, n), dtype)
     turned = rng.random(2) < 0.3
     x, y = (z.swapaxes(-1, -2) if t else z for z, t in zip((a, b), turned, strict=True))
     way, views = int(rng.integers(3)), [int(v) for v in rng.integers(5, size=2)]
     x, y = laid(rng, x), laid(rng, y)
     out_dtype = "f32" if dtype in ("f16", "bf16") and rng.random() < 0.4 else None
-    options = dict(transpose_a=bool(turned[0]), transpose_b=bool(turned[1]), precision=precision, out_dtype=out_dtype)
+    options = {
+        "transpose_a": bool(turned[0]),
+        "transpose_b": bool(turned[1]),
+        "precision": precision,
+        "out_dtype": out_dtype,
+    }
 
     def compute(place: Any) -> list[Any]:
         if way == 0 and dtype != "bf16":
@@ -277,8 +135,9 @@ def draw_einsum(rng: Draw) -> Case:
         sizes["j"], sizes["k"] = 130, 129
         sizes["l"] = 2
     given, views = [], [int(v) for v in rng.integers(5, size=4)]
-    for letters in subscripts.split("->")[0].split(","):
-        shape = tuple(1 if rng.random() < 0.03 and letters.count(c) == 1 else sizes[c] for c in letters.replace("...", ""))
+    for letters in subscripts.partition("->")[0].split(","):
+        names = letters.replace("...", "")
+        shape = tuple(1 if rng.random() < 0.03 and names.count(c) == 1 else sizes[c] for c in names)
         shape = (*(() if rng.random() < 0.5 else (2,)), *shape) if "..." in letters else shape
         given.append(drawn(rng, shape, dtype))
     with_gradients = rng.random() < 0.3
@@ -298,11 +157,12 @@ def draw_convolution(rng: Draw) -> Case:
     dtype, axes = str(rng.choice([*FLOATS, "f32", "f64", "i8"])), int(rng.choice([1, 1, 2, 2, 2, 3]))
     precision = _precision(rng, dtype)
     groups = int(rng.choice([1, 1, 1, 1, 2, 3, 4]))
-    own, filters = int(rng.choice([1, 1, 2, 3, 4, 5, 8, 16, 17, 32])), int(rng.choice([1, 2, 3, 4, 7, 8, 24, 32, 33, 64]))
+    own = int(rng.choice([1, 1, 2, 3, 4, 5, 8, 16, 17, 32]))
+    filters = int(rng.choice([1, 2, 3, 4, 7, 8, 24, 32, 33, 64]))
     if axes < 3 and rng.random() < 0.15:
         own, filters = int(rng.choice([64, 65, 128])), int(rng.choice([64, 65, 128]))
     filters = -(-filters // groups) * groups
-    window = [int(rng.choice([1, 1, 2, 3, 3, 3, 5, 7])) for _ in range(axes)] if axes < 3 else [int(v) for v in rng.integers(1, 4, 3)]
+    window = [int(v) for v in (rng.choice([1, 1, 2, 3, 3, 3, 5, 7], axes) if axes < 3 else rng.integers(1, 4, 3))]
     stride, dilation = ([int(v) for v in rng.choice([1, 1, 1, 2, 3], axes)] for _ in range(2))
     if rng.random() < 0.5:
         dilation = [1] * axes
@@ -311,7 +171,7 @@ def draw_convolution(rng: Draw) -> Case:
             for w, d, p in zip(window, dilation, padding, strict=True)]  # fmt: skip
     batch = int(rng.choice([1, 1, 2, 3, 0 if rng.random() < 0.2 else 1]))
     x, w = drawn(rng, (batch, *size, own * groups), dtype), drawn(rng, (*window, own, filters), dtype)
-    options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     views, gradients = [int(v) for v in rng.integers(5, size=2)], bool(dtype != "i8" and rng.random() < 0.5)
     views = [0 if rng.random() < 0.5 or v == 1 else v for v in views]
     seed = rng.integers(1 << 30)
@@ -362,8 +222,10 @@ def draw_attention(rng: Draw) -> Case:
     shapes = [(heads, tokens, size), (shared, keys, size), (shared, keys, width)]
     if way == 2:
         shapes = [(2, *shape) for shape in shapes]
-    given = [drawn(rng, shape, dtype) if rng.random() < 0.3 else
-             np.asarray(rng.normal(size=shape), np.float16 if dtype == "f16" else np.float32) for shape in shapes]  # fmt: skip
+    plain = np.float16 if dtype == "f16" else np.float32
+    given = [
+        drawn(rng, shape, dtype) if rng.random() < 0.3 else rng.normal(size=shape).astype(plain) for shape in shapes
+    ]
     mask = None if rng.random() < 0.5 else rng.random((tokens, keys)) < 0.7
     views, gradients = [int(v) for v in rng.integers(5, size=3)], bool(rng.random() < 0.4)
 
@@ -377,10 +239,77 @@ def draw_attention(rng: Draw) -> Case:
             found = [y, *(tensor.grad(y.sum(), parts) if gradients else ())]
             return [np.asarray(x) for x in found]
 
-    return f"attention {dtype} {precision} {shapes} way {way} causal {causal} gradients {gradients} {views}", compute, None
+    what = f"attention {dtype} {precision} {shapes} way {way} causal {causal} gradients {gradients} {views}"
+    return what, compute, None
 
 
-KINDS = {"matmul": draw_matmul, "einsum": draw_einsum, "convolution": draw_convolution, "attention": draw_attention}
+ATTENTION = {"type": "multi_head_attention", "num_heads": 2, "causal": True, "rope_freq_base": 10000.0}
+NETWORKS: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
+    "dense": ([{"type": "dense", "output_size": 33, "activation": "relu"}, {"type": "dense", "output_size": 3}], (7,)),
+    "conv2d": ([{"type": "conv2d", "filters": 5, "kernel_size": 3, "padding": 1, "stride": 2, "activation": "relu"},
+                {"type": "flatten"}, {"type": "dense", "output_size": 3}], (3, 7, 6)),
+    "conv1d": ([{"type": "conv1d", "filters": 24, "kernel_size": 5}, {"type": "flatten"},
+                {"type": "dense", "output_size": 3}], (25, 12)),
+    "attention": ([{"type": "residual", "layers": [{"type": "rms_norm"}, ATTENTION]},
+                   {"type": "swiglu", "inner_size": 9}, {"type": "flatten"},
+                   {"type": "dense", "output_size": 3}], (5, 8)),
+    "recurrent": ([{"type": "lstm", "hidden_size": 5, "output": "last"}, {"type": "dense", "output_size": 3}], (4, 3)),
+}  # fmt: skip
+
+
+def draw_training(rng: Draw) -> Case:
+    """A few steps of a small network: the digest of its weights, and what it then says."""
+    name = str(rng.choice(list(NETWORKS)))
+    layers, shape = NETWORKS[name]
+    dtype = str(rng.choice(["f32", "f32", "f32", "f16", "bf16"]))
+    names = [None, "q8", "q12", "q24", *(["x12"] if dtype == "f32" else [])]
+    document = {"format": "loom/1", "seed": int(rng.integers(9)), "dtype": dtype, "layers": layers,
+                "input": {"shape": list(shape), "dtype": dtype}}  # fmt: skip
+    x = rng.normal(size=(int(rng.choice([3, 8, 9])), *shape)).astype(np.float32)
+    y = rng.integers(0, 3, len(x))
+    options: dict[str, Any] = {
+        "epochs": int(rng.choice([1, 2])), "batch_size": int(rng.choice([1, 4, 9])) if len(x) < 9 else 4,
+        "optimizer": str(rng.choice(["sgd", "adam"])), "precision": names[rng.integers(len(names))],
+        "seed": int(rng.integers(9)), "progress": False,
+    }  # fmt: skip
+    if dtype == "f32" and rng.random() < 0.3:
+        options["micro_batch"] = 3
+
+    def compute(place: Any) -> list[Any]:
+        network = loom.Network.from_json(document, on=place)
+        history = network.train(x, y, **options)
+        digest = np.frombuffer(bytes.fromhex(network.digest().removeprefix("sha256:")), np.uint8)
+        return [np.asarray(history.loss), np.asarray(network.predict(x)), digest]
+
+    return f"training {name} {document} {len(x)} samples {options}", compute, None
+
+
+def draw_units(rng: Draw) -> Case:
+    """A product in whole numbers large enough for tensor cores; few of ``draw_matmul`` are."""
+    precision, turned = str(rng.choice(["q8", "q8", "q12", "q24"])), [bool(v) for v in rng.integers(2, size=2)]
+    m, n = (int(v) for v in rng.choice([64, 65, 66, 95, 96, 97], 2))
+    k = int(rng.choice([1, 31, 33, 127, 128, 129, 257]))
+    a, b = drawn(rng, (m, k), "f32"), drawn(rng, (k, n), "f32")
+    x, y = (np.ascontiguousarray(z.T) if t else z for z, t in zip((a, b), turned, strict=True))
+
+    def compute(place: Any) -> list[Any]:
+        return [loom.gpu_matmul(x, y, precision=precision, transpose_a=turned[0], transpose_b=turned[1], on=place)]
+
+    return f"units {precision} {m} {n} {k} {turned}", compute, [product(a, b, precision)]
+
+
+KINDS = {"matmul": draw_matmul, "einsum": draw_einsum, "convolution": draw_convolution, "attention": draw_attention,
+         "training": draw_training, "units": draw_units}  # fmt: skip
+
+
+SAMPLE = [
+    ("plain", "matmul", 2), ("lone", "matmul", 11), ("wide", "einsum", 4), ("wide", "convolution", 6),
+    ("single", "convolution", 72), ("wide", "units", 1), ("tiles", "units", 1),
+]  # fmt: skip
+"""Cases that are always run; the last convolution is of no images."""
+UNITS = {"wide": "matmul_panels", "many": "matmul_panels", "lone": "matmul_panels", "tiles": "matmul_planes",
+         "ampere": "matmul_planes"}  # fmt: skip
+"""Kernels that use tensor cores, by machine: a case of ``draw_units`` that took another tested nothing."""
 
 
 def check(machine: str, kind: str, seed: int) -> None:
@@ -390,6 +319,7 @@ def check(machine: str, kind: str, seed: int) -> None:
     for n, x in enumerate(wanted or ()):
         same(on_host[n], x, f"{kind} {seed}: {what}: result {n} of the processor")
     gpu, driver = gpu_of(machine)
+    driver.launched.clear()
     try:
         for n, (x, y) in enumerate(zip(compute(gpu), on_host, strict=True)):
             same(x, y, f"{kind} {seed} on {machine}: {what}: result {n}")
@@ -397,3 +327,46 @@ def check(machine: str, kind: str, seed: int) -> None:
         if driver.reports:
             gpu_of.cache_clear()
     assert driver.reports == []
+    if kind == "units" and machine in UNITS:
+        assert any(UNITS[machine] in name for name in driver.launched), f"{what}: {driver.launched}"
+
+
+def held(seed: int) -> None:
+    """Multiply with totals in shared memory, which shapes of a size to be interpreted never choose by themselves."""
+    rng = np.random.default_rng([seed, *b"held"])
+    turned = [bool(v) for v in rng.integers(2, size=2)]
+    m, n, k = (int(rng.choice(sizes)) for sizes in ((1, 33, 63, 64, 65, 70), (1, 31, 127, 128, 129, 140), DEPTHS[1:]))
+    batches = int(rng.choice([1, 1, 2]))
+    a, b = drawn(rng, (batches, m, k), "f32"), drawn(rng, (batches, k, n), "f32")
+    gpu, driver = gpu_of("plain")
+    driver.launched.clear()
+    stored = [np.ascontiguousarray(x.swapaxes(1, 2) if t else x) for x, t in zip((a, b), turned, strict=True)]
+    memory = [gpu.allocate(x.nbytes) for x in stored]
+    for place, x in zip(memory, stored, strict=True):
+        place.write(0, x.reshape(-1).view(np.uint8))
+    what = Multiplication(m, n, k, product_types(loom.f32, loom.f32), *turned, (batches,), (batches,))
+    out, chain = gpu.allocate(4 * batches * m * n), loom.Chain(gpu)
+    record_matmul(chain, *memory, out, what, schedule=choose_slabs(gpu.caps, what.types, 4096, 4096, 4096, 1))
+    chain.build().run()
+    found = out.read(0, out.nbytes).view(np.float32).reshape(batches, m, n)
+    same(found, product(a, b), f"held {seed}: {batches} of {m} {n} {k}, {turned}")
+    assert any("shared" in name for name in driver.launched)
+    assert driver.reports == []
+
+
+@pytest.mark.parametrize(("machine", "kind", "seed"), SAMPLE)
+def test_what_a_stranger_multiplies_has_the_bits_of_the_contract(machine: str, kind: str, seed: int) -> None:
+    check(machine, kind, seed)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 60))])
+def test_products_whose_totals_are_held(seed: int) -> None:
+    held(seed)
+
+
+@pytest.mark.slow  # hundreds of drawn cases, interpreted: minutes
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_many_of_them(machine: str, kind: str) -> None:
+    for seed in range(100, 120):
+        check(machine, kind, seed)

@@ -534,6 +534,7 @@ def test_complex_weights_are_saved_and_tied_ones_may_be_nan(tmp_path):
 
 def test_dropout_of_attention_leaves_what_is_seen():
     """Scores below any mask: hidden keys must not take the chances of those that are seen."""
+
     class Attending(torch.nn.Module):
         def forward(self, q, k, v):
             return functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=0.25 * self.training)

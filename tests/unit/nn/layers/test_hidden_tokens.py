@@ -69,7 +69,9 @@ def test_layers_whose_seen_scores_lie_below_those_of_any_mask(on: str, causal: b
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(("dtype", "query", "key"), [("f32", 1e18, -1e17), ("f16", 250.0, -255.0), ("f64", 1e18, -1e17)])
+@pytest.mark.parametrize(
+    ("dtype", "query", "key"), [("f32", 1e18, -1e17), ("f16", 250.0, -255.0), ("f64", 1e18, -1e17)]
+)
 def test_a_call_of_causal_attention_sees_nothing_later(on: str, dtype: str, query: float, key: float) -> None:
     q, k = (loom.array(np.full((3, 1), x), dtype=dtype, on=on) for x in (query, key))
     v = loom.array(np.array([[2.0], [4.0], [96.0]]), dtype=dtype, on=on)
