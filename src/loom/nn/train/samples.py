@@ -48,7 +48,7 @@ class Samples:
         found = hashlib.sha256()
         for a in (*self.x, *self.y):
             found.update(f"{a.dtype.newbyteorder('<').str} {a.shape}\n".encode())
-            found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+            found.update(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
         return found.hexdigest()
 
 
