@@ -1,9 +1,8 @@
 """Products in f32 units on a GPU: bits beside the CPU's, then TFLOP/s beside cuBLAS f32 (TF32 off).
 
-``PYTHONPATH=src:.:/tmp/loom-device-site python3 bench/device/exact_figures.py [--grids 8x16x2x2x8s ..]``; exits 1 if
+``PYTHONPATH=src:.:/tmp/loom-device-site python3 bench/device/exact_figures.py [--grids 8x16x2x2x8h ..]``; exits 1 if
 a bit differs. The rows: f32, and f32 rounded to 12 bits, f16, bf16, whose products are exact and so are fused with
-their sums. ``--grids``: others than the device's own, for f32 and x12 (a ``Grid``'s numbers, then r or s where totals
-are held in registers or in shared memory).
+their sums. ``--grids``: others than the device's own, for f32 and x12 (a ``Grid``'s numbers, h where it is ``held``).
 """
 
 from __future__ import annotations
@@ -43,9 +42,8 @@ def same_bits(device: str, name: str) -> bool:
 
 
 def slabs_of(text: str) -> Slabs:
-    """Return the cut of a text such as ``8x16x2x2x8s``."""
-    held = {"r": "registers", "s": "shared"}.get(text[-1], "")
-    return Slabs(Grid(*map(int, text.rstrip("rs").split("x")), held=held), split=False)
+    """Return the cut of a text such as ``8x16x2x2x8h``."""
+    return Slabs(Grid(*map(int, text.removesuffix("h").split("x")), held=text.endswith("h")), split=False)
 
 
 def rate(device: str, name: str, schedule: Slabs | None = None) -> str:

@@ -201,8 +201,8 @@ _SLABS = {
     "edges": (Grid(2, 4, 1, 1, 4), (11, 21, 133), _SCATTERED, 4096),
     "vectors": (Grid(2, 2, 2, 1, 8), (20, 12, 150), _WHOLE, 128),
     "turned": (Grid(4, 1, 1, 2, 4), (18, 9, 131), _TURNED, 128),
-    "registers": (Grid(2, 4, 1, 1, 4, "registers"), (11, 21, 261), _SCATTERED, 4096),
-    "kept": (Grid(4, 2, 1, 2, 8, "shared"), (20, 16, 300), _WHOLE, 4096),
+    "held": (Grid(2, 4, 1, 1, 4, held=True), (11, 21, 261), _SCATTERED, 4096),
+    "held-vectors": (Grid(4, 2, 1, 2, 8, held=True), (20, 16, 300), _WHOLE, 4096),
 }
 for _label, (_grid, _sides, _layout, _span) in _SLABS.items():
     for _name in ("f32", "x12", "f64", "f16", "i8", "u32-u64"):

@@ -179,7 +179,7 @@ def test_a_product_keeps_its_totals_in_shared_memory(gpu: CudaDevice, machine: E
     chain.build().run()
     found, wanted = out.read(0, out.nbytes).view(np.uint32), np.asarray(loom.gpu_matmul(a, b, on="cpu"))
     assert np.array_equal(found, wanted.reshape(-1).view(np.uint32))
-    assert any("64x128x8_2x2_shared" in name for name in machine.launched)
+    assert any("64x128x8_2x2_held" in name for name in machine.launched)
     assert machine.reports == []
 
 

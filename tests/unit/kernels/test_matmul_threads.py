@@ -31,7 +31,7 @@ FLOATS = ProductTypes(f32, f32, f32, f32)
 PAIRS = ProductTypes(i8, i32, i32, i32, pairs=True)
 HALVES = ProductTypes(f16, f32, f32, f16)
 CHUNKS, SPLIT = Slabs(Grid(2, 4, 1, 1, 4), split=False), Slabs(Grid(4, 1, 1, 2, 4), split=True)
-HELD, KEPT = Slabs(Grid(2, 4, 1, 1, 4, "registers"), split=False), Slabs(Grid(4, 2, 2, 1, 4, "shared"), split=False)
+HELD = Slabs(Grid(4, 2, 2, 1, 4, held=True), split=False)
 GPU = Caps(32, 49152, 1024, False, 132, 1 << 20, threads=True)
 LESS = replace(GPU, shared_nbytes=32768)
 
@@ -60,8 +60,8 @@ def multiply(a: Array, b: Array, what: Multiplication, cut: Slabs) -> Array:
         (SPLIT, (1, 1, 1), (False, False)),
         (SPLIT, (9, 11, 8200), (False, False)),
         (HELD, (17, 36, 260), (False, True)),
-        (KEPT, (35, 19, 260), (True, False)),
-        (KEPT, (9, 11, 8200), (False, False)),
+        (HELD, (35, 19, 260), (True, False)),
+        (HELD, (9, 11, 8200), (False, False)),
         pytest.param(CHUNKS, (9, 11, 8200), (True, False), marks=pytest.mark.slow),
         pytest.param(SPLIT, (36, 36, 129), (True, False), marks=pytest.mark.slow),
         pytest.param(Slabs(Grid(4, 8, 2, 1, 16), split=False), (70, 40, 300), (False, True), marks=pytest.mark.slow),
@@ -121,7 +121,7 @@ def test_a_gpu_gives_the_bits_of_the_cpu(
 
 def test_cuts_fill_a_gpu() -> None:
     square = choose_slabs(GPU, FLOATS, 4096, 4096, 4096, 1)
-    assert (square.grid.height, square.grid.width, square.grid.held, square.split) == (64, 128, "shared", False)
+    assert (square.grid.height, square.grid.width, square.grid.held, square.split) == (64, 128, True, False)
     wide = ProductTypes(f64, f64, f64, f64)
     for caps, types, held in (
         (replace(GPU, shared_nbytes=32768), FLOATS, True),
@@ -157,7 +157,7 @@ def test_one_kernel_is_made_for_each_choice() -> None:
     assert len({k.verified.hash for k in kernels}) == len({k.verified.name for k in kernels}) == len(kernels)
 
 
-@pytest.mark.parametrize("cut", [CHUNKS, KEPT], ids=["out", "kept"])
+@pytest.mark.parametrize("cut", [CHUNKS, HELD], ids=["out", "held"])
 @pytest.mark.parametrize("size", [0, 80], ids=["exact", "far"])
 @pytest.mark.parametrize("kind", ["x12", "f16", "bf16"])
 def test_products_of_short_factors_are_fused_where_they_are_exact(

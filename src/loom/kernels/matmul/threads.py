@@ -177,36 +177,24 @@ def walking_slabs(
 
 def _holding(grid: Grid, accumulator: DType) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
     """Return what begins the totals of a lane's blocks, what adds the sums of one, and what makes them sums."""
-    count, lanes, quad = grid.rows * grid.columns * QUAD * QUAD, grid.lanes, accumulator.vector(QUAD)
+    quads, lanes, quad = grid.rows * grid.columns * QUAD, grid.lanes, accumulator.vector(QUAD)
     nothing = -0.0 if accumulator.is_float else 0  # what changes no sum, a zero's sign neither
 
     def clear(totals: Any, lane: Any) -> None:
-        if grid.held == "registers":
-            for s in static_range(count):
-                totals[s] = accumulator(nothing)
-        if grid.held == "shared":
-            for q in static_range(count // QUAD):
-                totals[q * lanes + lane] = quad(nothing, nothing, nothing, nothing)
+        for q in static_range(quads):
+            totals[q * lanes + lane] = quad(nothing, nothing, nothing, nothing)
 
     def total(totals: Any, sums: Any, lane: Any) -> None:
-        if grid.held == "registers":
-            for s in static_range(count):
-                totals[s] = totals[s] + sums[s]
-        else:
-            for q in static_range(count // QUAD):
-                s = q * QUAD
-                added = quad(sums[s], sums[s + 1], sums[s + 2], sums[s + 3])
-                totals[q * lanes + lane] = totals[q * lanes + lane] + added
+        for q in static_range(quads):
+            s = q * QUAD
+            added = quad(sums[s], sums[s + 1], sums[s + 2], sums[s + 3])
+            totals[q * lanes + lane] = totals[q * lanes + lane] + added
 
     def take(totals: Any, sums: Any, lane: Any) -> None:
-        if grid.held == "registers":
-            for s in static_range(count):
-                sums[s] = totals[s]
-        else:
-            for q in static_range(count // QUAD):
-                four = totals[q * lanes + lane]
-                for i in static_range(QUAD):
-                    sums[q * QUAD + i] = four[i]
+        for q in static_range(quads):
+            four = totals[q * lanes + lane]
+            for i in static_range(QUAD):
+                sums[q * QUAD + i] = four[i]
 
     return clear, total, take
 
@@ -251,8 +239,8 @@ def walking_slabs_in(
         place = group_id(2) * m * n
         stage = u32(0)
         sums = private(accumulator, count)
-        totals = private(accumulator, count) if grid.held == "registers" else kept
-        clear(totals, lane)
+        if grid.held:
+            clear(kept, lane)
         for block in range(begin, end, words):
             for s in static_range(count):
                 sums[s] = accumulator(0)
@@ -265,12 +253,12 @@ def walking_slabs_in(
                 lay_b(b_tile, b_held, lane, stage * b_slab.quads)
                 barrier()
             if grid.held:
-                total(totals, sums, lane)
+                total(kept, sums, lane)
             else:
                 is_first = block == begin
                 keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, block, k, place, m, n, row, column, is_first)
         if grid.held:
-            take(totals, sums, lane)
+            take(kept, sums, lane)
             keep(out, sums, a_scales, b_scales, a_matrix, b_matrix, begin, k, place, m, n, row, column, True)
 
     return walk
@@ -315,7 +303,7 @@ def multiply_slabs(grid: Grid, layout: Layout, arithmetic: ProductTypes) -> Kern
 
 def layout_name(grid: Grid, layout: Layout) -> str:
     """Return what tells kernels of other tiles and layouts apart in their names."""
-    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}{'_' * bool(grid.held)}{grid.held}"
+    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}{'_held' if grid.held else ''}"
     operands = "".join(
         ("t" if viewed else "") + ("k" if by_k else "v" if whole else "s")
         for by_k, whole, viewed in (
