@@ -295,9 +295,7 @@ def _is_whole(item: LoweredNode) -> bool:
 class _Nest:
     """The loop nest of a group's members, of one shape, or of rows of one."""
 
-    def __init__(
-        self, lowering: _Lowering, part: tuple[list[LoweredNode], Stores], shape: tuple[int, ...]
-    ) -> None:  # fmt: skip
+    def __init__(self, lowering: _Lowering, part: tuple[list[LoweredNode], Stores], shape: tuple[int, ...]) -> None:
         self.members, self.stored = part
         self.lowering = lowering
         self.shape = shape

@@ -47,6 +47,8 @@ def write_rows(nest: LoopNest, cut: RowCut) -> VerifiedKernel:
 
 
 class RowWriter(NestWriter):
+    """Writes the kernel of a nest that folds its last axis."""
+
     def __init__(self, nest: LoopNest, cut: RowCut, retyped: dict[object, DType]) -> None:
         super().__init__(nest, NestCut(REDUCE_LANES), retyped, cut.rows)
         self.b.name = f"rows_{self.b.name.removeprefix('tensor_')}"
@@ -60,8 +62,8 @@ class RowWriter(NestWriter):
 
     def folded(self) -> VerifiedKernel:
         """Return the kernel."""
-        b, length = self.b, self.declare()
-        del length  # groups are full
+        b = self.b
+        self.declare()  # its length is not asked for, as groups are full
         self.lane, self.own = b.emit("local_id", attr=0), b.emit("local_id", attr=1)
         row = b.emit("add", b.emit("mul", b.emit("group_id", attr=0), self.word(self.row_cut.rows)), self.own)
         self.outer = self.coordinates(row, self.sizes[:-1])

@@ -47,7 +47,8 @@ class SweepPlan:
     def takes(records: Records, rows: int, n: int, caps: Caps) -> bool:
         """Tell whether a sort can be done in this way, and is long enough for it."""
         fits = caps.max_workgroup_lanes >= _LANES and caps.shared_nbytes >= _SHARED_NBYTES
-        return fits and rows == 1 and records.words == 1 and _LEAST <= n < onesweep.MOST_TOLD - _SHARED_NBYTES
+        most = onesweep.MOST_TOLD - _LANES * max(_ITEMS.values())
+        return fits and rows == 1 and records.words == 1 and _LEAST <= n < most
 
     @classmethod
     def of(cls, records: Records, n: int, *, keys_out: bool, items: int | None = None) -> SweepPlan:

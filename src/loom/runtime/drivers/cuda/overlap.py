@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from loom.core.errors import ArgumentError
 from loom.runtime.drivers.cuda.gpus import Gpu
 
 __all__ = ["NO_OVERLAP", "Overlap", "is_early", "overlap_of"]
+
+
+_EDGES, _DEPENDENTS = ("chains", "all"), ("waited", "begun")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,16 @@ class Overlap:
 
     edges: str
     dependents: str
+
+    def __post_init__(self) -> None:
+        """Refuse words that mean nothing, with ArgumentError."""
+        known = [("", ""), *((e, d) for e in _EDGES for d in _DEPENDENTS)]
+        if (self.edges, self.dependents) not in known:
+            raise ArgumentError(
+                "Overlap", "no such way to begin kernels early", got=(self.edges, self.dependents),
+                expected=f"edges of {_EDGES} and dependents of {_DEPENDENTS}, or neither",
+                remedy='Use Overlap("chains", "waited"), or NO_OVERLAP',
+            )  # fmt: skip
 
 
 NO_OVERLAP = Overlap("", "")

@@ -21,7 +21,7 @@ from emulation.driver.interpreted import Interpreted
 from emulation.driver.modules import Module
 from emulation.driver.streams import Order
 from loom.core.dtype import f32
-from loom.core.errors import DeviceError
+from loom.core.errors import ArgumentError, DeviceError
 from loom.runtime.drivers.cuda import gpus, opened, overlap
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.device import CudaDevice
@@ -302,3 +302,9 @@ def test_figures_are_of_every_way_and_name_what_is_refused(
     ways, without = 5 * (len(pdl_figures.WAYS) - 1) + 2, 2  # forks and joins have no chain
     assert told.count("the driver refuses it") == (ways - without if refused else 0)
     assert told.count("bits equal") == (without if refused else ways)
+
+
+@pytest.mark.parametrize("words", [("chain", "waited"), ("all", ""), ("", "begun"), ("all", "early")])
+def test_words_that_mean_nothing_are_refused(words: tuple[str, str]) -> None:
+    with pytest.raises(ArgumentError, match="no such way to begin kernels early"):
+        Overlap(*words)
