@@ -5,6 +5,10 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
+# Compiled Python is kept, whatever the shell says: hundreds of tests start processes, each of which would translate all
+# of Loom's sources again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo fast test prove check docs web bench wheel clean system languages
 
 demo: $(STAMP)-demo

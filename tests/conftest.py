@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 
+import deferred
 import loom
 from loom.core.errors import DeviceError
 from loom.runtime.registry import DRIVERS, driver
 
+deferred.install()
 pytest.register_assert_rewrite("conformance.running")
 
 _SETTINGS = ("LOOM_THREADS", "LOOM_SIMD", "LOOM_CHECK", "LOOM_DEVICE", "LOOM_CACHE_DIR")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+import safetensors.numpy
 from typer.testing import CliRunner
 
 from loom.cli.main import app
@@ -29,7 +29,9 @@ def model(tmp_path: Path) -> Path:
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", "layers": list(range(20))}))
     rng = np.random.default_rng(5)
     arrays = {f"layer.{i}.weight": rng.standard_normal((16, 24)).astype(np.float32) for i in range(3)}
-    save_file({**arrays, "norm": np.ones(24, np.float32)}, folder / "model.safetensors", metadata={"format": "pt"})
+    safetensors.numpy.save_file(
+        {**arrays, "norm": np.ones(24, np.float32)}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
     return folder
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+import sklearn.datasets
 
 import loom
 from loom.core.errors import DeviceError
@@ -25,7 +25,7 @@ DOCUMENT = {
     "format": "loom/1", "input": {"shape": [64]}, "seed": 3,
     "layers": [{"type": "dense", "output_size": 48, "activation": "relu"}, {"type": "dense", "output_size": 10}],
 }  # fmt: skip
-_DATA = load_digits(return_X_y=True)
+_DATA = sklearn.datasets.load_digits(return_X_y=True)
 X, Y = (_DATA[0][:1437] / 16).astype(np.float32), _DATA[1][:1437]
 SETTINGS: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 32, "micro_batch": 4}
 

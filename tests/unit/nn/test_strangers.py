@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix
+from sklearn import metrics
 from typer.testing import CliRunner
 
 import loom
@@ -100,9 +100,9 @@ def test_truths_of_one_output_are_two_classes() -> None:
         history = made.train(X, Y[:, None], validation=(X, Y[:, None]), epochs=3, loss=loss, **SETTINGS_OF)
         said = (made.predict(X)[:, 0] > (0.5 if loss is None else 0)).astype(int)
         found = made.evaluate(X, Y[:, None], loss=loss)
-        assert found.accuracy == history.validation_accuracy[-1] == accuracy_score(Y, said)
+        assert found.accuracy == history.validation_accuracy[-1] == metrics.accuracy_score(Y, said)
         assert found.confusion is not None
-        assert found.confusion.tolist() == confusion_matrix(Y, said).tolist()
+        assert found.confusion.tolist() == metrics.confusion_matrix(Y, said).tolist()
     assert net(dense(1, "sigmoid")).evaluate(X, Y[:, None].astype(float)).accuracy is None  # mean squared error
     assert net(dense(2, "sigmoid")).evaluate(X, np.stack([Y, Y], 1)).accuracy is None  # of several outputs
 

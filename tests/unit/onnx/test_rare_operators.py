@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from onnx import TensorProto, helper
-from onnx.reference import ReferenceEvaluator
 
 import loom.onnx
 from loom.core.errors import ArgumentError, FileError
@@ -72,7 +72,7 @@ def test_scores_of_support_vectors(transform: str, classes: int) -> None:
     found = loom.onnx.load(model).run({"x": _X})
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert np.array_equal(found["label"], session.run(["label"], {"x": _X})[0])
-    scores = ReferenceEvaluator(model).run(["p"], {"x": _X})[0]
+    scores = onnx.reference.ReferenceEvaluator(model).run(["p"], {"x": _X})[0]
     assert found["p"].shape == scores.shape
     np.testing.assert_allclose(found["p"], scores, rtol=2e-5, atol=2e-5)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+import safetensors.numpy
 
 import loom
 from loom.core.errors import ArgumentError
@@ -37,7 +37,7 @@ def write_adapters(folder: Path, model: Any, modules: dict[str, int], alpha: flo
         with torch.no_grad():
             weight += torch.tensor(alpha / rank * (b @ a))
     folder.mkdir()
-    save_file(held, folder / "adapter_model.safetensors")
+    safetensors.numpy.save_file(held, folder / "adapter_model.safetensors")
     first = next(iter(modules.values()), 1)
     told = {"peft_type": "LORA", "r": first, "lora_alpha": alpha, "target_modules": sorted(modules), "bias": "none",
             "rank_pattern": {n: r for n, r in modules.items() if r != first}}  # fmt: skip
@@ -66,7 +66,7 @@ def test_modules_that_are_several_matrices_or_none_are_refused(tmp_path: Path) -
         folder = tmp_path / f"adapters{n}"
         write_adapters(folder, model, {})
         held = {f"base_model.model.{module}.lora_{k}.weight": np.ones((2, 2), np.float32) for k in "AB"}
-        save_file(held, folder / "adapter_model.safetensors")
+        safetensors.numpy.save_file(held, folder / "adapter_model.safetensors")
         with pytest.raises(ArgumentError, match=f"'{module}' is no matrix of the model"):
             with_adapters(net, description, folder)
     with pytest.raises(ArgumentError, match="merged into weights of f32"):

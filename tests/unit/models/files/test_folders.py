@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+import safetensors.numpy
 
 from loom.core.errors import DTypeError, FileError
 from loom.models.files import open_checkpoint
 
 CONFIG = {"model_type": "llama", "hidden_size": 2}
-ONE = save({"a": np.ones((2, 2), np.float32)}, metadata={"format": "pt"})
-TWO = save({"b": np.zeros(3, np.float16), "c": np.arange(2, dtype=np.int64)})
+ONE = safetensors.numpy.save({"a": np.ones((2, 2), np.float32)}, metadata={"format": "pt"})
+TWO = safetensors.numpy.save({"b": np.zeros(3, np.float16), "c": np.arange(2, dtype=np.int64)})
 MAP = {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-2.safetensors"}
 
 
@@ -90,7 +90,7 @@ def test_what_does_not_belong_together_is_named(fault: str, in_memory: bool, tmp
 
 
 def test_a_tensor_in_two_shards(tmp_path: Path) -> None:
-    both = save({"a": np.ones((2, 2), np.float32), "b": np.zeros(1, np.float32)})
+    both = safetensors.numpy.save({"a": np.ones((2, 2), np.float32), "b": np.zeros(1, np.float32)})
     with pytest.raises(FileError, match=r"'a' is in two files.*model-1.safetensors and model-2.safetensors"):
         open_checkpoint(
             sharded({"a": "model-1.safetensors", "b": "model-2.safetensors"}, **{"model-2.safetensors": both})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import gguf.constants
 import numpy as np
 import pytest
 from gguf import quants
-from gguf.constants import GGMLQuantizationType
 
 import loom
 from loom import export
@@ -49,13 +49,13 @@ class _Source:
 
     def _blocks(self) -> Array:
         rows = np.ascontiguousarray(self.values.T if self.transposed else self.values)
-        return quants.quantize(rows, GGMLQuantizationType[self.encoding])
+        return quants.quantize(rows, gguf.constants.GGMLQuantizationType[self.encoding])
 
     def read(self, checkpoint: Any) -> Array:
         del checkpoint
         if self.encoding == "F32":
             return self.values
-        found = quants.dequantize(self._blocks(), GGMLQuantizationType[self.encoding])
+        found = quants.dequantize(self._blocks(), gguf.constants.GGMLQuantizationType[self.encoding])
         return np.ascontiguousarray(found.T if self.transposed else found)
 
     def stored(self, checkpoint: Any) -> _Rows | None:

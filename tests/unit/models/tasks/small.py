@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
+import safetensors.numpy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 SIZE, HIDDEN, INNER, LAYERS, HEADS, KV = 258, 32, 64, 2, 4, 2
@@ -46,7 +46,7 @@ def weights() -> bytes:
     shapes |= {f"model.layers.{n}.{name}": shape for n in range(LAYERS) for name, shape in each.items()}
     made = {f"{name}.weight": (draw.standard_normal(shape) * 0.3 + (len(shape) == 1)).astype(np.float32)
             for name, shape in shapes.items()}  # fmt: skip
-    return save(made, {"format": "pt"})
+    return safetensors.numpy.save(made, {"format": "pt"})
 
 
 @cache

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.calibration
 from sklearn import metrics
-from sklearn.calibration import calibration_curve
 
 import loom
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, NotFinite, ShapeError, StateError
@@ -93,7 +93,7 @@ def test_one_against_the_rest(average: str) -> None:
 def test_calibration_is_that_of_scikit_learn() -> None:
     truths, chance = TRUE > 1, np.round(DRAW.random(300), 2) * 0.98 + 0.011
     sure, said = np.maximum(chance, 1 - chance), chance > 0.5
-    right, mean = calibration_curve(said == truths, sure, n_bins=10)
+    right, mean = sklearn.calibration.calibration_curve(said == truths, sure, n_bins=10)
     found = calibration(truths, chance)
     np.testing.assert_allclose(found.accuracy, right)
     np.testing.assert_allclose(found.confidence, mean)

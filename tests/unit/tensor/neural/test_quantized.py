@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import gguf.constants
 import numpy as np
 import pytest
 from gguf import quants
-from gguf.constants import GGMLQuantizationType
 
 import loom
 from loom import tensor
@@ -34,7 +34,7 @@ def _blocks(encoding: str, n: int, k: int, seed: int = 0) -> bytes:
 
 
 def _reference(raw: bytes, encoding: str, shape: tuple[int, int]) -> Array:
-    kind = GGMLQuantizationType[encoding]
+    kind = gguf.constants.GGMLQuantizationType[encoding]
     rows = np.frombuffer(raw, np.uint8).reshape(shape[0], -1)
     with np.errstate(all="ignore"):
         return quants.dequantize(rows, kind).reshape(shape)
@@ -150,7 +150,7 @@ def test_weights_are_rounded_as_ggml_rounds_them(encoding: str) -> None:
     rng = np.random.default_rng(1)
     w = (rng.standard_normal((16, 128)) * np.exp2(rng.integers(-9, 9, (16, 1)))).astype(np.float32)
     w[0], w[1, :64], w[2, 32:] = 0, 0.5, -1e-8
-    kind = GGMLQuantizationType[encoding.upper()]
+    kind = gguf.constants.GGMLQuantizationType[encoding.upper()]
     with np.errstate(all="ignore"):
         reference = quants.dequantize(quants.quantize(w, kind), kind)
     assert _same(quantize(w, encoding).dequantized(), reference)

@@ -1,0 +1,108 @@
+"""Libraries that tests compare with are loaded by the first test that uses them, not by collection.
+
+``install`` puts a finder before Python's own, which answers the import of a deferred library by a stand-in:
+``import torch`` and ``from torch import nn`` at the head of a test file cost nothing, ``nn.Linear`` there loads torch.
+Invariants: a stand-in has the attributes of the module itself, for reading and for writing; who looks at it without
+asking for a name of the library's own (pytest looks at everything in a test file for ``__wrapped__``) loads nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+LIBRARIES = frozenset({
+    "duckdb", "gguf", "httpx", "jsonschema", "matplotlib", "mlx", "mpmath", "onnx", "onnxruntime", "openai", "pandas",
+    "polars", "pyarrow", "ray", "safetensors", "scipy", "skl2onnx", "sklearn", "tokenizers", "torch", "transformers",
+})  # fmt: skip
+
+
+class _Deferred(ModuleType):
+    """The stand-in of a module."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("__", "_pytest", "_mock")) and name not in ("__version__", "__all__"):
+            raise AttributeError(name)
+        full = f"{self.__name__}.{name}"
+        if sys.modules.get(self.__name__) is self and "__path__" in vars(self) and find_spec(full) is not None:
+            return import_module(full)
+        return getattr(_load(self.__name__), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("__") or isinstance(value, _Deferred):  # as Python's import does
+            super().__setattr__(name, value)
+        else:
+            setattr(_load(self.__name__), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_load(self.__name__), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_load(self.__name__))
+
+
+class _DeferredLoader(Loader):
+    """The loader of a library's module, put off until the module is used."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__class__ = _Deferred
+
+
+class _Finder(MetaPathFinder):
+    """Finds stand-ins for modules of ``LIBRARIES``, but for what a library imports of itself and of others."""
+
+    loading = 0
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        library, _, inner = name.partition(".")
+        is_loaded = inner and not isinstance(sys.modules.get(library), _Deferred)
+        if self.loading or is_loaded or library not in LIBRARIES:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, Loader) and spec.origin is not None:
+            spec.loader = _DeferredLoader(spec.loader)
+        return spec
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        self.loading += 1
+        try:
+            yield
+        finally:
+            self.loading -= 1
+
+
+_FINDER = _Finder()
+
+
+def _load(name: str) -> ModuleType:
+    """Return a module itself; the stand-ins of its library leave ``sys.modules`` before it is imported."""
+    if isinstance(sys.modules.get(name), _Deferred):
+        library = name.partition(".")[0]
+        for other, module in list(sys.modules.items()):
+            if other.partition(".")[0] == library and isinstance(module, _Deferred):
+                del sys.modules[other]
+    with _FINDER.at_work():
+        return import_module(name)
+
+
+def install() -> None:
+    """Put the finder before Python's own."""
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
