@@ -16,13 +16,13 @@ NODES = """
 import os, sys, threading
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 sys.path[:0] = {path!r}
-import ray.cluster_utils
+from ray.cluster_utils import Cluster
 import loom
 from unit.cluster.test_training import train
 
 if __name__ == "__main__":
     alone = train(8)
-    cluster = ray.cluster_utils.Cluster(initialize_head=True, head_node_args={{"num_cpus": 2, "object_store_memory": 100 << 20}})
+    cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 2, "object_store_memory": 100 << 20}})
     node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
     try:
         with loom.cluster.connect(4, address=cluster.address, device="cpu") as pool:
