@@ -14,16 +14,17 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
 
-# the fast ring, for between two edits
+# The fast ring, for between two edits: tests of what changed since main (or since SINCE=COMMIT), one case a file and
+# device of what stands on it; with ALL=1 one case a file and device of everything.
 fast: $(STAMP)-test
-	$(PYTEST) -n 2 -m "not slow and not wide" -q
+	$(PYTEST) -n 2 -q --ring $(if $(ALL),section,fast) $(if $(SINCE),--since $(SINCE))
 
 # Some tests watch the clock (Ctrl-C, pacing, workers that are late), and a machine that is busy elsewhere fails one now
 # and then: what fails beside others is named, and run once more alone. What fails there too fails.
 test: $(STAMP)-test system
-	$(PYTEST) -n 2 -m "not slow" -q || { \
+	$(PYTEST) -n 2 -q --ring test || { \
 	  [ $$? = 1 ] && echo "The tests above failed beside others; they are run once more, alone:" \
-	  && $(PYTEST) -n 0 -m "not slow" -q --last-failed --last-failed-no-failures none; }
+	  && $(PYTEST) -n 0 -q --ring test --last-failed --last-failed-no-failures none; }
 
 prove: $(STAMP)-test system languages
 	$(PYTEST) -n 2 -q

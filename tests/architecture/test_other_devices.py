@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 from dataclasses import replace
@@ -51,7 +49,6 @@ def run(tmp_path: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.wide
 def test_suites_collect_it(tmp_path: Path) -> None:
     found = run(tmp_path, "--collect-only", *SUITES.values()).splitlines()
     missing = [
@@ -62,7 +59,6 @@ def test_suites_collect_it(tmp_path: Path) -> None:
     assert not missing
 
 
-@pytest.mark.wide
 def test_it_passes_what_it_offers(tmp_path: Path) -> None:
     assert " passed" in run(
         tmp_path, SUITES["faults"], SUITES["errors"], "tests/unit/patterns/calling/test_everywhere.py"

@@ -25,7 +25,6 @@ from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget
 
-pytestmark = pytest.mark.wide
 CHIPS = ("gfx90a", "gfx942", "gfx1100")
 _FUSED = r"\bv_(pk_)?(fma|fmac|mac|mad|madak|madmk|fmaak|fmamk)(_mix\w*|_legacy)?_f(16|32|64)"
 _FORBIDDEN = {

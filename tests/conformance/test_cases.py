@@ -55,15 +55,7 @@ def _always(name: str, target: Target) -> bool:
     return (target.simd != 8 or 16 not in WIDTHS[name]) and zlib.crc32(f"{name} {target}".encode()) % 5 == 0
 
 
-def _wide(name: str, target: Target) -> bool:
-    """What ``make fast`` leaves out: other widths than 4, and the library's kernels."""
-    return not _is_usual(target) or theme(name) in {"signals", *_THINNED}
-
-
-_MARKED = [pytest.param(*r, marks=[pytest.mark.wide] if _wide(*r) else []) for r in _RUNS if _always(*r)]
-
-
-@pytest.mark.parametrize(("name", "target"), _MARKED, ids=str)
+@pytest.mark.parametrize(("name", "target"), [r for r in _RUNS if _always(*r)], ids=str)
 def test_bits(name: str, target: Target) -> None:
     conform(name, target, _modes(name, target))
 

@@ -18,7 +18,6 @@ from conformance.machines import EMULATORS, ZIG_TARGETS, build, run_program
 from conformance.running import CASES, SLOW, bits_of, load_case, reference_bits, require_same, theme
 from loom.targets.base import Bounds
 
-pytestmark = pytest.mark.wide
 _OFTEN = {
     "operations": 1, "convert": 1, "select": 1, "bool": 1, "halves": 1, "memory": 6, "control": 3, "barriers": 9,
     "loops": 7, "vectors": 6, "shapes": 9, "strides": 4, "atomics": 5, "probe": 8, "constant-right": 6,

@@ -21,7 +21,6 @@ from loom.targets.llvm.machine import machine
 from loom.targets.llvm.target import LlvmTarget
 from unit.ir.test_wide import tool_of
 
-pytestmark = pytest.mark.wide
 _MACHINE = replace(machine("ptx"), cpu="sm_90", dependents="waited", tiles=True)
 _WIDE = replace(_MACHINE, cpu="sm_90a", wide=True)
 _FIRST = {"waited": ["wait", "launch_dependents"], "begun": ["launch_dependents", "wait"]}

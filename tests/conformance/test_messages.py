@@ -20,17 +20,16 @@ _TARGETS = [
     replace(target, threads=(threads,))
     for kind in kinds("vectors") for target in targets_on(kind) if target.simd != 8 for threads in (1, 2)
 ]  # fmt: skip
-_SOME_WIDE = [t if t.simd == 4 else pytest.param(t, marks=pytest.mark.wide) for t in _TARGETS]
 _ALWAYS = [name for name in MESSAGES if not name.startswith("bounds")] + ["bounds-buffer-load-i32--9-lane"]
 _ON_THREADS = [
-    pytest.param(Target(kind), name, marks=pytest.mark.wide if name in _ALWAYS else pytest.mark.slow)
+    pytest.param(Target(kind), name, marks=[] if name in _ALWAYS else [pytest.mark.slow])
     for kind in kinds("threads") for name in MESSAGES
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "target",
-    [t if t.simd == 4 else pytest.param(t, marks=pytest.mark.wide) for t in _TARGETS],
+    _TARGETS,
     ids=lambda t: f"{t}-{t.threads[0]}",
 )
 @pytest.mark.parametrize("name", MESSAGES)

@@ -20,7 +20,6 @@ from loom.ir.interp import interpret
 from loom.ir.kernel import Memory
 from loom.runtime.chain import Chain
 
-pytestmark = pytest.mark.wide
 WIDTHS = (1, 4, 8, 16)
 _FAST, _SLOW, _BATCH = 40, 2000, 49
 

@@ -12,7 +12,6 @@ from loom.ir.kernel import Instr, walk
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget
 
-pytestmark = pytest.mark.wide
 _FORBIDDEN = {
     "approximate": r"\.approx\b",
     "flushing": r"\.ftz\b",

@@ -10,8 +10,6 @@ from conformance.cases.language.random_kernels import FAST_SEEDS, SEEDS
 from conformance.running import TARGETS, Target, conform, load_case, reference_bits
 from loom.ir.kernel import For, If, Return, While, walk
 
-pytestmark = pytest.mark.wide
-
 _FAST_RUNS = [(s, t) for s in FAST_SEEDS for t in TARGETS if (t.device != "x86-64" and t.simd != 8) or s % 4 < 2]
 """Width 8 and the oldest x86-64 run half of the seeds."""
 _SLOW_RUNS = [(s, t) for s in SEEDS for t in TARGETS if (s, t) not in set(_FAST_RUNS)]

@@ -17,7 +17,7 @@ from conformance.running import CASES, SLOW, Case, Target, conform, execute, loa
 from loom.core.errors import DeviceError, KernelFault
 from loom.runtime.registry import device
 
-pytestmark = [pytest.mark.wide, pytest.mark.needs("threads")]
+pytestmark = pytest.mark.needs("threads")
 _OFTEN = {
     "memory": 9,
     "control": 5,

@@ -11,9 +11,6 @@ from loom.proof.attestation import verify
 from loom.proof.cases import LAYERS, cases_of
 from loom.proof.golden import golden
 
-pytestmark = pytest.mark.wide
-
-
 _MACHINES = ("wasm32", "aarch64", "armv7")
 
 

@@ -17,8 +17,6 @@ from loom.cli import demo_digits as digits
 from loom.cli.main import app
 from loom.nn.train.datasets import divide, read_samples
 
-pytestmark = pytest.mark.wide
-
 PRIMES_BELOW = {10**7: 664_579, 10**9: 50_847_534}  # OEIS A006880
 SETTINGS = [{"LOOM_THREADS": "1"}, {"LOOM_THREADS": "2"}, {"LOOM_THREADS": "2", "LOOM_SIMD": "4"}]
 

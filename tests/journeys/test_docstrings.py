@@ -38,7 +38,6 @@ def _examples(module: Any) -> list[doctest.DocTest]:
     return [each for each in found if each.examples]
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT / "src/loom").with_suffix("")))
 def test_examples_of_docstrings(path: Path) -> None:
     module = _module(path)

@@ -32,7 +32,6 @@ def _blocks(language: str) -> list[pytest.ParameterSet]:
     return found
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("code", _blocks("python"))
 def test_python_block(code: str, tmp_path: Path) -> None:
     path = tmp_path / "block.py"  # kernels need a file to be read from
@@ -42,7 +41,6 @@ def test_python_block(code: str, tmp_path: Path) -> None:
     assert "assert" in code, "a block must check what it says"
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("block", _blocks("sh"))
 def test_shell_block(block: str) -> None:
     for line in block.splitlines():

@@ -30,7 +30,6 @@ def test_there_are_examples() -> None:
     assert {p.name for p in EXAMPLES} >= NOT_RUN
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("path", [_param(p) for p in EXAMPLES if p.name not in NOT_RUN])
 def test_example_runs(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(path)]
@@ -64,7 +63,6 @@ def test_three_pipelines_take_fifteen_lines() -> None:
     assert len((ROOT / "examples/three_pipelines.py").read_text().splitlines()) <= 15
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("path", GALLERY, ids=lambda p: p.stem)
 def test_the_gallery_shows_what_its_programs_draw(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(path), "--out", str(tmp_path)]

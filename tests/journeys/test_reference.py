@@ -15,7 +15,6 @@ pytest.importorskip("pdoc", reason="pdoc writes the reference: pip install '.[do
 TOOL = Path(__file__).parents[2] / "tools/reference.py"
 
 
-@pytest.mark.wide
 def test_every_public_name_is_in_it_and_no_link_is_broken(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-W", "error", TOOL, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -34,7 +33,6 @@ def _tool() -> Any:
     return module
 
 
-@pytest.mark.wide
 def test_what_is_broken_is_found(tmp_path: Path) -> None:
     tool = _tool()
     (tmp_path / "a.html").write_text('<a href="b.html#there">x</a><a href="b.html#not">x</a><a href="c.html">x</a>')

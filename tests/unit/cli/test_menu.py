@@ -48,7 +48,6 @@ def test_models_are_saved_and_read() -> None:
     assert "the same weights" in done.stdout
 
 
-@pytest.mark.wide
 def test_the_cpu_against_what_else_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(menu, "_EXERCISES", {name: menu._EXERCISES[name] for name in ("Dense", "RNN")})
     done = run("demo", "--menu", "--choice", "14", "--device", "cpu")

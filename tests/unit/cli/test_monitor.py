@@ -149,7 +149,6 @@ def test_asked_by_the_environment(monkeypatch: pytest.MonkeyPatch, folder: Path)
         loom.boot(1)
 
 
-@pytest.mark.wide
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux: install the Debian package tmux")
 def test_live_in_a_terminal(process: Any, folder: Path) -> None:
     socket = f"loom-test-{os.getpid()}"

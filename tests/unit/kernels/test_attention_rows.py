@@ -20,8 +20,6 @@ from loom.kernels.attention.rowtiles import RowTile, choose_row_tile
 from loom.kernels.matmul.grids import Grid
 from loom.schedules.attention.cached import CachedAttention, few_sequences, record_cached_attention, usual_rows
 
-pytestmark = pytest.mark.wide
-
 ALL = 1 << 18
 GPU = Caps(32, 49152, 1024, False, 132, 1 << 20, threads=True)
 _HELD: dict[DType, Any] = {f32: np.float32, f16: np.float16}

@@ -20,8 +20,6 @@ from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 from unit.patterns.canonical import canonical_reduce, same_bits
 
-pytestmark = pytest.mark.wide
-
 SHAPES = ((1, 1, 1), (2, 63, 1), (1, 4160, 1), (2, 65, 3), (1, 70, 70))
 MOST_DEBUGGED = 600
 """Elements; the debugger is slow."""

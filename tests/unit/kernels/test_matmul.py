@@ -20,8 +20,6 @@ from loom.schedules.matmul import recording as matmul_record
 from unit.patterns.canonical import same_bits
 from unit.patterns.linalg.matmul_order import canonical_matmul
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 FLOATS = ProductTypes(f32, f32, f32, f32)

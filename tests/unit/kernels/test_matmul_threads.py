@@ -23,8 +23,6 @@ from loom.schedules.matmul import Multiplication, products, record_matmul
 from unit.patterns.canonical import same_bits
 from unit.patterns.linalg.matmul_order import canonical_matmul
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 FLOATS = ProductTypes(f32, f32, f32, f32)

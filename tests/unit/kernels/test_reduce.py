@@ -11,8 +11,6 @@ import loom
 from loom.core.dtype import bf16, f16, f32, f64, i64, u8, u64
 from loom.kernels.fold import tiles as reduce
 
-pytestmark = pytest.mark.wide
-
 KERNELS = [
     reduce.sum_tiles(f32, f32, f32),
     reduce.sum_tiles(f16, f32, f16),

@@ -13,8 +13,6 @@ from loom.kernels.sieve import classes as kernels
 from loom.schedules.sieve.classes import Classes, pattern_shifts, prime_table, striking_primes
 from prime_oracle import is_prime
 
-pytestmark = pytest.mark.wide
-
 CLASSES = (1, 7, 11, 13, 17, 19, 23, 29)
 WORDS = 256
 

@@ -20,8 +20,6 @@ from loom.kernels.linalg.lu import eliminate_panel
 from loom.patterns import linalg, signal
 from loom.schedules.fft import convolution_length, radices
 
-pytestmark = pytest.mark.wide
-
 RNG = np.random.default_rng(7)
 REAL = RNG.normal(size=(2, 96)).astype(np.float32)
 COMPLEX = (REAL + 1j * REAL[::-1]).astype(np.complex64)

@@ -19,8 +19,6 @@ from loom.kernels.sort.small import sort_row
 from unit.patterns.canonical import same_bits
 from unit.patterns.sort.sorted_oracle import numbers, order
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 

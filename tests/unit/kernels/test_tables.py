@@ -13,8 +13,6 @@ from loom.kernels.fold import deviations as statistics
 from loom.kernels.fold import groups, rolling
 from loom.kernels.move import compact, histogram, join
 
-pytestmark = pytest.mark.wide
-
 WATCHED = sorted(
     name
     for name, make in CASES.items()

@@ -26,16 +26,17 @@ def _name(setting: Place) -> str:
     return "-".join(str(x) for x in setting if x)
 
 
-def _marks(setting: Place, other_widths: pytest.MarkDecorator) -> list[Any]:
-    """Other widths than the widest, and other devices, are not always run."""
-    if setting in ALWAYS:
-        return []
-    return [other_widths] if setting[0] == "cpu" else [pytest.mark.slow]
+def _marks(setting: Place, *, all_widths: bool) -> list[Any]:
+    """Other devices, and for some tests other widths than the widest, are not always run."""
+    is_always_run = setting in ALWAYS or (all_widths and setting[0] == "cpu")
+    return [] if is_always_run else [pytest.mark.slow]
 
 
-def places(other_widths: pytest.MarkDecorator = pytest.mark.wide) -> list[Any]:
+def places(*, all_widths: bool = True) -> list[Any]:
     """Return every place as a parameter of the fixture ``place``."""
-    return [pytest.param(setting, id=_name(setting), marks=_marks(setting, other_widths)) for setting in EVERYWHERE]
+    return [
+        pytest.param(place, id=_name(place), marks=_marks(place, all_widths=all_widths)) for place in EVERYWHERE
+    ]  # fmt: skip
 
 
 def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
@@ -47,7 +48,7 @@ def placed(dtypes: Sequence[str], everywhere: Collection[str]) -> list[Any]:
     return [
         pytest.param(
             setting, dtype, id=f"{_name(setting)}-{dtype}",
-            marks=_marks(setting, pytest.mark.wide if dtype in everywhere else pytest.mark.slow),
+            marks=_marks(setting, all_widths=dtype in everywhere),
         )
         for setting in EVERYWHERE
         for dtype in dtypes

@@ -46,19 +46,16 @@ def test_inputs_are_the_golden_ones() -> None:
 @pytest.mark.parametrize(
     "settings", [*(pytest.param(s, marks=pytest.mark.slow) for s in ((1, 4), (2, 8))), (2, 16)], ids=str
 )
-@pytest.mark.wide
 @pytest.mark.needs("vectors")
 def test_operations_and_functions_are_the_same_under_every_setting(on: str, settings: Settings) -> None:
     _layers_are_golden(on, settings, (1, 2))
 
 
-@pytest.mark.wide
 @pytest.mark.needs("threads")
 def test_some_patterns_have_the_schedules_of_gpus(on: str) -> None:
     _some_patterns_are_golden(on)
 
 
-@pytest.mark.wide
 @pytest.mark.needs("vectors")
 def test_some_patterns_are_the_golden_ones(on: str) -> None:
     """At one width, since many kernels are compiled anew for each; networks, below, at this machine's own."""
@@ -82,7 +79,6 @@ def _layers_are_golden(on: str, settings: Settings, layers: tuple[int, ...]) -> 
     assert found.layers == {str(layer): golden().layers[str(layer)] for layer in layers}
 
 
-@pytest.mark.wide
 @pytest.mark.needs("vectors")
 def test_networks_are_the_golden_ones(on: str) -> None:
     found = verify(on, layers=[4], fresh=True)
@@ -90,7 +86,6 @@ def test_networks_are_the_golden_ones(on: str) -> None:
     assert found.layers == {"4": golden().layers["4"]}
 
 
-@pytest.mark.wide
 @pytest.mark.needs("threads")
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_layer_is_the_golden_one(on: str, layer: int) -> None:
@@ -153,7 +148,6 @@ def test_a_record_says_what_it_is_about() -> None:
         ("fold", "literals_select_f32", 6, 1, "literals: select f32"),
     ],
 )  # fmt: skip
-@pytest.mark.wide
 def test_one_mutated_operation_turns_the_digest_red(
     mutation: str, kernel: str | None, site: int | None, layer: int, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

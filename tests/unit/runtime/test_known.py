@@ -91,7 +91,6 @@ print(loom.gpu_sort(x)[:3].tolist(), loom.gpu_matmul(a, a)[0, :2].tolist(), floa
 """
 
 
-@pytest.mark.wide
 def test_a_warm_process_translates_no_kernel_of_the_library(tmp_path: Path) -> None:
     environment = {**os.environ, "LOOM_CACHE_DIR": str(tmp_path / "cache")}
 

@@ -16,11 +16,7 @@ from unit.patterns.canonical import canonical_scan, same_bits, scan_of_items
 from unit.schedules.drafted import chained, drafted
 
 Array = np.ndarray[Any, Any]
-WAYS = [
-    None,
-    False,
-    pytest.param(True, marks=pytest.mark.wide),
-]  # kernels for threads take seconds to compile for a CPU
+WAYS = [None, False, True]
 SUM = Scanning("sum", f32, f32, f32)
 
 

@@ -16,8 +16,6 @@ import pytest
 import loom
 from loom.core.errors import DTypeError, ShapeError
 
-pytestmark = pytest.mark.wide
-
 
 @pytest.fixture(scope="module")
 def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:

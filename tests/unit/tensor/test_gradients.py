@@ -76,7 +76,6 @@ _UNARY: dict[str, tuple[float, float]] = {
 }
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("name", _UNARY)
 def test_functions_of_one_operand(name: str) -> None:
     _check(lambda x: x.map(name), [_values(7, low=_UNARY[name][0], high=_UNARY[name][1])])
@@ -89,7 +88,6 @@ _NARROW: dict[str, tuple[Any, float, float]] = {
 }  # fmt: skip
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize("name", _NARROW)
 def test_functions_of_f32_alone(name: str) -> None:
     """Against difference quotients of numpy's and scipy's functions in f64: what differs is f32, some 1e-6."""

@@ -33,7 +33,6 @@ def _compiled(tokens: int) -> tuple[int, list[Any]]:
     return pstats.Stats(profile).total_calls, program.read()  # type: ignore[attr-defined]
 
 
-@pytest.mark.wide
 def test_compiling_a_recurrence_takes_time_linear_in_its_length() -> None:
     _compiled(4)  # what is done once
     short, long = _compiled(30)[0], _compiled(150)[0]

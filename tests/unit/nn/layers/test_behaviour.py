@@ -22,8 +22,6 @@ from loom.tensor import Tensor
 from loom.tensor.convolution import convolve_planes
 from loom.tensor.ops.random import random_words
 
-pytestmark = pytest.mark.wide
-
 _DENSE = {"type": "dense", "output_size": 2}
 
 
@@ -307,7 +305,7 @@ def _digest(layers: list[dict[str, Any]], on: Any) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
 
-@pytest.mark.parametrize("layers", [_SHORT, pytest.param(_LONG, marks=pytest.mark.wide)], ids=["short", "long"])
+@pytest.mark.parametrize("layers", [_SHORT, _LONG], ids=["short", "long"])
 @pytest.mark.parametrize("on", [kind for kind in kinds() if kind != "cpu"], indirect=True)
 def test_bits_are_those_of_the_cpu(on: str, layers: list[dict[str, Any]]) -> None:
     assert _digest(layers, on) == _digest(layers, "cpu")

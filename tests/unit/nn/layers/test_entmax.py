@@ -27,7 +27,7 @@ def _by_definition(z: Array, alpha: float) -> Array:
         return np.array([float((low + r) ** (1 / slope)) if low + r > 0 else 0.0 for r in raised])
 
 
-@pytest.mark.parametrize("alpha", [2.5, *(pytest.param(a, marks=pytest.mark.wide) for a in (5.0, 12.0))])
+@pytest.mark.parametrize("alpha", [2.5, 5.0, 12.0])
 def test_every_digit_counts(alpha: float) -> None:
     rng = np.random.default_rng(8)
     for dtype, bar in (("f4", 2.0**-20), ("f8", 2.0**-45)):
@@ -46,7 +46,7 @@ def test_ties_and_what_is_masked() -> None:
         assert found[2].tolist() == [1.0, *[0.0] * 39]
 
 
-@pytest.mark.parametrize("alpha", [2.5, *(pytest.param(a, marks=pytest.mark.wide) for a in (5.0, 20.0))])
+@pytest.mark.parametrize("alpha", [2.5, 5.0, 20.0])
 def test_gradients_stay_finite_and_right(alpha: float) -> None:
     """Against difference quotients of the result, also where a result is so small that its slope has no float."""
     z = np.array([[0.1, 0.0, -0.02, -3.0], [0.05252, 0.0, -9.0, -9.0]])

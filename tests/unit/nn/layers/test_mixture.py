@@ -16,8 +16,6 @@ from loom import tensor
 from loom.nn.model import Model
 from loom.nn.spec import parse
 
-pytestmark = pytest.mark.wide
-
 ROWS, EXPERTS, INPUTS, OUTPUTS, BATCH = 2, 3, 4, 3, 5
 _GRID = {"type": "softmax", "variant": "grid", "rows": ROWS, "cols": EXPERTS}
 

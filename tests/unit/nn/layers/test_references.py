@@ -17,8 +17,6 @@ from loom.nn.spec.fields import value_fields
 from loom.nn.spec.rules import Choice, Flag
 from unit.nn.layers.cases import CASES, Case
 
-pytestmark = pytest.mark.wide
-
 _BATCH = 3
 _STEP = 1e-5
 """Of the differences: their error is about h^2 + 2^-53 / h = 1e-10, times derivatives of about 10."""
@@ -72,26 +70,13 @@ class _Derived:
         return float(self.run()[1])
 
 
-_NEAR_OTHERS = {
-    "dense_plain", "conv1d", "conv2d_softmax", "max_pool_1d", "average_pool_1d", "rnn_one_token", "attention",
-    "parallel_add", "parallel_avg", "kmeans_manhattan", "kmeans_cosine", "softmax_temperature1_3", "softmax_entmax1_3",
-    "softmax_hierarchical1_6", "softmax_adaptive1_4", "softmax_gumbel0_3", "activation_selu", "activation_gelu_tanh",
-    "conv1d_plain", "conv2d_plain", "swiglu_plain", "rnn_last", "lstm_last", "gru_last", "parallel_filter_equal",
-    "merge_concat0", "merge_concat1", "merge_add0", "merge_avg0", "kmeans_features", "gumbel_quiet", "swiglu_gelu",
-    "attention_relative", "token_pool_max0", "token_pool_first0", "token_pool_last0",
-}  # fmt: skip
-"""Left out where tests must be quick."""
-_MARKED = [pytest.param(c, id=c.name, marks=[pytest.mark.wide] if c.name in _NEAR_OTHERS else []) for c in CASES]
-
-
-@pytest.fixture(scope="module", params=_MARKED)
+@pytest.fixture(scope="module", params=[pytest.param(case, id=case.name) for case in CASES])
 def derived(request: pytest.FixtureRequest) -> _Derived:
     return _Derived(request.param)
 
 
 def test_cases_left_out_are_known() -> None:
     names = [c.name for c in CASES]
-    assert set(names) >= _NEAR_OTHERS
     assert len(set(names)) == len(names)
 
 
@@ -183,7 +168,6 @@ def test_finite_differences(derived: _Derived) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
-@pytest.mark.wide
 def test_f32_is_near_f64(derived: _Derived) -> None:
     """Sums of at most 18 terms of about 1, then functions that make an error at most 30 times as large: 512 x 2^-24."""
     model = _model(derived.case, "f32")

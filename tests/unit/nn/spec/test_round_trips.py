@@ -17,8 +17,6 @@ from loom.nn.spec import NetworkSpec, json_schema, parse, to_document, to_json
 from unit.nn.spec.networks import networks
 from unit.nn.spec.test_generations import ALIASES, SEED_PARALLEL, first
 
-pytestmark = pytest.mark.wide
-
 ROOT = Path(__file__).parents[4]
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 

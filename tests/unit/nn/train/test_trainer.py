@@ -41,7 +41,6 @@ def test_learns(two_layers: Any, samples: Any) -> None:
     assert len(history.rate) == history.epochs == 40
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize(("threads", "simd"), [(1, 8), (2, 8), (2, 1)])
 def test_same_bits_for_threads_and_lanes(
     threads: int, simd: int, two_layers: Any, samples: Any, digest: Any, monkeypatch: pytest.MonkeyPatch

@@ -79,7 +79,6 @@ def test_updates_have_the_same_bits_of_threads(monkeypatch: pytest.MonkeyPatch) 
     assert digest_of_all("cpu")[:16] == DIGEST
 
 
-@pytest.mark.wide
 def test_an_update_exported_to_c_has_the_same_bits(tmp_path: Path) -> None:
     x, y = task(3)
     here, there = net_of().tween(mode="step_tween_chain"), net_of().tween(mode="step_tween_chain")

@@ -14,7 +14,7 @@ from loom.core.errors import ArgumentError, DeviceError, KernelFault
 from loom.runtime.chain.kept import kept_programs
 from unit.patterns.canonical import same_bits
 
-pytestmark = [pytest.mark.wide, pytest.mark.needs("threads")]
+pytestmark = pytest.mark.needs("threads")
 
 Pattern = Callable[..., Any]
 

@@ -13,8 +13,6 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.schedules.sorting.partition import may_partition
 from unit.patterns.canonical import canonical_sum, same_bits
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 

@@ -13,8 +13,6 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from unit.patterns.canonical import canonical_reduce, canonical_sum, same_bits
 from unit.patterns.conftest import placed
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 SHAPES = ((3, 5000), (4097, 3), (300, 70), (70, 300), (2, 130, 17), (3, 20, 129), (9, 1), (2, 64, 64))

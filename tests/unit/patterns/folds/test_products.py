@@ -12,8 +12,6 @@ from loom import gpu_dot, gpu_norm
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from unit.patterns.canonical import canonical_sum, same_bits
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 SIZES = (1, 2, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 65_537)

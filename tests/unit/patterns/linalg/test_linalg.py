@@ -17,8 +17,6 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.patterns import linalg
 from unit.patterns.canonical import canonical_sum, same_bits
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 SIZES = (1, 2, 3, 16, 63, 64, 65, 130)

@@ -17,8 +17,6 @@ from unit.patterns.canonical import same_bits
 from unit.patterns.conftest import PLACES
 from unit.patterns.linalg.matmul_order import canonical_matmul, canonical_product_in_python, round_to_12_bits
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")

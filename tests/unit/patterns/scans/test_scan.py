@@ -107,7 +107,6 @@ def floats_follow_the_canonical_order(place: str, dtype: str, op: str) -> None:
         assert same_bits(gpu_scan(x, op, exclusive=True, on=place), shifted(whole, identity(op, x.dtype))), size
 
 
-@pytest.mark.wide
 @PLACES
 @pytest.mark.parametrize("dtype", ["int8", "uint32", "int64", *FLOATS])
 @pytest.mark.parametrize("op", ["min", "max"])
@@ -119,7 +118,6 @@ def test_extremes_keep_the_dtype(place: str, dtype: str, op: str) -> None:
         assert same_bits(gpu_scan(x, op, exclusive=True, on=place), exclusive), size
 
 
-@pytest.mark.wide
 @PLACES
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_widen_to_64_bits_and_wrap(place: str, dtype: str) -> None:

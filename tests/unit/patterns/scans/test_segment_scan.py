@@ -12,8 +12,6 @@ from loom import gpu_scan, gpu_segment_scan
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from unit.patterns.canonical import same_bits, scan_of_items
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 SIZES = (1, 2, 64, 65, 255, 257, 512, 513, 4095, 4096, 4097, 9000)

@@ -17,8 +17,6 @@ from loom.schedules.sieve.classes import Classes, segment_words
 from loom.schedules.sieve.plan import plan_list
 from prime_oracle import is_prime
 
-pytestmark = pytest.mark.wide
-
 PI = {10**k: n for k, n in enumerate((0, 4, 25, 168, 1229, 9592, 78_498, 664_579, 5_761_455))}
 """Published values of the prime counting function (OEIS A006880)."""
 WORDS = 256

@@ -17,8 +17,6 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
 from loom.patterns.signal import convolve, correlate, ema, fir_filter
 from unit.patterns.canonical import same_bits
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 SIZES = (

@@ -18,8 +18,6 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
 from loom.patterns.signal import fft, ifft, irfft, rfft
 from unit.patterns.canonical import same_bits
 
-pytestmark = pytest.mark.wide
-
 Array = np.ndarray[Any, Any]
 
 SINGLE = (1, 2, 3, 4, 5, 7, 8, 15, 16, 105, 255, 256, 257, 1000)

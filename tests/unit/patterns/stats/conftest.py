@@ -10,7 +10,7 @@ import pytest
 from unit.patterns.conftest import places, settle
 
 
-@pytest.fixture(params=places(pytest.mark.slow))
+@pytest.fixture(params=places(all_widths=False))
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of a device, under settings that must not matter."""
     return settle(request, monkeypatch)

@@ -67,19 +67,16 @@ def kernels_of(names: list[str]) -> list[VerifiedKernel]:
 
 
 @pytest.mark.parametrize("part", range(4))
-@pytest.mark.wide
 def test_library_is_valid(part: int, tmp_path: Path) -> None:
     validate(kernels_of(LIBRARY[part::4]), Features(), Bounds.TRUSTED, tmp_path)
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)
-@pytest.mark.wide
 def test_library_is_valid_with_every_replacement(bounds: Bounds, tmp_path: Path) -> None:
     validate(kernels_of(LIBRARY[::11]), WORST, bounds, tmp_path)
 
 
 @pytest.mark.parametrize("features", [Features(), WORST], ids=["best", "worst"])
-@pytest.mark.wide
 def test_other_kernels_are_valid(features: Features, tmp_path: Path) -> None:
     validate(kernels_of(OTHERS[::17] + RANDOM[::150]), features, Bounds.CHECKED, tmp_path)
 

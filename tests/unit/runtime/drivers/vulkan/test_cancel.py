@@ -17,7 +17,6 @@ import pytest
 import loom
 from loom.runtime.drivers.vulkan.native.queues import PARTS_AT_ONCE
 
-pytestmark = pytest.mark.wide
 _MANY = 1500
 
 

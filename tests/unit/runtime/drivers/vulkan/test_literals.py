@@ -18,7 +18,6 @@ from loom.proof.cases import cases_of
 from loom.runtime.drivers.vulkan import VulkanDevice
 from loom.targets.known import Knowledge
 
-pytestmark = pytest.mark.wide
 VALUES = [0.0, -0.0, 1.0, 2.0, -2.0, 1e-310, -1e-40, 1e30, np.inf, -np.inf, np.nan]
 LAMBDAS: dict[str, Callable[[Any], Any]] = {
     "v * 0": lambda v: v * 0.0, "0 / v": lambda v: 0.0 / v, "v / 0": lambda v: v / 0.0, "v + 0": lambda v: v + 0.0,

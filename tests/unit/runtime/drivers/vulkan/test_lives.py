@@ -20,8 +20,6 @@ from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.arenas import Arena
 from loom.runtime.drivers.vulkan.native.queues import Queue
 
-pytestmark = pytest.mark.wide
-
 
 @loom.kernel(workgroup=4)
 def affine(x: loom.InOut[loom.u32], a: loom.u32, b: loom.u32) -> None:

@@ -9,8 +9,6 @@ import pytest
 
 import loom
 
-pytestmark = pytest.mark.wide
-
 
 def _kernel(dtype: Any, size: int) -> Any:
     @loom.kernel(workgroup=8)

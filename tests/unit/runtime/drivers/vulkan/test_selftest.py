@@ -25,8 +25,6 @@ from loom.runtime.drivers.vulkan.selftest import levels as selftest
 from loom.runtime.drivers.vulkan.selftest.levels import LADDERS, find_features
 from loom.targets.known import Knowledge
 
-pytestmark = pytest.mark.wide
-
 OPERATIONS = list(dict.fromkeys(p.operation for p in PROBES))
 
 

@@ -31,7 +31,6 @@ for n in range(2):
 _WRONG = [f"f32 {n}" for n in ("select", "add", "sub", "mul", "reassociation", "min", "max", "rounding")]
 
 
-@pytest.mark.wide
 def test_swiftshader_is_refused_with_everything_it_gets_wrong(tmp_path: Path) -> None:
     if not _ICD.exists():
         pytest.skip("SwiftShader is not installed (chromium-common)")

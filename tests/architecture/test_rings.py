@@ -1,0 +1,142 @@
+"""The rings: what changed is run whole, what stands on it by one case, what is slow by ``make prove`` alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import rings
+from rings import Changes, Ring, arrows, package_of, standing_on
+
+ROOT = Path(__file__).parents[2]
+BELOW = {"core": set(), "ir": {"core"}, "tensor": {"ir"}, "nn": {"tensor"}, "serve": {"nn"}, "tables": {"core"}}
+
+
+def changes(*files: str) -> Changes:
+    return Changes(list(files), "HEAD", BELOW)
+
+
+def test_arrows_are_those_of_the_trees() -> None:
+    """The lines that a regular expression reads say what Python's own parser says."""
+    packages = {path.name for path in (ROOT / "src/loom").iterdir() if path.is_dir() and path.name[0] != "_"}
+    for package, below in arrows().items():
+        expected = set()
+        for path in (ROOT / "src/loom" / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names = [node.module]
+                expected |= {name.split(".")[1] for name in names if name.startswith("loom.")}
+        assert (expected & packages) - {package} <= below, package
+
+
+def test_what_stands_on_a_package_is_found_through_others() -> None:
+    assert standing_on(["ir"], BELOW) == {"tensor": "ir", "nn": "tensor", "serve": "nn"}
+    assert standing_on(["serve"], BELOW) == {}
+
+
+def test_every_folder_of_tests_is_of_a_package_or_of_all() -> None:
+    folders = {p.parent.relative_to(ROOT).as_posix() for p in (ROOT / "tests").rglob("test_*.py")}
+    owners = {package_of(f"{folder}/test_x.py") for folder in folders}
+    assert owners - {""} <= set(arrows())
+    assert owners >= set(arrows())
+
+
+def test_a_changed_package_is_run_whole_and_what_stands_on_it_in_part() -> None:
+    made = changes("src/loom/tensor/graph.py", "tests/unit/tables/test_rows.py")
+    assert made.takes_whole("tests/unit/tensor/test_graph.py")
+    assert made.takes_whole("tests/unit/tables/test_rows.py")
+    assert made.takes_whole("tests/architecture/test_layers.py")
+    for path in ("unit/nn/test_keys.py", "unit/serve/test_api.py", "journeys/test_demo.py"):
+        assert (made.takes_some(f"tests/{path}"), made.takes_whole(f"tests/{path}")) == (True, False), path
+    for path in ("unit/ir/test_text.py", "unit/tables/test_other.py", "conformance/test_cases.py"):
+        assert (made.takes_some(f"tests/{path}"), made.takes_whole(f"tests/{path}")) == (False, False), path
+    assert made.lines() == [
+        "fast ring: 2 files changed since HEAD",
+        "  all of tensor: src/loom/tensor/graph.py",
+        "  all of tests/unit/tables/test_rows.py, which changed",
+        "  one case a file and device of nn: stand on tensor",
+        "  one case a file and device of serve: stand on nn",
+    ]
+
+
+def test_the_door_concerns_all_and_so_does_what_tests_share() -> None:
+    assert set(changes("src/loom/__init__.py").above) == set(BELOW)
+    assert changes("tests/conftest.py").takes_some("tests/unit/ir/test_text.py")
+    assert changes("conformance/running.py").takes_some("tests/unit/ir/test_text.py")
+    assert not changes().takes_some("tests/unit/ir/test_text.py")
+    assert changes().lines()[0].startswith("fast ring: nothing changed")
+
+
+def test_a_commit_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(pytest.UsageError, match="git diff"):
+        Changes.since("no-such-commit")
+
+
+class Item:
+    """As much of an item as a ring looks at."""
+
+    def __init__(self, nodeid: str, on: str | None = None) -> None:
+        self.nodeid = nodeid
+        if on:
+            self.callspec = type("Callspec", (), {"params": {"on": on}})
+
+
+def test_a_section_has_one_case_a_file_and_device() -> None:
+    items = [
+        Item(f"tests/unit/{file}.py::test_{n}[{on}]", on)
+        for file in ("a/test_x", "b/test_y") for n in range(5) for on in ("cpu", "vulkan")
+    ]  # fmt: skip
+    items += [Item(f"tests/architecture/test_z.py::test_{n}") for n in range(3)]
+    chosen = Ring("section", None).section(items)  # type: ignore[arg-type]
+    counts = Counter((i.nodeid.partition("::")[0], rings.kind_of(i)) for i in chosen)
+    assert counts == {
+        **{(f"tests/unit/{file}.py", on): 1 for file in ("a/test_x", "b/test_y") for on in ("cpu", "vulkan")},
+        ("tests/architecture/test_z.py", None): 3,
+    }
+    assert Ring("test", None).section(items) == items  # type: ignore[arg-type]
+
+
+def test_slow_cases_are_left_to_prove() -> None:
+    case = "tests/unit/nn/test_new.py::test_all[3]"
+    assert Ring("test", None).leaves_case(case, None, slow=True, is_one_of_several=True)
+    assert not Ring("prove", None).leaves_case(case, None, slow=True, is_one_of_several=True)
+    shares = [
+        not Ring("test", None).leaves_case(case.replace("3", str(n)), None, slow=False, is_one_of_several=True)
+        for n in range(300)
+    ]
+    assert 70 < sum(shares) < 130
+    assert not Ring("test", None).leaves_case(case, None, slow=False, is_one_of_several=False)
+
+
+def test_a_test_all_of_whose_cases_are_left_out_is_not_run(tmp_path: Path) -> None:
+    """Of no parameters at all pytest would make one case without any."""
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    for name in ("conftest.py", "deferred.py", "rings.py"):
+        (folder / name).write_text((ROOT / "tests" / name).read_text())
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\npythonpath = ["tests"]\nmarkers = ["slow", "needs"]\n'
+    )
+    (folder / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.slow\n@pytest.mark.parametrize('n', [1, 2])\ndef test_slow(n): ...\n"
+        "@pytest.mark.parametrize('n', [1, pytest.param(2, marks=pytest.mark.slow)])\ndef test_some(n): ...\n"
+        "@pytest.mark.slow\ndef test_plain(): ...\n"
+        "def test_on(on): ...\n"
+    )
+    found = {}
+    for ring in ("test", "prove"):
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--ring", ring, "-p", "no:cacheprovider"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        found[ring] = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+    assert found["test"] == [
+        n for n in found["prove"] if n.startswith(("test_some[1]", "test_on")) and "webgpu" not in n
+    ]
+    assert {"test_slow[1]", "test_slow[2]", "test_some[2]", "test_plain", "test_on[webgpu]"} <= set(found["prove"])
+    assert {"test_some[1]", "test_on[cpu]"} <= set(found["test"])
