@@ -22,7 +22,7 @@ import loom
 from loom.core.errors import DeviceError
 from loom.runtime.registry import DRIVERS, driver
 
-pytest_plugins = ["rings"]
+pytest_plugins = ["rings", "parts"]
 deferred.install()
 pytest.register_assert_rewrite("conformance.running")
 
