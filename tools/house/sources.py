@@ -1,0 +1,149 @@
+"""The files of a checkout with their facts, each parsed once in its life: facts are kept by the hash of the text.
+
+What is kept stands in ``build/house.json`` of the checkout that this file is in, and is worth nothing but time: the
+key holds the text, these tools' own text and the version of Python. Invariant: ``from loom.a import b`` names the file
+``loom/a/b.py`` if there is one, else the file of ``loom.a``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .calls import Calls, read_document
+from .facts import TYPING, Facts, read_facts
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build/house.json"
+MOST_KEPT = 12_000
+"""Texts whose facts are kept, four checkouts of today; more of them and all that this process did not ask for go."""
+CALLERS = ("tests", "conformance", "examples", "bench", "tools", "docs")
+FLAG = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
+
+
+@dataclass
+class Source:
+    """One file of ``src/loom``: its dotted name, its facts, and which of the others it imports, when."""
+
+    path: Path
+    name: str
+    facts: Facts
+    imports: dict[str, int] = field(default_factory=dict[str, Any])
+
+    @property
+    def package(self) -> str:
+        """The package below ``loom``, ``loom`` itself for the door."""
+        parts = self.path.parts
+        return parts[2] if len(parts) > 3 else "loom"
+
+
+@dataclass
+class Use:
+    """What a file passes to others: its calls, and the flags that stand in its text."""
+
+    calls: Calls = field(default_factory=Calls)
+    flags: list[str] = field(default_factory=list[Any])
+
+
+class _Store:
+    """Facts by hash; read when first asked for, written by ``save`` if there are new ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.fresh = path, False
+        self.rows: dict[str, Any] = {}
+        self.read: set[str] = set()
+        mine = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+        self.salt = mine + str(sys.version_info[:2]).encode()
+        try:
+            self.rows = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self.rows = {}
+
+    def look_up(self, kind: str, path: Path, compute: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+        data = path.read_bytes()
+        key = hashlib.blake2b(kind.encode() + data, key=hashlib.blake2b(self.salt).digest(), digest_size=16).hexdigest()
+        self.read.add(key)
+        if key not in self.rows:
+            self.rows[key], self.fresh = compute(data.decode()), True
+        return self.rows[key]
+
+    def save(self) -> None:
+        """Write what is new; processes that do so at once lose each other's, which costs the next one its time."""
+        if not self.fresh:
+            return
+        rows = self.rows if len(self.rows) <= MOST_KEPT else {k: v for k, v in self.rows.items() if k in self.read}
+        beside = self.path.with_suffix(f".{os.getpid()}")
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            beside.write_text(json.dumps(rows))
+            beside.replace(self.path)
+        except OSError:  # a checkout that may not be written to is read anew each time
+            beside.unlink(missing_ok=True)
+        self.fresh = False
+
+
+@cache
+def _store() -> _Store:
+    return _Store(KEPT)
+
+
+@cache
+def read_sources(root: Path) -> dict[str, Source]:
+    """Return the files of ``src/loom`` below a checkout by dotted name, their imports resolved."""
+    base = root / "src"
+    sources: dict[str, Source] = {}
+    for path in sorted((base / "loom").rglob("*.py")):
+        name = ".".join(path.relative_to(base).with_suffix("").parts)
+        row = _store().look_up("source", path, lambda text: asdict(read_facts(text)))
+        sources[name] = Source(path.relative_to(root), name, Facts(**{**row, "calls": Calls(**row["calls"])}))
+    _store().save()
+    for source in sources.values():
+        for when, name in source.facts.imports:
+            target = _file_of(name, sources)
+            if target and target != source.name:
+                source.imports[target] = min(when, source.imports.get(target, TYPING))
+    return sources
+
+
+def _file_of(name: str, sources: Iterable[str]) -> str | None:
+    """Return the file that ``import name`` means: a module, a package's door, or the module that a name stands in."""
+    parent = name.rpartition(".")[0]
+    tries = (name, f"{name}.__init__", parent, f"{parent}.__init__")
+    return next((each for each in tries if each in sources), None)
+
+
+@cache
+def read_uses(root: Path) -> list[Use]:
+    """Return what the files around ``src`` pass and name: tests, documents, examples, benchmarks, tools."""
+    uses: list[Use] = []
+    for path in _callers(root):
+        row = _store().look_up(path.suffix or "text", path, _use(path.suffix))
+        uses.append(Use(Calls(**row["calls"]), row["flags"]))
+    _store().save()
+    return uses
+
+
+def _callers(root: Path) -> Iterator[Path]:
+    for top in CALLERS:
+        yield from sorted(p for p in (root / top).rglob("*") if p.suffix in (".py", ".md", ".sh", ".mustache"))
+    yield from (p for p in (root / "README.md", root / "CONTRIBUTING.md", root / "Makefile") if p.exists())
+
+
+def _use(suffix: str) -> Callable[[str], dict[str, Any]]:
+    def compute(text: str) -> dict[str, Any]:
+        calls = Calls()
+        if suffix == ".py":
+            calls = read_facts(text).calls
+        elif suffix == ".md":
+            calls = read_document(text)
+        return asdict(Use(calls, sorted(set(FLAG.findall(text)))))
+
+    return compute
