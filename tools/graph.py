@@ -69,8 +69,8 @@ def _print_gate(name: str, members: list[Member], show: bool) -> None:
     folders: dict[str, list[Member]] = defaultdict(list)
     for member in members:
         folders[str(Path(member.path).parent) if member.path else ""].append(member)
-    for folder, inside in sorted(folders.items(), key=lambda item: -len(item[1])):
-        print(f"  {len(inside):4}  {folder}" + ("".join(f"\n        {m}" for m in inside) if show else ""))
+    for folder, inside in sorted(folders.items(), key=lambda item: -len(item[1])) if show else ():
+        print(f"  {len(inside):4}  {folder}" + "".join(f"\n        {m}" for m in inside))
 
 
 def _print_report(root: Path, flag: str, show: bool) -> None:
@@ -104,8 +104,8 @@ def _record(root: Path, package: str, why: str) -> None:
     path, sizes = root / ceilings.FILE, package_sizes(root)
     if package not in sizes or not why.strip():
         raise SystemExit(
-            f"[--record] not a package and a reason: expected one of {', '.join(sizes)} and a sentence, got {package!r} "
-            f"and {why!r}. Write python tools/graph.py --record nn 'entmax and its gradient'"
+            f"[--record] not a package and a reason: expected one of {', '.join(sizes)} and a sentence, got "
+            f"{package!r} and {why!r}. Write python tools/graph.py --record nn 'entmax and its gradient'"
         )
     path.write_text(ceilings.record(path.read_text(), package, sizes[package], why))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 PLAIN = {"abstractmethod", "cache", "classmethod", "contextmanager", "lru_cache", "override", "staticmethod"}
 """Decorators that leave it to callers by name to pass arguments; others may hand a function to anyone."""
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 MANY = 1_000
 """Positions that ``*arguments`` fills: all of them."""
 TESTS_OF_TYPES = {"isinstance", "issubclass", "cast"}
@@ -40,6 +41,8 @@ class Calls:
     """Names of what is read without being called."""
     keys: list[str] = field(default_factory=list[Any])
     """Strings that are keys: arguments may come from there."""
+    words: list[str] = field(default_factory=list[Any])
+    """Strings that are names, or dotted ones, their last word: tests call functions by them."""
 
 
 class _Reader(ast.NodeVisitor):
@@ -50,6 +53,7 @@ class _Reader(ast.NodeVisitor):
         self.passed: dict[str, tuple[int, set[str]]] = {}
         self.values: set[str] = set()
         self.keys: set[str] = set()
+        self.words: set[str] = set()
         self.classes: list[ast.ClassDef] = []
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
@@ -67,7 +71,7 @@ class _Reader(ast.NodeVisitor):
         for child in (*node.decorator_list, *defaults, *node.body):
             self.visit(child)
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value:
@@ -85,6 +89,17 @@ class _Reader(ast.NodeVisitor):
         if isinstance(node.ctx, ast.Load):
             self.values.add(node.attr)
         self.visit(node.value)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str) and DOTTED.fullmatch(node.value):
+            self.words.add(node.value.rpartition(".")[2])
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for example in _examples(node.value.value) if ">>>" in node.value.value else ():
+                self.visit(example)
+        else:
+            self.visit(node.value)
 
     def visit_Dict(self, node: ast.Dict) -> None:
         self.keys.update(k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str))
@@ -131,10 +146,6 @@ def read_calls(tree: ast.Module) -> Calls:
     """Return what a file defines and passes; examples in its docstrings pass as well."""
     reader = _Reader()
     reader.visit(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            for example in _examples(node.value.value) if ">>>" in node.value.value else ():
-                reader.visit(example)
     calls = reader.calls
     calls.definitions = [each for owner, f in _functions(tree) for each in _definition(owner, f)]
     calls.options = {
@@ -143,7 +154,7 @@ def read_calls(tree: ast.Module) -> Calls:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and (flags := _own_flags(node.value))
     }
     calls.passed = {name: (most, sorted(words)) for name, (most, words) in reader.passed.items()}
-    calls.values, calls.keys = sorted(reader.values), sorted(reader.keys)
+    calls.values, calls.keys, calls.words = sorted(reader.values), sorted(reader.keys), sorted(reader.words)
     return calls
 
 

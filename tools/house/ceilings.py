@@ -96,7 +96,7 @@ def faults_of_sizes(packages: Mapping[str, Record], sizes: Mapping[str, Size]) -
 
 
 def raises_without_reason(before: Ceilings, now: Ceilings, decisions: Path) -> list[str]:
-    """Return the ceilings that are higher than before without a decision of their own, and rows without a new reason."""
+    """Return the ceilings that are higher than before without a decision of their own, and rows without a reason."""
     faults: list[str] = []
     for name, ceiling in now.ceilings.items():
         old = before.ceilings.get(name)
@@ -122,8 +122,8 @@ def _faults_of_raise(name: str, old: Ceiling, now: Ceiling, decisions: Path) -> 
     if files and now.raised != old.raised and f"`{name}`" in files[0].read_text():
         return []
     return [
-        f"[{name}] raised from {old.most} to {now.most} without a decision: expected raised = the number of a new one in "
-        f"docs/adr that names `{name}`, got {now.raised!r}. Lower the figure, or write the decision"
+        f"[{name}] raised from {old.most} to {now.most} without a decision: expected raised = the number of a new one "
+        f"in docs/adr that names `{name}`, got {now.raised!r}. Lower the figure, or write the decision"
     ]
 
 
@@ -132,7 +132,7 @@ def lower(text: str, figures: Mapping[str, int], sizes: Mapping[str, Size]) -> s
     held = parse(text)
     for name, ceiling in held.ceilings.items():
         if figures[name] < ceiling.most:
-            text = _replace(text, name, rf"(most = )[\d_]+", rf"\g<1>{figures[name]}")
+            text = _replace(text, name, r"(most = )[\d_]+", rf"\g<1>{figures[name]}")
     for name, record in held.packages.items():
         if name in sizes and record.size != sizes[name]:
             code, names = min(record.size.code, sizes[name].code), min(record.size.names, sizes[name].names)

@@ -55,8 +55,7 @@ def read_facts(text: str) -> Facts:
     layer = re.search(r"Layer: (\w+)", docstring or "")
     facts = Facts(len(text.splitlines()), documented=docstring is not None, layer=layer[1] if layer else "")
     _read_statements(tree, facts)
-    said = _read_nodes(tree, LOADING, facts)
-    _read_tokens(text, said, facts)
+    _read_tokens(text, _read_nodes(tree, facts), facts)
     facts.calls = read_calls(tree)
     return facts
 
@@ -84,50 +83,65 @@ def _names(node: ast.AST) -> set[str]:
     return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
 
 
-def _read_nodes(node: ast.AST, when: int, facts: Facts) -> set[int]:
+def _read_nodes(tree: ast.Module, facts: Facts) -> set[int]:
     """Read what stands anywhere in a tree; return the lines of its docstrings, those of constants among them."""
     lines: set[int] = set()
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-        lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    facts.imports += ((when, name) for name in _imports(node))
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        is_property = any("property" in ast.unparse(d) for d in node.decorator_list)
-        facts.functions.append((node.lineno, node.end_lineno or node.lineno, node.name, is_property))
-    elif isinstance(node, ast.Attribute):
-        if isinstance(node.ctx, ast.Load) and _last(node.value) == "caps":
-            facts.asks.append((node.lineno, node.attr))
-    facts.anys += [getattr(node, "lineno", 0)] * _count_any(node)
-    typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-    inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-    later = max(when, CALLING) if inside else when
-    for child in ast.iter_child_nodes(node):
-        lines |= _read_nodes(child, TYPING if typing and child in node.body else later, facts)  # type: ignore[attr-defined]
+    left: list[tuple[ast.AST, int]] = [(tree, LOADING)]
+    while left:
+        node, when = left.pop()
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            continue
+        _read_node(node, when, facts)
+        typing = node.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) else ()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            when = max(when, CALLING)
+        left += [(child, TYPING if child in typing else when) for child in _children(node)]
+    for places in (facts.functions, facts.anys, facts.asks, facts.imports):
+        places.sort()  # type: ignore[attr-defined]
     return lines
 
 
-def _imports(node: ast.AST) -> Iterator[str]:
-    """Yield the dotted names that a statement imports, ``from a import b`` as ``a.b``."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what a node holds and has fields of its own: half of all nodes are operators, contexts and leaves."""
+    for name in node._fields:
+        value = getattr(node, name)
+        for child in value if isinstance(value, list) else (value,):
+            if isinstance(child, ast.AST) and child._fields and not isinstance(child, ast.Constant):
+                yield child
+
+
+def _read_node(node: ast.AST, when: int, facts: Facts) -> None:
+    if isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
+        facts.anys += [node.lineno] * _count_any(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _last(node.value) == "caps":
+            facts.asks.append((node.lineno, node.attr))
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        facts.imports += ((when, name) for name in _imports(node))
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        is_property = any("property" in ast.unparse(d) for d in node.decorator_list)
+        facts.functions.append((node.lineno, node.end_lineno or node.lineno, node.name, is_property))
+
+
+def _imports(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the dotted names that a statement imports, ``from a import b`` as ``a.b``."""
+    before = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    return [before + alias.name for alias in node.names]
 
 
 def _last(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def _count_any(node: ast.AST) -> int:
+def _count_any(node: ast.Name | ast.Attribute | ast.Call) -> int:
     """Count the ``Any`` that a node itself is: the name, ``typing.Any``, or those in a type that ``cast`` is given."""
     if isinstance(node, ast.Name):
         return node.id == "Any"
     if isinstance(node, ast.Attribute):
         return node.attr == "Any" and _last(node.value) == "typing"
-    if isinstance(node, ast.Call) and _last(node.func) == "cast" and node.args:
-        kind = node.args[0]
-        text = kind.value if isinstance(kind, ast.Constant) else None
-        return len(re.findall(r"\bAny\b", text)) if isinstance(text, str) else 0
-    return 0
+    kind = node.args[0] if _last(node.func) == "cast" and node.args else None
+    text = kind.value if isinstance(kind, ast.Constant) else None
+    return len(re.findall(r"\bAny\b", text)) if isinstance(text, str) else 0
 
 
 def _read_tokens(text: str, docstrings: set[int], facts: Facts) -> None:

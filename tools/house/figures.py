@@ -25,7 +25,7 @@ SUM = "import loom, sys; loom.gpu_sum([1.0, 2.0]); print(*sorted(m for m in sys.
 
 @dataclass(frozen=True)
 class Member:
-    """One of what a figure counts: its file, its line there, and what it is; a line may move, the rest is the member."""
+    """One of what a figure counts: its file, its line there, and what it is. The line may move."""
 
     what: str
     path: str = ""
@@ -70,15 +70,15 @@ def _idle_parameters(root: Path) -> list[Member]:
 
 
 def _modules_of_a_sum(root: Path) -> list[Member]:
-    """Return the modules of Loom that the first sum of a process loads, on the processor, with nothing compiled yet."""
+    """Return the modules of Loom that the first sum of a process loads, on the processor, compiled by one before."""
     with tempfile.TemporaryDirectory() as folder:
-        rest = {name: value for name, value in os.environ.items() if not name.startswith(("LOOM_", "PYTHONPATH"))}
+        rest = {name: value for name, value in os.environ.items() if not name.startswith(("LOOM_", "PYTHON"))}
         own = {"LOOM_CACHE_DIR": folder, "LOOM_DEVICE": "cpu", "PYTHONPATH": str(root / "src")}
-        done = subprocess.run(
-            [sys.executable, "-c", SUM], env={**rest, **own}, cwd=folder, capture_output=True, text=True, check=False
-        )
-    if done.returncode:
-        raise RuntimeError(f"[modules_of_a_sum] loom.gpu_sum failed: expected an answer, got {done.stderr.strip()}")
+        command = [sys.executable, "-c", SUM]
+        for _ in ("compiles", "counts"):
+            done = subprocess.run(command, env={**rest, **own}, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"[modules_of_a_sum] no sum: expected an answer, got {done.stderr.strip()}")
     return [Member(name) for name in done.stdout.split()]
 
 
@@ -112,7 +112,7 @@ GATES = {
         _same_names,
     ),
     "modules_of_a_sum": Gate(
-        "modules that the first loom.gpu_sum of a process loads",
+        "modules that the first loom.gpu_sum of a process loads, its kernels compiled by an earlier one",
         "Import what the sum does not need in the function that needs it.",
         _modules_of_a_sum,
     ),
