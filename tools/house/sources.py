@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build/house.json"
 MOST_KEPT = 12_000
 """Texts whose facts are kept, four checkouts of today; more of them and all that this process did not ask for go."""
+LEAST_FRESH = 20
+"""New texts that are worth writing the file for; fewer are parsed sooner than all of it is written."""
 CALLERS = ("tests", "conformance", "examples", "bench", "tools", "docs")
 FLAG = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 
@@ -58,7 +60,7 @@ class _Store:
     """Facts by hash; read when first asked for, written by ``save`` if there are new ones."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.fresh = path, False
+        self.path, self.fresh = path, 0
         self.rows: dict[str, Any] = {}
         self.read: set[str] = set()
         mine = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("facts.py", "calls.py"))
@@ -73,12 +75,13 @@ class _Store:
         key = hashlib.blake2b(kind.encode() + data, key=self.salt, digest_size=16).hexdigest()
         self.read.add(key)
         if key not in self.rows:
-            self.rows[key], self.fresh = compute(data.decode()), True
+            self.rows[key] = compute(data.decode())
+            self.fresh += 1
         return self.rows[key]
 
     def save(self) -> None:
         """Write what is new; processes that do so at once lose each other's, which costs the next one its time."""
-        if not self.fresh:
+        if self.fresh < LEAST_FRESH:
             return
         rows = self.rows if len(self.rows) <= MOST_KEPT else {k: v for k, v in self.rows.items() if k in self.read}
         beside = self.path.with_suffix(f".{os.getpid()}")
@@ -88,7 +91,7 @@ class _Store:
             beside.replace(self.path)
         except OSError:  # a checkout that may not be written to is read anew each time
             beside.unlink(missing_ok=True)
-        self.fresh = False
+        self.fresh = 0
 
 
 @cache
