@@ -39,6 +39,8 @@ def test_vector_types_and_misspelt_names() -> None:
         loom.gpu_smu  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'f32x9'"):
         loom.f32x9  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute '_gpu_sum'$"):  # tools look for private names in a hurry
+        loom._gpu_sum  # noqa: B018
 
 
 def test_modules_export_what_they_define() -> None:

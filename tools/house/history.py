@@ -80,5 +80,5 @@ def _members_at(root: Path, commit: str, gate: Gate) -> list[Member]:
     there = _git(root, "ls-tree", "--name-only", commit, *tops).decode().split()
     packed = _git(root, "archive", commit, *there)
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder)
+        archive.extractall(folder, filter="data")
         return gate.members(Path(folder))

@@ -1,15 +1,15 @@
 """The files of a checkout with their facts, each parsed once in its life: facts are kept by the hash of the text.
 
-What is kept stands in ``build/house.json`` of the checkout that this file is in, and is worth nothing but time: the
-key holds the text, these tools' own text and the version of Python. Invariant: ``from loom.a import b`` names the file
-``loom/a/b.py`` if there is one, else the file of ``loom.a``.
+What is kept stands in ``build/house.facts`` of the checkout that this file is in, written as Python writes its own
+``.pyc``, and is worth nothing but time: facts that other code has read, or another Python, are dropped. Invariant:
+``from loom.a import b`` names the file ``loom/a/b.py`` if there is one, else the file of ``loom.a``.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import json
+import marshal
 import os
 import re
 import sys
@@ -23,9 +23,9 @@ from .calls import Calls, read_calls, read_document
 from .facts import TYPING, Facts, read_facts
 
 ROOT = Path(__file__).parents[2]
-KEPT = ROOT / "build/house.json"
-MOST_KEPT = 12_000
-"""Texts whose facts are kept, four checkouts of today; more of them and all that this process did not ask for go."""
+KEPT = ROOT / "build/house.facts"
+MOST_KEPT = 6_000
+"""Texts whose facts are kept, two checkouts of today; of more, those that this process did not ask for go."""
 LEAST_FRESH = 20
 """New texts that are worth writing the file for; fewer are parsed sooner than all of it is written."""
 CALLERS = ("tests", "conformance", "examples", "bench", "tools", "docs")
@@ -61,18 +61,19 @@ class _Store:
 
     def __init__(self, path: Path) -> None:
         self.path, self.fresh = path, 0
-        self.rows: dict[str, Any] = {}
-        self.read: set[str] = set()
+        self.rows: dict[bytes, Any] = {}
+        self.read: set[bytes] = set()
         mine = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("facts.py", "calls.py"))
         self.salt = hashlib.blake2b(mine + str(sys.version_info[:2]).encode()).digest()
         try:
-            self.rows = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self.rows = {}
+            salt, rows = marshal.loads(path.read_bytes())
+        except (OSError, EOFError, TypeError, ValueError):  # there is none, or it is no longer whole
+            return
+        self.rows = rows if salt == self.salt else {}
 
     def look_up(self, kind: str, path: Path, compute: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         data = path.read_bytes()
-        key = hashlib.blake2b(kind.encode() + data, key=self.salt, digest_size=16).hexdigest()
+        key = hashlib.blake2b(kind.encode() + data, digest_size=16).digest()
         self.read.add(key)
         if key not in self.rows:
             self.rows[key] = compute(data.decode())
@@ -87,7 +88,7 @@ class _Store:
         beside = self.path.with_suffix(f".{os.getpid()}")
         try:
             self.path.parent.mkdir(exist_ok=True)
-            beside.write_text(json.dumps(rows))
+            beside.write_bytes(marshal.dumps((self.salt, rows)))
             beside.replace(self.path)
         except OSError:  # a checkout that may not be written to is read anew each time
             beside.unlink(missing_ok=True)
