@@ -24,7 +24,8 @@ def test_every_figure_has_a_ceiling() -> None:
 def test_a_figure_is_its_ceiling(name: str) -> None:
     figure, ceiling = len(GATES[name].members(ROOT)), CEILINGS.ceilings[name]
     news = describe_news(ROOT, GATES[name]) if figure > ceiling.most else ""
-    assert not faults_of_figure(name, ceiling, figure, news)
+    faults = faults_of_figure(name, ceiling, figure, news)
+    assert not faults, "\n".join(faults)
 
 
 def test_packages_grow_with_a_reason() -> None:

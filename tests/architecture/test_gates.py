@@ -108,6 +108,15 @@ def run(where: Where = "cpu", most: Annotated[int, Option("--most")] = 1, least:
     assert [str(m) for m in GATES["idle_parameters"].members(root)] == ["src/loom/a/low.py:6 run(least=)"]
 
 
+def test_a_variable_of_its_name_is_no_use_of_a_function(tmp_path: Path) -> None:
+    idle, low = GATES["idle_parameters"].members, ("src/loom/a/low.py", FAULTS["idle_parameters"][1])
+    other = "src/loom/a/b/high.py"
+    variable = checkout(tmp_path / "variable", low, (other, "def k(f):\n    return [f]\n"))
+    value = checkout(tmp_path / "value", low, (other, "from loom.a.low import f\nTABLE = [f]\n"))
+    assert [str(m) for m in idle(variable)] == [FAULTS["idle_parameters"][2]]
+    assert idle(value) == []
+
+
 def test_packages_are_measured(tmp_path: Path) -> None:
     assert package_sizes(checkout(tmp_path)) == {"a": Size(6, 2), "loom": Size(2, 2)}
 

@@ -38,7 +38,7 @@ class Calls:
     passed: dict[str, tuple[int, list[str]]] = field(default_factory=dict[str, Any])
     """By the callee: the most positions that a call fills, and keywords; ``**`` stands for any."""
     values: list[str] = field(default_factory=list[Any])
-    """Names of what is read without being called."""
+    """Names of what is read without being called: attributes, and what the file imports or defines, not variables."""
     keys: list[str] = field(default_factory=list[Any])
     """Strings that are keys: arguments may come from there."""
     words: list[str] = field(default_factory=list[Any])
@@ -52,21 +52,26 @@ class _Reader(ast.NodeVisitor):
         self.calls = Calls()
         self.passed: dict[str, tuple[int, set[str]]] = {}
         self.values: set[str] = set()
+        self.read: set[str] = set()
+        self.bound: set[str] = set()
         self.keys: set[str] = set()
         self.words: set[str] = set()
         self.classes: list[ast.ClassDef] = []
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         self.calls.aliases += [(a.asname, a.name) for a in node.names if a.asname and a.asname != a.name]
+        self.bound.update(a.asname or a.name for a in node.names)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.calls.bases.append((node.name, [last_name(base) for base in node.bases]))
+        self.bound.add(node.name)
         self.classes.append(node)
         for child in (*node.decorator_list, *node.keywords, *node.body):
             self.visit(child)
         self.classes.pop()
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self.bound.add(node.name)
         defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d is not None]
         for child in (*node.decorator_list, *defaults, *node.body):
             self.visit(child)
@@ -83,7 +88,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
-            self.values.add(node.id)
+            self.read.add(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if isinstance(node.ctx, ast.Load):
@@ -154,7 +159,8 @@ def read_calls(tree: ast.Module) -> Calls:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and (flags := _own_flags(node.value))
     }
     calls.passed = {name: (most, sorted(words)) for name, (most, words) in reader.passed.items()}
-    calls.values, calls.keys, calls.words = sorted(reader.values), sorted(reader.keys), sorted(reader.words)
+    calls.values = sorted(reader.values | (reader.read & reader.bound))
+    calls.keys, calls.words = sorted(reader.keys), sorted(reader.words)
     return calls
 
 

@@ -2,11 +2,13 @@
 
 A parameter counts as passed if anywhere in ``src``, the tests, conformance, the examples, the benchmarks, the tools or
 the Python of documents a call whose last word is the function (for a constructor: its class, one derived from it, or
-another name that an import gives them) names it, reaches its position, or hands over ``*`` or ``**``. Functions that
-strangers may call (they are read as a value somewhere, a string outside ``src`` is their name, or they stand below a
-decorator of Loom's) have all positions passed, and a keyword of theirs is if any call or any key of a dictionary has
-its name. Options of commands are passed if one of their flags stands in a text. Calls of functions that are found by
-listing a module (``tests/hostile``) are nobody's use. Invariant: an error of this rule calls a parameter passed.
+another name that an import gives them) names it, reaches its position, or hands over ``*`` or ``**``.
+
+Strangers may call a function that stands below a decorator of Loom's, that a file which imports or defines it reads as
+a value, or whose name is a string outside ``src``: all its positions are passed, and a keyword is if any call or any
+key of a dictionary has its name. Options of commands are passed if one of their flags stands in a text. Calls of
+functions that are found by listing a module (``tests/hostile``) are nobody's use. Invariant: an error of this rule
+calls a parameter passed.
 """
 
 from __future__ import annotations
