@@ -1,21 +1,18 @@
 """The house keeps its shape: folders can be read at a glance, circles stay small, one layer asks how lanes are run.
 
-The figures are those of ``tools/graph.py``, which prints them with their members.
+The figures are those of ``tools/house``, which ``tools/graph.py`` prints with their members.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-import sys
-from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tools.house.circles import arrows_up, file_circles, read_layers
+from tools.house.facts import CALLING, LOADING, TYPING
+from tools.house.names import count_folders, participles, reads_of, shared_classes
+from tools.house.sources import ROOT, read_sources
 
 MOST_FILES = 20
 MOST_CIRCLES, LARGEST_CIRCLE = 5, 4
@@ -29,58 +26,41 @@ MAY_ASK = "src/loom/schedules/"
 """Who may read ``caps.threads``."""
 
 
-@cache
-def _graph() -> Any:
-    """Return ``tools/graph.py`` as a module."""
-    spec = spec_from_file_location("house_graph", ROOT / "tools/graph.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["house_graph"] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
-def _sources() -> Any:
-    return _graph().sources_of(ROOT)
-
-
 @pytest.mark.parametrize("top", ["src/loom", "tests", "conformance", "examples", "tools"])
 def test_a_folder_can_be_read_at_a_glance(top: str) -> None:
-    full = [f"{folder}: {count}" for count, folder in _graph().count_folders(ROOT, top) if count > MOST_FILES]
+    full = [f"{folder}: {count}" for count, folder in count_folders(ROOT, top) if count > MOST_FILES]
     assert not full, f"more than {MOST_FILES} files: make families of them"
 
 
 def test_circles_of_files_are_few_and_small() -> None:
-    circles = _graph().find_circles(_sources(), _graph().When.TYPING)
-    assert not _graph().find_circles(_sources(), _graph().When.CALLING)
+    circles = file_circles(read_sources(ROOT), TYPING)
+    assert not file_circles(read_sources(ROOT), CALLING)
     assert len(circles) <= MOST_CIRCLES, circles
     assert max(map(len, circles)) <= LARGEST_CIRCLE, circles[0]
 
 
 def test_no_import_points_upward() -> None:
-    assert not _graph().arrows_up(_sources(), _graph().read_layers(ROOT))
+    assert not arrows_up(read_sources(ROOT), read_layers(ROOT))
 
 
 def test_a_module_names_the_layer_it_stands_in() -> None:
     """Commands, doors of packages and the version say it by where they are."""
     wrong = []
-    for source in _sources().values():
-        layer = source.name.split(".")[1]
-        said = re.search(r"Layer: (\w+)", ast.get_docstring(source.tree) or "")
+    for source in read_sources(ROOT).values():
+        layer, said = source.name.split(".")[1], source.facts.layer
         if (said or (layer != "cli" and source.path.name[0] != "_")) and source.path.name != "version.py":
-            wrong += [str(source.path)] * (said is None or said[1] != layer)
+            wrong += [str(source.path)] * (said != layer)
     assert not wrong
 
 
 def test_few_places_ask_how_lanes_are_run() -> None:
-    reads = _graph().reads_of(_sources(), "threads")
+    reads = reads_of(read_sources(ROOT), "threads")
     assert not [place for place in reads if not place.startswith(MAY_ASK)], "record through a schedule"
     assert 0 < len(reads) <= MOST_READS, reads
 
 
 def test_a_class_name_has_one_meaning() -> None:
-    shared = _graph().shared_classes(_sources())
+    shared = shared_classes(read_sources(ROOT))
     for name in ONE_A_TARGET:
         places = shared.pop(name)
         assert all(place.startswith("src/loom/targets/") for place in places), name
@@ -99,16 +79,15 @@ def test_a_circle_and_an_arrow_up_are_found(tmp_path: Path) -> None:
         path = tmp_path / "src/loom" / (name.replace(".", "/") + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    graph = _graph()
-    sources = graph.sources_of(tmp_path)
+    sources = read_sources(tmp_path)
     one, two = "loom.above.one", "loom.above.two"
-    assert graph.find_circles(sources, graph.When.LOADING) == []
-    assert graph.find_circles(sources, graph.When.CALLING) == [[one, two]]
-    assert graph.arrows_up(sources, graph.read_layers(tmp_path)) == [
+    assert file_circles(sources, LOADING) == []
+    assert file_circles(sources, CALLING) == [[one, two]]
+    assert arrows_up(sources, read_layers(tmp_path)) == [
         ("loom.below.three", one),
         ("loom.beside.four", two),
     ]
-    assert graph.reads_of(sources, "threads") == ["src/loom/above/two.py:3"]
-    assert list(graph.shared_classes(sources)) == ["Same"]
-    assert graph.participles(sources) == {"src/loom/beside": ["four.py:3 made"]}
-    assert graph.count_folders(tmp_path)[0] == (2, "src/loom/above")
+    assert reads_of(sources, "threads") == ["src/loom/above/two.py:3"]
+    assert list(shared_classes(sources)) == ["Same"]
+    assert participles(sources) == [("src/loom/beside/four.py", 3, "made")]
+    assert count_folders(tmp_path)[0] == (2, "src/loom/above")

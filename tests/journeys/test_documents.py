@@ -77,7 +77,8 @@ def test_every_setting_is_in_the_guide() -> None:
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, *sorted((ROOT / "docs/formats").glob("*.md"))], ids=_name)
-def test_links_lead_somewhere(document: Path) -> None:
-    links = _LINK.findall(document.read_text())
-    assert [link for link in links if not (document.parent / link).exists()] == []
+def test_links_lead_somewhere() -> None:
+    documents = [*DOCUMENTS, *sorted((ROOT / "docs/formats").glob("*.md"))]
+    links = [(document, link) for document in documents for link in _LINK.findall(document.read_text())]
+    assert links
+    assert [(_name(d), link) for d, link in links if not (d.parent / link).exists()] == []

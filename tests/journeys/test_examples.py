@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep import check_each
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("examples", "examples/data", "examples/networks", "examples/models")
 EXAMPLES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
@@ -83,8 +85,11 @@ def pixels_of(png: bytes) -> tuple[bytes, bytes]:
     return png[:29], zlib.decompress(png[41 : 41 + int.from_bytes(png[33:37], "big")])
 
 
-@pytest.mark.parametrize("path", [*EXAMPLES, *GALLERY], ids=lambda p: p.stem)
-def test_example_is_short_documented_and_checks_itself(path: Path) -> None:
+def test_examples_are_short_documented_and_check_themselves() -> None:
+    check_each(_is_short_documented_and_checks_itself, [*EXAMPLES, *GALLERY])
+
+
+def _is_short_documented_and_checks_itself(path: Path) -> None:
     text = path.read_text()
     tree = ast.parse(text)
     assert ast.get_docstring(tree)

@@ -20,7 +20,7 @@ def missing_name(module: str, name: str, known: Iterable[str], elsewhere: str = 
     "module 'loom.stats' has no attribute 'var'. Did you mean 'variance'?"
     """
     text = f"module {module!r} has no attribute {name!r}"
-    if name.startswith("_"):  # no public name is near; tools ask every module for many of those
+    if name.startswith("_"):  # no public name begins so, and tools ask for many: pytest for `_mock_name` in each module
         return AttributeError(text)
     names = list(known)
     longer = sorted(n for n in names if len(name) > 2 and n.startswith(name))  # as "var" of "variance"

@@ -29,6 +29,7 @@ from loom.core.dtype import (
     u64,
 )
 from loom.ir import evaluate as ev
+from sweep import check_each
 
 Array = np.ndarray[Any, Any]
 
@@ -131,9 +132,12 @@ def test_the_rounding_oracle_knows_published_bits() -> None:
     assert nearest_bits(Fraction(2) ** 128, f32) == 0x7F800000
 
 
-@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 @pytest.mark.parametrize("name", INTEGER_ORACLES)
-def test_integer_pairs(name: str, dtype: DType) -> None:
+def test_integer_pairs(name: str) -> None:
+    check_each(_computes_pairs, [name], INTEGERS)
+
+
+def _computes_pairs(name: str, dtype: DType) -> None:
     evaluate, oracle = INTEGER_ORACLES[name]
     a, b = pairs(dtype)
     got = evaluate(np.array(a, dtype.numpy), np.array(b, dtype.numpy))
@@ -281,9 +285,12 @@ def test_float_comparisons_with_nan_and_zeros() -> None:
     assert ev.le(a, b).tolist() == ev.ge(a, b).tolist() == [False, False, False, True]
 
 
-@pytest.mark.parametrize("target", INTEGERS, ids=str)
 @pytest.mark.parametrize("source", INTEGERS, ids=str)
-def test_integers_wrap_into_integers(source: DType, target: DType) -> None:
+def test_integers_wrap_into_integers(source: DType) -> None:
+    check_each(_wraps, [source], INTEGERS)
+
+
+def _wraps(source: DType, target: DType) -> None:
     values = integers(source, 8)
     got = ev.convert(np.array(values, source.numpy), source, target)
     assert got.dtype == target.numpy
@@ -291,8 +298,11 @@ def test_integers_wrap_into_integers(source: DType, target: DType) -> None:
 
 
 @pytest.mark.parametrize("target", FLOATS, ids=str)
-@pytest.mark.parametrize("source", INTEGERS, ids=str)
-def test_integers_round_to_floats_once(source: DType, target: DType) -> None:
+def test_integers_round_to_floats_once(target: DType) -> None:
+    check_each(_rounds_once, INTEGERS, [target])
+
+
+def _rounds_once(source: DType, target: DType) -> None:
     precision = PRECISION[target.name][0]
     values = integers(source, 10)
     for high in range(precision, source.bits - 1):  # ties and near-ties around them
@@ -304,9 +314,12 @@ def test_integers_round_to_floats_once(source: DType, target: DType) -> None:
     assert bits_of(got) == [nearest_bits(Fraction(x), target) for x in values]
 
 
-@pytest.mark.parametrize("target", INTEGERS, ids=str)
 @pytest.mark.parametrize("source", FLOATS, ids=str)
-def test_floats_truncate_and_saturate_to_integers(source: DType, target: DType) -> None:
+def test_floats_truncate_and_saturate_to_integers(source: DType) -> None:
+    check_each(_truncates_and_saturates, [source], INTEGERS)
+
+
+def _truncates_and_saturates(source: DType, target: DType) -> None:
     edges = [k * 2.0**e + d for e in range(66) for k in (-1, 1) for d in (-1, -0.5, 0, 0.5, 1)]
     values = np.concatenate([floats(source, 11), np.array(edges, source.numpy)])
     values = np.concatenate([values, np.nextafter(values, source.numpy.type(0))])

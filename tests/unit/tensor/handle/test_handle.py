@@ -108,10 +108,11 @@ def test_methods_are_functions() -> None:
     assert not hasattr(x, "__cuda_array_interface__")
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
-def test_the_stub_knows_every_method(name: str) -> None:
-    assert callable(getattr(tensor.Tensor, name))
-    assert name in _signatures(Path(methods.__file__).with_suffix(".pyi").read_text())
+def test_the_stub_knows_every_method() -> None:
+    known = _signatures(Path(methods.__file__).with_suffix(".pyi").read_text())
+    assert methods.METHODS
+    assert [name for name in methods.METHODS if not callable(getattr(tensor.Tensor, name, None))] == []
+    assert [name for name in methods.METHODS if name not in known] == []
 
 
 def test_the_stub_is_what_the_tool_writes() -> None:
