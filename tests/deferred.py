@@ -100,11 +100,10 @@ _FINDER = _Finder()
 
 
 def _load(name: str) -> ModuleType:
-    """Return a module itself; the stand-ins of its library leave ``sys.modules`` before it is imported."""
+    """Return a module itself; all stand-ins leave ``sys.modules`` before, so that what it imports finds none of them."""
     if isinstance(sys.modules.get(name), _Deferred):
-        library = name.partition(".")[0]
         for other, module in list(sys.modules.items()):
-            if other.partition(".")[0] == library and isinstance(module, _Deferred):
+            if isinstance(module, _Deferred):
                 del sys.modules[other]
     with _FINDER.at_work():
         return import_module(name)
