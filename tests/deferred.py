@@ -100,7 +100,7 @@ _FINDER = _Finder()
 
 
 def _load(name: str) -> ModuleType:
-    """Return a module itself; all stand-ins leave ``sys.modules`` before, so that what it imports finds none of them."""
+    """Return a module itself; all stand-ins leave ``sys.modules``, so that what it imports finds none."""
     if isinstance(sys.modules.get(name), _Deferred):
         for other, module in list(sys.modules.items()):
             if isinstance(module, _Deferred):
