@@ -45,6 +45,17 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage among cases while they are made, and in the end: all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def what_is_old_is_left_alone() -> None:
     """Keep collections, of which some tests ask for many, from walking through all that earlier modules made."""

@@ -4,12 +4,15 @@
 ``import torch`` and ``from torch import nn`` at the head of a test file cost nothing, ``nn.Linear`` there loads torch.
 Invariants: a stand-in has the attributes of the module itself, for reading and for writing; who looks at it without
 asking for a name of the library's own (pytest looks at everything in a test file for ``__wrapped__``) loads nothing.
+
+Modules of tests that are made of such a library (classes of ``nn.Module``) are put off in the same way: ``HELPERS``.
+Tables at the head of a test file take functions by ``functions_of(library)``, and other values as ``Later``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -21,6 +24,10 @@ from typing import Any
 LIBRARIES = frozenset({
     "duckdb", "gguf", "httpx", "jsonschema", "matplotlib", "mlx", "mpmath", "onnx", "onnxruntime", "openai", "pandas",
     "polars", "pyarrow", "ray", "safetensors", "scipy", "skl2onnx", "sklearn", "tokenizers", "torch", "transformers",
+})  # fmt: skip
+HELPERS = frozenset({
+    "unit.nn.structure.modules_of_torch", "unit.pytorch.odd_modules", "unit.pytorch.operator_cases",
+    "unit.pytorch.random_modules", "unit.pytorch.torch_modules",
 })  # fmt: skip
 
 
@@ -71,9 +78,10 @@ class _Finder(MetaPathFinder):
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         library, _, inner = name.partition(".")
-        is_loaded = inner and not isinstance(sys.modules.get(library), _Deferred)
-        if self.loading or is_loaded or library not in LIBRARIES:
+        if self.loading or (library not in LIBRARIES and name not in HELPERS):
             return None
+        if inner and library in LIBRARIES and not isinstance(sys.modules.get(library), _Deferred):
+            return None  # the library is loaded
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, Loader) and spec.origin is not None:
             spec.loader = _DeferredLoader(spec.loader)
@@ -92,14 +100,41 @@ _FINDER = _Finder()
 
 
 def _load(name: str) -> ModuleType:
-    """Return a module itself; the stand-ins of its library leave ``sys.modules`` before it is imported."""
+    """Return a module itself; all stand-ins leave ``sys.modules``, so that what it imports finds none."""
     if isinstance(sys.modules.get(name), _Deferred):
-        library = name.partition(".")[0]
         for other, module in list(sys.modules.items()):
-            if other.partition(".")[0] == library and isinstance(module, _Deferred):
+            if isinstance(module, _Deferred):
                 del sys.modules[other]
     with _FINDER.at_work():
         return import_module(name)
+
+
+class Later:
+    """A value that is made when a test asks; pytest names a case of it by its place, as of any other object."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+
+def value_of(given: Any) -> Any:
+    """Return what is given, or what is to be made of it now."""
+    return given.make() if isinstance(given, Later) else given
+
+
+class functions_of:
+    """The functions of a module by their names, each looked up when it is called."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def function(*given: Any, **options: Any) -> Any:
+            return getattr(self._module, name)(*given, **options)
+
+        return function
 
 
 def install() -> None:

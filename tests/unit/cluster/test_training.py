@@ -25,14 +25,13 @@ DOCUMENT = {
     "format": "loom/1", "input": {"shape": [64]}, "seed": 3,
     "layers": [{"type": "dense", "output_size": 48, "activation": "relu"}, {"type": "dense", "output_size": 10}],
 }  # fmt: skip
-_DATA = sklearn.datasets.load_digits(return_X_y=True)
-X, Y = (_DATA[0][:1437] / 16).astype(np.float32), _DATA[1][:1437]
 SETTINGS: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 32, "micro_batch": 4}
 
 
 def train(epochs: int = 2, **told: Any) -> str:
     net = loom.Network.from_json(DOCUMENT, on="cpu")
-    net.train(X, Y, epochs=epochs, **SETTINGS | told)
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    net.train((x[:1437] / 16).astype(np.float32), y[:1437], epochs=epochs, **SETTINGS | told)
     return net.digest()
 
 

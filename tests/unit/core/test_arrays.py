@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import loom
+from deferred import Later, value_of
 from loom import tensor
 from loom.core import arrays, conversions
 from loom.core.conversions import convert
@@ -90,15 +91,17 @@ READ: dict[str, tuple[Any, Any]] = {
     "empty": (np.zeros((3, 0), np.int8), None),
     "interface": (Interface(GRID), GRID),
     "dlpack": (Dlpack(GRID), GRID),
-    "torch": (torch.arange(6).reshape(2, 3), np.arange(6).reshape(2, 3)),
-    "torch bool": (torch.tensor([True, False]), np.array([True, False])),
-    "torch transposed": (torch.arange(6.0).reshape(2, 3).T, np.arange(6, dtype=np.float32).reshape(2, 3).T),
-    "torch with gradient": (torch.tensor([1.0, 2.0], requires_grad=True), np.array([1, 2], np.float32)),
-    "torch bf16": (torch.tensor([1.5, -2.0], dtype=torch.bfloat16), np.array([1.5, -2.0], BF16)),
-    "torch bf16 with gradient": (
-        torch.tensor([1.5, -2.0], dtype=torch.bfloat16, requires_grad=True), np.array([1.5, -2.0], BF16)
+    "torch": (Later(lambda: torch.arange(6).reshape(2, 3)), np.arange(6).reshape(2, 3)),
+    "torch bool": (Later(lambda: torch.tensor([True, False])), np.array([True, False])),
+    "torch transposed": (
+        Later(lambda: torch.arange(6.0).reshape(2, 3).T), np.arange(6, dtype=np.float32).reshape(2, 3).T
     ),
-    "torch f16": (torch.tensor([1.5, -2.0], dtype=torch.float16), np.array([1.5, -2.0], np.float16)),
+    "torch with gradient": (Later(lambda: torch.tensor([1.0, 2.0], requires_grad=True)), np.array([1, 2], np.float32)),
+    "torch bf16": (Later(lambda: torch.tensor([1.5, -2.0], dtype=torch.bfloat16)), np.array([1.5, -2.0], BF16)),
+    "torch bf16 with gradient": (
+        Later(lambda: torch.tensor([1.5, -2.0], dtype=torch.bfloat16, requires_grad=True)), np.array([1.5, -2.0], BF16)
+    ),
+    "torch f16": (Later(lambda: torch.tensor([1.5, -2.0], dtype=torch.float16)), np.array([1.5, -2.0], np.float16)),
     "a tensor": (tensor.array([1.5], on="interp"), np.array([1.5], np.float32)),
     "a tensor of bf16": (tensor.array([1.5], "bf16", on="interp"), np.array([1.5], BF16)),
     "an array of bf16": (loom.array([1.5], dtype=loom.bf16, on="interp"), np.array([1.5], BF16)),
@@ -107,7 +110,7 @@ READ: dict[str, tuple[Any, Any]] = {
     "bools and ints": ([True, 2], np.array([1, 2])),
     "a range": (range(3), np.arange(3)),
     "a tuple of arrays": ((GRID[0], GRID[1]), GRID),
-    "a list of torch": ([torch.tensor(1), torch.tensor(2)], np.array([1, 2])),
+    "a list of torch": (Later(lambda: [torch.tensor(1), torch.tensor(2)]), np.array([1, 2])),
     "a list of bf16": ([tensor.array([1.5], "bf16", on="interp")] * 2, np.array([[1.5]] * 2, BF16)),
     "bytes to change": (bytearray(b"ab"), np.array([97, 98], np.uint8)),
     "an array of the standard library": (array.array("i", [1, -2]), np.array([1, -2], np.int32)),
@@ -119,7 +122,8 @@ READ: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("door", DOORS)
 def test_what_is_read(door: str) -> None:
-    for name, (data, wanted) in READ.items():
+    for name, (given, wanted) in READ.items():
+        data = value_of(given)
         wanted = np.asarray(data) if wanted is None else np.asarray(wanted)
         found = np.asarray(DOORS[door][1](data))
         if door == "unit":
@@ -394,9 +398,10 @@ COMPLEX_GRID = (GRID + 1j * GRID[::-1]).astype(np.complex64)
 
 @pytest.mark.parametrize("given", [
     COMPLEX_GRID, np.asfortranarray(COMPLEX_GRID), COMPLEX_GRID.astype(">c8"), COMPLEX_GRID.tolist(),
-    torch.from_numpy(COMPLEX_GRID), Dlpack(COMPLEX_GRID), tensor.array(COMPLEX_GRID),
+    Later(lambda: torch.from_numpy(COMPLEX_GRID)), Dlpack(COMPLEX_GRID), tensor.array(COMPLEX_GRID),
 ])  # fmt: skip
 def test_complex_arrays_come_into_tensors_and_nowhere_else(given: Any) -> None:
+    given = value_of(given)
     found = tensor.array(given)
     assert found.dtype.name == "c64"
     assert found.numpy().dtype == np.complex64

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import loom
+from deferred import Later, functions_of, value_of
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numerics import canonical_bits
@@ -118,7 +119,7 @@ def test_what_a_tensor_cannot_do_is_a_buffer_error(options: dict[str, Any], text
         tensor.array([1.0]).__dlpack__(**options)
 
 
-@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+@pytest.mark.parametrize("make", [np.asarray, functions_of(torch).from_numpy], ids=["numpy", "torch"])
 def test_memory_is_shared_where_it_is_asked_to(make: Any) -> None:
     data = np.arange(6, dtype=np.float32).reshape(2, 3)
     x = loom.from_dlpack(make(data), copy=False)
@@ -196,13 +197,14 @@ def test_strange_capsules_are_errors() -> None:
 
 
 @pytest.mark.parametrize("given", [
-    torch.ones(3, device="meta"), type("Raising", (), {"__dlpack__": 1 .__add__, "__dlpack_device__": 1 .__add__})(),
+    Later(lambda: torch.ones(3, device="meta")),
+    type("Raising", (), {"__dlpack__": 1 .__add__, "__dlpack_device__": 1 .__add__})(),
     type("Odd", (), {"__dlpack__": lambda *_a, **_k: None, "__dlpack_device__": lambda _s: "x"})(),
 ], ids=["meta", "raising", "odd"])  # fmt: skip
 def test_whatever_another_library_raises_is_told(given: Any) -> None:
     for take in (loom.gpu_sum, loom.array, loom.from_dlpack, lambda x: loom.from_dlpack(x, copy=False), _filled):
         with pytest.raises(DTypeError, match="cannot be shared"):
-            take(given)
+            take(value_of(given))
 
 
 @loom.kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+import onnx
 
 __all__ = ["random_graph"]
 
@@ -27,7 +27,7 @@ class _Builder:
         return int(self.rng.integers(n))
 
     def weight(self, values: Any) -> str:
-        self.weights.append(numpy_helper.from_array(np.asarray(values), f"w{len(self.weights)}"))
+        self.weights.append(onnx.numpy_helper.from_array(np.asarray(values), f"w{len(self.weights)}"))
         return self.weights[-1].name
 
     def normal(self, *shape: int) -> str:
@@ -35,7 +35,7 @@ class _Builder:
 
     def node(self, kind: str, inputs: list[str], shape: tuple[int, ...], **attributes: Any) -> str:
         name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        self.nodes.append(onnx.helper.make_node(kind, inputs, [name], **attributes))
         self.shapes[name] = shape
         return name
 
@@ -134,8 +134,8 @@ def random_graph(seed: int, steps: int = 12) -> tuple[Any, dict[str, np.ndarray[
     for _ in range(steps):
         made.step()
     ends = list(made.shapes)[-3:]
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, made.shapes[n]) for n in ends if n != "x"]
-    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
-    graph = helper.make_graph(made.nodes, "random", given, outputs, made.weights)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    outputs = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, made.shapes[n]) for n in ends if n != "x"]
+    given = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)]
+    graph = onnx.helper.make_graph(made.nodes, "random", given, outputs, made.weights)
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
     return proto, {"x": made.rng.normal(size=shape).astype(np.float32)}

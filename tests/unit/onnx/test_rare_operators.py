@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnx.reference
 import pytest
-from onnx import TensorProto, helper
 
 import loom.onnx
 from loom.core.errors import ArgumentError, FileError
@@ -21,12 +20,13 @@ _X = _RNG.normal(size=(7, 3)).astype("f4")
 
 def _model(node: Any, feeds: dict[str, np.ndarray[Any, Any]], domain: str = "ai.onnx.ml") -> Any:
     given = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()
+        onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for n, a in feeds.items()
     ]
-    kinds = {"label": TensorProto.INT64}
-    made = [helper.make_tensor_value_info(o, kinds.get(o, TensorProto.FLOAT), None) for o in node.output]
-    imports = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 3)] if domain else [])]
-    return helper.make_model(helper.make_graph([node], "g", given, made), opset_imports=imports, ir_version=8)
+    kinds = {"label": onnx.TensorProto.INT64}
+    made = [onnx.helper.make_tensor_value_info(o, kinds.get(o, onnx.TensorProto.FLOAT), None) for o in node.output]
+    imports = [onnx.helper.make_opsetid("", 17), *([onnx.helper.make_opsetid(domain, 3)] if domain else [])]
+    return onnx.helper.make_model(onnx.helper.make_graph([node], "g", given, made), opset_imports=imports, ir_version=8)
 
 
 def _compare(node: Any, feeds: dict[str, np.ndarray[Any, Any]], domain: str = "ai.onnx.ml") -> None:
@@ -44,7 +44,7 @@ def _compare(node: Any, feeds: dict[str, np.ndarray[Any, Any]], domain: str = "a
 def test_largest_elements_of_regions(shape: tuple[int, int], scale: float) -> None:
     x = _RNG.normal(size=(2, 3, 8, 9)).astype("f4")
     rois = np.array([[0, 0, 0, 7, 6], [1, 1, 2, 5, 5], [0, 3, 3, 3, 3], [1, 2, 0, 8, 7]], "f4")
-    node = helper.make_node("MaxRoiPool", ["x", "r"], ["y"], pooled_shape=list(shape), spatial_scale=scale)
+    node = onnx.helper.make_node("MaxRoiPool", ["x", "r"], ["y"], pooled_shape=list(shape), spatial_scale=scale)
     _compare(node, {"x": x, "r": rois}, "")
 
 
@@ -67,7 +67,7 @@ def test_scores_of_support_vectors(transform: str, classes: int) -> None:
         "coefficients": (_RNG.uniform(0.02, 0.1, size=2 * classes * (classes - 1))).tolist(),
         "rho": [0.3] * pairs, "post_transform": transform,
     }  # fmt: skip
-    node = helper.make_node("SVMClassifier", ["x"], ["label", "p"], domain="ai.onnx.ml", **settings)
+    node = onnx.helper.make_node("SVMClassifier", ["x"], ["label", "p"], domain="ai.onnx.ml", **settings)
     model = _model(node, {"x": _X})
     found = loom.onnx.load(model).run({"x": _X})
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -82,13 +82,13 @@ def test_scores_of_a_regression_by_support_vectors() -> None:
         "kernel_type": "POLY", "kernel_params": [0.4, 0.1, 2.0], "support_vectors": _RNG.normal(size=12).tolist(),
         "coefficients": _RNG.uniform(-0.1, 0.1, size=4).tolist(), "rho": [0.3], "n_supports": 4,
     }  # fmt: skip
-    _compare(helper.make_node("SVMRegressor", ["x"], ["y"], domain="ai.onnx.ml", **settings), {"x": _X})
+    _compare(onnx.helper.make_node("SVMRegressor", ["x"], ["y"], domain="ai.onnx.ml", **settings), {"x": _X})
 
 
 @pytest.mark.parametrize("lengths", [[3, 2], [2, 2], [4, 1]])
 def test_features_are_joined_cut_and_filled(lengths: list[int]) -> None:
     feeds = {"x": _X, "z": np.arange(14).reshape(7, 2).astype("f4")}
-    node = helper.make_node("FeatureVectorizer", ["x", "z"], ["y"], domain="ai.onnx.ml", inputdimensions=lengths)
+    node = onnx.helper.make_node("FeatureVectorizer", ["x", "z"], ["y"], domain="ai.onnx.ml", inputdimensions=lengths)
     found = loom.onnx.load(_model(node, feeds)).run(feeds)["y"]
     parts = [np.pad(a, ((0, 0), (0, 4)))[:, :n] for a, n in zip(feeds.values(), lengths, strict=True)]
     assert np.array_equal(found, np.concatenate(parts, 1))

@@ -7,13 +7,14 @@ import onnx
 import pytest
 
 import loom.onnx
-from bench.learning.resnet import resnet18
 
 
 @pytest.mark.parametrize(
     ("width", "size"), [(8, 48), pytest.param(64, 224, marks=pytest.mark.slow)], ids=["narrow", "whole"]
 )
 def test_a_resnet_gives_the_numbers_of_onnxruntime_for_any_batch(width: int, size: int) -> None:
+    from bench.learning.resnet import resnet18  # which loads onnx
+
     runtime = pytest.importorskip("onnxruntime")
     proto = resnet18(width, 10)
     onnx.checker.check_model(proto)

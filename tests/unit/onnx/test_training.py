@@ -30,13 +30,18 @@ def small() -> Any:
     return onnx.parser.parse_model(SMALL)
 
 
-class Sequence(nn.Module):  # type: ignore[misc]
-    def __init__(self, kind: Any) -> None:
-        super().__init__()
-        self.cell, self.last = kind(3, 4, batch_first=True), nn.Linear(4, 2)
+def _sequence(kind: str) -> Any:
+    """Return a recurrent module, and a layer of what its last step gives."""
 
-    def forward(self, x: Any) -> Any:
-        return self.last(self.cell(x)[0][:, -1])
+    class Sequence(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.last = getattr(nn, kind)(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.cell(x)[0][:, -1])
+
+    return Sequence()
 
 
 MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -47,8 +52,8 @@ MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
             nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(6, 2),
         ), (4, 1, 10, 10),
     ),
-    "lstm": (lambda: Sequence(nn.LSTM), (3, 5, 3)),
-    "gru": (lambda: Sequence(nn.GRU), (3, 5, 3)),
+    "lstm": (lambda: _sequence("LSTM"), (3, 5, 3)),
+    "gru": (lambda: _sequence("GRU"), (3, 5, 3)),
     "transformer": (
         lambda: nn.Sequential(
             nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0), nn.Flatten(), nn.Linear(32, 2)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import loom
+from deferred import functions_of
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 
@@ -73,8 +74,8 @@ def test_ranges_that_are_none(given: Any) -> None:
 
 Q, K, V = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 6)))
 KINDS = {
-    "numpy": lambda x: x, "list": lambda x: x.tolist(), "array": loom.array, "torch": torch.from_numpy,
-    "tensor": tensor.array,
+    "numpy": lambda x: x, "list": lambda x: x.tolist(), "array": loom.array,
+    "torch": functions_of(torch).from_numpy, "tensor": tensor.array,
 }  # fmt: skip
 
 

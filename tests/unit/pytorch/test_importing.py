@@ -12,29 +12,12 @@ from torch import nn
 
 import loom
 from loom import LoomError, pytorch, tensor
-from unit.pytorch.torch_modules import ResNetBlock, samples
+from unit.pytorch import odd_modules, torch_modules
 
 
-class Tied(nn.Module):
-    """A matrix under two names, a branch without gradients, a part that nothing depends on, dropout."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words, self.out, self.unused = nn.Embedding(9, 6), nn.Linear(6, 9, bias=False), nn.Linear(6, 6)
-        self.out.weight, self.drop = self.words.weight, nn.Dropout(0.5)
-        self.register_buffer("scale", torch.tensor([2.0]))
-
-    def forward(self, ids: torch.Tensor, more: tuple[torch.Tensor, float] | None = None) -> Any:
-        x = self.words(ids)
-        with torch.no_grad():
-            still = x * self.scale
-        y = self.out(self.drop(x) + still)
-        return y if more is None else {"y": y, "sum": (y.sum(-1) + more[0], more[1] * x)}
-
-
-def _model(training: bool = True) -> tuple[Tied, Any]:
+def _model(training: bool = True) -> tuple[nn.Module, Any]:
     torch.manual_seed(0)
-    module = Tied()
+    module = odd_modules.Tied()
     return module, pytorch.from_torch(module, torch.zeros(1, 4, dtype=torch.int64), training=training, on="cpu")
 
 
@@ -72,18 +55,9 @@ def test_what_dropout_leaves_has_the_mean_of_all() -> None:
     assert np.allclose(mean, model(np.arange(8).reshape(2, 4)), atol=0.6)
 
 
-class _Branches(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.other = nn.Linear(3, 2), nn.Linear(3, 2)
-
-    def forward(self, x: torch.Tensor, z: torch.Tensor) -> Any:
-        return self.one(x), self.other(z)
-
-
 def test_an_output_is_trained_without_the_inputs_and_weights_of_others() -> None:
     zeros, x = torch.zeros(2, 3), np.ones((4, 3), "f4")
-    model = pytorch.from_torch(_Branches(), (zeros, zeros), on="cpu")
+    model = pytorch.from_torch(odd_modules.Branches(), (zeros, zeros), on="cpu")
     before, name = model.weights(), model.outputs[0].name
     given = {i.name: x for i in model.inputs}
     losses = model.train(given, {name: x[:, :2]}, optimizer="adamw", learning_rate=0.1, epochs=2).loss
@@ -104,7 +78,7 @@ def test_structures_come_as_they_went() -> None:
 
 def test_a_model_is_saved_and_goes_on_without_torch(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    module, (x, y) = ResNetBlock(), samples("resnet block", 16)
+    module, (x, y) = torch_modules.ResNetBlock(), torch_modules.samples("resnet block", 16)
     model = pytorch.from_torch(module, torch.zeros(2, 3, 8, 8), on="cpu")
     settings: dict[str, Any] = {"loss": "cross_entropy", "batch_size": 8, "learning_rate": 0.05}
     model.train(x, y, epochs=1, **settings)
@@ -139,41 +113,26 @@ def test_bits_are_those_of_the_processor(on: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.bfloat16, *(pytest.param(t, marks=pytest.mark.slow) for t in (torch.float16, torch.float64))]
-)
-def test_other_dtypes_run(dtype: torch.dtype) -> None:
+    "name", [
+        pytest.param("bfloat16", id="dtype0"), pytest.param("float16", marks=pytest.mark.slow, id="dtype1"),
+        pytest.param("float64", marks=pytest.mark.slow, id="dtype2"),
+    ],
+)  # fmt: skip
+def test_other_dtypes_run(name: str) -> None:
+    dtype = getattr(torch, name)
     torch.manual_seed(0)
     module = nn.Linear(3, 2).to(dtype)
     x = torch.randn(4, 3).to(dtype)
     made = pytorch.from_torch(module, x, training=False, on="cpu")(tensor.array(x.float().numpy(), on="cpu").astype(
-        {"float16": "f16", "bfloat16": "bf16", "float64": "f64"}[str(dtype)[6:]]))  # fmt: skip
+        {"float16": "f16", "bfloat16": "bf16", "float64": "f64"}[name]))  # fmt: skip
     assert np.allclose(made.astype("f64").numpy(), module(x).detach().double().numpy(), rtol=2e-2, atol=1e-2)
 
 
-class _Straight(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        return x.round()
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        return g
-
-
-class _Through(nn.Module):
-    def __init__(self, way: Any) -> None:
-        super().__init__()
-        self.way, self.dense = way, nn.Linear(3, 3)
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.way(self.dense(x))
-
-
 def test_a_derivative_of_its_own_is_not_lost_in_silence() -> None:
-    model = pytorch.from_torch(_Through(_Straight.apply), torch.zeros(2, 3), on="cpu")
+    model = pytorch.from_torch(odd_modules.Through(odd_modules.Straight.apply), torch.zeros(2, 3), on="cpu")
     x = np.ones((2, 3), "f4")
     assert np.array_equal(model(x), model(x).round())
-    with pytest.raises(LoomError, match=r"_Straight is an autograd\.Function with a derivative of its own"):
+    with pytest.raises(LoomError, match=r"Straight is an autograd\.Function with a derivative of its own"):
         model.train(x, x, loss="mse")
 
 
@@ -195,11 +154,14 @@ def _overlapping() -> nn.Module:
         (_hooked, "a forward hook, which no graph keeps"),
         (_overlapping, "'a' and 'b' share memory but are two parameters"),
         pytest.param(
-            lambda: _Through(lambda x: x if x.sum() > 0 else -x),
+            lambda: odd_modules.Through(lambda x: x if x.sum() > 0 else -x),
             "Could not guard on data-dependent expression",
             marks=pytest.mark.slow,
         ),
-        (lambda: _Through(torch.special.bessel_j0), "no such operators in docs/guide/from-torch.md: prims.bessel_j0"),
+        (
+            lambda: odd_modules.Through(torch.special.bessel_j0),
+            "no such operators in docs/guide/from-torch.md: prims.bessel_j0",
+        ),
         (lambda: 3, "not a module"),
         pytest.param(
             lambda: torch.jit.script(nn.Linear(3, 3)), "a compiled TorchScript module", marks=pytest.mark.slow

@@ -10,19 +10,10 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from unit.pytorch import odd_modules, torch_modules
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
-from unit.pytorch.torch_modules import MODULES, samples  # noqa: E402
-
-
-class _Call(torch.nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def _numbers(x):
@@ -55,14 +46,17 @@ def test_forward_of_any_arguments_is_called_as_in_the_example():
 @pytest.mark.parametrize("factor", [0.3, 0.6, 0.7, 1.7, 2.3])
 def test_nearest_places_of_drawn_factors_are_those_of_torch(factor):
     x = torch.arange(36.0).reshape(1, 1, 4, 9)
-    module = _Call(lambda x: functional.interpolate(x, scale_factor=(1.0, factor), mode="nearest"))
+    module = odd_modules.Call(lambda x: functional.interpolate(x, scale_factor=(1.0, factor), mode="nearest"))
     assert np.array_equal(loom.from_torch(module, x, training=False)(x), _numbers(module(x)))
 
 
 def test_the_sign_of_nan_is_zero():
     x = torch.tensor([[1.0, float("nan"), float("-inf"), -0.0]])
-    assert np.array_equal(loom.from_torch(_Call(torch.sign), x, training=False)(x), _numbers(torch.sign(x)))
-    x, norm = torch.randn(2, 3), _Call(lambda x: torch.linalg.norm(x, "nuc", dim=(0, 1)))  # it was a ValueError
+    assert np.array_equal(loom.from_torch(odd_modules.Call(torch.sign), x, training=False)(x), _numbers(torch.sign(x)))
+    x, norm = (
+        torch.randn(2, 3),
+        odd_modules.Call(lambda x: torch.linalg.norm(x, "nuc", dim=(0, 1))),
+    )  # it was a ValueError
     assert np.allclose(loom.from_torch(norm, x, dynamic=False, training=False)(x), _numbers(norm(x)), atol=1e-5)
 
 
@@ -84,7 +78,7 @@ def test_weights_go_into_no_other_module():
 
 
 def _by_rows(least, modulus=None):
-    return _Call(lambda x: x * 2 if (x.shape[0] % modulus == 0 if modulus else x.shape[0] >= least) else x)
+    return odd_modules.Call(lambda x: x * 2 if (x.shape[0] % modulus == 0 if modulus else x.shape[0] >= least) else x)
 
 
 def test_lengths_outside_of_their_ranges_are_refused(tmp_path):
@@ -96,24 +90,11 @@ def test_lengths_outside_of_their_ranges_are_refused(tmp_path):
         for each in (model, loom.pytorch.load(tmp_path / "m.safetensors")):
             with pytest.raises(ShapeError, match="4 or more"):
                 each(torch.ones(3, 3))
-    model = loom.from_torch(_Call(torch.relu), x, dynamic={"x": {0: dim("b", max=7)}}, training=False)
+    model = loom.from_torch(odd_modules.Call(torch.relu), x, dynamic={"x": {0: dim("b", max=7)}}, training=False)
     with pytest.raises(ShapeError, match="2 to 7"):
         model(torch.ones(9, 3))
     with pytest.raises(ArgumentError, match="no range tells"):
         loom.from_torch(_by_rows(0, 2), x, dynamic={"x": {0: dim.AUTO}}, training=False)
-
-
-class _Of(torch.nn.Module):
-    """A function of the module and its arguments, some of whose parts training writes."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-        self.weight = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-        self.register_buffer("steps", torch.zeros(()), persistent=False)
-
-    def forward(self, x, y=None):
-        return self.function(self, x) if y is None else self.function(self, x, y)
 
 
 _BRANCHES = {
@@ -136,7 +117,7 @@ _FEW = ("another factor for one", "another length for one", "another constant fo
 
 @pytest.mark.parametrize("name", [n if n in _FEW else pytest.param(n, marks=pytest.mark.slow) for n in _BRANCHES])
 def test_every_length_is_right_or_refused(name, tmp_path):
-    module = _Of(_BRANCHES[name])
+    module = odd_modules.Of(_BRANCHES[name])
     model = loom.from_torch(module, torch.ones(4, 3))
     model.save(tmp_path / "m.safetensors")
     answered, refusals = 0, []
@@ -162,7 +143,7 @@ def test_what_depends_on_two_lengths_is_right_or_refused():
     def function(m, x, y):
         return x * 2 + y if x.shape[0] == 1 and y.shape[1] == 1 else x - y if x.shape[1] == 1 else x + y
 
-    module, axes = _Of(function), {0: "batch", 1: "time"}
+    module, axes = odd_modules.Of(function), {0: "batch", 1: "time"}
     model = loom.from_torch(module, (torch.ones(4, 7),) * 2, dynamic={"x": axes, "y": axes}, training=False)
     answered = 0
     for n, t in [(n, t) for n in range(4) for t in range(4)]:
@@ -179,7 +160,7 @@ def test_what_depends_on_two_lengths_is_right_or_refused():
 
 def test_conditions_on_two_lengths_together_are_refused():
     """PyTorch tells of them as of no violated constraint: the graph of 4 x 7 was taken for 2 x 2."""
-    module = _Of(lambda m, x: x * 2 if x.shape[0] * x.shape[1] > 9 else x)
+    module = odd_modules.Of(lambda m, x: x * 2 if x.shape[0] * x.shape[1] > 9 else x)
     with pytest.raises(ArgumentError, match="no range tells"):
         loom.from_torch(module, torch.ones(4, 7), dynamic={"x": {0: "n", 1: "m"}}, training=False)
     assert loom.from_torch(module, torch.ones(4, 7), training=False).inputs[0].shape == ("batch", 7)
@@ -188,22 +169,22 @@ def test_conditions_on_two_lengths_together_are_refused():
 def test_lengths_that_are_made_of_others_are_refused():
     twice = 2 * torch.export.Dim("half")
     with pytest.raises(ArgumentError, match="computed of another"):
-        loom.from_torch(_Call(torch.relu), torch.ones(4, 3), dynamic={"x": {0: twice}}, training=False)
+        loom.from_torch(odd_modules.Call(torch.relu), torch.ones(4, 3), dynamic={"x": {0: twice}}, training=False)
 
 
 def test_a_batch_of_one_that_gives_another_rank_is_refused():
     x = torch.ones(4, 3)
-    model = loom.from_torch(_Call(torch.squeeze), x, training=False)
+    model = loom.from_torch(odd_modules.Call(torch.squeeze), x, training=False)
     assert np.array_equal(model(x), x.numpy())
     assert "something else" in model.notes[0]
     with pytest.raises(ShapeError, match="dynamic=False"):
         model(x[:1])
-    fixed = loom.from_torch(_Call(torch.squeeze), x[:1], dynamic=False, training=False)
+    fixed = loom.from_torch(odd_modules.Call(torch.squeeze), x[:1], dynamic=False, training=False)
     assert np.array_equal(fixed(x[:1]), _numbers(torch.squeeze(x[:1])))
 
 
 def test_constants_of_training_and_of_evaluation_are_two():
-    module = _Of(lambda m, x: x * m.weight * torch.tensor(2.0 if m.training else 3.0))
+    module = odd_modules.Of(lambda m, x: x * m.weight * torch.tensor(2.0 if m.training else 3.0))
     model, x = loom.from_torch(module, torch.ones(2, 3)), torch.randn(2, 3)
     assert np.array_equal(model(x), _numbers(module.eval()(x)))
     given = loom.tensor.array(x.numpy())
@@ -216,7 +197,7 @@ def test_buffers_that_training_alone_writes_are_state():
             m.steps.add_(1.0)
         return x * m.weight + m.steps
 
-    model, x = loom.from_torch(_Of(function), torch.zeros(2, 3)), np.zeros((2, 3), "f4")
+    model, x = loom.from_torch(odd_modules.Of(function), torch.zeros(2, 3)), np.zeros((2, 3), "f4")
     for _ in range(3):
         model.train_batch(x, x, loss="mse", optimizer="sgd", learning_rate=0.0)
     assert np.array_equal(model(x), np.full((2, 3), 3.0, "f4"))
@@ -224,8 +205,8 @@ def test_buffers_that_training_alone_writes_are_state():
 
 @pytest.mark.parametrize("name", ["perceptron", "lenet", "transformer block"])
 def test_a_batch_of_one_of_ordinary_modules(name):
-    x, _ = samples(name, 4)
-    module = MODULES[name]().eval()
+    x, _ = torch_modules.samples(name, 4)
+    module = torch_modules.MODULES[name]().eval()
     found = loom.from_torch(module, x, training=False)(x[:1])
     assert np.allclose(found, _numbers(module(torch.from_numpy(x[:1]))), atol=1e-5)
 
@@ -272,19 +253,21 @@ def test_all_operators_that_are_not_done_are_told_at_once():
         return torch.linalg.eigh(torch.complex(first, first))[0], torch.linalg.pinv(first, hermitian=True)
 
     with pytest.raises(ArgumentError) as told:
-        loom.from_torch(_Call(function), torch.randn(3, 3), dynamic=False)
+        loom.from_torch(odd_modules.Call(function), torch.randn(3, 3), dynamic=False)
     names = set(str(told.value.got).split(", "))
     assert {"aten.linalg_qr.default", "aten.linalg_eigh.default"} <= names
     assert any(name.startswith("aten.linalg_pinv") for name in names)
     with pytest.raises(ArgumentError, match=r"aten.histc.default, prims.bessel_j0.default"):
-        loom.from_torch(_Call(lambda x: (torch.special.bessel_j0(x), x.histc(3))), torch.randn(3, 3), dynamic=False)
+        loom.from_torch(
+            odd_modules.Call(lambda x: (torch.special.bessel_j0(x), x.histc(3))), torch.randn(3, 3), dynamic=False
+        )
 
 
 def test_what_has_no_derivative_is_told_when_it_is_imported():
     def function(m, x):
         return torch.linalg.qr(x * m.weight, mode="complete")[0]
 
-    model, x = loom.from_torch(_Of(function), torch.randn(2, 4, 3)), np.ones((2, 4, 3), "f4")
+    model, x = loom.from_torch(odd_modules.Of(function), torch.randn(2, 4, 3)), np.ones((2, 4, 3), "f4")
     assert model(x).shape == (2, 4, 4)
     assert model.notes[-1].startswith("untrained: ")
     with pytest.raises(ArgumentError, match="cannot be trained"):
@@ -327,17 +310,6 @@ def test_files_of_the_first_format_are_read_for_lengths_of_two_and_more(tmp_path
 
 def _linear_numbers(module, x):
     return _numbers(functional.linear(x, module.lin.weight, module.lin.bias))
-
-
-class _With(torch.nn.Module):
-    """A function of a layer and its arguments."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function, self.lin = function, torch.nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def test_a_number_that_is_left_out_is_forwards_own_default_or_refused(tmp_path):
@@ -387,7 +359,7 @@ _COMPLEX = {
 def test_complex_numbers_meet_real_ones(name):
     torch.manual_seed(0)
     x = torch.randn(3, 3, 2)
-    module = _Call(lambda x: torch.view_as_real(_COMPLEX[name](torch.view_as_complex(x))))
+    module = odd_modules.Call(lambda x: torch.view_as_real(_COMPLEX[name](torch.view_as_complex(x))))
     model = loom.from_torch(module, x, dynamic=False, training=False)
     assert np.allclose(model(x), _numbers(module(x)), atol=1e-5)
 
@@ -396,7 +368,7 @@ def test_complex_numbers_meet_real_ones(name):
 def test_norms_of_matrices_are_not_those_of_their_elements(order):
     torch.manual_seed(0)
     x = torch.randn(3, 4)
-    module = _Call(lambda x: torch.linalg.norm(x, order, keepdim=True))
+    module = odd_modules.Call(lambda x: torch.linalg.norm(x, order, keepdim=True))
     found = loom.from_torch(module, x, dynamic=False, training=False)(x)
     assert found.shape == (1, 1)
     assert np.allclose(found, _numbers(module(x)), atol=1e-5)
@@ -407,7 +379,7 @@ def test_nan_stays_in_medians_and_thresholds():
     x = torch.tensor([[1.0, nan, 3.0], [2.0, 0.0, -1.0]])
     for function in (torch.median, lambda x: x.median(1)[0], lambda x: x.median(1)[1], lambda x: x[1].median(),
                      lambda x: functional.threshold(x, 0.5, 9.0)):  # fmt: skip
-        made = loom.from_torch(_Call(function), x, dynamic=False, training=False)(x)
+        made = loom.from_torch(odd_modules.Call(function), x, dynamic=False, training=False)(x)
         assert np.array_equal(made, _numbers(function(x)), equal_nan=True)
 
 
@@ -418,7 +390,7 @@ def test_cuts_count_from_the_end_and_windows_of_one_are_one():
         return a.sum(1), b, c, d, x[:, 0] * torch.hann_window(1), x[:, 0] * torch.blackman_window(1)
 
     x = torch.randn(3, 4)
-    made = loom.from_torch(_Call(function), x, dynamic=False, training=False)(x)
+    made = loom.from_torch(odd_modules.Call(function), x, dynamic=False, training=False)(x)
     for one, other in zip(made, function(x), strict=True):
         assert np.allclose(one, _numbers(other), atol=1e-6)
 
@@ -428,7 +400,7 @@ def test_margins_of_several_labels_end_at_minus_one(how):
     """PyTorch's own decomposition is another number than its loss."""
     torch.manual_seed(0)
     x, target = torch.randn(3, 4, requires_grad=True), torch.tensor([[0, 1, -1, 0], [3, -1, 0, 0], [1, 2, 3, 0]])
-    module = _Call(lambda x: functional.multilabel_margin_loss(x, target, reduction=how))
+    module = odd_modules.Call(lambda x: functional.multilabel_margin_loss(x, target, reduction=how))
     module(x).sum().backward()
     model = loom.from_torch(module, x.detach(), dynamic=False)
     assert np.allclose(model(x), _numbers(module(x)), atol=1e-6)
@@ -442,7 +414,7 @@ def test_ends_of_what_is_cut_have_no_slope(name):
     function = getattr(functional, name)
     x = torch.tensor([[-1.0, 0.0, 1.0, 6.0, 0.5]], requires_grad=True)
     function(x).sum().backward()
-    model = loom.from_torch(_Call(function), x.detach(), dynamic=False)
+    model = loom.from_torch(odd_modules.Call(function), x.detach(), dynamic=False)
     held = loom.tensor.parameter(_numbers(x))
     found = loom.tensor.grad(loom.tensor.sum(model.apply(held, training=True)), [held])[0]
     assert np.array_equal(found.numpy(), x.grad.numpy())
@@ -453,7 +425,7 @@ def test_what_forward_writes_in_eval_mode_is_told():
         m.steps.add_(1.0)
         return x + m.steps
 
-    assert "'steps'" in loom.from_torch(_Of(function), torch.ones(2, 3), training=False).notes[-1]
+    assert "'steps'" in loom.from_torch(odd_modules.Of(function), torch.ones(2, 3), training=False).notes[-1]
 
 
 def test_modules_whose_modes_or_calls_write_weights_are_refused_and_left_as_they_were():
@@ -485,7 +457,7 @@ def test_modules_whose_modes_or_calls_write_weights_are_refused_and_left_as_they
 
 def test_modules_are_imported_by_several_threads():
     """Two traces at once spoilt what PyTorch keeps for the process: every later import crashed."""
-    module = _With(lambda m, x: m.lin(x) * (2 if m.training else 5))
+    module = odd_modules.With(lambda m, x: m.lin(x) * (2 if m.training else 5))
     x, found = torch.randn(4, 3), []
     wanted, given = _linear_numbers(module, x), loom.tensor.array(x.numpy())
 

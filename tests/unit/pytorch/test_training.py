@@ -12,7 +12,7 @@ import torch.nn.functional as f
 
 import loom
 from loom.nn.train import optimizer_of
-from unit.pytorch.torch_modules import MODULES, samples
+from unit.pytorch import torch_modules
 
 STEPS, BATCH, RATE = 20, 8, 0.01
 OPTIMIZERS: dict[str, tuple[Any, Callable[[Any], torch.optim.Optimizer]]] = {
@@ -24,10 +24,11 @@ OPTIMIZERS: dict[str, tuple[Any, Callable[[Any], torch.optim.Optimizer]]] = {
         lambda p: torch.optim.AdamW(p, RATE, weight_decay=0.1),
     ),
 }
+NAMES = ("perceptron", "lenet", "resnet block", "lstm tagger", "transformer block")
 ALWAYS = {"perceptron": "adamw", "resnet block": "sgd", "lstm tagger": "adam"}
 CASES = [
     pytest.param(module, optimizer, marks=() if ALWAYS.get(module) == optimizer else pytest.mark.slow)
-    for module in MODULES for optimizer in OPTIMIZERS
+    for module in NAMES for optimizer in OPTIMIZERS
 ]  # fmt: skip
 
 
@@ -44,10 +45,14 @@ def losses_of_torch(module: Any, optimizer: torch.optim.Optimizer, x: Any, y: An
     return found
 
 
+def test_all_modules_are_trained() -> None:
+    assert tuple(torch_modules.MODULES) == NAMES
+
+
 @pytest.mark.parametrize(("name", "optimizer"), CASES)
 def test_the_losses_of_twenty_steps_are_those_of_torch(name: str, optimizer: str) -> None:
     torch.manual_seed(1)
-    module, (x, y) = MODULES[name](), samples(name, STEPS * BATCH)
+    module, (x, y) = torch_modules.MODULES[name](), torch_modules.samples(name, STEPS * BATCH)
     model = loom.from_torch(module, torch.from_numpy(x[:BATCH]), on="cpu")
     here, there = OPTIMIZERS[optimizer]
     found = []

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special
+import scipy.special
 
+from deferred import functions_of
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.tensor import Tensor
 
+special = functions_of(scipy.special)
 _STEP = 1e-5
 _RNG = np.random.default_rng(7)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+import tokenizers
 
 SIZE, HIDDEN, INNER, LAYERS, HEADS, KV = 258, 32, 64, 2, 4, 2
 CONFIG = {
@@ -25,10 +25,10 @@ TEMPLATE = (
 
 def tokenizer_json() -> str:
     """Return a tokenizer whose tokens are bytes, with two control tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE({c: n for n, c in enumerate(alphabet)}, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    made = tokenizers.Tokenizer(tokenizers.models.BPE({c: n for n, c in enumerate(alphabet)}, []))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
     made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     return made.to_str()
 

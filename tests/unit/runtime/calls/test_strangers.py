@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import loom
+from deferred import Later, value_of
 from loom import In, InOut, Out, bf16, f16, f32, f32x2, f64, i32, u8, u32
 from loom.core.errors import LoomError
 
@@ -197,11 +198,11 @@ def test_types_are_told_by_arrays_of_torch(on: str) -> None:
 
 
 @pytest.mark.parametrize("number", [
-    ml_dtypes.bfloat16(1.5), np.array(1.5, ml_dtypes.bfloat16), torch.tensor(1.5, dtype=torch.bfloat16),
-    loom.array(1.5, dtype=bf16), np.float16(1.5), torch.tensor(1.5), loom.array([0.5, 1.0]).sum(),
+    ml_dtypes.bfloat16(1.5), np.array(1.5, ml_dtypes.bfloat16), Later(lambda: torch.tensor(1.5, dtype=torch.bfloat16)),
+    loom.array(1.5, dtype=bf16), np.float16(1.5), Later(lambda: torch.tensor(1.5)), loom.array([0.5, 1.0]).sum(),
 ])  # fmt: skip
 def test_numbers_of_others(number: Any) -> None:
-    assert fill(v=number, out=2).tolist() == [1.5, 1.5]
+    assert fill(v=value_of(number), out=2).tolist() == [1.5, 1.5]
 
 
 @loom.kernel

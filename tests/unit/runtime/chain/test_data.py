@@ -13,6 +13,7 @@ import torch
 
 import loom
 from conformance.running import kinds
+from deferred import Later, value_of
 from loom import In, InOut, Out, f32, tensor, u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomError, StateError
 from unit.runtime.chain.chain_kernels import affine, copy
@@ -179,13 +180,13 @@ def test_memory_that_overlaps(chain: loom.Chain) -> None:
     (np.float32(1), DTypeError, "got float32"),
     (loom.array([1, 2]), DTypeError, "the tensor has another type: expected f32, got i64. Make it of that type."),
     (tensor.input("x", (4,)), StateError, "its elements are those that a program is fed"),
-    (torch.zeros(4, requires_grad=True), DTypeError, "got Tensor. Pass x.detach()."),
-    (torch.zeros(4, 4).T, LoomError, "the array is not contiguous"),
+    (Later(lambda: torch.zeros(4, requires_grad=True)), DTypeError, "got Tensor. Pass x.detach()."),
+    (Later(lambda: torch.zeros(4, 4).T), LoomError, "the array is not contiguous"),
     (np.ma.masked_array(np.zeros(4, np.float32), [0, 1, 0, 0]), DTypeError, "the array has a mask"),
 ])  # fmt: skip
 def test_what_is_no_data(given: Any, error: type[LoomError], text: str) -> None:
     with pytest.raises(error, match=re.escape(text)) as caught:
-        loom.Chain(name="c").dispatch(saxpy, [np.zeros(4, np.float32), given], [1.0])
+        loom.Chain(name="c").dispatch(saxpy, [np.zeros(4, np.float32), value_of(given)], [1.0])
     assert caught.value.where == "c.dispatch of 'saxpy', buffer 'y'"
 
 

@@ -109,7 +109,7 @@ def _hard(n: int) -> dict[str, Array]:
     c, k = 0.3, np.arange(n)
     kahan = (0.95 ** (k / 2))[:, None] * (np.eye(n) - c * np.triu(np.ones((n, n)), 1))
     return {
-        "hilbert": scipy.linalg.hilbert(n),
+        "hilbert": 1 / (1.0 + np.add.outer(k, k)),
         "kahan": kahan,
         "graded": np.exp2(-2.0 * np.add.outer(k, k)) * rng.standard_normal((n, n)),
         "deficient": q[:, :3] @ rng.standard_normal((3, n)),

@@ -12,6 +12,7 @@ import scipy.linalg
 import torch
 
 import loom
+from deferred import functions_of
 from loom import tensor
 from loom.tensor import linalg
 
@@ -149,7 +150,6 @@ def _qr_loss(qr: Any, x: Any, real: Any, size: Any) -> Any:
 
 def _pairs() -> dict[str, Any]:
     weights, places = tensor.array(_WEIGHTS), tensor.array(_PLACES)
-    other_w, other_p = torch.tensor(_WEIGHTS), torch.tensor(_PLACES)
     b = _random(np.complex128, 7, 2)
 
     def recomposed(svd: Any, x: Any, w: Any, p: Any, real: Any) -> Any:
@@ -158,17 +158,18 @@ def _pairs() -> dict[str, Any]:
 
     return {
         "eigh": ((5, 5), lambda x: _eigen_loss(linalg.eigh, x + tensor.conj(x.mT), tensor.abs, weights),
-                 lambda x: _eigen_loss(torch.linalg.eigh, x + x.mH, torch.abs, other_w)),
+                 lambda x: _eigen_loss(torch.linalg.eigh, x + x.mH, torch.abs, torch.tensor(_WEIGHTS))),
         "eigvalsh": ((2, 5, 5), lambda x: (linalg.eigvalsh(x + tensor.conj(x.mT)) ** 3).sum(),
                      lambda x: (torch.linalg.eigvalsh(x + x.mH) ** 3).sum()),
         "svdvals": ((2, 4, 5), lambda x: (linalg.svdvals(x) ** 3).sum(),
                     lambda x: (torch.linalg.svdvals(x) ** 3).sum()),
         **{f"svd {m}": ((m, 5), lambda x: recomposed(linalg.svd, x, weights.astype("c128"), places, tensor.real),
-                        lambda x: recomposed(torch.linalg.svd, x, other_w.to(torch.complex128), other_p, torch.real))
+                        lambda x: recomposed(torch.linalg.svd, x, torch.tensor(_WEIGHTS + 0j), torch.tensor(_PLACES),
+                                             torch.real))
            for m in (5, 7)},
         "lstsq": ((7, 4), lambda x: (tensor.abs(linalg.lstsq(x, tensor.array(b))[0]) ** 2).sum(),
                   lambda x: (torch.linalg.lstsq(x, torch.tensor(b))[0].abs() ** 2).sum()),
-        "cond": ((4, 3), linalg.cond, torch.linalg.cond),
+        "cond": ((4, 3), linalg.cond, functions_of(torch.linalg).cond),
         **{f"qr {m}": ((m, 5), lambda x: _qr_loss(linalg.qr, x, tensor.real, tensor.abs),
                        lambda x: _qr_loss(torch.linalg.qr, x, torch.real, torch.abs)) for m in (3, 5, 7)},
     }  # fmt: skip

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+import torch.nn.functional
 
+from deferred import functions_of
 from loom import tensor as T
+
+F = functions_of(torch.nn.functional)
 
 _Case = tuple[Callable[..., Any], Callable[..., Any], list[np.ndarray[Any, Any]]]
 
@@ -31,7 +34,6 @@ def _last(x: Any) -> Any:
 _CLASSES = np.array([1, 0, 3, 2, 3])
 _SOME = np.array([1, -7, 3, -7, 3])
 _C, _S = T.array(_CLASSES), T.array(_SOME)
-_TC, _TS = torch.tensor(_CLASSES), torch.tensor(_SOME)
 _W = np.array([0.5, 1.0, 2.0, 0.25])
 _SIGNS = np.array([1.0, -1.0, 1.0, -1.0, -1.0])
 _MASK = np.random.default_rng(3).random((4, 5)) < 0.7
@@ -60,20 +62,20 @@ _CASES: dict[str, _Case] = {
         lambda x: x.logsumexp((0, 2), keepdim=True),
         [_x(3, 4, 5, low=-900, high=900)],
     ),
-    "nll": (lambda x: T.nll(x, _C), lambda x: F.nll_loss(x, _TC), [_x(5, 4)]),
+    "nll": (lambda x: T.nll(x, _C), lambda x: F.nll_loss(x, torch.tensor(_CLASSES)), [_x(5, 4)]),
     "nll weighted": (
         lambda x: T.nll(x, _S, weight=T.array(_W), ignore_index=-7),
-        lambda x: F.nll_loss(x, _TS, torch.tensor(_W), ignore_index=-7),
+        lambda x: F.nll_loss(x, torch.tensor(_SOME), torch.tensor(_W), ignore_index=-7),
         [_x(5, 4)],
     ),
     "cross_entropy": (
         lambda x: T.cross_entropy(x, _S, ignore_index=-7),
-        lambda x: F.cross_entropy(x, _TS, ignore_index=-7),
+        lambda x: F.cross_entropy(x, torch.tensor(_SOME), ignore_index=-7),
         [_x(5, 4, low=-700, high=700)],
     ),
     "cross_entropy smooth": (
         lambda x: T.cross_entropy(x, _S, weight=T.array(_W), ignore_index=-7, label_smoothing=0.2),
-        lambda x: F.cross_entropy(x, _TS, torch.tensor(_W), ignore_index=-7, label_smoothing=0.2),
+        lambda x: F.cross_entropy(x, torch.tensor(_SOME), torch.tensor(_W), ignore_index=-7, label_smoothing=0.2),
         [_x(5, 4)],
     ),
     "cross_entropy soft": (
@@ -111,7 +113,7 @@ _CASES: dict[str, _Case] = {
     ),
     "multi_margin": (
         lambda x: T.multi_margin(x, _C, p=2, weight=T.array(_W)),
-        lambda x: F.multi_margin_loss(x, _TC, p=2, weight=torch.tensor(_W)),
+        lambda x: F.multi_margin_loss(x, torch.tensor(_CLASSES), p=2, weight=torch.tensor(_W)),
         [_x(5, 4)],
     ),
     "triplet_margin": (
@@ -135,7 +137,7 @@ _CASES: dict[str, _Case] = {
         [_x(9), _x(9) / 2, _x(9, low=0.1)],
     ),
     "pairwise_distance": (T.pairwise_distance, F.pairwise_distance, [_x(5, 4), _x(5, 4) / 2]),
-    "cdist": (T.cdist, torch.cdist, [_x(2, 3, 4), _x(2, 5, 4)]),
+    "cdist": (T.cdist, functions_of(torch).cdist, [_x(2, 3, 4), _x(2, 5, 4)]),
     "cdist 1": (lambda a, b: T.cdist(a, b, 1), lambda a, b: torch.cdist(a, b, 1.0), [_x(3, 4), _x(5, 4)]),
     "group_norm": (
         lambda x, w, b: T.group_norm(x, 2, w, b),
