@@ -26,7 +26,7 @@ pytest_plugins = ["rings", "parts"]
 deferred.install()
 pytest.register_assert_rewrite("conformance.running")
 
-_SETTINGS = ("LOOM_THREADS", "LOOM_SIMD", "LOOM_CHECK", "LOOM_DEVICE", "LOOM_CACHE_DIR")
+_SETTINGS = ("LOOM_THREADS", "LOOM_SIMD", "LOOM_OPTIMISE", "LOOM_CHECK", "LOOM_DEVICE", "LOOM_CACHE_DIR")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,6 +54,17 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly(request: pytest.FixtureRequest, own_settings: None) -> Iterator[None]:
+    """Leave LLVM's optimisation out where the ring does."""
+    from rings import RING, ROOT  # a plugin, which pytest wants to import itself
+
+    if request.config.stash[RING].compiles_quickly(request.path.relative_to(ROOT).as_posix()):
+        os.environ["LOOM_OPTIMISE"] = "0"
+    yield
+    os.environ.pop("LOOM_OPTIMISE", None)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -60,6 +60,14 @@ _LONG = tuple(f"tests/{place}" for place in (
 """Cases of many seconds beside which the same, or a part of it, is always computed elsewhere."""
 _SHARES = {_SIXTH: 6, _THIRD: 3, _HALF: 2}
 
+_QUICK = tuple(f"tests/unit/{folder}/" for folder in (
+    "cluster", "flow", "models", "nn", "onnx", "patterns", "pytorch", "serve", "support", "tables", "tensor", "vectors",
+    "workers",
+))  # fmt: skip
+"""Tests of what stands on kernels: LLVM took more than a third of their time to make code fast that runs once.
+
+``make prove`` runs them with optimised code; conformance, kernels, drivers, proofs and journeys always are.
+"""
 _OWNERS = {
     "bindings": "export", "bench": "cli", "conformance": "runtime", "emulation": "runtime", "functions": "kernels",
     "web": "export",
@@ -227,6 +235,10 @@ class Ring:
     def lines(self) -> list[str]:
         """Return what the head of the report says of the choice."""
         return self.changes.lines() if self.changes else [f"ring: {self.name}"]
+
+    def compiles_quickly(self, path: str) -> bool:
+        """Tell whether the kernels of a file's tests are compiled without optimisation."""
+        return self.name != "prove" and path.startswith(_QUICK)
 
     def leaves_file(self, path: str) -> bool:
         """Tell whether no case of a file is run."""

@@ -4,6 +4,7 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
 
     LOOM_THREADS    worker threads of the CPU device (default: the cores this process may use)
     LOOM_SIMD       32-bit lanes per vector on the CPU device: 1, 2, 4, 8, 16 (default: the host's)
+    LOOM_OPTIMISE   0: kernels for the CPU device are compiled in half the time, and run slower (default: 1)
     LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
@@ -26,6 +27,7 @@ __all__ = [
     "default_device",
     "full_tracebacks",
     "monitor_wanted",
+    "optimised",
     "simd_lanes",
     "thread_count",
 ]
@@ -53,14 +55,19 @@ def simd_lanes() -> int | None:
     return lanes
 
 
+def optimised() -> bool:
+    """Tell whether machine code is made fast, which takes LLVM more than half of the time that compiling takes."""
+    return _integer("LOOM_OPTIMISE", 0, 1) != 0
+
+
 def check_bounds() -> bool:
     """Tell whether indexes outside buffers are reported."""
     return _integer("LOOM_CHECK", 0, 1) == 1
 
 
-def compiled_under() -> tuple[int, int | None, bool]:
-    """Return the settings that programs are built under: threads, lanes of a vector, whether indexes are checked."""
-    return thread_count(), simd_lanes(), check_bounds()
+def compiled_under() -> tuple[int, int | None, bool, bool]:
+    """Return what programs are built under: threads, lanes of a vector, optimised or not, indexes checked or not."""
+    return thread_count(), simd_lanes(), optimised(), check_bounds()
 
 
 def monitor_wanted() -> bool:

@@ -19,7 +19,9 @@ __all__ = ["TARGETS"]
 def _llvm(name: str) -> Target:
     from loom.targets.llvm.target import LlvmTarget
 
-    return LlvmTarget(host_machine(options.simd_lanes()) if name == "host" else machine(name))
+    if name != "host":
+        return LlvmTarget(machine(name))
+    return LlvmTarget(host_machine(options.simd_lanes(), optimised=options.optimised()))
 
 
 def _spirv() -> Target:

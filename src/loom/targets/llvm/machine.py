@@ -41,7 +41,8 @@ class Machine:
     whoever launches gives buffers that begin at multiples of ``PLACED_NBYTES`` and have fewer than ``PLACED_ELEMENTS``,
     which makes wide accesses and indexes of 32 bits possible; ``dependents`` that a kernel may be begun before those it
     depends on are over, so that it waits for them itself, and when those that depend on it may be begun: once all its
-    groups have "waited", or have "begun" ("" for no such thing).
+    groups have "waited", or have "begun" ("" for no such thing); ``optimised`` that LLVM makes the code fast: else it
+    is as it was written, and there in a tenth of the time.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Machine:
     placed: bool = False
     wide: bool = False
     dependents: str = ""
+    optimised: bool = True
 
     @property
     def stack_space(self) -> int:
@@ -159,7 +161,7 @@ def machine(name: str) -> Machine:
 
 
 @cache
-def host_machine(simd_lanes: int | None = None) -> Machine:
+def host_machine(simd_lanes: int | None = None, *, optimised: bool = True) -> Machine:
     """Return this computer; ``simd_lanes`` forces a vector width (speed changes, bits do not)."""
     binding = _binding()
     features = binding.get_host_cpu_features()
@@ -167,7 +169,7 @@ def host_machine(simd_lanes: int | None = None) -> Machine:
     native_rounding = platform.machine() not in ("x86_64", "AMD64") or bool(features.get("sse4.1"))
     return Machine(
         "host", binding.get_process_triple(), binding.get_host_cpu_name(), features.flatten(), lanes,
-        native_rounding=native_rounding,
+        native_rounding=native_rounding, optimised=optimised,
     )  # fmt: skip
 
 
@@ -186,17 +188,16 @@ def cpu_caps(where: Machine, workers: int, cache_nbytes: int) -> Caps:
     )  # fmt: skip
 
 
-def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = True, optimise: bool = True) -> bytes:
+def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = True) -> bytes:
     """Optimise LLVM assembly and return it as ``kind``: object, asm (PTX included) or llvm.
 
-    ``vectorise_loops`` lets LLVM turn loops into vectors of its own, beside those of lanes. Without ``optimise`` the
-    code is as it was written, and there in a tenth of the time.
+    ``vectorise_loops`` lets LLVM turn loops into vectors of its own, beside those of lanes.
     """
     binding = _binding()
     parsed = binding.parse_assembly(module)
     parsed.verify()
-    generator = _target_machine(target, optimise)
-    if optimise:
+    generator = _target_machine(target)
+    if target.optimised:
         options = binding.create_pipeline_tuning_options(speed_level=2 if target.small else 3)
         options.loop_unrolling = not target.small
         options.loop_vectorization = vectorise_loops and not target.small
@@ -214,17 +215,17 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
 
 
 @cache
-def _target_machine(target: Machine, optimise: bool) -> Any:
-    binding = _binding()
-    return binding.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=0 if not optimise else 2 if target.small else 3, reloc="pic",
+def _target_machine(target: Machine) -> Any:
+    level = 0 if not target.optimised else 2 if target.small else 3
+    return _binding().Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=level, reloc="pic",
         codemodel="default" if target.threads else "small",
     )  # fmt: skip
 
 
 def data_layout(target: Machine) -> str:
     """Return how a machine lays out data, where that is not LLVM's usual way."""
-    return str(_target_machine(target, optimise=True).target_data) if target.stack_space else ""
+    return str(_target_machine(target).target_data) if target.stack_space else ""
 
 
 @cache

@@ -49,11 +49,11 @@ _INLINE_NANOSECONDS = 50_000_000
 
 def _walker_code() -> LinkedCode:
     """Return the walker's code: as it is written, which is as fast as optimised and much sooner there."""
-    machine = host_machine()
+    machine = host_machine(optimised=False)
     source = walker_source(platform.system(), platform.machine(), machine.triple)
     artifact = ArtifactCache().artifact(
-        f"walker as written {machine} {source}",
-        lambda: Artifact("object", emit(source, machine, "object", optimise=False), "walker"),
+        f"walker {machine} {source}",
+        lambda: Artifact("object", emit(source, machine, "object"), "walker"),
     )
     return link(artifact.data, *_ENTRIES)
 
