@@ -1,7 +1,7 @@
 """Libraries that tests compare with are loaded by the first test that uses them, not by collection.
 
 ``install`` puts a finder before Python's own, which answers the import of a deferred library by a stand-in:
-``import torch`` and ``from torch import nn`` at the head of a test file cost nothing, a name of ``nn`` there loads torch.
+``import torch`` and ``from torch import nn`` at the head of a test file cost nothing, a name of `nn` there loads it.
 Invariants: a stand-in has the attributes of the module itself, for reading and for writing; who looks at it without
 asking for a name of the library's own (pytest looks at everything in a test file for ``__wrapped__``) loads nothing.
 
