@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo fast test prove check docs web bench wheel clean system languages
+.PHONY: demo fast test prove check lint format imports types docs web bench wheel changelog clean system languages
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -24,11 +24,21 @@ test: $(STAMP)-test system
 prove: $(STAMP)-test system languages
 	$(PYTEST) -n 2 -q
 
+# .pre-commit-config.yaml calls the cheap ones of these before each commit; none of them installs anything
 check: $(STAMP)-check
+	@$(MAKE) --no-print-directory lint format imports types
+
+lint:
 	$(BIN)/ruff check .
+
+format:
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports:
 	$(BIN)/lint-imports
+
+types:
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # the API reference, from docstrings: build/docs/index.html
 docs: $(STAMP)-docs
@@ -45,6 +55,10 @@ wheel: $(STAMP)-check
 	$(PYTHON) -m venv build/wheel
 	build/wheel/bin/python -m pip install -q "$$(ls dist/*.whl)[demo]"
 	cd build/wheel && bin/loom demo
+
+# shows what waits in changes/; `make changelog VERSION=0.2.0` puts it into CHANGELOG.md
+changelog: $(STAMP)-test
+	$(BIN)/python tools/changelog.py $(VERSION)
 
 bench: $(STAMP)-bench
 	$(BIN)/loom bench
