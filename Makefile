@@ -37,8 +37,10 @@ format:
 imports:
 	$(BIN)/lint-imports
 
+# Loom's own files, then what users write: examples, documents, a sample project
 types:
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python tools/users.py
 
 # the API reference, from docstrings: build/docs/index.html
 docs: $(STAMP)-docs

@@ -1,7 +1,7 @@
 """Type checkers over what users write: examples, the code of all documents, and a sample project.
 
 ``python tools/users.py`` runs mypy and pyright and compares the errors of each kind with those that
-``tests/typing/remaining.toml`` allows. Blocks of documents are written to ``build/typing``, where mypy's cache is too.
+``tests/checkers/remaining.toml`` allows. Blocks of documents are written to ``build/typing``.
 Invariant: figures may only fall; one that fell has to be lowered there, so that it cannot rise again.
 """
 
@@ -24,8 +24,8 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build/typing"
-REMAINING = ROOT / "tests/typing/remaining.toml"
-PROJECT = "tests/typing/project"
+REMAINING = ROOT / "tests/checkers/remaining.toml"
+PROJECT = "tests/checkers/project"
 PYTHON = "3.11"
 """The oldest version that numpy's own types are written for."""
 _FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
