@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # of Loom's sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test prove check docs web bench wheel clean system languages
+.PHONY: demo fast test prove check lint format imports types docs web bench wheel changelog clean system languages
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -34,11 +34,23 @@ prove: $(STAMP)-test system languages
 	  case $$? in 0|5) ;; *) failed="$$failed $$part";; esac; done; \
 	if [ -n "$$failed" ]; then echo "what fell is in tests/proved.json: parts$$failed"; exit 1; fi
 
+# .pre-commit-config.yaml calls the cheap ones of these before each commit; none of them installs anything
 check: $(STAMP)-check
+	@$(MAKE) --no-print-directory lint format imports types
+
+lint:
 	$(BIN)/ruff check .
+
+format:
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports:
 	$(BIN)/lint-imports
+
+# Loom's own files, then what users write: examples, documents, a sample project
+types:
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python tools/users.py
 
 # the API reference, from docstrings: build/docs/index.html
 docs: $(STAMP)-docs
@@ -55,6 +67,10 @@ wheel: $(STAMP)-check
 	$(PYTHON) -m venv build/wheel
 	build/wheel/bin/python -m pip install -q "$$(ls dist/*.whl)[demo]"
 	cd build/wheel && bin/loom demo
+
+# shows what waits in changes/; `make changelog VERSION=0.2.0` puts it into CHANGELOG.md
+changelog: $(STAMP)-test
+	$(BIN)/python tools/changelog.py $(VERSION)
 
 bench: $(STAMP)-bench
 	$(BIN)/loom bench

@@ -30,14 +30,14 @@ def add_up(points: In[f32, 2], nearest: In[u32], sums: InOut[sums_of, 2], counts
         loom.atomic_add(counts, k, 1)
 
 
-corners = np.float32([[0, 0], [4, 0], [0, 4], [4, 4]])
+corners = np.array([[0, 0], [4, 0], [0, 4], [4, 4]], np.float32)
 points = np.repeat(corners, 5_000, axis=0) + loom.random.normal((20_000, 2), seed=1)
 centres = points[::5_000].copy()
 for _ in range(10):
     nearest = assign(points, centres, out=len(points))
     sums, counts = np.zeros_like(centres), np.zeros(len(centres), np.uint32)
     add_up(points, nearest, sums, counts)
-    centres = sums / np.float32(counts)[:, None]
+    centres = sums / counts.astype(np.float32)[:, None]
 
 print("centres:", centres.round(2).tolist(), "of", counts.tolist(), "points")
 order = np.lexsort((centres[:, 0], centres[:, 1]))

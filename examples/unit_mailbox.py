@@ -17,7 +17,7 @@ def collatz(registers: InOut[u32]):
 with loom.boot(64) as worker, loom.boot(1, 256) as archive, loom.mailbox(slot_words=64, slots=4) as box:
     worker.dispatch(collatz)
     program = worker.build()
-    lengths = []
+    lengths: list[int] = []
     for batch in range(4):
         worker.write([64 * batch + n + 1 for n in range(64)], binding="registers")
         program.launch()

@@ -13,21 +13,24 @@ from loom import tensor
 from loom.tensor.handle import methods
 
 FILE = Path(methods.__file__).with_suffix(".pyi")
-HEAD = '"""The methods of tensors; written by ``tools/methods.py``."""\n\n# ruff: noqa: A002, A004, N802\n'
+HEAD = '"""The methods of tensors; written by ``tools/methods.py``."""\n\n# ruff: noqa: A002, N802\n'
 
 
 def stub() -> str:
-    """Return the text of the file: functions imported into the class, and the signatures of what is written there."""
+    """Return the text of the file: functions of other modules, and the signatures of what is written there.
+
+    Modules have names that no method has, since mypy takes no imports inside a class.
+    """
     tree = ast.parse(Path(methods.__file__).read_text(encoding="utf-8"))
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Methods")
     lines = [
-        "from collections.abc import Callable, Mapping\n", "from typing import Any\n\n",
+        "from collections.abc import Callable, Mapping\n", "from typing import Any\n\n", *_imports(),
         "from loom.tensor.tensor import Tensor\n\n", "METHODS: tuple[str, ...]\n\n",
         "def fresh(found: Any, *given: Any) -> Any: ...\n",
         "def own(function: Callable[..., Any]) -> Callable[..., Any]: ...\n",
         "def attach(namespace: Mapping[str, Any]) -> None: ...\n\n", "class Methods:\n",
     ]  # fmt: skip
-    lines += [f"    from {module} import {name}\n" for module, name in sorted(map(_where, methods.METHODS))]
+    lines += [f"    {name} = {_alias(module)}.{own}\n" for module, own, name in sorted(map(_where, methods.METHODS))]
     for node in found.body:
         if isinstance(node, ast.FunctionDef):
             lines += [f"    @{ast.unparse(d)}\n" for d in node.decorator_list]
@@ -39,10 +42,21 @@ def stub() -> str:
     return HEAD + "".join(lines)
 
 
-def _where(name: str) -> tuple[str, str]:
+def _imports() -> list[str]:
+    """Return the imports of the methods' modules, in the order of a linter."""
+    modules = {_where(name)[0].rpartition(".") for name in methods.METHODS}
+    return [f"from {parent} import {name} as {_alias(f'{parent}.{name}')}\n" for parent, _, name in sorted(modules)]
+
+
+def _alias(module: str) -> str:
+    return "_" + "_".join(module.split(".")[2:])
+
+
+def _where(name: str) -> tuple[str, str, str]:
+    """Return the module of a method, what it is called there, and its name."""
     function = getattr(tensor, name)
     own = getattr(function, "__wrapped__", function)
-    return own.__module__, own.__name__ if own.__name__ == name else f"{own.__name__} as {name}"
+    return own.__module__, own.__name__, name
 
 
 if __name__ == "__main__":

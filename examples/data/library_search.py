@@ -49,7 +49,7 @@ with tempfile.TemporaryDirectory() as folder:
     again = loom.vectors.restore(Path(folder) / "library")
 table = again.to_arrow()  # polars.DataFrame(again) takes it as well
 plane = np.linalg.svd(np.array(table["vector"].to_pylist()), full_matrices=False)[0][:, 1:3]
-frame = loom.Frame(np.histogram2d(*plane.T, bins=64)[0].astype(np.float32) / 8)
+frame = loom.Frame(np.histogram2d(plane[:, 0], plane[:, 1], bins=64)[0].astype(np.float32) / 8)
 print(f"{table.num_rows} docstrings, a picture of {len(frame.png())} bytes")
 assert before[0][0].id == "heapq.nlargest"
 assert again.search(questions[2], k=1, where={"module": "shlex"})[0].id == "shlex.split"

@@ -26,7 +26,7 @@ def blur(x: In[f32, 3], y: Out[f32, 3], along: i32):
 
 stripes = np.zeros((300, 400, 3), np.float32)
 for n in range(24):
-    stripes[12 * n : 12 * n + 150, 16 * n : 16 * n + 90] = np.float32([n / 24, 1 - n / 24, (n * 7 % 24) / 24])
+    stripes[12 * n : 12 * n + 150, 16 * n : 16 * n + 90] = np.array([n / 24, 1 - n / 24, (n * 7 % 24) / 24], np.float32)
 once = blur(stripes, along=0)
 twice = blur(once, along=1)
 left_as_it_was = np.concatenate([stripes[:, :200], twice[:, 200:]], 1)

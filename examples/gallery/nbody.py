@@ -35,12 +35,12 @@ x, y = np.asarray(loom.gpu_cos(turn)), np.asarray(loom.gpu_sin(turn))
 side = np.where(np.arange(2048) < 1024, np.float32(-0.5), np.float32(0.5))
 place = np.stack([x * radius + side, y * radius + side * np.float32(0.4)], 1)
 speed = np.stack([-y, x], 1) * np.sqrt(radius)[:, None] + np.stack([-side * np.float32(0.6), 0 * side], 1)
-place, speed = loom.array(place), loom.array(speed)
+places, speeds = loom.array(place), loom.array(speed)
 for _ in range(60):
-    pull(place, speed, dt=0.01)
-    move(place, speed, dt=0.01)
+    pull(places, speeds, dt=0.01)
+    move(places, speeds, dt=0.01)
 
 sky = np.zeros((300, 400), np.float32)
-at = np.rint(place.numpy() * 260 + [200, 150]).astype(int).clip([0, 0], [399, 299])
+at = np.rint(places.numpy() * 260 + [200, 150]).astype(int).clip([0, 0], [399, 299])
 np.add.at(sky, (at[:, 1], at[:, 0]), np.float32(0.4))
 assert keep("nbody", loom.Frame(sky)) == "1adc8e15f8c7ed48"

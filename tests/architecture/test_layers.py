@@ -2,11 +2,57 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[2]
+Rows = list[set[str]]
+
+
+def _contract() -> Rows:
+    """Return the rows of the contract, the highest first, without packages that may be missing and are."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (rows,) = (each["layers"] for each in contracts if each["type"] == "layers")
+    return [
+        {
+            name.strip(" ()")
+            for name in row.split("|")
+            if "(" not in name or (ROOT / "src/loom" / name.strip(" ()")).exists()
+        }
+        for row in rows
+    ]
+
+
+def _told_by_contributing(text: str) -> Rows:
+    line = re.search(r"^- Layers point downward: (.*?); a bar parts strangers", text, re.MULTILINE | re.DOTALL)
+    assert line
+    return [{name.strip() for name in row.split("|")} for row in re.findall(r"`([^`]+)`", line[1])]
+
+
+def _told_by_architecture(text: str) -> Rows:
+    block = re.search(r"^```\n(  cli .*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert block
+    rows = [re.match(r"  (\w+(?: *\| *\w+)*)  ", line) for line in block[1].splitlines()]
+    return [{name.strip() for name in row[1].split("|")} for row in rows if row]
+
+
+def test_the_papers_tell_the_layers_of_the_contract() -> None:
+    assert _told_by_contributing((ROOT / "CONTRIBUTING.md").read_text()) == _contract()
+    assert _told_by_architecture((ROOT / "docs/architecture.md").read_text()) == _contract()
+
+
+def test_papers_that_tell_other_layers_are_found() -> None:
+    assert _told_by_contributing("- Layers point downward: `cli`, `a | b`,\n  `c`; a bar parts strangers.") == [
+        {"cli"}, {"a", "b"}, {"c"},
+    ]  # fmt: skip
+    assert _told_by_architecture("```\n  cli    parses\n  a  |  b  two | three\n```\n") == [{"cli"}, {"a", "b"}]
 
 
 def test_import_contract() -> None:

@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAPERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LIVING = [p for p in PAPERS if p.parent.name != "adr"]
-"""Papers that are kept true; a decision names files as they were called when it was taken."""
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "changes/README.md")
+PAPERS = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
+LIVING = [p for p in PAPERS if p.parent.name != "adr" and p.name != "CHANGELOG.md"]
+"""Papers that are kept true; a decision and the changelog name things as they were called at the time."""
 TOPS = ("src", "tests", "conformance", "bench", "examples", "tools")
 SOURCES = sorted(p for top in TOPS for p in (ROOT / top).rglob("*.py"))
 NOT_FILES = ("stdlib/", "chrome://", "s/n")

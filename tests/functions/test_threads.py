@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from functions.ulps import sample, sample_pairs
+from functions.ulps import sample_operands
 from loom.core.dtype import f64
 from loom.core.errors import DeviceError
 from loom.kernels.functions import FUNCTIONS, function
@@ -22,7 +22,7 @@ def test_the_bits_of_the_interpreter(part: int, device: Any) -> None:
     except DeviceError as error:
         pytest.skip(f"no f64 on this device: {error}")
     for name in sorted(FUNCTIONS)[part::4]:
-        drawn = (sample(name, f64, size=100),) if function(name).arity == 1 else sample_pairs(name, f64, size=4000)
+        drawn = sample_operands(name, f64, size=100 if function(name).arity == 1 else 4000)
         operands = [np.ascontiguousarray(o[::13]) for o in drawn]
         there, here = (np.asarray(gpu_map(operands[0], name, *operands[1:], on=on)) for on in (device, "interp"))
         same = there.view(np.uint64) == here.view(np.uint64)

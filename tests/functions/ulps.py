@@ -2,7 +2,8 @@
 
 An ulp is the distance of floats in the binade of the true value; 2^-149 (2^-1074) below the normal ones. A result
 that overflows counts as the power of two after the largest float. Results of float32 are held against float64
-references; where these say "over the bar", mpmath decides. Results of float64 are held against mpmath alone.
+references; where these say "over the bar", mpmath decides. Results of float64 are held against mpmath alone. A function
+may have any number of operands from one on.
 
 ``python tests/functions/ulps.py exp erf`` tries every float32 and prints the largest error.
 """
@@ -25,7 +26,10 @@ from loom.core.dtype import DType, f32
 from loom.kernels.functions import function
 from loom.patterns.maps.map import gpu_map
 
-__all__ = ["Worst", "around", "errors", "evaluate", "exact_errors", "exhaustive", "measured", "sample", "sample_pairs"]
+__all__ = [
+    "Worst", "around", "errors", "evaluate", "exact_errors", "exhaustive", "measured", "sample",
+    "sample_operands",
+]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
 _PRECISION = 300
@@ -70,16 +74,18 @@ def exact_errors(name: str, got: Array, *operands: Array) -> Array:
     return _off(name, got, operands)[0]
 
 
-def _off(name: str, got: Array, operands: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Return errors in ulps and as they are."""
+def _off(name: str, got: Array, operands: tuple[Array, ...], *, magnitudes: Array | None = None) -> tuple[Array, Array]:
+    """Return errors in ulps and as they are; of the rows of ``magnitudes`` those of the values without their signs."""
     least, digits, most = (-149, 24, 128) if got.dtype == np.float32 else (-1074, 53, 1024)
     found, absolute = np.empty(got.size), np.empty(got.size)
     with mp.workprec(_PRECISION):
         top = mp.mpf(2) ** most
         for n, values in enumerate(zip(*(o.astype(np.float64).tolist() for o in operands), strict=True)):
-            want = REFERENCES[name].exact(*map(mp.mpf, values))
+            want, is_value = REFERENCES[name].exact(*map(mp.mpf, values)), mp.mpf(float(got[n]))
+            if magnitudes is not None and magnitudes[n]:
+                want, is_value = abs(want), abs(is_value)
             exponent = max(least, min(mp.frexp(want)[1], most) - digits) if want else least
-            is_value = min(max(mp.mpf(float(got[n])), -top), top)
+            is_value = min(max(is_value, -top), top)
             away = abs(is_value - min(max(want, -top), top))
             found[n], absolute[n] = float(away / mp.mpf(2) ** exponent), float(away)
     return found, absolute
@@ -117,22 +123,28 @@ def _forgive(reference: Reference, off: Array, absolute: Array, want: Array, ope
     if reference.slack is not None:
         with np.errstate(all="ignore"):
             unit = 2.0**-24 if operands[0].dtype == np.float32 else 2.0**-53
-            allowed = reference.slack(operands[0].astype(np.float64), want, unit)
+            allowed = reference.slack(*(o.astype(np.float64) for o in operands), want, unit)
             off[absolute < allowed] = 0.0
 
 
 def _measured_f64(name: str, got: Array, operands: tuple[Array, ...]) -> Worst:
-    """Zeros, infinities and NaN among the operands by the float64 reference, all else by mpmath."""
+    """Zeros, infinities and NaN among the operands by the float64 reference, all else by mpmath.
+
+    Of several operands a zero may leave a function that rounds: where the reference has other bits, mpmath tells how
+    large the result is, and the reference, since mpmath's zeros have no sign, which sign it has.
+    """
     with np.errstate(all="ignore"):
         want = REFERENCES[name].fast(*operands)
-    known = np.isnan(want) | np.any([(o == 0) | ~np.isfinite(o) for o in operands], axis=0)
-    known |= np.isinf(want) & (got == want)
+    zero, finite = (np.any([o == 0 for o in operands], axis=0), np.all([np.isfinite(o) for o in operands], axis=0))
+    rounds = zero & finite & np.isfinite(want) & (want != 0) if len(operands) > 1 else np.zeros_like(zero)
+    rounds &= (np.signbit(got) == np.signbit(want)) & (got != want)
+    known = np.isnan(want) | ~finite | zero & ~rounds | np.isinf(want) & (got == want)
     same = (got == want) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)
     at = np.flatnonzero(known & ~same)
     if at.size:
         return Worst(float("inf"), tuple(float(o[at[0]]) for o in operands), float(got[at[0]]), float(want[at[0]]))
-    got, want, tried = got[~known], want[~known], tuple(o[~known] for o in operands)
-    off, absolute = _off(name, got, tried)
+    rounds, got, want, tried = rounds[~known], got[~known], want[~known], tuple(o[~known] for o in operands)
+    off, absolute = _off(name, got, tried, magnitudes=rounds)
     _forgive(REFERENCES[name], off, absolute, want, tried)
     at = int(np.argmax(off))
     return Worst(float(off[at]), tuple(float(o[at]) for o in tried), float(got[at]), float(want[at]))
@@ -173,22 +185,57 @@ def around(values: tuple[float, ...], dtype: DType, reach: int) -> Array:
     return (bits[:, None] + np.arange(-reach, reach + 1, dtype=bits.dtype)).ravel().view(dtype.numpy)
 
 
-def sample_pairs(name: str, dtype: DType, *, size: int = 200_000, seed: int = 0) -> tuple[Array, Array]:
-    """Return pairs: anything with anything, plain with plain, edges with anything, and for pow results that matter."""
+def sample_operands(name: str, dtype: DType, *, size: int = 200_000, seed: int = 0) -> tuple[Array, ...]:
+    """Return operands of a function of any number of them: one by ``sample``, more as rows that belong together.
+
+    Rows are anything with anything, specials with specials, plain with plain, and those whose results matter: for two
+    what a power takes, for more what is alike in size or cancels.
+    """
+    arity = function(name).arity
+    assert arity > 0, f"{name} takes nothing: it is a constant"
+    if arity == 1:
+        return (sample(name, dtype, size=size),)
     rng = np.random.default_rng(seed)
     pool = sample(name, dtype, size=4000)
-    anything = rng.choice(pool, (2, size // 3))
-    specials = np.array([0.0, 1.0, 2.0, 3.0, 0.5, np.inf, np.nan, 2.0**24 + 2, 1e-45, 3e38], dtype.numpy)
-    specials = np.concatenate([specials, -specials])
-    grid = np.stack([a.ravel() for a in np.meshgrid(specials, specials)])
-    plain = rng.uniform(-4, 4, (2, size // 6)).astype(dtype.numpy)
+    anything = rng.choice(pool, (arity, size // 3))
+    plain = rng.uniform(-4, 4, (arity, size // 6)).astype(dtype.numpy)
+    matters = _powers(rng, dtype, size // 4) if arity == 2 else _close(rng, dtype, arity, size // 4)
+    rows = np.concatenate([anything, _specials(rng, dtype, arity, size // 4), plain, matters], axis=1)
+    return tuple(np.ascontiguousarray(operand) for operand in rows)
+
+
+def _specials(rng: np.random.Generator, dtype: DType, arity: int, most: int) -> Array:
+    """Return special values with each other: all rows of them, or as many drawn ones."""
+    values = np.array([0.0, 1.0, 2.0, 3.0, 0.5, np.inf, np.nan, 2.0**24 + 2, 1e-45, 3e38], dtype.numpy)
+    values = np.concatenate([values, -values])
+    if values.size**arity > max(most, values.size**2):
+        return rng.choice(values, (arity, most))
+    return np.stack([a.ravel() for a in np.meshgrid(*[values] * arity)])
+
+
+def _powers(rng: np.random.Generator, dtype: DType, count: int) -> Array:
+    """Return pairs whose power is a number, or just none."""
     reach, least, most = (120, -151, 129) if dtype == f32 else (1000, -1080, 1026)
-    wide = np.exp2(rng.uniform(-reach, reach, size // 4))
-    wide = np.where(rng.random(size // 4) < 0.5, np.exp2(rng.uniform(-0.6, 0.6, size // 4)), wide).astype(dtype.numpy)
+    wide = np.exp2(rng.uniform(-reach, reach, count))
+    wide = np.where(rng.random(count) < 0.5, np.exp2(rng.uniform(-0.6, 0.6, count)), wide).astype(dtype.numpy)
     with np.errstate(divide="ignore"):
-        near = (rng.uniform(least, most, size // 4) / np.log2(wide.astype(np.float64))).astype(dtype.numpy)
-    x, y = np.concatenate([anything, grid, plain, np.stack([wide, near])], axis=1)
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+        near = (rng.uniform(least, most, count) / np.log2(wide.astype(np.float64))).astype(dtype.numpy)
+    return np.stack([wide, near])
+
+
+def _close(rng: np.random.Generator, dtype: DType, arity: int, count: int) -> Array:
+    """Return rows of like size, of any exponent, and rows whose last operand cancels the others' product or sum."""
+    reach = 120 if dtype == f32 else 1000
+    rows = np.exp2(rng.uniform(-reach, reach, count) + rng.uniform(-2, 2, (arity, count)))
+    rows *= rng.choice([-1.0, 1.0], rows.shape)
+    third = count // 3
+    with np.errstate(all="ignore"):
+        rows[:-1, :third] = rng.uniform(-4, 4, (arity - 1, third))
+        others = rows[:-1].astype(dtype.numpy).astype(np.float64)
+        nudge = 1 + rng.integers(-4, 5, count) * float(np.finfo(dtype.numpy).eps)
+        rows[-1, :third] = -np.prod(others[:, :third], axis=0) * nudge[:third]
+        rows[-1, third : 2 * third] = -np.sum(others[:, third : 2 * third], axis=0) * nudge[third : 2 * third]
+        return rows.astype(dtype.numpy)
 
 
 def _main() -> None:

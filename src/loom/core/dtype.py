@@ -5,6 +5,7 @@ Invariant: one ``DType`` object exists per type (compare with ``is`` or ``==``),
 and a type's bits mean the same on every device.
 """
 
+# pyright: reportRedeclaration=false
 from __future__ import annotations
 
 import enum
@@ -173,8 +174,28 @@ class DType:
         return lookup, (self.name,)
 
 
-if TYPE_CHECKING:
-    # Type checkers see scalar types as classes, so that they may annotate a kernel's parameters; each is a ``DType``.
+MYPY = False  # mypy takes a name so called for True
+if MYPY:
+    # To mypy, an annotation such as In[f32, 2], or a default such as a: f32 = 2.0, is an error unless f32 is Any.
+    _any = cast("Any", None)
+    bool_: Any = _any
+    i8: Any = _any
+    i16: Any = _any
+    i32: Any = _any
+    i64: Any = _any
+    u8: Any = _any
+    u16: Any = _any
+    u32: Any = _any
+    u64: Any = _any
+    f16: Any = _any
+    bf16: Any = _any
+    f32: Any = _any
+    f64: Any = _any
+    c64: Any = _any
+    c128: Any = _any
+elif TYPE_CHECKING:
+    # Other type checkers see scalar types as classes, so that they may annotate a kernel's parameters; each is a
+    # ``DType``.
     class _Scalar(DType, type): ...  # type: ignore[misc]
 
     class _Value(metaclass=_Scalar):  # what a kernel's body may do with such a parameter

@@ -265,7 +265,7 @@ class Network(Runner):
         return net
 
     @property
-    def storage(self) -> StoredWeights | None:
+    def storage(self) -> StoredWeights | Any:
         """How weights are stored, after ``convert`` or loading such a file; None once a weight was changed."""
         found = self._storage
         return found if found is not None and found.is_that_of(self.model.weights(), self.spec.dtype) else None

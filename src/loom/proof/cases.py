@@ -17,7 +17,7 @@ from loom.core.dtype import DType
 from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
-from loom.proof.inputs import numbers, seed_of, stratified
+from loom.proof.inputs import numbers, seed_of, stratified, words
 from loom.proof.probes import PROBES, ScalarProbe
 from loom.runtime.device import Device
 
@@ -72,19 +72,23 @@ def _function(name: str, dtype: DType) -> Case:
     seeds = [seed_of(f"{name} {dtype} {k}") for k in range(arity)]
 
     def inputs() -> Sequence[Bits]:
-        return [_arguments(dtype, seed, turned=k > 0) for k, seed in enumerate(seeds)]
+        return [_arguments(dtype, seed, operand=k) for k, seed in enumerate(seeds)]
 
     return Case(f"{name} {dtype}", inputs, partial(_mapped, name))
 
 
-def _arguments(dtype: DType, seed: int, *, turned: bool) -> Bits:
+def _arguments(dtype: DType, seed: int, *, operand: int) -> Bits:
     """Return arguments: half of them of every exponent, half near one, where functions have their curves.
 
-    A second operand is ``turned``: it runs through its exponents at another pace, so that all magnitudes meet.
+    A second operand runs through its exponents at another pace, and those after it in drawn orders, so that all
+    magnitudes meet.
     """
     half = FUNCTION_INPUTS // 2
     wide = stratified(half, dtype, seed)
-    wide = wide.reshape(128, -1).T.reshape(-1) if turned else wide
+    if operand == 1:
+        wide = wide.reshape(128, -1).T.reshape(-1)
+    elif operand > 1:
+        wide = wide[np.argsort(words(half, seed + 3), kind="stable")]
     return np.concatenate([wide, numbers(half, dtype, seed + 2, spread=7)])
 
 

@@ -22,6 +22,8 @@ Bits = np.ndarray[Any, Any]
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = 0x9E3779B9, 0xBB67AE85
 _LOW = np.uint64(0xFFFFFFFF)
+_PIECE = 16384
+"""Blocks that are taken at once: rounds stay in a core's cache, so that inputs cost half as much as from memory."""
 _EXPONENT = {32: (23, 127, 255), 64: (52, 1023, 2047), 16: (10, 15, 31)}
 """By width: bits of the fraction, bias, and the exponent field of infinities."""
 
@@ -34,14 +36,22 @@ def seed_of(name: str) -> int:
 def words(count: int, seed: int) -> Bits:
     """Return ``count`` words of 32 random bits."""
     blocks = -(-count // 4)
-    counter = [np.arange(blocks, dtype=np.uint64), *(np.zeros(blocks, np.uint64) for _ in range(3))]
+    found = np.empty((blocks, 4), np.uint32)
+    for start in range(0, blocks, _PIECE):
+        found[start : start + _PIECE] = _philox(np.arange(start, min(start + _PIECE, blocks), dtype=np.uint64), seed)
+    return found.reshape(-1)[:count]
+
+
+def _philox(numbers: Bits, seed: int) -> Bits:
+    """Return the words of these blocks, four a row."""
+    counter = [numbers, *(np.zeros(len(numbers), np.uint64) for _ in range(3))]
     key = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
     for _ in range(10):
         products = [c * m for c, m in zip(counter[::2], _MULTIPLIERS, strict=True)]
         high, low = [p >> np.uint64(32) for p in products], [p & _LOW for p in products]
         counter = [high[1] ^ counter[1] ^ np.uint64(key[0]), low[1], high[0] ^ counter[3] ^ np.uint64(key[1]), low[0]]
         key = [(k + w) & 0xFFFFFFFF for k, w in zip(key, _WEYL, strict=True)]
-    return np.stack(counter, axis=1).reshape(-1)[:count].astype(np.uint32)
+    return np.stack(counter, axis=1).astype(np.uint32)
 
 
 def _random_bits(count: int, bits: int, seed: int) -> Bits:

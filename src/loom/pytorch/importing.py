@@ -41,7 +41,7 @@ _TRACING = threading.RLock()
 def from_torch(
     module: Any, example: Any, *, dynamic: Any = None, training: bool = True, seed: int = 0,
     on: str | Device | None = None,
-) -> TorchModel | OnnxModel:  # fmt: skip
+) -> TorchModel | Any:  # fmt: skip
     """Return a model of Loom that computes what a ``torch.nn.Module`` computes, and goes on training.
 
     ``example``: what the module is called with: a tensor, a tuple of arguments, or a dict of them by name; only shapes,

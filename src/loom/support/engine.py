@@ -118,8 +118,8 @@ class Engine:
         sizes: dict[str, Any] = {"device": device, **spec}
         return self.support.boot(name, **sizes)
 
-    def _placed(self, support: Any, device: str | Device | None) -> tuple[str, Unit | None]:
-        """Return the form and the unit that keeps state."""
+    def _placed(self, support: Any, device: str | Device | None) -> tuple[str, Unit | Any]:
+        """Return the form and the unit that keeps state, None in the implicit form."""
         if support is None:
             return "implicit", None
         if not isinstance(support, str):

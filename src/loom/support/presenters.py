@@ -51,7 +51,7 @@ class Latest:
     """Keeps the last frame in memory; a notebook that shows the presenter shows it."""
 
     def __init__(self) -> None:
-        self.frame: Frame | None = None
+        self.frame: Frame | Any = None  # until the first is shown
         self.count = 0
 
     def show(self, frame: Frame) -> None:

@@ -30,7 +30,7 @@ class Hit(NamedTuple):
 
     id: Id
     score: float
-    meta: dict[str, Any] | None
+    meta: dict[str, Any] | Any  # None where nothing was told
     row: int
 
 

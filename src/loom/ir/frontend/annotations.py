@@ -3,6 +3,7 @@
 Layer: ir. Invariant: an annotation object is data; only ``signature`` interprets it.
 """
 
+# pyright: reportRedeclaration=false
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -60,22 +61,27 @@ class _BufferAnnotation:
         def __len__(self) -> int: ...
 
 
-class In(_BufferAnnotation):
-    """A buffer the kernel only reads: ``x: In[f32]``; ``In[f32, 2]`` is one of two dimensions, ``x[i, j]``."""
+MYPY = False  # mypy takes a name so called for True
+if MYPY:  # to which only Any takes [f32, 2]
+    In: Any
+    Out: Any
+    InOut: Any
+else:
 
-    _access = Access.READ
+    class In(_BufferAnnotation):
+        """A buffer the kernel only reads: ``x: In[f32]``; ``In[f32, 2]`` is one of two dimensions, ``x[i, j]``."""
 
+        _access = Access.READ
 
-class Out(_BufferAnnotation):
-    """A buffer the kernel only writes: ``y: Out[f32]``."""
+    class Out(_BufferAnnotation):
+        """A buffer the kernel only writes: ``y: Out[f32]``."""
 
-    _access = Access.WRITE
+        _access = Access.WRITE
 
+    class InOut(_BufferAnnotation):
+        """A buffer the kernel reads and writes: ``x: InOut[f32]``."""
 
-class InOut(_BufferAnnotation):
-    """A buffer the kernel reads and writes: ``x: InOut[f32]``."""
-
-    _access = Access.READ_WRITE
+        _access = Access.READ_WRITE
 
 
 class Absent:

@@ -56,7 +56,7 @@ class ConvertedCheckpoint:
     nbytes: int
     errors: tuple[TensorError, ...]
     unchanged: int
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | Any = field(default=None, repr=False)  # None where files were written
 
     def rows(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """Return columns and rows of a table of errors, the largest root-mean-square error first."""

@@ -46,7 +46,7 @@ class Sampled:
 
     tokens: list[int]
     logprobs: list[float] | None = None
-    top: list[list[tuple[int, float]]] | None = None
+    top: list[list[tuple[int, float]]] | Any = None  # unless log probabilities are asked for
 
 
 def room(adjusted: int) -> int:

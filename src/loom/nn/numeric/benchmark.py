@@ -46,7 +46,7 @@ class TypeScore:
     memory_bytes: int
     trade_off: float
     scale_factor: float
-    accuracy: float | None
+    accuracy: float | Any  # None without classes
     clipped: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class TypeReport:
     """Scores of types, in the order asked for; ``samples``: how many were compared; ``accuracy``: before storing."""
 
     samples: int
-    accuracy: float | None
+    accuracy: float | Any  # None without classes
     scores: tuple[TypeScore, ...]
 
     def __getitem__(self, dtype: Any) -> TypeScore:

@@ -275,8 +275,8 @@ def _number(path: Path, row: int, column: int, cell: str) -> float:
     return float(cell)
 
 
-def divide(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
-    """Return samples to train with and those held out: ``share`` (0 up to 1) of them, chosen by the seed."""
+def divide(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array, Array], tuple[Array, Array] | Any]:
+    """Return samples to train with and those held out: ``share`` (0 up to 1) of them, chosen by the seed; of 0 None."""
     if not 0 <= share < 1:
         raise ArgumentError("--hold-out", "not a share", expected="0 up to but not including 1", got=share,
                             remedy="Pass for example 0.2")  # fmt: skip

@@ -59,8 +59,8 @@ class Evaluation:
 
     samples: int
     loss: float
-    accuracy: float | None
-    confusion: Array | None
+    accuracy: float | Any  # None without classes; `Any`, so that who has classes need not rule it out
+    confusion: Array | Any
     deviation: DeviationMetrics | None
     outputs: Mapping[str, Evaluation] = field(default_factory=dict[str, "Evaluation"])
     names: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ class Moved(Protocol):
     config: TweenConfig
     model: Model
     steps: int
-    report: TweenReport | None
+    report: TweenReport | Any  # None until a step was watched
     bypassed: frozenset[str]
 
     @property

@@ -66,7 +66,7 @@ class Tweened(Protocol):
 class TweenRunner:
     """The arrays and programs of a network being moved in a mode."""
 
-    report: TweenReport | None
+    report: TweenReport | Any  # None until a step was watched
 
     def _begin(self, network: Tweened, mode: str | TweenMode, config: TweenConfig | None) -> None:
         if not isinstance(getattr(network, "model", None), Model):

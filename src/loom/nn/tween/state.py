@@ -59,7 +59,7 @@ class TweenState(TweenRunner):
     True
     """
 
-    report: TweenReport | None
+    report: TweenReport | Any  # None until a step was watched
 
     def __init__(
         self, network: Tweened, mode: str | TweenMode = "step_tween_chain", config: TweenConfig | None = None

@@ -37,7 +37,7 @@ __all__ = ["apply", "as_operation", "gpu_map", "is_number"]
 @brief
 def gpu_map(
     data: Any,
-    op: str | Callable[..., Any],
+    op: str | Callable[[Any], Any] | Callable[[Any, Any], Any] | Callable[[Any, Any, Any], Any],
     *args: Any,
     out: np.ndarray[Any, Any] | None = None,
     on: str | Device | None = None,

@@ -1,9 +1,24 @@
 """The methods of tensors; written by ``tools/methods.py``."""
 
-# ruff: noqa: A002, A004, N802
+# ruff: noqa: A002, N802
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from loom.tensor import functions as _functions
+from loom.tensor.complexes import functions as _complexes_functions
+from loom.tensor.creation import creation as _creation_creation
+from loom.tensor.ops import joining as _ops_joining
+from loom.tensor.ops import reductions as _ops_reductions
+from loom.tensor.ops import views as _ops_views
+from loom.tensor.selecting import ordering as _selecting_ordering
+from loom.tensor.selecting import repeating as _selecting_repeating
+from loom.tensor.selecting import scanning as _selecting_scanning
+from loom.tensor.selecting import scattering as _selecting_scattering
+from loom.tensor.selecting import searching as _selecting_searching
+from loom.tensor.selecting import sized as _selecting_sized
+from loom.tensor.selecting import taking as _selecting_taking
+from loom.tensor.standard import elementwise as _standard_elementwise
+from loom.tensor.standard import manipulation as _standard_manipulation
 from loom.tensor.tensor import Tensor
 
 METHODS: tuple[str, ...]
@@ -13,62 +28,82 @@ def own(function: Callable[..., Any]) -> Callable[..., Any]: ...
 def attach(namespace: Mapping[str, Any]) -> None: ...
 
 class Methods:
-    from loom.tensor.complexes.functions import angle, conj
-    from loom.tensor.creation.creation import tril, triu
-    from loom.tensor.functions import gelu, log_softmax, silu, softmax
-    from loom.tensor.ops.joining import split
-    from loom.tensor.ops.reductions import argmax_of as argmax
-    from loom.tensor.ops.reductions import argmin_of as argmin
-    from loom.tensor.ops.reductions import variance_of as variance
-    from loom.tensor.ops.views import detach, expand_dims, flatten, squeeze
-    from loom.tensor.selecting.ordering import argsort, kthvalue, median, quantile, sort, topk
-    from loom.tensor.selecting.repeating import repeat
-    from loom.tensor.selecting.scanning import cummax, cummin, cumprod, cumsum, diff
-    from loom.tensor.selecting.scattering import (
-        index_add,
-        index_copy,
-        index_fill,
-        index_put,
-        masked_fill,
-        scatter,
-        scatter_add,
-        scatter_reduce,
-    )
-    from loom.tensor.selecting.searching import bincount, count_nonzero, histogram, searchsorted
-    from loom.tensor.selecting.sized import masked_select, nonzero, unique
-    from loom.tensor.selecting.taking import index_select, take, take_along_axis
-    from loom.tensor.standard.elementwise import (
-        abs,
-        acos,
-        acosh,
-        asin,
-        asinh,
-        atan,
-        atanh,
-        ceil,
-        clip,
-        copysign,
-        cos,
-        cosh,
-        expm1,
-        floor,
-        isfinite,
-        isinf,
-        isnan,
-        log1p,
-        log2,
-        log10,
-        maximum,
-        minimum,
-        reciprocal,
-        sign,
-        sin,
-        sinh,
-        square,
-        tan,
-        trunc,
-    )
-    from loom.tensor.standard.manipulation import moveaxis
+    angle = _complexes_functions.angle
+    conj = _complexes_functions.conj
+    tril = _creation_creation.tril
+    triu = _creation_creation.triu
+    gelu = _functions.gelu
+    log_softmax = _functions.log_softmax
+    silu = _functions.silu
+    softmax = _functions.softmax
+    split = _ops_joining.split
+    argmax = _ops_reductions.argmax_of
+    argmin = _ops_reductions.argmin_of
+    variance = _ops_reductions.variance_of
+    detach = _ops_views.detach
+    expand_dims = _ops_views.expand_dims
+    flatten = _ops_views.flatten
+    squeeze = _ops_views.squeeze
+    argsort = _selecting_ordering.argsort
+    kthvalue = _selecting_ordering.kthvalue
+    median = _selecting_ordering.median
+    quantile = _selecting_ordering.quantile
+    sort = _selecting_ordering.sort
+    topk = _selecting_ordering.topk
+    repeat = _selecting_repeating.repeat
+    cummax = _selecting_scanning.cummax
+    cummin = _selecting_scanning.cummin
+    cumprod = _selecting_scanning.cumprod
+    cumsum = _selecting_scanning.cumsum
+    diff = _selecting_scanning.diff
+    index_add = _selecting_scattering.index_add
+    index_copy = _selecting_scattering.index_copy
+    index_fill = _selecting_scattering.index_fill
+    index_put = _selecting_scattering.index_put
+    masked_fill = _selecting_scattering.masked_fill
+    scatter = _selecting_scattering.scatter
+    scatter_add = _selecting_scattering.scatter_add
+    scatter_reduce = _selecting_scattering.scatter_reduce
+    bincount = _selecting_searching.bincount
+    count_nonzero = _selecting_searching.count_nonzero
+    histogram = _selecting_searching.histogram
+    searchsorted = _selecting_searching.searchsorted
+    masked_select = _selecting_sized.masked_select
+    nonzero = _selecting_sized.nonzero
+    unique = _selecting_sized.unique
+    index_select = _selecting_taking.index_select
+    take = _selecting_taking.take
+    take_along_axis = _selecting_taking.take_along_axis
+    abs = _standard_elementwise.abs
+    acos = _standard_elementwise.acos
+    acosh = _standard_elementwise.acosh
+    asin = _standard_elementwise.asin
+    asinh = _standard_elementwise.asinh
+    atan = _standard_elementwise.atan
+    atanh = _standard_elementwise.atanh
+    ceil = _standard_elementwise.ceil
+    clip = _standard_elementwise.clip
+    copysign = _standard_elementwise.copysign
+    cos = _standard_elementwise.cos
+    cosh = _standard_elementwise.cosh
+    expm1 = _standard_elementwise.expm1
+    floor = _standard_elementwise.floor
+    isfinite = _standard_elementwise.isfinite
+    isinf = _standard_elementwise.isinf
+    isnan = _standard_elementwise.isnan
+    log10 = _standard_elementwise.log10
+    log1p = _standard_elementwise.log1p
+    log2 = _standard_elementwise.log2
+    maximum = _standard_elementwise.maximum
+    minimum = _standard_elementwise.minimum
+    reciprocal = _standard_elementwise.reciprocal
+    sign = _standard_elementwise.sign
+    sin = _standard_elementwise.sin
+    sinh = _standard_elementwise.sinh
+    square = _standard_elementwise.square
+    tan = _standard_elementwise.tan
+    trunc = _standard_elementwise.trunc
+    moveaxis = _standard_manipulation.moveaxis
     def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
     def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
     def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...

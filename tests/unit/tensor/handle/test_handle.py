@@ -129,8 +129,8 @@ def _signatures(text: str) -> dict[str, str]:
     found = next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
     names: dict[str, str] = {}
     for node in found.body:
-        if isinstance(node, ast.ImportFrom):
-            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.Assign):
+            names[ast.unparse(node.targets[0])] = ast.unparse(node.value)
         elif isinstance(node, ast.FunctionDef):
             names[node.name] = ast.unparse(node)
     return names

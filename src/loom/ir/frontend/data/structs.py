@@ -7,10 +7,10 @@ fixed when it is decorated; its layout is ``ir.records``'.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from types import FunctionType
-from typing import Any, Union, cast
+from typing import Any, TypeVar, Union, cast
 
 import numpy as np
 
@@ -21,6 +21,16 @@ from loom.ir.frontend.annotations import is_struct, scalar_type
 from loom.ir.records import RecordLayout
 
 __all__ = ["StructInfo", "info_of", "is_struct", "struct"]
+
+_F = TypeVar("_F")
+MYPY = False  # mypy takes a name so called for True
+if MYPY:  # which takes no decorator's word for what a class becomes
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform() -> Callable[[_F], _F]:
+        """Leave a decorator as it is."""
+        return lambda decorator: decorator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +48,7 @@ def info_of(kind: type) -> StructInfo:
     return cast("StructInfo", vars(kind)["__loom_struct__"])
 
 
+@dataclass_transform()
 def struct(cls: type, /) -> Any:
     """Make a class with annotated fields a type of records, for kernels and their buffers.
 
