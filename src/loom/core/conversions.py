@@ -155,7 +155,7 @@ def widen(array: Array, dtype: DType) -> Array:
 
 def _to_f32(array: Array) -> Array:
     bits = np.ascontiguousarray(array).view(np.uint16).reshape(array.shape)
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(bits.astype(np.uint32) << 16).view(np.float32)  # of no axes numpy makes a scalar, no array
 
 
 def show(array: Array, dtype: DType) -> Array:
