@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DTypeError
+from loom.core.extras import find
 
 __all__ = ["Array", "bfloat16_bits", "convert", "host_type", "refuse", "show", "view_typed", "widen"]
 
@@ -131,11 +132,8 @@ def _odd(array: Array, near: Array, bits: Array) -> Array:
 @cache
 def _bfloat16() -> np.dtype[Any] | None:
     """Return numpy's dtype of bf16, which ml_dtypes gives it, or None."""
-    try:
-        from ml_dtypes import bfloat16  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    return np.dtype(bfloat16)
+    known = find("ml_dtypes")
+    return None if known is None else np.dtype(known.bfloat16)
 
 
 def host_type(dtype: DType) -> np.dtype[Any]:
