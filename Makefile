@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo fast test prove check docs web bench wheel clean system languages
+.PHONY: demo fast test prove check docs web bench wheel dist environments clean system languages
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -38,13 +38,17 @@ docs: $(STAMP)-docs
 web: $(STAMP)-test
 	$(BIN)/python tools/web.py --serve 8000
 
-# dist/*.whl, tried where nothing else is installed: the demo runs from it
-wheel: $(STAMP)-check
-	rm -rf dist build/wheel
+# dist/*.whl, tried where nothing else is installed, and with one extra: each commit has the next one
+wheel: dist
+	$(BIN)/python -m tools.environments --brief bare turn
+
+# the wheel in every environment that users may have (tools/environments.py), or in some: ONLY="oldest python3.*"
+environments: dist
+	$(BIN)/python -m tools.environments $(ONLY)
+
+dist: $(STAMP)-check
+	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist .
-	$(PYTHON) -m venv build/wheel
-	build/wheel/bin/python -m pip install -q "$$(ls dist/*.whl)[demo]"
-	cd build/wheel && bin/loom demo
 
 bench: $(STAMP)-bench
 	$(BIN)/loom bench
