@@ -35,7 +35,7 @@ PAGE = ROOT / "docs/guide/environments.md"
 NEWEST_MINOR = 14
 """Of the Pythons that are looked for, from 3.10 on."""
 
-_REQUIRED = re.compile(r"^Requires-Dist: (?P<name>[\w.-]+)(?P<more>\[[^]]*\])?(?P<spec>[^;]*)(?P<mark>;.*)?$", re.M)
+_REQUIRED = re.compile(r"^Requires-Dist: (?P<name>[\w.-]+)(?P<more>\[[^]]*\])?(?P<spec>[^;\n]*)(?P<mark>;.*)?$", re.M)
 _ROW = re.compile(r"^\| `(?P<name>[\w.-]+)` \|.*\| `(?P<wheel>\w+)` \|.*$", re.M)
 _HEAD = "| environment | Python | result | seconds | date | commit | wheel | notes |\n" + "| --- " * 8 + "|\n"
 
