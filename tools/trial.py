@@ -23,8 +23,9 @@ __all__ = ["FOLDER", "Environment", "Trial"]
 FOLDER = ROOT / "build/environments"
 _README = [ROOT / "README.md"]
 _MISSING = re.compile(r"No module named '(\w+)|pip install (?:--force-reinstall )?'loom-compute\[(\w+)\]")
-_PROVED_BY = ("llvmlite", "ml_dtypes", "ml-dtypes", "numpy")
-"""Packages that a proof depends on: environments that have the same ones share what ``loom verify`` keeps on disk."""
+_COMPILER = "llvmlite"
+"""Environments that have the same version of it share the code that it compiled, whose key is the text of that code in
+Loom's own language: ``loom verify`` computes every case anew, and is minutes shorter."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class Trial:
         """Yield the name of each step, and what does it."""
         self._surroundings(python)
         if self.environment.proves:
-            yield "loom verify", lambda: _call([python, "-m", "loom", "verify"], "loom verify", work, self.settings)
+            fresh = [python, "-m", "loom", "verify", "--fresh"]
+            yield "loom verify", lambda: _call(fresh, "loom verify", work, self.settings)
+            if not self.environment.extra:  # here all is compiled, by this Python and this llvmlite
+                self.settings["LOOM_CACHE_DIR"] = str(work / "cache")
             for block in blocks(_README, "python"):
                 yield block.name, lambda block=block: self._program(python, block, work, strict=True)
             for block in blocks(_README, "sh"):
@@ -99,14 +103,14 @@ class Trial:
 
     def _surroundings(self, python: Path) -> None:
         """Set what programs see: nothing of the clone, and a cache that is theirs who have the same compiler."""
-        told = _call([python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"], "pip list")
-        version = _call([python, "-c", "import platform; print(platform.python_version())"], "python").strip()
-        about = [line.replace("==", "-") for line in told.splitlines() if line.partition("==")[0] in _PROVED_BY]
+        code = (
+            "import platform; from importlib.metadata import version; print(platform.python_version(), version({!r}))"
+        )
+        self.version, compiler = _call([python, "-c", code.format(_COMPILER)], "python").split()
         hidden = ("PYTHON", "LOOM_", "VIRTUAL_ENV")
         self.settings = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
-        self.settings["LOOM_CACHE_DIR"] = str(FOLDER / "cache" / "_".join([version, *about]))
-        self.version = version
-        self.say(f"  Python {version}, {', '.join(about)}")
+        self.settings["LOOM_CACHE_DIR"] = str(FOLDER / "cache" / f"{_COMPILER}-{compiler}")
+        self.say(f"  Python {self.version}, {_COMPILER} {compiler}")
 
     def _program(self, python: Path, block: Block, work: Path, *, strict: bool) -> None:
         """Run a block; of those of a guide (not ``strict``) one may ask for another package, which is noted."""
