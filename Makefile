@@ -9,7 +9,8 @@ STAMP  := $(VENV)/.installed
 # of Loom's sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test prove check lint format imports types docs web bench wheel changelog clean system languages
+.PHONY: demo fast test prove check lint format imports types docs web bench wheel dist environments changelog clean system \
+  languages
 
 demo: $(STAMP)-demo
 	$(BIN)/loom demo
@@ -60,13 +61,17 @@ docs: $(STAMP)-docs
 web: $(STAMP)-test
 	$(BIN)/python tools/web.py --serve 8000
 
-# dist/*.whl, tried where nothing else is installed: the demo runs from it
-wheel: $(STAMP)-check
-	rm -rf dist build/wheel
+# dist/*.whl, tried where nothing else is installed, and with one extra: each commit has the next one
+wheel: dist
+	$(BIN)/python -m tools.environments --brief bare turn
+
+# the wheel in every environment that users may have (tools/environments.py), or in some: ONLY="oldest python3.*"
+environments: dist
+	$(BIN)/python -m tools.environments $(ONLY)
+
+dist: $(STAMP)-check
+	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist .
-	$(PYTHON) -m venv build/wheel
-	build/wheel/bin/python -m pip install -q "$$(ls dist/*.whl)[demo]"
-	cd build/wheel && bin/loom demo
 
 # shows what waits in changes/; `make changelog VERSION=0.2.0` puts it into CHANGELOG.md
 changelog: $(STAMP)-test

@@ -2,58 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs/guide").rglob("*.md"))]
-_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def _name(document: Path) -> str:
-    """Return a document's name, that of a folder's page with the folder."""
-    folder = document.parent.name
-    return document.name if folder in ("guide", "formats", ROOT.name) else f"{folder}/{document.name}"
+from tools.documents import DOCUMENTS, ROOT, Block, blocks, document_name, run_command, run_program
 
 
 def _blocks(language: str) -> list[pytest.ParameterSet]:
-    found = []
-    for document in DOCUMENTS:
-        for match in _FENCE.finditer(document.read_text()):
-            if match[1] == language:
-                line = document.read_text()[: match.start()].count("\n") + 1
-                found.append(pytest.param(match[2], id=f"{_name(document)}:{line}"))
-    return found
+    return [pytest.param(block, id=block.name) for block in blocks(DOCUMENTS, language)]
 
 
-@pytest.mark.parametrize("code", _blocks("python"))
-def test_python_block(code: str, tmp_path: Path) -> None:
-    path = tmp_path / "block.py"  # kernels need a file to be read from
-    path.write_text(code)
-    done = subprocess.run([sys.executable, "-W", "error", path], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("block", _blocks("python"))
+def test_python_block(block: Block, tmp_path: Path) -> None:
+    done = run_program(sys.executable, block.text, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "assert" in code, "a block must check what it says"
+    assert "assert" in block.text, "a block must check what it says"
 
 
 @pytest.mark.parametrize("block", _blocks("sh"))
-def test_shell_block(block: str) -> None:
-    for line in block.splitlines():
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
-        assert words[0] == "loom", f"only loom commands are run: {line}"
-        environment = {**os.environ, "COLUMNS": "110"}
-        done = subprocess.run(
-            [sys.executable, "-m", "loom", *words[1:]],
-            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+def test_shell_block(block: Block) -> None:
+    for words in block.commands():
+        done = run_command(sys.executable, words)
+        assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
 
 
 def test_readme_names_the_two_commands() -> None:
@@ -81,4 +54,4 @@ def test_links_lead_somewhere() -> None:
     documents = [*DOCUMENTS, *sorted((ROOT / "docs/formats").glob("*.md"))]
     links = [(document, link) for document in documents for link in _LINK.findall(document.read_text())]
     assert links
-    assert [(_name(d), link) for d, link in links if not (d.parent / link).exists()] == []
+    assert [(document_name(d), link) for d, link in links if not (d.parent / link).exists()] == []

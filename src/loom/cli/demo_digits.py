@@ -11,10 +11,10 @@ import json
 import time
 from collections.abc import Iterator
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from loom.cli.demo import DemoLine
+from loom.core.extras import has
 
 if TYPE_CHECKING:
     from loom.nn.train.datasets import Array
@@ -40,7 +40,7 @@ def document() -> str:
 
 def has_digits() -> bool:
     """Tell whether the samples can be read."""
-    return find_spec("sklearn") is not None
+    return has("sklearn")
 
 
 def committed_digest(epochs: int) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DTypeError
+from loom.core.extras import find
 
 __all__ = ["Array", "bfloat16_bits", "convert", "host_type", "refuse", "show", "view_typed", "widen"]
 
@@ -131,11 +132,8 @@ def _odd(array: Array, near: Array, bits: Array) -> Array:
 @cache
 def _bfloat16() -> np.dtype[Any] | None:
     """Return numpy's dtype of bf16, which ml_dtypes gives it, or None."""
-    try:
-        from ml_dtypes import bfloat16  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    return np.dtype(bfloat16)
+    known = find("ml_dtypes")
+    return None if known is None else np.dtype(known.bfloat16)
 
 
 def host_type(dtype: DType) -> np.dtype[Any]:
@@ -155,7 +153,7 @@ def widen(array: Array, dtype: DType) -> Array:
 
 def _to_f32(array: Array) -> Array:
     bits = np.ascontiguousarray(array).view(np.uint16).reshape(array.shape)
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(bits.astype(np.uint32) << 16).view(np.float32)  # of no axes numpy makes a scalar, no array
 
 
 def show(array: Array, dtype: DType) -> Array:

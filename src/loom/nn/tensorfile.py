@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError, NotFinite, StateError
+from loom.core.errors import ArgumentError, DTypeError, NotFinite
+from loom.core.extras import load
 from loom.core.narrow import TYPES, StoredArray
 
 __all__ = [
@@ -35,16 +35,7 @@ _TYPES = {
 
 def safetensors_library(name: str = "safetensors.numpy") -> Any:
     """Return its module for numpy, or another of it; StateError if it is not installed."""
-    try:
-        return import_module(name)
-    except ImportError:
-        raise StateError(
-            "safetensors",
-            "the library is not installed",
-            expected="the package safetensors",
-            got="none",
-            remedy="Install it with pip install loom-compute[safetensors], or save a bundle (.json)",
-        ) from None
+    return load(name, "safetensors", otherwise="or save a bundle (.json)")
 
 
 def is_safetensors(data: bytes) -> bool:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.extras import require
 
 __all__ = ["BODIES", "DOMAIN", "VERSION", "check_calls", "function_proto", "is_own"]
 
@@ -111,6 +112,7 @@ def check_calls(proto: Any, functions: Mapping[tuple[str, str], Any], name: str)
 @lru_cache(maxsize=256)
 def function_proto(name: str, opset: int) -> Any:
     """Return a function as a ``FunctionProto`` over an opset; to be copied, not changed."""
+    require("onnx", "loom.onnx")
     import onnx
 
     inputs, body = BODIES[name]

@@ -18,6 +18,7 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.extras import require
 from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, on_host, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
@@ -135,6 +136,7 @@ class OnnxModel:
         """Return the initializers as parameters; programs made before, which have them as constants, are dropped."""
         with self.lock:
             if self._weights is None:
+                require("onnx", "loom.onnx")
                 from onnx import GraphProto
 
                 self._nodes, twins = untied(self._nodes, self._initializers)

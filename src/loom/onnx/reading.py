@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, FileError
+from loom.core.extras import require
 from loom.onnx.functions import check_calls
 from loom.onnx.recording import is_done
 from loom.onnx.values import check_size, numpy_of_element
@@ -61,6 +62,7 @@ class ReadModel:
 
 def read_tensor(proto: Any, folder: Path | None) -> np.ndarray[Any, Any]:
     """Return the elements of a ``TensorProto``; FileError for what does not fit, or lies outside ``folder``."""
+    require("onnx", "loom.onnx")
     import onnx
 
     where = f"onnx, tensor {proto.name!r}"
@@ -107,11 +109,9 @@ def _external(proto: Any, folder: Path | None, dtype: Any, shape: tuple[int, ...
 
 def read_model(source: Any) -> ReadModel:
     """Return the model of a path, bytes or ``ModelProto``; FileError or ArgumentError says what is wrong with it."""
-    try:
-        import onnx
-    except ImportError:
-        raise ArgumentError("onnx.load", "the package onnx is missing", expected="onnx 1.16 or newer", got="none",
-                            remedy="pip install 'loom-compute[onnx]'") from None  # fmt: skip
+    require("onnx", "onnx.load")
+    import onnx
+
     folder: Path | None = None
     name = "the model"
     if isinstance(source, onnx.ModelProto):
@@ -136,6 +136,8 @@ def read_model(source: Any) -> ReadModel:
 
 
 def _parsed(data: bytes, name: str) -> Any:
+    require("onnx", "loom.onnx")
+    require("google.protobuf", "loom.onnx")
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -152,6 +154,7 @@ def _parsed(data: bytes, name: str) -> Any:
 
 def _check(proto: Any, name: str) -> None:
     """Refuse what is malformed, then what is unknown: all of it by name."""
+    require("onnx", "loom.onnx")
     import onnx
 
     undecodable = next((n for n in _names(proto) if isinstance(n, bytes)), None)
@@ -230,6 +233,7 @@ def _full_name(node: Any, opsets: dict[str, int]) -> str:
 
 
 def _has_external(proto: Any) -> bool:
+    require("onnx", "loom.onnx")
     import onnx
 
     graphs = [proto.graph, *(g for n in _nodes(proto) for g in _graphs(n))]

@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.dtype import of_numpy
 from loom.core.errors import ArgumentError, DTypeError, FileError
+from loom.core.extras import require
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
@@ -35,6 +36,7 @@ def _domain(name: str) -> str:
 
 
 def _schema(node: Any, opset: int) -> Any:
+    require("onnx", "loom.onnx")
     from onnx import defs
 
     if not 0 < opset < 1 << 31:
@@ -62,6 +64,7 @@ _ELEMENTS = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "doubl
 @lru_cache(maxsize=1024)
 def _formals(name: str, opset: int, domain: str) -> tuple[_Formal, ...]:
     """Return an operator's inputs as the standard has them, none of what it does not know."""
+    require("onnx", "loom.onnx")
     from onnx import defs
 
     if not 0 < opset < 1 << 31:
@@ -231,6 +234,7 @@ class GraphRecording:
 
     def _standard_body(self, call: NodeCall) -> tuple[Any, dict[str, int]]:
         """Return the body that ONNX gives an operator, for the types of these inputs."""
+        require("onnx", "loom.onnx")
         import onnx
 
         schema = _schema(call.node, call.opset)
@@ -251,6 +255,7 @@ class GraphRecording:
         return body, {_domain(o.domain): o.version for o in body.opset_import}
 
     def _type(self, value: Held | None) -> bytes:
+        require("onnx", "loom.onnx")
         import onnx
 
         if value is None:
@@ -290,6 +295,7 @@ class GraphRecording:
 
 def _filled(node: Any, given: Mapping[str, Any]) -> Any:
     """Return a node of a function with the attributes it refers to put in, in its graphs too."""
+    require("onnx", "loom.onnx")
     import onnx
 
     if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute):

@@ -12,6 +12,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.core.extras import require
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
 from loom.tensor.graph import INPUT, PARAMETER, ancestors
@@ -86,6 +87,7 @@ class NodeCall:
     # attributes
 
     def _attribute(self, name: str, kind: str, default: Any) -> Any:
+        require("onnx", "loom.onnx")
         import onnx
 
         self.unread.discard(name)

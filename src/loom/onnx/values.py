@@ -12,6 +12,7 @@ import numpy as np
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.extras import load, require
 from loom.tensor.tensor import Tensor
 
 __all__ = [
@@ -61,6 +62,7 @@ class ValuesNeeded(Exception):
 
 
 def _named(element: int) -> str:
+    require("onnx", "loom.onnx")
     import onnx
 
     known = {int(value): name for name, value in onnx.TensorProto.DataType.items()}
@@ -84,9 +86,7 @@ def numpy_of_element(element: int, where: str) -> np.dtype[Any]:
     """Return numpy's dtype of a ``TensorProto.DataType`` that Loom has; bf16 is ``ml_dtypes``'."""
     dtype = dtype_of_element(element, where)
     if dtype.name == "bf16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(load("ml_dtypes", where).bfloat16)
     return np.dtype(dtype.numpy)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.extras import require
 from loom.tensor.tensor import Tensor, parameter
 
 __all__ = ["Weights", "sort_names", "untied"]
@@ -72,6 +73,7 @@ def untied(nodes: Iterable[Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> 
     all. What is one number throughout (fresh gains and biases) was not tied, nor was a running mean with a gain: each
     place has an initializer of its own here. Others stay as the file has them.
     """
+    require("onnx", "loom.onnx")
     import onnx
 
     graph = onnx.GraphProto()

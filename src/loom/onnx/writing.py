@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import FileError
+from loom.core.extras import require
 from loom.onnx.reading import ReadModel
 
 __all__ = ["with_weights"]
@@ -21,6 +22,7 @@ _MOST = (1 << 31) - (1 << 16)
 
 def with_weights(read: ReadModel, nodes: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     """Return a model as a file, with these nodes and initializers; those outside the file are put inside."""
+    require("onnx", "loom.onnx")
     import onnx
 
     total = sum(a.nbytes for a in arrays.values())
@@ -39,6 +41,7 @@ def with_weights(read: ReadModel, nodes: Any, arrays: Mapping[str, np.ndarray[An
 
 
 def _put(tensor: Any, name: str, array: np.ndarray[Any, Any]) -> None:
+    require("onnx", "loom.onnx")
     import onnx
 
     tensor.name, tensor.data_type = name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.extras import load
 from loom.core.given import is_list
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
@@ -104,7 +104,7 @@ def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
 
     ArgumentError where its own ``train`` or ``eval`` writes weights: the graphs would be of two sets of them.
     """
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     before: list[tuple[Any, bool]] = [(part, part.training) for part in module.modules()]
     kind: Any = torch.nn.Module
@@ -157,7 +157,7 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
 
     NotExported where PyTorch cannot trace it, and for operators that are not done.
     """
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     with modes(module, training=training), quiet(), torch.enable_grad():
         try:
@@ -178,14 +178,14 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
 
 
 def _graphs(module: Any) -> list[Any]:
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     return [part for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
 
 
 def _functional(program: Any) -> Any:
     """Return the program without writes and without parts under other modes, if it has any."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     plain = True
     for node in program.graph.nodes:
@@ -205,7 +205,7 @@ def _functional(program: Any) -> Any:
 
 def _detach_results(part: Any) -> None:
     """Have what a part computes under ``no_grad`` be detached."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     (end,) = (n for n in part.graph.nodes if n.op == "output")
     with part.graph.inserting_before(end):
@@ -233,7 +233,7 @@ def _operators(program: Any) -> dict[str, Any]:
 
 
 def _name_of(target: Any) -> str:
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
@@ -248,7 +248,7 @@ def _is_check(name: str) -> bool:
 
 def _decomposed(program: Any) -> Any:
     """Return the program with operators that are not done made of others, as PyTorch decomposes them."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     lost: set[str] = set()
     for _ in range(_MOST_ROUNDS):
@@ -325,7 +325,7 @@ class _Reading:
 
     def _hints(self) -> dict[str, Made]:
         """Return dtypes and lengths of values as they are for the example."""
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", _WHERE)
 
         found: dict[str, Made] = {}
         for node in self.program.graph.nodes:
@@ -342,8 +342,8 @@ class _Reading:
 
     def _name_lengths(self) -> None:
         """Learn which lengths have the names that were asked for."""
-        torch: Any = import_module("torch")
-        trees: Any = import_module("torch.utils._pytree")
+        torch: Any = load("torch", _WHERE)
+        trees: Any = load("torch.utils._pytree", _WHERE)
 
         told = trees.tree_flatten(self.shapes, is_leaf=_is_axes)[0]
         names = [s.arg.name for s in self.program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]
@@ -384,7 +384,7 @@ class _Reading:
         return {name: weight for name, weight in self.weights.items() if name in used}
 
     def _info(self, node: Any) -> ArrayInfo | None:
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", _WHERE)
 
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
@@ -394,7 +394,7 @@ class _Reading:
         )
 
     def _length(self, n: Any) -> int | str | None:
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", _WHERE)
 
         if not isinstance(n, torch.SymInt):
             return int(n)
@@ -442,7 +442,7 @@ class _Reading:
         return tuple(found)
 
     def _node(self, node: Any) -> AtenNode:
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", _WHERE)
 
         name = _name_of(node.target)
         if not isinstance(node.target, torch._ops.OpOverload):
@@ -459,7 +459,7 @@ class _Reading:
         return AtenNode(name, node.name, arguments, frozenset(told), self._made(node.meta.get("val")))
 
     def _made(self, value: Any) -> tuple[Any, ...]:
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", _WHERE)
 
         several = value if is_list(value) else [value]
         return tuple(
@@ -469,7 +469,7 @@ class _Reading:
         )  # fmt: skip
 
     def _argument(self, value: Any) -> Any:
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", _WHERE)
 
         if isinstance(value, torch.fx.Node):
             return Ref(value.name)
@@ -507,7 +507,7 @@ class _Leaf:
 
 def _unflattened(leaves: Sequence[Any], spec: Any) -> tuple[Any, list[Any]]:
     """Return a tree of leaves, and the path of each."""
-    trees: Any = import_module("torch.utils._pytree")
+    trees: Any = load("torch.utils._pytree", _WHERE)
 
     tree = trees.tree_unflatten([_Leaf(leaf) for leaf in leaves], spec)
     return tree, [path for path, _ in trees.tree_flatten_with_path(tree)[0]]

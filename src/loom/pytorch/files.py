@@ -9,7 +9,6 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
+from loom.core.extras import load
 from loom.core.given import path as path_of
 from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec.text import file_bytes
@@ -108,7 +108,7 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
     import io
     import pickle
 
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", "loom.from_torch")
 
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

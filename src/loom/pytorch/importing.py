@@ -11,12 +11,12 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.extras import load
 from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.tracebacks import warn_caller
@@ -203,7 +203,7 @@ def _exported(
 
 def _tensors(value: Any) -> Any:
     """Return arrays within arguments as tensors of PyTorch, and a float64 of numpy as a float."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     if isinstance(value, np.generic):
         if isinstance(value, float):
@@ -225,8 +225,8 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
 
     A module that asks takes the way of unlike ones, which is right for like ones as well.
     """
-    torch: Any = import_module("torch")
-    trees: Any = import_module("torch.utils._pytree")
+    torch: Any = load("torch", _WHERE)
+    trees: Any = load("torch.utils._pytree", _WHERE)
 
     leaves, spec = trees.tree_flatten((args, kwargs))
     seen, made = set[int](), list[Any]()
@@ -240,8 +240,8 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
 def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments of two samples at least,
     and shapes with the first axis of all inputs free; None if they differ."""
-    torch: Any = import_module("torch")
-    trees: Any = import_module("torch.utils._pytree")
+    torch: Any = load("torch", _WHERE)
+    trees: Any = load("torch.utils._pytree", _WHERE)
 
     leaves, spec = trees.tree_flatten((args, kwargs))
     held = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
@@ -263,7 +263,7 @@ def _by_parameter(args: Any, kwargs: Any) -> Any:
 
 def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any) -> Any:
     """Return ``dynamic`` as torch.export takes it."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     if dynamic is None or dynamic is False:
         return None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from itertools import chain, combinations
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.extras import load
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.exporting import Constant, Exported, NotExported, export
 from loom.pytorch.graph import reached_weights
@@ -66,8 +66,8 @@ def _narrowed(
     general: Exported, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, fixed: Mapping[str, int]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments with some lengths as they are fixed, and dynamic_shapes without these."""
-    torch: Any = import_module("torch")
-    trees: Any = import_module("torch.utils._pytree")
+    torch: Any = load("torch", "loom.from_torch")
+    trees: Any = load("torch.utils._pytree", "loom.from_torch")
 
     leaves, spec = trees.tree_flatten((args, kwargs))
     infos, told, made = iter(general.inputs), dict[int, ArrayInfo](), list[Any]()

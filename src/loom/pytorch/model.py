@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.extras import load
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, reached_weights
@@ -185,7 +185,7 @@ class TorchModel(TrainableGraph):
 
     def copy_into(self, module: Any) -> None:
         """Write the weights into a module of PyTorch that has these names."""
-        torch: Any = import_module("torch")
+        torch: Any = load("torch", "loom.from_torch")
 
         def as_torch(a: Array) -> Any:
             if a.dtype.name == "bfloat16":

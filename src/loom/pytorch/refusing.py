@@ -5,11 +5,11 @@ Layer: pytorch. Invariant: what would be lost when a module is traced is refused
 
 from __future__ import annotations
 
-from importlib import import_module
 from itertools import pairwise
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.extras import load
 
 __all__ = ["check_module", "custom_functions", "refuse_packed", "short"]
 
@@ -28,7 +28,7 @@ def short(error: BaseException) -> str:
 
 def check_module(module: Any) -> None:
     """Refuse what is no module, and modules with hooks, lazy or quantised weights, or parameters that overlap."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", _WHERE)
 
     if not isinstance(module, torch.nn.Module):
         raise DTypeError(_WHERE, "not a module", expected="a torch.nn.Module", got=type(module).__name__,
@@ -76,8 +76,8 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
     The module is called once, on copies of its buffers. Nothing is told of one that cannot be called.
     """
-    torch: Any = import_module("torch")
-    trees: Any = import_module("torch.utils._pytree")
+    torch: Any = load("torch", _WHERE)
+    trees: Any = load("torch.utils._pytree", _WHERE)
 
     buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
     try:
@@ -102,8 +102,8 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def refuse_packed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse packed sequences, given or made in a call: how long a step's batch is depends on elements."""
-    torch: Any = import_module("torch")
-    trees: Any = import_module("torch.utils._pytree")
+    torch: Any = load("torch", _WHERE)
+    trees: Any = load("torch.utils._pytree", _WHERE)
 
     kind = torch.nn.utils.rnn.PackedSequence
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import io
-from importlib import import_module
 from typing import Any
 
+from loom.core.extras import load
 from loom.onnx import OnnxModel
 from loom.onnx import load as load_onnx
 from loom.pytorch.exporting import NotExported, modes, quiet
@@ -24,7 +24,7 @@ _OPSET = 18
 
 def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on: str | Device | None) -> OnnxModel:
     """Return a module in eval mode as a model of ONNX, its lengths fixed; NotExported with the reason if it is none."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", "loom.from_torch")
 
     written = io.BytesIO()
     try:
@@ -48,7 +48,7 @@ def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on:
 
 def _names(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str] | None:
     """Return the names of forward's parameters, by which the model takes inputs, if each is a tensor."""
-    torch: Any = import_module("torch")
+    torch: Any = load("torch", "loom.from_torch")
 
     told = inspect.signature(module.forward).parameters.values()
     names = [p.name for p in told if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.extras import load
 from loom.core.given import able, flag, text
 from loom.core.numbers import whole
 from loom.runtime.frames import Frame, checked_shape
@@ -248,10 +248,5 @@ def current_window() -> Window | None:
 
 
 def _sdl() -> Any:
-    try:
-        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        return import_module("pygame")
-    except ImportError:
-        raise DeviceError(
-            "loom.Window", "the package pygame-ce is missing", remedy="pip install 'loom-compute[window]'"
-        ) from None
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    return load("pygame", "loom.Window", DeviceError)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import StateError
+from loom.core.extras import load
 from loom.core.options import thread_count
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import Ranks, SearchPart, best_of_rows, find_best, is_kept
@@ -80,11 +79,7 @@ def build_index(
     samples: int,
 ) -> tuple[ApproximateIndex, IndexReport]:  # fmt: skip
     """Return an index of entries, and its recall. StateError without usearch."""
-    try:
-        library: Any = import_module("usearch.index")
-    except ImportError:
-        raise StateError("build_index", "the library is not installed", expected="the package usearch", got="none",
-                         remedy="Install it with pip install loom-compute[vectors]") from None  # fmt: skip
+    library: Any = load("usearch.index", "build_index")
     dims = programs.layout.dims
     index = library.Index(
         ndim=dims, metric=_METRICS[programs.layout.metric], dtype="f32", connectivity=connectivity,

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, StateError
+from loom.core.errors import ArgumentError
+from loom.core.extras import load
 
 __all__ = ["as_table"]
 
 
 def as_table(entries: Sequence[Any], dims: int) -> Any:
     """Return entries as a pyarrow.Table: id (texts, if any is one), vector (lists of ``dims`` f32), meta (JSON)."""
-    try:
-        arrow: Any = import_module("pyarrow")
-    except ImportError:
-        raise StateError("to_arrow", "the library is not installed", expected="the package pyarrow", got="none",
-                         remedy="Install it with pip install loom-compute[data]") from None  # fmt: skip
+    arrow: Any = load("pyarrow", "to_arrow")
     ids = [e.id for e in entries]
     has_text = any(isinstance(name, str) for name in ids)
     if has_text and len({str(name) for name in ids}) < len(ids):

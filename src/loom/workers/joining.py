@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.extras import load
 
 __all__ = ["JoinedRay", "join_ray", "ray_package"]
 
@@ -31,12 +32,7 @@ def ray_package(where: str) -> Any:
     """Return the package ``ray``; DeviceError tells how to install it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError as error:
-        raise DeviceError(where, f"the package ray is not installed ({error})",
-                          remedy="pip install 'loom-compute[cluster]'") from None  # fmt: skip
-    return ray
+    return load("ray", where, DeviceError)
 
 
 _started: set[str] = set()

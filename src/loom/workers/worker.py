@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, LoomError
+from loom.core.extras import require
 from loom.core.given import is_array, is_mapping
 from loom.runtime.plans.library import calls_begun
 from loom.workers.audit import result_digest
@@ -121,6 +122,7 @@ class DeviceWorker:
                             self._calls, round(self._seconds + running, 3), bool(begun))  # fmt: skip
 
     def _node(self) -> str:
+        require("ray", "loom.cluster")
         import ray
 
         return str(ray.get_runtime_context().get_node_id())[:12]

@@ -295,6 +295,6 @@ def test_what_cannot_be_exported_is_refused() -> None:
 
 
 def test_without_zig_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("loom.export.c.build.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ziglang", None)
     with pytest.raises(StateError, match=r"pip install 'loom-compute\[export\]'"):
         export_c(freeze(network("dense")), tmp_path)

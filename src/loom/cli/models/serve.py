@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from loom.cli.models import asking
-from loom.core.errors import ArgumentError, LoomError
+from loom.core.errors import ArgumentError
 
 __all__ = ["serve"]
 
@@ -47,7 +47,6 @@ def serve(
 
     Example: loom serve smollm2.gguf minilm=./minilm --port 8000
     """
-    _require_packages()
     from loom.serve.http.application import build_application
     from loom.serve.http.server import listen, serve_on, url_of
     from loom.serve.limits import ServerLimits
@@ -95,13 +94,3 @@ def _named(text: str) -> tuple[str | None, str]:
         raise ArgumentError("loom serve", f"{text!r} names no model", expected="MODEL or NAME=MODEL",
                             remedy="Check it")  # fmt: skip
     return name, path
-
-
-def _require_packages() -> None:
-    try:
-        import starlette
-        import uvicorn
-    except ImportError as error:
-        raise LoomError("loom serve", f"the package {error.name} is not installed", expected="the extra 'serve'",
-                        got="none", remedy="Run: pip install 'loom-compute[serve]'") from None  # fmt: skip
-    del starlette, uvicorn

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from loom.core.errors import ArgumentError, StateError, near_matches
+from loom.core.extras import require
 
 __all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "link_shim", "platform_of", "require_threads", "zig"]
 
@@ -75,10 +75,7 @@ def platform_of(name: str) -> Platform:
 
 def zig(*arguments: object) -> None:
     """Run Zig; StateError with what it said if that failed, or if it is not installed."""
-    if find_spec("ziglang") is None:
-        raise StateError("loom.export", "Zig, which compiles and links, is not installed",
-                         expected="the package ziglang", got="none",
-                         remedy="Install it with pip install 'loom-compute[export]'")  # fmt: skip
+    require("ziglang", "loom.export")
     command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, FileError
+from loom.core.extras import require
 from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.core.numerics import NUMERICS_VERSION
@@ -145,6 +146,7 @@ class _WrittenModel:
 
     def proto(self, layout: ArrayLayout) -> Any:
         """Return the model, checked."""
+        require("onnx", "loom.export, onnx")
         import onnx
         from onnx import helper
 
@@ -169,11 +171,7 @@ class _WrittenModel:
 
 
 def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, length: Any, opset: Any) -> _WrittenModel:
-    try:
-        import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport] - said here once if it is missing
-    except ImportError:
-        raise ArgumentError(WHERE, "the package onnx is missing", expected="onnx 1.16 or newer", got="none",
-                            remedy="pip install 'loom-compute[onnx]'") from None  # fmt: skip
+    require("onnx", WHERE)
     chosen = OPSET if opset is None else whole(opset, f"{WHERE}, opset", least=1)
     if not OLDEST_OPSET <= chosen <= newest_opset():
         raise ArgumentError(f"{WHERE}, opset", "not an opset that is written", got=chosen,

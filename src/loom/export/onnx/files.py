@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError
+from loom.core.extras import require
 from loom.export.onnx.writer import WHERE, Initializer
 from loom.storage.atomic import replace_file
 
@@ -39,6 +40,7 @@ def lay_out_arrays(
 
     ``weights``: arrays that lie there however small; of others those that are large.
     """
+    require("onnx", "loom.export, onnx")
     from onnx import StringStringEntryProto, TensorProto
 
     from loom.onnx.values import element_of_dtype

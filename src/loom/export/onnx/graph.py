@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from loom.core.extras import require
 from loom.export.onnx.emitters.registry import EMITTERS, refused
 from loom.export.onnx.lengths import Length, formula_of
 from loom.export.onnx.records import GraphRecord, RecordedValue
@@ -109,6 +110,7 @@ def _name_outputs(w: GraphWriter) -> None:
 
 def value_info(w: GraphWriter, name: str, value: RecordedValue) -> Any:
     """Return what the file says of an input or output: its name, dtype, and shape."""
+    require("onnx", "loom.export, onnx")
     from onnx import helper
 
     shape: list[int | str | None] = []

@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, i64, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.extras import load, require
 from loom.export.onnx.lengths import Length, Size, formula_of
 from loom.export.onnx.records import GraphRecord, OpenNumber, RecordedValue
 from loom.kernels.maps.nest import Number
@@ -103,6 +104,7 @@ class GraphWriter:
 
     def identity(self, name: str, output: str) -> None:
         """Write a value once more, as an output of this name."""
+        require("onnx", "loom.export, onnx")
         from onnx import helper
 
         self.nodes.append(helper.make_node("Identity", [name], [output], name=output))
@@ -121,6 +123,7 @@ class GraphWriter:
         **attributes: Any,
     ) -> str:  # fmt: skip
         """Write a node of one output, of the dtype of its first input if none is told, and return its name."""
+        require("onnx", "loom.export, onnx")
         from onnx import helper
 
         types = [self.dtypes[n] for n in inputs if n]
@@ -135,6 +138,7 @@ class GraphWriter:
 
     def pair(self, kind: str, inputs: Sequence[str], dtypes: tuple[DType, DType], **attributes: Any) -> list[str]:
         """Write a node of two outputs, and return their names; one that nobody takes has none in the file."""
+        require("onnx", "loom.export, onnx")
         from onnx import helper
 
         self._check(kind, [self.dtypes[n] for n in inputs], "", [self.dtypes[n] for n in inputs])
@@ -206,9 +210,7 @@ class GraphWriter:
             return self.cast(scalar, value.dtype if dtype is None else dtype)
         kind = value.dtype if dtype is None else dtype
         if kind.name == "bf16":
-            import ml_dtypes
-
-            rounded = np.array(value.value, np.float32).astype(ml_dtypes.bfloat16)
+            rounded = np.array(value.value, np.float32).astype(load("ml_dtypes", WHERE).bfloat16)
             return self.stored(Initializer(kind, (), rounded.tobytes()), "")
         with np.errstate(over="ignore"):
             return self.constant(np.array(value.value).astype(kind.numpy), kind)
@@ -301,6 +303,7 @@ def tensor_type(dtype: DType) -> str:
 @lru_cache(maxsize=4096)
 def schema_of(kind: str, opset: int) -> Any:
     """Return the schema of an operator in an opset, None if it has none."""
+    require("onnx", "loom.export, onnx")
     from onnx import defs
 
     try:
@@ -317,6 +320,7 @@ def has_attribute(kind: str, opset: int, attribute: str) -> bool:
 
 def newest_opset() -> int:
     """Return the newest opset that the package ``onnx`` knows."""
+    require("onnx", "loom.export, onnx")
     from onnx import defs
 
     return int(defs.onnx_opset_version())

@@ -7,13 +7,13 @@ that f32 lacks is an error, never its neighbour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import DTypeError, StateError
+from loom.core.errors import DTypeError
+from loom.core.extras import load
 from loom.core.narrow import TYPES, StoredArray
 from loom.models.files.blocks import decode_blocks, has_decoder
 from loom.models.files.encodings import ENCODINGS
@@ -96,13 +96,8 @@ def _by_gguf(data: memoryview, encoding: str, shape: tuple[int, ...], where: str
     known = ENCODINGS[encoding]
     if known.ggml < 0 or encoding in ("Q8_1", "Q8_K"):  # ggml's own intermediate results, never weights
         raise DTypeError(where, "an encoding that Loom does not read", got=encoding, remedy=remedy)
-    try:
-        quants: Any = import_module("gguf.quants")
-        kinds: Any = import_module("gguf.constants").GGMLQuantizationType
-    except ImportError:
-        raise StateError(where, f"{encoding} is decoded by the package gguf, which is not installed",
-                         expected="the package gguf", got="none",
-                         remedy="pip install loom-compute[models]") from None  # fmt: skip
+    quants: Any = load("gguf.quants", f"{where}, {encoding}")
+    kinds: Any = load("gguf.constants", f"{where}, {encoding}").GGMLQuantizationType
     rows = np.frombuffer(data, np.uint8).reshape(-1, known.nbytes)
     try:
         with np.errstate(all="ignore"):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, NotFinite, StateError
+from loom.core.errors import ArgumentError, NotFinite
+from loom.core.extras import load
 from loom.core.narrow import NumericType
 from loom.models.files.checkpoint import Checkpoint, StoredTensor
 from loom.models.files.decoding import decode
@@ -99,13 +99,8 @@ def _encoded(
     tensor: StoredTensor, known: Encoding, note: Callable[[TensorError], None], where: str
 ) -> Iterator[bytes | memoryview]:
     """Return a tensor's blocks, some rows at a time, and note how far they are from its numbers."""
-    try:
-        quants: Any = import_module("gguf.quants")
-        kind: Any = import_module("gguf.constants").GGMLQuantizationType(known.ggml)
-    except ImportError:
-        raise StateError(where, "GGUF is written by the package gguf, which is not installed",
-                         expected="the package gguf", got="none",
-                         remedy="pip install loom-compute[models]") from None  # fmt: skip
+    quants: Any = load("gguf.quants", where)
+    kind: Any = load("gguf.constants", where).GGMLQuantizationType(known.ggml)
     rows = tensor.read().reshape(-1, tensor.shape[-1])
     step = max(_AT_A_TIME // rows.shape[1], 1)
     most = square = size = share = 0.0

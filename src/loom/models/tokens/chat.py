@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.extras import require
 from loom.core.given import is_list, is_mapping, is_scalar
 from loom.models.tokens.sandbox import Exhausted, rendering
 from loom.models.tokens.templates import compile_template
@@ -183,6 +184,7 @@ class Chat:
 
 
 def _run(source: str, variables: Mapping[str, Any]) -> str:
+    require("jinja2", "loom.models.tokens")
     from jinja2.exceptions import TemplateError
 
     template = compile_template(source)

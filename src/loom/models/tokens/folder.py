@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.extras import require
 from loom.core.given import is_int, is_list, is_mapping
 from loom.models.tokens.pretokenizers import pre_tokenizer
 from loom.models.tokens.vocabulary import Vocabulary, begin_and_end, build, tokenizers
@@ -67,6 +68,7 @@ def _backend(checkpoint: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _word_piece(words: str, config: Mapping[str, Any]) -> Any:
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     lines = words.split("\n")
@@ -108,6 +110,7 @@ _GPT2, _QWEN2, _ROBERTA = "gpt2", "qwen2", "roberta"
 
 
 def _byte_pairs(vocabulary: Mapping[str, Any], merges: str, checkpoint: Any, config: Mapping[str, Any]) -> Any:
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     kind = _family(checkpoint, config)

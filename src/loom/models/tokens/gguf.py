@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.extras import require
 from loom.models.tokens.pretokenizers import pre_tokenizer
 from loom.models.tokens.vocabulary import Vocabulary, begin_and_end, build, tokenizers
 
@@ -137,6 +138,7 @@ def _read(metadata: Mapping[str, Any], kind: str) -> _File:
 
 def _add_special(backend: Any, file: _File) -> None:
     """Tell the backend which tokens are control tokens, and which the authors defined, which are found in any text."""
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import AddedToken
 
     control = [token for token, kind in zip(file.tokens, file.kinds, strict=True) if kind in (_CONTROL, _UNKNOWN)]
@@ -161,6 +163,7 @@ def _ends(file: _File, *, begins: bool, ends: bool) -> tuple[list[str], list[str
 
 
 def _byte_pairs(file: _File) -> Any:
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     name = file.get("pre")
@@ -187,6 +190,7 @@ def _byte_pairs(file: _File) -> Any:
 
 def _sentence_piece(file: _File) -> Any:
     """Build byte pairs that merge as SentencePiece does: of all neighbours that are a token, the best score first."""
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     vocabulary, scores = file.vocabulary(), file.scores()
@@ -214,6 +218,7 @@ def _sentence_piece(file: _File) -> Any:
 
 
 def _word_piece(file: _File) -> Any:
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     def plain(token: str, kind: int) -> str:
@@ -245,6 +250,7 @@ def _word_piece(file: _File) -> Any:
 
 
 def _unigrams(file: _File) -> Any:
+    require("tokenizers", "loom.models.tokens")
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     pieces = list(zip(file.tokens, file.scores(), strict=True))

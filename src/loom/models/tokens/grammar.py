@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.errors import ArgumentError, StateError
+from loom.core.extras import load
 from loom.core.given import flag, one_of, text
 from loom.models.tokens.schemas import check_schema
 from loom.models.tokens.tokenizer import Tokenizer
@@ -164,11 +165,7 @@ _LOCK = Lock()
 
 def _of_tokenizer(tokenizer: Tokenizer) -> Any:
     """Return the package, and what it keeps of a tokenizer."""
-    try:
-        import llguidance
-    except ImportError:
-        raise DeviceError("loom.models.tokens.grammar", "the package llguidance is not installed",
-                          remedy="Install it with pip install loom-compute[models]") from None  # fmt: skip
+    llguidance: Any = load("llguidance", "loom.models.tokens.grammar")
     if not isinstance(tokenizer, Tokenizer) or not tokenizer.eos:
         raise ArgumentError("grammar, tokenizer", "not one whose texts end", expected="a Tokenizer with eos tokens",
                             got=type(tokenizer).__name__,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError
+from loom.core.extras import load, require
 from loom.models.tokens.sandbox import Exhausted, rendering
 
 __all__ = ["compile_template"]
@@ -18,11 +19,7 @@ MOST_SOURCE = 1 << 20
 
 
 def _jinja() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise DeviceError("loom.models.tokens", "the package jinja2 is not installed",
-                          remedy="Install it with pip install loom-compute[models]") from None  # fmt: skip
+    jinja2: Any = load("jinja2", "loom.models.tokens")
     version = tuple(int(part) for part in jinja2.__version__.split(".")[:3] if part.isdigit())
     if version < (3, 1, 6):
         raise DeviceError(
@@ -38,6 +35,7 @@ def _jinja() -> Any:
 @lru_cache(1)
 def _environment() -> Any:
     _jinja()
+    require("jinja2", "loom.models.tokens")
     from loom.models.tokens.environment import environment
 
     return environment()

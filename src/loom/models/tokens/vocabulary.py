@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loom.core.errors import ArgumentError, DeviceError
+from loom.core.errors import ArgumentError
+from loom.core.extras import load, require
 
 __all__ = ["Vocabulary", "begin_and_end", "build", "tokenizers"]
 
@@ -26,13 +27,8 @@ class Vocabulary:
 
 
 def tokenizers() -> Any:
-    """Return the package; DeviceError where it is not installed."""
-    try:
-        import tokenizers as package
-    except ImportError:
-        raise DeviceError("loom.models.tokens", "the package tokenizers is not installed",
-                          remedy="Install it with pip install loom-compute[models]") from None  # fmt: skip
-    return package
+    """Return the package; StateError where it is not installed."""
+    return load("tokenizers", "loom.models.tokens")
 
 
 def build(where: str, make: Any, *args: Any, **options: Any) -> Any:
@@ -48,6 +44,7 @@ def build(where: str, make: Any, *args: Any, **options: Any) -> Any:
 
 def begin_and_end(backend: Any, begins: Sequence[str], ends: Sequence[str]) -> None:
     """Make texts begin and end with special tokens."""
+    require("tokenizers", "loom.models.tokens")
     from tokenizers.processors import TemplateProcessing
 
     before, after = "".join(f"{each}:0 " for each in begins), "".join(f" {each}:0" for each in ends)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
+from loom.core.extras import require
 from loom.nn.adapt.suite import MEASURES, VERSION
 from loom.storage.atomic import replace_file
 
@@ -134,11 +135,9 @@ def save_png(results: Mapping[str, Any], path: Path) -> None:
 
 def plots() -> Any:
     """Return matplotlib's pyplot, which needs no screen; FileError if it is not installed."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise FileError("loom bench adapt, --png", "the library that draws is not installed", expected="matplotlib",
-                        got="none", remedy="Install it with pip install 'loom-compute[plots]'") from None  # fmt: skip
+    require("matplotlib", "loom bench adapt, --png")
+    import matplotlib as mpl
+
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 

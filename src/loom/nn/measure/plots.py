@@ -10,13 +10,13 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import ArgumentError, StateError
+from loom.core.errors import ArgumentError
+from loom.core.extras import load
 from loom.core.given import is_list
 from loom.core.given import path as path_of
 from loom.nn.measure.classes import ClassReport
@@ -136,11 +136,7 @@ def _require(value: object, kind: type, where: str) -> None:
 
 def _figure(rows: int = 0) -> tuple[Any, Any]:
     """Return a figure with axes, larger for many rows of a matrix; StateError without matplotlib."""
-    try:
-        figures: Any = import_module("matplotlib.figure")
-    except ImportError:
-        raise StateError("loom.nn.measure.plots", "the library that draws is not installed", expected="matplotlib",
-                         got="none", remedy="Install it with pip install loom-compute[plots]") from None  # fmt: skip
+    figures: Any = load("matplotlib.figure", "loom.nn.measure.plots")
     side = min(max(rows * 0.45 + 1.5, _INCHES[1]), 20.0)
     figure = figures.Figure(figsize=(side * 1.2, side) if rows else _INCHES, dpi=_DOTS, layout="constrained")
     return figure, figure.add_subplot()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import zipfile
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array, read_array
-from loom.core.errors import ArgumentError, EmptyError, ShapeError, StateError
+from loom.core.errors import ArgumentError, EmptyError, ShapeError
+from loom.core.extras import load
 from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.nn.train.losses import PADDING
@@ -140,13 +140,8 @@ def _reshape(x: Array, shape: tuple[int, ...] | None) -> Array:
 
 def _digits() -> tuple[Array, Array]:
     """Return the 1797 pictures of 8 x 8 handwritten digits, from 0 to 1, and their classes."""
-    try:
-        load_digits = import_module("sklearn.datasets").load_digits
-    except ImportError:
-        raise StateError("--data digits", "scikit-learn, which has them, is not installed",
-                         expected="the package scikit-learn", got="none",
-                         remedy="pip install 'loom-compute[demo]', or pass a file") from None  # fmt: skip
-    x, y = load_digits(return_X_y=True)
+    samples: Any = load("sklearn.datasets", "--data digits", otherwise="or pass a file")
+    x, y = samples.load_digits(return_X_y=True)
     return (x / 16.0).astype(np.float32), y.astype(np.int32)  # exact: the pictures have 17 shades
 
 

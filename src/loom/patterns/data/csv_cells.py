@@ -13,12 +13,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.core.extras import find, load
 
 __all__ = [
     "MISSING",
@@ -86,9 +86,7 @@ def read_cells(
     ArgumentError names the line that is not of as many cells as the first, is quoted wrongly, or is no text.
     """
     encoding = encoding or _marked(place, where)
-    try:
-        import_module("pyarrow.csv")
-    except ImportError:
+    if find("pyarrow.csv") is None:
         return _by_itself(place, mark, header, encoding, where)
     quoted = _quotes_of(place, mark) if encoding == "utf-8-sig" and os.path.getsize(place) else None
     if quoted is None:
@@ -133,8 +131,8 @@ def _quotes_fit(data: np.ndarray[Any, Any], mark: int) -> bool:
 
 
 def _by_pyarrow(place: str, mark: str, header: bool, quoted: bool, where: str) -> tuple[list[str], list[TextColumn]]:
-    reading: Any = import_module("pyarrow.csv")
-    arrow: Any = import_module("pyarrow")
+    reading: Any = load("pyarrow.csv", "loom.data.read_csv")
+    arrow: Any = load("pyarrow", "loom.data.read_csv")
     options = reading.ReadOptions(autogenerate_column_names=not header)
     parsing = reading.ParseOptions(delimiter=mark, newlines_in_values=quoted)
     try:
@@ -274,8 +272,8 @@ def _by_arrow(cells: TextColumn) -> tuple[str, Any, Any] | None:
     """Return a column of numbers as pyarrow reads it; None where it is none, or where our rules have to decide."""
     if isinstance(cells.texts, list):
         return None
-    compute: Any = import_module("pyarrow.compute")
-    arrow: Any = import_module("pyarrow")
+    compute: Any = load("pyarrow.compute", "loom.data.read_csv")
+    arrow: Any = load("pyarrow", "loom.data.read_csv")
     first: Sequence[str] = [c for c in cells.texts.slice(0, _SAMPLE).to_pylist() if c not in MISSING]
     if not all(map(_FLOAT.match, first)):
         return None if all(c in TRUTH for c in first) else ("str", cells.texts, None)

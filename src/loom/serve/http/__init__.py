@@ -1,1 +1,7 @@
 """The server: application, socket, who may speak to it, the page. Layer: serve."""
+
+from loom.core.extras import require
+
+require("starlette", "loom serve")
+require("uvicorn", "loom serve")
+require("h11", "loom serve")

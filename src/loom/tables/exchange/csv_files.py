@@ -23,6 +23,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.extras import load
 from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.patterns.data.csv import read_separator
@@ -182,9 +183,7 @@ def _is_too_large(text: str) -> bool:
 def _any_match(cells: TextColumn, pattern: str) -> bool:
     if _is_listed(cells.texts):
         return any(map(re.compile(pattern).match, cells.listed()))
-    from pyarrow import compute  # pyright: ignore[reportMissingTypeStubs]
-
-    reading: Any = compute
+    reading: Any = load("pyarrow.compute", "tables.import_csv")
     return bool(reading.any(reading.match_substring_regex(cells.texts, pattern)).as_py())
 
 
@@ -196,9 +195,7 @@ def _texts(texts: Any) -> Prepared:
     """Return texts; an empty one is a missing value."""
     if isinstance(texts, list):
         return Prepared([text or None for text in cast("list[str]", texts)])
-    from pyarrow import compute  # pyright: ignore[reportMissingTypeStubs]
-
-    reading: Any = compute
+    reading: Any = load("pyarrow.compute", "tables.import_csv")
     empty = reading.equal(texts, "")
     return Prepared(texts, empty.to_numpy() if reading.any(empty).as_py() else None)
 

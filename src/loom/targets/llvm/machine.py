@@ -230,7 +230,12 @@ def data_layout(target: Machine) -> str:
 
 @cache
 def llvm_fingerprint() -> str:
-    """Return a text that changes when the code generator does: Loom's compiler, or LLVM."""
-    import llvmlite
+    """Return a text that changes when the code generator does: Loom's compiler, llvmlite, or the LLVM that is in it.
 
-    return f"{compiler_fingerprint()} llvmlite {llvmlite.__version__}"
+    One version of llvmlite may be built with several of LLVM.
+    """
+    import llvmlite
+    from llvmlite import binding
+
+    version = ".".join(map(str, binding.llvm_version_info))
+    return f"{compiler_fingerprint()} llvmlite {llvmlite.__version__} LLVM {version}"

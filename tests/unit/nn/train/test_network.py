@@ -130,7 +130,7 @@ def test_safetensors_of_others(tmp_path: Path) -> None:
 def test_safetensors_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = loom.Network.from_json(document([{"type": "dense", "output_size": 2}]), on="cpu")
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(StateError, match=r"\[safetensors\] the library is not installed: .*pip install"):
+    with pytest.raises(StateError, match=r"\[safetensors\] the package safetensors is not installed: .*pip install"):
         net.save(tmp_path / "m.safetensors")
 
 

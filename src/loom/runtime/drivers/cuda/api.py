@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import import_module
 from typing import Any
 
+from loom.core import extras
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 
@@ -147,12 +147,9 @@ def load() -> Api:
 def _binding() -> Any:
     try:
         with ordinary_arithmetic():
-            return import_module("cuda.bindings.driver")
-    except ImportError as error:
-        raise DeviceError(
-            "device 'cuda'", "the package cuda-bindings is not installed",
-            remedy="Run pip install loom-compute[cuda]",
-        ) from error  # fmt: skip
+            return extras.load("cuda.bindings.driver", "device 'cuda'", DeviceError)
+    except DeviceError:
+        raise
     except Exception as error:  # a native library that does not fit this system
         raise DeviceError(
             "device 'cuda'", f"cuda-bindings cannot be loaded: {error}", remedy="Install it anew"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, f16, f32
 from loom.core.errors import DeviceError
+from loom.core.extras import load
 from loom.runtime.drivers.cuda.librarytest import Probe, dense_probes, sparse_probe
 from loom.runtime.plans.library import DenseProduct, SparseProduct, note_begun
 
@@ -77,7 +77,7 @@ class _Library:
 
     def _loaded(self, name: str) -> Any:
         try:
-            found = import_module("cuda.pathfinder").load_nvidia_dynamic_lib(name)
+            found = load("cuda.pathfinder", self.where).load_nvidia_dynamic_lib(name)
             return ctypes.CDLL(found.abs_path)
         except Exception as error:  # the finder's own errors, and those of the system's loader
             raise DeviceError(

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.extras import load
 
 __all__ = ["WebGpuAdapter", "calls", "find_adapters"]
 
@@ -82,14 +83,11 @@ def calls(where: str) -> Generator[None, None, None]:
 
 def _wgpu() -> Any:
     try:
-        import wgpu
-    except ImportError as error:
-        raise DeviceError(
-            "device 'webgpu'", "the package wgpu is not installed", remedy="Run pip install loom-compute[webgpu]"
-        ) from error
+        return load("wgpu", "device 'webgpu'", DeviceError)
+    except DeviceError:
+        raise
     except Exception as error:  # a native library that does not fit this system
         raise DeviceError("device 'webgpu'", f"wgpu cannot be loaded: {error}", remedy="Install it anew") from error
-    return wgpu
 
 
 @cache

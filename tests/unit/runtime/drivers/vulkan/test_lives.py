@@ -476,8 +476,8 @@ def test_without_a_loader_or_a_driver(tmp_path: Path) -> None:
         print([info.name for info in loom.devices() if info.kind != "webgpu"])
     """
     absent = run_python(script.format(before="sys.modules['vulkan'] = None"), tmp_path)
-    assert absent.stdout.splitlines()[0].startswith("[Vulkan] the binding is not installed (")
-    assert absent.stdout.splitlines()[0].endswith("pip install loom-compute[vulkan].")
+    assert absent.stdout.splitlines()[0].startswith("[Vulkan] the package vulkan is not installed")
+    assert absent.stdout.splitlines()[0].endswith("Run pip install 'loom-compute[vulkan]'.")
     assert absent.stdout.splitlines()[1] == "['cpu', 'interp']"
     pytest.importorskip("vulkan")
     none = run_python(

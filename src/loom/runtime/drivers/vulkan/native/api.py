@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from loom.core.arithmetic import in_ordinary_arithmetic, ordinary_arithmetic
 from loom.core.errors import DeviceError
+from loom.core.extras import require
 
 __all__ = ["LeftBehind", "Vulkan", "is_loss", "is_unknown", "load"]
 
@@ -153,12 +154,9 @@ def load() -> Vulkan:
     _tell_drivers(sys.platform)
     try:
         with ordinary_arithmetic():
+            require("vulkan", "Vulkan", DeviceError)
             import vulkan
             from vulkan._vulkan import ffi, lib
-    except ImportError as error:
-        raise DeviceError(
-            "Vulkan", f"the binding is not installed ({error})", remedy="pip install loom-compute[vulkan]"
-        ) from error
     except OSError as error:
         raise DeviceError(
             "Vulkan", f"no loader is installed ({error})", remedy="Install libvulkan1 and a driver"

@@ -1,0 +1,79 @@
+"""Packages that Loom runs without: the one place that asks for them, and tells who lacks one how to get it.
+
+Layer: core. Invariant: every import of such a package stands after ``require``, or is ``load`` or ``find``, so that
+nobody meets a bare ModuleNotFoundError; ``tests/architecture/test_extras.py`` reads all sources for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from loom.core.errors import LoomError, StateError
+
+__all__ = ["PACKAGES", "find", "has", "load", "require"]
+
+PACKAGES = {
+    "cuda": ("cuda-bindings", "cuda"),
+    "gguf": ("gguf", "models"),
+    "google": ("onnx", "onnx"),  # protobuf, which onnx brings
+    "h11": ("uvicorn", "serve"),
+    "jinja2": ("jinja2", "models"),
+    "llguidance": ("llguidance", "models"),
+    "matplotlib": ("matplotlib", "plots"),
+    "ml_dtypes": ("ml_dtypes", "onnx"),
+    "onnx": ("onnx", "onnx"),
+    "pyarrow": ("pyarrow", "data"),
+    "pygame": ("pygame-ce", "window"),
+    "ray": ("ray", "cluster"),
+    "safetensors": ("safetensors", "safetensors"),
+    "sklearn": ("scikit-learn", "demo"),
+    "starlette": ("starlette", "serve"),
+    "tokenizers": ("tokenizers", "models"),
+    "torch": ("torch", "torch"),
+    "usearch": ("usearch", "vectors"),
+    "uvicorn": ("uvicorn", "serve"),
+    "vulkan": ("vulkan", "vulkan"),
+    "wgpu": ("wgpu", "webgpu"),
+    "ziglang": ("ziglang", "export"),
+}
+"""What is imported: the distribution that brings it, and the extra of Loom's that asks for that."""
+
+
+def load(module: str, where: str, error: type[LoomError] = StateError, otherwise: str = "") -> Any:
+    """Return a module of a package of ``PACKAGES``.
+
+    Raises an ``error`` at ``where`` if it is not there, with the command that installs it and what else there is to do,
+    ``otherwise``; and if it is there but does not load, with the reason.
+    """
+    package = module.partition(".")[0]
+    distribution, extra = PACKAGES[package]
+    try:
+        return import_module(module)
+    except ImportError as reason:
+        is_absent = isinstance(reason, ModuleNotFoundError) and (reason.name or "").partition(".")[0] == package
+        why = "is not installed" if is_absent else f"cannot be loaded ({' '.join(str(reason).split())[:300]})"
+        flag = "" if is_absent else "--force-reinstall "
+        raise error(where, f"the package {distribution} {why}", expected=f"the extra {extra!r}",
+                    got="none" if is_absent else "a broken one",
+                    remedy=f"Run pip install {flag}'loom-compute[{extra}]'{otherwise and ', ' + otherwise}",
+                    ) from (None if is_absent else reason)  # fmt: skip
+
+
+def require(module: str, where: str, error: type[LoomError] = StateError) -> None:
+    """Raise as ``load`` does if a module is missing: what stands before an import statement, which tells types more."""
+    load(module, where, error)
+
+
+def find(module: str) -> Any | None:
+    """Return a module, or None where it is missing: for what is done another way without it."""
+    try:
+        return import_module(module)
+    except ImportError:
+        return None
+
+
+def has(package: str) -> bool:
+    """Tell whether a package is installed, without importing it."""
+    return find_spec(package) is not None
