@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -46,6 +46,8 @@ _NEAR = (1.0, 0.25, 0.0625)
 """What the names of a faulty module count for in those of tests, of modules that import it, of those that import them.
 """
 _SLICE_SECONDS = 0.2
+_stopping = threading.Event()
+"""Set when this process is to end: what runs is ended, and nothing of it is noted."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ class Scratch:
     def _wait(self, started: subprocess.Popen[bytes], end: float) -> int | None:
         """Return the exit status, None if the time was over; what was started goes with it."""
         try:
-            while time.monotonic() < end:
+            while time.monotonic() < end and not _stopping.is_set():
                 done, status, used = os.wait4(started.pid, os.WNOHANG)
                 if done:
                     self.cpu += used.ru_utime + used.ru_stime
@@ -275,6 +277,8 @@ def judge(mutant: Mutant, scratch: Scratch, stages: list[tuple[str, list[str]]],
                 found, test = scratch.test(waiting[0], left_out, end)
             finally:
                 scratch.put(mutant, back=True)
+            if _stopping.is_set():
+                raise SystemExit("stopped")
             if found == "late":
                 return Verdict(source, "late", name, round(scratch.cpu, 1))
             if found == "failed" and _passes(scratch, test, waiting[0]):
@@ -335,8 +339,21 @@ def main() -> None:
                 print(verdict.line(mutant.name), flush=True)
                 write_result(f"{mutant.name} by {tests}", verdict)
 
-        with ThreadPoolExecutor(given.jobs) as crew:
-            list(crew.map(run, mutants))
+        _run_all(run, mutants, given.jobs)
+
+
+def _run_all(run: Callable[[Mutant], None], mutants: list[Mutant], jobs: int) -> None:
+    """Run mutants in threads; Ctrl-C and SIGTERM end what runs, and leave nothing behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with ThreadPoolExecutor(jobs) as crew:
+        waiting = [crew.submit(run, mutant) for mutant in mutants]
+        try:
+            for each in waiting:
+                each.result()
+        except BaseException:
+            _stopping.set()
+            crew.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ _CASES: list[tuple[str, list[np.ndarray[Any, Any]], dict[str, Any], int]] = [
     ("MaxPool", [np.full((1, 2, 3, 3), -np.inf, "f4")], {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}, 2),
     ("MaxPool", [np.full((1, 1, 3, 4), -128, "i1")], {"kernel_shape": [3, 2], "pads": [2, 0, 1, 1]}, 2),
     ("MaxPool", [_IMAGE], {"kernel_shape": [3, 2], "pads": [1, 1, 0, 1], "storage_order": 1}, 2),
+    # a last window that would begin just behind the image is none, one that begins in its last element is
+    ("MaxPool", [_IMAGE], {"kernel_shape": [2, 2], "strides": [5, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1}, 1),
+    ("AveragePool", [_IMAGE], {"kernel_shape": [3, 2], "strides": [4, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1}, 1),
 ]  # fmt: skip
 
 
