@@ -68,6 +68,24 @@ def test_celu_of_a_negative_alpha_is_its_formula() -> None:
     np.testing.assert_allclose(celu(array(x), -2.0).numpy(), np.where(x > 0, x, -2 * np.expm1(x / -2.0)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["CumSum", "CumProd"])
+@pytest.mark.parametrize("reverse", [0, 1])
+@pytest.mark.parametrize("exclusive", [0, 1])
+def test_running_sums_and_products_by_their_definition(name: str, reverse: int, exclusive: int) -> None:
+    """Also of what comes before alone: it begins with what changes nothing (onnxruntime has no products)."""
+    x = _RNG.normal(size=(3, 5)).astype("f4")
+    model = model_of(name, [x, np.array(1)], {"reverse": reverse, "exclusive": exclusive}, opset=26)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1), "a1"))
+    del model.graph.input[1]
+    along = x[:, ::-1] if reverse else x
+    run, nothing = (np.cumsum, 0) if name == "CumSum" else (np.cumprod, 1)
+    wanted = run(along, 1)
+    if exclusive:
+        wanted = np.pad(wanted[:, :-1], [(0, 0), (1, 0)], constant_values=nothing)
+    found = loom.onnx.load(model).run({"a0": x})["y0"]
+    np.testing.assert_allclose(found, wanted[:, ::-1] if reverse else wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_an_opset_that_onnx_does_not_know_is_refused() -> None:
     model = model_of("Neg", [_SIGNED], {})
     model.opset_import[0].version = onnx.defs.onnx_opset_version() + 1
