@@ -2,9 +2,9 @@
 
 ``python tools/mutants.py [floor/ir-01-ties ...] [--jobs 2] [--first-stage-only] [--base aca66844]``. The sources are
 those of HEAD, in a scratch worktree of their own; the tests are HEAD's, or with ``--base`` those of another commit,
-of the fault's package and of what stands on it alone. Tests run in stages, those nearest to the fault first, up to the
-first that fails. Invariant: a test counts as finding a fault only if it passes without it, and the tree that this
-stands in is never touched, but for ``tests/mutants/results.json``.
+of the fault's package and of what stands on it alone. Tests run in stages, up to the first that fails: what found the
+fault before, then those nearest to it. Invariant: a test counts as finding a fault only if it passes without it, and
+the tree that this stands in is never touched, but for ``tests/mutants/results.json``.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class Scratch:
             said = out.read().decode(errors="replace")
         if code is None:
             return "late", ""
-        if code in (0, 5):
+        if code in (0, 5) or (code == 4 and "ERROR: not found" in said):  # known tests may be of another commit
             return "passed", ""
         first = re.search(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", said, re.MULTILINE)
         if first is None and code > 0:
@@ -270,7 +270,7 @@ def judge(mutant: Mutant, scratch: Scratch, stages: list[tuple[str, list[str]]],
     source, end, scratch.cpu = _git("rev-parse", "--short=8", "HEAD"), time.monotonic() + limit, 0.0
     left_out: list[str] = []
     for name, paths in stages:
-        waiting = list(_batches(paths))
+        waiting = [[path] for path in paths] if name == "known" else list(_batches(paths))
         while waiting:
             scratch.put(mutant)
             try:
@@ -299,6 +299,14 @@ def _passes(scratch: Scratch, test: str, paths: list[str]) -> bool:
     return test in scratch.passing
 
 
+def known_tests(mutant: Mutant, tried: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return as a stage of its own what is to be tried first, and what found a fault when it was looked for last."""
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    last = [v["by"] for k, v in found.items() if k.startswith(f"{mutant.name} by ")]
+    tests = list(dict.fromkeys([*tried, *(test for test in last if test.startswith("tests/"))]))
+    return [("known", tests)] if tests else []
+
+
 def write_result(key: str, verdict: Verdict) -> None:
     """Add a result to those that are there, one a line."""
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -314,6 +322,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--first-stage-only", action="store_true", help="run the package's own tests alone")
     parser.add_argument("--base", help="the commit whose tests are run, those of the package and of what stands on it")
+    parser.add_argument("--try", nargs="*", default=[], dest="tried", metavar="TEST", help="tests to run before others")
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds that a mutant may take")
     given = parser.parse_args()
     mutants = read_mutants(given.names)
@@ -332,7 +341,8 @@ def main() -> None:
         def run(mutant: Mutant) -> None:
             scratch = free.get()
             try:
-                verdict = judge(mutant, scratch, order.stages(mutant)[:last], given.limit)
+                stages = [*known_tests(mutant, given.tried), *order.stages(mutant)[:last]]
+                verdict = judge(mutant, scratch, stages, given.limit)
             finally:
                 free.put(scratch)
             with lock:
