@@ -21,11 +21,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from graph import Source, sources_of
@@ -265,10 +265,10 @@ class Verdict:
         return f"{name:32} {self.cpu:7.1f} s  {self.stage:5} {what}"
 
 
-def judge(mutant: Mutant, scratch: Scratch, stages: list[tuple[str, list[str]]], limit: float) -> Verdict:
+def judge(mutant: Mutant, scratch: Scratch, stages: Iterable[tuple[str, list[str]]], limit: float) -> Verdict:
     """Run stages until a test fails that passes without the fault, or for at most ``limit`` seconds."""
     source, end, scratch.cpu = _git("rev-parse", "--short=8", "HEAD"), time.monotonic() + limit, 0.0
-    left_out: list[str] = []
+    left_out, name = list[str](), ""
     for name, paths in stages:
         waiting = [[path] for path in paths] if name == "known" else list(_batches(paths))
         while waiting:
@@ -287,7 +287,7 @@ def judge(mutant: Mutant, scratch: Scratch, stages: list[tuple[str, list[str]]],
                 left_out.append(test)
             else:
                 del waiting[0]
-    return Verdict(source, "survived", stages[-1][0], round(scratch.cpu, 1))
+    return Verdict(source, "survived", name, round(scratch.cpu, 1))
 
 
 def _passes(scratch: Scratch, test: str, paths: list[str]) -> bool:
@@ -334,15 +334,19 @@ def main() -> None:
     with ExitStack() as ending:
         for _ in range(min(given.jobs, len(mutants))):
             free.put(ending.enter_context(Scratch.open(given.base)))
-        scratch = free.get()
-        order = TestOrder(sources_of(scratch.root), scratch.root)
-        free.put(scratch)
+
+        @cache
+        def order(root: Path) -> TestOrder:
+            return TestOrder(sources_of(root), root)
+
+        def stages_of(mutant: Mutant, root: Path) -> Iterator[tuple[str, list[str]]]:
+            yield from known_tests(mutant, given.tried)
+            yield from order(root).stages(mutant)[:last]  # only if it comes to that: the sources take seconds
 
         def run(mutant: Mutant) -> None:
             scratch = free.get()
             try:
-                stages = [*known_tests(mutant, given.tried), *order.stages(mutant)[:last]]
-                verdict = judge(mutant, scratch, stages, given.limit)
+                verdict = judge(mutant, scratch, stages_of(mutant, scratch.root), given.limit)
             finally:
                 free.put(scratch)
             with lock:
