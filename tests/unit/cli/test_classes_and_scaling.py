@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import loom
 from loom.cli.main import app
-from loom.core.errors import SpecError
+from loom.cli.networks import name_classes
+from loom.core.errors import ArgumentError, SpecError
 from loom.nn.train.datasets import column_names, read_samples
 
 KINDS = ("oak", "elm", "ash")
@@ -175,6 +176,16 @@ def test_names_that_are_numbers(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("1,2,8\n3,4,3\n")
     assert read_samples(str(tmp_path / "data.csv"), classes=("3", "8"))[1].tolist() == [1, 0]
     assert read_samples(str(tmp_path / "data.csv"), classes=("a", "b"))[1].tolist() == [8, 3]
+
+
+def test_one_output_has_two_classes_to_name() -> None:
+    """As ``--names`` gives them: 0 and 1 have a name each."""
+    layers = [{"type": "dense", "output_size": 1}]
+    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": layers}, on="cpu")
+    with pytest.raises(ArgumentError, match="not one name for each class of the output: expected 2 names"):
+        name_classes(net, ("yes",))
+    name_classes(net, ("no", "yes"))
+    assert net.spec.classes == ("no", "yes")
 
 
 def test_documents_with_classes() -> None:

@@ -31,6 +31,11 @@ def test_primes_are_those_published(pool: WorkerPool) -> None:
         loom.cluster.prime_count(-1, workers=pool)
 
 
+def test_primes_that_pieces_leave_out_are_counted_once(pool: WorkerPool) -> None:
+    """2, 3 and 5, which no wheel finds, are added apart: the limit itself is never among those below it."""
+    assert [loom.cluster.prime_count(n, workers=pool) for n in range(9)] == [0, 0, 0, 1, 2, 2, 3, 3, 4]
+
+
 @pytest.mark.slow
 def test_more_primes_are_those_published(pool: WorkerPool) -> None:
     for n in (10**8, 10**9, 10**10):

@@ -43,6 +43,15 @@ def test_layers_are_set_one_by_one_or_as_json() -> None:
     assert repr(network.network).startswith("<loom.Network None: (784,) to (10,)")
 
 
+def test_a_layer_that_is_set_anew_counts_from_then_on() -> None:
+    """Also in a grid that has computed already: it is built again."""
+    network = NewNetwork(3, 1, 1, 1)
+    network.SetLayer(0, 0, 0, InitDenseLayer(3, 2, 0))
+    assert len(dnvm.forward(network, [1.0, 2.0, 3.0])) == 2
+    network.SetLayer(0, 0, 0, InitDenseLayer(3, 5, 0))
+    assert len(dnvm.forward(network, [1.0, 2.0, 3.0])) == 5
+
+
 def test_attention_takes_a_batch_of_sequences() -> None:
     network = NewNetwork(4 * 16 * 8, 1, 1, 1)
     network.BatchSize = 4

@@ -90,6 +90,26 @@ def test_integers_conditions_and_values_of_a_lane(on: str, dtype: Any) -> None:
     assert np.array_equal(turned, x[:, ::-1] + np.pad(x[:, 1:], ((0, 0), (0, 1))))
 
 
+def test_what_is_shared_is_read_by_all_before_it_is_written_again(on: str) -> None:
+    """Calls in a row of other values: each finds its own, of a workgroup that no vector holds as a whole."""
+
+    @loom.kernel(workgroup=96)
+    def found(x: In[u32], out: Out[u32]):
+        i, lane = loom.global_id(), loom.local_id()
+        a = loom.group_broadcast(x[i], 95 - lane)
+        b = loom.group_broadcast(x[i] * 3, lane + 1)
+        c = loom.group_scan(x[i] * 5, inclusive=False)
+        d = loom.group_broadcast(c, 95 - lane)
+        out[i] = a + (b << 8) + (d << 18)
+
+    x = np.random.default_rng(4).integers(0, 32, (3, 96)).astype(np.uint32)
+    out = np.zeros_like(x)
+    found(x, out, on=on)
+    before = np.pad(np.cumsum(5 * x, 1)[:, :-1], ((0, 0), (1, 0))).astype(np.uint32)
+    following = np.pad(3 * x[:, 1:], ((0, 0), (0, 1)))
+    assert np.array_equal(out, x[:, ::-1] + (following << 8) + (before[:, ::-1] << 18))
+
+
 def test_special_numbers(on: str) -> None:
     @loom.kernel(workgroup=4)
     def found(x: In[f32], out: Out[f32]):

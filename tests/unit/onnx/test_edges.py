@@ -29,6 +29,9 @@ _CASES: list[tuple[str, list[np.ndarray[Any, Any]], dict[str, Any], int]] = [
     ("MaxPool", [np.full((1, 2, 3, 3), -np.inf, "f4")], {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}, 2),
     ("MaxPool", [np.full((1, 1, 3, 4), -128, "i1")], {"kernel_shape": [3, 2], "pads": [2, 0, 1, 1]}, 2),
     ("MaxPool", [_IMAGE], {"kernel_shape": [3, 2], "pads": [1, 1, 0, 1], "storage_order": 1}, 2),
+    # a last window that would begin just behind the image is none, one that begins in its last element is
+    ("MaxPool", [_IMAGE], {"kernel_shape": [2, 2], "strides": [5, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1}, 1),
+    ("AveragePool", [_IMAGE], {"kernel_shape": [3, 2], "strides": [4, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1}, 1),
 ]  # fmt: skip
 
 
@@ -63,6 +66,24 @@ def test_operators_at_their_ends_are_as_in_onnxruntime(
 def test_celu_of_a_negative_alpha_is_its_formula() -> None:
     x = np.array([-2, -1, 1], "f4")
     np.testing.assert_allclose(celu(array(x), -2.0).numpy(), np.where(x > 0, x, -2 * np.expm1(x / -2.0)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["CumSum", "CumProd"])
+@pytest.mark.parametrize("reverse", [0, 1])
+@pytest.mark.parametrize("exclusive", [0, 1])
+def test_running_sums_and_products_by_their_definition(name: str, reverse: int, exclusive: int) -> None:
+    """Also of what comes before alone: it begins with what changes nothing (onnxruntime has no products)."""
+    x = _RNG.normal(size=(3, 5)).astype("f4")
+    model = model_of(name, [x, np.array(1)], {"reverse": reverse, "exclusive": exclusive}, opset=26)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1), "a1"))
+    del model.graph.input[1]
+    along = x[:, ::-1] if reverse else x
+    run, nothing = (np.cumsum, 0) if name == "CumSum" else (np.cumprod, 1)
+    wanted = run(along, 1)
+    if exclusive:
+        wanted = np.pad(wanted[:, :-1], [(0, 0), (1, 0)], constant_values=nothing)
+    found = loom.onnx.load(model).run({"a0": x})["y0"]
+    np.testing.assert_allclose(found, wanted[:, ::-1] if reverse else wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_an_opset_that_onnx_does_not_know_is_refused() -> None:

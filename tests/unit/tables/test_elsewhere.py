@@ -41,6 +41,7 @@ CONDITIONS: list[tuple[Any, ...]] = [
     ("real", ">", 1), ("real", "<=", 1.5), ("real", "==", 0), ("real", "<", (1 << 53) + 1),
     ("real", ">=", (1 << 53) + 1),
     ("real", "==", (1 << 53) + 1), ("real", "in", [2.25, None]), ("real", "is-null"), ("real", "!=", 1.5),
+    ("real", "not-in", [None]), ("city", "not-in", [None]), ("city", "in", [None]),
     ("real", "==", math.inf), ("real", ">", (1 << 62) + 1),
     ("truth", "==", True), ("truth", "!=", True), ("truth", "<", True), ("truth", "in", [False, None]),
     ("truth", "not-in", [False]), ("truth", "between", (False, True)),

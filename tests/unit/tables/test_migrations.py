@@ -86,6 +86,18 @@ def test_types_are_changed_where_every_value_has_an_equal(
     assert db.sql("PRAGMA integrity_check").tuples() == [("ok",)]
 
 
+def test_no_number_is_given_twice_though_its_row_was_deleted() -> None:
+    """Also after the table took the place of another, and the last row had gone before."""
+    db = Database()
+    table = db.table("t", x=int)
+    assert table.insert_many([{"x": 1}, {"x": 2}, {"x": 3}]) == [1, 2, 3]
+    table.delete(3)
+    table.change_type("x", float)
+    assert table.insert(x=4.0) == 4
+    assert table.undelete(3) == 1
+    assert [(row.id, row["x"]) for row in table.rows()] == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+
+
 def test_what_another_changed_is_seen(tmp_path: Path) -> None:
     with Database(tmp_path / "a.odb") as one, Database(tmp_path / "a.odb") as two:
         ours = one.table("people", name=str, city=str)

@@ -245,6 +245,14 @@ def test_the_gradient_of_a_maximum_goes_to_the_first_of_several() -> None:
     assert tensor.grad(tensor.maximum(x, tensor.detach(x)).sum(), [x])[0].sum().item() == 6
 
 
+def test_the_gradient_of_a_maximum_goes_to_the_nan_that_won() -> None:
+    nan = float("nan")
+    for join in (tensor.maximum, tensor.minimum):
+        a, b = tensor.array([nan, 1.0, nan, 2.0], on="cpu"), tensor.array([1.0, nan, nan, 2.0], on="cpu")
+        of_a, of_b = tensor.grad(join(a, b).sum(), [a, b])
+        assert (of_a.tolist(), of_b.tolist()) == ([1, 0, 1, 1], [0, 1, 0, 0])
+
+
 def test_what_the_loss_does_not_depend_on_has_zeros() -> None:
     x, y = tensor.array([1.0, 2.0], on="cpu"), tensor.array([3.0], on="cpu")
     assert tensor.grad((tensor.detach(x) * y + x.sum()).sum(), [x, y])[0].tolist() == [2.0, 2.0]

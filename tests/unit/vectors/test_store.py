@@ -63,6 +63,20 @@ def test_much_is_laid_down_while_its_ids_are_looked_at(on: str, monkeypatch: pyt
     assert db.search(query, 150) == plain.search(query, 150)
 
 
+def test_a_filter_goes_by_what_is_told_last(on: str) -> None:
+    """Though it looked at what was told before, and keeps it."""
+    db = VectorStore(DIMS, 64, device=on)
+    x = vectors(90)
+    db.capture_many(None, x, [{"n": n} for n in range(90)])
+    assert ids(db.search(x[3], 90, where={"n": ("<", 2)})) in ([0, 1], [1, 0])
+    db.update(0, meta={"n": 50})
+    db.update(80, meta={"n": 0})
+    assert sorted(ids(db.search(x[3], 90, where={"n": ("<", 2)}))) == [1, 80]
+    db.delete(1)
+    db.capture("new", x[3], meta={"n": 1})
+    assert sorted(ids(db.search(x[3], 90, where={"n": ("<", 2)})), key=str) == [80, "new"]
+
+
 def test_update_delete_and_compact(on: str) -> None:
     db = VectorStore(DIMS, 64, device=on)
     x = vectors(150)

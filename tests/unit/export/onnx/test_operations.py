@@ -167,6 +167,21 @@ def test_programs_come_back(names: tuple[str, ...]) -> None:
     near(wanted, model, fed, TOLERANCES["f32"])
 
 
+def test_means_of_windows_with_padding_are_pools_that_count_it() -> None:
+    """Zeros around an image are elements of its windows here, and ONNX has to be told so."""
+    x = tensor.input("x", (2, 3, 5, 4))
+    padded = tensor.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    program = {"y": tensor.windows(padded, [2, 3], [2, 3], [2, 1]).mean((4, 5))}
+    model = to_onnx(program)
+    assert [n.op_type for n in model.graph.node].count("AveragePool") == 1
+    fed = {"x": floats((2, 3, 5, 4), 4)}
+    wanted = _made(program, fed)
+    around = np.pad(fed["x"], [(0, 0), (0, 0), (1, 1), (1, 1)])
+    assert wanted["y"][0, 0, 0, 0] == pytest.approx(around[0, 0, :2, :3].mean())
+    same_bits(wanted, model, fed)
+    near(wanted, model, fed, TOLERANCES["f32"])
+
+
 def test_a_function_with_another_body_is_run_by_that_body() -> None:
     """Of the domain ``loom`` too: Loom takes its own for the bodies that it wrote alone."""
     import onnx

@@ -177,3 +177,25 @@ def test_names_of_types_and_the_config() -> None:
     assert TrainConfig(compute="f16").first_loss_scale == 65536.0
     assert "compute" not in TrainConfig().facts()
     assert TrainConfig(compute="f16", optimizer=Adam()).facts()["loss_scale"] == "65536.0"
+
+
+def test_the_scale_doubles_after_enough_sound_steps_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the rule, a step after the other: what is skipped begins the count anew, and there is a least and a most."""
+    from loom import tensor
+    from loom.nn.train import lossscale
+
+    monkeypatch.setattr(lossscale, "INTERVAL", 3)
+    for first in (2.0**10, 2.0**23, 2.0):
+        scale, taken = lossscale.LossScale(first, None), tensor.input("taken", (), "bool")
+        program = tensor.compile([], updates=scale.next(taken))
+        wanted, sound, skipped = first, 0, 0
+        for is_taken in (1, 1, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1):
+            program.run(taken=np.bool_(is_taken))
+            sound = (sound + 1) * is_taken
+            wanted, skipped = wanted if is_taken else max(wanted / 2, 1.0), skipped + 1 - is_taken
+            if sound == 3:
+                wanted, sound = min(wanted * 2, 2.0**24), 0
+            found = [scale.state[n].item() for n in ("loss_scale", "sound_steps", "skipped_steps")]
+            assert found == [wanted, sound, skipped]
+        scale.restart()
+        assert scale.state["loss_scale"].item() == first

@@ -102,6 +102,13 @@ def test_the_guard_cuts_and_recovers() -> None:
     assert multipliers([1.0, 2.0, 1.0, 1.0], guard_baseline=1, guard_recovery=1.2)[2:] == pytest.approx([0.84, 1.0])
 
 
+def test_the_guard_cuts_more_after_so_many_in_a_row_and_not_before() -> None:
+    """No floor hides which of the cuts it was."""
+    settings = {"guard_baseline": 1, "guard_cuts": (0.75, 0.5, 0.25), "guard_runs": (1, 3), "guard_floor": 0.0}
+    found = multipliers([2.0**k for k in range(6)], **settings)
+    np.testing.assert_allclose(np.divide(found[1:], found[:-1]), [0.75, 0.5, 0.5, 0.25, 0.25], rtol=1e-6)
+
+
 def test_the_frontier_leaves_what_lies_below() -> None:
     """All budgets are below 1.1: only the last layer moves."""
     for mode in ("tween_chain",):

@@ -110,3 +110,15 @@ def test_errors() -> None:
         loom.data.rolling([1, 2], 1.5)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"expected 1, got 2, shape \(2, 2\)"):
         loom.data.rolling([[1, 2], [3, 4]], 1)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_deviations_are_those_of_each_window_as_numpy_has_them(ddof: int) -> None:
+    """Divided by the number of its elements less ``ddof``; the windows that the beginning cuts off too."""
+    x = numbers("float64", 12)
+    cut = np.lib.stride_tricks.sliding_window_view(x, 4)
+    for name in ("var", "std"):
+        wanted = getattr(cut, name)(1, ddof=ddof)
+        np.testing.assert_allclose(getattr(loom.data.rolling(x, 4), name)(ddof=ddof), wanted, rtol=1e-12)
+    partial = loom.data.rolling(x, 4, partial=True).std(ddof=0)
+    np.testing.assert_allclose(partial[:4], [x[: k + 1].std() for k in range(4)], rtol=1e-12, atol=1e-12)

@@ -143,6 +143,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "no band": (lambda: signal.butter(2, 0.2, "lowpas"), "Did you mean 'lowpass'"),
     "an edge too many": (lambda: signal.butter(2, [0.2, 0.3]), "unusable frequencies: expected 1 between 0 and 1.0"),
     "beyond the rate": (lambda: signal.butter(2, 60.0, rate=100.0), r"expected 1 between 0 and 50.0"),
+    "half the rate": (lambda: signal.butter(2, 50.0, rate=100.0), r"expected 1 between 0 and 50.0"),
     "a step too far": (lambda: signal.stft([1.0] * 9, segment=4, step=5), "leave elements out: expected at most 4"),
     "no step": (lambda: signal.welch([1.0] * 9, segment=4, overlap=4), "segments would not move on"),
     "unknown scaling": (lambda: signal.welch([1.0], scaling="densty"), "Did you mean 'density'"),

@@ -89,6 +89,16 @@ def test_reduced(axis: int, kind: str, included: bool) -> None:
                  [x, source])  # fmt: skip
 
 
+@pytest.mark.parametrize("included", [True, False])
+def test_a_mean_of_integers_is_rounded_down(included: bool) -> None:
+    """Below zero too, where the nearest to zero is another."""
+    x, source = [-7, -8, 9], [2, 1, -2, -3]
+    found = tensor.scatter_reduce(tensor.array(x, "i32"), 0, [0, 0, 1, 1], tensor.array(source, "i32"), "mean",
+                                  include_self=included)  # fmt: skip
+    sums = [-7 * included + 3, -8 * included - 5]
+    assert found.tolist() == [*(total // (2 + included) for total in sums), 9]
+
+
 def test_the_last_of_several_stays_and_has_the_gradient(on: str) -> None:
     x, s = tensor.zeros((4,)), tensor.array([1.0, 2.0, 3.0, 4.0, 5.0], on=on)
     made = tensor.scatter(x, 0, tensor.array([3, 0, 3, 9, 3], on=on), s)
