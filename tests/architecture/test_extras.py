@@ -1,4 +1,4 @@
-"""What users install: extras that are told exist, and no optional package is imported but by ``loom.core.extras``."""
+"""What users install: extras that are told exist, and no optional package is imported but by ``loom.core.optional``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from loom.core.extras import PACKAGES
+from loom.core.optional import PACKAGES
 
 try:
     import tomllib
@@ -19,7 +19,7 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).parents[2]
 ASKED = re.compile(r"pip install (?:--\S+ )?['\"]?(?P<name>[\w.-]*)\[(?P<extras>[\w, ]+)\]")
-HOME = "loom.core.extras"
+HOME = "loom.core.optional"
 ASKING = {"load", "require"}
 IMPORTING = {"__import__", "find_spec", "import_module"}
 HOSTS = {"IPython", "_pytest"}
@@ -143,8 +143,8 @@ def optional_of(house: House) -> set[str]:
 def test_optional_packages_are_asked_for_before_they_are_imported() -> None:
     house = House(ROOT / "src")
     optional = optional_of(house)
-    assert optional == set(PACKAGES), "name it in loom.core.extras, or do without"
-    assert not house.bare(optional), "call loom.core.extras.load, or require before the import"
+    assert optional == set(PACKAGES), "name it in loom.core.optional, or do without"
+    assert not house.bare(optional), "call loom.core.optional.load, or require before the import"
     assert sum(place.name.partition(".")[0] in optional for place in house.places) > 30
 
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from loom.cli.demo import DemoLine
-from loom.core.extras import has
+from loom.core.optional import has
 
 if TYPE_CHECKING:
     from loom.nn.train.datasets import Array

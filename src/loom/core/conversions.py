@@ -14,7 +14,6 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DTypeError
-from loom.core.extras import find
 
 __all__ = ["Array", "bfloat16_bits", "convert", "host_type", "refuse", "show", "view_typed", "widen"]
 
@@ -132,6 +131,8 @@ def _odd(array: Array, near: Array, bits: Array) -> Array:
 @cache
 def _bfloat16() -> np.dtype[Any] | None:
     """Return numpy's dtype of bf16, which ml_dtypes gives it, or None."""
+    from loom.core.optional import find
+
     known = find("ml_dtypes")
     return None if known is None else np.dtype(known.bfloat16)
 

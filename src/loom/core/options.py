@@ -27,7 +27,7 @@ __all__ = [
     "default_device",
     "full_tracebacks",
     "monitor_wanted",
-    "optimised",
+    "optimise_code",
     "simd_lanes",
     "thread_count",
 ]
@@ -55,7 +55,7 @@ def simd_lanes() -> int | None:
     return lanes
 
 
-def optimised() -> bool:
+def optimise_code() -> bool:
     """Tell whether machine code is made fast, which takes LLVM more than half of the time that compiling takes."""
     return _integer("LOOM_OPTIMISE", 0, 1) != 0
 
@@ -67,7 +67,7 @@ def check_bounds() -> bool:
 
 def compiled_under() -> tuple[int, int | None, bool, bool]:
     """Return what programs are built under: threads, lanes of a vector, optimised or not, indexes checked or not."""
-    return thread_count(), simd_lanes(), optimised(), check_bounds()
+    return thread_count(), simd_lanes(), optimise_code(), check_bounds()
 
 
 def monitor_wanted() -> bool:

@@ -15,8 +15,8 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, NotFinite
-from loom.core.extras import load
 from loom.core.narrow import TYPES, StoredArray
+from loom.core.optional import load
 
 __all__ = [
     "LARGEST", "Arrays", "RawTensors", "as_arrays", "is_safetensors", "read_raw", "read_tensors", "require_numbers",

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import require
+from loom.core.optional import require
 
 __all__ = ["BODIES", "DOMAIN", "VERSION", "check_calls", "function_proto", "is_own"]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, on_host, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, FileError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.onnx.functions import check_calls
 from loom.onnx.recording import is_done
 from loom.onnx.values import check_size, numpy_of_element

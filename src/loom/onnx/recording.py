@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.dtype import of_numpy
 from loom.core.errors import ArgumentError, DTypeError, FileError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning

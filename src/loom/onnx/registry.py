@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
 from loom.tensor.graph import INPUT, PARAMETER, ancestors

@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.extras import load, require
+from loom.core.optional import load, require
 from loom.tensor.tensor import Tensor
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.tensor.tensor import Tensor, parameter
 
 __all__ = ["Weights", "sort_names", "untied"]

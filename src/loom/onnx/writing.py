@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import FileError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.onnx.reading import ReadModel
 
 __all__ = ["with_weights"]

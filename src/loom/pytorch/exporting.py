@@ -17,8 +17,8 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.extras import load
 from loom.core.given import is_list
+from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.ranges import LEAST, Ranges, Way, unchecked

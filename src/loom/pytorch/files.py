@@ -16,8 +16,8 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
-from loom.core.extras import load
 from loom.core.given import path as path_of
+from loom.core.optional import load
 from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec.text import file_bytes
 from loom.nn.tensorfile import is_safetensors, read_tensors, safetensors_library

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.extras import load
 from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
+from loom.core.optional import load
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, array_of, export
 from loom.pytorch.lengths import outputs_of_all, special, with_own_constants

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.extras import load
+from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.exporting import Constant, Exported, NotExported, export
 from loom.pytorch.graph import reached_weights

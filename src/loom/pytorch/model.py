@@ -16,7 +16,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.extras import load
+from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, reached_weights

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.extras import load
+from loom.core.optional import load
 
 __all__ = ["check_module", "custom_functions", "refuse_packed", "short"]
 

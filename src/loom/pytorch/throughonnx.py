@@ -10,7 +10,7 @@ import inspect
 import io
 from typing import Any
 
-from loom.core.extras import load
+from loom.core.optional import load
 from loom.onnx import OnnxModel
 from loom.onnx import load as load_onnx
 from loom.pytorch.exporting import NotExported, modes, quiet

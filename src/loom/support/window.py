@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
-from loom.core.extras import load
 from loom.core.given import able, flag, text
 from loom.core.numbers import whole
+from loom.core.optional import load
 from loom.runtime.frames import Frame, checked_shape
 
 __all__ = ["Event", "Window", "current_window"]

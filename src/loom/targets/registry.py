@@ -21,7 +21,7 @@ def _llvm(name: str) -> Target:
 
     if name != "host":
         return LlvmTarget(machine(name))
-    return LlvmTarget(host_machine(options.simd_lanes(), optimised=options.optimised()))
+    return LlvmTarget(host_machine(options.simd_lanes(), optimised=options.optimise_code()))
 
 
 def _spirv() -> Target:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.extras import load
+from loom.core.optional import load
 from loom.core.options import thread_count
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import Ranks, SearchPart, best_of_rows, find_best, is_kept

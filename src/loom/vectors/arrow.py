@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import load
+from loom.core.optional import load
 
 __all__ = ["as_table"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
-from loom.core.extras import load
+from loom.core.optional import load
 
 __all__ = ["JoinedRay", "join_ray", "ray_package"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, LoomError
-from loom.core.extras import require
 from loom.core.given import is_array, is_mapping
+from loom.core.optional import require
 from loom.runtime.plans.library import calls_begun
 from loom.workers.audit import result_digest
 from loom.workers.versions import Versions, versions

@@ -13,7 +13,7 @@ from loom.core.errors import ArgumentError
 READERS: dict[str, Callable[[], object]] = {
     "LOOM_THREADS": options.thread_count,
     "LOOM_SIMD": options.simd_lanes,
-    "LOOM_OPTIMISE": options.optimised,
+    "LOOM_OPTIMISE": options.optimise_code,
     "LOOM_CHECK": options.check_bounds,
     "LOOM_DEVICE": options.default_device,
     "LOOM_CACHE_DIR": options.cache_directory,

@@ -397,7 +397,7 @@ def test_cuts_count_from_the_end_and_windows_of_one_are_one():
 
 def test_sections_that_are_not_alike_are_longer_first():
     x = torch.randn(3, 8)
-    made = loom.from_torch(_Call(lambda x: x.tensor_split(3, 1)), x, dynamic=False, training=False)(x)
+    made = loom.from_torch(odd_modules.Call(lambda x: x.tensor_split(3, 1)), x, dynamic=False, training=False)(x)
     for one, other in zip(made, x.tensor_split(3, 1), strict=True):
         assert np.array_equal(one, _numbers(other))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loom.core.errors import ArgumentError, StateError, near_matches
-from loom.core.extras import require
+from loom.core.optional import require
 
 __all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "link_shim", "platform_of", "require_threads", "zig"]
 

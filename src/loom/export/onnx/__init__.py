@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, FileError
-from loom.core.extras import require
 from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.core.numerics import NUMERICS_VERSION
+from loom.core.optional import require
 from loom.core.version import __version__
 from loom.export.network import FrozenNetwork
 from loom.export.onnx.files import MOST_NBYTES, SUFFIX, ArrayLayout, lay_out_arrays, write_files

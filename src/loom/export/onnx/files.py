@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.export.onnx.writer import WHERE, Initializer
 from loom.storage.atomic import replace_file
 

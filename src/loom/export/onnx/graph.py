@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.export.onnx.emitters.registry import EMITTERS, refused
 from loom.export.onnx.lengths import Length, formula_of
 from loom.export.onnx.records import GraphRecord, RecordedValue

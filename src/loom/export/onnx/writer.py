@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, i64, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.extras import load, require
+from loom.core.optional import load, require
 from loom.export.onnx.lengths import Length, Size, formula_of
 from loom.export.onnx.records import GraphRecord, OpenNumber, RecordedValue
 from loom.kernels.maps.nest import Number

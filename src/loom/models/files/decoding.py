@@ -13,8 +13,8 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import DTypeError
-from loom.core.extras import load
 from loom.core.narrow import TYPES, StoredArray
+from loom.core.optional import load
 from loom.models.files.blocks import decode_blocks, has_decoder
 from loom.models.files.encodings import ENCODINGS
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, NotFinite
-from loom.core.extras import load
 from loom.core.narrow import NumericType
+from loom.core.optional import load
 from loom.models.files.checkpoint import Checkpoint, StoredTensor
 from loom.models.files.decoding import decode
 from loom.models.files.encodings import ENCODINGS, Encoding

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import require
 from loom.core.given import is_list, is_mapping, is_scalar
+from loom.core.optional import require
 from loom.models.tokens.sandbox import Exhausted, rendering
 from loom.models.tokens.templates import compile_template
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import require
 from loom.core.given import is_int, is_list, is_mapping
+from loom.core.optional import require
 from loom.models.tokens.pretokenizers import pre_tokenizer
 from loom.models.tokens.vocabulary import Vocabulary, begin_and_end, build, tokenizers
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.models.tokens.pretokenizers import pre_tokenizer
 from loom.models.tokens.vocabulary import Vocabulary, begin_and_end, build, tokenizers
 

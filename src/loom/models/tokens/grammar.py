@@ -17,8 +17,8 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
-from loom.core.extras import load
 from loom.core.given import flag, one_of, text
+from loom.core.optional import load
 from loom.models.tokens.schemas import check_schema
 from loom.models.tokens.tokenizer import Tokenizer
 

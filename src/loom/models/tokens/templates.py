@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError
-from loom.core.extras import load, require
+from loom.core.optional import load, require
 from loom.models.tokens.sandbox import Exhausted, rendering
 
 __all__ = ["compile_template"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import load, require
+from loom.core.optional import load, require
 
 __all__ = ["Vocabulary", "begin_and_end", "build", "tokenizers"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
-from loom.core.extras import require
+from loom.core.optional import require
 from loom.nn.adapt.suite import MEASURES, VERSION
 from loom.storage.atomic import replace_file
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
-from loom.core.extras import load
 from loom.core.given import is_list
 from loom.core.given import path as path_of
+from loom.core.optional import load
 from loom.nn.measure.classes import ClassReport
 from loom.nn.measure.confidence import Calibration
 from loom.nn.measure.correlation import Correlation

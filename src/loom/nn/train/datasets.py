@@ -17,9 +17,9 @@ import numpy as np
 
 from loom.core.arrays import Array, read_array
 from loom.core.errors import ArgumentError, EmptyError, ShapeError
-from loom.core.extras import load
 from loom.core.given import flag, items
 from loom.core.numbers import whole
+from loom.core.optional import load
 from loom.nn.train.losses import PADDING
 from loom.nn.train.plan import order_of_epoch
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError
-from loom.core.extras import find, load
+from loom.core.optional import find, load
 
 __all__ = [
     "MISSING",

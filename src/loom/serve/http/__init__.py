@@ -1,6 +1,6 @@
 """The server: application, socket, who may speak to it, the page. Layer: serve."""
 
-from loom.core.extras import require
+from loom.core.optional import require
 
 require("starlette", "loom serve")
 require("uvicorn", "loom serve")

@@ -23,9 +23,9 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.extras import load
 from loom.core.given import flag
 from loom.core.given import path as read_path
+from loom.core.optional import load
 from loom.patterns.data.csv import read_separator
 from loom.patterns.data.csv_cells import (
     MISSING,

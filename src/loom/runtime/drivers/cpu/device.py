@@ -73,7 +73,7 @@ class CpuDevice:
     @property
     def machine(self) -> Machine:
         """What code is generated for."""
-        return host_machine(options.simd_lanes(), optimised=options.optimised())
+        return host_machine(options.simd_lanes(), optimised=options.optimise_code())
 
     @property
     def caps(self) -> Caps:

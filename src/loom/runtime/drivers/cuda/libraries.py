@@ -20,7 +20,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16, f16, f32
 from loom.core.errors import DeviceError
-from loom.core.extras import load
+from loom.core.optional import load
 from loom.runtime.drivers.cuda.librarytest import Probe, dense_probes, sparse_probe
 from loom.runtime.plans.library import DenseProduct, SparseProduct, note_begun
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.errors import DeviceError
-from loom.core.extras import load
+from loom.core.optional import load
 
 __all__ = ["WebGpuAdapter", "calls", "find_adapters"]
 

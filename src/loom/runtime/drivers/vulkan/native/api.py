@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from loom.core.arithmetic import in_ordinary_arithmetic, ordinary_arithmetic
 from loom.core.errors import DeviceError
-from loom.core.extras import require
+from loom.core.optional import require
 
 __all__ = ["LeftBehind", "Vulkan", "is_loss", "is_unknown", "load"]
 

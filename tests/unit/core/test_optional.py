@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loom.core.errors import DeviceError, StateError
-from loom.core.extras import PACKAGES, find, has, load, require
+from loom.core.optional import PACKAGES, find, has, load, require
 from tools.extras import EXTRAS
 
 _DOORS = [(name, n) for name, extra in EXTRAS.items() for n in range(len(extra.doors))]
