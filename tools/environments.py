@@ -86,7 +86,7 @@ def interpreter(minor: int) -> str:
     usable = next((str(path) for path in found if _is_usable(path, minor)), "")
     if not usable and shutil.which("apt-get") and os.geteuid() == 0:
         subprocess.run(["apt-get", "install", "-y", "-qq", name, f"{name}-venv"], capture_output=True, check=False)
-        usable = name if _is_usable(Path("/usr/bin") / name, minor) else ""
+        usable = f"/usr/bin/{name}" if _is_usable(Path("/usr/bin") / name, minor) else ""
     return usable
 
 
