@@ -61,12 +61,13 @@ _LONG = tuple(f"tests/{place}" for place in (
 _SHARES = {_SIXTH: 6, _THIRD: 3, _HALF: 2}
 
 _QUICK = tuple(f"tests/unit/{folder}/" for folder in (
-    "cluster", "flow", "models", "nn", "onnx", "patterns", "pytorch", "serve", "support", "tables", "tensor", "vectors",
-    "workers",
+    "cluster", "flow", "kernels", "models", "nn", "onnx", "patterns", "pytorch", "schedules", "serve", "support",
+    "tables", "tensor", "vectors", "workers",
 ))  # fmt: skip
-"""Tests of what stands on kernels: LLVM took more than a third of their time to make code fast that runs once.
+"""Tests of what kernels compute: LLVM took more than a third of their time to make code fast that runs once.
 
-``make prove`` runs them with optimised code; conformance, kernels, drivers, proofs and journeys always are.
+``make prove`` runs them with optimised code. Conformance, which has all of these kernels, drivers, proofs of single
+operations and functions, journeys and exports always are.
 """
 _OWNERS = {
     "bindings": "export", "bench": "cli", "conformance": "runtime", "emulation": "runtime", "functions": "kernels",

@@ -51,6 +51,13 @@ def test_operations_and_functions_are_the_same_under_every_setting(on: str, sett
     _layers_are_golden(on, settings, (1, 2))
 
 
+def test_operations_and_functions_are_the_same_without_optimisation() -> None:
+    with environment(LOOM_SIMD=8, LOOM_OPTIMISE=0):
+        plain = verify("cpu", layers=(1, 2), fresh=True)
+    assert plain.differing == ()
+    assert plain.layers == {layer: golden().layers[layer] for layer in ("1", "2")}
+
+
 @pytest.mark.needs("threads")
 def test_some_patterns_have_the_schedules_of_gpus(on: str) -> None:
     _some_patterns_are_golden(on)
@@ -64,7 +71,7 @@ def test_some_patterns_are_the_golden_ones(on: str) -> None:
 
 def _some_patterns_are_golden(on: str) -> None:
     chosen = [case for case in cases_of(3) if zlib.crc32(case.name.encode()) % 4 == 0]
-    with environment(LOOM_THREADS=2, LOOM_SIMD=8):
+    with environment(LOOM_THREADS=2, LOOM_SIMD=8, LOOM_OPTIMISE=0):
         where = loom.device(on)
         found = {case.name: digest_of(case.compute(where, *case.inputs())) for case in chosen}
     assert found == {name: golden().cases[name] for name in found}
@@ -81,7 +88,9 @@ def _layers_are_golden(on: str, settings: Settings, layers: tuple[int, ...]) -> 
 
 @pytest.mark.needs("vectors")
 def test_networks_are_the_golden_ones(on: str) -> None:
-    found = verify(on, layers=[4], fresh=True)
+    """With code that is there soon; `.ci/run` proves the whole root with optimised code, in the bare wheel."""
+    with environment(LOOM_OPTIMISE=0):
+        found = verify(on, layers=[4], fresh=True)
     assert found.differing == ()
     assert found.layers == {"4": golden().layers["4"]}
 

@@ -14,6 +14,7 @@ from loom.core.dtype import i32, u8, u32, u64
 from loom.core.errors import ArgumentError
 from loom.ir.passes.uniformity import analyse_uniformity
 from loom.ir.verify import VerifiedKernel, verify
+from loom.runtime.drivers.cpu import CpuDevice
 from loom.targets.base import Bounds
 from loom.targets.llvm.lanes import analyse_lanes
 from loom.targets.llvm.lower import vector_width
@@ -161,3 +162,11 @@ def test_a_place_is_not_taken_apart_where_its_parts_are_gone() -> None:
     chain.dispatch(_sums_apart, [x, found], [64, 1], (3, 1))
     chain.build().run()
     assert found.tolist() == np.stack([2 * x + 1, 4 * x + 2], 1).tolist()
+
+
+def test_code_is_made_fast_unless_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {}
+    for optimised in ("1", "0"):
+        monkeypatch.setenv("LOOM_OPTIMISE", optimised)
+        sizes[optimised] = len(LlvmTarget(CpuDevice().machine).compile(_kernel(), Bounds.CHECKED, "asm").data)
+    assert sizes["0"] > 1.2 * sizes["1"]

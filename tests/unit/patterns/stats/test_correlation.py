@@ -98,6 +98,15 @@ def test_special_values_and_shapes() -> None:
     assert loom.stats.correlation(loom.array([1.0, 2.0]), loom.array([3.0, 4.0])).item() == 1
 
 
+@pytest.mark.parametrize("scale", [1e-15, 1e-12, 1e-11, 1e-10, 1e12])
+def test_products_that_f32_does_not_hold_spoil_no_correlation(scale: float) -> None:
+    """The product of both sums is subnormal, zero or infinite: two roots are taken in its place."""
+    x, y = (np.array(each, np.float32) * np.float32(scale) for each in ([1, 2, 4], [2, 1, 0]))
+    wanted = np.corrcoef(x.astype(np.float64), y.astype(np.float64))[0, 1]
+    np.testing.assert_allclose(loom.stats.correlation(x, y), wanted, rtol=1e-6)
+    np.testing.assert_allclose(loom.stats.correlation(np.stack([x, y]))[0, 1], wanted, rtol=1e-6)
+
+
 def test_errors() -> None:
     with pytest.raises(ShapeError) as error:
         loom.stats.covariance([1.0, 2.0], [1.0])

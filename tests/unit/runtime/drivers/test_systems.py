@@ -30,7 +30,7 @@ def written(system: str) -> bytes:
     """Return the walker's object code for one of ``SYSTEMS``."""
     name, processor, code, triple = SYSTEMS[system]
     target = replace(machine(code), triple=triple)
-    return emit(walker_source(name, processor, triple), target, "object", optimise=False)
+    return emit(walker_source(name, processor, triple), replace(target, optimised=False), "object")
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
