@@ -107,7 +107,9 @@ def places(node: ast.AST, module: str, inside: tuple[ast.AST, ...]) -> Iterator[
         yield from (Place(module, f"{node.module}.{each.name}", node.lineno, inside) for each in node.names)
     elif isinstance(node, ast.Call) and called(node) in IMPORTING and (name := text(node)):
         yield Place(module, name, node.lineno, ())  # asks nobody: as bare as an import at the top
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+    if isinstance(node, ast.If) and {"TYPE_CHECKING", "MYPY"} & {
+        n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)
+    }:
         return
     is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     for child in ast.iter_child_nodes(node):

@@ -62,7 +62,7 @@ def test_pictures(tmp_path: Path) -> None:
 
 def test_without_matplotlib_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(StateError, match=r"pip install loom-compute\[plots\]"):
+    with pytest.raises(StateError, match=r"pip install 'loom-compute\[plots\]'"):
         plot_buckets(deviation_metrics([1.0], [1]))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from loom.core import extras
+from loom.core import optional
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 
@@ -147,7 +147,7 @@ def load() -> Api:
 def _binding() -> Any:
     try:
         with ordinary_arithmetic():
-            return extras.load("cuda.bindings.driver", "device 'cuda'", DeviceError)
+            return optional.load("cuda.bindings.driver", "device 'cuda'", DeviceError)
     except DeviceError:
         raise
     except Exception as error:  # a native library that does not fit this system
