@@ -2,7 +2,8 @@
 
 ``prove`` takes everything, ``test`` what is not slow: no test marked so, and of families of many dear cases a share,
 drawn by a hash of the case's name, so that no choice follows the order of others. ``fast`` takes, of ``test``, all of
-the packages that changed, and one case a file and device of what stands on them; ``section`` one of everything.
+the packages that changed (on other devices than the processor one case a file), and one case a file and device of what
+stands on them; ``section`` one of everything.
 Invariant: a case that a ring leaves out is not made, since pytest takes as long to make a case as to run a short one.
 """
 
@@ -75,6 +76,19 @@ _OWNERS = {
 }  # fmt: skip
 """The package whose change concerns a folder that has no package's name; folders beside these stand on all."""
 _ALWAYS = "tests/architecture/"
+_OF_TESTS = tuple(f"{_ALWAYS}test_{name}.py" for name in (
+    "changes", "collection", "environments", "gates", "hooks", "mutants", "other_devices", "parts", "rings", "sweep",
+))  # fmt: skip
+"""Of these, what looks at tests and tools: whole where those changed."""
+_DEAR = tuple(f"tests/{place}" for place in (
+    "architecture/test_collection.py", "architecture/test_other_devices.py::test_it_passes",
+    "architecture/test_parts.py", "conformance/test_ptx.py::test_exact_instructions_only[library]", "conformance/test_verify_elsewhere.py",
+    "hostile/test_hostile.py::test_wrong_arguments", "journeys/test_examples.py::test_example_runs[numeric_types]",
+    "journeys/test_reference.py::test_every_public_name", "unit/onnx/test_resnet.py",
+    "unit/proof/test_verify.py::test_every_layer", "unit/proof/test_verify.py::test_networks",
+    "unit/runtime/drivers/vulkan/test_swiftshader.py", "unit/tensor/fusing/test_copies.py::test_a_gpu_copies",
+))  # fmt: skip
+"""Cases of five seconds or more, which are never the one of their file and device."""
 _DOOR = "loom"
 
 
@@ -199,6 +213,8 @@ class Changes:
 
     def takes_whole(self, path: str) -> bool:
         """Tell whether a file of tests is run whole."""
+        if path.startswith(_OF_TESTS):
+            return any(file.startswith(("tests/", "tools/", ".", "Makefile", "pyproject")) for file in self.files)
         return path.startswith(_ALWAYS) or path in self.files or package_of(path) in self.packages
 
     def takes_some(self, path: str) -> bool:
@@ -254,13 +270,19 @@ class Ring:
         if self.name in ("prove", "test"):
             return items
         first: dict[tuple[str, str | None], pytest.Item] = {}
-        for item in items:
+        for item in (item for item in items if not item.nodeid.startswith(_DEAR)):
             key = (item.nodeid.partition("::")[0], kind_of(item))
             if key not in first or number_of(item.nodeid) < number_of(first[key].nodeid):
                 first[key] = item
         chosen = {item.nodeid for item in first.values()}
-        whole = self.changes.takes_whole if self.changes else lambda path: path.startswith(_ALWAYS)
-        return [item for item in items if item.nodeid in chosen or whole(item.nodeid.partition("::")[0])]
+        return [item for item in items if item.nodeid in chosen or self._takes_all(item)]
+
+    def _takes_all(self, item: pytest.Item) -> bool:
+        """Tell whether of an item's file all cases are run: those on other devices only if the file itself changed."""
+        path = item.nodeid.partition("::")[0]
+        if self.changes is None:
+            return path.startswith(_ALWAYS) and not path.startswith(_OF_TESTS)
+        return self.changes.takes_whole(path) and (kind_of(item) in (None, "cpu") or path in self.changes.files)
 
 
 def kind_of(item: Any) -> str | None:

@@ -92,13 +92,30 @@ def test_a_section_has_one_case_a_file_and_device() -> None:
         for file in ("a/test_x", "b/test_y") for n in range(5) for on in ("cpu", "vulkan")
     ]  # fmt: skip
     items += [Item(f"tests/architecture/test_z.py::test_{n}") for n in range(3)]
+    items += [Item(f"tests/architecture/test_gates.py::test_{n}") for n in range(3)]
     chosen = Ring("section", None).section(items)  # type: ignore[arg-type]
     counts = Counter((i.nodeid.partition("::")[0], rings.kind_of(i)) for i in chosen)
     assert counts == {
         **{(f"tests/unit/{file}.py", on): 1 for file in ("a/test_x", "b/test_y") for on in ("cpu", "vulkan")},
         ("tests/architecture/test_z.py", None): 3,
+        ("tests/architecture/test_gates.py", None): 1,
     }
     assert Ring("test", None).section(items) == items  # type: ignore[arg-type]
+
+
+def test_of_a_changed_package_other_devices_run_one_case_a_file() -> None:
+    files = ("tests/unit/tensor/test_old.py", "tests/unit/tensor/test_new.py")
+    items = [Item(f"{file}::test_it[{on}-{n}]", on) for file in files for n in range(4) for on in ("cpu", "vulkan")]
+    ring = Ring("test", None)
+    ring.name, ring.changes = "fast", changes("src/loom/tensor/graph.py", files[1])
+    counts = Counter((i.nodeid.partition("::")[0], rings.kind_of(i)) for i in ring.section(items))  # type: ignore[arg-type]
+    assert [counts[file, on] for file in files for on in ("cpu", "vulkan")] == [4, 1, 4, 4]
+
+
+def test_a_case_of_many_seconds_is_not_the_one_of_its_file() -> None:
+    place = "tests/unit/proof/test_verify.py::test_"
+    items = [Item(f"{place}{name}") for name in ("every_layer[1]", "networks", "quick")]
+    assert [i.nodeid for i in Ring("section", None).section(items)] == [f"{place}quick"]  # type: ignore[arg-type]
 
 
 def test_slow_cases_are_left_to_prove() -> None:
