@@ -82,8 +82,9 @@ _OF_TESTS = tuple(f"{_ALWAYS}test_{name}.py" for name in (
 """Of these, what looks at tests and tools: whole where those changed."""
 _DEAR = tuple(f"tests/{place}" for place in (
     "architecture/test_collection.py", "architecture/test_other_devices.py::test_it_passes",
-    "architecture/test_parts.py", "conformance/test_ptx.py::test_exact_instructions_only[library]", "conformance/test_verify_elsewhere.py",
-    "hostile/test_hostile.py::test_wrong_arguments", "journeys/test_examples.py::test_example_runs[numeric_types]",
+    "architecture/test_parts.py", "conformance/test_ptx.py::test_exact_instructions_only[library]",
+    "conformance/test_verify_elsewhere.py", "hostile/test_hostile.py::test_wrong_arguments",
+    "journeys/test_examples.py::test_example_runs[numeric_types]",
     "journeys/test_reference.py::test_every_public_name", "unit/onnx/test_resnet.py",
     "unit/proof/test_verify.py::test_every_layer", "unit/proof/test_verify.py::test_networks",
     "unit/runtime/drivers/vulkan/test_swiftshader.py", "unit/tensor/fusing/test_copies.py::test_a_gpu_copies",
