@@ -115,6 +115,7 @@ def test_a_missing_package_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPat
         "[device 'webgpu'] the package wgpu is not installed: expected the extra 'webgpu', got none. "
         "Run pip install 'loom-compute[webgpu]'."
     )
+    monkeypatch.delitem(sys.modules, "wgpu.backends", raising=False)  # another test may have loaded it
     with pytest.raises(StateError, match=r"Run pip install 'loom-compute\[webgpu\]', or use vulkan\.$"):
         load("wgpu.backends", "here", otherwise="or use vulkan")
     assert find("wgpu") is None

@@ -143,7 +143,7 @@ class Tokenizer:
         ``continuing``: the text goes on behind another, so that a space that it begins with is kept. ArgumentError for
         an id that there is not.
         """
-        given = list(ids)
+        given = items(ids, "Tokenizer.decode, ids", "ids")
         if given and not (all(map(is_int, given)) and min(given) >= 0 and max(given) < self.size):
             raise ArgumentError("Tokenizer.decode, ids", "there is no such token", expected=f"0 to {self.size - 1}",
                                 got=next((n for n in given if not is_int(n) or not 0 <= n < self.size), None),

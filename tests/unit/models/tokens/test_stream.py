@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from loom.core.errors import ArgumentError
 from loom.models.tokens import StopMatcher
 from tests.unit.models.tokens.made import minilm, smollm
 from tests.unit.models.tokens.strings import drawn
@@ -32,6 +33,12 @@ def test_bytes_that_are_no_characters_stream_as_they_decode() -> None:
     assert [stream.push(n) for n in ours.encode("\U0001f469")] == ["", "", "\U0001f469"]
     assert stream.push(ours.encode("\U0001f469")[0]) == ""
     assert stream.flush() == "\ufffd"
+
+
+@pytest.mark.parametrize("ids", [object(), 3, "12", {1: 2}, None])
+def test_what_is_not_several_ids_is_refused(ids: object) -> None:
+    with pytest.raises(ArgumentError, match=r"^\[Tokenizer.decode, ids\] not several: expected a list of ids, got "):
+        smollm().decode(ids)
 
 
 def _first_end(text: str, stops: list[str]) -> str:
