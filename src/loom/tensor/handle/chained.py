@@ -40,9 +40,13 @@ NOBODY = _of_temporary()
 
 
 def is_temporary(x: Node, holders: int) -> bool:
-    """Tell whether besides records of it nobody is among the ``holders`` of ``x``."""
+    """Tell whether besides records of it nobody is among the ``holders`` of ``x``.
+
+    Records may share the tuple of their inputs, which refers to ``x`` once for all of them.
+    """
     users = [u for u in (r() for r in x.users or ()) if u is not None]
-    return holders - sum(i is x for u in users for i in u.inputs) <= NOBODY
+    inputs = {id(u.inputs): u.inputs for u in users}
+    return holders - sum(i is x for each in inputs.values() for i in each) <= NOBODY
 
 
 def warn_of_loss() -> None:

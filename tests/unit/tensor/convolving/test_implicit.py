@@ -99,8 +99,8 @@ def test_units_for_tiles_of_bytes_take_convolutions(on: str, monkeypatch: pytest
             taken.append(what)
             return Patch(1, 2, 1, 1)
 
-        for module in (units, implicit):
-            monkeypatch.setattr(module, "patch_for", patch)
+        monkeypatch.setattr(units, "unit_for", patch)
+        monkeypatch.setattr(implicit, "patch_for", patch)
         monkeypatch.setattr(units, "STRETCH_NBYTES", 1)
         found = planes(x, w, on, (2, 1), (1, 2))
     assert len(taken) == 4, "a product forward and one of each gradient, and that of images asked for twice"

@@ -137,6 +137,16 @@ def test_assignments_that_somebody_sees_are_not_told() -> None:
     assert x.tolist() == [[8, 2, 3], [5, 4, 5]]
 
 
+def test_records_that_share_their_operands_hold_them_once() -> None:
+    x = arr([1.0, 2.0])
+    doubled = x + x
+    doubled += 1  # the handle and the record before it refer to one tuple of operands
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x[0] = 5
+    assert (x.tolist(), doubled.tolist()) == ([5, 2], [3, 5])
+
+
 def test_no_zeros_for_what_was_assigned_after_the_loss() -> None:
     x = arr([1.0, 2.0])
     kept = +x
