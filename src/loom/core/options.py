@@ -23,7 +23,7 @@ from loom.core.errors import ArgumentError
 __all__ = [
     "cache_directory",
     "check_bounds",
-    "compiled_under",
+    "compile_settings",
     "default_device",
     "full_tracebacks",
     "monitor_wanted",
@@ -65,8 +65,8 @@ def check_bounds() -> bool:
     return _integer("LOOM_CHECK", 0, 1) == 1
 
 
-def compiled_under() -> tuple[int, int | None, bool, bool]:
-    """Return what programs are built under: threads, lanes of a vector, optimised or not, indexes checked or not."""
+def compile_settings() -> tuple[int, int | None, bool, bool]:
+    """Return the settings under which programs are built: threads, lanes of a vector, optimised or not, indexes checked or not."""
     return thread_count(), simd_lanes(), optimise_code(), check_bounds()
 
 

@@ -172,7 +172,7 @@ def _code() -> str:
 
 def _path(where: Device, layers: list[int]) -> Path:
     about = where.describe()
-    settings = [*options.compiled_under(), platform.platform()]
+    settings = [*options.compile_settings(), platform.platform()]
     key = json.dumps([SPEC, _code(), asdict(about), layers, settings, _compiler()], default=str, sort_keys=True)
     return cache_folder() / f"attestation-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
