@@ -66,7 +66,7 @@ def check_bounds() -> bool:
 
 
 def compile_settings() -> tuple[int, int | None, bool, bool]:
-    """Return the settings under which programs are built: threads, lanes of a vector, optimised or not, indexes checked or not."""
+    """Return the settings of a build: threads, lanes of a vector, optimised or not, indexes checked or not."""
     return thread_count(), simd_lanes(), optimise_code(), check_bounds()
 
 

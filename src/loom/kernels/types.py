@@ -21,6 +21,7 @@ __all__ = [
     "kinds",
     "product_types",
     "read_type",
+    "real_type",
     "whole_types",
     "wide_type",
 ]
@@ -68,6 +69,11 @@ def wide_type(dtype: DType) -> tuple[DType, DType]:
 def extreme_type(dtype: DType) -> DType:
     """Return the type that a smallest or largest element is looked for in."""
     return held_type(read_type(dtype))
+
+
+def real_type(dtype: DType) -> DType:
+    """Return the type that spectra and edges of bins are computed in: f32 of floats up to 32 bits, f64 of others."""
+    return f32 if dtype in (f16, bf16, f32) else f64
 
 
 PRODUCTS: dict[DType, tuple[DType, ...]] = {

@@ -15,6 +15,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType, bool_, lookup
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value, dtype_of_element, numpy_of_element
+from loom.tensor.standard.elementwise import shift_out
 from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
@@ -107,13 +108,8 @@ def _pow(call: NodeCall) -> Made:
 
 @operator("BitShift", since=11)
 def _bit_shift(call: NodeCall) -> Made:
-    a, b = call.tensor(0), call.tensor(1)
     left = call.text("direction", "", ("LEFT", "RIGHT")) == "LEFT"
-    top = a.dtype.bits - 1
-    far = lt.logical_or(b > top, b < 0)
-    moved = lt.bitwise_left_shift(a, b) if left else lt.bitwise_right_shift(a, b)
-    signed = not a.dtype.name.startswith("u")
-    return lt.where(far, lt.bitwise_right_shift(a, top) if signed and not left else lt.zeros_like(a), moved)
+    return shift_out(call.tensor(0), call.tensor(1), left=left)
 
 
 @operator("Where", since=9)

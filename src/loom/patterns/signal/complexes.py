@@ -14,6 +14,7 @@ from loom.core.arrays import read_complex
 from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
+from loom.kernels.types import real_type
 from loom.patterns.calling.call import Call, Operand
 from loom.runtime.device import Device
 from loom.runtime.registry import device
@@ -44,7 +45,7 @@ def real_input(call: Call, data: Any, what: str = "data") -> Operand:
     if found.dtype in (f32, f64):
         return _aligned(found)
     wide = widen(found.memory, found.dtype)
-    return call.input(wide.astype(np.float32 if found.dtype.storage_only else np.float64), what)
+    return call.input(wide.astype(real_type(found.dtype).numpy), what)
 
 
 def _aligned(operand: Operand) -> Operand:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, bf16, f16, f32, f64, i64, u8
+from loom.core.dtype import DType, f64, i64, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
 from loom.kernels.move.histogram import MOST_GUESSED
+from loom.kernels.types import real_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
@@ -26,7 +27,6 @@ from loom.schedules.histogram import record_histogram
 __all__ = ["histogram"]
 
 _MOST_BINS = 1 << 24
-_SINGLE = (f16, bf16, f32)
 
 
 def histogram(
@@ -50,7 +50,7 @@ def histogram(
     """
     call = Call("stats.histogram", on)
     x = call.input(data)
-    computed = f32 if x.dtype in _SINGLE else f64
+    computed = real_type(x.dtype)
     found = _edges(call, x, bins, range, computed)
     edges = call.output(found.array.shape, computed)
     edges.write(found.array)
@@ -84,7 +84,7 @@ def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _
         if not 1 <= bins <= _MOST_BINS:
             raise ArgumentError(where, "out of range", expected=f"1 to {_MOST_BINS}", got=bins, remedy="Stay within it")
         low, high = _limits(call, x, limits)
-        return _even(where, int(bins), low, high, computed)
+        return _even(where, int(bins), low, high, computed, f64 if limits is not None else computed)
     if isinstance(bins, (float, str, bool)) or bins is None:
         raise DTypeError(
             where, "not bins", expected="their number or their edges", got=repr(bins), remedy="Pass an int or an array"
@@ -130,10 +130,12 @@ def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
-def _even(where: str, bins: int, low: float, high: float, computed: DType) -> _Edges:
-    """Return edges low + k (high - low) / bins, computed in f64 and rounded; the last one is ``high``."""
-    width = (high - low) / bins
-    array = np.arange(bins + 1, dtype=np.float64) * width + low
+def _even(where: str, bins: int, low: float, high: float, computed: DType, arithmetic: DType) -> _Edges:
+    """Return edges low + k (high - low) / bins, the last one ``high``: in the type of extremes, in f64 of a range."""
+    number = arithmetic.numpy.type
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = float((number(high) - number(low)) / number(bins))
+        array = np.arange(bins + 1, dtype=arithmetic.numpy) * number(width) + number(low)
     array[-1] = high
     array = array.astype(computed.numpy)
     if not (math.isfinite(width) and (array[1:] > array[:-1]).all()):

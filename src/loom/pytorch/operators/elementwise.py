@@ -14,6 +14,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.pytorch.promotion import cast, matched, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.standard.elementwise import shift_out
 from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
@@ -191,9 +192,7 @@ def _bitwise(call: OpCall) -> Made:
 @operator("bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__")
 def _shift(call: OpCall) -> Made:
     (a, b), _ = _operands(call, "self", "other")
-    return (
-        lt.bitwise_left_shift if "l" in call.base.strip("_").removeprefix("bitwise_")[:1] else lt.bitwise_right_shift
-    )(a, b)
+    return shift_out(a, b, left=call.base.strip("_").removeprefix("bitwise_").startswith("l"))
 
 
 @operator("logical_not", "bitwise_not")

@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
 from loom.core.given import items
 from loom.core.numbers import whole
-from loom.core.promotion import as_float
+from loom.kernels.types import real_type
 from loom.schedules.fft import norm_scale
 from loom.tensor.fft.record import from_half, to_half, transform
 from loom.tensor.graph import Node, NodeT, require_tensor
@@ -28,13 +28,12 @@ _TURNED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
 def _ready(x: NodeT, where: str, *, real: bool = False) -> NodeT:
-    """Return a tensor of f32, f64, c64 or c128: integers and 16 bits become f32."""
+    """Return a tensor of f32, f64, c64 or c128: 16 bits become f32, integers and bools f64."""
     require_tensor(x, where)
     if real and x.dtype.is_complex:
         raise DTypeError(where, "complex numbers", expected="real numbers", got=x.dtype,
                          remedy="Use fft.fft, or take tensor.real(x)")  # fmt: skip
-    kind = as_float(x.dtype)
-    return cast(x, "f32" if kind.bits < 32 else kind)
+    return x if x.dtype.is_complex else cast(x, real_type(x.dtype))
 
 
 def _length(x: Node, n: Any, axis: int, where: str) -> int:
@@ -69,7 +68,7 @@ def _complex(x: NodeT, n: Any, axis: Any, norm: Any, where: str, *, inverse: boo
 def fft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> NodeT:
     """Return the discrete Fourier transform along an axis: sum over j of x[j] exp(-2 pi i j k / n).
 
-    ``x``: real or complex; c128 and f64 give c128, others c64. ``n``: the length transformed, to which the axis is cut
+    ``x``: real or complex; c128, f64, integers and bools give c128, others c64. ``n``: the length transformed, to which the axis is cut
     or filled up with zeros. ``norm``: "backward" (no factor here, 1/n in ``ifft``), "ortho" (1/sqrt(n) in both) or
     "forward" (1/n here). Raises EmptyError for no elements without ``n``, ArgumentError for another norm or n < 1.
 

@@ -1,4 +1,4 @@
-"""Reductions along axes: sums, means, extremes and where they are.
+"""Reductions along axes: sums, products, means, extremes and where they are.
 
 Layer: tensor. Axes side by side are folded as one; axes apart one run after the other, the last run first. Invariant:
 the order of a sum depends on the shape and axes alone (``kernels.fold.tiles``).
@@ -26,8 +26,8 @@ from loom.tensor.ops.parts import by_parts, part_of
 from loom.tensor.ops.views import normal_axes, normal_axis, reshape
 
 __all__ = [
-    "EXTREME", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "sum_of",
-    "variance_of",
+    "EXTREME", "PRODUCT", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
+    "sum_of", "variance_of",
 ]  # fmt: skip
 
 
@@ -35,12 +35,13 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     first, last, folding = node.attributes
     shape = rows_along(node.inputs[0].shape, first, last)
     if shape.n == 0:
-        fill(draft, out, node.size, number(0, folding.result))
+        fill(draft, out, node.size, number(int(node.op is PRODUCT), folding.result))
     elif shape.results:
         record_fold(draft, operands[0].buffer, shape, folding, out)
 
 
 SUM = TensorOp("sum", NodeKind.KERNEL, record=_record)
+PRODUCT = TensorOp("prod", NodeKind.KERNEL, record=_record)
 EXTREME = {name: TensorOp(name, NodeKind.KERNEL, record=_record) for name in ("max", "min")}
 
 
@@ -49,15 +50,15 @@ def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -
     axes = normal_axes(x, axis, op.name)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     result = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-    found, wide = x, folding.accumulator
+    found, wide, is_extreme = x, folding.accumulator, op in EXTREME.values()
     runs = _runs(axes, x.shape)
     for first, last in reversed(runs):
         shape = (*found.shape[:first], *(1,) * (last - first), *found.shape[last:])
         given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
-        dtype = x.dtype if x.dtype.is_bool and op is not SUM else given.result
+        dtype = x.dtype if x.dtype.is_bool and is_extreme else given.result
         found = make(op, [found], shape, dtype, (first, last, given))
         folding = Folding(folding.name, given.result, wide, folding.result)
-    if found is x and not (x.dtype.is_bool and op is not SUM):  # every axis has length 1
+    if found is x and not (x.dtype.is_bool and is_extreme):  # every axis has length 1
         found = cast(x, folding.result)
     return reshape(found, kept if flag(keepdims, f"{op.name}, keepdims") else result)
 
@@ -81,6 +82,13 @@ def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     require_tensor(x, "sum")
     wide, result = wide_type(x.dtype)
     found = _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
+    return cast(found, i64) if x.dtype.is_bool else found
+
+
+def product_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
+    """Return products in the order of sums; floats keep their dtype, integers give 64 bits and wrap, bools i64."""
+    wide, result = wide_type(x.dtype)
+    found = _fold(x, PRODUCT, axis, keepdims, Folding("product", read_type(x.dtype), wide, result))
     return cast(found, i64) if x.dtype.is_bool else found
 
 

@@ -12,6 +12,7 @@ from loom.core.dtype import dtype_of, f32, i64, u8, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.core.numbers import whole
+from loom.schedules.axis import rows_along
 from loom.schedules.scan import Scanning, scanning_of
 from loom.tensor.derivatives import derivative
 from loom.tensor.functions import maximum
@@ -21,7 +22,8 @@ from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, pad
 from loom.tensor.ops.ordering import SCAN, running
 from loom.tensor.ops.parts import join, part_of
-from loom.tensor.ops.views import broadcast_to, detach, normal_axis, reverse, routed, take_slices
+from loom.tensor.ops.reductions import PRODUCT
+from loom.tensor.ops.views import broadcast_to, detach, normal_axis, reshape, reverse, routed, take_slices
 from loom.tensor.selecting.given import as_values
 from loom.tensor.tensor import Tensor
 
@@ -101,6 +103,20 @@ def _running(node: Tensor, g: Tensor) -> list[Any]:
     wide = f32 if x.dtype.storage_only else x.dtype
     before = _shifted(_scan(cast(x, wide), axis, "product"), axis, 1, 1)
     return [cast(before * _backwards(cast(x, wide), cast(g, wide), axis), x.dtype)]
+
+
+@derivative(PRODUCT)
+def _product(node: Tensor, g: Tensor) -> list[Any]:
+    """Give each factor the product of all others, without a division, so that zeros do no harm."""
+    x, (first, last, folding) = node.inputs[0], node.attributes
+    if not x.dtype.is_float:
+        return [None]
+    rows = rows_along(x.shape, first, last)
+    wide = reshape(cast(x, folding.accumulator), (rows.outer, rows.n, rows.inner))
+    before = _shifted(_scan(wide, 1, "product"), 1, 1, 1)
+    after = reverse(_shifted(_scan(reverse(wide, 1), 1, "product"), 1, 1, 1), 1)
+    g = cast(reshape(g, (rows.outer, 1, rows.inner)), wide.dtype)
+    return [cast(reshape(before * after * g, x.shape), x.dtype)]
 
 
 def _shifted(x: Tensor, axis: int, by: int, fill: float) -> Tensor:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import f32, f64, i64, u32
+from loom.core.dtype import f64, i64, u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_array, is_list, one_of
 from loom.core.numbers import real, whole
 from loom.core.promotion import promote
 from loom.kernels.move.histogram import MOST_GUESSED
+from loom.kernels.types import real_type
 from loom.tensor.creation.creation import arange, zeros
 from loom.tensor.graph import Node, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, where
@@ -122,13 +123,12 @@ def histogram(
 
     ``bins``: how many of one width over ``range`` (by default the extremes of ``x``), or their edges, ascending.
     Bin k holds edges[k] <= v < edges[k + 1], the last one its upper edge too; numbers outside and NaNs are in none.
-    ``density``: counts over their sum and the width of their bin. Edges are f32 (of f64 and 64-bit integers f64).
+    ``density``: counts over their sum and the width of their bin. Edges are f32 of floats up to 32 bits, else f64.
+    ArgumentError for infinities or NaNs without a range; of what a program is fed they make edges of NaN.
     """
     name = "histogram"
     require_tensor(x, name)
-    computed = x.dtype if x.dtype.is_float and not x.dtype.storage_only else f32
-    if x.dtype.is_integer and x.dtype.bits > f32.bits:
-        computed = f64
+    computed = real_type(x.dtype)
     flat = cast(reshape(x, (x.size,)), computed)
     edges, scale = _edges(flat, bins, range, computed, name)
     if weights is None:
@@ -173,6 +173,10 @@ def _edges(flat: Tensor, bins: Any, span: Any, computed: Any, name: str) -> tupl
         span = (0.0, 1.0)
     if span is None:
         low, high = min_of(flat), max_of(flat)
+        if not (flat.is_fed or math.isfinite((high - low).item())):
+            raise ArgumentError(f"{name}, range", "cannot be cut into bins", expected="finite numbers",
+                                got=f"({low.item()}, {high.item()})",
+                                remedy="Pass range=(lowest, highest)")  # fmt: skip
         same = apply("eq", low, high)
         low, high = where(same, low - 0.5, low), where(same, high + 0.5, high)
     else:
@@ -186,8 +190,8 @@ def _edges(flat: Tensor, bins: Any, span: Any, computed: Any, name: str) -> tupl
                                 got=(first, last), remedy="Exchange them")  # fmt: skip
         if first == last:
             first, last = first - 0.5, last + 0.5
-        low, high = constant(first, computed, flat), constant(last, computed, flat)
+        low, high = constant(first, f64, flat), constant(last, f64, flat)
         scale = count / (last - first)
-    at = cast(arange(count + 1, u32), computed)
-    edges = where(apply("eq", at, count), high, low + at * ((high - low) / count))
+    at = cast(arange(count + 1, u32), low.dtype)
+    edges = cast(where(apply("eq", at, count), high, low + at * ((high - low) / count)), computed)
     return edges, scale if count <= MOST_GUESSED and math.isfinite(scale or 0) else None

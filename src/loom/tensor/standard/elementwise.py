@@ -27,8 +27,8 @@ __all__ = [
     "cosh", "divide", "equal", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "hypot",
     "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "log2", "log10", "logaddexp", "logical_and",
     "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative", "nextafter", "not_equal",
-    "positive", "pow", "reciprocal", "remainder", "round", "sign", "signbit", "sin", "sinh", "sqrt", "square",
-    "subtract", "tan", "tanh", "trunc",
+    "positive", "pow", "reciprocal", "remainder", "round", "shift_out", "sign", "signbit", "sin", "sinh", "sqrt",
+    "square", "subtract", "tan", "tanh", "trunc",
 ]  # fmt: skip
 
 
@@ -112,14 +112,13 @@ def _is_below(a: Any, b: Any) -> Any:
 def remainder(x1: Any, x2: Any, /) -> Any:
     """Return what is left of x1 by ``floor_divide``, with the sign of x2, as Python's ``%``.
 
-    Floats are exact before the sign is right; by zero they give NaN, integers 0.
+    Floats are exact before the sign is right; by zero they give NaN, integers x1.
     """
     (a, b), dtype = _operands("remainder", x1, x2)
     if dtype.is_integer:
         rest = apply("irem", a, b)
         turned = apply("add", rest, b) if dtype.is_signed else rest
-        found = where(_is_below(a, b), turned, rest) if dtype.is_signed else rest
-        return where(apply("eq", b, 0), constant(0, dtype, a), found)
+        return where(_is_below(a, b), turned, rest) if dtype.is_signed else rest
     _require_reals("remainder", dtype)
     rest = apply("fmod", a, b)
     other = apply("ne", apply("lt", rest, 0), apply("lt", b, 0))
@@ -447,26 +446,31 @@ def bitwise_invert(x: Any, /) -> Any:
 
 
 def bitwise_left_shift(x1: Any, x2: Any, /) -> Any:
-    """Return x1 2^x2: bits moved left, 0 where x2 is at least the width, or below 0."""
-    (a, b), dtype = _operands("bitwise_left_shift", x1, x2)
-    return where(_is_inside(b, dtype), apply("shl", a, b), constant(0, dtype, a))
+    """Return x1 2^n: bits moved left by n places, x2 modulo the width, as kernels do it."""
+    return _shift("bitwise_left_shift", "shl", x1, x2)
 
 
 def bitwise_right_shift(x1: Any, x2: Any, /) -> Any:
-    """Return x1 / 2^x2 rounded down: bits moved right; where x2 is at least the width, or below 0, all are gone."""
-    (a, b), dtype = _operands("bitwise_right_shift", x1, x2)
-    inside = _is_inside(b, dtype)
-    return apply("shr", a, where(inside, b, dtype.bits - 1)) if dtype.is_signed else where(
-        inside, apply("shr", a, b), constant(0, dtype, a))  # fmt: skip
+    """Return x1 / 2^n rounded down: bits moved right by n places, x2 modulo the width, as kernels do it."""
+    return _shift("bitwise_right_shift", "shr", x1, x2)
 
 
-def _is_inside(count: Any, dtype: DType) -> Any:
-    """Tell which numbers of bits are ones that a number of the dtype has."""
+def shift_out(x: Any, count: Any, *, left: bool) -> Any:
+    """Return bits moved as numpy, PyTorch and ONNX move them: by the width or more, or by less than 0, all are gone."""
+    (a, b), dtype = _operands("bitwise shift", x, count)
+    top = dtype.bits - 1
+    inside = apply("and", apply("le", b, top), apply("ge", b, 0)) if dtype.is_signed else apply("le", b, top)
+    if left or not dtype.is_signed:
+        return where(inside, _shift("bitwise shift", "shl" if left else "shr", a, b), constant(0, dtype, a))
+    return _shift("bitwise shift", "shr", a, where(inside, b, top))
+
+
+def _shift(name: str, operation: str, x1: Any, x2: Any) -> Any:
+    (a, b), dtype = _operands(name, x1, x2)
     if not dtype.is_integer:
         raise DTypeError("bitwise shift", "unsupported dtype", expected="integers", got=dtype,
                          remedy="Convert with astype")  # fmt: skip
-    below = apply("lt", count, dtype.bits)
-    return apply("and", below, apply("ge", count, 0)) if dtype.is_signed else below
+    return apply(operation, a, b)
 
 
 # truths

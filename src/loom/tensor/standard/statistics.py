@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import bool_, dtype_of, i64
+from loom.core.dtype import bool_, dtype_of
 from loom.core.given import flag
 from loom.core.numbers import real
-from loom.kernels.types import kinds, wide_type
+from loom.kernels.types import kinds
 from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
@@ -33,30 +33,28 @@ def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fa
 
 
 def prod(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
-    """Return products: of neighbours first, of their products' neighbours then, and so on.
+    """Return products in the order of ``sum``; floats keep their dtype, integers give 64 bits and wrap, bools i64.
 
-    f16 and bf16 are computed in f32 and rounded once; integers give 64 bits and wrap, bools i64. 1 where there are
-    none. With ``dtype`` elements become that first.
+    f16 and bf16 are computed in f32 and rounded once. 1 where there are none. With ``dtype`` elements become that
+    first. Products of complex numbers are those of neighbours first, of their products' neighbours then, and so on.
     """
     require_tensor(x, "prod")
-    given = x if dtype is None else cast(x, dtype)
-    held, own = (given.dtype, given.dtype) if given.dtype.is_complex else wide_type(given.dtype)
-    own = i64 if given.dtype.is_bool else own
-    result, wide = own if dtype is None else given.dtype, cast(given, held)
+    given = x if dtype is None else cast(x, dtype_of(dtype, "prod"))
+    if not given.dtype.is_complex:
+        found = reductions.product_of(given, axis, keepdims=keepdims)
+        return found if dtype is None else cast(found, given.dtype)
     axes = views.normal_axes(x, axis, "prod")
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     left = [a for a in range(x.ndim) if a not in axes]
     length = math.prod(x.shape[a] for a in axes)
-    rows = views.reshape(views.permute(wide, [*left, *axes]), (*(x.shape[a] for a in left), length))
-    found = cast(_product(rows), result)
+    found = _product(views.reshape(views.permute(given, [*left, *axes]), (*(x.shape[a] for a in left), length)))
     return views.reshape(found, kept) if flag(keepdims, "prod, keepdims") else found
 
 
 def _product(x: NodeT) -> NodeT:
-    """Return the products along the last axis, halved again and again; an odd last one waits."""
+    """Return the products of complex numbers along the last axis, halved again and again; an odd last one waits."""
     if x.shape[-1] == 0:
-        one: Any = 1.0 if x.dtype.is_float else 1
-        return views.broadcast_to(constant(one, x.dtype, x), x.shape[:-1])
+        return views.broadcast_to(constant(1.0, x.dtype, x), x.shape[:-1])
     while (n := x.shape[-1]) > 1:
         pairs = apply("mul", views.slice_by(x, (..., slice(0, n - 1, 2))), views.slice_by(x, (..., slice(1, n, 2))))
         x = joining.concat([pairs, views.slice_by(x, (..., slice(n - 1, n)))], -1) if n % 2 else pairs

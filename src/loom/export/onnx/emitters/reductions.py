@@ -9,7 +9,7 @@ from loom.core.dtype import DType, i64, u8, u64
 from loom.export.onnx.emitters.registry import emits, refused
 from loom.export.onnx.records import RecordedValue
 from loom.export.onnx.writer import GraphWriter
-from loom.tensor.ops.reductions import ARG, EXTREME, SUM
+from loom.tensor.ops.reductions import ARG, EXTREME, PRODUCT, SUM
 
 __all__: list[str] = []
 
@@ -23,7 +23,7 @@ def folded(w: GraphWriter, kind: str, name: str, axes: tuple[int, ...], keepdims
     return w.node(kind, [name], axes=list(axes), keepdims=keepdims)
 
 
-@emits(SUM, *EXTREME.values())
+@emits(PRODUCT, SUM, *EXTREME.values())
 def _fold(w: GraphWriter, value: RecordedValue) -> str:
     from loom.export.onnx.emitters.windows import emit_pool
 
