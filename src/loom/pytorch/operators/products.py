@@ -15,7 +15,7 @@ __all__: list[str] = []
 @operator("linear")
 def _linear(call: OpCall) -> Made:
     x, weight, bias = call.tensor("input"), call.tensor("weight"), call.maybe("bias")
-    found = lt.matmul(x, weight, transpose_b=weight.ndim > 1)
+    found = lt.matmul(x, weight, transpose_b=weight.ndim > 1, out_dtype=x.dtype)
     return found if bias is None else found + bias
 
 
@@ -26,8 +26,8 @@ def _matmul(call: OpCall) -> Made:
     if call.base == "vdot" and a.dtype.is_complex:
         a = lt.conj(a)
     if call.base == "inner":
-        return lt.matmul(a, b, transpose_b=b.ndim > 1) if a.ndim and b.ndim else a * b
-    return lt.matmul(a, b)
+        return lt.matmul(a, b, transpose_b=b.ndim > 1, out_dtype=a.dtype) if a.ndim and b.ndim else a * b
+    return lt.matmul(a, b, out_dtype=a.dtype)
 
 
 @operator("addmm", "baddbmm", "addmv", "addbmm", "addr")
@@ -38,7 +38,7 @@ def _addmm(call: OpCall) -> Made:
     )
     a, b = (call.tensor(n) for n in names)
     beta, alpha = call.value("beta", 1), call.value("alpha", 1)
-    made = lt.reshape(a, (-1, 1)) * b if call.base == "addr" else lt.matmul(a, b)
+    made = lt.reshape(a, (-1, 1)) * b if call.base == "addr" else lt.matmul(a, b, out_dtype=a.dtype)
     if call.base == "addbmm":
         made = lt.sum(made, axis=0)
     made = made if alpha == 1 else made * number(alpha, made.dtype)
@@ -54,15 +54,15 @@ def _outer(call: OpCall) -> Made:
 @operator("einsum")
 def _einsum(call: OpCall) -> Made:
     call.value("path")
-    return lt.einsum(call.value("equation"), *call.tensors())
+    given = call.tensors()
+    return lt.cast(lt.einsum(call.value("equation"), *given), given[0].dtype)
 
 
 @operator("tensordot")
 def _tensordot(call: OpCall) -> Made:
     a, b = call.tensor(), call.tensor("other")
-    return lt.tensordot(
-        a, b, axes=(tuple(call.axes("dims_self", a.ndim) or ()), tuple(call.axes("dims_other", b.ndim) or ()))
-    )
+    axes = tuple(call.axes("dims_self", a.ndim) or ()), tuple(call.axes("dims_other", b.ndim) or ())
+    return lt.cast(lt.tensordot(a, b, axes=axes), a.dtype)
 
 
 @operator("bilinear", "_trilinear")

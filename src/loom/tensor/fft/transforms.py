@@ -68,9 +68,10 @@ def _complex(x: NodeT, n: Any, axis: Any, norm: Any, where: str, *, inverse: boo
 def fft(x: NodeT, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> NodeT:
     """Return the discrete Fourier transform along an axis: sum over j of x[j] exp(-2 pi i j k / n).
 
-    ``x``: real or complex; c128, f64, integers and bools give c128, others c64. ``n``: the length transformed, to which the axis is cut
-    or filled up with zeros. ``norm``: "backward" (no factor here, 1/n in ``ifft``), "ortho" (1/sqrt(n) in both) or
-    "forward" (1/n here). Raises EmptyError for no elements without ``n``, ArgumentError for another norm or n < 1.
+    ``x``: real or complex; c128, f64, integers and bools give c128, others c64. ``n``: the length transformed, to which
+    the axis is cut or filled up with zeros. ``norm``: "backward" (no factor here, 1/n in ``ifft``), "ortho"
+    (1/sqrt(n) in both) or "forward" (1/n here). Raises EmptyError for no elements without ``n``, ArgumentError for
+    another norm or n < 1.
 
     >>> from loom import tensor
     >>> fft(tensor.array([1.0, 0.0, -1.0, 0.0])).tolist()

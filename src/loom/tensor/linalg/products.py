@@ -1,7 +1,7 @@
 """Products of matrices and vectors, transposition, diagonals: what needs no factorisation.
 
 Layer: tensor. Sums are those of ``tensor.matmul`` and ``ops.reductions``. Invariant: operands of two dtypes become
-the common one first, and the result has that.
+the common one first, and the result has the type of such products or sums.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import DType, dtype_of
+from loom.core.dtype import dtype_of
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_list
 from loom.core.numbers import whole
+from loom.kernels.types import wide_type
 from loom.tensor.complexes.functions import conj
 from loom.tensor.linalg.operands import batch_shape, common, diagonal_of, matrices
 from loom.tensor.ops import products, reductions
@@ -27,16 +28,9 @@ __all__ = [
 
 
 def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
-    """Return the matrix product, batches broadcast, vectors as in numpy; the result has the operands' common dtype.
-
-    Sums of integers are those of the common type: what does not fit wraps.
-    """
-    a, b, dtype = common("linalg.matmul", x1, x2)
-    return _product(a, b, dtype)
-
-
-def _product(a: Tensor, b: Tensor, dtype: DType) -> Tensor:
-    return cast(products.matmul(a, b), dtype)
+    """Return the matrix product, batches broadcast, vectors as in numpy; dtypes as ``tensor.matmul``."""
+    a, b, _ = common("linalg.matmul", x1, x2)
+    return products.matmul(a, b)
 
 
 def matrix_transpose(x: Tensor, /) -> Tensor:
@@ -47,6 +41,8 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """Return the dot products of vectors along ``axis`` (negative, of the broadcast operands), the first conjugated.
+
+    Floats keep the common dtype, integers become 64 bits before they are multiplied, as sums of them do.
 
     >>> from loom import tensor
     >>> vecdot(tensor.array([[1.0, 2.0], [3.0, 4.0]]), tensor.array([1.0, 10.0])).tolist()
@@ -61,28 +57,29 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
         raise ShapeError(where_, "vectors of different lengths", expected="equal lengths along the axis",
                          got=f"{a.shape} and {b.shape}", remedy="Match them")  # fmt: skip
     shape = batch_shape(a.shape, b.shape, where_=where_)
-    both = broadcast_to(conj(a), shape) * broadcast_to(b, shape)
-    return cast(reductions.sum_of(both, at), dtype)
+    a, b = (cast(x, wide_type(dtype)[1]) for x in (a, b)) if dtype.is_integer else (conj(a), b)
+    return reductions.sum_of(broadcast_to(a, shape) * broadcast_to(b, shape), at)
 
 
 def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
     """Return the contraction over the last ``axes`` axes of ``x1`` and the first of ``x2``, or over two lists of axes.
+
+    Dtypes as ``tensor.matmul``.
 
     >>> from loom import tensor
     >>> tensordot(tensor.ones((2, 3)), tensor.ones((3, 4)), axes=1).tolist()
     [[3.0, 3.0, 3.0, 3.0], [3.0, 3.0, 3.0, 3.0]]
     """
     where_ = "linalg.tensordot"
-    a, b, dtype = common(where_, x1, x2)
+    a, b, _ = common(where_, x1, x2)
     first, second = _contracted(a, b, axes, where_)
     left = [k for k in range(a.ndim) if k not in first]
     right = [k for k in range(b.ndim) if k not in second]
     inner = math.prod(a.shape[k] for k in first)
     rows, columns = [a.shape[k] for k in left], [b.shape[k] for k in right]
-    found = _product(
+    found = products.matmul(
         reshape(permute(a, [*left, *first]), (math.prod(rows), inner)),
         reshape(permute(b, [*second, *right]), (inner, math.prod(columns))),
-        dtype,
     )
     return reshape(found, (*rows, *columns))
 

@@ -81,8 +81,9 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
            precision: str | None = None, guarantee: Any = None, out_dtype: Any = None) -> NodeT:  # fmt: skip
     """Return the matrix product of ``a`` (.., m, k) and ``b`` (.., k, n), batches broadcast, vectors as in numpy.
 
-    The result has the operands' common dtype: f16 and bf16 are added in f32, sums of integers wrap. ``out_dtype``:
-    another that such a product has, as for ``gpu_matmul``: i32 or u32 for integers of 8 and 16 bits, f32 for f16.
+    The result is that of ``gpu_matmul``: floats keep the operands' common dtype (f16 and bf16 are added in f32),
+    integers of 8 and 16 bits give i32 or u32, wider ones their own and wrap. ``out_dtype``: another that such a product
+    has, f32 for f16, i64 for integers, or the operands' own.
     ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision``: "x12", "q8", "q12", "q24" or
     "full", as for ``gpu_matmul``, of both gradients too; None: that of a ``with loom.precision(..)`` around. Of complex
     operands the parts are multiplied: re = a.re b.re - a.im b.im and im = a.re b.im + a.im b.re, each product summed by
@@ -94,7 +95,8 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
         require_tensor(x, "matmul")
     fast = asks_fast(guarantee, precision, "matmul")
     dtype = promote("matmul", [a.dtype, b.dtype])
-    wanted = dtype if out_dtype is None else dtype_of(out_dtype, "matmul, out_dtype")
+    usual = PRODUCTS.get(dtype, (dtype,))[0]
+    wanted = usual if out_dtype is None else dtype_of(out_dtype, "matmul, out_dtype")
     if wanted != dtype and wanted not in PRODUCTS.get(dtype, ()):
         allowed = dict.fromkeys((dtype, *PRODUCTS.get(dtype, ())))
         raise DTypeError("matmul, out_dtype", f"{dtype} operands do not give {wanted}", got=wanted, remedy="Convert it",
