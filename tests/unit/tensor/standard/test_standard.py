@@ -88,13 +88,15 @@ def test_integers(dtype: str) -> None:
     with np.errstate(all="ignore"):
         for name in ("add", "floor_divide", "remainder", "multiply", "maximum", "bitwise_and", "bitwise_xor", "less"):
             wanted = getattr(np, name)(x, y)
+            wanted = np.where(y == 0, x, wanted) if name == "remainder" else wanted
             assert getattr(xp, name)(a, b).tolist() == wanted.tolist(), name
         for name in ("abs", "sign", "square", "floor", "round", "bitwise_invert", "negative"):
             assert getattr(xp, name)(a).tolist() == getattr(np, name)(x).tolist(), name
     counts = np.arange(200).astype("u1").astype(dtype) % np.array(100, dtype)
     with np.errstate(all="ignore"):
-        assert xp.bitwise_left_shift(a, xp.array(counts)).tolist() == np.left_shift(x, counts).tolist()
-        assert xp.bitwise_right_shift(a, xp.array(counts)).tolist() == np.right_shift(x, counts).tolist()
+        inside = counts % np.array(info.bits, dtype)
+        assert xp.bitwise_left_shift(a, xp.array(counts)).tolist() == np.left_shift(x, inside).tolist()
+        assert xp.bitwise_right_shift(a, xp.array(counts)).tolist() == np.right_shift(x, inside).tolist()
         assert xp.pow(a, xp.array(counts)).tolist() == np.power(x, counts).tolist()
     assert xp.sum(a, dtype=xp.int8).tolist() == int(x.astype(np.int64).sum().astype(np.int8))
 
