@@ -191,7 +191,7 @@ class Scratch:
             old.unlink()  # it may be of the same second, and of the same size
 
     def test(self, what: Sequence[str], left_out: Sequence[str], most: float) -> tuple[str, str]:
-        """Run tests; return "passed", "failed" or, after ``most`` seconds of work, "late", and the first that failed."""
+        """Run tests for ``most`` seconds of work; return "passed", "failed" or "late", and the first that failed."""
         has_rings = (self.root / "tests/rings.py").exists()
         ring = ["--ring", "test"] if has_rings else ["-m", "not slow"]  # as older commits have it
         command = [sys.executable, "-m", "pytest", *ring, "-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
@@ -263,7 +263,7 @@ class Verdict:
 
 def judge(mutant: Mutant, scratch: Scratch, stages: Iterable[tuple[str, list[str]]], limit: float) -> Verdict:
     """Run stages until a test fails that passes without the fault, or for ``limit`` seconds of processor time."""
-    source, scratch.cpu = _git("rev-parse", "--short=8", "HEAD"), 0.0
+    source, scratch.cpu = _git("rev-parse", "--short=8", "HEAD", where=scratch.root), 0.0
     left_out, name = list[str](), ""
     for name, paths in stages:
         waiting = [[path] for path in paths] if name == "known" else list(_batches(paths))
