@@ -21,7 +21,7 @@ def test_sums_of_windows_beyond_those_of_a_group() -> None:
 
         def record(recorder: Recorder, memory: Sequence[StorageLike], what: Windows = what) -> None:
             given, out = memory
-            what.record(recorder, given, out, out)  # a sum of integers needs no room for folds
+            what.record(recorder, given, out, given)  # a sum of integers takes no memory of its own
 
         for run in (chained, drafted):
             assert np.array_equal(run(record, [x], [expected])[0], expected), window
