@@ -277,21 +277,27 @@ def judge(mutant: Mutant, scratch: Scratch, stages: Iterable[tuple[str, list[str
                 raise SystemExit("stopped")
             if found == "late":
                 return Verdict(source, "late", name, round(scratch.cpu, 1))
-            if found == "failed" and _passes(scratch, test, waiting[0]):
-                return Verdict(source, "killed", name, round(scratch.cpu, 1), test)
-            if found == "failed":  # without the fault as well
-                left_out.append(test)
-            else:
+            if found == "passed":
                 del waiting[0]
+            elif test.startswith("signal") and len(waiting[0]) > 1:  # one of these files
+                waiting[:1] = [[path] for path in waiting[0]]
+            else:
+                test = f"{waiting[0][0]} ({test})" if test.startswith("signal") else test
+                if _passes(scratch, _id_of(test)):
+                    return Verdict(source, "killed", name, round(scratch.cpu, 1), test)
+                left_out.append(_id_of(test))
     return Verdict(source, "survived", name, round(scratch.cpu, 1))
 
 
-def _passes(scratch: Scratch, test: str, paths: list[str]) -> bool:
-    """Tell whether a test passes without the fault; of a crash, whether nothing of its batch crashes."""
-    if test not in scratch.passing:
-        what = paths if test.startswith("signal") else [test]
-        if scratch.test(what, (), 900)[0] == "passed":
-            scratch.passing.add(test)
+def _id_of(test: str) -> str:
+    """Return what pytest calls a test, or a file, that a fault ended by a signal."""
+    return test.partition(" (signal ")[0]
+
+
+def _passes(scratch: Scratch, test: str) -> bool:
+    """Tell whether a test passes without the fault."""
+    if test not in scratch.passing and scratch.test([test], (), 900)[0] == "passed":
+        scratch.passing.add(test)
     return test in scratch.passing
 
 
@@ -299,7 +305,7 @@ def known_tests(mutant: Mutant, tried: Sequence[str]) -> list[tuple[str, list[st
     """Return as a stage of its own what is to be tried first, and what found a fault when it was looked for last."""
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     last = [v["by"] for k, v in found.items() if k.startswith(f"{mutant.name} by ")]
-    tests = list(dict.fromkeys([*tried, *(test for test in last if test.startswith("tests/"))]))
+    tests = list(dict.fromkeys([*tried, *(_id_of(test) for test in last if test)]))
     return [("known", tests)] if tests else []
 
 
