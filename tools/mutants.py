@@ -4,7 +4,8 @@
 those of HEAD, in a scratch worktree of their own; the tests are HEAD's, or with ``--base`` those of another commit,
 of the fault's package and of what stands on it alone. Tests run in stages, up to the first that fails: what found the
 fault before, then those nearest to it. Invariant: a test counts as finding a fault only if it passes without it, and
-the tree that this stands in is never touched, but for ``tests/mutants/results.json``.
+the tree that this stands in is never touched, but for ``tests/mutants/results.json``. What was found, and how it is
+read, says ``tests/mutants/README.md``.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from pathlib import Path
 from house.sources import Source, read_sources
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests"))  # whose tests stand on which package is decided there
+sys.path.append(str(ROOT))
 
-from rings import arrows, package_of, standing_on  # noqa: E402
+from tests.rings import arrows, package_of, standing_on  # noqa: E402
 
 MUTANTS = ROOT / "tests/mutants"
 RESULTS = MUTANTS / "results.json"
