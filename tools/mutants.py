@@ -4,7 +4,8 @@
 those of HEAD, in a scratch worktree of their own; the tests are HEAD's, or with ``--base`` those of another commit,
 of the fault's package and of what stands on it alone. Tests run in stages, up to the first that fails: what found the
 fault before, then those nearest to it. Invariant: a test counts as finding a fault only if it passes without it, and
-the tree that this stands in is never touched, but for ``tests/mutants/results.json``.
+the tree that this stands in is never touched, but for ``tests/mutants/results.json``. What was found, and how it is
+read, says ``tests/mutants/README.md``.
 """
 
 from __future__ import annotations
@@ -31,21 +32,22 @@ from pathlib import Path
 from house.sources import Source, read_sources
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))
+
+from tests.rings import arrows, package_of, standing_on  # noqa: E402
+
 MUTANTS = ROOT / "tests/mutants"
 RESULTS = MUTANTS / "results.json"
 BATCHES = (6, 24)
 """Test files of a stage that are collected together: so many at first, then so many, then the rest."""
-FOLDERS = {
-    "tests/conformance": "targets", "tests/functions": "kernels", "tests/unit/emulation": "runtime",
-    "tests/bindings": "export", "tests/web": "export",
-}  # fmt: skip
-"""Tests of a package that stand elsewhere than in ``tests/unit``."""
 OF_A_COMMIT = ("tests", "conformance", "pyproject.toml")
 """What ``--base`` takes from another commit."""
 _NEAR = (1.0, 0.25, 0.0625)
 """What the names of a faulty module count for in those of tests, of modules that import it, of those that import them.
 """
 _SLICE_SECONDS = 0.2
+_IDLE_SECONDS = 600.0
+"""Tests that do no second of work in so many wait for what never comes."""
 _stopping = threading.Event()
 """Set when this process is to end: what runs is ended, and nothing of it is noted."""
 
@@ -101,29 +103,20 @@ class TestOrder:
         for source in sources.values():
             for target in source.imports:
                 self._readers[target].add(source.name)
+        self._below = arrows(root)
         paths = sorted((root / "tests").rglob("test_*.py"))
         self._texts = {str(p.relative_to(root)): p.read_text() for p in paths}
 
     def stages(self, mutant: Mutant) -> list[tuple[str, list[str]]]:
         """Return the stages by name: the package's own tests, those of what stands on it, and all others."""
         module = mutant.file.removeprefix("src/").removesuffix(".py").replace("/", ".")
-        above = self._above(mutant.package)
+        above = standing_on([mutant.package], self._below)
         scores = self._scores(module)
         rows: dict[str, list[str]] = {"own": [], "above": [], "rest": []}
         for path in sorted(self._texts, key=lambda p: (-scores[p], p)):
-            package = _package_of(path)
+            package = package_of(path)
             rows["own" if package == mutant.package else "above" if package in above else "rest"].append(path)
         return [(name, paths) for name, paths in rows.items() if paths]
-
-    def _above(self, package: str) -> set[str]:
-        """Return the packages that import a package, or one that does."""
-        found, waiting = {package}, [package]
-        while waiting:
-            here = waiting.pop()
-            readers = {r.split(".")[1] for n, rs in self._readers.items() if n.split(".")[1] == here for r in rs}
-            waiting += readers - found
-            found |= readers
-        return found - {package}
 
     def _scores(self, module: str) -> dict[str, float]:
         """Return how near each test file is to a module: by its name, and by what imports it, told or named alike."""
@@ -146,14 +139,6 @@ class TestOrder:
             for path in alike:
                 found[path] += weight / len(alike)
         return found
-
-
-def _package_of(path: str) -> str | None:
-    folder = next((f for f in FOLDERS if path.startswith(f"{f}/")), None)
-    if folder is not None:
-        return FOLDERS[folder]
-    parts = path.split("/")
-    return parts[2] if parts[1] == "unit" else None
 
 
 def _batches(paths: list[str]) -> Iterator[list[str]]:
@@ -206,8 +191,8 @@ class Scratch:
         for old in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
             old.unlink()  # it may be of the same second, and of the same size
 
-    def test(self, what: Sequence[str], left_out: Sequence[str], end: float) -> tuple[str, str]:
-        """Run tests; return "passed", "failed" or "late", and the first that failed."""
+    def test(self, what: Sequence[str], left_out: Sequence[str], most: float) -> tuple[str, str]:
+        """Run tests for ``most`` seconds of work; return "passed", "failed" or "late", and the first that failed."""
         has_rings = (self.root / "tests/rings.py").exists()
         ring = ["--ring", "test"] if has_rings else ["-m", "not slow"]  # as older commits have it
         command = [sys.executable, "-m", "pytest", *ring, "-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
@@ -217,7 +202,7 @@ class Scratch:
         with tempfile.TemporaryFile() as out:
             started = subprocess.Popen(command, cwd=self.root, env={**os.environ, **place}, stdout=out, stderr=out,
                                        start_new_session=True)  # fmt: skip
-            code = self._wait(started, end)
+            code = self._wait(started, most)
             out.seek(0)
             said = out.read().decode(errors="replace")
         if code is None:
@@ -229,15 +214,18 @@ class Scratch:
             raise SystemExit(f"pytest ended with {code}:\n{said[-3000:]}")
         return "failed", first[1] if first is not None else f"signal {-code}"
 
-    def _wait(self, started: subprocess.Popen[bytes], end: float) -> int | None:
-        """Return the exit status, None if the time was over; what was started goes with it."""
+    def _wait(self, started: subprocess.Popen[bytes], most: float) -> int | None:
+        """Return the exit status, None if it is not over in its time; what was started goes with it."""
+        worked, since = 0.0, time.monotonic()
         try:
-            while time.monotonic() < end and not _stopping.is_set():
+            while not _stopping.is_set() and worked < most and time.monotonic() - since < _IDLE_SECONDS:
                 done, status, used = os.wait4(started.pid, os.WNOHANG)
                 if done:
                     self.cpu += used.ru_utime + used.ru_stime
                     started.returncode = os.waitstatus_to_exitcode(status)
                     return started.returncode
+                if (now := _worked(started.pid)) > worked + 1:
+                    worked, since = now, time.monotonic()
                 time.sleep(_SLICE_SECONDS)
             return None
         finally:
@@ -247,6 +235,12 @@ class Scratch:
                 _, status, used = os.wait4(started.pid, 0)
                 self.cpu += used.ru_utime + used.ru_stime
                 started.returncode = os.waitstatus_to_exitcode(status)
+
+
+def _worked(process: int) -> float:
+    """Return the processor time that a process took, and its children that ended; a busy machine is not its fault."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 # verdicts
@@ -269,36 +263,42 @@ class Verdict:
 
 
 def judge(mutant: Mutant, scratch: Scratch, stages: Iterable[tuple[str, list[str]]], limit: float) -> Verdict:
-    """Run stages until a test fails that passes without the fault, or for at most ``limit`` seconds."""
-    source, end, scratch.cpu = _git("rev-parse", "--short=8", "HEAD"), time.monotonic() + limit, 0.0
+    """Run stages until a test fails that passes without the fault, or for ``limit`` seconds of processor time."""
+    source, scratch.cpu = _git("rev-parse", "--short=8", "HEAD", where=scratch.root), 0.0
     left_out, name = list[str](), ""
     for name, paths in stages:
         waiting = [[path] for path in paths] if name == "known" else list(_batches(paths))
         while waiting:
             scratch.put(mutant)
             try:
-                found, test = scratch.test(waiting[0], left_out, end)
+                found, test = scratch.test(waiting[0], left_out, limit - scratch.cpu)
             finally:
                 scratch.put(mutant, back=True)
             if _stopping.is_set():
                 raise SystemExit("stopped")
             if found == "late":
                 return Verdict(source, "late", name, round(scratch.cpu, 1))
-            if found == "failed" and _passes(scratch, test, waiting[0]):
-                return Verdict(source, "killed", name, round(scratch.cpu, 1), test)
-            if found == "failed":  # without the fault as well
-                left_out.append(test)
-            else:
+            if found == "passed":
                 del waiting[0]
+            elif test.startswith("signal") and len(waiting[0]) > 1:  # one of these files
+                waiting[:1] = [[path] for path in waiting[0]]
+            else:
+                test = f"{waiting[0][0]} ({test})" if test.startswith("signal") else test
+                if _passes(scratch, _id_of(test)):
+                    return Verdict(source, "killed", name, round(scratch.cpu, 1), test)
+                left_out.append(_id_of(test))
     return Verdict(source, "survived", name, round(scratch.cpu, 1))
 
 
-def _passes(scratch: Scratch, test: str, paths: list[str]) -> bool:
-    """Tell whether a test passes without the fault; of a crash, whether nothing of its batch crashes."""
-    if test not in scratch.passing:
-        what = paths if test.startswith("signal") else [test]
-        if scratch.test(what, (), time.monotonic() + 900)[0] == "passed":
-            scratch.passing.add(test)
+def _id_of(test: str) -> str:
+    """Return what pytest calls a test, or a file, that a fault ended by a signal."""
+    return test.partition(" (signal ")[0]
+
+
+def _passes(scratch: Scratch, test: str) -> bool:
+    """Tell whether a test passes without the fault."""
+    if test not in scratch.passing and scratch.test([test], (), 900)[0] == "passed":
+        scratch.passing.add(test)
     return test in scratch.passing
 
 
@@ -306,7 +306,7 @@ def known_tests(mutant: Mutant, tried: Sequence[str]) -> list[tuple[str, list[st
     """Return as a stage of its own what is to be tried first, and what found a fault when it was looked for last."""
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     last = [v["by"] for k, v in found.items() if k.startswith(f"{mutant.name} by ")]
-    tests = list(dict.fromkeys([*tried, *(test for test in last if test.startswith("tests/"))]))
+    tests = list(dict.fromkeys([*tried, *(_id_of(test) for test in last if test)]))
     return [("known", tests)] if tests else []
 
 
@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--first-stage-only", action="store_true", help="run the package's own tests alone")
     parser.add_argument("--base", help="the commit whose tests are run, those of the package and of what stands on it")
     parser.add_argument("--try", nargs="*", default=[], dest="tried", metavar="TEST", help="tests to run before others")
-    parser.add_argument("--limit", type=float, default=1800.0, help="seconds that a mutant may take")
+    parser.add_argument("--limit", type=float, default=1800.0, help="processor seconds a mutant may take")
     given = parser.parse_args()
     mutants = read_mutants(given.names)
     for mutant in mutants:

@@ -108,6 +108,14 @@ def test_chunks_and_short_factors_under_schedules(schedule: Blocking) -> None:
     assert same_bits(multiply(h, g, Multiplication(20, 37, 140, HALVES), schedule=schedule), expected)
 
 
+def test_short_factors_halfway_between_two_are_even() -> None:
+    a = np.array([[1 + 2.0**-12], [1 + 3 * 2.0**-12], [-1 - 2.0**-12], [1 + 2.0**-12 + 2.0**-23]], np.float32)
+    what = Multiplication(4, 1, 1, replace(FLOATS, precision="x12"))
+    for schedule in SCHEDULES[:2]:
+        found = multiply(a, np.ones((1, 1), np.float32), what, schedule=schedule)
+        assert found.ravel().tolist() == [1, 1 + 2.0**-10, -1, 1 + 2.0**-11]
+
+
 @pytest.mark.parametrize("far", [0.0, 2.0**-126, 2.0**-61, 2.0**-74, 2.0**61, 2.0**90, np.inf, np.nan])
 def test_short_factors_are_fused_only_where_no_product_is_rounded(far: float) -> None:
     m, n, k = 21, 37, 150

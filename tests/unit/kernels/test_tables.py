@@ -30,6 +30,11 @@ def test_the_debugger_finds_no_fault_and_the_same_bits(name: str) -> None:
         assert (a.view(np.uint8) == b.view(np.uint8)).all(), memory.name
 
 
+def test_zeros_of_either_sign_are_left_out_and_nans_are_not() -> None:
+    x = np.array([0.0, -0.0, 1e-7, -0.0, np.nan], np.float32)
+    assert loom.data.compact(x, indices=True)[1].tolist() == [2, 4]
+
+
 def test_one_kernel_is_made_for_each_choice_of_types() -> None:
     tiles = statistics.product_tiles(f32, f32, paired=False)
     assert tiles is statistics.product_tiles(f32, f32, paired=False)

@@ -100,6 +100,9 @@ def test_ties_are_decided_by_the_lower_index() -> None:
         assert min(seen) >= 300
     assert sample(logits, SamplingState(SamplingConfig(temperature=0))).tokens == [300]
     assert sample(np.array([[0.0, -0.0]], np.float32), SamplingState(SamplingConfig(temperature=0))).tokens == [0]
+    logits[0, 450] = 2.0
+    states = [_at(SamplingConfig(top_k=3), n) for n in range(60)]
+    assert set(sample(np.tile(logits, (60, 1)), states).tokens) == {300, 301, 450}  # of three, one is above
     half = {sample(np.zeros((1, 8), np.float32), _at(SamplingConfig(top_p=0.5), n)).tokens[0] for n in range(80)}
     assert half == {0, 1, 2, 3}
 

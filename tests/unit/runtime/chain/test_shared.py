@@ -134,6 +134,25 @@ def test_uses_of_overlapping_memory_are_the_same() -> None:
     assert not both.older
 
 
+def test_a_writer_waits_for_those_of_other_domains_that_still_read() -> None:
+    class Run:
+        def __init__(self, *, is_over: bool) -> None:
+            self.is_over = is_over
+
+        def wait(self, seconds: float) -> bool:
+            return self.is_over
+
+    base, here = 1 << 61, object()  # nobody's memory
+    uses, waits = uses_at(base, base + 10), list[Use]()
+    runs = [Run(is_over=False), Run(is_over=True), Run(is_over=False)]
+    readers = [Use(object()), Use(object()), Use(here)]
+    for reader, run in zip(readers, runs, strict=True):
+        uses.read(reader, waits)
+        reader.began(run)
+    uses.write(Use(here), waits)
+    assert waits == readers[:1]
+
+
 def test_uses_are_forgotten_with_the_memory() -> None:
     base = (1 << 60) + 4096
     kept = uses_at(base, base + 8)

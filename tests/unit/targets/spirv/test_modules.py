@@ -123,6 +123,27 @@ def test_every_float_operation_is_not_contracted(tmp_path: Path) -> None:
         assert made == kept
 
 
+def test_each_loop_has_a_flag_of_its_own_inside_their_array(tmp_path: Path) -> None:
+    """Where a loop may be cut short; the driver cannot know the index, and no validator sees that it is outside."""
+    k = Writer("loops", (64, 1, 1))
+    out = k.buffer("out", loom.u32)
+    with k.count(0, 3) as i:
+        out[i] = i
+        with k.count(0, i) as j:
+            out[j] = i
+    with k.count(0, 5) as i:
+        out[i] = i
+    data = SpirvTarget(Features(whole_loops=False)).compile(verify(k.finish()), Bounds.TRUSTED).data
+    made = {w[0]: w[2:] for line in disassembled(data, tmp_path) if (w := line.split())[1:2] == ["="]}
+    (flags,) = (n for n, w in made.items() if w[0] == "OpVariable" and made[made[w[1]][2]][0] == "OpTypeArray")
+    size = int(made[made[made[made[flags][1]][2]][2]][2])
+    sums = [made[w[3]] for w in made.values() if w[:3:2] == ["OpAccessChain", flags]]
+    assert {w[0] for w in sums} == {"OpIAdd"}  # of what is zero, as only the host knows, and the flag's number
+    numbers = [int(made[w[3]][2]) for w in sums]
+    assert len(set(numbers)) == len(numbers) == 3
+    assert max(numbers) < size
+
+
 @pytest.mark.parametrize("dtype", [loom.u8, loom.i8, loom.u16, loom.i16], ids=str)
 def test_narrow_loads_are_masked_by_what_only_the_host_knows(dtype: loom.DType, tmp_path: Path) -> None:
     @loom.kernel(workgroup=64)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 import conformance.cases  # noqa: F401 (registers them)
@@ -60,6 +61,26 @@ fn main(@builtin(local_invocation_id) lid: vec3<u32>, @builtin(workgroup_id) wid
 
 def test_a_small_kernel_is_this_text() -> None:
     assert lower(affine.verified, Bounds.CHECKED, Features()).own == AFFINE
+
+
+def test_the_high_word_of_a_64_bit_sum_takes_the_carry_of_the_low_one() -> None:
+    """What the text adds to it, computed by numpy; a device's self-test would refuse the device, and skip its tests."""
+
+    @loom.kernel(workgroup=64)
+    def summed(x: loom.In[loom.u64], sums: loom.InOut[loom.u64]) -> None:
+        loom.atomic_add(sums, 0, x[loom.global_id()])
+
+    text = lower(summed.verified, Bounds.TRUSTED, Features()).own
+    found = re.search(r"let (\w+) = atomicAdd\(&b1\[\w+\], (\w+)\.x\);\s+atomicAdd\(&b1\[.*\], (.*)\);", text)
+    assert found is not None, text
+    before, value, added = found.groups()
+    added = re.sub(r"\b(\d)u\b", r"\1", added.replace(f"{value}.", "").replace(before, "before"))
+    edges = np.array([0, 1, 2, 2**31, 2**32 - 1], np.uint32)
+    words = dict(zip(("before", "x", "y"), (side.ravel() for side in np.meshgrid(*[edges] * 3)), strict=True))
+    wide = {name: word.astype(np.uint64) for name, word in words.items()}
+    wanted = (wide["before"] + wide["x"] >> np.uint64(32)) + wide["y"]
+    words["select"] = lambda no, yes, condition: np.where(condition, np.uint32(yes), np.uint32(no))
+    assert (eval(added, words) == wanted.astype(np.uint32)).all(), added
 
 
 def test_a_kernels_own_text_does_not_depend_on_the_forms_of_a_device() -> None:

@@ -89,14 +89,13 @@ def test_reduced(axis: int, kind: str, included: bool) -> None:
                  [x, source])  # fmt: skip
 
 
-@pytest.mark.parametrize("included", [True, False])
-def test_a_mean_of_integers_is_rounded_down(included: bool) -> None:
+def test_a_mean_of_integers_is_rounded_down() -> None:
     """Below zero too, where the nearest to zero is another."""
-    x, source = [-7, -8, 9], [2, 1, -2, -3]
-    found = tensor.scatter_reduce(tensor.array(x, "i32"), 0, [0, 0, 1, 1], tensor.array(source, "i32"), "mean",
-                                  include_self=included)  # fmt: skip
-    sums = [-7 * included + 3, -8 * included - 5]
-    assert found.tolist() == [*(total // (2 + included) for total in sums), 9]
+    x, source = tensor.array([-7, -8, 9], "i32"), tensor.array([2, 1, -2, -3], "i32")
+    for included in (True, False):
+        found = tensor.scatter_reduce(x, 0, [0, 0, 1, 1], source, "mean", include_self=included)
+        sums = [-7 * included + 3, -8 * included - 5]
+        assert found.tolist() == [*(total // (2 + included) for total in sums), 9], included
 
 
 def test_the_last_of_several_stays_and_has_the_gradient(on: str) -> None:

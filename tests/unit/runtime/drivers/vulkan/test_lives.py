@@ -159,6 +159,16 @@ def test_closing_waits_for_the_thread_that_hands_over_parts(
     assert not +device.live
 
 
+def test_a_fence_that_came_back_is_not_signalled(vulkan: Any) -> None:
+    queues = vulkan.queues
+    queues.run_once(lambda _: None)
+    fence = queues.fence()
+    try:
+        assert not queues.wait(fence, 0)
+    finally:
+        queues.give_back(fence)
+
+
 @pytest.mark.parametrize(
     "function",
     ["vkCreateShaderModule", "vkCreatePipelineLayout", "vkCreateComputePipelines", "vkCreateDescriptorPool",
