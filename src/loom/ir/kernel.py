@@ -272,10 +272,15 @@ def walk_blocks(statement: Statement) -> tuple[Block, ...]:
 
 def walk(block: Block) -> Iterator[Statement]:
     """Yield every statement below ``block``, outer before inner, in source order."""
-    for statement in block.statements:
-        yield statement
-        for inner in walk_blocks(statement):
-            yield from walk(inner)
+    under_way = [iter(block.statements)]
+    while under_way:
+        for statement in under_way[-1]:
+            yield statement
+            if not isinstance(statement, Instr):
+                under_way += [iter(inner.statements) for inner in reversed(walk_blocks(statement))]
+                break
+        else:
+            under_way.pop()
 
 
 def operands(statement: Statement) -> tuple[Instr, ...]:

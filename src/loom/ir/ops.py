@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loom.core.dtype import DType, Kind, i32
+from loom.core.dtype import DType, i32
 from loom.ir import evaluate as ev
 
 __all__ = ["OPS", "Accepts", "Effect", "Narrow", "Op", "Result"]
@@ -33,18 +33,21 @@ class Accepts(enum.Enum):
 
     def allows(self, dtype: DType) -> bool:
         """Tell whether a value of ``dtype`` (or, by component, a vector) may be an operand."""
-        arithmetic = dtype.is_integer or (dtype.is_float and not dtype.storage_only)
-        return {
-            Accepts.NUMBER: arithmetic,
-            Accepts.FLOAT: dtype.kind is Kind.FLOAT and not dtype.storage_only,
-            Accepts.INTEGER: dtype.is_integer,
-            Accepts.BITS: dtype.is_integer or dtype.is_bool,
-            Accepts.WORDS: dtype.scalar == i32,
-            Accepts.ANY: not dtype.is_complex,
-            Accepts.COMPARABLE: not (dtype.storage_only or dtype.is_complex),
-            Accepts.NONE: False,
-            Accepts.SPECIAL: True,
-        }[self]
+        return _ALLOWED[self._name_](dtype)
+
+
+_ALLOWED: dict[str, Callable[[DType], bool]] = {
+    "NUMBER": lambda t: t.is_integer or (t.is_float and not t.storage_only),
+    "FLOAT": lambda t: t.is_float and not t.storage_only,
+    "INTEGER": lambda t: t.is_integer,
+    "BITS": lambda t: t.is_integer or t.is_bool,
+    "WORDS": lambda t: t.scalar == i32,
+    "ANY": lambda t: not t.is_complex,
+    "COMPARABLE": lambda t: not (t.storage_only or t.is_complex),
+    "NONE": lambda _t: False,
+    "SPECIAL": lambda _t: True,
+}
+"""By name, whose hash is at hand: every operation of every kernel is asked about twice."""
 
 
 class Result(enum.Enum):

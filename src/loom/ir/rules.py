@@ -65,11 +65,13 @@ def infer(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | 
 
 
 def _check_operands(op: Op, types: Sequence[DType]) -> None:
+    allowed: DType | None = None
     for dtype in types:
-        if not op.accepts.allows(dtype):
+        if dtype is not allowed and not op.accepts.allows(dtype):
             hint = f"Convert with f32(...) before {op.name}" if dtype.storage_only else "Convert it first"
             raise TypeRule(f"{op.name} cannot take a {dtype}", op.accepts.value, dtype, hint)
-    if len(set(types)) > 1:
+        allowed = dtype
+    if any(dtype is not types[0] and dtype != types[0] for dtype in types):
         raise TypeRule(
             f"{op.name} mixes types",
             "operands of one type",

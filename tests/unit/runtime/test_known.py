@@ -88,6 +88,14 @@ if sys.argv[1] == "warm":
 x = np.arange(5000, dtype=np.float32)[::-1].copy()
 a = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
 print(loom.gpu_sort(x)[:3].tolist(), loom.gpu_matmul(a, a)[0, :2].tolist(), float(loom.gpu_sum(x)))
+from loom import tensor
+given, w = tensor.input("given", (64, 64)), tensor.parameter(a)
+loss = tensor.mean(tensor.relu(given @ w))
+(slope,) = tensor.grad(loss, [w])
+step = tensor.compile([loss], [(w, w - slope * 0.125)])
+for _ in range(2):
+    step.run(given=a)
+print(w.numpy()[0, :2].tolist())
 """
 
 

@@ -24,10 +24,17 @@ class _Use:
     augmented: bool = False
 
 
+_USES: dict[int, tuple[list[ast.stmt], dict[str, _Use]]] = {}
+"""By identity, what was found in the bodies of functions, which are inlined many times; no body is changed."""
+
+
 def mutable_names(body: list[ast.stmt], parameters: set[str]) -> set[str]:
     """Return the names in ``body`` that need a variable; assigned ``parameters`` always do."""
-    uses: dict[str, _Use] = {}
-    _scan(body, (), uses)
+    if id(body) not in _USES:
+        found: dict[str, _Use] = {}
+        _scan(body, (), found)
+        _USES[id(body)] = body, found
+    uses = _USES[id(body)][1]
     return {name for name, use in uses.items() if use.assignments and _is_mutable(name, use, parameters)}
 
 
@@ -111,17 +118,17 @@ def _read(node: ast.AST, here: tuple[int, ...], uses: dict[str, _Use], *, maybe:
         _targets(node.target, here, uses)
         if maybe:
             uses[node.target.id].augmented = True
-    certain = {id(c) for c in _certain(node)}
+    certain = _certain(node)
     for inner in ast.iter_child_nodes(node):
-        _read(inner, here, uses, maybe=maybe or id(inner) not in certain)
+        _read(inner, here, uses, maybe=maybe or (certain is not None and all(inner is not c for c in certain)))
 
 
-def _certain(node: ast.AST) -> list[ast.AST]:
-    """Return the children of ``node`` that are evaluated whenever it is, in the same block."""
+def _certain(node: ast.AST) -> list[ast.expr] | None:
+    """Return the children of ``node`` that are evaluated whenever it is, in the same block; None: all of them."""
     if isinstance(node, ast.BoolOp):
         return [node.values[0]]
     if isinstance(node, ast.IfExp):
         return [node.test]
     if isinstance(node, ast.Compare):
         return [node.left, node.comparators[0]]
-    return list(ast.iter_child_nodes(node))
+    return None

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from loom.ir.frontend.decorator import KernelFunction
-from loom.ir.kernel import Instr, walk
 from loom.ir.verify import VerifiedKernel
+from loom.runtime.known import recalled
 from loom.tensor.draft import Draft, DraftBuffer, Recorded
 
 __all__ = ["leave_out_repeats"]
@@ -51,28 +51,23 @@ def leave_out_repeats(draft: Draft) -> None:
 
 def _kernel(dispatch: Recorded) -> VerifiedKernel:
     kernel = dispatch.kernel
-    return kernel.verified if isinstance(kernel, KernelFunction) else kernel
+    return recalled(kernel) if isinstance(kernel, KernelFunction) else kernel
 
 
 def _written(dispatch: Recorded) -> list[DraftBuffer]:
     """Return the buffers that a dispatch may write."""
     kernel = _kernel(dispatch)
-    bound = [m for m in kernel.buffers if m.data is None]
-    return [b for m, b in zip(bound, dispatch.buffers, strict=False) if m in kernel.writes]
+    return [b for m, b in zip(kernel.bound, dispatch.buffers, strict=False) if m in kernel.writes]
 
 
 def _may_be_left_out(dispatch: Recorded, written: list[DraftBuffer], writers: Counter[DraftBuffer]) -> bool:
     """Tell whether all that a dispatch does is to write buffers that are its alone, and that it does not read."""
-    if dispatch.offset is not None or not written or _speaks(_kernel(dispatch)):
+    if dispatch.offset is not None or not written or _kernel(dispatch).talks:
         return False
     bound = Counter(dispatch.buffers)
     own = all(b.is_scratch and b.content is None and writers[b] == bound[b] == 1 for b in written)
     kernel = _kernel(dispatch)
     return own and not kernel.reads & kernel.writes
-
-
-def _speaks(kernel: VerifiedKernel) -> bool:
-    return any(isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(kernel.kernel.body))
 
 
 def _key(dispatch: Recorded, written: list[DraftBuffer], versions: Counter[DraftBuffer]) -> Hashable:
