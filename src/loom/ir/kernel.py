@@ -274,8 +274,9 @@ def walk(block: Block) -> Iterator[Statement]:
     """Yield every statement below ``block``, outer before inner, in source order."""
     for statement in block.statements:
         yield statement
-        for inner in walk_blocks(statement):
-            yield from walk(inner)
+        if not isinstance(statement, Instr):
+            for inner in walk_blocks(statement):
+                yield from walk(inner)
 
 
 def operands(statement: Statement) -> tuple[Instr, ...]:

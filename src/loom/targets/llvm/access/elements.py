@@ -15,7 +15,7 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType
 from loom.ir.kernel import Instr, Memory
 from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.types import I32, POINTER, memory_type
+from loom.targets.llvm.types import I32, POINTER, Repeated, memory_type
 
 __all__ = ["ShortVectors", "element_type"]
 
@@ -64,10 +64,9 @@ class ShortVectors:
         return self.shuffled(self.v.spread(value), [n // lanes for n in range(lanes * self.s.width)])
 
     def repeat(self, scalar: Any, count: int) -> Any:
-        kind = ll.VectorType(scalar.type, count)
         if isinstance(scalar, ll.Constant):
-            return ll.Constant(kind, [scalar] * count)
-        first = self.b.insert_element(ll.Constant(kind, ll.Undefined), scalar, I32(0))
+            return Repeated(scalar, count)
+        first = self.b.insert_element(ll.Constant(ll.VectorType(scalar.type, count), ll.Undefined), scalar, I32(0))
         return self.shuffled(first, [0] * count)
 
     # loads
