@@ -33,18 +33,25 @@ class Accepts(enum.Enum):
 
     def allows(self, dtype: DType) -> bool:
         """Tell whether a value of ``dtype`` (or, by component, a vector) may be an operand."""
-        arithmetic = dtype.is_integer or (dtype.is_float and not dtype.storage_only)
-        return {
-            Accepts.NUMBER: arithmetic,
-            Accepts.FLOAT: dtype.kind is Kind.FLOAT and not dtype.storage_only,
-            Accepts.INTEGER: dtype.is_integer,
-            Accepts.BITS: dtype.is_integer or dtype.is_bool,
-            Accepts.WORDS: dtype.scalar == i32,
-            Accepts.ANY: not dtype.is_complex,
-            Accepts.COMPARABLE: not (dtype.storage_only or dtype.is_complex),
-            Accepts.NONE: False,
-            Accepts.SPECIAL: True,
-        }[self]
+        match self:
+            case Accepts.NUMBER:
+                return dtype.is_integer or (dtype.is_float and not dtype.storage_only)
+            case Accepts.FLOAT:
+                return dtype.kind is Kind.FLOAT and not dtype.storage_only
+            case Accepts.INTEGER:
+                return dtype.is_integer
+            case Accepts.BITS:
+                return dtype.is_integer or dtype.is_bool
+            case Accepts.WORDS:
+                return dtype.scalar == i32
+            case Accepts.ANY:
+                return not dtype.is_complex
+            case Accepts.COMPARABLE:
+                return not (dtype.storage_only or dtype.is_complex)
+            case Accepts.NONE:
+                return False
+            case Accepts.SPECIAL:
+                return True
 
 
 class Result(enum.Enum):

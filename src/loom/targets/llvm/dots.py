@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.targets.llvm.types import I1, I8, I32, Repeated
+from loom.targets.llvm.types import I1, I8, I32, Repeated, Undefined
 
 __all__ = ["DotUnits", "Dots", "sum_of_pairs"]
 
@@ -165,7 +165,7 @@ def sum_of_pairs(builder: Any, x: Any, y: Any) -> Any:
     count = x.type.count
     halves, wide = ll.VectorType(I16, 2 * count), ll.VectorType(I32, 2 * count)
     product = builder.mul(*(builder.sext(builder.bitcast(v, halves), wide) for v in (x, y)))
-    undefined = ll.Constant(wide, ll.Undefined)
+    undefined = Undefined(wide)
     low, high = (_shuffled(builder, product, undefined, range(start, 2 * count, 2)) for start in (0, 1))
     return builder.add(low, high)
 

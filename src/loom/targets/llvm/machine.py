@@ -203,7 +203,7 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
     builder = binding.create_pass_builder(generator, options)
     if target.optimised:
         passes = builder.getModulePassManager()
-    else:  # generating code lane by lane for constants takes four times as long as folding them
+    else:  # LLVM is four times as long at making code for each lane, of masks too that are known
         passes = binding.create_new_module_pass_manager()
         passes.add_instruction_combine_pass()
     passes.run(parsed, builder)

@@ -13,7 +13,19 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType
 from loom.targets.llvm.lanes import Lanes
 
-__all__ = ["I1", "I8", "I32", "I64", "POINTER", "Repeated", "Vectors", "memory_type", "scalar_type", "size_of"]
+__all__ = [
+    "I1",
+    "I8",
+    "I32",
+    "I64",
+    "POINTER",
+    "Repeated",
+    "Undefined",
+    "Vectors",
+    "memory_type",
+    "scalar_type",
+    "size_of",
+]
 
 I1, I8, I32, I64 = (ll.IntType(n) for n in (1, 8, 32, 64))
 POINTER = ll.PointerType()
@@ -40,6 +52,14 @@ def size_of(kind: Any) -> int:
     if isinstance(kind, ll.IntType):
         return -(-kind.width // 8)
     return 4 if isinstance(kind, ll.FloatType) else 8
+
+
+class Undefined(ll.Constant):
+    """A value of no bits in particular, which llvmlite would write once for each element of a vector."""
+
+    def __init__(self, kind: Any) -> None:
+        self.type = kind
+        self.constant = ll.Undefined
 
 
 class Repeated(ll.Constant):
@@ -86,9 +106,9 @@ class Vectors:
             return value
         if isinstance(value, ll.Constant):
             return Repeated(value, self.width)
-        undefined = ll.Constant(self.of(value.type), ll.Undefined)
+        undefined = Undefined(self.of(value.type))
         first = self.b.insert_element(undefined, value, I32(0))
-        return self.b.shuffle_vector(first, undefined, _iota(32, 0, self.width))
+        return self.b.shuffle_vector(first, undefined, Repeated(I32(0), self.width))
 
     def iota(self, element: Any, stride: int = 1) -> Any:
         """Return the constant vector 0, stride, 2 stride, ..."""
