@@ -57,7 +57,7 @@ def size_of(kind: Any) -> int:
 class Undefined(ll.Constant):
     """A value of no bits in particular, which llvmlite would write once for each element of a vector."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: ll.Type) -> None:
         self.type = kind
         self.constant = ll.Undefined
 
@@ -65,7 +65,7 @@ class Undefined(ll.Constant):
 class Repeated(ll.Constant):
     """A constant vector of one constant, whose text does not grow with its length."""
 
-    def __init__(self, scalar: Any, count: int) -> None:
+    def __init__(self, scalar: ll.Constant, count: int) -> None:
         self.type = ll.VectorType(scalar.type, count)
         self.constant = (scalar,) * count
 
@@ -75,7 +75,7 @@ class Repeated(ll.Constant):
 
 
 @cache
-def _iota(bits: int, stride: int, width: int) -> Any:
+def _iota(bits: int, stride: int, width: int) -> ll.Constant:
     kind = ll.IntType(bits)
     numbers = [kind(stride * lane % (1 << bits)) for lane in range(width)]
     return numbers[0] if width == 1 else ll.Constant(ll.VectorType(kind, width), numbers)
