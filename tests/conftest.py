@@ -46,13 +46,21 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage among cases while they are made, and in the end: all of it stays."""
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Keep Python from looking for garbage among cases while they are made, and in the end: all of it stays.
+
+    Afterwards it looks less often than for a small program: every test makes some hundred thousand objects. Where
+    nothing is run, hypothesis does not read all of Loom's sources for numbers to draw.
+    """
+    plugins = session.config.pluginmanager
+    if session.config.option.collectonly and plugins.has_plugin("hypothesispytest"):
+        plugins.unregister(name="hypothesispytest")
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(50_000, 10, 10)
         gc.enable()
 
 

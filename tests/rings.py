@@ -87,6 +87,8 @@ _DEAR = tuple(f"tests/{place}" for place in (
     "journeys/test_examples.py::test_example_runs[numeric_types]",
     "journeys/test_reference.py::test_every_public_name", "unit/onnx/test_resnet.py",
     "unit/proof/test_verify.py::test_every_layer", "unit/proof/test_verify.py::test_networks",
+    "unit/proof/test_verify.py::test_operations_and_functions_are_the_same",
+    "unit/proof/test_verify.py::test_some_patterns_have_the_schedules_of_gpus",
     "unit/runtime/drivers/vulkan/test_swiftshader.py", "unit/tensor/fusing/test_copies.py::test_a_gpu_copies",
 ))  # fmt: skip
 """Cases of five seconds or more, which are never the one of their file and device."""

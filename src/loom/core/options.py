@@ -4,7 +4,7 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
 
     LOOM_THREADS    worker threads of the CPU device (default: the cores this process may use)
     LOOM_SIMD       32-bit lanes per vector on the CPU device: 1, 2, 4, 8, 16 (default: the host's)
-    LOOM_OPTIMISE   0: kernels for the CPU device are compiled in two thirds of the time, and run slower (default: 1)
+    LOOM_OPTIMISE   0: kernels for the CPU device are compiled in half of the time, and run slower (default: 1)
     LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)

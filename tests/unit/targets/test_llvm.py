@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from dataclasses import replace
 
+import llvmlite.ir as ll
 import numpy as np
 import pytest
 
@@ -17,9 +19,10 @@ from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.drivers.cpu import CpuDevice
 from loom.targets.base import Bounds
 from loom.targets.llvm.lanes import analyse_lanes
-from loom.targets.llvm.lower import vector_width
+from loom.targets.llvm.lower import lower, vector_width
 from loom.targets.llvm.machine import Machine, emit, machine, machine_names
 from loom.targets.llvm.target import LlvmTarget
+from loom.targets.llvm.types import Repeated, Undefined
 
 
 def _kernel() -> VerifiedKernel:
@@ -170,3 +173,44 @@ def test_code_is_made_fast_unless_that_is_left_out(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("LOOM_OPTIMISE", optimised)
         sizes[optimised] = len(LlvmTarget(CpuDevice().machine).compile(_kernel(), Bounds.CHECKED, "asm").data)
     assert sizes["0"] > 1.2 * sizes["1"]
+
+
+def test_a_mask_of_all_lanes_is_none_in_code_that_is_not_optimised() -> None:
+    kind, mask = "<4 x float>", "%mask = icmp ult <4 x i32> <i32 0, i32 1, i32 2, i32 3>, splat (i32 4)"
+    masked = f"call {kind} @llvm.masked.load.v4f32.p0(ptr align 4 %x, <4 x i1> %mask, {kind} undef)"
+    texts = {
+        emit(
+            f"define void @f(ptr %x) {{ {mask}\n %v = {load}\n store {kind} %v, ptr %x, align 4\n ret void }}\n"
+            f"declare {kind} @llvm.masked.load.v4f32.p0(ptr, <4 x i1>, {kind})",
+            replace(machine("x86-64"), optimised=False),
+            "asm",
+        )
+        for load in (masked, f"load {kind}, ptr %x, align 4")
+    }
+    assert len(texts) == 1
+
+
+def test_a_module_is_freed_without_a_collection() -> None:
+    here = machine("host")
+    lines = len(lower(_kernel(), here, Bounds.CHECKED).text.splitlines())
+    gc.collect()
+    gc.disable()
+    try:
+        lower(_kernel(), here, Bounds.CHECKED)
+        assert gc.collect() < 3 * lines  # each instruction is a dozen objects
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", [ll.IntType(1), ll.IntType(64), ll.FloatType(), ll.DoubleType()])
+def test_constants_of_all_lanes_are_what_llvmlite_writes_one_by_one(kind: ll.Type) -> None:
+    vector = ll.VectorType(kind, 4)
+    for short, long in (
+        (Repeated(kind(1), 4), [kind(1)] * 4),
+        (Undefined(vector), [ll.Constant(kind, ll.Undefined)] * 4),
+    ):
+        texts = {
+            emit(f"@x = global {vector} {value.get_reference()}", _machine(4), "llvm")
+            for value in (short, ll.Constant(vector, long))
+        }
+        assert len(texts) == 1

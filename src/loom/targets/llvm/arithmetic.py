@@ -16,7 +16,7 @@ from loom.ir.kernel import Instr
 from loom.targets.llvm.dots import Dots
 from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.types import Vectors, scalar_type
+from loom.targets.llvm.types import Repeated, Vectors, scalar_type
 
 __all__ = ["EMIT", "Arithmetic", "suffix"]
 
@@ -60,7 +60,7 @@ class Arithmetic:
     def constant(self, value: float | int, like: Any) -> Any:
         """Return a constant of the type of the value ``like``."""
         if isinstance(like.type, ll.VectorType):
-            return ll.Constant(like.type, [like.type.element(value)] * like.type.count)
+            return Repeated(like.type.element(value), like.type.count)
         return like.type(value)
 
     def fenced(self, value: Any) -> Any:
@@ -164,13 +164,13 @@ def _quotient(a: Arithmetic, s: Instr, x: Any, y: Any) -> Any:
     wide = ll.DoubleType() if dtype.bits == 32 else ll.FloatType()
     kind = ll.VectorType(wide, x.type.count)
     to_float = a.b.sitofp if dtype.is_signed else a.b.uitofp
-    dividend, half = to_float(x, kind), ll.Constant(kind, [wide(0.5)] * x.type.count)
+    dividend, half = to_float(x, kind), Repeated(wide(0.5), x.type.count)
     if dtype.is_signed:
         half = a.b.call(a.declare(f"llvm.copysign.{suffix(kind)}", kind, [kind, kind]), [half, dividend])
     if a.divisor is not None:  # one for all lanes
         reciprocal = a.v.splat(a.b.fdiv(wide(1.0), to_float(_safe(a, s, a.divisor), wide)))
     else:
-        ones = ll.Constant(kind, [wide(1.0)] * x.type.count)
+        ones = Repeated(wide(1.0), x.type.count)
         reciprocal = a.b.fdiv(ones, to_float(_safe(a, s, y), kind))
     quotient = a.b.fmul(a.b.fadd(dividend, half), reciprocal)
     return (a.b.fptosi if dtype.is_signed else a.b.fptoui)(quotient, x.type)

@@ -243,6 +243,8 @@ class Control:
 
     def has_masked_exit(self, s: Statement, counts: bool) -> bool:
         """True if ``s`` holds a masked return, or (if it ``counts``) a break or continue of the loop around."""
+        if isinstance(s, Instr):
+            return False
         if isinstance(s, Return):
             return s in self.masked_returns
         if isinstance(s, (Break, Continue)):

@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.targets.llvm.types import I1, I8, I32
+from loom.targets.llvm.types import I1, I8, I32, Repeated, Undefined
 
 __all__ = ["DotUnits", "Dots", "sum_of_pairs"]
 
@@ -79,9 +79,9 @@ class Dots:
         if self._lanes(own, count):
             return self._by_unit(x, y, c, unsigned=unsigned)
         if self._lanes(other, count):  # u = s + 128 on either side
-            bias = ll.Constant(x.type, [I32(_BIAS)] * count)
+            bias = Repeated(I32(_BIAS), count)
             whole = self._by_unit(self.b.xor(x, bias), y, c, unsigned=not unsigned)
-            extra = self._by_unit(bias, y, ll.Constant(x.type, [I32(0)] * count), unsigned=not unsigned)
+            extra = self._by_unit(bias, y, Repeated(I32(0), count), unsigned=not unsigned)
             return self.b.sub(whole, extra)
         even, odd = self._halves(x, unsigned=unsigned), self._halves(y, unsigned=False)
         return self.b.add(self.b.add(c, self._pairs(even[0], odd[0])), self._pairs(even[1], odd[1]))
@@ -142,9 +142,9 @@ class Dots:
     def _halves(self, x: Any, *, unsigned: bool) -> tuple[Any, Any]:
         """Return the even and the odd bytes of a vector of words as halves of 16 bits."""
         kind = ll.VectorType(I16, 2 * x.type.count)
-        halves, eight = self.b.bitcast(x, kind), ll.Constant(kind, [I16(8)] * kind.count)
+        halves, eight = self.b.bitcast(x, kind), Repeated(I16(8), kind.count)
         if unsigned:
-            found = self.b.and_(halves, ll.Constant(kind, [I16(255)] * kind.count)), self.b.lshr(halves, eight)
+            found = self.b.and_(halves, Repeated(I16(255), kind.count)), self.b.lshr(halves, eight)
         else:
             found = self.b.ashr(self.b.shl(halves, eight), eight), self.b.ashr(halves, eight)
         return self.b.bitcast(found[0], x.type), self.b.bitcast(found[1], x.type)
@@ -165,7 +165,7 @@ def sum_of_pairs(builder: Any, x: Any, y: Any) -> Any:
     count = x.type.count
     halves, wide = ll.VectorType(I16, 2 * count), ll.VectorType(I32, 2 * count)
     product = builder.mul(*(builder.sext(builder.bitcast(v, halves), wide) for v in (x, y)))
-    undefined = ll.Constant(wide, ll.Undefined)
+    undefined = Undefined(wide)
     low, high = (_shuffled(builder, product, undefined, range(start, 2 * count, 2)) for start in (0, 1))
     return builder.add(low, high)
 

@@ -199,6 +199,7 @@ class _Function:
         self.s.entry.branch(self.s.function.basic_blocks[1])
         sites, wraps = tuple(self.s.sites), wraps_index(self.kernel)
         text = self.s.text()
+        self.s.forget()
         if self.family is not None:
             text = self.family.worded(text, self.kernel.workgroup)
         return Lowered(text, self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))

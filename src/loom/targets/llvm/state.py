@@ -66,8 +66,12 @@ class State:
     heaped: list[Any] | None = None
     vectors: Vectors = field(init=False)
     arithmetic: Arithmetic = field(init=False)
+    numbers_lanes: bool = field(init=False)
+    """True if messages may need to say which lane they come from."""
 
     def __post_init__(self) -> None:
+        speaks = (isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
+        self.numbers_lanes = self.bounds is Bounds.REPORTED or any(speaks)
         self.vectors = Vectors(self.builder, self.width)
         self.arithmetic = Arithmetic(self.builder, self.vectors, self.machine)
 
@@ -104,6 +108,16 @@ class State:
         """Return the module as LLVM assembly."""
         return re.sub(rf'!(\d+) = !{{ !"{_ITSELF}"', r"!\1 = distinct !{ !\1", str(self.module))
 
+    def forget(self) -> None:
+        """Take the module apart, which is thousands of objects in circles that only collections would free."""
+        for block in self.function.blocks:
+            block.instructions.clear()
+            block.terminator = None
+        self.function.blocks.clear()
+        self.module.globals.clear()
+        for held in (self.values, self.slots, self.arrays):
+            held.clear()
+
     def heap(self, nbytes: int) -> Any:
         """Reserve memory at the function's entry; ``give_back`` frees it."""
         assert self.heaped is not None
@@ -123,12 +137,6 @@ class State:
         """Generate code that fills memory with zeros; ``nbytes`` is a number or an i64."""
         fill = self.arithmetic.declare("llvm.memset.p0.i64", ll.VoidType(), [POINTER, I8, I64, I1])
         self.builder.call(fill, [base, I8(0), I64(nbytes) if isinstance(nbytes, int) else nbytes, I1(0)])
-
-    @property
-    def numbers_lanes(self) -> bool:
-        """True if messages may need to say which lane they come from."""
-        speaks = (isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
-        return self.bounds is Bounds.REPORTED or any(speaks)
 
     @property
     def is_terminated(self) -> bool:

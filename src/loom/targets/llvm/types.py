@@ -5,6 +5,7 @@ Layer: targets. Invariant: a bool is i1 in registers and one byte, 0 or 1, in me
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import llvmlite.ir as ll
@@ -12,7 +13,19 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType
 from loom.targets.llvm.lanes import Lanes
 
-__all__ = ["I1", "I8", "I32", "I64", "POINTER", "Vectors", "memory_type", "scalar_type", "size_of"]
+__all__ = [
+    "I1",
+    "I8",
+    "I32",
+    "I64",
+    "POINTER",
+    "Repeated",
+    "Undefined",
+    "Vectors",
+    "memory_type",
+    "scalar_type",
+    "size_of",
+]
 
 I1, I8, I32, I64 = (ll.IntType(n) for n in (1, 8, 32, 64))
 POINTER = ll.PointerType()
@@ -41,6 +54,33 @@ def size_of(kind: Any) -> int:
     return 4 if isinstance(kind, ll.FloatType) else 8
 
 
+class Undefined(ll.Constant):
+    """A value of no bits in particular, which llvmlite would write once for each element of a vector."""
+
+    def __init__(self, kind: ll.Type) -> None:
+        self.type = kind
+        self.constant = ll.Undefined
+
+
+class Repeated(ll.Constant):
+    """A constant vector of one constant, whose text does not grow with its length."""
+
+    def __init__(self, scalar: ll.Constant, count: int) -> None:
+        self.type = ll.VectorType(scalar.type, count)
+        self.constant = (scalar,) * count
+
+    def _get_reference(self) -> str:
+        scalar = self.constant[0]
+        return f"splat ({scalar.type} {scalar.get_reference()})"
+
+
+@cache
+def _iota(bits: int, stride: int, width: int) -> ll.Constant:
+    kind = ll.IntType(bits)
+    numbers = [kind(stride * lane % (1 << bits)) for lane in range(width)]
+    return numbers[0] if width == 1 else ll.Constant(ll.VectorType(kind, width), numbers)
+
+
 class Vectors:
     """Builds vectors of ``width`` lanes with an IRBuilder; width 1 means plain scalars."""
 
@@ -65,16 +105,14 @@ class Vectors:
         if self.width == 1:
             return value
         if isinstance(value, ll.Constant):
-            return ll.Constant(self.of(value.type), [value] * self.width)
-        undefined = ll.Constant(self.of(value.type), ll.Undefined)
+            return Repeated(value, self.width)
+        undefined = Undefined(self.of(value.type))
         first = self.b.insert_element(undefined, value, I32(0))
-        zeros = ll.Constant(ll.VectorType(I32, self.width), [0] * self.width)
-        return self.b.shuffle_vector(first, undefined, zeros)
+        return self.b.shuffle_vector(first, undefined, Repeated(I32(0), self.width))
 
     def iota(self, element: Any, stride: int = 1) -> Any:
         """Return the constant vector 0, stride, 2 stride, ..."""
-        modulus = 1 << element.width
-        return ll.Constant(self.of(element), [element(stride * lane % modulus) for lane in range(self.width)])
+        return _iota(element.width, stride, self.width)
 
     def spread(self, lanes: Lanes) -> Any:
         """Return a value held lane by lane, whatever way it was held."""

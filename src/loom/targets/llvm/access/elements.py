@@ -15,7 +15,7 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType
 from loom.ir.kernel import Instr, Memory
 from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.types import I32, POINTER, memory_type
+from loom.targets.llvm.types import I32, POINTER, Repeated, Undefined, memory_type
 
 __all__ = ["ShortVectors", "element_type"]
 
@@ -45,7 +45,7 @@ class ShortVectors:
     def made(self, parts: list[Lanes], stride: int | None) -> Lanes:
         """Return the vector of some components."""
         if stride == 0 or self.s.width == 1:
-            whole: Any = ll.Constant(ll.VectorType(parts[0].value.type, len(parts)), ll.Undefined)
+            whole: Any = Undefined(ll.VectorType(parts[0].value.type, len(parts)))
             for c, part in enumerate(parts):
                 whole = self.b.insert_element(whole, part.value, I32(c))
             return Lanes(whole, stride)
@@ -64,10 +64,9 @@ class ShortVectors:
         return self.shuffled(self.v.spread(value), [n // lanes for n in range(lanes * self.s.width)])
 
     def repeat(self, scalar: Any, count: int) -> Any:
-        kind = ll.VectorType(scalar.type, count)
         if isinstance(scalar, ll.Constant):
-            return ll.Constant(kind, [scalar] * count)
-        first = self.b.insert_element(ll.Constant(kind, ll.Undefined), scalar, I32(0))
+            return Repeated(scalar, count)
+        first = self.b.insert_element(Undefined(ll.VectorType(scalar.type, count)), scalar, I32(0))
         return self.shuffled(first, [0] * count)
 
     # loads
@@ -114,13 +113,13 @@ class ShortVectors:
 
     def shuffled(self, vector: Any, lanes: Iterable[int], other: Any = None) -> Any:
         chosen = [I32(lane) for lane in lanes]
-        other = other if other is not None else ll.Constant(vector.type, ll.Undefined)
+        other = other if other is not None else Undefined(vector.type)
         return self.b.shuffle_vector(vector, other, ll.Constant(ll.VectorType(I32, len(chosen)), chosen))
 
     def together(self, parts: list[Any]) -> Any:
         """Put vectors of components together as neighbours lie in memory."""
         width, lanes = self.s.width, len(parts)
-        pairs = [*parts, *[ll.Constant(parts[0].type, ll.Undefined)] * (-lanes % 2)]
+        pairs = [*parts, *[Undefined(parts[0].type)] * (-lanes % 2)]
         halves = [self.shuffled(a, range(2 * width), b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
         order = [c * width + lane for lane in range(width) for c in range(lanes)]
         return self.shuffled(halves[0], order, halves[1] if len(halves) > 1 else None)
@@ -194,7 +193,7 @@ class ShortVectors:
         if self.s.mask is None:
             return self.shuffled(value.value, range((self.s.width - 1) * lanes, self.s.width * lanes))
         first = self.b.mul(self.v.last(self.s.mask), I32(lanes))
-        whole: Any = ll.Constant(ll.VectorType(value.value.type.element, lanes), ll.Undefined)
+        whole: Any = Undefined(ll.VectorType(value.value.type.element, lanes))
         for c in range(lanes):
             part = self.b.extract_element(value.value, self.b.add(first, I32(c)))
             whole = self.b.insert_element(whole, part, I32(c))

@@ -25,7 +25,7 @@ from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 from loom.targets.llvm.messages import Messages
 from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type
+from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, Undefined, memory_type
 
 __all__ = ["MemoryAccess"]
 
@@ -286,7 +286,7 @@ class MemoryAccess:
         self.b.cbranch(self.in_steps(instr, wide, memory, stride), fast, slow)
         self.b.position_at_end(fast)
         pointer = self.address(memory, wide)
-        whole: Any = ll.Constant(kind, ll.Undefined)
+        whole: Any = Undefined(kind)
         for lane in range(self.s.width):
             cell = self.b.gep(pointer, [I64(lane * stride)], source_etype=memory_type(memory.dtype))
             element = self.b.load(cell, align=self.align(memory), typ=memory_type(memory.dtype))

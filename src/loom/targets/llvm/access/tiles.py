@@ -16,7 +16,7 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Instr
 from loom.ir.passes.tiles import TILE_LANES, TILE_ROWS, TILE_STEP
 from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I32, I64
+from loom.targets.llvm.types import I32, I64, Undefined
 
 __all__ = ["tile_product"]
 
@@ -50,7 +50,7 @@ def tile_product(state: State, s: Instr, a_at: Any, b_at: Any, sums: Any) -> Any
         found = b.asm(form, _MMA, _CONSTRAINTS, [*rows, *columns, *kept], False)
         found.attributes.add("convergent")
         kept = [b.extract_value(found, n) for n in range(_SUMS)]
-    result: Any = ll.Constant(ll.VectorType(I32, _SUMS), ll.Undefined)
+    result: Any = Undefined(ll.VectorType(I32, _SUMS))
     for n, value in enumerate(kept):
         result = b.insert_element(result, value, I32(n))
     return result
