@@ -15,5 +15,5 @@ python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 -
     $platforms --platform manylinux2014_x86_64 -d "$folder/wheels" \
     cffi pycparser vulkan==1.3.275 typer rich platformdirs pydantic pydantic-core annotated-types annotated-doc \
     typing-inspection typing_extensions shellingham scikit-learn joblib threadpoolctl wgpu==0.32.0 sniffio rendercanvas \
-    "cuda-bindings>=12.6,<14" cuda-pathfinder
+    "cuda-bindings>=12.8,<14" cuda-pathfinder
 du -sh "$folder"
