@@ -29,6 +29,7 @@ __all__ = [
     "Kernel",
     "Loc",
     "Memory",
+    "Order",
     "Param",
     "Return",
     "Space",
@@ -76,6 +77,17 @@ class Access(enum.Enum):
     def writes(self) -> bool:
         """True when stores are allowed."""
         return self is not Access.READ
+
+
+class Order(enum.Enum):
+    """What a kernel says of the order in which its lanes come to an element."""
+
+    PROVED = "proved"
+    """That it does not matter, which ``passes.order`` proves."""
+    FREE = "free"
+    """The same, where a docstring has the proof: of the library alone."""
+    ANY = "any"
+    """That it may matter: nothing is promised of what it gives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,6 +257,7 @@ class Kernel:
     variables: tuple[Variable, ...] = ()
     trusted: bool = False
     guarantee: Guarantee = Guarantee.BIT_EXACT
+    order: Order = Order.PROVED
     loc: Loc | None = None
     names: dict[Instr, str] = field(default_factory=dict[Instr, str])
 

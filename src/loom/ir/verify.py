@@ -2,12 +2,13 @@
 
 Layer: ir. The checks, in order: the interface; types (by ``builder.infer``) and scopes; variables
 assigned before they are read; loops around break and continue; barriers in convergent flow; visible
-races; fused products that may be rounded. Invariant: a ``VerifiedKernel`` needs no further checking by a target.
+races; atomics that show the order of lanes; fused products that may be rounded. Invariant: a
+``VerifiedKernel`` needs no further checking by a target.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from loom.ir.kernel import (
     Kernel,
     Loc,
     Memory,
+    Order,
     Param,
     Return,
     Space,
@@ -35,6 +37,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.escapes import fold_escapes
+from loom.ir.passes.order import Apart, refuse_disorder
 from loom.ir.passes.products import refuse_inexact_products
 from loom.ir.passes.races import refuse_races
 from loom.ir.passes.tiles import TILE_MOST, TILE_STEP, refuse_lonely_tiles
@@ -61,6 +64,8 @@ class VerifiedKernel:
 
     kernel: Kernel
     uniformity: Uniformity
+    aparts: tuple[Apart, ...] = field(default=(), kw_only=True)
+    """What a dispatch's numbers of groups must keep."""
 
     @cached_property
     def name(self) -> str:
@@ -101,6 +106,11 @@ class VerifiedKernel:
     def guarantee(self) -> Guarantee:
         """What the kernel asks of a device."""
         return self.kernel.guarantee
+
+    @cached_property
+    def is_loose(self) -> bool:
+        """True when the order of lanes may show in what it gives, so that nothing is promised of that."""
+        return self.kernel.order is Order.ANY
 
     @cached_property
     def statements(self) -> int | None:
@@ -162,7 +172,7 @@ def verify(kernel: Kernel) -> VerifiedKernel:
     uniformity = analyse_uniformity(folded)
     _refuse_divergent_barriers(folded, uniformity)
     refuse_races(folded, uniformity)
-    return VerifiedKernel(folded, uniformity)
+    return VerifiedKernel(folded, uniformity, aparts=refuse_disorder(folded, uniformity))
 
 
 def _check_interface(kernel: Kernel) -> None:

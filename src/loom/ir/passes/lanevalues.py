@@ -21,6 +21,7 @@ __all__ = ["LaneEvaluator", "LaneValue", "difference"]
 _Unknowns = frozenset[tuple[Any, int]]
 _EXACT = 1 << 62
 """Offsets beyond this are not followed."""
+_WORD_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,10 @@ class LaneEvaluator:
         source: DType = s.args[0].type
         if not source.is_integer or not s.type.is_integer or s.type.bits < source.bits:
             return None
-        return self.values.get(s.args[0])
+        found = self.values.get(s.args[0])
+        if found is not None and found.is_known:
+            return LaneValue(found.offsets.astype(source.numpy).astype(s.type.numpy).astype(np.int64), frozenset())
+        return found
 
     def _pure(self, s: Instr, args: list[LaneValue]) -> LaneValue | None:
         name = s.op.name
@@ -120,6 +124,8 @@ class LaneEvaluator:
                 result = s.op.evaluate(*operands)
             exact = result.dtype.itemsize < 8 or (abs(result.astype(np.float64)) < _EXACT).all()
             return LaneValue(result.astype(np.int64), frozenset()) if exact else None
+        if s.type.bits < _WORD_BITS:  # which wraps elsewhere than a longer one that it may become
+            return None
         if name in ("add", "sub"):
             a, b = args
             if name == "sub":
