@@ -18,7 +18,6 @@ from loom.core.numerics import Guarantee
 from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Kernel, Memory, Param, Space
-from loom.ir.passes.order import Apart
 from loom.ir.passes.uniformity import Uniformity
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache, cache_folder
@@ -42,9 +41,7 @@ class KnownKernel(VerifiedKernel):
             function=function, name=facts["name"], hash=facts["hash"], buffers=buffers,
             params=tuple(Param(n, lookup(t), extent=e and (e[0], e[1])) for n, t, e in facts["params"]),
             workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
-            reads=reads, writes=writes, is_loose=facts["is_loose"],
-            aparts=tuple(Apart(m, (s[0], s[1], s[2]), *rest) for m, s, *rest in facts["aparts"]),
-            has_barrier=facts["has_barrier"], talks=facts["talks"], statements=facts["statements"],
+            reads=reads, writes=writes, is_loose=False, aparts=(),
         )  # fmt: skip
 
     @cached_property
@@ -83,6 +80,8 @@ def _recall(function: KernelFunction) -> VerifiedKernel:
     if kept is not None and kept.kind == _KIND:
         return KnownKernel(function, kept.facts)
     verified = function.verified
+    if verified.is_loose or verified.aparts:  # which is not kept
+        return verified
     cache_of.store(key, Artifact(_KIND, b"", verified.name, facts=facts_of(verified)))
     return verified
 
@@ -101,8 +100,6 @@ def facts_of(verified: VerifiedKernel) -> dict[str, Any]:
         "workgroup": verified.workgroup,
         "trusted": verified.trusted,
         "guarantee": verified.guarantee.name,
-        "is_loose": verified.is_loose,
-        "aparts": [(a.memory, a.steps, a.spread, a.what, a.remedy) for a in verified.aparts],
         "reads": [i for i, m in enumerate(buffers) if m in verified.reads],
         "writes": [i for i, m in enumerate(buffers) if m in verified.writes],
         "has_barrier": verified.has_barrier,

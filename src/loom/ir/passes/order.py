@@ -11,7 +11,7 @@ alone is left to ``races``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices, is_given
 from loom.ir.passes.uniformity import Uniformity
 
-__all__ = ["Apart", "refuse_disorder"]
+__all__ = ["Apart", "Spacing", "refuse_disorder"]
 
 _Lanes = np.ndarray[Any, Any]
 _COMMUTE = frozenset(f"atomic_{name}" for name in ("add", "and", "or", "xor", "min", "max"))
@@ -63,28 +63,38 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
-    """Groups are at other elements of ``memory`` if their numbers tell: see ``holds``.
+class Spacing:
+    """Where lanes are: along each dimension ``sizes`` places of a group, ``steps`` elements from a place to the next
+    (None where only one group gets there), and beside that at most ``spread`` elements from each other."""
 
-    ``steps``: elements from a group to the next along each dimension, None along one where only one group gets there;
-    ``spread``: how far two lanes are from each other beside that. ``what`` and ``remedy`` are for errors.
-    """
-
-    memory: str
-    steps: tuple[int | None, int | None, int | None]
+    steps: tuple[int | None, ...]
+    sizes: tuple[int, ...]
     spread: int
-    what: str
-    remedy: str
 
-    def holds(self, groups: tuple[int, ...]) -> bool:
-        """Tell whether no two lanes of different groups meet, for numbers of groups along each dimension."""
+    def holds(self, groups: Sequence[int]) -> bool:
+        """Tell whether different places are different elements, for numbers of groups along each dimension."""
         reach = self.spread
-        known = [(abs(step), count) for step, count in zip(self.steps, groups, strict=True) if step is not None]
+        counts = [n * size for n, size in zip(groups, self.sizes, strict=True)]
+        known = [(abs(step), n) for step, n in zip(self.steps, counts, strict=True) if step is not None]
         for step, count in sorted(known):
             if count > 1 and step <= reach:
                 return False
             reach += step * max(count - 1, 0)
         return reach < _WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Groups are at other elements of ``memory`` if one of ``ways`` to place them says so; else ``what`` is wrong."""
+
+    memory: str
+    ways: tuple[Spacing, ...]
+    what: str
+    remedy: str
+
+    def holds(self, groups: Sequence[int]) -> bool:
+        """Tell whether no two lanes of different groups meet, for numbers of groups along each dimension."""
+        return any(way.holds(groups) for way in self.ways)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -290,14 +300,24 @@ class _Walk:
             raise self.error(a, b)
         if not (a.lanes.any() and b.lanes.any()):
             return
-        one, steps = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if _is_group(k)}
-        x, y = a.index.offsets[a.lanes], b.index.offsets[b.lanes]
-        spread = max(int(x.max() - y.min()), int(y.max() - x.min()))
-        x_step, y_step, z_step = (None if d in one else steps.get(d, 0) for d in range(3))
-        if all(step is None for step in (x_step, y_step, z_step)):
-            return
-        error = self.error(a, b)
-        self.aparts[Apart(a.memory.name, (x_step, y_step, z_step), spread, error.what, error.remedy or "")] = None
+        one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if _is_group(k)}
+        steps = [None if d in one else found.get(d, 0) for d in range(3)]
+        if any(step is not None for step in steps):
+            error, ways = self.error(a, b), (self.spacing(a, b, steps), self.spacing(a, b, steps, of_lanes=True))
+            self.aparts[Apart(a.memory.name, ways, error.what, error.remedy)] = None
+
+    def spacing(self, a: _Access, b: _Access, steps: Sequence[int | None], *, of_lanes: bool = False) -> Spacing:
+        """Return how two accesses are placed: places are groups, or lanes along dimensions where that is so."""
+        assert a.index is not None
+        assert b.index is not None
+        x, y, sizes, found = a.index.offsets, b.index.offsets, [1, 1, 1], list(steps)
+        for d, (step, size) in enumerate(zip(steps, self.kernel.workgroup, strict=True)):
+            if of_lanes and step and step % size == 0:
+                found[d], sizes[d] = step // size, size
+                own = self.lanes.local[d] * (step // size)
+                x, y = x - own, y - own
+        x, y = x[a.lanes], y[b.lanes]
+        return Spacing(tuple(found), tuple(sizes), max(int(x.max() - y.min()), int(y.max() - x.min())))
 
     def error(self, a: _Access, b: _Access) -> VerifyError:
         """Name what of two accesses shows the order, and what to write instead."""

@@ -78,15 +78,16 @@ class _Checker:
         return True
 
     def if_(self, s: If, active: _Lanes | None) -> None:
-        before, outside = list(self.pending), self.guards
+        before, outside, variables = list(self.pending), self.guards, dict(self.lanes.variables)
         after: list[_Visit] = []
         for block, (lanes, guard) in zip((s.then, s.otherwise), self.branches(s.condition), strict=True):
             self.pending, self.guards = list(before), outside if guard is None else outside | {guard}
+            self.lanes.variables = dict(variables)
             if _BOUND in self.guards and len(self.guards) > 1:
                 lanes = None  # the two may exclude each other
             if self.block(block, None if active is None or lanes is None else active & lanes):
                 after += [v for v in self.pending if v not in after]
-        self.pending, self.guards = after, outside
+        self.pending, self.guards, self.lanes.variables = after, outside, variables
         self.lanes.forget(_assigned(s.then) | _assigned(s.otherwise))
 
     def branches(self, condition: Instr) -> tuple[tuple[_Lanes | None, Any], tuple[_Lanes | None, Any]]:

@@ -107,7 +107,7 @@ def largest_groups(kernel: VerifiedKernel) -> list[int]:
     most = _most_groups(kernel)
     for sides in product((True, False), repeat=3) if kernel.aparts else ():
         found = [count if whole else 1 for count, whole in zip(most, sides, strict=True)]
-        if all(each.holds(tuple(found)) for each in kernel.aparts):
+        if all(each.holds(found) for each in kernel.aparts):
             return found
     return most
 
