@@ -114,6 +114,8 @@ class LaneEvaluator:
         found = self.values.get(s.args[0])
         if found is not None and found.is_known:
             return LaneValue(found.offsets.astype(source.numpy).astype(s.type.numpy).astype(np.int64), frozenset())
+        if source.bits < _WORD_BITS and source.is_signed and not s.type.is_signed:
+            return None  # another number, unless it is wide enough to wrap where all do
         return found
 
     def _pure(self, s: Instr, args: list[LaneValue]) -> LaneValue | None:

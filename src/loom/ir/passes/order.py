@@ -192,7 +192,7 @@ class _Walk:
     def loop(self, s: For | While, lanes: _Lanes) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next."""
         changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set[Variable]())
-        before = self.pending
+        before = dict(self.pending)
         left: dict[_Access, None] = {}
         for _ in range(2 if self.visits < _MOST_VISITS else 1):
             self.visits += 1
@@ -282,16 +282,21 @@ class _Walk:
 
     def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range, lanes: _Lanes) -> None:
         does = s.name if s.name in _COMMUTE and s not in self.live else "load" if s.name == "load" else "other"
-        key = (s, memory, None if index is None else (index.offsets.tobytes(), index.unknowns), range_, lanes.tobytes(),
-               self.fixed, self.guards)  # fmt: skip
-        here = self.interned.setdefault(key, _Access(s, memory, does, index, range_, lanes, self.fixed, self.guards))
-        self.pending = {**self.pending, here: None}
+        known = None if index is None else (index.offsets.tobytes(), index.unknowns)
+        own = s if does == "other" else does  # of others any line will do
+        key = own, memory, known, range_, lanes.tobytes(), self.fixed, self.guards
+        here = self.interned.get(key)
+        if here is None:
+            here = self.interned[key] = _Access(s, memory, does, index, range_, lanes, self.fixed, self.guards)
+        self.pending[here] = None
         self.log.append(here)
         for earlier in (*self.pending, *self.gone):
+            if earlier.memory is not memory or (earlier.does == does and does != "other") or _is_free(earlier, here):
+                continue
             pair = frozenset((earlier, here))
-            if earlier.memory is memory and pair not in self.judged:
+            if pair not in self.judged:
                 self.judged.add(pair)
-                if not _is_free(earlier, here) and _meet_in_group(earlier, here):
+                if _meet_in_group(earlier, here):
                     raise self.error(earlier, here)
 
     def between_groups(self, a: _Access, b: _Access) -> None:
@@ -341,7 +346,7 @@ class _Walk:
 
 def _is_free(a: _Access, b: _Access) -> bool:
     """Tell whether two accesses may meet in any order, or surely do not."""
-    if a.does == b.does and a.does != "other":
+    if a.does == b.does != "other":
         return True
     plain = [x.instr.op.effect is not Effect.ATOMIC for x in (a, b)]
     if all(plain):  # which ``races`` looks at

@@ -226,7 +226,7 @@ class _Writer:
     def fault_write(self) -> None:
         memory, slot, at = self.slot()
         self.add(self.atomic(self.use(memory, slot), memory, at, self.value()))
-        self.add(f"if l == {self.r.randrange(3)}:")
+        self.add(f"if l == {self.r.randint(3, 4)}:")  # which is above 2, as branches around may ask
         self.add(f"{memory}[{at}] = v", 1)
 
     def fault_turns(self) -> None:
@@ -246,7 +246,7 @@ class _Writer:
         """An element that two lanes of a group, or of two groups, take for their own."""
         inner = ["l // 2", "u32(l) & 3", "0 * l", "w"] + ["loom.local_id(0)"] * (len(self.shape) > 1)
         outer = ["l"] + [f"loom.global_id({d})" for d in range(3) if self.others(d)]
-        at = self.r.choice([*inner, *outer])
+        at = self.r.choice([*inner, *outer] if self.depth == 1 else ["0 * l", "w"])
         self.add(f"v = v + loom.atomic_{self.r.choice(['add', 'exchange'])}(z, {at}, {self.value()})")
 
     def others(self, dimension: int) -> bool:
@@ -255,9 +255,11 @@ class _Writer:
         return any(shape[d] * self.groups[d] > 1 for d in range(3) if d != dimension)
 
     def fault_one_of_each_group(self) -> None:
+        if self.depth > 1:  # where there may be one group, or no such lane
+            return self.fault_old_value()
         slot = self.r.randrange(_SLOTS)
         self.add("if l == 0:")
-        self.add(f"v = v + {self.atomic(self.use('y', slot), 'y', str(4 * slot), self.value())}", 1)
+        return self.add(f"v = v + {self.atomic(self.use('y', slot), 'y', str(4 * slot), self.value())}", 1)
 
 
 FAULTS = tuple(name.removeprefix("fault_") for name in vars(_Writer) if name.startswith("fault_"))

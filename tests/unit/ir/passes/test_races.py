@@ -324,7 +324,8 @@ def private(x: In[u32], out: Out[u32], n: u32) -> None:
 NO_RACES = [
     one_lane_of_all, the_last_element, a_guard_that_leaves_one, one_turn, no_turn, one_turn_of_a_while,
     one_turn_of_many, left_by_break, left_by_return, a_barrier_at_the_end_of_the_turn, two_modes, halves,
-    two_buffers_in_turn, another_value_on_the_other_path, the_same_value, the_same_value_after_own, atomics, by_data, shifts_beyond_32_bits, private,
+    two_buffers_in_turn, another_value_on_the_other_path, the_same_value, the_same_value_after_own, atomics, by_data,
+    shifts_beyond_32_bits, private,
 ]  # fmt: skip
 
 
