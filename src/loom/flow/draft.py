@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.core.numerics import Guarantee
 from loom.flow.counts import whole
 from loom.ir.builder import Builder
-from loom.ir.kernel import Block, Instr, Loc, Memory, Order, Param, Variable
+from loom.ir.kernel import Block, Instr, LaneOrder, Loc, Memory, Param, Variable
 from loom.ir.verify import VerifiedKernel, verify
 
 __all__ = [
@@ -59,7 +59,7 @@ class IrProgram:
 
     builder: Builder
     shared_words: int
-    order: Order = Order.PROVED
+    order: LaneOrder = LaneOrder.PROVED
     has_entry: bool = False
     is_finished: bool = False
     blocks: list[Block] = field(default_factory=list[Block])
@@ -98,7 +98,7 @@ class IrProgram:
     def finish(self) -> VerifiedKernel:
         """Return the kernel, its blocks joined, its bindings and push constants in order of number."""
         count = max(self.params, default=-1) + 1
-        asked = Guarantee.FAST if self.order is Order.ANY else Guarantee.BIT_EXACT
+        asked = Guarantee.FAST if self.order is LaneOrder.ANY else Guarantee.BIT_EXACT
         kernel = replace(
             self.builder.finish(guarantee=asked, order=self.order),
             body=Block([s for block in self.blocks for s in block.statements]),

@@ -25,7 +25,7 @@ from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.flow.counts import is_whole, whole
 from loom.flow.draft import IrBlock, IrProgram, IrValue, IrVariable, open_block, open_program
 from loom.ir.builder import Builder
-from loom.ir.kernel import Order
+from loom.ir.kernel import LaneOrder
 from loom.ir.verify import VerifiedKernel
 
 __all__ = [
@@ -93,11 +93,11 @@ def ir_begin(
     if not isinstance(name, str) or not name.isidentifier():
         raise ArgumentError("ir_begin", "unusable name", expected="an identifier", got=repr(name), remedy="Use letters")
     if order not in (None, "any"):
-        raise ArgumentError("ir_begin, order", "unknown", expected="None or 'any'", got=repr(order)[:200],
-                            remedy="Leave it out")  # fmt: skip
+        given = repr(order)[:200]
+        raise ArgumentError("ir_begin, order", "unknown", expected="None or 'any'", got=given, remedy="Leave it out")
     x, y, z = (*(whole(e, "ir_begin", "workgroup", least=1) for e in extents), 1, 1)[:3]
     words = whole(shared, "ir_begin", "shared size", least=1)
-    prog = IrProgram(Builder(name, (x, y, z)), words, Order(order or "proved"))
+    prog = IrProgram(Builder(name, (x, y, z)), words, LaneOrder(order or "proved"))
     prog.builder.kernel_loc = open_program(prog, "ir_begin").builder.loc
     return prog
 

@@ -27,9 +27,9 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Loc,
     Memory,
-    Order,
     Param,
     Return,
     Space,
@@ -265,7 +265,7 @@ class Builder:
         return KernelTypeError(self.where(), what, expected=expected, got=got, remedy=remedy)
 
     def finish(
-        self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT, order: Order = Order.PROVED
+        self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT, order: LaneOrder = LaneOrder.PROVED
     ) -> Kernel:
         """Return the kernel built; not yet verified."""
         return Kernel(

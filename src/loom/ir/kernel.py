@@ -27,9 +27,9 @@ __all__ = [
     "If",
     "Instr",
     "Kernel",
+    "LaneOrder",
     "Loc",
     "Memory",
-    "Order",
     "Param",
     "Return",
     "Space",
@@ -79,11 +79,11 @@ class Access(enum.Enum):
         return self is not Access.READ
 
 
-class Order(enum.Enum):
+class LaneOrder(enum.Enum):
     """What a kernel says of the order in which its lanes come to an element."""
 
     PROVED = "proved"
-    """That it does not matter, which ``passes.order`` proves."""
+    """That it does not matter, which ``passes.laneorder`` proves."""
     FREE = "free"
     """The same, where a docstring has the proof: of the library alone."""
     ANY = "any"
@@ -257,7 +257,7 @@ class Kernel:
     variables: tuple[Variable, ...] = ()
     trusted: bool = False
     guarantee: Guarantee = Guarantee.BIT_EXACT
-    order: Order = Order.PROVED
+    order: LaneOrder = LaneOrder.PROVED
     loc: Loc | None = None
     names: dict[Instr, str] = field(default_factory=dict[Instr, str])
 

@@ -35,9 +35,9 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Loc,
     Memory,
-    Order,
     Param,
     Return,
     Statement,
@@ -81,7 +81,7 @@ class _Printer:
         flags = " trusted" if k.trusted else ""
         if k.guarantee is not Guarantee.BIT_EXACT:
             flags += f" guarantee {k.guarantee.name.lower()}"
-        if k.order is not Order.PROVED:
+        if k.order is not LaneOrder.PROVED:
             flags += f" order {k.order.value}"
         self.lines.append(f"kernel @{k.name} workgroup {' '.join(map(str, k.workgroup))}{flags} {{")
         self.lines += [f"  buffer {m.name}: {m.dtype} {m.access.value}{_bound(m)}" for m in k.buffers]
@@ -250,7 +250,7 @@ class _Parser:
         if any(self.lines[self.at :]):
             self.next()
             raise self.fail("text after the kernel", "the end of the text")
-        return self.builder.finish(trusted=bool(trusted), guarantee=wanted, order=Order(order or "proved"))
+        return self.builder.finish(trusted=bool(trusted), guarantee=wanted, order=LaneOrder(order or "proved"))
 
     def declaration(self, line: str) -> bool:
         b = self.builder

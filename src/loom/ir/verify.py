@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import bool_
 from loom.core.errors import VerifyError
@@ -24,9 +24,9 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Loc,
     Memory,
-    Order,
     Param,
     Return,
     Space,
@@ -37,13 +37,15 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.escapes import fold_escapes
-from loom.ir.passes.order import Apart, refuse_disorder
 from loom.ir.passes.products import refuse_inexact_products
 from loom.ir.passes.races import refuse_races
 from loom.ir.passes.tiles import TILE_MOST, TILE_STEP, refuse_lonely_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 from loom.ir.passes.wide import refuse_wrong_wide
 from loom.ir.rules import TypeRule, infer
+
+if TYPE_CHECKING:
+    from loom.ir.passes.laneorder import Apart
 
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 
@@ -110,7 +112,7 @@ class VerifiedKernel:
     @cached_property
     def is_loose(self) -> bool:
         """True when the order of lanes may show in what it gives, so that nothing is promised of that."""
-        return self.kernel.order is Order.ANY
+        return self.kernel.order is LaneOrder.ANY
 
     @cached_property
     def statements(self) -> int | None:
@@ -160,6 +162,8 @@ class VerifiedKernel:
 
 def verify(kernel: Kernel) -> VerifiedKernel:
     """Return ``kernel`` as verified; VerifyError or KernelTypeError name the line and the remedy."""
+    from loom.ir.passes.laneorder import refuse_disorder  # not needed where kernels are recalled
+
     _check_interface(kernel)
     _refuse_deep_nesting(kernel)
     _Scopes(kernel).run()

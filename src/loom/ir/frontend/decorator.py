@@ -31,7 +31,7 @@ from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import AxesView, Retype, Static
-from loom.ir.kernel import Kernel, Loc, Order
+from loom.ir.kernel import Kernel, LaneOrder, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
 __all__ = ["KernelFunction", "kernel", "translated"]
@@ -68,7 +68,7 @@ class KernelFunction:
         *,
         trusted: bool = False,
         guarantee: Guarantee = Guarantee.BIT_EXACT,
-        order: Order = Order.PROVED,
+        order: LaneOrder = LaneOrder.PROVED,
         vjp: KernelFunction | None = None,
         types: dict[Any, Any] | None = None,
         annotations: dict[str, Any] | None = None,
@@ -91,7 +91,7 @@ class KernelFunction:
         self._order = order
 
     @property
-    def options(self) -> tuple[bool, Guarantee, Order]:
+    def options(self) -> tuple[bool, Guarantee, LaneOrder]:
         """What the decorator was told beside the workgroup: whether it is trusted, what it asks, what of order."""
         return self._trusted, self._guarantee, self._order
 
@@ -369,13 +369,13 @@ def kernel(
                 got=type(function).__name__, remedy="Decorate a function",
             )  # fmt: skip
         kind = _order(order, function, guarantee)
-        asked = (Guarantee.FAST if kind is Order.ANY else Guarantee.BIT_EXACT) if guarantee is None else guarantee
+        asked = (Guarantee.FAST if kind is LaneOrder.ANY else Guarantee.BIT_EXACT) if guarantee is None else guarantee
         return KernelFunction(function, shape, names, trusted=trusted, guarantee=asked, order=kind, vjp=vjp)
 
     return decorate if fn is None else decorate(fn)
 
 
-def _order(given: Any, function: FunctionType, guarantee: Guarantee | None) -> Order:
+def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -> LaneOrder:
     """Return what a kernel says of order: of Loom's own library also "free", whose docstring has the proof."""
     own = (function.__module__ or "").startswith("loom.") and "Order:" in (function.__doc__ or "")
     if given is not None and given != "any" and not (own and given == "free"):
@@ -387,10 +387,14 @@ def _order(given: Any, function: FunctionType, guarantee: Guarantee | None) -> O
             remedy="Leave it out, or write order='any' where the order of lanes may show",
         )
     if given == "any" and guarantee not in (None, Guarantee.FAST):
-        raise KernelTypeError("loom.kernel, guarantee", "nothing is promised of a kernel whose order is any",
-                              expected="one of guarantee and order='any'", got=guarantee.name,
-                              remedy="Leave one out")  # fmt: skip
-    return Order(given or "proved")
+        raise KernelTypeError(
+            "loom.kernel, guarantee",
+            "nothing is promised of a kernel whose order is any",
+            expected="one of guarantee and order='any'",
+            got=guarantee.name,
+            remedy="Leave one out",
+        )
+    return LaneOrder(given or "proved")
 
 
 def _workgroup(given: Any) -> tuple[int, int, int]:

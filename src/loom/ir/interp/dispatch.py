@@ -22,7 +22,7 @@ from loom.ir.interp.masks import Array
 from loom.ir.interp.memory import MEMORY
 from loom.ir.interp.operations import COMPUTE, NAN_CHECKED
 from loom.ir.interp.options import Options
-from loom.ir.kernel import Instr, Kernel, Order, Space, While, operands, walk, walk_blocks
+from loom.ir.kernel import Instr, Kernel, LaneOrder, Space, While, operands, walk, walk_blocks
 from loom.ir.ops import Effect
 
 __all__ = ["HANDLERS", "interpret"]
@@ -101,7 +101,7 @@ def interpret(
 def _is_comparable(kernel: Kernel, options: Options) -> bool:
     """Tell whether a second run should leave the same: nobody wants any order, or assigns to memory in between."""
     stops = options.breakpoints or any(isinstance(s, Instr) and s.name == "breakpoint" for s in walk(kernel.body))
-    return kernel.order is not Order.ANY and not stops
+    return kernel.order is not LaneOrder.ANY and not stops
 
 
 def _run(batch: Batch) -> None:

@@ -47,12 +47,17 @@ def refuse_differences(dispatch: DispatchState, buffers: Sequence[Array], others
         if unlike.size:
             at = int(unlike[0])
             raise make_fault(
-                RaceDetected, kernel.name, kernel.loc,
-                f"{memory.name}[{at // memory.dtype.lanes}] depends on the order of lanes", lane=None,
-                expected="the same in any order", got=f"{one[at]} and {other[at]}",
+                RaceDetected,
+                kernel.name,
+                kernel.loc,
+                f"{memory.name}[{at // memory.dtype.lanes}] depends on the order of lanes",
+                lane=None,
+                expected="the same in any order",
+                got=f"{one[at]} and {other[at]}",
                 remedy="Give each lane its own elements, or put a barrier between those of a group",
-                memory=memory.name, index=at // memory.dtype.lanes,
-            )  # fmt: skip
+                memory=memory.name,
+                index=at // memory.dtype.lanes,
+            )
 
 
 def _bundles(dispatch: DispatchState, first: int, count: int) -> list[tuple[Batch, Mask]]:
@@ -70,7 +75,7 @@ def _bundles(dispatch: DispatchState, first: int, count: int) -> list[tuple[Batc
     return found
 
 
-class _Stopped(BaseException):
+class _EndOfBundle(BaseException):
     """Ends a bundle whose dispatch is over."""
 
 
@@ -112,7 +117,7 @@ class _InTurn:
             if not self._errors:
                 with np.errstate(all="ignore"):
                     run_block(self._bundles[number][0], self._body, self._bundles[number][1])
-        except _Stopped:
+        except _EndOfBundle:
             return
         except BaseException as error:
             self._errors.append(error)
@@ -142,4 +147,4 @@ class _InTurn:
         self._back.release()
         turn.acquire()
         if self._errors:
-            raise _Stopped
+            raise _EndOfBundle

@@ -5,6 +5,7 @@ Layer: runtime. Invariant: whatever is dispatched has at most 2^32 lanes along a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -43,7 +44,8 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
     full = np.ones((repeats, 3), np.int64)
     full[:, :columns] = np.clip(array, -1, 1 << 33)  # beyond every limit, within 64 bits
     _check_group_limits(kernel, full, np.broadcast_to(array, (repeats, columns)), where)
-    _check_apart(kernel, full, where)
+    if kernel.aparts:
+        _check_apart(kernel, np.unique(full, axis=0).tolist(), where)
     return full.astype(np.uint32)
 
 
@@ -80,16 +82,17 @@ def _check_group_limits(
         )  # fmt: skip
 
 
-def _check_apart(kernel: VerifiedKernel, groups: np.ndarray[Any, Any], where: str) -> None:
+def _check_apart(kernel: VerifiedKernel, rows: Sequence[Sequence[int]], where: str) -> None:
     """Refuse groups whose lanes meet at an element in an order that shows."""
-    for counts in np.unique(groups, axis=0).tolist() if kernel.aparts else ():
-        for each in kernel.aparts:
-            if not each.holds(counts):
-                raise ArgumentError(
-                    f"{where}, groups", f"{each.what}, which these groups do not keep apart",
-                    expected=f"groups of which no two come to one element of {each.memory!r}", got=tuple(counts),
-                    remedy=each.remedy,
-                )  # fmt: skip
+    for counts, each in product(rows, kernel.aparts):
+        if not each.holds(counts):
+            raise ArgumentError(
+                f"{where}, groups",
+                f"{each.what}, which these groups do not keep apart",
+                expected=f"groups of which no two come to one element of {each.memory!r}",
+                got=tuple(counts),
+                remedy=each.remedy,
+            )
 
 
 def _beyond_limits(groups: np.ndarray[Any, Any], most: list[int]) -> np.ndarray[Any, Any]:

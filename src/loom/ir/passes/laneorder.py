@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -27,8 +26,8 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Memory,
-    Order,
     Return,
     Space,
     Statement,
@@ -38,14 +37,13 @@ from loom.ir.kernel import (
     walk,
 )
 from loom.ir.ops import Effect
-from loom.ir.passes.lanevalues import LaneEvaluator, LaneValue
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices, is_given
 from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["Apart", "Spacing", "refuse_disorder"]
 
-_Lanes = np.ndarray[Any, Any]
 _COMMUTE = frozenset(f"atomic_{name}" for name in ("add", "and", "or", "xor", "min", "max"))
 _WORD = 1 << 32
 """Indexes are told apart in their lowest 32 bits."""
@@ -97,6 +95,15 @@ class Apart:
         return any(way.holds(groups) for way in self.ways)
 
 
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """A condition of the dispatch: an operation, what it is about, and whether it holds."""
+
+    name: str
+    sides: tuple[tuple[object, ...], ...]
+    holds: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Access:
     """One access by some of ``lanes``, of groups ``fixed`` along some dimensions, under conditions of the dispatch."""
@@ -106,25 +113,25 @@ class _Access:
     does: str
     index: LaneValue | None
     range: Range
-    lanes: _Lanes
+    lanes: Lanes
     fixed: frozenset[tuple[int, int]]
-    guards: frozenset[tuple[Any, bool]]
+    guards: frozenset[_Condition]
 
 
 def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
     """Raise VerifyError naming both lines if the order of lanes may show; return what a dispatch must be asked."""
-    if kernel.order is not Order.PROVED:
+    if kernel.order is not LaneOrder.PROVED:
         return ()
     watched = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
-    return _Walk(kernel, uniformity, watched).run() if watched else ()
+    return _OrderProof(kernel, uniformity, watched).run() if watched else ()
 
 
-class _Walk:
+class _OrderProof:
     def __init__(self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None]) -> None:
         self.kernel, self.uniformity, self.watched = kernel, uniformity, watched
         self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), _live(kernel)
         self.ranges: dict[Instr, Range] = {}
-        self.interned: dict[Any, _Access] = {}
+        self.interned: dict[object, _Access] = {}
         self.pending: dict[_Access, None] = {}
         """The accesses since the last barrier that the lanes present passed."""
         self.gone: dict[_Access, None] = {}
@@ -132,7 +139,7 @@ class _Walk:
         self.log: list[_Access] = []
         self.judged: set[frozenset[_Access]] = set()
         self.aparts: dict[Apart, None] = {}
-        self.guards: frozenset[tuple[Any, bool]] = frozenset()
+        self.guards: frozenset[_Condition] = frozenset()
         self.fixed: frozenset[tuple[int, int]] = frozenset()
         self.exits: list[tuple[dict[_Access, None], dict[_Access, None]]] = []
         """For each loop around, the accesses pending where it was left, and where a turn was."""
@@ -148,7 +155,7 @@ class _Walk:
                     self.between_groups(a, b)
         return tuple(self.aparts)
 
-    def block(self, block: Block, lanes: _Lanes) -> bool:
+    def block(self, block: Block, lanes: Lanes) -> bool:
         """Visit statements that at most ``lanes`` get to; tell if any of them gets to the end."""
         for s in block.statements:
             if isinstance(s, Instr):
@@ -170,14 +177,14 @@ class _Walk:
         elif self.exits:
             self.exits[-1][isinstance(s, Continue)].update(self.pending)
 
-    def if_(self, s: If, lanes: _Lanes) -> bool:
+    def if_(self, s: If, lanes: Lanes) -> bool:
         before, guards, fixed, variables = self.pending, self.guards, self.fixed, dict(self.lanes.variables)
         beside, ends = len(self.log), list[dict[_Access, None]]()
-        form = _form(s.condition) if is_given(s.condition) else None
+        is_steady = is_given(s.condition)
         for block, holds in ((s.then, True), (s.otherwise, False)):
             here, groups = self.who(s.condition, holds=holds)
             self.fixed = fixed | groups
-            self.guards = guards if form is None else guards | {(form[0], form[1] is holds)}
+            self.guards = guards | {_condition(s.condition, holds=holds)} if is_steady else guards
             # lanes of a group on both sides are not ordered; else a group takes one side
             together = self.log[beside:] if self.uniformity.is_varying(s.condition) else ()
             self.pending = before | dict.fromkeys(together)
@@ -186,12 +193,12 @@ class _Walk:
                 ends.append(self.pending)
         self.guards, self.fixed, self.lanes.variables = guards, fixed, variables
         self.pending = {access: None for end in ends for access in end}
-        self.lanes.forget(_assigned(s.then) | _assigned(s.otherwise))
+        self.lanes.forget(targets_of(s.then) | targets_of(s.otherwise))
         return bool(ends)
 
-    def loop(self, s: For | While, lanes: _Lanes) -> None:
+    def loop(self, s: For | While, lanes: Lanes) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next."""
-        changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set[Variable]())
+        changed = targets_of(s.body) | (targets_of(s.test) if isinstance(s, While) else set[Variable]())
         before = dict(self.pending)
         left: dict[_Access, None] = {}
         for _ in range(2 if self.visits < _MOST_VISITS else 1):
@@ -215,7 +222,7 @@ class _Walk:
         self.pending = self.pending | left
         self.lanes.forget(changed)
 
-    def who(self, condition: Instr, *, holds: bool) -> tuple[_Lanes, frozenset[tuple[int, int]]]:
+    def who(self, condition: Instr, *, holds: bool) -> tuple[Lanes, frozenset[tuple[int, int]]]:
         """Return lanes of which none is missing for which a condition holds, and the only groups that have any."""
         name, args, everyone = condition.name, condition.args, np.ones(self.kernel.lanes, np.bool_)
         value = self.lanes.value(condition)
@@ -239,19 +246,19 @@ class _Walk:
 
     def first_groups(
         self, low: Instr, high: Instr, *, equal: bool = False, closed: bool = False
-    ) -> tuple[_Lanes, frozenset[tuple[int, int]]] | None:
+    ) -> tuple[Lanes, frozenset[tuple[int, int]]] | None:
         """Return who has a lane's or group's number equal to, or below, a constant, if only one group has any."""
         a, b = self.lanes.value(low), self.lanes.value(high)
         if a is None or b is None or not b.is_known or (b.offsets != b.offsets[0]).any() or len(a.unknowns) != 1:
             return None
         ((key, step),), limit = a.unknowns, int(b.offsets[0]) + closed
-        if not _is_group(key) or not 0 <= a.offsets.min() <= a.offsets.max() < step <= self.kernel.workgroup[key[1]]:
+        if not is_group(key) or not 0 <= a.offsets.min() <= a.offsets.max() < step <= self.kernel.workgroup[key[1]]:
             return None
         if equal:
             return a.offsets == limit % step, frozenset({(key[1], limit // step)})
         return (a.offsets < limit, frozenset({(key[1], 0)})) if limit <= step else None
 
-    def instr(self, s: Instr, lanes: _Lanes) -> None:
+    def instr(self, s: Instr, lanes: Lanes) -> None:
         if s.name == "barrier" and self.visits < _MOST_VISITS:
             self.pending = {}
         elif s.name == "set":
@@ -272,7 +279,8 @@ class _Walk:
         if not _is_whole(s) or not all(_is_whole(a) for a in s.args):
             return everything(s.type)
         if s.name == "const":
-            return (int(constant_value(s.attr, s.type)),) * 2
+            number = int(constant_value(s.attr, s.type))
+            return number, number
         if s.name == "local_id":
             return 0, self.kernel.workgroup[int(s.attr)] - 1
         if s.name == "select":
@@ -280,7 +288,7 @@ class _Walk:
         rule = ARITHMETIC.get(s.name)
         return trimmed(rule(*(self.ranges[a] for a in s.args)), s.type) if rule is not None else everything(s.type)
 
-    def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range, lanes: _Lanes) -> None:
+    def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range, lanes: Lanes) -> None:
         does = s.name if s.name in _COMMUTE and s not in self.live else "load" if s.name == "load" else "other"
         known = None if index is None else (index.offsets.tobytes(), index.unknowns)
         own = s if does == "other" else does  # of others any line will do
@@ -305,7 +313,7 @@ class _Walk:
             raise self.error(a, b)
         if not (a.lanes.any() and b.lanes.any()):
             return
-        one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if _is_group(k)}
+        one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if is_group(k)}
         steps = [None if d in one else found.get(d, 0) for d in range(3)]
         if any(step is not None for step in steps):
             error, ways = self.error(a, b), (self.spacing(a, b, steps), self.spacing(a, b, steps, of_lanes=True))
@@ -338,10 +346,11 @@ class _Walk:
             what, remedy = f"{what}the last one stays", _REMEDIES["last"]
         loc = then.instr.loc
         return VerifyError(
-            self.kernel.where(loc), what,
+            self.kernel.where(loc),
+            what,
             expected="elements apart, or one kind of atomic (add, and, or, xor, min, max) whose old value is not used",
             remedy=f"{remedy}; or {_ANY}",
-        )  # fmt: skip
+        )
 
 
 def _is_free(a: _Access, b: _Access) -> bool:
@@ -356,19 +365,18 @@ def _is_free(a: _Access, b: _Access) -> bool:
     return any(_exclude(g, h) for g in a.guards for h in b.guards)
 
 
-def _exclude(a: tuple[Any, bool], b: tuple[Any, bool]) -> bool:
-    """Tell whether two conditions of a dispatch, each with whether it holds, exclude each other."""
-    (x, x_holds), (y, y_holds) = a, b
-    if x == y:
-        return x_holds is not y_holds
-    equal = x_holds and y_holds and x[0] == y[0] == "eq" and x[1] == y[1]
-    return equal and x[2][0] == y[2][0] == "const"
+def _exclude(a: _Condition, b: _Condition) -> bool:
+    """Tell whether two conditions exclude each other."""
+    if (a.name, a.sides) == (b.name, b.sides):
+        return a.holds is not b.holds
+    equal = a.holds and b.holds and a.name == b.name == "eq" and a.sides[0] == b.sides[0]
+    return equal and a.sides[1][0] == b.sides[1][0] == "const"
 
 
 def _meet_in_group(a: _Access, b: _Access) -> bool:
     """Tell whether two lanes of a group may be at one element."""
     if a.index is None or b.index is None or a.index.unknowns != b.index.unknowns:
-        return bool(a.lanes.any() and b.lanes.any()) and np.count_nonzero(a.lanes | b.lanes) > 1
+        return bool(a.lanes.any() and b.lanes.any() and np.count_nonzero(a.lanes | b.lanes) > 1)
     owners: dict[int, int] = {}
     several: set[int] = set()
     for lane, element in _places(a.index, a.lanes):
@@ -377,7 +385,7 @@ def _meet_in_group(a: _Access, b: _Access) -> bool:
     return any(e in several or owners.get(e, lane) != lane for lane, e in _places(b.index, b.lanes))
 
 
-def _places(index: LaneValue, lanes: _Lanes) -> Iterator[tuple[int, int]]:
+def _places(index: LaneValue, lanes: Lanes) -> Iterator[tuple[int, int]]:
     """Yield lanes with what tells their elements from those of other lanes of the group."""
     return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % _WORD).tolist(), strict=True)
 
@@ -415,25 +423,17 @@ def _is_cell_check(condition: Instr) -> bool:
     return limits == wanted and low.args[0] is high.args[0] and low.args[0].name == "atomic_add"
 
 
-def _form(condition: Instr) -> tuple[Any, bool]:
-    """Return a condition of the dispatch in a form that equals that of the same condition, and which it is of two."""
+def _condition(value: Instr, *, holds: bool) -> _Condition:
+    """Return a condition so that it equals what says the same, or the opposite."""
     opposite = {"ne": "eq", "ge": "lt", "gt": "le"}
-    name = opposite.get(condition.name, condition.name)
-    parts = [_written(a) for a in condition.args] or _written(condition)
-    return (name, *parts), name == condition.name
+    name = opposite.get(value.name, value.name)
+    sides = tuple(_description(a) for a in value.args) or (_description(value),)
+    return _Condition(name, sides, (name == value.name) is holds)
 
 
-def _written(value: Instr) -> tuple[Any, ...]:
-    return value.name, value.dtype, value.attr, value.memory, *(_written(a) for a in value.args)
+def _description(value: Instr) -> tuple[object, ...]:
+    return value.name, value.dtype, value.attr, value.memory, *(_description(a) for a in value.args)
 
 
 def _is_whole(value: Instr) -> bool:
     return value.dtype is not None and (value.type.is_integer or value.type.is_bool) and not value.type.is_vector
-
-
-def _is_group(key: Any) -> bool:
-    return bool(key[0] == "group")
-
-
-def _assigned(block: Block) -> set[Variable]:
-    return {s.attr for s in walk(block) if isinstance(s, Instr) and s.name == "set"}
