@@ -162,8 +162,6 @@ class VerifiedKernel:
 
 def verify(kernel: Kernel) -> VerifiedKernel:
     """Return ``kernel`` as verified; VerifyError or KernelTypeError name the line and the remedy."""
-    from loom.ir.passes.laneorder import refuse_disorder  # not needed where kernels are recalled
-
     _check_interface(kernel)
     _refuse_deep_nesting(kernel)
     _Scopes(kernel).run()
@@ -176,7 +174,15 @@ def verify(kernel: Kernel) -> VerifiedKernel:
     uniformity = analyse_uniformity(folded)
     _refuse_divergent_barriers(folded, uniformity)
     refuse_races(folded, uniformity)
-    return VerifiedKernel(folded, uniformity, aparts=refuse_disorder(folded, uniformity))
+    return VerifiedKernel(folded, uniformity, aparts=_refuse_disorder(folded, uniformity))
+
+
+def _refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
+    if not any(isinstance(s, Instr) and s.op.effect is Effect.ATOMIC for s in walk(kernel.body)):
+        return ()
+    from loom.ir.passes.laneorder import refuse_disorder  # which few kernels need
+
+    return refuse_disorder(kernel, uniformity)
 
 
 def _check_interface(kernel: Kernel) -> None:
