@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -291,6 +292,8 @@ class _OrderProof:
     def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range, lanes: Lanes) -> None:
         does = s.name if s.name in _COMMUTE and s not in self.live else "load" if s.name == "load" else "other"
         known = None if index is None else (index.offsets.tobytes(), index.unknowns)
+        if index is not None and index.is_known and lanes.any():
+            range_ = int(index.offsets[lanes].min()), int(index.offsets[lanes].max())
         own = s if does == "other" else does  # of others any line will do
         key = own, memory, known, range_, lanes.tobytes(), self.fixed, self.guards
         here = self.interned.get(key)
@@ -315,7 +318,10 @@ class _OrderProof:
             return
         one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if is_group(k)}
         steps = [None if d in one else found.get(d, 0) for d in range(3)]
-        if any(step is not None for step in steps):
+        # steps of groups leave the remainder by what divides them all (of none: the element) as it is
+        shared = gcd(_WORD, *(step for step in steps if step is not None))
+        rests = [set((x.index.offsets[x.lanes] % shared).tolist()) for x in (a, b) if x.index is not None]
+        if any(step is not None for step in steps) and not rests[0].isdisjoint(rests[1]):
             error, ways = self.error(a, b), (self.spacing(a, b, steps), self.spacing(a, b, steps, of_lanes=True))
             self.aparts[Apart(a.memory.name, ways, error.what, error.remedy)] = None
 

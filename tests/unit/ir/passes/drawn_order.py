@@ -97,6 +97,10 @@ class _Writer:
                 self.common(kind, memory, slot)
 
     def common(self, kind: str, memory: str, slot: int) -> None:
+        if self.r.random() < 0.2:  # a lane for each element
+            self.add("if l < 4:")
+            self.add(self.atomic(kind, memory, f"{4 * slot} + l", self.value()), 1)
+            return
         call = self.atomic(kind, memory, self.at(slot), self.value())
         if self.r.random() < 0.2:
             self.add(f"unused = {call}")

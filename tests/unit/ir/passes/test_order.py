@@ -267,8 +267,24 @@ def lanes_of_a_group(x: In[u32], y: InOut[u32], n: u32) -> None:
     s[lane + 64] = loom.atomic_add(s, lane, lane) + loom.atomic_exchange(s, lane, 3)
 
 
+def remainders(x: In[u32], y: InOut[u32], n: u32) -> None:
+    lane = loom.local_id()
+    if lane < 16:
+        loom.atomic_add(y, lane, x[lane])
+    if lane == 0:
+        loom.atomic_max(y, 16, x[lane])
+    loom.atomic_xor(y, 17 + lane % 2, 1)
+
+
+def even_and_odd(x: InOut[u32], y: InOut[u32], n: u32) -> None:
+    pair = loom.global_id() * 2
+    loom.atomic_add(x, pair, 1)
+    loom.atomic_xor(x, pair + 1, pair)
+
+
 FREE: list[Callable[..., None]] = [
-    one_kind_anywhere, elements_of_constants, phases, a_value_that_nobody_uses, modes, cells, lanes_of_a_group,
+    remainders, even_and_odd, one_kind_anywhere, elements_of_constants, phases, a_value_that_nobody_uses, modes, cells,
+    lanes_of_a_group,
 ]  # fmt: skip
 
 
