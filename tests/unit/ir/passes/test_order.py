@@ -13,6 +13,7 @@ from loom import In, InOut, Out, f32, u32
 from loom.core.errors import ArgumentError, KernelTypeError, VerifyError
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
+from loom.runtime.plans.library import calls_begun
 
 # kernels that show the order
 
@@ -431,7 +432,9 @@ def test_all_tell_that_nothing_is_promised() -> None:
     assert chain.build(loom.Guarantee.BIT_EXACT).guarantee is loom.Guarantee.BIT_EXACT
 
     a, b, c = loom.array(y), loom.array(out), loom.array(out)
+    begun = calls_begun()
     loose(a, b)
+    assert calls_begun() == begun + 1, "which audits ask for"
     assert (a.guarantee, b.guarantee, (b + 1).guarantee) == (loom.Guarantee.FAST,) * 3
     assert loom.gpu_add(b, c).guarantee is loom.Guarantee.FAST
     assert (c.guarantee, (c + 1).guarantee) == (loom.Guarantee.BIT_EXACT,) * 2
