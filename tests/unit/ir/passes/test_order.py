@@ -398,10 +398,11 @@ def test_what_is_said_of_order_is_any_or_nothing() -> None:
 
 
 def test_the_text_of_an_error() -> None:
+    line = two_kinds.__code__.co_firstlineno + 2
     with pytest.raises(VerifyError) as caught:
         _ = loom.kernel(two_kinds).verified
     assert str(caught.value).partition("] ")[2] == (
-        "atomic_xor on 'y' depends on the order of lanes: others come by atomic_add (line 22): expected elements "
+        f"atomic_xor on 'y' depends on the order of lanes: others come by atomic_add (line {line}): expected elements "
         "apart, or one kind of atomic (add, and, or, xor, min, max) whose old value is not used. Give each its own "
         "buffer, or leave one to a second kernel (a barrier orders the lanes of one group, never the groups); or write "
         '@loom.kernel(order="any"), and nothing is promised of the result.'
