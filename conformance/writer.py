@@ -13,7 +13,7 @@ from typing import Any, Union
 
 from loom.core.dtype import DType, u32
 from loom.ir.builder import Builder
-from loom.ir.kernel import Access, If, Instr, Kernel, Loc, Memory, Variable
+from loom.ir.kernel import Access, If, Instr, Kernel, LaneOrder, Loc, Memory, Variable
 
 __all__ = ["Array", "Local", "Number", "Value", "Writer"]
 
@@ -163,9 +163,9 @@ class Writer:
         self._line = 0
         self._last_if: If | None = None
 
-    def finish(self) -> Kernel:
+    def finish(self, order: LaneOrder = LaneOrder.PROVED) -> Kernel:
         """Return the kernel."""
-        return self.b.finish()
+        return self.b.finish(order=order)
 
     # declarations
 

@@ -1,42 +1,67 @@
-"""Indirect dispatch: one kernel decides, on the device, how many workgroups the next one gets."""
+"""Indirect dispatch: one kernel decides, on the device, how many workgroups the next one gets.
+
+Who keeps an element numbers it without atomics, so that the numbers are the same everywhere: in a group by a scan,
+over all groups by the counts of those before.
+"""
 
 import numpy as np
 
 import loom
 from loom import In, InOut, Out, u32
 
+GROUP = 64
 
-@loom.kernel(workgroup=64)
-def plan(data: In[u32], found: InOut[u32], where: Out[u32]):
+
+@loom.kernel(workgroup=GROUP)
+def count(data: In[u32], kept: Out[u32]):
     i = loom.global_id()
-    if i < len(data) and data[i] % 7 == 0:
-        where[loom.atomic_add(found, 0, 1)] = i
+    found = loom.group_count(i < len(data) and data[i] % 7 == 0)
+    if loom.local_id() == 0:
+        kept[loom.group_id()] = found
 
 
 @loom.kernel(workgroup=1)
-def count_groups(found: In[u32], counts: Out[u32]):
-    counts[0] = (found[0] + 63) // 64
+def add_up(kept: In[u32], starts: Out[u32], counts: Out[u32]):
+    total = u32(0)
+    for g in range(len(kept)):
+        starts[g] = total
+        total += kept[g]
+    starts[len(kept)] = total
+    counts[0] = (total + GROUP - 1) // GROUP
     counts[1] = 1
     counts[2] = 1
 
 
-@loom.kernel(workgroup=64)
-def square(data: InOut[u32], found: In[u32], where: In[u32]):
+@loom.kernel(workgroup=GROUP)
+def place(data: In[u32], starts: In[u32], where: Out[u32]):
+    i = loom.global_id()
+    keeps = i < len(data) and data[i] % 7 == 0
+    number = loom.group_scan(u32(keeps), inclusive=False)
+    if keeps:
+        where[starts[loom.group_id()] + number] = i
+
+
+@loom.kernel(workgroup=GROUP)
+def square(data: InOut[u32], starts: In[u32], where: In[u32]):
     k = loom.global_id()
-    if k < found[0]:
+    if k < starts[len(starts) - 1]:
         data[where[k]] = data[where[k]] * data[where[k]]
 
 
 data = np.random.default_rng(0).integers(0, 1000, 10_000).astype(np.uint32)
-sizes = {"found": (u32, 1), "where": (u32, data.size), "counts": (u32, 3)}
+groups = -(-data.size // GROUP)
+sizes = {"kept": (u32, groups), "starts": (u32, groups + 1), "where": (u32, data.size), "counts": (u32, 3)}
 
 with loom.boot(registers=0, bindings={"data": data, **sizes}) as unit:
-    unit.dispatch(plan, groups=-(-data.size // 64))
-    unit.dispatch(count_groups)
+    unit.dispatch(count, groups=groups)
+    unit.dispatch(add_up)
+    unit.dispatch(place, groups=groups)
     unit.dispatch_indirect(square, buffer="counts")
     unit.build().run()
     groups = int(unit.read(0, 1, binding="counts")[0])
+    where = unit.read(binding="where")[: int((data % 7 == 0).sum())]
     result = unit.read(binding="data")
 
-print(f"{groups} groups for {int((data % 7 == 0).sum())} elements")
+print(f"{groups} groups for {len(where)} elements")
+assert (where == np.flatnonzero(data % 7 == 0)).all()
 assert (result == np.where(data % 7 == 0, data * data, data)).all()

@@ -17,6 +17,7 @@ from conformance.running import EVERY_MODE, Case, case
 from conformance.values import adversarial, random_bits
 from conformance.writer import Writer
 from loom.core.dtype import DType, i8, i16, i32, i64, u8, u32, u64
+from loom.ir.kernel import LaneOrder
 
 _TYPES = (u32, i32, u64, i64)
 _FOLDS: dict[str, Callable[[int, int], int]] = {
@@ -114,7 +115,7 @@ def _in_shared(dtype: DType, lanes: int) -> Case:
     values[:3] = 0  # so that a compare succeeds on memory not yet written
     zeros = [np.zeros(size, dtype.numpy) for _ in names]
     buffers = (values, *zeros, np.zeros(8 * len(names) * 3, dtype.numpy))
-    return Case(k.finish(), buffers, groups=(3, 1, 1), in_order=True)
+    return Case(k.finish(LaneOrder.ANY), buffers, groups=(3, 1, 1), in_order=True)
 
 
 def _totals_in_shared(dtype: DType, lanes: int) -> Case:
@@ -212,7 +213,7 @@ def tickets() -> Case:
             taken += 1 - (word & 1)
     expected = {"out": np.array(exact, np.uint32)}
     buffers = (values, np.zeros(168, np.uint32))
-    return Case(k.finish(), buffers, groups=(3, 1, 1), expected=expected, in_order=True)
+    return Case(k.finish(LaneOrder.ANY), buffers, groups=(3, 1, 1), expected=expected, in_order=True)
 
 
 @case("atomics/old-values-of-own-element")

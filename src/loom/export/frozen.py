@@ -16,6 +16,7 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.core.numerics import Guarantee
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel
 from loom.runtime.device import Device
@@ -110,6 +111,11 @@ class Image:
     def nbytes(self) -> int:
         """Bytes of the block."""
         return self.state_nbytes + self.ports_nbytes + self.scratch_nbytes
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What a manifest tells of what is promised, where that is less than the same bits."""
+        return {"guarantee": Guarantee.FAST.name} if any(k.is_loose for k in self.kernels) else {}
 
     def keep(self, name: str, parameter: Tensor) -> None:
         """Give a parameter a place in the state; before any program."""

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.core.numerics import Guarantee
 from loom.flow.counts import whole
 from loom.ir.builder import Builder
-from loom.ir.kernel import Block, Instr, Loc, Memory, Param, Variable
+from loom.ir.kernel import Block, Instr, LaneOrder, Loc, Memory, Param, Variable
 from loom.ir.verify import VerifiedKernel, verify
 
 __all__ = [
@@ -58,6 +59,7 @@ class IrProgram:
 
     builder: Builder
     shared_words: int
+    order: LaneOrder = LaneOrder.PROVED
     has_entry: bool = False
     is_finished: bool = False
     blocks: list[Block] = field(default_factory=list[Block])
@@ -96,8 +98,9 @@ class IrProgram:
     def finish(self) -> VerifiedKernel:
         """Return the kernel, its blocks joined, its bindings and push constants in order of number."""
         count = max(self.params, default=-1) + 1
+        asked = Guarantee.FAST if self.order is LaneOrder.ANY else Guarantee.BIT_EXACT
         kernel = replace(
-            self.builder.finish(),
+            self.builder.finish(guarantee=asked, order=self.order),
             body=Block([s for block in self.blocks for s in block.statements]),
             buffers=tuple(self.buffers[number] for number in sorted(self.buffers)),
             params=tuple(self.params.get(i) or Param(f"p{i}", u32) for i in range(count)),

@@ -25,6 +25,7 @@ from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.flow.counts import is_whole, whole
 from loom.flow.draft import IrBlock, IrProgram, IrValue, IrVariable, open_block, open_program
 from loom.ir.builder import Builder
+from loom.ir.kernel import LaneOrder
 from loom.ir.verify import VerifiedKernel
 
 __all__ = [
@@ -60,10 +61,17 @@ __all__ = [
 # the program
 
 
-def ir_begin(*, workgroup: int | tuple[int, ...] = 256, shared: int = 1024, name: str = "ir_kernel") -> IrProgram:
+def ir_begin(
+    *,
+    workgroup: int | tuple[int, ...] = 256,
+    shared: int = 1024,
+    name: str = "ir_kernel",
+    order: str | None = None,
+) -> IrProgram:
     """Start a kernel of ``workgroup`` lanes per group that may share ``shared`` words.
 
-    ``workgroup`` has up to three extents, 1024 lanes in all; ``name`` is shown in errors.
+    ``workgroup`` has up to three extents, 1024 lanes in all; ``name`` is shown in errors. ``order="any"``: the order of
+    lanes may show in what its atomics give, and nothing is promised of the result (see ``loom.kernel``).
 
     >>> from loom.flow import ir_fmul
     >>> prog = ir_begin(workgroup=64)
@@ -84,8 +92,12 @@ def ir_begin(*, workgroup: int | tuple[int, ...] = 256, shared: int = 1024, name
         )
     if not isinstance(name, str) or not name.isidentifier():
         raise ArgumentError("ir_begin", "unusable name", expected="an identifier", got=repr(name), remedy="Use letters")
+    if order not in (None, "any"):
+        given = repr(order)[:200]
+        raise ArgumentError("ir_begin, order", "unknown", expected="None or 'any'", got=given, remedy="Leave it out")
     x, y, z = (*(whole(e, "ir_begin", "workgroup", least=1) for e in extents), 1, 1)[:3]
-    prog = IrProgram(Builder(name, (x, y, z)), whole(shared, "ir_begin", "shared size", least=1))
+    words = whole(shared, "ir_begin", "shared size", least=1)
+    prog = IrProgram(Builder(name, (x, y, z)), words, LaneOrder(order or "proved"))
     prog.builder.kernel_loc = open_program(prog, "ir_begin").builder.loc
     return prog
 
@@ -107,7 +119,8 @@ def ir_block(prog: IrProgram) -> IrBlock:
 def ir_finalize(prog: IrProgram) -> VerifiedKernel:
     """Check the kernel and return it, ready for ``loom_dispatch_jit``; the program is closed.
 
-    VerifyError names the line of a race, of a barrier not all lanes reach, or of a value out of scope.
+    VerifyError names the line of a race, of an atomic that shows the order of lanes, of a barrier not all lanes reach,
+    or of a value out of scope.
     """
     return _with_entry(prog, "ir_finalize").finish()
 

@@ -27,6 +27,7 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Loc,
     Memory,
     Param,
@@ -263,7 +264,9 @@ class Builder:
         """Make a type error at the current line."""
         return KernelTypeError(self.where(), what, expected=expected, got=got, remedy=remedy)
 
-    def finish(self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT) -> Kernel:
+    def finish(
+        self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT, order: LaneOrder = LaneOrder.PROVED
+    ) -> Kernel:
         """Return the kernel built; not yet verified."""
         return Kernel(
             name=self.name,
@@ -276,6 +279,7 @@ class Builder:
             variables=tuple(self._variables),
             trusted=trusted,
             guarantee=guarantee,
+            order=order,
             loc=self.kernel_loc,
             names=self._names,
         )

@@ -21,7 +21,7 @@ def make_fault(
     loc: Loc | None,
     what: str,
     *,
-    lane: int,
+    lane: int | None,
     expected: object = None,
     got: object = None,
     remedy: str = "",

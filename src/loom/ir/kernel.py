@@ -27,6 +27,7 @@ __all__ = [
     "If",
     "Instr",
     "Kernel",
+    "LaneOrder",
     "Loc",
     "Memory",
     "Param",
@@ -76,6 +77,17 @@ class Access(enum.Enum):
     def writes(self) -> bool:
         """True when stores are allowed."""
         return self is not Access.READ
+
+
+class LaneOrder(enum.Enum):
+    """What a kernel says of the order in which its lanes come to an element."""
+
+    PROVED = "proved"
+    """That it does not matter, which ``passes.laneorder`` proves."""
+    FREE = "free"
+    """The same, where a docstring has the proof: of the library alone."""
+    ANY = "any"
+    """That it may matter: nothing is promised of what it gives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,6 +257,7 @@ class Kernel:
     variables: tuple[Variable, ...] = ()
     trusted: bool = False
     guarantee: Guarantee = Guarantee.BIT_EXACT
+    order: LaneOrder = LaneOrder.PROVED
     loc: Loc | None = None
     names: dict[Instr, str] = field(default_factory=dict[Instr, str])
 

@@ -35,6 +35,7 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Loc,
     Memory,
     Param,
@@ -80,6 +81,8 @@ class _Printer:
         flags = " trusted" if k.trusted else ""
         if k.guarantee is not Guarantee.BIT_EXACT:
             flags += f" guarantee {k.guarantee.name.lower()}"
+        if k.order is not LaneOrder.PROVED:
+            flags += f" order {k.order.value}"
         self.lines.append(f"kernel @{k.name} workgroup {' '.join(map(str, k.workgroup))}{flags} {{")
         self.lines += [f"  buffer {m.name}: {m.dtype} {m.access.value}{_bound(m)}" for m in k.buffers]
         self.lines += [f"  param {p.name}: {p.dtype}{_measured(p)}" for p in k.params]
@@ -178,7 +181,9 @@ def _interleave(pieces: tuple[str, ...], values: list[str]) -> list[str]:
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
-_HEADER = re.compile(r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))? \{$")
+_HEADER = re.compile(
+    r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))?(?: order (free|any))? \{$"
+)
 _ARRAY = re.compile(r"(shared|private) (\S+): (\w+)\[(\d+)\]$")
 _BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)(?: (\d+)d)?(?: (\{\S+\}))?(?: = ((?:[0-9a-f]{2})*))?$")
 _SCALAR = re.compile(r"(param|var) (\S+): (\w+)(?: extent (\S+) (\d+))?$")
@@ -230,7 +235,7 @@ class _Parser:
         header = _HEADER.match(self.next())
         if header is None:
             raise self.fail("no kernel header", "kernel @name workgroup X Y Z {")
-        name, x, y, z, trusted, guarantee = header.groups()
+        name, x, y, z, trusted, guarantee, order = header.groups()
         wanted = Guarantee.__members__.get((guarantee or "bit_exact").upper())
         if wanted is None:
             raise self.fail(f"no guarantee is called {guarantee!r}", "fast or run_to_run")
@@ -245,7 +250,7 @@ class _Parser:
         if any(self.lines[self.at :]):
             self.next()
             raise self.fail("text after the kernel", "the end of the text")
-        return self.builder.finish(trusted=bool(trusted), guarantee=wanted)
+        return self.builder.finish(trusted=bool(trusted), guarantee=wanted, order=LaneOrder(order or "proved"))
 
     def declaration(self, line: str) -> bool:
         b = self.builder

@@ -2,14 +2,15 @@
 
 Layer: ir. The checks, in order: the interface; types (by ``builder.infer``) and scopes; variables
 assigned before they are read; loops around break and continue; barriers in convergent flow; visible
-races; fused products that may be rounded. Invariant: a ``VerifiedKernel`` needs no further checking by a target.
+races; atomics that show the order of lanes; fused products that may be rounded. Invariant: a
+``VerifiedKernel`` needs no further checking by a target.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import bool_
 from loom.core.errors import VerifyError
@@ -23,6 +24,7 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
+    LaneOrder,
     Loc,
     Memory,
     Param,
@@ -41,6 +43,9 @@ from loom.ir.passes.tiles import TILE_MOST, TILE_STEP, refuse_lonely_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 from loom.ir.passes.wide import refuse_wrong_wide
 from loom.ir.rules import TypeRule, infer
+
+if TYPE_CHECKING:
+    from loom.ir.passes.laneorder import Apart
 
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 
@@ -61,6 +66,8 @@ class VerifiedKernel:
 
     kernel: Kernel
     uniformity: Uniformity
+    aparts: tuple[Apart, ...] = field(default=(), kw_only=True)
+    """What a dispatch's numbers of groups must keep."""
 
     @cached_property
     def name(self) -> str:
@@ -101,6 +108,11 @@ class VerifiedKernel:
     def guarantee(self) -> Guarantee:
         """What the kernel asks of a device."""
         return self.kernel.guarantee
+
+    @cached_property
+    def is_loose(self) -> bool:
+        """True when the order of lanes may show in what it gives, so that nothing is promised of that."""
+        return self.kernel.order is LaneOrder.ANY
 
     @cached_property
     def statements(self) -> int | None:
@@ -162,7 +174,15 @@ def verify(kernel: Kernel) -> VerifiedKernel:
     uniformity = analyse_uniformity(folded)
     _refuse_divergent_barriers(folded, uniformity)
     refuse_races(folded, uniformity)
-    return VerifiedKernel(folded, uniformity)
+    return VerifiedKernel(folded, uniformity, aparts=_refuse_disorder(folded, uniformity))
+
+
+def _refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
+    if not any(isinstance(s, Instr) and s.op.effect is Effect.ATOMIC for s in walk(kernel.body)):
+        return ()
+    from loom.ir.passes.laneorder import refuse_disorder  # which few kernels need
+
+    return refuse_disorder(kernel, uniformity)
 
 
 def _check_interface(kernel: Kernel) -> None:

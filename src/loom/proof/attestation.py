@@ -115,7 +115,7 @@ def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> A
         if digests[str(layer)] != golden().layers.get(str(layer)) and not wrong:
             wrong.append(f"layer {layer}: other cases than the golden ones")
     if calls_begun() != fast:
-        wrong.append("products with guarantee='fast' were computed meanwhile: no bit of them is vouched for")
+        wrong.append("guarantee='fast' or order='any' was asked for meanwhile: no bit of them is vouched for")
     about = where.describe()
     return Attestation(
         spec=SPEC,

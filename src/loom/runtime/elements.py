@@ -64,7 +64,7 @@ class Readable(Sized):
     record_call: ClassVar[Any] = None
     """What records a kernel's call whose outputs are left out; None where nothing is recorded."""
     is_fast: bool = False
-    """True if it depends on a product with ``guarantee="fast"``, so that nobody vouches for its bits."""
+    """True if it depends on a product with ``guarantee="fast"`` or a kernel with ``order="any"``, unvouched for."""
 
     @abstractmethod
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:

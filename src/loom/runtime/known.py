@@ -41,8 +41,7 @@ class KnownKernel(VerifiedKernel):
             function=function, name=facts["name"], hash=facts["hash"], buffers=buffers,
             params=tuple(Param(n, lookup(t), extent=e and (e[0], e[1])) for n, t, e in facts["params"]),
             workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
-            reads=reads, writes=writes,
-            has_barrier=facts["has_barrier"], talks=facts["talks"], statements=facts["statements"],
+            reads=reads, writes=writes, is_loose=False, aparts=(),
         )  # fmt: skip
 
     @cached_property
@@ -81,6 +80,8 @@ def _recall(function: KernelFunction) -> VerifiedKernel:
     if kept is not None and kept.kind == _KIND:
         return KnownKernel(function, kept.facts)
     verified = function.verified
+    if verified.is_loose or verified.aparts:  # which is not kept
+        return verified
     cache_of.store(key, Artifact(_KIND, b"", verified.name, facts=facts_of(verified)))
     return verified
 

@@ -121,7 +121,7 @@ class Node(Sized):
         self.is_fed = op.is_fed
         """True if its elements depend on what programs are fed."""
         self.is_fast = op.is_fast
-        """True if its elements depend on a product with ``guarantee="fast"``."""
+        """True if nothing is promised of its elements (see ``Readable.is_fast``)."""
         self.users: list[ref[Node]] | None = None
         """What was recorded of it since it was given its elements."""
         self.shared = False

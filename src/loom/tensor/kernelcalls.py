@@ -164,7 +164,9 @@ def _outputs(
 
 def _node(call: KernelCall, inputs: Sequence[Tensor], n: int) -> Tensor:
     part = call.parts[n]
-    return make(CALL, inputs, part.shape, part.dtype, (call, n))
+    node = make(CALL, inputs, part.shape, part.dtype, (call, n))
+    node.is_fast = node.is_fast or interface_of(call.function).kernel.is_loose
+    return node
 
 
 def _shown(memory: Memory, x: Tensor) -> Tensor:

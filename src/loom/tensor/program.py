@@ -222,8 +222,8 @@ class TensorProgram:
 
     @property
     def guarantee(self) -> Guarantee:
-        """``FAST`` if it computes with a product of ``guarantee="fast"`` or with a parameter that was computed so, else
-        the device's."""
+        """``FAST`` if it computes with a product of ``guarantee="fast"``, a kernel with ``order="any"`` or a parameter
+        that was computed so, else the device's."""
         ends = [*self.ends[0], *(value for _, value in self.ends[1]), *self._written]
         return Guarantee.FAST if any(n.is_fast for n in ends) else self.device.guarantee
 

@@ -147,7 +147,8 @@ class Tensor(Operators, Methods, Node, Readable):
 
     @property
     def guarantee(self) -> Guarantee:
-        """``FAST`` for what depends on a product with ``guarantee="fast"``, else ``BIT_EXACT``; copies do not tell."""
+        """``FAST`` for what depends on a product with ``guarantee="fast"`` or a kernel with ``order="any"``, else
+        ``BIT_EXACT``; copies do not tell."""
         return Guarantee.FAST if self.is_fast else self.home.guarantee
 
     def lend(self, where: str) -> tuple[Storage, Device]:

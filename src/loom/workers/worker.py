@@ -167,9 +167,9 @@ class DeviceWorker:
             value = self.made(made)
             digest = result_digest(value) if wants_digest else ""
             if wants_digest and calls_begun() != fast:
-                raise ArgumentError("audit", "a result was computed with guarantee='fast'",
+                raise ArgumentError("audit", "a result was computed with guarantee='fast' or order='any'",
                                     expected="exact results", got="bits that nobody vouches for",
-                                    remedy="Leave audit or guarantee out")  # fmt: skip
+                                    remedy="Leave audit, guarantee or order out")  # fmt: skip
         except KeyboardInterrupt as found:  # of a signal, or of the call
             error = InterruptedWorkerError(
                 f"it was interrupted ({': '.join(['KeyboardInterrupt', *map(str, found.args)])})"

@@ -82,7 +82,7 @@ class _Writer:
             below *= size
             lane += f" + loom.local_id({dimension + 1}) * {below}"
         self.lines = [
-            f"@loom.kernel(workgroup={self.workgroup})",
+            f'@loom.kernel(workgroup={self.workgroup}, order="any")',  # near barriers are of the library alone
             f"def drawn(x: In[{self.kind}], y: InOut[{self.kind}], n: u32):",
             f"    l = {lane}",
             f"    g = loom.group_id() * {self.lanes} + l",

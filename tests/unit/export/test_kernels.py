@@ -171,6 +171,29 @@ def test_what_it_prints_and_asserts_is_what_loom_tells(tmp_path: Path, capsys: p
     subprocess.run(f"{line[5:]} -std=c99 -Wall -Wextra -Werror", shell=True, cwd=tmp_path, check=True)
 
 
+@loom.kernel(order="any")
+def tickets(n: InOut[i32], y: InOut[i32]):
+    y[loom.global_id()] = loom.atomic_add(n, 0, 1)
+
+
+@loom.kernel
+def own(y: InOut[i32]):
+    i = loom.global_id()
+    y[i] = loom.atomic_exchange(y, i, 7) + 1
+
+
+def test_it_tells_that_nothing_is_promised_and_asks_for_groups_that_stay_apart(tmp_path: Path) -> None:
+    built(tickets, tmp_path)
+    found = built(own, tmp_path)
+    told = {name: json.loads((tmp_path / f"{name}.json").read_text()).get("guarantee") for name in ("tickets", "own")}
+    assert told == {"tickets": "FAST", "own": None}
+    assert "Nothing is promised of its results" in (tmp_path / "tickets.h").read_text()
+    y, codes = np.zeros(128, np.int32), list(CODES)
+    assert found.own_run(at(y), size(128), 2, 1, 1) == 0
+    assert y.tolist() == [1] * 128
+    assert [codes[found.own_run(at(y), size(128), *groups)] for groups in ((1, 2, 1), (1, 1, 2))] == ["TOO_MANY"] * 2
+
+
 def test_what_is_no_kernel_is_refused() -> None:
     with pytest.raises(DTypeError, match="not a kernel"):
         freeze_kernel(len)

@@ -244,7 +244,7 @@ def test_shared_memory_is_declared_only_where_used() -> None:
     ],
 )
 def test_atomics(atomic: str, start: int, value: int, end: int) -> None:
-    prog = ir_begin(workgroup=8)
+    prog = ir_begin(workgroup=8, order="any")
     body = ir_entry(prog)
     old = getattr(flow, atomic)(body, 0.0, ir_const_u(body, 0), ir_const_u(body, value))
     ir_buf_store(body, 0.0, flow.ir_iadd(body, ir_global_id(body), ir_const_u(body, 1)), old)

@@ -76,7 +76,7 @@ def test_a_near_barrier_in_a_branch_is_refused() -> None:
 def test_an_atomic_that_adds_nothing_reads() -> None:
     """In one step, as others change it; one that adds, or whose value nobody asks for, stays what it is."""
 
-    @loom.kernel(workgroup=64, trusted=True)
+    @loom.kernel(workgroup=64, trusted=True, order="any")
     def told(words: InOut[u64], cells: InOut[u32], out: Out[u64]) -> None:
         found = atomic_add(words, 0, u64(0))
         while found == 0:

@@ -90,7 +90,7 @@ def test_a_group_of_one_lane_runs_lane_by_lane() -> None:
 
 
 def test_divisions_and_asked_atomics_are_told() -> None:
-    @loom.kernel(workgroup=64)
+    @loom.kernel(workgroup=64, order="any")
     def slow(x: loom.In[loom.i64], d: loom.i64, y: loom.Out[loom.i64], n: loom.InOut[loom.u32]):
         i = loom.global_id()
         y[i] = loom.idiv(x[i], d)

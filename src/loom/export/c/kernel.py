@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.dtype import DType
+from loom.core.numerics import Guarantee
 from loom.core.version import __version__
 from loom.export.c.build import Platform, link
 from loom.export.c.example import shown, whole_example
@@ -23,6 +24,7 @@ from loom.export.c.text import RESERVED, TYPES, byte_table, closed, opened, quot
 from loom.export.kernel import FrozenKernel
 from loom.ir.kernel import Memory
 from loom.ir.records import RecordLayout, record_of
+from loom.runtime.plans.groups import largest_groups
 
 __all__ = ["CODES", "export_kernel", "kernel_header", "kernel_manifest", "kernel_source"]
 
@@ -144,10 +146,11 @@ def kernel_header(frozen: FrozenKernel) -> str:
         for axis, n in zip("XYZ", frozen.kernel.workgroup, strict=True)
     )  # fmt: skip
     records = "".join(_record(b.kind, record_of(b.memory.record)) for b in names.buffers if b.memory.record)
+    loose = _LOOSE * frozen.kernel.is_loose
     return f"""/* {name}: a kernel exported by Loom {__version__}. Generated; do not edit.
  *
  * The function returns a code; {name}_message says what it means. It keeps nothing: any number of threads may call it.
- * Counts are elements (of short vectors: whole vectors), arrays are row-major. 16-bit floats are their bits. */
+ * Counts are elements (of short vectors: whole vectors), arrays are row-major. 16-bit floats are their bits.{loose} */
 {opened(upper)}
 enum {{
 {codes}
@@ -163,6 +166,8 @@ const char *{name}_message(int code);
 {closed()}"""
 
 
+_LOOSE = """
+ * Nothing is promised of its results, which the order of lanes may show (order="any")."""
 _TELL = """
 /* Is given what the kernel prints, line by line, and at last the assertion that failed, if one did; may be NULL. */
 typedef void {name}_tell(void *user, int is_fault, const char *text);
@@ -202,6 +207,7 @@ def kernel_manifest(frozen: FrozenKernel) -> str:
             {"name": p.name, "dtype": p.dtype.name} | ({} if p.default is None else {"default": _as_json(p.default)})
             for p in kernel.given
         ],
+        **({"guarantee": Guarantee.FAST.name} if kernel.is_loose else {}),
     }
     return json.dumps(found, separators=(",", ":"))
 
@@ -306,6 +312,9 @@ def _function(frozen: FrozenKernel) -> str:
             continue
         lines.append(f"  slots[{n}] = {by_name[p.extent[0]].lengths[p.extent[1]]};")
     checks = [f"  if ({n} > 0xffffffffu) return LOOM_TOO_MANY;" for b in names.buffers for n in b.lengths]
+    if kernel.aparts:  # with more groups lanes would meet at an element in an order that shows
+        most = zip(names.groups, largest_groups(kernel), strict=True)
+        checks += [f"  if ({count} > {n}u) return LOOM_TOO_MANY;" for count, n in most]
     products = [
         f"  if ((double){' * (double)'.join(b.lengths)} * {b.words} > 4294967295.0) return LOOM_TOO_MANY;"
         for b in names.buffers

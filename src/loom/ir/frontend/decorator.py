@@ -31,7 +31,7 @@ from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.translator import Translator
 from loom.ir.frontend.values import AxesView, Retype, Static
-from loom.ir.kernel import Kernel, Loc
+from loom.ir.kernel import Kernel, LaneOrder, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
 __all__ = ["KernelFunction", "kernel", "translated"]
@@ -68,6 +68,7 @@ class KernelFunction:
         *,
         trusted: bool = False,
         guarantee: Guarantee = Guarantee.BIT_EXACT,
+        order: LaneOrder = LaneOrder.PROVED,
         vjp: KernelFunction | None = None,
         types: dict[Any, Any] | None = None,
         annotations: dict[str, Any] | None = None,
@@ -87,11 +88,12 @@ class KernelFunction:
         self._instances: dict[tuple[Any, ...], KernelFunction] = {}
         self._trusted = trusted
         self._guarantee = guarantee
+        self._order = order
 
     @property
-    def options(self) -> tuple[bool, Guarantee]:
-        """What the decorator was told beside the workgroup: whether it is trusted, and what it asks."""
-        return self._trusted, self._guarantee
+    def options(self) -> tuple[bool, Guarantee, LaneOrder]:
+        """What the decorator was told beside the workgroup: whether it is trusted, what it asks, what of order."""
+        return self._trusted, self._guarantee, self._order
 
     def specialize(self, *types: Any, **named: Any) -> KernelFunction:
         """Return the kernel for a choice of its type variables, in order or by name; ``k[f32]`` is the same.
@@ -108,8 +110,8 @@ class KernelFunction:
                 own = {v.__name__ for v in vjp.variables}
                 vjp = vjp.specialize(**{v.__name__: kind for v, kind in found.items() if v.__name__ in own})
             made = KernelFunction(
-                self.fn, self.workgroup, {}, trusted=self._trusted, guarantee=self._guarantee, vjp=vjp, types=found,
-                annotations=self._written,
+                self.fn, self.workgroup, {}, trusted=self._trusted, guarantee=self._guarantee, order=self._order,
+                vjp=vjp, types=found, annotations=self._written,
             )  # fmt: skip
             made._text = self._text
             made = self._instances.setdefault(key, made)
@@ -147,7 +149,7 @@ class KernelFunction:
         translator.frames.append(frame)
         self._declare(builder, translator, parameters)
         translator.body(source.body)
-        return builder.finish(trusted=self._trusted, guarantee=self._guarantee)
+        return builder.finish(trusted=self._trusted, guarantee=self._guarantee, order=self._order)
 
     def _parameters(self, builder: Builder) -> list[str]:
         signature = inspect.signature(self.fn, follow_wrapped=False)
@@ -315,7 +317,8 @@ def kernel(
     *,
     workgroup: int | tuple[int, ...] = ...,
     trusted: bool = ...,
-    guarantee: Guarantee = ...,
+    guarantee: Guarantee | None = ...,
+    order: str | None = ...,
     vjp: KernelFunction | None = ...,
 ) -> Callable[[Callable[..., Any]], KernelFunction]: ...
 
@@ -326,7 +329,8 @@ def kernel(
     *,
     workgroup: int | tuple[int, ...] = 64,
     trusted: bool = False,
-    guarantee: Guarantee = Guarantee.BIT_EXACT,
+    guarantee: Guarantee | None = None,
+    order: str | None = None,
     vjp: KernelFunction | None = None,
 ) -> Any:
     """Make a kernel of a typed Python function.
@@ -334,8 +338,11 @@ def kernel(
     Parameters annotated ``In``, ``Out`` or ``InOut`` are buffers, the others push constants.
     ``workgroup`` is the number of lanes per group, up to three extents, at most 1024 in all.
     ``trusted`` leaves out bounds checks and the zeroing of arrays; it is for kernels that are tested with
-    them. ``vjp`` is a kernel that gives the gradients of calls over tensors: its parameters are the kernel's,
-    ``grad_y`` for the gradient of an output y, and ``grad_x``, an Out or an InOut, for that of an input x.
+    them. ``guarantee`` is what it asks of a device, by default BIT_EXACT. ``order="any"`` says that the order of lanes
+    may show in what it gives: atomics that show it are then taken, and nothing is promised of the result, which
+    programs and arrays tell (``guarantee``).
+    ``vjp`` is a kernel that gives the gradients of calls over tensors: its parameters are the kernel's, ``grad_y`` for
+    the gradient of an output y, and ``grad_x``, an Out or an InOut, for that of an input x.
     The function is compiled when it is first used; errors name the source line.
 
     >>> import loom
@@ -348,7 +355,7 @@ def kernel(
     names = dict(sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage] - there is no public way to a caller's frame
     shape = _workgroup(workgroup)
     trusted = flag(trusted, "loom.kernel, trusted")
-    if not isinstance(guarantee, Guarantee):
+    if guarantee is not None and not isinstance(guarantee, Guarantee):
         raise KernelTypeError("loom.kernel, guarantee", "not a guarantee", expected="a loom.Guarantee",
                               got=repr(guarantee)[:200], remedy="Leave it out")  # fmt: skip
     if vjp is not None and not isinstance(vjp, KernelFunction):
@@ -361,9 +368,33 @@ def kernel(
                 "loom.kernel", "only a Python function can be a kernel", expected="def or lambda",
                 got=type(function).__name__, remedy="Decorate a function",
             )  # fmt: skip
-        return KernelFunction(function, shape, names, trusted=trusted, guarantee=guarantee, vjp=vjp)
+        kind = _order(order, function, guarantee)
+        asked = (Guarantee.FAST if kind is LaneOrder.ANY else Guarantee.BIT_EXACT) if guarantee is None else guarantee
+        return KernelFunction(function, shape, names, trusted=trusted, guarantee=asked, order=kind, vjp=vjp)
 
     return decorate if fn is None else decorate(fn)
+
+
+def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -> LaneOrder:
+    """Return what a kernel says of order: of Loom's own library also "free", whose docstring has the proof."""
+    own = (function.__module__ or "").startswith("loom.") and "Order:" in (function.__doc__ or "")
+    if given is not None and given != "any" and not (own and given == "free"):
+        raise KernelTypeError(
+            "loom.kernel, order",
+            "unknown",
+            expected="None or 'any'",
+            got=repr(given)[:200],
+            remedy="Leave it out, or write order='any' where the order of lanes may show",
+        )
+    if given == "any" and guarantee not in (None, Guarantee.FAST):
+        raise KernelTypeError(
+            "loom.kernel, guarantee",
+            "nothing is promised of a kernel whose order is any",
+            expected="one of guarantee and order='any'",
+            got=guarantee.name,
+            remedy="Leave one out",
+        )
+    return LaneOrder(given or "proved")
 
 
 def _workgroup(given: Any) -> tuple[int, int, int]:

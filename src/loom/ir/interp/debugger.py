@@ -43,13 +43,14 @@ def debug(
     nan: bool = True,
     races: bool = True,
     uninitialized: bool = False,
+    order: bool = True,
     stdin: TextIO | None = None,
     stdout: TextIO | None = None,
 ) -> Generator[Debug, None, None]:
     """Run every dispatch launched in the block in the interpreter, checked and with pdb at breakpoints.
 
     ``lane`` is the global flat number of the lane to look at (None: the lowest one there);
-    ``breakpoints`` are source lines that stop it, besides ``breakpoint()`` in the kernel. The four
+    ``breakpoints`` are source lines that stop it, besides ``breakpoint()`` in the kernel. The five
     checks are those of ``Options``; ``stdin`` and ``stdout`` replace the terminal.
 
     >>> with debug(lane=3, nan=True):
@@ -68,6 +69,7 @@ def debug(
             nan=nan,
             races=races,
             uninitialized=uninitialized,
+            order=order,
             lane=lane,
             breakpoints=lines,
             debugger=True,

@@ -22,7 +22,7 @@ from loom.ir.interp.masks import Array
 from loom.ir.interp.memory import MEMORY
 from loom.ir.interp.operations import COMPUTE, NAN_CHECKED
 from loom.ir.interp.options import Options
-from loom.ir.kernel import Instr, Kernel, Space, While, operands, walk, walk_blocks
+from loom.ir.kernel import Instr, Kernel, LaneOrder, Space, While, operands, walk, walk_blocks
 from loom.ir.ops import Effect
 
 __all__ = ["HANDLERS", "interpret"]
@@ -74,6 +74,7 @@ def interpret(
     [10, 12]
     """
     _check_groups(kernel, groups)
+    again = [b.copy() for b in buffers] if options.order and _is_comparable(kernel, options) else None
     dispatch = _prepare(kernel, buffers, params, groups, options)
     total, size = math.prod(groups), _groups_per_batch(kernel)
     with np.errstate(all="ignore"):
@@ -88,6 +89,19 @@ def interpret(
                 dispatch.lines.clear()
     if dispatch.fault is not None:
         raise dispatch.fault
+    if again is not None:
+        from loom.ir.interp.reorder import refuse_differences, run_reordered
+
+        other = _prepare(kernel, again, params, groups, Options())
+        with np.errstate(all="ignore"):
+            run_reordered(other, total, size)
+        refuse_differences(dispatch, buffers, again)
+
+
+def _is_comparable(kernel: Kernel, options: Options) -> bool:
+    """Tell whether a second run should leave the same: nobody wants any order, or assigns to memory in between."""
+    stops = options.breakpoints or any(isinstance(s, Instr) and s.name == "breakpoint" for s in walk(kernel.body))
+    return kernel.order is not LaneOrder.ANY and not stops
 
 
 def _run(batch: Batch) -> None:

@@ -17,7 +17,8 @@ class Options:
 
     ``bounds``: OutOfBounds at the first access outside a memory. ``nan``: NotANumber when arithmetic
     makes a NaN of operands that are none. ``races``: RaceDetected when two lanes meet at an element
-    without order. ``uninitialized``: KernelFault on a read of shared or private elements never written.
+    without order. ``uninitialized``: KernelFault on a read of shared or private elements never written. ``order``:
+    RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
 
     ``debugger``: ``breakpoint()`` in the kernel opens pdb, for the lane with global flat number ``lane``
     (None: the lowest one there). ``breakpoints``: source lines that open it too, and imply ``debugger``.
@@ -28,6 +29,7 @@ class Options:
     nan: bool = False
     races: bool = False
     uninitialized: bool = False
+    order: bool = False
     lane: int | None = None
     breakpoints: frozenset[int] = frozenset()
     debugger: bool = False

@@ -8,26 +8,29 @@ can be compared lane by lane. Invariant: a value this module cannot describe exa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Kernel, Variable
+from loom.ir.kernel import Block, Instr, Kernel, Variable, walk
 
-__all__ = ["LaneEvaluator", "LaneValue", "difference"]
+__all__ = ["LaneEvaluator", "LaneValue", "Lanes", "difference", "is_group", "targets_of"]
 
+Lanes: TypeAlias = np.ndarray[Any, Any]
+"""A number or a bool for each lane of a workgroup."""
 _Unknowns = frozenset[tuple[Any, int]]
 _EXACT = 1 << 62
 """Offsets beyond this are not followed."""
+_WORD_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LaneValue:
     """``offsets`` holds one int64 per lane; ``unknowns`` pairs each unknown with its coefficient."""
 
-    offsets: np.ndarray[Any, Any]
+    offsets: Lanes
     unknowns: _Unknowns
 
     @property
@@ -46,6 +49,16 @@ def _combine(a: _Unknowns, b: _Unknowns, sign: int) -> _Unknowns:
 def difference(a: LaneValue, b: LaneValue) -> LaneValue:
     """Return ``a - b`` lane by lane."""
     return LaneValue(a.offsets - b.offsets, _combine(a.unknowns, b.unknowns, -1))
+
+
+def is_group(key: object) -> bool:
+    """Tell whether an unknown is the number of the group along a dimension, which is the key's second part."""
+    return isinstance(key, tuple) and cast("tuple[object, ...]", key)[0] == "group"
+
+
+def targets_of(block: Block) -> set[Variable]:
+    """Return the variables that a block sets."""
+    return {s.attr for s in walk(block) if isinstance(s, Instr) and s.op.name == "set"}
 
 
 class LaneEvaluator:
@@ -110,7 +123,12 @@ class LaneEvaluator:
         source: DType = s.args[0].type
         if not source.is_integer or not s.type.is_integer or s.type.bits < source.bits:
             return None
-        return self.values.get(s.args[0])
+        found = self.values.get(s.args[0])
+        if found is not None and found.is_known:
+            return LaneValue(found.offsets.astype(source.numpy).astype(s.type.numpy).astype(np.int64), frozenset())
+        if source.bits < _WORD_BITS and source.is_signed and not s.type.is_signed:
+            return None  # another number, unless it is wide enough to wrap where all do
+        return found
 
     def _pure(self, s: Instr, args: list[LaneValue]) -> LaneValue | None:
         name = s.op.name
@@ -120,6 +138,8 @@ class LaneEvaluator:
                 result = s.op.evaluate(*operands)
             exact = result.dtype.itemsize < 8 or (abs(result.astype(np.float64)) < _EXACT).all()
             return LaneValue(result.astype(np.int64), frozenset()) if exact else None
+        if s.type.bits < _WORD_BITS:  # which wraps elsewhere than a longer one that it may become
+            return None
         if name in ("add", "sub"):
             a, b = args
             if name == "sub":

@@ -9,19 +9,18 @@ while running. Invariant: no false alarm for a guard this module does not unders
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from loom.core.errors import VerifyError
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
 from loom.ir.ops import Effect
-from loom.ir.passes.lanevalues import LaneEvaluator, LaneValue, difference
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, difference, is_group, targets_of
 from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["refuse_races"]
 
-_Lanes = np.ndarray[Any, Any]
 _BOUND = "an unknown bound above all lanes of a group"
 _MOST_TURNS = 2048
 """Loops nested within loops are visited twice each; beyond this many visits, once."""
@@ -35,7 +34,7 @@ class _Visit:
     memory: Memory
     writes: bool
     index: LaneValue
-    active: _Lanes
+    active: Lanes
     guards: frozenset[Any]
 
 
@@ -60,7 +59,7 @@ class _Checker:
     def run(self) -> None:
         self.block(self.kernel.body, np.ones(self.kernel.lanes, np.bool_))
 
-    def block(self, block: Block, active: _Lanes | None) -> bool:
+    def block(self, block: Block, active: Lanes | None) -> bool:
         """Visit statements, ``active`` being None where the lanes present are not known; tell if the end is reached."""
         for s in block.statements:
             if isinstance(s, Instr):
@@ -77,19 +76,20 @@ class _Checker:
                 active = None
         return True
 
-    def if_(self, s: If, active: _Lanes | None) -> None:
-        before, outside = list(self.pending), self.guards
+    def if_(self, s: If, active: Lanes | None) -> None:
+        before, outside, variables = list(self.pending), self.guards, dict(self.lanes.variables)
         after: list[_Visit] = []
         for block, (lanes, guard) in zip((s.then, s.otherwise), self.branches(s.condition), strict=True):
             self.pending, self.guards = list(before), outside if guard is None else outside | {guard}
+            self.lanes.variables = dict(variables)
             if _BOUND in self.guards and len(self.guards) > 1:
                 lanes = None  # the two may exclude each other
             if self.block(block, None if active is None or lanes is None else active & lanes):
                 after += [v for v in self.pending if v not in after]
-        self.pending, self.guards = after, outside
-        self.lanes.forget(_assigned(s.then) | _assigned(s.otherwise))
+        self.pending, self.guards, self.lanes.variables = after, outside, variables
+        self.lanes.forget(targets_of(s.then) | targets_of(s.otherwise))
 
-    def branches(self, condition: Instr) -> tuple[tuple[_Lanes | None, Any], tuple[_Lanes | None, Any]]:
+    def branches(self, condition: Instr) -> tuple[tuple[Lanes | None, Any], tuple[Lanes | None, Any]]:
         """Return for both branches the lanes certain to take it (None if not known) and what that assumes."""
         value, everyone = self.lanes.value(condition), np.ones(self.kernel.lanes, np.bool_)
         unknown = None, None
@@ -104,18 +104,18 @@ class _Checker:
         if low is None or high is None:
             return unknown, unknown
         below = difference(low, high)
-        if all(_is_group(key) for key, _ in below.unknowns):  # a constant bound: the first group shows who passes
+        if all(is_group(key) for key, _ in below.unknowns):  # a constant bound: the first group shows who passes
             passes = below.offsets <= 0 if condition.op.name in ("le", "ge") else below.offsets < 0
             return (passes, None), (~passes, None)
-        groups = {coefficient > 0 for key, coefficient in below.unknowns if _is_group(key)}
+        groups = {coefficient > 0 for key, coefficient in below.unknowns if is_group(key)}
         if len(groups) != 1 or any(not _is_given(key) for key, _ in below.unknowns):
             return unknown, unknown
         # i < n with n unknown holds for all lanes of some group, and so does the opposite of i >= n
         return ((everyone, _BOUND), unknown) if groups == {True} else (unknown, (everyone, _BOUND))
 
-    def loop(self, s: For | While, active: _Lanes | None) -> None:
+    def loop(self, s: For | While, active: Lanes | None) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next, if there is one."""
-        changed = _assigned(s.body) | (_assigned(s.test) if isinstance(s, While) else set[Variable]())
+        changed = targets_of(s.body) | (targets_of(s.test) if isinstance(s, While) else set[Variable]())
         if s in self.uniformity.divergent_loops:
             active = None
         self.left.append([])
@@ -140,7 +140,7 @@ class _Checker:
         start, stop, step = (int(v.offsets[0]) for v in bounds if v is not None)
         return len(range(start, stop, step)) if step else 0
 
-    def instr(self, s: Instr, active: _Lanes | None) -> None:
+    def instr(self, s: Instr, active: Lanes | None) -> None:
         if s.op.effect is Effect.SYNC:
             self.pending = []
         elif s.op.name == "set":
@@ -153,7 +153,7 @@ class _Checker:
         if s.dtype is not None:
             self.lanes.compute(s)
 
-    def access(self, s: Instr, memory: Memory, active: _Lanes | None) -> None:
+    def access(self, s: Instr, memory: Memory, active: Lanes | None) -> None:
         index = self.lanes.value(s.args[0])
         if memory.space is Space.PRIVATE or index is None or active is None:
             return
@@ -219,17 +219,9 @@ class _Checker:
         )
 
 
-def _is_group(key: Any) -> bool:
-    return isinstance(key, tuple) and cast("tuple[Any, ...]", key)[0] == "group"
-
-
 def _is_given(key: Any) -> bool:
     """True for what a dispatch gives: its group numbers, parameters, lengths; not for loop counters."""
     return isinstance(key, tuple)
-
-
-def _assigned(block: Block) -> set[Variable]:
-    return {s.attr for s in walk(block) if isinstance(s, Instr) and s.op.name == "set"}
 
 
 def _escapes(s: If | For | While | Break | Continue | Return) -> bool:

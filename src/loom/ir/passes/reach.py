@@ -34,7 +34,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import OPS
 
-__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "reach_of"]
+__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "is_given", "reach_of"]
 
 _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
@@ -256,7 +256,7 @@ class _Guards:
     def below(self, low: Instr, high: Instr, *, closed: bool) -> _Facts:
         """Return what ``low < high`` (``closed``: ``<=``) says of lanes."""
         at = self.lane(low)
-        if at is None or not _is_given(high):
+        if at is None or not is_given(high):
             return ()
         dimension, shift, scale = at
         return ((dimension, Bound(high, shift, closed, scale)),)
@@ -322,18 +322,18 @@ def _leaves(value: Instr) -> list[Instr]:
 # values that a dispatch gives
 
 
-def _is_given(value: Instr) -> bool:
+def is_given(value: Instr) -> bool:
     """Tell whether a number is the same for all lanes of a dispatch and can be told before it starts."""
     if value.dtype is None or value.dtype.is_vector or value.dtype.is_float:
         return False
     if value.name in ("const", "param", "length"):
         return True
     known = value.op.is_pure and (value.op.evaluate is not None or value.name == "convert")
-    return known and value.name != "bitcast" and all(_is_given(a) for a in value.args)
+    return known and value.name != "bitcast" and all(is_given(a) for a in value.args)
 
 
 def _evaluate(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> np.ndarray[Any, Any]:
-    """Return the value of what ``_is_given``, in an array of one."""
+    """Return the value of what ``is_given``, in an array of one."""
     if value.name == "length":
         assert value.memory is not None
         return np.array([lengths[value.memory]], np.uint32)
@@ -350,7 +350,7 @@ def _evaluate(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory
 
 
 def _wraps(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> bool:
-    """Tell whether a number on the way to a value ``_is_given`` is beyond what its type has."""
+    """Tell whether a number on the way to a value ``is_given`` is beyond what its type has."""
     if not value.args:
         return False
     if any(_wraps(a, params, lengths) for a in value.args):
@@ -368,7 +368,7 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*"}
 
 
 def _written(value: Instr) -> str:
-    """Return a value ``_is_given`` as a user writes it."""
+    """Return a value ``is_given`` as a user writes it."""
     if value.name == "length":
         assert value.memory is not None
         return f"len({value.memory.name})"

@@ -48,8 +48,12 @@ def scan_once(operation: str, element: DType) -> KernelFunction:
     join, neutral = SCANS[operation].join, element(SCANS[operation].neutral(element))
     quad: Any = element.vector(4)
 
-    @kernel(workgroup=RUNS, trusted=True)
+    @kernel(workgroup=RUNS, trusted=True, order="free")
     def scan(x: In[quad], told: InOut[u64], offsets: Out[element], out: Out[quad], tiles: u32):  # type: ignore[valid-type]
+        """Order: the ticket only tells which group takes which tile, and what a tile gives depends on its elements and
+        on what earlier tiles tell. A word is told by one lane, once, from 0; whoever asks waits until it is, and finds
+        nothing else. So all that is read and written is the same whoever comes first.
+        """
         lane = local_id()
         row, column = lane // QUADS, lane % QUADS
         drawn = shared(u32, 1)

@@ -80,12 +80,14 @@ def sieve_mark(
             atomic_and(registers, u32(at >> 5), ~(u32(1) << u32(at & 31)))
 
 
-@kernel(workgroup=SIEVE_LANES)
+@kernel(workgroup=SIEVE_LANES, order="free")
 def sieve_count(registers: InOut[u32], words: u32, count_off: u32) -> None:
     """Add the bits set in ``words`` words to the words ``count_off`` and ``count_off + 1``.
 
     ``count_off`` is at least ``words``; ``sieve_init`` clears the word right after the segment, so with
     ``count_off == words`` the first is the segment's count and the second the total.
+
+    Order: words below ``words`` are only read, those from ``count_off`` on are only added to.
     """
     total = u32(0)
     for word in range(global_id(), words, num_groups() * SIEVE_LANES):

@@ -108,7 +108,7 @@ def sweep(records: Records, tile: SortTile, *, first: bool, last: bool, keys_out
     parts = tile.lanes // _NEAR
     words = tile.word.nbytes // u32.nbytes
 
-    @kernel(workgroup=tile.lanes, trusted=True)
+    @kernel(workgroup=tile.lanes, trusted=True, order="free")
     def move(
         x: In[order.bits],
         values: In[value],
@@ -122,6 +122,11 @@ def sweep(records: Records, tile: SortTile, *, first: bool, last: bool, keys_out
         n: u32,
         number: u32,
     ) -> None:
+        """Order: the ticket only tells which group takes which tile. A word of a tile's digit is added to by one lane,
+        first its own total, then the sum before it; whoever asks adds own totals backwards until a word has the sum up
+        to there: the same sum wherever that is. Marks of a digit are set by or, read behind a near barrier by the 32
+        lanes whose they are, and cleared by one of them before the next.
+        """
         lane = local_id()
         room = shared(u32, max(tile.size * words, parts * _CELLS))
         sums, moves = shared(u32, 2 * tile.lanes), shared(u32, DIGITS)

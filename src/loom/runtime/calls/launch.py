@@ -128,7 +128,7 @@ def _again(
 
 def run_over(interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any) -> None:
     """Run a kernel once, with a value for each of its parameters."""
-    is_fast = any(getattr(values[place], "is_fast", False) for place, _ in interface.buffers)
+    is_fast = interface.kernel.is_loose or any(getattr(values[p], "is_fast", False) for p, _ in interface.buffers)
     operands = [
         operand(values[place], memory, interface.where, where, writes=writes)
         for (place, memory), writes in zip(interface.buffers, interface.written, strict=True)

@@ -99,9 +99,12 @@ class Moves:
             max(start, low) < min(stop, high) for low, high in theirs for start, stop in (m.extent() for m in self.used)
         )
 
-    def push(self) -> None:
-        """Before a run: let what was recorded of arrays see them as they were, and bring data to the device."""
-        is_fast = any(array.is_fast for array, _ in self.lent)
+    def push(self, *, is_loose: bool) -> None:
+        """Before a run: let what was recorded of arrays see them as they were, and bring data to the device.
+
+        ``is_loose``: of the run's results nothing is promised.
+        """
+        is_fast = is_loose or any(array.is_fast for array, _ in self.lent)
         for array, writes in self.lent:
             array.before_run(writes=writes)
             if writes and is_fast:
@@ -127,7 +130,7 @@ class Mirrors:
 
     @property
     def is_fast(self) -> bool:
-        """Whether an array of Loom's that is used depends on a product with ``guarantee="fast"``."""
+        """Whether an array of Loom's that is used is one of which nothing is promised."""
         return any(array.is_fast for _, array in self._lent)
 
     def storage(self, given: Any, where: str, *, writes: bool = False) -> Storage:

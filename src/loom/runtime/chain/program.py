@@ -19,6 +19,7 @@ from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadlin
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.order import UNTRACKED, Use, enter
 from loom.runtime.pacing import Pacer, ProgramPace, Watch
+from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
 from loom.runtime.profile import active_profile
 from loom.runtime.registry import device
@@ -157,7 +158,7 @@ class Program:
 
     @property
     def guarantee(self) -> Guarantee:
-        """What is promised of the results: BIT_EXACT, or RUN_TO_RUN with SPIR-V of others."""
+        """What is promised of the results: BIT_EXACT, RUN_TO_RUN with SPIR-V of others, FAST with order="any"."""
         return self._guarantee
 
     @property
@@ -214,6 +215,8 @@ class Program:
 
         ``began`` of what is returned is to be called, whatever happens.
         """
+        if self._guarantee is Guarantee.FAST:
+            note_begun()
         touched = self._touched
         use = self._use if touched.is_fixed else Use(self._domain)
         try:
@@ -296,7 +299,7 @@ class Program:
             moving.enter_context(MOVING.lock)
             for timeline in list(MOVING.owing):
                 timeline.bring_back(self.moves)
-            self.moves.push()
+            self.moves.push(is_loose=self._guarantee is Guarantee.FAST)
 
     def _started(self, number: int) -> None:
         self.latest = number

@@ -256,7 +256,7 @@ class Chain:
         """Plan what was recorded, compile it, and start recording anew.
 
         ``guarantee`` is the least that the results must be promised: DeviceError for BIT_EXACT where SPIR-V of others
-        was recorded, which is promised no more than RUN_TO_RUN.
+        was recorded, which is promised no more than RUN_TO_RUN, or a kernel with order="any", promised nothing.
         """
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
@@ -280,10 +280,17 @@ class Chain:
         if asked is not None and not isinstance(asked, Guarantee):
             raise ArgumentError(f"{self.name}.build, guarantee", "not a guarantee", expected="one of loom.Guarantee",
                                 got=repr(asked), remedy="Write loom.Guarantee.BIT_EXACT")  # fmt: skip
-        kernels = (d.kernel for segment in self._segments for d in segment.dispatches)
-        others = {k.guarantee: k.name for k in kernels if isinstance(k, (ForeignKernel, LibraryKernel))}
+        kernels = [d.kernel for segment in self._segments for d in segment.dispatches]
+        others = {
+            k.guarantee: f"{k.name!r} is not Loom's code"
+            for k in kernels
+            if isinstance(k, (ForeignKernel, LibraryKernel))
+        }
+        for k in kernels:
+            if k.is_loose:
+                others[Guarantee.FAST] = f"kernel {k.name!r} has order='any'"
         if self._mirrors.is_fast:
-            others[Guarantee.FAST] = "a tensor made with guarantee='fast'"
+            others[Guarantee.FAST] = "an array depends on guarantee='fast' or order='any'"
         offered = min([self.device.guarantee, *others])
         foreign = others.get(offered)
         if asked is not None and not isinstance(asked, Guarantee):
@@ -292,8 +299,8 @@ class Chain:
         if asked is not None and asked > offered:
             raise DeviceError(
                 f"{self.name}.build", "the results cannot be promised so much", expected=asked.name,
-                got=offered.name + (f", for {foreign!r} is not Loom's code" if foreign is not None else ""),
-                remedy="Write the kernel with @loom.kernel, or ask for less",
+                got=offered.name + (f", for {foreign}" if foreign is not None else ""),
+                remedy="Write it with @loom.kernel and no order, or ask for less",
             )  # fmt: skip
         return offered
 

@@ -5,6 +5,8 @@ Layer: runtime. Invariant: whatever is dispatched has at most 2^32 lanes along a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,12 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
 
     A tuple or list of up to three is one dispatch's extents; an array of length ``repeats`` has a number per repeat.
     """
-    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.workgroup[0] <= 1 << 32:
+    if (
+        type(groups) is int
+        and 0 <= groups <= MAX_GROUPS
+        and groups * kernel.workgroup[0] <= 1 << 32
+        and not kernel.aparts
+    ):
         full = np.ones((repeats, 3), np.uint32)
         full[:, 0] = groups
         return full
@@ -37,6 +44,8 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
     full = np.ones((repeats, 3), np.int64)
     full[:, :columns] = np.clip(array, -1, 1 << 33)  # beyond every limit, within 64 bits
     _check_group_limits(kernel, full, np.broadcast_to(array, (repeats, columns)), where)
+    if kernel.aparts:
+        _check_apart(kernel, np.unique(full, axis=0).tolist(), where)
     return full.astype(np.uint32)
 
 
@@ -64,7 +73,7 @@ def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
 def _check_group_limits(
     kernel: VerifiedKernel, groups: np.ndarray[Any, Any], given: np.ndarray[Any, Any], where: str
 ) -> None:
-    wrong = _beyond_limits(kernel, groups)
+    wrong = _beyond_limits(groups, _most_groups(kernel))
     if wrong.any():
         raise ArgumentError(
             where, "unusable number of workgroups", expected=_GROUP_LIMITS,
@@ -73,20 +82,42 @@ def _check_group_limits(
         )  # fmt: skip
 
 
-def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _check_apart(kernel: VerifiedKernel, rows: Sequence[Sequence[int]], where: str) -> None:
+    """Refuse groups whose lanes meet at an element in an order that shows."""
+    for counts, each in product(rows, kernel.aparts):
+        if not each.holds(counts):
+            raise ArgumentError(
+                f"{where}, groups",
+                f"{each.what}, which these groups do not keep apart",
+                expected=f"groups of which no two come to one element of {each.memory!r}",
+                got=tuple(counts),
+                remedy=each.remedy,
+            )
+
+
+def _beyond_limits(groups: np.ndarray[Any, Any], most: list[int]) -> np.ndarray[Any, Any]:
     """Tell for each row of group counts whether it is too much for a dispatch."""
     totals = groups.astype(np.float64).prod(axis=1)
-    return (groups < 0).any(1) | (groups > largest_groups(kernel)).any(1) | (totals > MAX_GROUPS)
+    return (groups < 0).any(1) | (groups > most).any(1) | (totals > MAX_GROUPS)
+
+
+def _most_groups(kernel: VerifiedKernel) -> list[int]:
+    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
 
 
 def largest_groups(kernel: VerifiedKernel) -> list[int]:
-    """Return the largest number of groups along each dimension: at most 2^32 lanes."""
-    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
+    """Return the largest number of groups along each dimension: at most 2^32 lanes, and no two at one element."""
+    most = _most_groups(kernel)
+    for sides in product((True, False), repeat=3) if kernel.aparts else ():
+        found = [count if whole else 1 for count, whole in zip(most, sides, strict=True)]
+        if all(each.holds(found) for each in kernel.aparts):
+            return found
+    return most
 
 
 def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:
     """Raise KernelFault for counts, read when a dispatch started, that are beyond the limits."""
-    if _beyond_limits(kernel, np.array([groups], np.int64)).any():
+    if _beyond_limits(np.array([groups], np.int64), largest_groups(kernel)).any():
         raise excess_groups(kernel, groups)
 
 

@@ -141,11 +141,11 @@ def refuse_library(kernel: VerifiedKernel, where: str) -> None:
 
 
 def note_begun() -> None:
-    """Count a call that is handed to a library."""
+    """Count a call that is handed to a library, or a run of which nothing is promised."""
     global _begun  # noqa: PLW0603 - counted for the process
     _begun += 1
 
 
 def calls_begun() -> int:
-    """Return how many calls this process has handed to libraries."""
+    """Return how many calls this process has handed to libraries, and how many runs it began without a promise."""
     return _begun

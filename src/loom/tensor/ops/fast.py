@@ -48,11 +48,11 @@ def asks_fast(guarantee: Any, precision: Any, where: str) -> bool:
 
 
 def refuse_fast(values: Any, where: str) -> None:
-    """Raise ArgumentError for a tensor among ``values`` that depends on a fast product, where bits are vouched for."""
+    """Raise ArgumentError for a tensor among ``values`` of which nothing is promised, where bits are vouched for."""
     if any(isinstance(x, Node) and x.is_fast for x in values):
-        raise ArgumentError(where, "it depends on a product with guarantee='fast'", expected="exact results",
-                            got="bits that nobody vouches for",
-                            remedy="Compute it without guarantee, or pass x.numpy(), which forgets it")  # fmt: skip
+        raise ArgumentError(where, "it depends on a product with guarantee='fast', or a kernel with order='any'",
+                            expected="exact results", got="bits that nobody vouches for",
+                            remedy="Compute it without either, or pass x.numpy(), which forgets it")  # fmt: skip
 
 
 def swapped(access: StridedLayout) -> StridedLayout:

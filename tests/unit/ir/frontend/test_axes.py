@@ -136,19 +136,20 @@ def test_shared_arrays_have_axes_too(on: str) -> None:
 
 
 @loom.kernel
-def of_vectors(x: In[loom.f32x3, 2], y: InOut[u32, 2]) -> None:
+def of_vectors(x: In[loom.f32x3, 2], y: InOut[u32, 2], z: InOut[u32, 2]) -> None:
     i = loom.global_id()
     if i < x.shape[0]:
         for j in range(x.shape[1]):
             loom.atomic_add(y, (0, j), u32(x[i, j].z))
-            loom.atomic_max(y[1], j, u32(x[i, j].y))
+            loom.atomic_max(z[1], j, u32(x[i, j].y))
 
 
 def test_vectors_and_atomics(on: str) -> None:
     x = np.random.default_rng(3).integers(0, 50, (20, 3, 3)).astype(np.float32)
     y = np.zeros((2, 3), np.uint32)
-    run(on, of_vectors, [x, y])
-    assert (y == np.stack([x[..., 2].sum(0), x[..., 1].max(0)])).all()
+    z = np.zeros((2, 3), np.uint32)
+    run(on, of_vectors, [x, y, z])
+    assert (y + z == np.stack([x[..., 2].sum(0), x[..., 1].max(0)])).all()
 
 
 # what may be bound
@@ -198,7 +199,7 @@ def test_storage_with_a_shape_may_be_bound() -> None:
     storage = loom.device("cpu").allocate(48)
     run("cpu", blurred, [ShapedStorage(storage, (3, 4)), y], groups=1)
     with pytest.raises(ShapeError, match="expected 2 dimensions and a last axis of 3 for f32x3"):
-        run("cpu", of_vectors, [np.zeros((3, 4), np.float32), np.zeros((2, 3), np.uint32)])
+        run("cpu", of_vectors, [np.zeros((3, 4), np.float32), *np.zeros((2, 2, 3), np.uint32)])
 
 
 def test_lengths_are_given_by_nobody() -> None:

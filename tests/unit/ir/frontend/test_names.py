@@ -153,7 +153,7 @@ def test_the_target_of_an_augmented_assignment_is_read_before_the_value() -> Non
 
 
 def test_the_index_of_an_augmented_assignment_is_evaluated_once() -> None:
-    @kernel(workgroup=4)
+    @kernel(workgroup=4, order="any")
     def k(cursor: InOut[i32], y: InOut[i32]):
         y[loom.atomic_add(cursor, 0, 1)] += 5
 

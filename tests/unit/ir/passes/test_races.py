@@ -276,6 +276,15 @@ def two_buffers_in_turn(x: In[u32], out: Out[u32], n: u32) -> None:
         out[lane] = s[half + 63 - lane]
 
 
+def another_value_on_the_other_path(x: In[u32], out: Out[u32], n: u32) -> None:
+    lane = loom.local_id()
+    at = lane
+    if n > 0:
+        at = u32(0)
+    else:
+        out[at] = lane
+
+
 def the_same_value(x: In[u32], out: Out[u32], n: u32) -> None:
     lane = loom.local_id()
     if lane == 0:
@@ -315,7 +324,8 @@ def private(x: In[u32], out: Out[u32], n: u32) -> None:
 NO_RACES = [
     one_lane_of_all, the_last_element, a_guard_that_leaves_one, one_turn, no_turn, one_turn_of_a_while,
     one_turn_of_many, left_by_break, left_by_return, a_barrier_at_the_end_of_the_turn, two_modes, halves,
-    two_buffers_in_turn, the_same_value, the_same_value_after_own, atomics, by_data, shifts_beyond_32_bits, private,
+    two_buffers_in_turn, another_value_on_the_other_path, the_same_value, the_same_value_after_own, atomics, by_data,
+    shifts_beyond_32_bits, private,
 ]  # fmt: skip
 
 

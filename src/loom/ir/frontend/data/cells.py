@@ -2,6 +2,10 @@
 
 Layer: ir. Cells are i64 memory; ``Memory.fixed`` tells the front end that they are more, and the operations emitted
 here are all there is of it. Invariant: what a cell does not hold exactly fails an assertion, before it is added.
+
+Order: a run without a fault leaves the sum of all units, exact in any order of lanes. What was there before an addition
+is asked for one thing only, whether it is below 2^62; a cell of which some part of the terms sums to that much may fail
+or not, as lanes come, and is told where it does: no sum is wrong in silence (``passes.laneorder`` knows the question).
 """
 
 from __future__ import annotations

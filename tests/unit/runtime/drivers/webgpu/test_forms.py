@@ -163,7 +163,7 @@ def test_a_fork_is_told_that_it_cannot_have_what_its_parent_uses(webgpu: str) ->
 
 
 def test_64_bit_atomics_whose_old_value_is_used_are_refused_by_name(webgpu: str) -> None:
-    @loom.kernel(workgroup=64)
+    @loom.kernel(workgroup=64, order="any")
     def ranks(count: loom.InOut[loom.u64], out: loom.Out[loom.u64]) -> None:
         out[loom.global_id()] = loom.atomic_add(count, 0, loom.u64(1))
 

@@ -1,0 +1,445 @@
+"""Refuses atomics of which a result depends on the order of lanes, unless the kernel says that any order will do.
+
+Layer: ir. Lanes come to an element of memory in any order between two barriers, and those of different groups during a
+whole dispatch: a barrier orders the lanes of one group, never the groups. There they may meet by one kind of atomic
+that commutes (add, and, or, xor, min or max) and whose old value nobody uses. Anything else that touches memory with
+atomics must be shown to stay apart: in elements that differ, in an element of the lane's own, in one lane, behind a
+barrier, or under conditions of the dispatch that exclude each other. What keeps groups apart for some numbers of groups
+only is an ``Apart``, which a dispatch asks. Invariant: what is not shown is refused; memory with plain reads and writes
+alone is left to ``races``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+from loom.core.errors import VerifyError
+from loom.core.fixed import MOST_HELD
+from loom.ir.constants import constant_value
+from loom.ir.kernel import (
+    Block,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    LaneOrder,
+    Memory,
+    Return,
+    Space,
+    Statement,
+    Variable,
+    While,
+    operands,
+    walk,
+)
+from loom.ir.ops import Effect
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
+from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
+from loom.ir.passes.reach import Choices, is_given
+from loom.ir.passes.uniformity import Uniformity
+
+__all__ = ["Apart", "Spacing", "refuse_disorder"]
+
+_COMMUTE = frozenset(f"atomic_{name}" for name in ("add", "and", "or", "xor", "min", "max"))
+_WORD = 1 << 32
+"""Indexes are told apart in their lowest 32 bits."""
+_MOST_VISITS = 2048
+"""Loops are visited twice each; beyond this many visits once, and barriers are left out of account."""
+_ANY = 'write @loom.kernel(order="any"), and nothing is promised of the result'
+_REMEDIES = {
+    "old": "To keep some elements use loom.gpu_filter; for a number of each lane loom.group_scan(u32(condition), "
+    "inclusive=False) in a workgroup, or loom.gpu_scan of zeros and ones over all lanes",
+    "last": "Let one lane write it, or keep the largest index with atomic_max",
+    Space.BUFFER: "Give each its own buffer, or leave one to a second kernel (a barrier orders the lanes of one group, "
+    "never the groups)",
+    Space.SHARED: "Put loom.barrier() between the two, or give each its own array",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """Where lanes are: along each dimension ``sizes`` places of a group, ``steps`` elements from a place to the next
+    (None where only one group gets there), and beside that at most ``spread`` elements from each other."""
+
+    steps: tuple[int | None, ...]
+    sizes: tuple[int, ...]
+    spread: int
+
+    def holds(self, groups: Sequence[int]) -> bool:
+        """Tell whether different places are different elements, for numbers of groups along each dimension."""
+        reach = self.spread
+        counts = [n * size for n, size in zip(groups, self.sizes, strict=True)]
+        known = [(abs(step), n) for step, n in zip(self.steps, counts, strict=True) if step is not None]
+        for step, count in sorted(known):
+            if count > 1 and step <= reach:
+                return False
+            reach += step * max(count - 1, 0)
+        return reach < _WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Groups are at other elements of ``memory`` if one of ``ways`` to place them says so; else ``what`` is wrong."""
+
+    memory: str
+    ways: tuple[Spacing, ...]
+    what: str
+    remedy: str
+
+    def holds(self, groups: Sequence[int]) -> bool:
+        """Tell whether no two lanes of different groups meet, for numbers of groups along each dimension."""
+        return any(way.holds(groups) for way in self.ways)
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """A condition of the dispatch: an operation, what it is about, and whether it holds."""
+
+    name: str
+    sides: tuple[tuple[object, ...], ...]
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Access:
+    """One access by some of ``lanes``, of groups ``fixed`` along some dimensions, under conditions of the dispatch."""
+
+    instr: Instr
+    memory: Memory
+    does: str
+    index: LaneValue | None
+    range: Range
+    lanes: Lanes
+    fixed: frozenset[tuple[int, int]]
+    guards: frozenset[_Condition]
+
+
+def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
+    """Raise VerifyError naming both lines if the order of lanes may show; return what a dispatch must be asked."""
+    if kernel.order is not LaneOrder.PROVED:
+        return ()
+    watched = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
+    return _OrderProof(kernel, uniformity, watched).run() if watched else ()
+
+
+class _OrderProof:
+    def __init__(self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None]) -> None:
+        self.kernel, self.uniformity, self.watched = kernel, uniformity, watched
+        self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), _live(kernel)
+        self.ranges: dict[Instr, Range] = {}
+        self.interned: dict[object, _Access] = {}
+        self.pending: dict[_Access, None] = {}
+        """The accesses since the last barrier that the lanes present passed."""
+        self.gone: dict[_Access, None] = {}
+        """Those of lanes that returned from a loop before others."""
+        self.log: list[_Access] = []
+        self.judged: set[frozenset[_Access]] = set()
+        self.aparts: dict[Apart, None] = {}
+        self.guards: frozenset[_Condition] = frozenset()
+        self.fixed: frozenset[tuple[int, int]] = frozenset()
+        self.exits: list[tuple[dict[_Access, None], dict[_Access, None]]] = []
+        """For each loop around, the accesses pending where it was left, and where a turn was."""
+        self.visits = 0
+
+    def run(self) -> tuple[Apart, ...]:
+        """Visit all of the kernel; then let all accesses to a buffer meet those of other groups."""
+        self.block(self.kernel.body, np.ones(self.kernel.lanes, np.bool_))
+        found = [a for a in self.interned.values() if a.memory.space is Space.BUFFER]
+        for n, a in enumerate(found):
+            for b in found[n:]:
+                if a.memory is b.memory and not _is_free(a, b):
+                    self.between_groups(a, b)
+        return tuple(self.aparts)
+
+    def block(self, block: Block, lanes: Lanes) -> bool:
+        """Visit statements that at most ``lanes`` get to; tell if any of them gets to the end."""
+        for s in block.statements:
+            if isinstance(s, Instr):
+                self.instr(s, lanes)
+            elif isinstance(s, If):
+                if not self.if_(s, lanes):
+                    return False
+            elif isinstance(s, (For, While)):
+                self.loop(s, lanes)
+            else:
+                self.escape(s)
+                return False
+        return True
+
+    def escape(self, s: Statement) -> None:
+        if isinstance(s, Return):
+            if s in self.uniformity.divergent_returns:
+                self.gone |= self.pending
+        elif self.exits:
+            self.exits[-1][isinstance(s, Continue)].update(self.pending)
+
+    def if_(self, s: If, lanes: Lanes) -> bool:
+        before, guards, fixed, variables = self.pending, self.guards, self.fixed, dict(self.lanes.variables)
+        beside, ends = len(self.log), list[dict[_Access, None]]()
+        is_steady = is_given(s.condition)
+        for block, holds in ((s.then, True), (s.otherwise, False)):
+            here, groups = self.who(s.condition, holds=holds)
+            self.fixed = fixed | groups
+            self.guards = guards | {_condition(s.condition, holds=holds)} if is_steady else guards
+            # lanes of a group on both sides are not ordered; else a group takes one side
+            together = self.log[beside:] if self.uniformity.is_varying(s.condition) else ()
+            self.pending = before | dict.fromkeys(together)
+            self.lanes.variables = dict(variables)
+            if self.block(block, lanes & here):
+                ends.append(self.pending)
+        self.guards, self.fixed, self.lanes.variables = guards, fixed, variables
+        self.pending = {access: None for end in ends for access in end}
+        self.lanes.forget(targets_of(s.then) | targets_of(s.otherwise))
+        return bool(ends)
+
+    def loop(self, s: For | While, lanes: Lanes) -> None:
+        """Visit the body twice, so that the end of one turn meets the start of the next."""
+        changed = targets_of(s.body) | (targets_of(s.test) if isinstance(s, While) else set[Variable]())
+        before = dict(self.pending)
+        left: dict[_Access, None] = {}
+        for _ in range(2 if self.visits < _MOST_VISITS else 1):
+            self.visits += 1
+            self.exits.append((left, {}))
+            self.lanes.forget(changed)
+            here, groups, fixed = lanes, frozenset[tuple[int, int]](), self.fixed
+            if isinstance(s, For):
+                self.lanes.values[s.index] = None
+                (first, _), (_, stop) = self.ranges[s.start], self.ranges[s.stop]
+                is_up = not s.down and first < stop
+                self.ranges[s.index] = (first, stop - 1) if is_up else everything(s.index.type)
+            else:
+                self.block(s.test, lanes)
+                left |= self.pending
+                here, groups = self.who(s.condition, holds=True)
+            self.fixed = fixed | groups
+            end = self.pending if self.block(s.body, lanes & here) else {}
+            self.fixed = fixed
+            self.pending = before | self.pending | end | self.exits.pop()[1]
+        self.pending = self.pending | left
+        self.lanes.forget(changed)
+
+    def who(self, condition: Instr, *, holds: bool) -> tuple[Lanes, frozenset[tuple[int, int]]]:
+        """Return lanes of which none is missing for which a condition holds, and the only groups that have any."""
+        name, args, everyone = condition.name, condition.args, np.ones(self.kernel.lanes, np.bool_)
+        value = self.lanes.value(condition)
+        if value is not None and value.is_known:
+            return (value.offsets != 0) == holds, frozenset()
+        if name == "not":
+            return self.who(args[0], holds=not holds)
+        both = args if (name, holds) in (("and", True), ("or", False)) else self.choices.both(condition, holds=holds)
+        if both:
+            found = [self.who(each, holds=holds) for each in both]
+            return found[0][0] & found[1][0], found[0][1] | found[1][1]
+        if (name, holds) in (("eq", True), ("ne", False)):
+            for a, b in (args, args[::-1]):
+                if (one := self.first_groups(a, b, equal=True)) is not None:
+                    return one
+        relation = name if holds else {"ge": "lt", "gt": "le", "le": "gt", "lt": "ge"}.get(name)
+        if relation in ("lt", "le", "gt", "ge"):
+            low, high = args if relation in ("lt", "le") else args[::-1]
+            return self.first_groups(low, high, closed=relation in ("le", "ge")) or (everyone, frozenset())
+        return everyone, frozenset()
+
+    def first_groups(
+        self, low: Instr, high: Instr, *, equal: bool = False, closed: bool = False
+    ) -> tuple[Lanes, frozenset[tuple[int, int]]] | None:
+        """Return who has a lane's or group's number equal to, or below, a constant, if only one group has any."""
+        a, b = self.lanes.value(low), self.lanes.value(high)
+        if a is None or b is None or not b.is_known or (b.offsets != b.offsets[0]).any() or len(a.unknowns) != 1:
+            return None
+        ((key, step),), limit = a.unknowns, int(b.offsets[0]) + closed
+        if not is_group(key) or not 0 <= a.offsets.min() <= a.offsets.max() < step <= self.kernel.workgroup[key[1]]:
+            return None
+        if equal:
+            return a.offsets == limit % step, frozenset({(key[1], limit // step)})
+        return (a.offsets < limit, frozenset({(key[1], 0)})) if limit <= step else None
+
+    def instr(self, s: Instr, lanes: Lanes) -> None:
+        if s.name == "barrier" and self.visits < _MOST_VISITS:
+            self.pending = {}
+        elif s.name == "set":
+            self.lanes.assign(s.attr, s.args[0])
+        elif s.name in ("fetch", "wide_product"):
+            for memory in self.kernel.shared:
+                if memory.name == s.attr[0] and memory in self.watched:
+                    self.access(s, memory, None, everything(s.args[0].type), lanes)
+        if s.memory in self.watched and s.memory is not None and s.args:
+            index = self.lanes.value(s.args[0]) if s.name != "fetch" else None
+            self.access(s, s.memory, index, self.ranges.get(s.args[0], (0, _WORD)), lanes)
+        if s.dtype is not None:
+            self.lanes.compute(s)
+            self.ranges[s] = self.range(s)
+
+    def range(self, s: Instr) -> Range:
+        """Return what an integer may be, whatever is dispatched."""
+        if not _is_whole(s) or not all(_is_whole(a) for a in s.args):
+            return everything(s.type)
+        if s.name == "const":
+            number = int(constant_value(s.attr, s.type))
+            return number, number
+        if s.name == "local_id":
+            return 0, self.kernel.workgroup[int(s.attr)] - 1
+        if s.name == "select":
+            return join(self.ranges[s.args[1]], self.ranges[s.args[2]])
+        rule = ARITHMETIC.get(s.name)
+        return trimmed(rule(*(self.ranges[a] for a in s.args)), s.type) if rule is not None else everything(s.type)
+
+    def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range, lanes: Lanes) -> None:
+        does = s.name if s.name in _COMMUTE and s not in self.live else "load" if s.name == "load" else "other"
+        known = None if index is None else (index.offsets.tobytes(), index.unknowns)
+        if index is not None and index.is_known and lanes.any():
+            range_ = int(index.offsets[lanes].min()), int(index.offsets[lanes].max())
+        own = s if does == "other" else does  # of others any line will do
+        key = own, memory, known, range_, lanes.tobytes(), self.fixed, self.guards
+        here = self.interned.get(key)
+        if here is None:
+            here = self.interned[key] = _Access(s, memory, does, index, range_, lanes, self.fixed, self.guards)
+        self.pending[here] = None
+        self.log.append(here)
+        for earlier in (*self.pending, *self.gone):
+            if earlier.memory is not memory or (earlier.does == does and does != "other") or _is_free(earlier, here):
+                continue
+            pair = frozenset((earlier, here))
+            if pair not in self.judged:
+                self.judged.add(pair)
+                if _meet_in_group(earlier, here):
+                    raise self.error(earlier, here)
+
+    def between_groups(self, a: _Access, b: _Access) -> None:
+        """Refuse two accesses that meet whatever the numbers of groups are; note what these must be else."""
+        if a.index is None or b.index is None or a.index.unknowns != b.index.unknowns:
+            raise self.error(a, b)
+        if not (a.lanes.any() and b.lanes.any()):
+            return
+        one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if is_group(k)}
+        steps = [None if d in one else found.get(d, 0) for d in range(3)]
+        # steps of groups leave the remainder by what divides them all (of none: the element) as it is
+        shared = gcd(_WORD, *(step for step in steps if step is not None))
+        rests = [set((x.index.offsets[x.lanes] % shared).tolist()) for x in (a, b) if x.index is not None]
+        if any(step is not None for step in steps) and not rests[0].isdisjoint(rests[1]):
+            error, ways = self.error(a, b), (self.spacing(a, b, steps), self.spacing(a, b, steps, of_lanes=True))
+            self.aparts[Apart(a.memory.name, ways, error.what, error.remedy)] = None
+
+    def spacing(self, a: _Access, b: _Access, steps: Sequence[int | None], *, of_lanes: bool = False) -> Spacing:
+        """Return how two accesses are placed: places are groups, or lanes along dimensions where that is so."""
+        assert a.index is not None
+        assert b.index is not None
+        x, y, sizes, found = a.index.offsets, b.index.offsets, [1, 1, 1], list(steps)
+        for d, (step, size) in enumerate(zip(steps, self.kernel.workgroup, strict=True)):
+            if of_lanes and step and step % size == 0:
+                found[d], sizes[d] = step // size, size
+                own = self.lanes.local[d] * (step // size)
+                x, y = x - own, y - own
+        x, y = x[a.lanes], y[b.lanes]
+        return Spacing(tuple(found), tuple(sizes), max(int(x.max() - y.min()), int(y.max() - x.min())))
+
+    def error(self, a: _Access, b: _Access) -> VerifyError:
+        """Name what of two accesses shows the order, and what to write instead."""
+        name, space = b.memory.name, b.memory.space
+        first, then = (a, b) if a.instr.op.effect is not Effect.ATOMIC or b.instr.op.effect is Effect.ATOMIC else (b, a)
+        line = f" (line {first.instr.loc.line})" if first.instr.loc is not None else ""
+        what = f"{then.instr.name} on {name!r} depends on the order of lanes: "
+        if first.instr is not then.instr:
+            what, remedy = f"{what}others come by {first.instr.name}{line}", _REMEDIES[space]
+        elif then.instr in self.live:
+            what, remedy = f"{what}what it gives is used", _REMEDIES["old"]
+        else:
+            what, remedy = f"{what}the last one stays", _REMEDIES["last"]
+        loc = then.instr.loc
+        return VerifyError(
+            self.kernel.where(loc),
+            what,
+            expected="elements apart, or one kind of atomic (add, and, or, xor, min, max) whose old value is not used",
+            remedy=f"{remedy}; or {_ANY}",
+        )
+
+
+def _is_free(a: _Access, b: _Access) -> bool:
+    """Tell whether two accesses may meet in any order, or surely do not."""
+    if a.does == b.does != "other":
+        return True
+    plain = [x.instr.op.effect is not Effect.ATOMIC for x in (a, b)]
+    if all(plain):  # which ``races`` looks at
+        return True
+    if a.range[1] < b.range[0] or b.range[1] < a.range[0]:
+        return True
+    return any(_exclude(g, h) for g in a.guards for h in b.guards)
+
+
+def _exclude(a: _Condition, b: _Condition) -> bool:
+    """Tell whether two conditions exclude each other."""
+    if (a.name, a.sides) == (b.name, b.sides):
+        return a.holds is not b.holds
+    equal = a.holds and b.holds and a.name == b.name == "eq" and a.sides[0] == b.sides[0]
+    return equal and a.sides[1][0] == b.sides[1][0] == "const"
+
+
+def _meet_in_group(a: _Access, b: _Access) -> bool:
+    """Tell whether two lanes of a group may be at one element."""
+    if a.index is None or b.index is None or a.index.unknowns != b.index.unknowns:
+        return bool(a.lanes.any() and b.lanes.any() and np.count_nonzero(a.lanes | b.lanes) > 1)
+    owners: dict[int, int] = {}
+    several: set[int] = set()
+    for lane, element in _places(a.index, a.lanes):
+        if owners.setdefault(element, lane) != lane:
+            several.add(element)
+    return any(e in several or owners.get(e, lane) != lane for lane, e in _places(b.index, b.lanes))
+
+
+def _places(index: LaneValue, lanes: Lanes) -> Iterator[tuple[int, int]]:
+    """Yield lanes with what tells their elements from those of other lanes of the group."""
+    return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % _WORD).tolist(), strict=True)
+
+
+def _live(kernel: Kernel) -> set[Instr]:
+    """Return the values that something shows: memory, a branch, a loop, the host."""
+    sets: dict[Variable, list[Instr]] = {}
+    waiting: list[Instr] = []
+    for s in walk(kernel.body):
+        if not isinstance(s, Instr):
+            waiting += operands(s)
+        elif s.name == "set":
+            sets.setdefault(s.attr, []).append(s.args[0])
+        elif s.name == "assert" and _is_cell_check(s.args[0]):
+            waiting += s.args[1:]
+        elif not s.op.is_pure and s.name not in ("load", "get", "tile_product"):
+            waiting += s.args
+    found: set[Instr] = set()
+    while waiting:
+        value = waiting.pop()
+        if value not in found:
+            found.add(value)
+            waiting += value.args
+            waiting += sets.pop(value.attr, []) if value.name == "get" else []
+    return found
+
+
+def _is_cell_check(condition: Instr) -> bool:
+    """Tell whether all that is asked is that a cell of fixed point holds its sum (see ``frontend.data.cells``)."""
+    if condition.name != "and":
+        return False
+    low, high = condition.args
+    limits = [(c.name, c.args[1].name, c.args[1].attr) for c in (low, high) if len(c.args) == 2]
+    wanted = [("gt", "const", -MOST_HELD % (1 << 64)), ("lt", "const", MOST_HELD)]
+    return limits == wanted and low.args[0] is high.args[0] and low.args[0].name == "atomic_add"
+
+
+def _condition(value: Instr, *, holds: bool) -> _Condition:
+    """Return a condition so that it equals what says the same, or the opposite."""
+    opposite = {"ne": "eq", "ge": "lt", "gt": "le"}
+    name = opposite.get(value.name, value.name)
+    sides = tuple(_description(a) for a in value.args) or (_description(value),)
+    return _Condition(name, sides, (name == value.name) is holds)
+
+
+def _description(value: Instr) -> tuple[object, ...]:
+    return value.name, value.dtype, value.attr, value.memory, *(_description(a) for a in value.args)
+
+
+def _is_whole(value: Instr) -> bool:
+    return value.dtype is not None and (value.type.is_integer or value.type.is_bool) and not value.type.is_vector
