@@ -89,7 +89,7 @@ class Inlining:
             raise self.b.error(
                 f"{fn.__name__} is called wrongly ({error})", signature, len(args), "Match its parameters"
             ) from None
-        annotations = resolve_annotations(fn, names_of(fn))
+        annotations = resolve_annotations(fn, names_of(fn), calls=False)
         bound: dict[str, Operand] = {}
         for name, parameter in signature.parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:

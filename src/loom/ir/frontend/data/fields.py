@@ -11,6 +11,7 @@ from typing import Any, cast
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.structs import info_of, is_struct, no_field
+from loom.ir.frontend.host.values import attribute
 from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, Typing, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field
@@ -103,7 +104,7 @@ class Fields:
     def of_host(self, value: Any) -> StructValue:
         """Return a record of the host as constants."""
         kind = cast("type[Any]", type(value))
-        given = {n: Static(getattr(value, n)) for n in info_of(kind).kinds}
+        given = {n: Static(attribute(value, n)) for n in info_of(kind).kinds}
         return self.construct(kind, [], dict(given))
 
     def attribute(self, base: Operand | StructVariable, name: str) -> Operand | StructVariable:
