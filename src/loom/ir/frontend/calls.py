@@ -198,10 +198,10 @@ class Calls:
     def constant(self, target: Any, given: list[Any], named: dict[str, Any]) -> Any:
         """Return what a function of the host gives for constants, as Loom computes it."""
         if (target is pow or target is np.power) and len(given) == 2 and not named:
-            return power(self.t, *given)
+            return power(*given)
         elementary = None if named else elementary_of(target)
         if elementary is not None:
-            return value_of(self.t, elementary, given, strict=not isinstance(target, np.ufunc))
+            return value_of(elementary, given, strict=not isinstance(target, np.ufunc))
         return called(target, given, named)
 
     def evaluated(self, node: ast.expr, name: str, evaluate: Callable[[], Any]) -> Static:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar
 
+import numpy as np
+
 from loom.core.dtype import SCALARS, DType
 from loom.core.errors import StateError
 
@@ -27,6 +29,8 @@ class Elementary:
 
     find: ClassVar[Callable[[str], Elementary] | None] = None
     """Gives the function of the library that has a name: told by ``loom.kernels.functions``."""
+    apply: ClassVar[Callable[[str, DType, list[np.ndarray[Any, Any]]], np.ndarray[Any, Any]] | None] = None
+    """Gives a function's values, by name and type, for arrays of constants: the interpreter's; told there too."""
 
     def __init__(self, stub: Callable[..., Any], definitions: dict[DType, tuple[FunctionType, float]]) -> None:
         self.__name__ = stub.__name__

@@ -497,7 +497,7 @@ class Expressions:
         """Evaluate an operator at compile time, as far as it runs no code of others."""
         try:
             if on_host is operator.pow:
-                return Static(self.pure(partial(power, self.t), *values))
+                return Static(self.pure(power, *values))
             return Static(self.pure(on_host if on_host in _FREE else partial(operated, on_host), *values))
         except LoomError:
             raise

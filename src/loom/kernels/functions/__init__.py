@@ -7,10 +7,14 @@ and ``EXACT`` is an ``Elementary`` of that name in the module given (tested).
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
+import numpy as np
+
+from loom.core.dtype import DType
 from loom.ir.frontend.elementary import Elementary
 
-__all__ = ["EXACT", "FUNCTIONS", "function"]
+__all__ = ["EXACT", "FUNCTIONS", "apply", "function"]
 
 FUNCTIONS: dict[str, str] = {
     "acos": "inverse",
@@ -64,4 +68,21 @@ def function(name: str) -> Elementary:
     return getattr(import_module(f"loom.kernels.functions.{(FUNCTIONS | EXACT)[name]}"), name)
 
 
+def apply(name: str, dtype: DType, arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Return the values of an elementary function for arrays of constants, as the interpreter computes them.
+
+    >>> from loom.core.dtype import f64
+    >>> apply("exp", f64, [np.zeros(2)]).tolist()
+    [1.0, 1.0]
+    """
+    from loom.ir.interp import interpret
+    from loom.kernels.functions.constants import applied
+
+    found = np.zeros(len(arrays[0]), dtype.numpy)
+    kernel = applied(name, dtype).verified
+    interpret(kernel.kernel, [*arrays, found], [], (-(-len(found) // kernel.workgroup[0]), 1, 1))
+    return found
+
+
 Elementary.find = staticmethod(function)
+Elementary.apply = staticmethod(apply)

@@ -1,34 +1,23 @@
-"""Elementary functions of constants, by the definitions that kernels have: the interpreter's numbers, no library's.
+"""Elementary functions of constants, by the definitions that kernels have, never by a C library or numpy.
 
 Layer: ir. Python's numbers are computed as f64 and stay numbers without a type; numpy's keep theirs. Invariant: a
-result is a matter of the definition and its arguments, never of the C library or numpy of the machine that compiles.
+result is a matter of the definition and its arguments, the same on every machine that compiles.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, f32, f64
-from loom.ir.builder import Builder
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.host.values import Impure, is_plain, reduced
-from loom.ir.frontend.names import FunctionNames
-from loom.ir.frontend.source import function_source
-from loom.ir.frontend.values import Retype
-from loom.ir.kernel import Access
-from loom.ir.verify import VerifiedKernel, verify
-
-if TYPE_CHECKING:
-    from loom.ir.frontend.translator import Translator
 
 __all__ = ["elementary_of", "power", "value_of"]
 
-_LANES = 64
 _MOST_EXACT = 2048
 """Exponents whose exact powers are computed: more go beyond any float, but for bases beside 1."""
 _MOST_PRODUCTS = 64
@@ -40,7 +29,6 @@ _NAMES = (
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp", "exp2",
     "expm1", "gamma", "hypot", "lgamma", "log", "log10", "log1p", "log2", "pow", "sin", "sinh", "tan", "tanh",
 )  # fmt: skip
-_kernels: dict[tuple[str, DType], VerifiedKernel] = {}
 
 
 def elementary_of(target: Any) -> str | None:
@@ -58,12 +46,13 @@ def elementary_of(target: Any) -> str | None:
     return None
 
 
-def value_of(translator: Translator, name: str, given: Sequence[Any], *, strict: bool) -> Any:
+def value_of(name: str, given: Sequence[Any], *, strict: bool) -> Any:
     """Return an elementary function of constants: a float of Python's, a number or an array of numpy's.
 
     ``strict``: where Python's own function raises ValueError or OverflowError, this does.
     """
     assert Elementary.find is not None, "the library is there when kernels are"
+    assert Elementary.apply is not None
     function = Elementary.find(name)
     if len(given) != function.arity:
         raise TypeError(f"{name} takes {function.arity} arguments, got {len(given)}")
@@ -73,10 +62,9 @@ def value_of(translator: Translator, name: str, given: Sequence[Any], *, strict:
     dtype = _dtype(given)
     arrays = np.broadcast_arrays(*(np.asarray(reduced(v), dtype.numpy) for v in given))
     shape = arrays[0].shape
-    flat = tuple(np.ascontiguousarray(a).reshape(-1) for a in arrays)
-    found = np.frombuffer(_computed(type(translator), name, dtype, tuple(a.tobytes() for a in flat)), dtype.numpy)
+    found = Elementary.apply(name, dtype, [np.array(a).reshape(-1) for a in arrays])
     if any(isinstance(v, np.ndarray) for v in given):
-        return found.reshape(shape).copy()
+        return found.reshape(shape)
     if any(isinstance(v, np.generic) for v in given):
         return found[0]
     number = float(found[0])
@@ -93,7 +81,7 @@ def _check(number: float, given: Sequence[float]) -> None:
         raise OverflowError("math range error")
 
 
-def power(translator: Translator, base: Any, exponent: Any) -> Any:
+def power(base: Any, exponent: Any) -> Any:
     """Return ``base ** exponent`` of constants.
 
     A whole power of a number of Python's is the exact one, rounded once; of numpy's floats it is made of products, as
@@ -114,7 +102,7 @@ def power(translator: Translator, base: Any, exponent: Any) -> Any:
         return _product(base, int(exponent))
     if python and base < 0 and math.isfinite(exponent) and not float(exponent).is_integer():
         raise Impure("a negative number to a broken power is complex", "Take abs(x), or a whole power")
-    return value_of(translator, "pow", [base, exponent], strict=python)
+    return value_of("pow", [base, exponent], strict=python)
 
 
 def _exact(base: float, exponent: int) -> float:
@@ -148,40 +136,3 @@ def _dtype(given: Sequence[Any]) -> DType:
     if len(floats) > 1 or any(k.itemsize > f64.nbytes for k in kinds):
         raise Impure("the numbers have different types", "Convert one, for example np.float32(x)")
     return floats.pop() if floats else f64
-
-
-@lru_cache(maxsize=1024)
-def _computed(translation: type[Translator], name: str, dtype: DType, given: tuple[bytes, ...]) -> bytes:
-    from loom.ir.interp import interpret  # numpy's half of it is needed only now
-
-    key = name, dtype
-    if key not in _kernels:
-        _kernels[key] = _kernel(translation, name, dtype)
-    arrays = [np.frombuffer(data, dtype.numpy).copy() for data in given]
-    out = np.zeros(len(arrays[0]), dtype.numpy)
-    interpret(_kernels[key].kernel, [*arrays, out], [], (-(-len(out) // _LANES), 1, 1))
-    return out.tobytes()
-
-
-def _kernel(translation: type[Translator], name: str, dtype: DType) -> VerifiedKernel:
-    """Return the kernel that applies an elementary function to each element."""
-    assert Elementary.find is not None
-    definition = Elementary.find(name).definitions[dtype]
-    retyped: dict[Any, DType] = {}
-    while True:
-        builder = Builder(name, (_LANES, 1, 1))
-        translator = translation(builder, retyped)
-        source = function_source(definition)
-        translator.frames.append(FunctionNames(source, {}, set(), 0, is_kernel=False))
-        arity = Elementary.find(name).arity
-        buffers = [builder.buffer(f"x{n}", dtype, Access.READ) for n in range(arity)]
-        out = builder.buffer("y", dtype, Access.WRITE)
-        index = builder.emit("global_id", attr=0)
-        values = [builder.emit("load", index, memory=buffer) for buffer in buffers]
-        try:
-            result = translator.calls.inlining.inline(definition, list(values), {})
-            builder.emit("store", index, translator.typing.typed(result, dtype), memory=out)
-        except Retype as request:
-            retyped[request.key] = request.dtype
-            continue
-        return verify(builder.finish())
