@@ -7,6 +7,7 @@ the caller's array holds what the kernel wrote, and nothing else of it has chang
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ class CallBuffer:
         self._copy = array
         self.memory = where.allocate(array.nbytes, zeroed=False)
         self.memory.write(0, array.reshape(-1).view(np.uint8))
+
+    def snapshot(self) -> Callable[[], None]:
+        """Take a copy of what is there; return what puts it back."""
+        memory = self.memory
+        if isinstance(memory, np.ndarray):
+            kept = memory.copy()
+            return lambda: memory.__setitem__(..., kept)
+        held = memory.read(0, memory.nbytes)
+        return lambda: memory.write(0, held)
 
     def back(self) -> None:
         """Bring what was written to the caller's array, once the run is over."""

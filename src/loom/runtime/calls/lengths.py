@@ -1,0 +1,120 @@
+"""Which calls surely index inside what they are given; the others tell of an index outside when they are first run.
+
+Layer: runtime. A proof is of a call's elements, groups and those of its numbers that indexes and conditions are made
+of; where it holds for every number, it is asked for once. Invariant: a call of a kind that is neither proved nor was
+run in the form that tells, without an index outside, is run in that form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.ir.kernel import Memory, Param
+from loom.ir.passes.inside import Launch
+from loom.ir.passes.limit import has_barriers
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.drivers.proofs import is_provable, proof_of
+
+__all__ = ["Lengths", "Settled"]
+
+_MOST_KEPT = 4096
+_MOST_FAILED = 64
+"""Proofs that may fail for one kernel, before calls not seen yet are run in the form that tells without asking."""
+_Groups = tuple[int, ...]
+
+
+class Settled:
+    """Whether calls of a kind are known to stay inside: proved, or run once in the form that tells."""
+
+    __slots__ = ("is_inside",)
+
+    def __init__(self, *, is_inside: bool) -> None:
+        self.is_inside = is_inside
+
+
+class Lengths:
+    """What is known of a kernel's calls, by what a proof is made of."""
+
+    def __init__(self, kernel: VerifiedKernel) -> None:
+        self.kernel = kernel
+        self._known: dict[Any, Settled] = {}
+        self._failed = 0
+        self._places: tuple[list[int], list[int]] | None = None
+
+    def settled(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> Settled:
+        """Return what is known of a call over so many elements, with such parameters as words."""
+        if not is_provable(self.kernel):
+            return Settled(is_inside=True)
+        given, shapes = self._given()
+        kind = (groups, *elements, *(words[n] for n in shapes))
+        found = self._known.get(kind)
+        if found is None:
+            found = self._keep(kind, self._proved(elements, words, groups, shapes))
+        if found.is_inside or len(given) == len(shapes):
+            return found
+        whole = (kind, *(words[n] for n in given))
+        return self._known.get(whole) or self._keep(whole, self._proved(elements, words, groups, given))
+
+    def gains(
+        self, limited: Callable[[], Any], elements: Sequence[int], words: Sequence[int], groups: _Groups,
+        lanes: tuple[int, int, int],
+    ) -> bool:  # fmt: skip
+        """Tell whether fewer accesses may be outside if no more than ``lanes`` run."""
+        extents = zip(lanes, groups, self.kernel.workgroup, strict=True)
+        if all(n >= g * e for n, g, e in extents) or has_barriers(self.kernel.kernel):
+            return False
+        key = ("gains", groups, lanes, *elements, *(words[n] for n in self._given()[0]))
+        found = self._known.get(key)
+        if found is None:
+            first, other = self._unsure(elements, words, groups), limited()
+            second = other.inside._unsure(elements, other.limit(words, lanes), groups)
+            found = self._keep(key, first is None or second is None or second < first)
+        return found.is_inside
+
+    def _unsure(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> int | None:
+        return proof_of(self.kernel).unsure(self._launch(elements, words, groups, range(len(words))))
+
+    def _given(self) -> tuple[list[int], list[int]]:
+        """Return the places of the parameters that matter to a proof, and of those that are a matter of shapes."""
+        if self._places is None:
+            params, matter = self.kernel.kernel.params, proof_of(self.kernel).params
+            given = [n for n, p in enumerate(params) if p in matter]
+            self._places = given, [n for n in given if _is_fixed(params[n])]
+        return self._places
+
+    def _keep(self, key: Any, is_inside: bool) -> Settled:
+        if len(self._known) >= _MOST_KEPT:
+            self._known.clear()
+        return self._known.setdefault(key, Settled(is_inside=is_inside))
+
+    def _proved(self, elements: Sequence[int], words: Sequence[int], groups: _Groups, known: Sequence[int]) -> bool:
+        if self._failed >= _MOST_FAILED:
+            return False
+        if 0 in groups:
+            return True
+        holds = proof_of(self.kernel).unsure(self._launch(elements, words, groups, known)) == 0
+        self._failed += not holds
+        return holds
+
+    def _launch(self, elements: Sequence[int], words: Sequence[int], groups: _Groups, known: Sequence[int]) -> Launch:
+        """Return what a call gives a proof; of parameters those ``known``, any number for the others."""
+        kernel = self.kernel.kernel
+        params: dict[Param, tuple[int, int]] = {}
+        for n in known:
+            if kernel.params[n].dtype.is_integer and not kernel.params[n].dtype.is_vector:
+                number = int(np.array([words[n]], np.uint64).view(kernel.params[n].dtype.numpy)[0])
+                params[kernel.params[n]] = number, number
+        given = iter(elements)
+        lengths: dict[Memory, int] = {
+            m: next(given) if m.data is None else len(m.data) // m.dtype.nbytes for m in kernel.buffers
+        }
+        x, y, z = (*groups, 1, 1)[:3]
+        return Launch((x, y, z), params, lengths, axes=True)
+
+
+def _is_fixed(param: Param) -> bool:
+    """Tell whether a parameter is a matter of shapes: a length, or the limit of lanes."""
+    return param.extent is not None or param.name.startswith("lanes.")
