@@ -159,15 +159,16 @@ class Interface:
         nothing = {m.name: (0,) * m.ndim for _, m in self.buffers if m.ndim}
         return encode_params(self.kernel, given, 1, self.where, nothing)[0].tolist()[: len(given)]
 
-    def form_before(self, key: tuple[int, ...]) -> CallForm | None:
-        """Return how a call without a number of groups was run before for elements and words, one after the other."""
-        return self._forms.get(key)
+    def form_before(self, sizes: Sequence[int], words: Sequence[int]) -> CallForm | None:
+        """Return how a call over so many elements was run before, without a number of groups or lanes."""
+        return self._forms.get((*sizes, *[words[n] for n in self.inside.deciding]))
 
     def form(self, elements: Sequence[int], words: Sequence[int], groups: Any = None, lanes: Any = None) -> CallForm:
         """Return how a call is run over so many elements, with a number of ``groups`` or ``lanes`` or with neither."""
         sizes = groups_of_call(self.kernel, groups, lanes, self.where)
-        along = None if lanes is None else lanes_along(lanes, self.where)
-        key = (*elements, *words) if sizes is None else (*elements, *words, sizes, along)
+        key: tuple[Any, ...] = (*elements, *[words[n] for n in self.inside.deciding])
+        if sizes is not None:
+            key = (*key, sizes, None if lanes is None else lanes_along(lanes, self.where))
         found = self._forms.get(key)
         if found is None:
             found = form_of(self, elements, words, sizes, lanes)

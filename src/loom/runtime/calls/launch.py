@@ -119,7 +119,7 @@ def _again(
         sizes.append(array.size)
         ends.append((start, stop))
     words = interface.words(values)
-    form = interface.form_before((*sizes, *words))
+    form = interface.form_before(sizes, words)
     where = device(None)
     if form is None or not form.settled.is_inside or not shares_memory(where):
         return None

@@ -8,6 +8,7 @@ run in the form that tells, without an index outside, is run in that form.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,13 @@ class Lengths:
         self.kernel = kernel
         self._known: dict[Any, Settled] = {}
         self._failed = 0
-        self._places: tuple[list[int], list[int]] | None = None
 
     def settled(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> Settled:
         """Return what is known of a call over so many elements, with such parameters as words."""
         if not is_provable(self.kernel):
             return Settled(is_inside=True)
-        given, shapes = self._given()
+        given = self.deciding
+        shapes = [n for n in given if _is_fixed(self.kernel.kernel.params[n])]
         kind = (groups, *elements, *(words[n] for n in shapes))
         found = self._known.get(kind)
         if found is None:
@@ -66,7 +67,7 @@ class Lengths:
         extents = zip(lanes, groups, self.kernel.workgroup, strict=True)
         if all(n >= g * e for n, g, e in extents) or has_barriers(self.kernel.kernel):
             return False
-        key = ("gains", groups, lanes, *elements, *(words[n] for n in self._given()[0]))
+        key = ("gains", groups, lanes, *elements, *(words[n] for n in self.deciding))
         found = self._known.get(key)
         if found is None:
             first, other = self._unsure(elements, words, groups), limited()
@@ -77,13 +78,12 @@ class Lengths:
     def _unsure(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> int | None:
         return proof_of(self.kernel).unsure(self._launch(elements, words, groups, range(len(words))))
 
-    def _given(self) -> tuple[list[int], list[int]]:
-        """Return the places of the parameters that matter to a proof, and of those that are a matter of shapes."""
-        if self._places is None:
-            params, matter = self.kernel.kernel.params, proof_of(self.kernel).params
-            given = [n for n, p in enumerate(params) if p in matter]
-            self._places = given, [n for n in given if _is_fixed(params[n])]
-        return self._places
+    @cached_property
+    def deciding(self) -> list[int]:
+        """The places of the parameters that indexes, conditions and loops are made of; all, where that is not known."""
+        params = self.kernel.kernel.params
+        known = is_provable(self.kernel)
+        return [n for n, p in enumerate(params) if not known or p in proof_of(self.kernel).params]
 
     def _keep(self, key: Any, is_inside: bool) -> Settled:
         if len(self._known) >= _MOST_KEPT:

@@ -47,9 +47,9 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
 def sizes_for(
     kernel: VerifiedKernel, elements: Sequence[int], words: Sequence[int], where: str
 ) -> tuple[tuple[int, int, int], tuple[int, int, int] | None]:
-    """Return what ``groups_for`` does of one turn's parameters, and the lanes beyond which its groups only index outside.
+    """Return the groups of ``groups_for``, of one turn's parameters, and the lanes beyond which they only index outside.
 
-    None where others do something, or that cannot be told.
+    None where others do something, or where that cannot be told.
     """
     params = np.array([words], np.uint64)
     groups = groups_for(kernel, elements, params, where)
