@@ -47,7 +47,7 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
 def sizes_for(
     kernel: VerifiedKernel, elements: Sequence[int], words: Sequence[int], where: str
 ) -> tuple[tuple[int, int, int], tuple[int, int, int] | None]:
-    """Return the groups of ``groups_for``, of one turn's parameters, and the lanes beyond which they only index outside.
+    """Return the groups of ``groups_for``, for one turn, and the lanes beyond which they only index outside.
 
     None where others do something, or where that cannot be told.
     """

@@ -205,13 +205,13 @@ def items(value: Any) -> Iterable[Any] | None:
 def item(value: Any, index: Any) -> Any:
     """Return ``value[index]``; Impure where that runs code of others."""
     kind = type(value)
+    if not compared(index) or (isinstance(value, dict) and not all(map(compared, dict.keys(value)))):
+        raise Impure(f"looking up {name_of(index)} would run its code")
     if not (kind in (tuple, list, str, bytes, range, dict) or _keeps(kind, tuple) or _package(kind) == "numpy"):
         if not (isinstance(value, dict) and member(kind, "__getitem__") is dict.__getitem__):
             raise Impure(f"an item of {name_of(value)} is for its code to give")
-        if index not in value:
+        if not dict.__contains__(value, index):
             raise Impure(f"{name_of(value)} has no such item, and would make one")
-    if not compared(index) or (isinstance(value, dict) and not all(map(compared, value))):
-        raise Impure(f"looking up {name_of(index)} would run its code")
     return value[reduced(index)] if type(index) in (int, bool) else value[index]
 
 
