@@ -189,7 +189,6 @@ def test_a_failed_assertion_leaves_a_kind_unsettled(on: str) -> None:
     y = np.zeros(4, np.float32)
     with pytest.raises(AssertionFailed):
         k(np.array([-1, 0], np.int32), y, on=on)
-    assert y.tolist() == [1, 0, 0, 0]
     assert outside(lambda: k(np.array([5, 0], np.int32), y, on=on)) == ("y", 5, 4)
 
 
