@@ -113,7 +113,7 @@ def scalar_type(annotation: Any, where: str) -> DType:
     )
 
 
-def _parsed(annotation: str) -> ast.AST:
+def _syntax_of(annotation: str) -> ast.AST:
     """Return an annotation as syntax; what is none fails later, with its error."""
     try:
         return ast.parse(annotation, mode="eval")
@@ -133,7 +133,7 @@ def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any], *, calls:
             continue
         value = annotation
         if isinstance(annotation, str):
-            if not calls and any(isinstance(n, ast.Call) for n in ast.walk(_parsed(annotation))):
+            if not calls and any(isinstance(n, ast.Call) for n in ast.walk(_syntax_of(annotation))):
                 raise KernelTypeError(
                     f"function {fn.__name__!r}", f"annotation {annotation!r} of {name!r} calls a function",
                     expected="a type, or a name of one", got=annotation, remedy="Name the type before the function",

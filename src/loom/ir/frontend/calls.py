@@ -22,9 +22,9 @@ from loom.ir.frontend.builtins import Builtins
 from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.host.calls import called, is_allowed, is_random, translatable
-from loom.ir.frontend.host.functions import elementary_of, power, value_of
-from loom.ir.frontend.host.values import Impure, name_of, text
+from loom.ir.frontend.host.allowed import call_pure, is_allowed, is_random, translatable
+from loom.ir.frontend.host.plain import Impure, name_of, text
+from loom.ir.frontend.host.powers import elementary_of, power, value_of
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern, same_as
 from loom.ir.frontend.intrinsics import INTRINSICS
@@ -188,7 +188,7 @@ class Calls:
                 ast.unparse(node), "Write loom.random_f32(seed, i), the same on every device",
             )  # fmt: skip
         if is_known:
-            return self.evaluated(node, name_of(target), lambda: self.constant(target, given, named))
+            return self.evaluate_now(node, name_of(target), lambda: self.constant(target, given, named))
         name = name_of(target).rpartition(".")[2]
         raise self.b.error(
             f"{name} cannot be called inside a kernel", "a Loom function or one written in Python", name,
@@ -202,9 +202,9 @@ class Calls:
         elementary = None if named else elementary_of(target)
         if elementary is not None:
             return value_of(elementary, given, strict=not isinstance(target, np.ufunc))
-        return called(target, given, named)
+        return call_pure(target, given, named)
 
-    def evaluated(self, node: ast.expr, name: str, evaluate: Callable[[], Any]) -> Static:
+    def evaluate_now(self, node: ast.expr, name: str, evaluate: Callable[[], Any]) -> Static:
         """Return what is evaluated now; what is not known to be pure, or fails, is an error of the kernel."""
         try:
             return Static(evaluate())

@@ -20,19 +20,19 @@ from loom.core.errors import LoomError, near_matches
 from loom.core.given import is_array, is_list
 from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
-from loom.ir.frontend.host.functions import power
-from loom.ir.frontend.host.values import (
+from loom.ir.frontend.host.plain import (
     Getter,
     Impure,
     attribute,
     contains,
     item,
     items,
-    known_names,
     name_of,
-    operated,
+    names_of_attributes,
+    operate,
     truth,
 )
+from loom.ir.frontend.host.powers import power
 from loom.ir.frontend.values import (
     AxesView,
     Operand,
@@ -154,7 +154,7 @@ class Expressions:
             try:
                 found = self.pure(attribute, base.value, node.attr)
             except AttributeError:
-                names = [n for n in known_names(base.value) if not n.startswith("_")]
+                names = [n for n in names_of_attributes(base.value) if not n.startswith("_")]
                 raise self.b.error(
                     f"no attribute {node.attr!r}", f"an attribute of {describe(base)}", node.attr,
                     near_matches(node.attr, names),
@@ -498,7 +498,7 @@ class Expressions:
         try:
             if on_host is operator.pow:
                 return Static(self.pure(power, *values))
-            return Static(self.pure(on_host if on_host in _FREE else partial(operated, on_host), *values))
+            return Static(self.pure(on_host if on_host in _FREE else partial(operate, on_host), *values))
         except LoomError:
             raise
         except Exception as error:

@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.given import is_scalar
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.host.values import Impure, attribute
+from loom.ir.frontend.host.plain import Impure, attribute
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.lanefunctions import LaneFunction
 

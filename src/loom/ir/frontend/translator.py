@@ -23,7 +23,7 @@ from loom.ir.frontend.data.fields import Fields
 from loom.ir.frontend.data.tables import Tables
 from loom.ir.frontend.data.views import Views
 from loom.ir.frontend.expressions import Expressions
-from loom.ir.frontend.host.values import items as items_of_host
+from loom.ir.frontend.host.plain import items as items_of_host
 from loom.ir.frontend.names import Names
 from loom.ir.frontend.values import (
     AxesView,

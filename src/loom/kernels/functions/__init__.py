@@ -76,10 +76,10 @@ def apply(name: str, dtype: DType, arrays: list[np.ndarray[Any, Any]]) -> np.nda
     [1.0, 1.0]
     """
     from loom.ir.interp import interpret
-    from loom.kernels.functions.constants import applied
+    from loom.kernels.functions.mapping import mapper
 
     found = np.zeros(len(arrays[0]), dtype.numpy)
-    kernel = applied(name, dtype).verified
+    kernel = mapper(name, dtype).verified
     interpret(kernel.kernel, [*arrays, found], [], (-(-len(found) // kernel.workgroup[0]), 1, 1))
     return found
 

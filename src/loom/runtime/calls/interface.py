@@ -200,13 +200,13 @@ def form_of(
         groups, spare = sizes_for(kernel, elements, words, where)
     groups, inside = (*groups, 1, 1)[:3], interface.inside
     if limit is None:
-        settled = inside.settled(elements, words, groups)
+        settled = inside.standing(elements, words, groups)
         is_known = settled.is_inside or spare is None
         if is_known or not inside.gains(interface.limited, elements, words, groups, spare):
             return CallForm(interface, None, groups, settled)
         limit = spare
     other = interface.limited()
-    return CallForm(other, limit, groups, other.inside.settled(elements, other.limit(words, limit), groups))
+    return CallForm(other, limit, groups, other.inside.standing(elements, other.limit(words, limit), groups))
 
 
 def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[Any]], ...]:

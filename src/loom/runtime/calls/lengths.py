@@ -44,7 +44,7 @@ class Lengths:
         self._known: dict[Any, Settled] = {}
         self._failed = 0
 
-    def settled(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> Settled:
+    def standing(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> Settled:
         """Return what is known of a call over so many elements, with such parameters as words."""
         if not is_provable(self.kernel):
             return Settled(is_inside=True)
@@ -53,16 +53,20 @@ class Lengths:
         kind = (groups, *elements, *(words[n] for n in shapes))
         found = self._known.get(kind)
         if found is None:
-            found = self._keep(kind, self._proved(elements, words, groups, shapes))
+            found = self._keep(kind, self._prove(elements, words, groups, shapes))
         if found.is_inside or len(given) == len(shapes):
             return found
         whole = (kind, *(words[n] for n in given))
-        return self._known.get(whole) or self._keep(whole, self._proved(elements, words, groups, given))
+        return self._known.get(whole) or self._keep(whole, self._prove(elements, words, groups, given))
 
     def gains(
-        self, limited: Callable[[], Any], elements: Sequence[int], words: Sequence[int], groups: _Groups,
+        self,
+        limited: Callable[[], Any],
+        elements: Sequence[int],
+        words: Sequence[int],
+        groups: _Groups,
         lanes: tuple[int, int, int],
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Tell whether fewer accesses may be outside if no more than ``lanes`` run."""
         extents = zip(lanes, groups, self.kernel.workgroup, strict=True)
         if all(n >= g * e for n, g, e in extents) or has_barriers(self.kernel.kernel):
@@ -90,7 +94,7 @@ class Lengths:
             self._known.clear()
         return self._known.setdefault(key, Settled(is_inside=is_inside))
 
-    def _proved(self, elements: Sequence[int], words: Sequence[int], groups: _Groups, known: Sequence[int]) -> bool:
+    def _prove(self, elements: Sequence[int], words: Sequence[int], groups: _Groups, known: Sequence[int]) -> bool:
         if self._failed >= _MOST_FAILED:
             return False
         if 0 in groups:

@@ -41,7 +41,7 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
     ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
     or a row of them for each repeat. ArgumentError if they cannot be told.
     """
-    return _measured(kernel, elements, params, where, groups_of)
+    return _measure(kernel, elements, params, where, groups_of)
 
 
 def sizes_for(
@@ -62,14 +62,14 @@ def sizes_for(
         except WrapsAround:
             return groups, None
     elif _by_axes(reach):
-        lanes = _measured(kernel, elements, params, where, lambda _kernel, lanes: tuple(lanes))
+        lanes = _measure(kernel, elements, params, where, lambda _kernel, lanes: tuple(lanes))
     else:
         return groups, None
     x, y, z = (n if a else g * e for n, a, g, e in zip(lanes, reach.asked, groups, kernel.workgroup, strict=True))
     return groups, (x, y, z)
 
 
-def _measured(
+def _measure(
     kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str, measure: _Measure
 ) -> Any:
     try:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.structs import info_of, is_struct, no_field
-from loom.ir.frontend.host.values import attribute
+from loom.ir.frontend.host.plain import attribute
 from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, Typing, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field

@@ -1,6 +1,6 @@
 """Kernels that apply an elementary function to each element: how functions of constants are computed.
 
-Layer: kernels. Invariant: what is applied is the definition that kernels call.
+Layer: kernels. Invariant: what is mapper is the definition that kernels call.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id
 from loom.kernels.functions import function
 
-__all__ = ["applied"]
+__all__ = ["mapper"]
 
 
 @cache
-def applied(name: str, dtype: DType) -> KernelFunction:
+def mapper(name: str, dtype: DType) -> KernelFunction:
     """Return the kernel (x, y), or (a, b, y) for a function of two: y[i] = function(x[i])."""
     called = function(name)
 

@@ -16,46 +16,57 @@ import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.fixed import Fixed, fixed
-from loom.ir.frontend.host.values import (
+from loom.ir.frontend.host.plain import (
     Getter,
     Impure,
     attribute,
+    bare,
     home_of,
     is_plain,
     item,
     items,
     member,
     name_of,
-    operated,
-    reduced,
+    operate,
     truth,
 )
 
-__all__ = ["called", "is_allowed", "is_random", "translatable"]
+__all__ = ["call_pure", "is_allowed", "is_random", "translatable"]
 
 _MOST_ITEMS = 1 << 16
 """Items of what is gone through, an iterator of Python's made a tuple."""
 
 
-def _named(module: Any, names: str) -> dict[int, Any]:
+def _by_identity(module: object, names: str) -> dict[int, object]:
     found = (getattr(module, name, None) for name in names.split())
     return {id(fn): fn for fn in found if fn is not None}
 
 
 _PURE = {
-    **_named(builtins, """abs all any ascii bin bool bytes chr divmod float format frozenset hex int len max min oct ord
-        pow range repr round slice set sorted str"""),
-    **_named(math, """ceil comb copysign fabs factorial floor fmod frexp fsum gcd isclose isfinite isinf isnan isqrt lcm
-        ldexp modf nextafter perm remainder sqrt trunc ulp degrees radians fma"""),
-    **_named(operator, """abs add and_ concat eq floordiv ge getitem gt index inv invert le lshift lt mod mul ne neg
-        not_ or_ pos rshift sub truediv truth xor"""),
-    **_named(np, """abs absolute add all allclose any arange argmax argmin array array_equal asarray
+    **_by_identity(
+        builtins,
+        """abs all any ascii bin bool bytes chr divmod float format frozenset hex int len max min oct ord
+        pow range repr round slice set sorted str""",
+    ),
+    **_by_identity(
+        math,
+        """ceil comb copysign fabs factorial floor fmod frexp fsum gcd isclose isfinite isinf isnan isqrt lcm
+        ldexp modf nextafter perm remainder sqrt trunc ulp degrees radians fma""",
+    ),
+    **_by_identity(
+        operator,
+        """abs add and_ concat eq floordiv ge getitem gt index inv invert le lshift lt mod mul ne neg
+        not_ or_ pos rshift sub truediv truth xor""",
+    ),
+    **_by_identity(
+        np,
+        """abs absolute add all allclose any arange argmax argmin array array_equal asarray
         ascontiguousarray atleast_1d atleast_2d atleast_3d bincount bitwise_and bitwise_count bitwise_not bitwise_or
         bitwise_xor bool_ broadcast_shapes broadcast_to can_cast ceil clip column_stack concatenate copysign
         count_nonzero deg2rad degrees diag diff divide dstack dtype equal expand_dims eye fabs finfo flip fliplr flipud
@@ -65,14 +76,15 @@ _PURE = {
         nextafter nonzero not_equal ones ones_like outer packbits pad positive promote_types rad2deg radians ravel
         reciprocal remainder repeat reshape result_type right_shift rint roll rot90 shape sign signbit size spacing
         sqrt square squeeze stack subtract swapaxes take tile transpose trace tri tril triu true_divide trunc
-        unpackbits vstack where zeros zeros_like"""),
-}  # fmt: skip
+        unpackbits vstack where zeros zeros_like""",
+    ),
+}
 """By identity, as not all of what a kernel names can be asked for its hash."""
-_OF_WHOLE_NUMBERS = _named(np, "cumprod cumsum dot inner kron matmul prod sort sum tensordot unique vdot")
+_OF_WHOLE_NUMBERS = _by_identity(np, "cumprod cumsum dot inner kron matmul prod sort sum tensordot unique vdot")
 """Of floats their order, and so their last bits, would be numpy's matter."""
-_GONE_THROUGH = {
-    **_named(builtins, "dict enumerate list reversed tuple zip"),
-    **_named(
+_ITERATED = {
+    **_by_identity(builtins, "dict enumerate list reversed tuple zip"),
+    **_by_identity(
         itertools, "batched chain combinations combinations_with_replacement islice pairwise permutations product"
     ),
 }
@@ -88,20 +100,42 @@ _METHODS: dict[type, frozenset[str]] = {
     set: frozenset(("copy", "difference", "intersection", "isdisjoint", "issubset", "issuperset", "union")),
     range: frozenset(("count", "index")),
     slice: frozenset(("indices",)),
-    np.ndarray: frozenset((
-        "all", "any", "argmax", "argmin", "astype", "clip", "copy", "diagonal", "flatten", "item", "max", "min",
-        "nonzero", "ravel", "repeat", "reshape", "squeeze", "swapaxes", "take", "tobytes", "tolist", "transpose",
-        "view",
-    )),
+    np.ndarray: frozenset(
+        (
+            "all",
+            "any",
+            "argmax",
+            "argmin",
+            "astype",
+            "clip",
+            "copy",
+            "diagonal",
+            "flatten",
+            "item",
+            "max",
+            "min",
+            "nonzero",
+            "ravel",
+            "repeat",
+            "reshape",
+            "squeeze",
+            "swapaxes",
+            "take",
+            "tobytes",
+            "tolist",
+            "transpose",
+            "view",
+        )
+    ),
     np.dtype: frozenset(("newbyteorder",)),
-}  # fmt: skip
+}
 _METHODS |= {frozenset: _METHODS[set], bool: _METHODS[int], np.generic: _METHODS[np.ndarray]}
 _SUMS = frozenset(("cumprod", "cumsum", "dot", "prod", "sum"))
 _CHANGING = frozenset(("out", "where", "inplace"))
 _LACKING = ("random", "secrets", "uuid")
 
 
-def is_random(target: Any) -> bool:
+def is_random(target: object) -> bool:
     """Tell whether something called gives random numbers, of Python's, numpy's or another's."""
     homes = [name_of(target)]
     if isinstance(target, (types.BuiltinFunctionType, types.MethodType)):
@@ -113,7 +147,7 @@ def is_random(target: Any) -> bool:
     return any(word in _LACKING or word.startswith(("rand", "urandom", "token_")) for word in words)
 
 
-def translatable(target: Any) -> tuple[types.FunctionType, tuple[Any, ...], Mapping[str, Any]] | None:
+def translatable(target: object) -> tuple[types.FunctionType, tuple[object, ...], Mapping[str, object]] | None:
     """Return the Python function that calling ``target`` comes to, with what is given before; None if it is none.
 
     A cache is left out, as what is translated is not computed twice; an object is called as its ``__call__``.
@@ -124,7 +158,7 @@ def translatable(target: Any) -> tuple[types.FunctionType, tuple[Any, ...], Mapp
     if kind is functools.partial:
         inner = translatable(target.func)
         return None if inner is None else (inner[0], (*inner[1], *target.args), {**inner[2], **target.keywords})
-    if kind is type(_cached):
+    if kind is type(_cache_example):
         return translatable(target.__wrapped__)
     if kind is types.FunctionType:
         return target, (), {}
@@ -134,16 +168,16 @@ def translatable(target: Any) -> tuple[types.FunctionType, tuple[Any, ...], Mapp
 
 
 @functools.cache
-def _cached() -> None:
+def _cache_example() -> None:
     """Nothing: a function of the type that caches have."""
 
 
-def is_allowed(target: Any) -> bool:
+def is_allowed(target: object) -> bool:
     """Tell whether a function that is written in Python is known to be pure, and so is run, not translated."""
     return target is fixed or any(id(target) in names for names in (_PURE, _OF_WHOLE_NUMBERS))
 
 
-def called(target: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+def call_pure(target: object, given: Sequence[object], named: Mapping[str, object]) -> object:
     """Return what a pure function gives for constants; Impure for any other function, or for other arguments."""
     values = [*given, *named.values()]
     key, kind = id(target), type(target)
@@ -157,8 +191,8 @@ def called(target: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         return callable(values[0])
     if target is fixed:
         return fixed(*given, **named)
-    if key in _GONE_THROUGH:
-        return _gone_through(target, given, named)
+    if key in _ITERATED:
+        return _items_of(target, given, named)
     if key in _PURE or (key in _OF_WHOLE_NUMBERS and _are_whole(values)) or _is_method(target, values):
         return _run(target, given, named)
     if kind in (DType, Fixed) or (isinstance(target, type) and issubclass(target, np.generic)) or kind is np.dtype:
@@ -166,7 +200,7 @@ def called(target: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
     raise Impure(f"{name_of(target)} is not known to be pure, so that compiling does not run it")
 
 
-def _run(target: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+def _run(target: object, given: Sequence[object], named: Mapping[str, object]) -> object:
     """Call a pure function with plain values."""
     changing = next((n for n in named if n in _CHANGING), None)
     if changing is not None:
@@ -179,15 +213,15 @@ def _run(target: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
     if target is operator.truth or target is bool:
         return truth(*given) if given else False
     if target in (operator.eq, operator.ne):
-        return operated(target, *given)
+        return operate(target, *given)
     if target is divmod or target in (str, repr, ascii, format):
-        return target(*map(reduced, given), **named)
-    found = target(*map(reduced, given), **named)
+        return target(*map(bare, given), **named)
+    found = target(*map(bare, given), **named)
     plain = isinstance(target, np.ufunc) and not any(isinstance(v, (np.ndarray, np.generic)) for v in given)
-    return cast("Any", found).item() if plain and isinstance(found, np.generic) else found
+    return cast("object", found).item() if plain and isinstance(found, np.generic) else found
 
 
-def _attribute(target: Any, value: Any, name: Any, *default: Any) -> Any:
+def _attribute(target: object, value: object, name: object, *default: object) -> object:
     try:
         found = attribute(value, name)
     except AttributeError:
@@ -199,11 +233,11 @@ def _attribute(target: Any, value: Any, name: Any, *default: Any) -> Any:
     return found if target is getattr else True
 
 
-def _is_type(value: Any) -> bool:
+def _is_type(value: object) -> bool:
     return isinstance(value, type) and (value in (int, float, bool, str, bytes) or issubclass(value, np.generic))
 
 
-def _is_method(target: Any, values: Sequence[Any]) -> bool:
+def _is_method(target: object, values: Sequence[object]) -> bool:
     """Tell whether something is a method of a plain value that leaves it as it is."""
     if type(target) is not types.BuiltinMethodType or not is_plain(target.__self__):
         owner = getattr(target, "__self__", None) if type(target) is types.BuiltinMethodType else None
@@ -218,7 +252,7 @@ def _is_method(target: Any, values: Sequence[Any]) -> bool:
     return any(name in names for kind, names in _METHODS.items() if isinstance(owner, kind))
 
 
-def _are_whole(values: Sequence[Any]) -> bool:
+def _are_whole(values: Sequence[object]) -> bool:
     """Tell whether all numbers are whole, so that no order of adding them up matters."""
     return all(
         v is None or (is_plain(v) and not isinstance(v, str) and np.asarray(v).dtype.kind in "biu") for v in values
@@ -228,15 +262,15 @@ def _are_whole(values: Sequence[Any]) -> bool:
 _INSTANCE_CHECK = member(type, "__instancecheck__")
 
 
-def _of_class(target: Callable[..., Any], given: Sequence[Any]) -> bool:
+def _of_class(target: Callable[..., object], given: Sequence[object]) -> bool:
     kinds = given[1] if len(given) == 2 and isinstance(given[1], tuple) else given[1:]
-    for kind in cast("Sequence[Any]", kinds):
+    for kind in cast("Sequence[object]", kinds):
         if not isinstance(kind, type) or member(type(kind), "__instancecheck__") is not _INSTANCE_CHECK:
             raise Impure(f"{name_of(kind)} decides by its code what is of it", "Name a class that is no abstract one")
     return target(*given)
 
 
-def _gone_through(target: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+def _items_of(target: object, given: Sequence[object], named: Mapping[str, object]) -> object:
     """Return the items that a builtin gives of some others, at most so many."""
     for value in (*given, *named.values()):
         if not is_plain(value) and not (isinstance(value, (tuple, list, dict)) and items(value) is not None):

@@ -14,7 +14,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -22,9 +22,24 @@ from loom.core.dtype import DType
 from loom.core.fixed import Fixed
 
 __all__ = [
-    "OUTSIDE", "Getter", "Impure", "attribute", "compared", "contains", "home_of", "is_plain", "item", "items",
-    "known_names", "member", "name_of", "operated", "reduced", "text", "truth",
-]  # fmt: skip
+    "OUTSIDE",
+    "Getter",
+    "Impure",
+    "attribute",
+    "bare",
+    "contains",
+    "home_of",
+    "is_comparable",
+    "is_plain",
+    "item",
+    "items",
+    "member",
+    "name_of",
+    "names_of_attributes",
+    "operate",
+    "text",
+    "truth",
+]
 
 OUTSIDE = "Compute it before the kernel, and pass it as a parameter or capture the result"
 """The remedy where a kernel asks for what only the host can give."""
@@ -32,15 +47,25 @@ _NUMBERS = (bool, int, float, complex)
 _SCALARS = (*_NUMBERS, str, bytes, type(None), type(Ellipsis), slice, range, np.dtype, DType, Fixed)
 _SEVERAL = (tuple, list, set, frozenset)
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
-_PURE = (*_SCALARS, *_SEVERAL, dict, *_VIEWS, np.ndarray, np.finfo, np.iinfo, types.FunctionType, types.MethodType,
-         types.BuiltinFunctionType)  # fmt: skip
+_PURE = (
+    *_SCALARS,
+    *_SEVERAL,
+    dict,
+    *_VIEWS,
+    np.ndarray,
+    np.finfo,
+    np.iinfo,
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+)
 """Types all of whose attributes are what they hold."""
 _BINDING = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 _TRUSTED = ("loom", "numpy", "math")
-_TUPLE_FIELD: Any = type(vars(namedtuple("_Pair", "x"))["x"])
+_TUPLE_FIELD: object = type(vars(namedtuple("_Pair", "x"))["x"])
 _OF_ARRAYS = ("shape", "ndim", "size", "itemsize", "nbytes")
 _OF_CLASSES = ("__name__", "__qualname__", "__module__", "__doc__")
-_ABSENT: Any = object()
+_ABSENT: object = object()
 
 
 class Impure(Exception):
@@ -59,7 +84,7 @@ class Getter:
     function: types.FunctionType
 
 
-def member(kind: type, name: str) -> Any:
+def member(kind: type, name: str) -> object:
     """Return what a class, or one of its bases, has under a name, as it stands there; None for nothing.
 
     >>> member(bool, "__add__") is int.__add__
@@ -72,11 +97,11 @@ def member(kind: type, name: str) -> Any:
     return None
 
 
-def name_of(value: Any) -> str:
+def name_of(value: object) -> str:
     """Return what to call something in an error, without asking it."""
     kind = type(value)
     if isinstance(value, types.ModuleType):
-        return f"the module {_held(value).get('__name__')}"
+        return f"the module {_contents(value).get('__name__')}"
     if isinstance(value, type):
         return str(type.__getattribute__(value, "__qualname__"))
     if kind in (types.FunctionType, types.BuiltinFunctionType, types.MethodType) or _package(kind) in _TRUSTED:
@@ -87,15 +112,15 @@ def name_of(value: Any) -> str:
     return f"a {type.__getattribute__(kind, '__qualname__')}"
 
 
-def home_of(value: Any) -> str:
+def home_of(value: object) -> str:
     """Return the module that something, its class or a class is from."""
     if isinstance(value, types.ModuleType):
-        return str(_held(value).get("__name__"))
+        return str(_contents(value).get("__name__"))
     found = type.__getattribute__(value if isinstance(value, type) else type(value), "__module__")
     return found if isinstance(found, str) else ""
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: object) -> bool:
     """Tell whether operators on a value run no code but Python's and numpy's own.
 
     >>> is_plain((1, 2.5, np.arange(3))), is_plain(open)
@@ -105,7 +130,7 @@ def is_plain(value: Any) -> bool:
     if kind in _SCALARS or _is_number_kind(kind):
         return True
     if kind in _SEVERAL or kind in _VIEWS or _keeps(kind, tuple):
-        return all(map(is_plain, cast("Iterable[Any]", value)))
+        return all(map(is_plain, cast("Iterable[object]", value)))
     if kind is dict:
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     if _package(kind) == "numpy" and issubclass(kind, (np.ndarray, np.generic)):
@@ -126,19 +151,32 @@ def _keeps(kind: type, base: type) -> bool:
     return all(member(kind, name) is member(base, name) or _of_enum(member(kind, name)) for name in own)
 
 
-_FREE = {"__new__", "__init__", "__doc__", "__repr__", "__str__", "__format__", "__getnewargs__", "__reduce__",
-         "__reduce_ex__", "__dir__", "__sizeof__", "__class_getitem__", "__getattribute__"}  # fmt: skip
+_FREE = {
+    "__new__",
+    "__init__",
+    "__doc__",
+    "__repr__",
+    "__str__",
+    "__format__",
+    "__getnewargs__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__dir__",
+    "__sizeof__",
+    "__class_getitem__",
+    "__getattribute__",
+}
 """What a class of numbers may have of its own: no operator asks for it."""
 
 
-def _of_enum(found: Any) -> bool:
+def _of_enum(found: object) -> bool:
     return isinstance(found, types.FunctionType) and found.__module__ == "enum"
 
 
-def reduced(value: Any) -> Any:
+def bare(value: object) -> object:
     """Return a plain value as one of Python's own types: a member of an IntEnum as the int it is.
 
-    >>> reduced(True), reduced(2.5)
+    >>> bare(True), bare(2.5)
     (True, 2.5)
     """
     kind = type(value)
@@ -148,15 +186,15 @@ def reduced(value: Any) -> Any:
     return int.__int__(value) if base is int else float.__float__(value) if base is float else str.__str__(value)
 
 
-def compared(value: Any) -> bool:
+def is_comparable(value: object) -> bool:
     """Tell whether asking if a value equals another runs no code of others: plain ones, and what is itself alone."""
     kind = type(value)
     if is_plain(value):
         return True
     if kind in _SEVERAL or _keeps(kind, tuple):
-        return all(map(compared, cast("Iterable[Any]", value)))
+        return all(map(is_comparable, cast("Iterable[object]", value)))
     if kind is dict:
-        return all(map(compared, value)) and all(map(compared, value.values()))
+        return all(map(is_comparable, value)) and all(map(is_comparable, value.values()))
     if isinstance(value, enum.Enum):
         return member(kind, "__eq__") is object.__eq__
     if isinstance(value, type):
@@ -164,25 +202,25 @@ def compared(value: Any) -> bool:
     return _package(kind) == "loom" or member(kind, "__eq__") is object.__eq__
 
 
-def operated(operation: Callable[..., Any], *values: Any) -> Any:
+def operate(operation: Callable[..., object], *values: object) -> object:
     """Return what an operator gives for plain values; Impure for others."""
     asks = operation in (operator.eq, operator.ne)
     for value in values:
-        if not (compared(value) if asks else is_plain(value)):
+        if not (is_comparable(value) if asks else is_plain(value)):
             raise Impure(f"an operator on {name_of(value)} would run its code")
-    return operation(*map(reduced, values))
+    return operation(*map(bare, values))
 
 
-def contains(values: Any, value: Any) -> bool:
+def contains(values: object, value: object) -> bool:
     """Return ``value in values``; Impure for values that are not plain."""
-    if not isinstance(values, (*_SEVERAL, dict, str, bytes, range, np.ndarray, *_VIEWS)) or not compared(values):
+    if not isinstance(values, (*_SEVERAL, dict, str, bytes, range, np.ndarray, *_VIEWS)) or not is_comparable(values):
         raise Impure(f"'in' on {name_of(values)} would run its code")
-    if not compared(value):
+    if not is_comparable(value):
         raise Impure(f"comparing {name_of(value)} would run its code")
     return value in values
 
 
-def truth(value: Any) -> bool:
+def truth(value: object) -> bool:
     """Return whether a value counts as true; Impure where that is for its class to say."""
     if is_plain(value) or (isinstance(value, (*_SEVERAL, dict)) and _is_own(type(value))):
         return bool(value)
@@ -192,46 +230,46 @@ def truth(value: Any) -> bool:
     raise Impure(f"the truth of {name_of(value)} is for its code to say", "Compare what it holds, for example x.n != 0")
 
 
-def items(value: Any) -> Iterable[Any] | None:
+def items(value: object) -> Iterable[object] | None:
     """Return what can be gone through in an order of its own, None for anything else; Impure where that runs code."""
     kind = type(value)
     if kind in (tuple, list, dict, range, *_VIEWS) or _keeps(kind, tuple) or isinstance(value, np.ndarray):
-        return cast("Iterable[Any]", value)
+        return cast("Iterable[object]", value)
     if isinstance(value, (str, bytes, set, frozenset)) or member(kind, "__iter__") is None:
         return None
     raise Impure(f"going through {name_of(value)} would run its code", "Make a tuple of it before the kernel")
 
 
-def item(value: Any, index: Any) -> Any:
+def item(value: object, index: object) -> object:
     """Return ``value[index]``; Impure where that runs code of others."""
     kind = type(value)
-    if not compared(index) or (isinstance(value, dict) and not all(map(compared, dict.keys(value)))):
+    if not is_comparable(index) or (isinstance(value, dict) and not all(map(is_comparable, dict.keys(value)))):
         raise Impure(f"looking up {name_of(index)} would run its code")
     if not (kind in (tuple, list, str, bytes, range, dict) or _keeps(kind, tuple) or _package(kind) == "numpy"):
         if not (isinstance(value, dict) and member(kind, "__getitem__") is dict.__getitem__):
             raise Impure(f"an item of {name_of(value)} is for its code to give")
         if not dict.__contains__(value, index):
             raise Impure(f"{name_of(value)} has no such item, and would make one")
-    return value[reduced(index)] if type(index) in (int, bool) else value[index]
+    return value[bare(index)] if type(index) in (int, bool) else value[index]
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Return a plain value as text."""
     if not is_plain(value):
         raise Impure(f"the text of {name_of(value)} is for its code to say", "Name a number of it, or a text")
-    return str(reduced(value))
+    return str(bare(value))
 
 
 # attributes
 
 
-def known_names(value: Any) -> list[str]:
+def names_of_attributes(value: object) -> list[str]:
     """Return the names of attributes, without asking the object."""
     kind = value if isinstance(value, type) else type(value)
-    return sorted({*_held(value)} | (set() if isinstance(value, types.ModuleType) else _names(kind)))
+    return sorted({*_contents(value)} | (set() if isinstance(value, types.ModuleType) else _names(kind)))
 
 
-def attribute(value: Any, name: str) -> Any:
+def attribute(value: object, name: str) -> object:
     """Return an attribute that is held, a bound method or a ``Getter``; AttributeError or Impure otherwise."""
     kind = type(value)
     if isinstance(value, types.ModuleType):
@@ -246,8 +284,8 @@ def attribute(value: Any, name: str) -> Any:
 _OF_ENUMS = ("name", "value")
 
 
-def _of_module(module: types.ModuleType, name: str) -> Any:
-    found = _held(module)
+def _of_module(module: types.ModuleType, name: str) -> object:
+    found = _contents(module)
     if name in found:
         return found[name]
     home = str(found.get("__name__")).partition(".")[0]
@@ -258,7 +296,7 @@ def _of_module(module: types.ModuleType, name: str) -> Any:
     raise AttributeError(name)
 
 
-def _of_class(kind: type, name: str) -> Any:
+def _of_class(kind: type, name: str) -> object:
     if _package(kind) in ("loom", "numpy", "builtins") or name in _OF_CLASSES:
         return getattr(kind, name)
     if issubclass(kind, enum.Enum) and name in kind._member_map_:
@@ -277,11 +315,11 @@ def _of_class(kind: type, name: str) -> Any:
     raise Impure(f"{name!r} of {name_of(kind)} is made by its code")
 
 
-def _of_object(value: Any, kind: type, name: str) -> Any:
+def _of_object(value: object, kind: type, name: str) -> object:
     looks_up = member(kind, "__getattribute__")
     if looks_up is not object.__getattribute__ and not _keeps_attributes(kind):
         raise Impure(f"the attributes of {name_of(value)} are made by its code")
-    found, held = member(kind, name), _held(value)
+    found, held = member(kind, name), _contents(value)
     if isinstance(found, property) and isinstance(found.fget, types.FunctionType):
         return Getter(found.fget)
     is_read = isinstance(found, types.GetSetDescriptorType) and name in _OF_ARRAYS
@@ -292,13 +330,13 @@ def _of_object(value: Any, kind: type, name: str) -> Any:
     if isinstance(found, cached_property) and isinstance(found.func, types.FunctionType):
         return Getter(found.func)
     if found is not None or name in _names(kind):
-        return _bound(value, kind, name, found)
+        return _attach(value, kind, name, found)
     if member(kind, "__getattr__") is None:
         raise AttributeError(name)
     raise Impure(f"{name!r} of {name_of(value)} is made by its code")
 
 
-def _bound(value: Any, kind: type, name: str, found: Any) -> Any:
+def _attach(value: object, kind: type, name: str, found: object) -> object:
     """Return what a class has under a name as its object has it."""
     if isinstance(found, staticmethod):
         return found.__func__
@@ -321,7 +359,7 @@ def _names(kind: type) -> set[str]:
     return {n for each in type.__getattribute__(kind, "__mro__") for n in type.__getattribute__(each, "__dict__")}
 
 
-def _held(value: Any) -> dict[str, Any]:
+def _contents(value: object) -> dict[str, object]:
     """Return what an object holds by name."""
     try:
         found = object.__getattribute__(value, "__dict__")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, f32, f64
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.host.values import Impure, is_plain, reduced
+from loom.ir.frontend.host.plain import Impure, bare, is_plain
 
 __all__ = ["elementary_of", "power", "value_of"]
 
@@ -22,16 +21,48 @@ _MOST_EXACT = 2048
 """Exponents whose exact powers are computed: more go beyond any float, but for bases beside 1."""
 _MOST_PRODUCTS = 64
 _OTHER_NAMES = {
-    "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
-    "arctanh": "atanh", "power": "pow", "float_power": "pow",
-}  # fmt: skip
+    "arccos": "acos",
+    "arcsin": "asin",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "power": "pow",
+    "float_power": "pow",
+}
 _NAMES = (
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp", "exp2",
-    "expm1", "gamma", "hypot", "lgamma", "log", "log10", "log1p", "log2", "pow", "sin", "sinh", "tan", "tanh",
-)  # fmt: skip
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "cos",
+    "cosh",
+    "erf",
+    "erfc",
+    "exp",
+    "exp2",
+    "expm1",
+    "gamma",
+    "hypot",
+    "lgamma",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "pow",
+    "sin",
+    "sinh",
+    "tan",
+    "tanh",
+)
 
 
-def elementary_of(target: Any) -> str | None:
+def elementary_of(target: object) -> str | None:
     """Return the name of the elementary function that one of ``math`` or ``numpy`` is; None if it is none.
 
     >>> elementary_of(math.exp), elementary_of(np.arctan2), elementary_of(math.floor)
@@ -46,7 +77,7 @@ def elementary_of(target: Any) -> str | None:
     return None
 
 
-def value_of(name: str, given: Sequence[Any], *, strict: bool) -> Any:
+def value_of(name: str, given: Sequence[object], *, strict: bool) -> object:
     """Return an elementary function of constants: a float of Python's, a number or an array of numpy's.
 
     ``strict``: where Python's own function raises ValueError or OverflowError, this does.
@@ -60,7 +91,7 @@ def value_of(name: str, given: Sequence[Any], *, strict: bool) -> Any:
         if not is_plain(value) or np.asarray(value).dtype.kind not in "biuf":
             raise Impure(f"{name} takes numbers", "Convert with float(x)")
     dtype = _dtype(given)
-    arrays = np.broadcast_arrays(*(np.asarray(reduced(v), dtype.numpy) for v in given))
+    arrays = np.broadcast_arrays(*(np.asarray(bare(v), dtype.numpy) for v in given))
     shape = arrays[0].shape
     found = Elementary.apply(name, dtype, [np.array(a).reshape(-1) for a in arrays])
     if any(isinstance(v, np.ndarray) for v in given):
@@ -81,13 +112,13 @@ def _check(number: float, given: Sequence[float]) -> None:
         raise OverflowError("math range error")
 
 
-def power(base: Any, exponent: Any) -> Any:
+def power(base: object, exponent: object) -> object:
     """Return ``base ** exponent`` of constants.
 
     A whole power of a number of Python's is the exact one, rounded once; of numpy's floats it is made of products, as
     in a kernel; any other power is ``loom.pow``.
     """
-    base, exponent = reduced(base), reduced(exponent)
+    base, exponent = bare(base), bare(exponent)
     if not is_plain(base) or not is_plain(exponent):
         raise Impure("** of what is no number would run its code")
     if isinstance(base, complex) or isinstance(exponent, complex):
@@ -117,7 +148,7 @@ def _exact(base: float, exponent: int) -> float:
     return over ** abs(exponent) / under ** abs(exponent)
 
 
-def _product(base: Any, exponent: int) -> Any:
+def _product(base: object, exponent: int) -> object:
     """Return a power of numpy's floats by squaring, from the highest bit of the exponent on."""
     if exponent == 0:
         return np.ones_like(base)[()]
@@ -129,7 +160,7 @@ def _product(base: Any, exponent: int) -> Any:
     return found
 
 
-def _dtype(given: Sequence[Any]) -> DType:
+def _dtype(given: Sequence[object]) -> DType:
     """Return the type that typed floats have; f64 where all numbers are Python's, or whole."""
     kinds = {np.asarray(v).dtype for v in given if isinstance(v, (np.ndarray, np.generic))}
     floats = {f32 if k.itemsize <= f32.nbytes else f64 for k in kinds if k.kind == "f"}
