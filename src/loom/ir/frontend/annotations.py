@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
@@ -89,7 +89,7 @@ class Absent:
     """Annotation of a parameter that a factory leaves out of this kernel: in the body it stands for None."""
 
 
-def is_struct(given: Any) -> bool:
+def is_struct(given: object) -> TypeGuard[type]:
     """Tell whether ``given`` is a class that ``loom.struct`` made a type of records."""
     return isinstance(given, type) and "__loom_struct__" in vars(given)
 
@@ -134,10 +134,9 @@ def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any], *, calls:
         value = annotation
         if isinstance(annotation, str):
             if not calls and any(isinstance(n, ast.Call) for n in ast.walk(_syntax_of(annotation))):
-                raise KernelTypeError(
-                    f"function {fn.__name__!r}", f"annotation {annotation!r} of {name!r} calls a function",
-                    expected="a type, or a name of one", got=annotation, remedy="Name the type before the function",
-                )  # fmt: skip
+                where, what = f"function {fn.__name__!r}", f"annotation {annotation!r} of {name!r} calls a function"
+                remedy = "Name the type before the function"
+                raise KernelTypeError(where, what, expected="a type, or a name of one", got=annotation, remedy=remedy)
             own = {v.__name__: v for v in getattr(fn, "__type_params__", ())}
             try:
                 value = eval(annotation, fn.__globals__, {**names, **own})

@@ -23,8 +23,8 @@ from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.host.allowed import call_pure, is_allowed, is_random, translatable
+from loom.ir.frontend.host.constantvalues import elementary_of, power, value_of
 from loom.ir.frontend.host.plain import Impure, name_of, text
-from loom.ir.frontend.host.powers import elementary_of, power, value_of
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern, same_as
 from loom.ir.frontend.intrinsics import INTRINSICS
@@ -183,10 +183,12 @@ class Calls:
         named = {k: v.value for k, v in keywords.items() if isinstance(v, Static)}
         is_known = len(given) + len(named) == len(args) + len(keywords)
         if is_random(target):
-            raise self.b.error(
-                f"{name_of(target)} gives other numbers in each process", "random numbers by seed and index",
-                ast.unparse(node), "Write loom.random_f32(seed, i), the same on every device",
-            )  # fmt: skip
+            what, remedy = (
+                "random numbers by seed and index",
+                "Write loom.random_f32(seed, i), the same on every device",
+            )
+            told = f"{name_of(target)} gives other numbers in each process"
+            raise self.b.error(told, what, ast.unparse(node), remedy)
         if is_known:
             return self.evaluate_now(node, name_of(target), lambda: self.constant(target, given, named))
         name = name_of(target).rpartition(".")[2]
@@ -195,16 +197,16 @@ class Calls:
             instead_of(target, name, self.t.frame.outer),
         )  # fmt: skip
 
-    def constant(self, target: Any, given: list[Any], named: dict[str, Any]) -> Any:
+    def constant(self, target: object, given: list[object], named: dict[str, object]) -> object:
         """Return what a function of the host gives for constants, as Loom computes it."""
         if (target is pow or target is np.power) and len(given) == 2 and not named:
-            return power(*given)
+            return power(Elementary.find, *given)
         elementary = None if named else elementary_of(target)
         if elementary is not None:
-            return value_of(elementary, given, strict=not isinstance(target, np.ufunc))
+            return value_of(Elementary.find, elementary, given, strict=not isinstance(target, np.ufunc))
         return call_pure(target, given, named)
 
-    def evaluate_now(self, node: ast.expr, name: str, evaluate: Callable[[], Any]) -> Static:
+    def evaluate_now(self, node: ast.expr, name: str, evaluate: Callable[[], object]) -> Static:
         """Return what is evaluated now; what is not known to be pure, or fails, is an error of the kernel."""
         try:
             return Static(evaluate())

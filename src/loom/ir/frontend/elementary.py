@@ -12,8 +12,6 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar
 
-import numpy as np
-
 from loom.core.dtype import SCALARS, DType
 from loom.core.errors import StateError
 
@@ -29,7 +27,7 @@ class Elementary:
 
     find: ClassVar[Callable[[str], Elementary] | None] = None
     """Gives the function of the library that has a name: told by ``loom.kernels.functions``."""
-    apply: ClassVar[Callable[[str, DType, list[np.ndarray[Any, Any]]], np.ndarray[Any, Any]] | None] = None
+    apply: ClassVar[Callable[..., object] | None] = None
     """Gives a function's values, by name and type, for arrays of constants: the interpreter's; told there too."""
 
     def __init__(self, stub: Callable[..., Any], definitions: dict[DType, tuple[FunctionType, float]]) -> None:

@@ -11,7 +11,8 @@ import ast
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from loom.core.errors import LoomError, near_matches
 from loom.core.given import is_array, is_list
 from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
+from loom.ir.frontend.elementary import Elementary
+from loom.ir.frontend.host.constantvalues import power
 from loom.ir.frontend.host.plain import (
     Getter,
     Impure,
@@ -32,7 +35,6 @@ from loom.ir.frontend.host.plain import (
     operate,
     truth,
 )
-from loom.ir.frontend.host.powers import power
 from loom.ir.frontend.values import (
     AxesView,
     Operand,
@@ -160,7 +162,7 @@ class Expressions:
                     near_matches(node.attr, names),
                 ) from None  # fmt: skip
             if isinstance(found, Getter):
-                return self.t.calls.inlining.inline(found.function, [base], {})
+                return self.t.calls.inlining.inline(cast("FunctionType", found.function), [base], {})
             return Static(found)
         if isinstance(base, Instr) and base.type.is_vector and node.attr in tuple(_COMPONENTS[: base.type.lanes]):
             return self.b.emit("extract", base, attr=_COMPONENTS.index(node.attr))
@@ -496,8 +498,8 @@ class Expressions:
     def static(self, on_host: Callable[..., Any], *values: Any) -> Static:
         """Evaluate an operator at compile time, as far as it runs no code of others."""
         try:
-            if on_host is operator.pow:
-                return Static(self.pure(power, *values))
+            if on_host is _python.pow:
+                return Static(self.pure(power, Elementary.find, *values))
             return Static(self.pure(on_host if on_host in _FREE else partial(operate, on_host), *values))
         except LoomError:
             raise
@@ -506,7 +508,7 @@ class Expressions:
             got = ", ".join(describe(Static(v)) for v in values)
             raise self.b.error(what, "values it is defined for", got, "Check the constants") from error
 
-    def pure(self, evaluate: Callable[..., Any], *values: Any) -> Any:
+    def pure(self, evaluate: Callable[..., Any], *values: object) -> Any:
         """Return what a function of ``host.values`` gives; an error of the kernel where it would run code of others."""
         try:
             return evaluate(*values)

@@ -110,7 +110,7 @@ class Inlining:
         ):
             return operand
         if is_struct(annotation):
-            return self.t.fields.as_struct(operand, annotation, f"argument {name!r} of {fn.__name__}")  # type: ignore[arg-type]
+            return self.t.fields.as_struct(operand, annotation, f"argument {name!r} of {fn.__name__}")
         if isinstance(annotation, type) and annotation not in (int, float, bool):
             return operand
         wanted = scalar_type(annotation, self.b.where())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from types import BuiltinFunctionType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,7 +56,13 @@ _SAME = {
 _SAME_IN_MATH = {name: name for name in ("atan2", "erf", "erfc", "gamma", "lgamma", "pow")}
 
 
-_FUNCTIONS = (FunctionType, BuiltinFunctionType, np.ufunc, type(np.where), type(np.clip))
+_FUNCTIONS: tuple[type, ...] = (
+    FunctionType,
+    BuiltinFunctionType,
+    np.ufunc,
+    cast("Any", type(np.where)),
+    cast("Any", type(np.clip)),
+)
 """What functions of ``math`` and ``numpy`` are: nothing else is asked for its name."""
 
 

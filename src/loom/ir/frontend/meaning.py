@@ -78,7 +78,7 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
         attributes = _attributes(value, names)
         return value, *(_of_value(a, names, around) for a in attributes if a is not value)
     if type(value) in (bool, int, str, float):
-        return type(value), repr(value)
+        return type(cast("object", value)), repr(value)
     if is_scalar(value):
         return value.dtype, value.tobytes()
     if type(value) in (tuple, list):
@@ -89,7 +89,7 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
     raise _UnknownError
 
 
-def _attributes(value: Any, names: tuple[str, ...]) -> Iterator[Any]:
+def _attributes(value: object, names: tuple[str, ...]) -> Iterator[object]:
     """Return the attributes of a module or class that have one of some names, as translation finds them."""
     for name in names:
         try:

@@ -7,9 +7,9 @@ and ``EXACT`` is an ``Elementary`` of that name in the module given (tested).
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loom.core.dtype import DType
 from loom.ir.frontend.elementary import Elementary
@@ -68,7 +68,7 @@ def function(name: str) -> Elementary:
     return getattr(import_module(f"loom.kernels.functions.{(FUNCTIONS | EXACT)[name]}"), name)
 
 
-def apply(name: str, dtype: DType, arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def apply(name: str, dtype: DType, arrays: list[NDArray[np.generic]]) -> NDArray[np.generic]:
     """Return the values of an elementary function for arrays of constants, as the interpreter computes them.
 
     >>> from loom.core.dtype import f64
@@ -76,7 +76,7 @@ def apply(name: str, dtype: DType, arrays: list[np.ndarray[Any, Any]]) -> np.nda
     [1.0, 1.0]
     """
     from loom.ir.interp import interpret
-    from loom.kernels.functions.mapping import mapper
+    from loom.kernels.functions.applying import mapper
 
     found = np.zeros(len(arrays[0]), dtype.numpy)
     kernel = mapper(name, dtype).verified

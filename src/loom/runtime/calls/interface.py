@@ -21,7 +21,7 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.calls.lengths import Lengths, Settled
+from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
 
@@ -163,10 +163,12 @@ class Interface:
         """Return how a call over so many elements was run before, without a number of groups or lanes."""
         return self._forms.get((*sizes, *[words[n] for n in self.inside.deciding]))
 
-    def form(self, elements: Sequence[int], words: Sequence[int], groups: Any = None, lanes: Any = None) -> CallForm:
+    def form(
+        self, elements: Sequence[int], words: Sequence[int], groups: object = None, lanes: object = None
+    ) -> CallForm:
         """Return how a call is run over so many elements, with a number of ``groups`` or ``lanes`` or with neither."""
         sizes = groups_of_call(self.kernel, groups, lanes, self.where)
-        key: tuple[Any, ...] = (*elements, *[words[n] for n in self.inside.deciding])
+        key: tuple[object, ...] = (*elements, *[words[n] for n in self.inside.deciding])
         if sizes is not None:
             key = (*key, sizes, None if lanes is None else lanes_along(lanes, self.where))
         found = self._forms.get(key)
@@ -190,7 +192,7 @@ class Interface:
 
 
 def form_of(
-    interface: Interface, elements: Sequence[int], words: Sequence[int], groups: tuple[int, ...] | None, lanes: Any
+    interface: Interface, elements: Sequence[int], words: Sequence[int], groups: tuple[int, ...] | None, lanes: object
 ) -> CallForm:
     """Return how a call is run; lanes that only index outside are left out, where groups are not whole."""
     kernel, where = interface.kernel, interface.where
@@ -201,10 +203,9 @@ def form_of(
     groups, inside = (*groups, 1, 1)[:3], interface.inside
     if limit is None:
         settled = inside.standing(elements, words, groups)
-        is_known = settled.is_inside or spare is None
-        if is_known or not inside.gains(interface.limited, elements, words, groups, spare):
+        limit = None if settled.is_inside else spare
+        if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
             return CallForm(interface, None, groups, settled)
-        limit = spare
     other = interface.limited()
     return CallForm(other, limit, groups, other.inside.standing(elements, other.limit(words, limit), groups))
 

@@ -28,6 +28,7 @@ from loom.ir.records import record_of
 from loom.runtime.borrowed import home_of_others
 from loom.runtime.calls.data import CallBuffer, listed, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, CallForm, Interface, interface_of
+from loom.runtime.chain.extents import Array
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
@@ -81,7 +82,7 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
 
 def _again(
     interface: Interface, args: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[Kept, list[np.ndarray[Any, Any]], list[int]] | None:
+) -> tuple[Kept, list[Array], list[int]] | None:
     """Return the program kept for a call like one before, with nothing but arrays of the host used in place.
 
     None for any other call, also one that is wrong: it goes the whole way.
@@ -98,7 +99,7 @@ def _again(
             values.append(named[name])
     elif named:
         return None
-    arrays: list[np.ndarray[Any, Any]] = []
+    arrays: list[Array] = []
     sizes: list[int] = []
     ends: list[tuple[int, int]] = []
     for (place, dtype), writes in zip(interface.plain, interface.written, strict=True):
@@ -254,7 +255,7 @@ def _make(interface: Interface, values: list[Any], left_out: list[Memory], setti
     return made
 
 
-def _zeros(shape: tuple[int, ...], memory: Memory, where: str) -> np.ndarray[Any, Any]:
+def _zeros(shape: tuple[int, ...], memory: Memory, where: str) -> Array:
     kind = _kind(memory)
     try:
         return np.zeros(shape, kind)

@@ -26,7 +26,9 @@ from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
-__all__ = ["groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "sizes_for"]
+__all__ = ["Array", "groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "sizes_for"]
+
+Array = np.ndarray[Any, Any]
 
 _Measure = Callable[[VerifiedKernel, Sequence[int]], Any]
 _FEW = 16
@@ -35,7 +37,7 @@ _known: WeakKeyDictionary[VerifiedKernel, Reach | str] = WeakKeyDictionary()
 """How far kernels reach, or why nothing can be told."""
 
 
-def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str) -> Any:
+def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str) -> Any:
     """Return how many groups do all there is to do over the buffers that are bound, of so many ``elements``.
 
     ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
@@ -69,9 +71,7 @@ def sizes_for(
     return groups, (x, y, z)
 
 
-def _measure(
-    kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str, measure: _Measure
-) -> Any:
+def _measure(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str, measure: _Measure) -> Any:
     try:
         return _groups_for(kernel, elements, params, where, measure)
     except WrapsAround as error:
@@ -82,9 +82,7 @@ def _measure(
         ) from None  # fmt: skip
 
 
-def _groups_for(
-    kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str, measure: _Measure
-) -> Any:
+def _groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str, measure: _Measure) -> Any:
     reach = _reach(kernel)
     if isinstance(reach, str):
         raise _untold(reach, where)
@@ -112,7 +110,7 @@ def _lengths(kernel: VerifiedKernel, elements: Sequence[int]) -> dict[Memory, in
     return {m: next(given) if m.data is None else len(m.data) // m.dtype.nbytes for m in buffers}
 
 
-def _values(kernel: VerifiedKernel, row: np.ndarray[Any, Any]) -> dict[Any, Any]:
+def _values(kernel: VerifiedKernel, row: Array) -> dict[Any, Any]:
     """Return parameters from their slots."""
     return {p: row[n : n + 1].view(p.dtype.numpy)[0] for n, p in enumerate(kernel.kernel.params)}
 
@@ -127,7 +125,7 @@ def _of_the_longest(
     kernel: VerifiedKernel,
     reach: Reach,
     elements: Sequence[int],
-    params: np.ndarray[Any, Any],
+    params: Array,
     where: str,
     measure: _Measure,
 ) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ and elementary functions, which ``functions`` computes, are not. Invariant: argu
 argument brings code of its own.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import builtins
@@ -16,7 +17,7 @@ import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -129,7 +130,7 @@ _METHODS: dict[type, frozenset[str]] = {
     ),
     np.dtype: frozenset(("newbyteorder",)),
 }
-_METHODS |= {frozenset: _METHODS[set], bool: _METHODS[int], np.generic: _METHODS[np.ndarray]}
+_METHODS.update({frozenset: _METHODS[set], bool: _METHODS[int], np.generic: _METHODS[np.ndarray]})
 _SUMS = frozenset(("cumprod", "cumsum", "dot", "prod", "sum"))
 _CHANGING = frozenset(("out", "where", "inplace"))
 _LACKING = ("random", "secrets", "uuid")
@@ -147,7 +148,7 @@ def is_random(target: object) -> bool:
     return any(word in _LACKING or word.startswith(("rand", "urandom", "token_")) for word in words)
 
 
-def translatable(target: object) -> tuple[types.FunctionType, tuple[object, ...], Mapping[str, object]] | None:
+def translatable(target: Any) -> tuple[types.FunctionType, tuple[object, ...], Mapping[str, object]] | None:
     """Return the Python function that calling ``target`` comes to, with what is given before; None if it is none.
 
     A cache is left out, as what is translated is not computed twice; an object is called as its ``__call__``.
@@ -177,7 +178,7 @@ def is_allowed(target: object) -> bool:
     return target is fixed or any(id(target) in names for names in (_PURE, _OF_WHOLE_NUMBERS))
 
 
-def call_pure(target: object, given: Sequence[object], named: Mapping[str, object]) -> object:
+def call_pure(target: Any, given: Sequence[object], named: Mapping[str, object]) -> object:
     """Return what a pure function gives for constants; Impure for any other function, or for other arguments."""
     values = [*given, *named.values()]
     key, kind = id(target), type(target)
@@ -190,7 +191,7 @@ def call_pure(target: object, given: Sequence[object], named: Mapping[str, objec
     if target is callable and len(values) == 1:
         return callable(values[0])
     if target is fixed:
-        return fixed(*given, **named)
+        return cast("Callable[..., object]", fixed)(*given, **named)
     if key in _ITERATED:
         return _items_of(target, given, named)
     if key in _PURE or (key in _OF_WHOLE_NUMBERS and _are_whole(values)) or _is_method(target, values):
@@ -200,7 +201,7 @@ def call_pure(target: object, given: Sequence[object], named: Mapping[str, objec
     raise Impure(f"{name_of(target)} is not known to be pure, so that compiling does not run it")
 
 
-def _run(target: object, given: Sequence[object], named: Mapping[str, object]) -> object:
+def _run(target: Any, given: Sequence[object], named: Mapping[str, object]) -> object:
     """Call a pure function with plain values."""
     changing = next((n for n in named if n in _CHANGING), None)
     if changing is not None:
@@ -218,10 +219,10 @@ def _run(target: object, given: Sequence[object], named: Mapping[str, object]) -
         return target(*map(bare, given), **named)
     found = target(*map(bare, given), **named)
     plain = isinstance(target, np.ufunc) and not any(isinstance(v, (np.ndarray, np.generic)) for v in given)
-    return cast("object", found).item() if plain and isinstance(found, np.generic) else found
+    return found.item() if plain and isinstance(found, np.generic) else found
 
 
-def _attribute(target: object, value: object, name: object, *default: object) -> object:
+def _attribute(target: object, value: object, name: Any, *default: object) -> object:
     try:
         found = attribute(value, name)
     except AttributeError:
@@ -237,7 +238,7 @@ def _is_type(value: object) -> bool:
     return isinstance(value, type) and (value in (int, float, bool, str, bytes) or issubclass(value, np.generic))
 
 
-def _is_method(target: object, values: Sequence[object]) -> bool:
+def _is_method(target: Any, values: Sequence[object]) -> bool:
     """Tell whether something is a method of a plain value that leaves it as it is."""
     if type(target) is not types.BuiltinMethodType or not is_plain(target.__self__):
         owner = getattr(target, "__self__", None) if type(target) is types.BuiltinMethodType else None
@@ -262,7 +263,7 @@ def _are_whole(values: Sequence[object]) -> bool:
 _INSTANCE_CHECK = member(type, "__instancecheck__")
 
 
-def _of_class(target: Callable[..., object], given: Sequence[object]) -> bool:
+def _of_class(target: Callable[..., bool], given: Sequence[object]) -> bool:
     kinds = given[1] if len(given) == 2 and isinstance(given[1], tuple) else given[1:]
     for kind in cast("Sequence[object]", kinds):
         if not isinstance(kind, type) or member(type(kind), "__instancecheck__") is not _INSTANCE_CHECK:
@@ -270,7 +271,7 @@ def _of_class(target: Callable[..., object], given: Sequence[object]) -> bool:
     return target(*given)
 
 
-def _items_of(target: object, given: Sequence[object], named: Mapping[str, object]) -> object:
+def _items_of(target: Any, given: Sequence[object], named: Mapping[str, object]) -> object:
     """Return the items that a builtin gives of some others, at most so many."""
     for value in (*given, *named.values()):
         if not is_plain(value) and not (isinstance(value, (tuple, list, dict)) and items(value) is not None):

@@ -5,16 +5,16 @@ object only what it holds is read. Invariant: nothing here calls a function that
 what is given for equal values is equal in every process.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import enum
 import operator
 import types
-from collections import namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -62,7 +62,7 @@ _PURE = (
 """Types all of whose attributes are what they hold."""
 _BINDING = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 _TRUSTED = ("loom", "numpy", "math")
-_TUPLE_FIELD: object = type(vars(namedtuple("_Pair", "x"))["x"])
+_TUPLE_FIELD = type(vars(NamedTuple("_Pair", [("x", int)]))["x"])
 _OF_ARRAYS = ("shape", "ndim", "size", "itemsize", "nbytes")
 _OF_CLASSES = ("__name__", "__qualname__", "__module__", "__doc__")
 _ABSENT: object = object()
@@ -84,7 +84,7 @@ class Getter:
     function: types.FunctionType
 
 
-def member(kind: type, name: str) -> object:
+def member(kind: type, name: str) -> Any:
     """Return what a class, or one of its bases, has under a name, as it stands there; None for nothing.
 
     >>> member(bool, "__add__") is int.__add__
@@ -120,7 +120,7 @@ def home_of(value: object) -> str:
     return found if isinstance(found, str) else ""
 
 
-def is_plain(value: object) -> bool:
+def is_plain(value: Any) -> bool:
     """Tell whether operators on a value run no code but Python's and numpy's own.
 
     >>> is_plain((1, 2.5, np.arange(3))), is_plain(open)
@@ -173,7 +173,7 @@ def _of_enum(found: object) -> bool:
     return isinstance(found, types.FunctionType) and found.__module__ == "enum"
 
 
-def bare(value: object) -> object:
+def bare(value: Any) -> Any:
     """Return a plain value as one of Python's own types: a member of an IntEnum as the int it is.
 
     >>> bare(True), bare(2.5)
@@ -186,7 +186,7 @@ def bare(value: object) -> object:
     return int.__int__(value) if base is int else float.__float__(value) if base is float else str.__str__(value)
 
 
-def is_comparable(value: object) -> bool:
+def is_comparable(value: Any) -> bool:
     """Tell whether asking if a value equals another runs no code of others: plain ones, and what is itself alone."""
     kind = type(value)
     if is_plain(value):
@@ -211,13 +211,13 @@ def operate(operation: Callable[..., object], *values: object) -> object:
     return operation(*map(bare, values))
 
 
-def contains(values: object, value: object) -> bool:
+def contains(values: Any, value: object) -> bool:
     """Return ``value in values``; Impure for values that are not plain."""
     if not isinstance(values, (*_SEVERAL, dict, str, bytes, range, np.ndarray, *_VIEWS)) or not is_comparable(values):
         raise Impure(f"'in' on {name_of(values)} would run its code")
     if not is_comparable(value):
         raise Impure(f"comparing {name_of(value)} would run its code")
-    return value in values
+    return operator.contains(values, value)
 
 
 def truth(value: object) -> bool:
@@ -240,7 +240,7 @@ def items(value: object) -> Iterable[object] | None:
     raise Impure(f"going through {name_of(value)} would run its code", "Make a tuple of it before the kernel")
 
 
-def item(value: object, index: object) -> object:
+def item(value: Any, index: Any) -> Any:
     """Return ``value[index]``; Impure where that runs code of others."""
     kind = type(value)
     if not is_comparable(index) or (isinstance(value, dict) and not all(map(is_comparable, dict.keys(value)))):
@@ -269,7 +269,7 @@ def names_of_attributes(value: object) -> list[str]:
     return sorted({*_contents(value)} | (set() if isinstance(value, types.ModuleType) else _names(kind)))
 
 
-def attribute(value: object, name: str) -> object:
+def attribute(value: Any, name: str) -> Any:
     """Return an attribute that is held, a bound method or a ``Getter``; AttributeError or Impure otherwise."""
     kind = type(value)
     if isinstance(value, types.ModuleType):
@@ -296,7 +296,7 @@ def _of_module(module: types.ModuleType, name: str) -> object:
     raise AttributeError(name)
 
 
-def _of_class(kind: type, name: str) -> object:
+def _of_class(kind: Any, name: str) -> object:
     if _package(kind) in ("loom", "numpy", "builtins") or name in _OF_CLASSES:
         return getattr(kind, name)
     if issubclass(kind, enum.Enum) and name in kind._member_map_:

@@ -4,15 +4,16 @@ Layer: ir. Python's numbers are computed as f64 and stay numbers without a type;
 result is a matter of the definition and its arguments, the same on every machine that compiles.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Union
 
 import numpy as np
 
 from loom.core.dtype import DType, f32, f64
-from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.host.plain import Impure, bare, is_plain
 
 __all__ = ["elementary_of", "power", "value_of"]
@@ -62,7 +63,7 @@ _NAMES = (
 )
 
 
-def elementary_of(target: object) -> str | None:
+def elementary_of(target: Any) -> str | None:
     """Return the name of the elementary function that one of ``math`` or ``numpy`` is; None if it is none.
 
     >>> elementary_of(math.exp), elementary_of(np.arctan2), elementary_of(math.floor)
@@ -77,14 +78,17 @@ def elementary_of(target: object) -> str | None:
     return None
 
 
-def value_of(name: str, given: Sequence[object], *, strict: bool) -> object:
+Finder = Union[Callable[[str], Any], None]
+"""Gives the elementary function that has a name: its ``arity``, and ``apply``, which computes it by name and type."""
+
+
+def value_of(find: Finder, name: str, given: Sequence[Any], *, strict: bool) -> object:
     """Return an elementary function of constants: a float of Python's, a number or an array of numpy's.
 
     ``strict``: where Python's own function raises ValueError or OverflowError, this does.
     """
-    assert Elementary.find is not None, "the library is there when kernels are"
-    assert Elementary.apply is not None
-    function = Elementary.find(name)
+    assert find is not None, "the library is there when kernels are"
+    function = find(name)
     if len(given) != function.arity:
         raise TypeError(f"{name} takes {function.arity} arguments, got {len(given)}")
     for value in given:
@@ -93,7 +97,9 @@ def value_of(name: str, given: Sequence[object], *, strict: bool) -> object:
     dtype = _dtype(given)
     arrays = np.broadcast_arrays(*(np.asarray(bare(v), dtype.numpy) for v in given))
     shape = arrays[0].shape
-    found = Elementary.apply(name, dtype, [np.array(a).reshape(-1) for a in arrays])
+    apply = function.apply
+    assert apply is not None
+    found = np.asarray(apply(name, dtype, [np.array(a).reshape(-1) for a in arrays]))
     if any(isinstance(v, np.ndarray) for v in given):
         return found.reshape(shape)
     if any(isinstance(v, np.generic) for v in given):
@@ -112,7 +118,7 @@ def _check(number: float, given: Sequence[float]) -> None:
         raise OverflowError("math range error")
 
 
-def power(base: object, exponent: object) -> object:
+def power(find: Finder, base: Any, exponent: Any) -> object:
     """Return ``base ** exponent`` of constants.
 
     A whole power of a number of Python's is the exact one, rounded once; of numpy's floats it is made of products, as
@@ -133,7 +139,7 @@ def power(base: object, exponent: object) -> object:
         return _product(base, int(exponent))
     if python and base < 0 and math.isfinite(exponent) and not float(exponent).is_integer():
         raise Impure("a negative number to a broken power is complex", "Take abs(x), or a whole power")
-    return value_of("pow", [base, exponent], strict=python)
+    return value_of(find, "pow", [base, exponent], strict=python)
 
 
 def _exact(base: float, exponent: int) -> float:
@@ -148,7 +154,7 @@ def _exact(base: float, exponent: int) -> float:
     return over ** abs(exponent) / under ** abs(exponent)
 
 
-def _product(base: object, exponent: int) -> object:
+def _product(base: Any, exponent: int) -> object:
     """Return a power of numpy's floats by squaring, from the highest bit of the exponent on."""
     if exponent == 0:
         return np.ones_like(base)[()]
@@ -160,7 +166,7 @@ def _product(base: object, exponent: int) -> object:
     return found
 
 
-def _dtype(given: Sequence[object]) -> DType:
+def _dtype(given: Sequence[Any]) -> DType:
     """Return the type that typed floats have; f64 where all numbers are Python's, or whole."""
     kinds = {np.asarray(v).dtype for v in given if isinstance(v, (np.ndarray, np.generic))}
     floats = {f32 if k.itemsize <= f32.nbytes else f64 for k in kinds if k.kind == "f"}
