@@ -22,8 +22,6 @@ from loom.ir.frontend.builtins import Builtins
 from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.host.allowed import call_pure, is_allowed, is_random, translatable
-from loom.ir.frontend.host.constantvalues import elementary_of, power, value_of
 from loom.ir.frontend.host.plain import Impure, name_of, text
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern, same_as
@@ -65,6 +63,8 @@ class Calls:
 
     def call(self, node: ast.Call) -> Operand:
         """Translate a call."""
+        from loom.ir.frontend.host.allowed import is_allowed, translatable  # kernels that are recalled need no list
+
         callee = self.t.expressions.evaluate(node.func)
         if isinstance(callee, Method):
             method = cast("types.FunctionType", callee.function)  # a field, which nothing binds
@@ -179,6 +179,8 @@ class Calls:
 
     def on_host(self, target: Any, node: ast.Call, args: list[Operand], keywords: dict[str, Operand]) -> Operand:
         """Evaluate a call of anything else: a pure function of constants, by Loom's definition if it is elementary."""
+        from loom.ir.frontend.host.allowed import is_random
+
         given = [a.value for a in args if isinstance(a, Static)]
         named = {k: v.value for k, v in keywords.items() if isinstance(v, Static)}
         is_known = len(given) + len(named) == len(args) + len(keywords)
@@ -199,6 +201,9 @@ class Calls:
 
     def constant(self, target: object, given: list[object], named: dict[str, object]) -> object:
         """Return what a function of the host gives for constants, as Loom computes it."""
+        from loom.ir.frontend.host.allowed import call_pure
+        from loom.ir.frontend.host.constantvalues import elementary_of, power, value_of
+
         if (target is pow or target is np.power) and len(given) == 2 and not named:
             return power(Elementary.find, *given)
         elementary = None if named else elementary_of(target)

@@ -22,7 +22,6 @@ from loom.core.given import is_array, is_list
 from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.host.constantvalues import power
 from loom.ir.frontend.host.plain import (
     Getter,
     Impure,
@@ -499,6 +498,8 @@ class Expressions:
         """Evaluate an operator at compile time, as far as it runs no code of others."""
         try:
             if on_host is _python.pow:
+                from loom.ir.frontend.host.constantvalues import power
+
                 return Static(self.pure(power, Elementary.find, *values))
             return Static(self.pure(on_host if on_host in _FREE else partial(operate, on_host), *values))
         except LoomError:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.ir.kernel import Memory, Param
-from loom.ir.passes.inside import Launch
 from loom.ir.passes.limit import has_barriers
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.drivers.proofs import is_provable, proof_of
+
+if TYPE_CHECKING:
+    from loom.ir.passes.inside import Launch, Proof
 
 __all__ = ["Lengths", "Settled"]
 
@@ -46,7 +47,7 @@ class Lengths:
 
     def standing(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> Settled:
         """Return what is known of a call over so many elements, with such parameters as words."""
-        if not is_provable(self.kernel):
+        if not self.is_provable:
             return Settled(is_inside=True)
         given = self.deciding
         shapes = [n for n in given if _is_fixed(self.kernel.kernel.params[n])]
@@ -80,14 +81,28 @@ class Lengths:
         return found.is_inside
 
     def _unsure(self, elements: Sequence[int], words: Sequence[int], groups: _Groups) -> int | None:
-        return proof_of(self.kernel).unsure(self._launch(elements, words, groups, range(len(words))))
+        return self.proof.unsure(self._launch(elements, words, groups, range(len(words))))
+
+    @cached_property
+    def proof(self) -> Proof:
+        """What is asked of the kernel's calls."""
+        from loom.runtime.drivers.proofs import proof_of  # programs that call no kernel prove nothing
+
+        return proof_of(self.kernel)
+
+    @cached_property
+    def is_provable(self) -> bool:
+        """Whether anything is to be proved of the kernel."""
+        from loom.runtime.drivers.proofs import is_provable
+
+        return is_provable(self.kernel)
 
     @cached_property
     def deciding(self) -> list[int]:
         """The places of the parameters that indexes, conditions and loops are made of; all, where that is not known."""
         params = self.kernel.kernel.params
-        known = is_provable(self.kernel)
-        return [n for n, p in enumerate(params) if not known or p in proof_of(self.kernel).params]
+        known = self.is_provable
+        return [n for n, p in enumerate(params) if not known or p in self.proof.params]
 
     def _keep(self, key: Any, is_inside: bool) -> Settled:
         if len(self._known) >= _MOST_KEPT:
@@ -99,12 +114,14 @@ class Lengths:
             return False
         if 0 in groups:
             return True
-        holds = proof_of(self.kernel).unsure(self._launch(elements, words, groups, known)) == 0
-        self._failed += not holds
+        holds = self.proof.unsure(self._launch(elements, words, groups, known)) == 0
+        self._failed += not holds and len(known) == len(self.deciding)
         return holds
 
     def _launch(self, elements: Sequence[int], words: Sequence[int], groups: _Groups, known: Sequence[int]) -> Launch:
         """Return what a call gives a proof; of parameters those ``known``, any number for the others."""
+        from loom.ir.passes.inside import Launch
+
         kernel = self.kernel.kernel
         params: dict[Param, tuple[int, int]] = {}
         for n in known:
