@@ -79,7 +79,7 @@ def apply(name: str, dtype: DType, arrays: list[NDArray[np.generic]]) -> NDArray
     from loom.kernels.functions.applying import mapper
 
     found = np.zeros(len(arrays[0]), dtype.numpy)
-    kernel = mapper(name, dtype).verified
+    kernel = mapper(function(name), dtype).verified
     interpret(kernel.kernel, [*arrays, found], [], (-(-len(found) // kernel.workgroup[0]), 1, 1))
     return found
 

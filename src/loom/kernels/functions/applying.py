@@ -10,16 +10,15 @@ from functools import cache
 from loom.core.dtype import DType
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
+from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import global_id
-from loom.kernels.functions import function
 
 __all__ = ["mapper"]
 
 
 @cache
-def mapper(name: str, dtype: DType) -> KernelFunction:
+def mapper(called: Elementary, dtype: DType) -> KernelFunction:
     """Return the kernel (x, y), or (a, b, y) for a function of two: y[i] = function(x[i])."""
-    called = function(name)
 
     @kernel
     def of_one(x: In[dtype], y: Out[dtype]):
