@@ -56,7 +56,10 @@ class CallForm:
 
     def words(self, words: list[int]) -> list[int]:
         """Return the words that the kernel takes."""
-        return words if self.limit is None else self.interface.limit(words, self.limit)
+        if self.limit is None:
+            return words
+        own = len(self.interface.params)
+        return [*words[:own], *self.limit, *words[own:]]
 
 
 class Interface:
@@ -80,6 +83,7 @@ class Interface:
         self._sizes: dict[Any, Any] = {}
         self._forms: dict[Any, CallForm] = {}
         self.inside = Lengths(self.kernel)
+        self._deciding = self.inside.deciding
         self._limited: Interface | None = None
 
     def limited(self) -> Interface:
@@ -161,14 +165,15 @@ class Interface:
 
     def form_before(self, sizes: Sequence[int], words: Sequence[int]) -> CallForm | None:
         """Return how a call over so many elements was run before, without a number of groups or lanes."""
-        return self._forms.get((*sizes, *[words[n] for n in self.inside.deciding]))
+        deciding = self._deciding
+        return self._forms.get((*sizes, *[words[n] for n in deciding]) if deciding else tuple(sizes))
 
     def form(
         self, elements: Sequence[int], words: Sequence[int], groups: object = None, lanes: object = None
     ) -> CallForm:
         """Return how a call is run over so many elements, with a number of ``groups`` or ``lanes`` or with neither."""
         sizes = groups_of_call(self.kernel, groups, lanes, self.where)
-        key: tuple[object, ...] = (*elements, *[words[n] for n in self.inside.deciding])
+        key: tuple[object, ...] = (*elements, *[words[n] for n in self._deciding])
         if sizes is not None:
             key = (*key, sizes, None if lanes is None else lanes_along(lanes, self.where))
         found = self._forms.get(key)
