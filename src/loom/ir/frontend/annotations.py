@@ -6,9 +6,10 @@ Layer: ir. Invariant: an annotation object is data; only ``signature`` interpret
 # pyright: reportRedeclaration=false
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
@@ -88,7 +89,7 @@ class Absent:
     """Annotation of a parameter that a factory leaves out of this kernel: in the body it stands for None."""
 
 
-def is_struct(given: Any) -> bool:
+def is_struct(given: object) -> TypeGuard[type]:
     """Tell whether ``given`` is a class that ``loom.struct`` made a type of records."""
     return isinstance(given, type) and "__loom_struct__" in vars(given)
 
@@ -112,11 +113,19 @@ def scalar_type(annotation: Any, where: str) -> DType:
     )
 
 
-def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
+def _syntax_of(annotation: str) -> ast.AST:
+    """Return an annotation as syntax; what is none fails later, with its error."""
+    try:
+        return ast.parse(annotation, mode="eval")
+    except SyntaxError:
+        return ast.Pass()
+
+
+def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any], *, calls: bool = True) -> dict[str, Any]:
     """Return the annotations of the parameters of ``fn``, strings evaluated where ``fn`` was written.
 
     ``names`` are the local names around the definition, which postponed annotations of a kernel
-    factory may mention.
+    factory may mention. Without ``calls``, one that calls something is an error: it would be called while compiling.
     """
     found: dict[str, Any] = {}
     for name, annotation in getattr(fn, "__annotations__", {}).items():
@@ -124,6 +133,10 @@ def resolve_annotations(fn: Callable[..., Any], names: dict[str, Any]) -> dict[s
             continue
         value = annotation
         if isinstance(annotation, str):
+            if not calls and any(isinstance(n, ast.Call) for n in ast.walk(_syntax_of(annotation))):
+                where, what = f"function {fn.__name__!r}", f"annotation {annotation!r} of {name!r} calls a function"
+                remedy = "Name the type before the function"
+                raise KernelTypeError(where, what, expected="a type, or a name of one", got=annotation, remedy=remedy)
             own = {v.__name__: v for v in getattr(fn, "__type_params__", ())}
             try:
                 value = eval(annotation, fn.__globals__, {**names, **own})

@@ -17,11 +17,12 @@ import numpy as np
 
 from loom.core.dtype import DType, f32, i64, of_numpy, u32
 from loom.core.fixed import Fixed
-from loom.core.given import is_array, is_list, is_scalar, is_tuple
+from loom.core.given import is_tuple
 from loom.ir.frontend.builtins import Builtins
 from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.elementary import Elementary
+from loom.ir.frontend.host.plain import Impure, name_of, text
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern, same_as
 from loom.ir.frontend.intrinsics import INTRINSICS
@@ -62,6 +63,8 @@ class Calls:
 
     def call(self, node: ast.Call) -> Operand:
         """Translate a call."""
+        from loom.ir.frontend.host.allowed import is_allowed, translatable  # kernels that are recalled need no list
+
         callee = self.t.expressions.evaluate(node.func)
         if isinstance(callee, Method):
             method = cast("types.FunctionType", callee.function)  # a field, which nothing binds
@@ -76,9 +79,8 @@ class Calls:
             return self.print(node.args)
         if isinstance(target, DType):
             return self.convert(target, self.arguments(node, str(target)))
-        if isinstance(target, types.MethodType) and isinstance(target.__func__, types.FunctionType):
-            args = [Static(target.__self__), *self.positional(node)]
-            return self.inlining.inline(target.__func__, args, self.keywords(node))
+        if is_allowed(target):
+            return self.builtin(target, node)
         if isinstance(target, types.FunctionType) and target in INTRINSICS:
             return self.intrinsic(INTRINSICS[target], self.ordered(target, node), node)
         if isinstance(target, types.FunctionType) and is_pattern(target):
@@ -86,10 +88,14 @@ class Calls:
                 f"{target.__name__} cannot be called inside a kernel", "a function for lanes", ast.unparse(node.func),
                 "It takes whole arrays: call it before the kernel, and pass what it gives",
             )  # fmt: skip
-        if isinstance(target, types.FunctionType):
-            return self.inlining.inline(target, self.positional(node), self.keywords(node))
         if isinstance(target, (Elementary, LaneFunction)):
             return self.of_library(target, node)
+        own = translatable(target)
+        if own is not None:
+            fn, first, named = own
+            args = [*map(Static, first), *self.positional(node)]
+            keywords = {**{n: Static(v) for n, v in named.items()}, **self.keywords(node)}
+            return self.inlining.inline(fn, args, keywords)
         return self.builtin(target, node)
 
     def of_library(self, target: Elementary | LaneFunction, node: ast.Call) -> Operand:
@@ -125,11 +131,10 @@ class Calls:
             if not isinstance(argument, ast.Starred):
                 args.append(self.t.expressions.evaluate(argument))
                 continue
-            items = self.t.expressions.evaluate(argument.value)
-            if isinstance(items, Static) and (is_list(items.value) or isinstance(items.value, range)):
-                items = tuple(Static(v) for v in items.value)
-            if not isinstance(items, tuple):
-                raise self.b.error("* needs a tuple", "a tuple", describe(items), "Write the arguments one by one")
+            given = self.t.expressions.evaluate(argument.value)
+            items = self.items_of(given)
+            if items is None:
+                raise self.b.error("* needs a tuple", "a tuple", describe(given), "Write the arguments one by one")
             args += items
         return args
 
@@ -173,30 +178,60 @@ class Calls:
         return definition, list(values)
 
     def on_host(self, target: Any, node: ast.Call, args: list[Operand], keywords: dict[str, Operand]) -> Operand:
-        """Evaluate a call of anything else, if all of it is known at compile time."""
-        name = getattr(target, "__name__", repr(target))
+        """Evaluate a call of anything else: a pure function of constants, by Loom's definition if it is elementary."""
+        from loom.ir.frontend.host.allowed import is_random
+
         given = [a.value for a in args if isinstance(a, Static)]
         named = {k: v.value for k, v in keywords.items() if isinstance(v, Static)}
-        if callable(target) and len(given) + len(named) == len(args) + len(keywords):
-            try:
-                found = target(*given, **named)
-                plain = isinstance(target, np.ufunc) and not any(is_scalar(v) or is_array(v) for v in given)
-                return Static(found.item() if plain and is_scalar(found) else found)
-            except Exception as error:
-                raise self.b.error(
-                    f"compile-time call of {name} fails ({type(error).__name__}: {error})", "a value",
-                    ast.unparse(node), "Compute it before the kernel",
-                ) from error  # fmt: skip
+        is_known = len(given) + len(named) == len(args) + len(keywords)
+        if is_random(target):
+            what, remedy = (
+                "random numbers by seed and index",
+                "Write loom.random_f32(seed, i), the same on every device",
+            )
+            told = f"{name_of(target)} gives other numbers in each process"
+            raise self.b.error(told, what, ast.unparse(node), remedy)
+        if is_known:
+            return self.evaluate_now(node, name_of(target), lambda: self.constant(target, given, named))
+        name = name_of(target).rpartition(".")[2]
         raise self.b.error(
             f"{name} cannot be called inside a kernel", "a Loom function or one written in Python", name,
             instead_of(target, name, self.t.frame.outer),
         )  # fmt: skip
 
+    def constant(self, target: object, given: list[object], named: dict[str, object]) -> object:
+        """Return what a function of the host gives for constants, as Loom computes it."""
+        from loom.ir.frontend.host.allowed import call_pure
+        from loom.ir.frontend.host.constantvalues import elementary_of, power, value_of
+
+        if (target is pow or target is np.power) and len(given) == 2 and not named:
+            return power(Elementary.find, *given)
+        elementary = None if named else elementary_of(target)
+        if elementary is not None:
+            return value_of(Elementary.find, elementary, given, strict=not isinstance(target, np.ufunc))
+        return call_pure(target, given, named)
+
+    def evaluate_now(self, node: ast.expr, name: str, evaluate: Callable[[], object]) -> Static:
+        """Return what is evaluated now; what is not known to be pure, or fails, is an error of the kernel."""
+        try:
+            return Static(evaluate())
+        except Impure as error:
+            raise self.b.error(
+                error.what, "a function that gives the same everywhere", ast.unparse(node), error.remedy
+            ) from None
+        except Exception as error:
+            raise self.b.error(
+                f"compile-time call of {name} fails ({type(error).__name__}: {error})", "a value",
+                ast.unparse(node), "Compute it before the kernel",
+            ) from error  # fmt: skip
+
     def builtin(self, target: Any, node: ast.Call) -> Operand:
         """Call a builtin, or anything that only the host can run."""
         args = self.positional(node)
         known = next((handler for fn, handler in self.builtins.items() if fn is target), None)
-        if known is not None and (target is breakpoint or not all(isinstance(a, Static) for a in args)):
+        if known is not None and (
+            target is breakpoint or target is sum or not all(isinstance(a, Static) for a in args)
+        ):
             self.keywords(node, target.__name__)
             return known(args)
         if (
@@ -211,7 +246,7 @@ class Calls:
         if same is not None:
             self.keywords(node, target.__name__)
             return self.same(same, args, node)
-        if target in (min, max, abs) and any(is_typed(a) for a in args):
+        if any(target is fn for fn in (min, max, abs)) and any(is_typed(a) for a in args):
             self.keywords(node, target.__name__)
             return self.t.expressions.folded(lambda: self.builtins[target](args))
         return self.on_host(target, node, args, self.keywords(node))
@@ -468,7 +503,7 @@ class Calls:
                     part = part.value
                 operand = self.t.expressions.evaluate(part)
                 if isinstance(operand, Static):
-                    pieces[-1] += str(operand.value)
+                    pieces[-1] += self.t.expressions.pure(text, operand.value)
                 else:
                     values.append(self.typing.typed(operand))
                     pieces.append("")

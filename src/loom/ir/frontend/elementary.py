@@ -27,6 +27,8 @@ class Elementary:
 
     find: ClassVar[Callable[[str], Elementary] | None] = None
     """Gives the function of the library that has a name: told by ``loom.kernels.functions``."""
+    apply: ClassVar[Callable[..., object] | None] = None
+    """Gives a function's values, by name and type, for arrays of constants: the interpreter's; told there too."""
 
     def __init__(self, stub: Callable[..., Any], definitions: dict[DType, tuple[FunctionType, float]]) -> None:
         self.__name__ = stub.__name__

@@ -10,15 +10,30 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from loom.core.dtype import DType, bool_, f32, u32
-from loom.core.errors import near_matches
+from loom.core.errors import LoomError, near_matches
 from loom.core.given import is_array, is_list
 from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
+from loom.ir.frontend.elementary import Elementary
+from loom.ir.frontend.host.plain import (
+    Getter,
+    Impure,
+    attribute,
+    contains,
+    item,
+    items,
+    name_of,
+    names_of_attributes,
+    operate,
+    truth,
+)
 from loom.ir.frontend.values import (
     AxesView,
     Operand,
@@ -63,8 +78,8 @@ _COMPARE: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
     ast.GtE: ("ge", _python.ge),
     ast.Is: ("is", _python.is_),
     ast.IsNot: ("is not", operator.is_not),
-    ast.In: ("in", lambda a, b: a in b),
-    ast.NotIn: ("not in", lambda a, b: a not in b),
+    ast.In: ("in", lambda a, b: contains(b, a)),
+    ast.NotIn: ("not in", lambda a, b: not contains(b, a)),
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {
     ast.USub: operator.neg,
@@ -102,7 +117,7 @@ class Expressions:
     def condition(self, node: ast.expr) -> Operand:
         """Evaluate to a bool value or a static truth."""
         result = self.evaluate(node)
-        return Static(bool(result.value)) if isinstance(result, Static) else self.truth(result)
+        return Static(self.pure(truth, result.value)) if isinstance(result, Static) else self.truth(result)
 
     def truth(self, operand: Operand) -> Instr:
         """Return a computed operand that must be a bool."""
@@ -138,13 +153,16 @@ class Expressions:
             return self.t.fields.values_of(found) if isinstance(found, StructVariable) else found
         if isinstance(base, Static):
             try:
-                return Static(getattr(base.value, node.attr))
+                found = self.pure(attribute, base.value, node.attr)
             except AttributeError:
-                names = [n for n in dir(base.value) if not n.startswith("_")]
+                names = [n for n in names_of_attributes(base.value) if not n.startswith("_")]
                 raise self.b.error(
                     f"no attribute {node.attr!r}", f"an attribute of {describe(base)}", node.attr,
                     near_matches(node.attr, names),
                 ) from None  # fmt: skip
+            if isinstance(found, Getter):
+                return self.t.calls.inlining.inline(cast("FunctionType", found.function), [base], {})
+            return Static(found)
         if isinstance(base, Instr) and base.type.is_vector and node.attr in tuple(_COMPONENTS[: base.type.lanes]):
             return self.b.emit("extract", base, attr=_COMPONENTS.index(node.attr))
         if isinstance(base, (Memory, Instr)) and node.attr == "dtype":
@@ -179,7 +197,7 @@ class Expressions:
         if isinstance(base, Memory):
             return self.load(base, index)
         if isinstance(index, Static) and isinstance(base, Static):
-            return self.static(operator.getitem, base.value, index.value)
+            return self.static(item, base.value, index.value)
         if isinstance(index, Static) and isinstance(base, tuple):
             return self.item(base, index.value)
         if isinstance(base, Instr) and base.type.is_vector and isinstance(index, Static):
@@ -202,7 +220,7 @@ class Expressions:
             return [self.t.views.item(operand, Static(n)) for n in range(operand.rest[0].value)]
         value: Any = operand.value if isinstance(operand, Static) else None
         if is_list(value) or is_array(value) or isinstance(value, range):
-            return [Static(v) for v in value]
+            return [Static(v) for v in self.pure(items, value) or ()]
         return None
 
     def item(self, items: tuple[Operand, ...], index: Any) -> Operand:
@@ -360,7 +378,7 @@ class Expressions:
         result = self.evaluate(node.values[0])
         for right in node.values[1:]:
             if isinstance(result, Static):
-                if bool(result.value) is not is_and:
+                if self.pure(truth, result.value) is not is_and:
                     return result
                 result = self.evaluate(right)
             else:
@@ -477,13 +495,31 @@ class Expressions:
         return Static(bool(value) if result.type.is_bool else value)
 
     def static(self, on_host: Callable[..., Any], *values: Any) -> Static:
-        """Evaluate an operator at compile time."""
+        """Evaluate an operator at compile time, as far as it runs no code of others."""
         try:
-            return Static(on_host(*values))
+            if on_host is _python.pow:
+                from loom.ir.frontend.host.constantvalues import power
+
+                return Static(self.pure(power, Elementary.find, *values))
+            return Static(self.pure(on_host if on_host in _FREE else partial(operate, on_host), *values))
+        except LoomError:
+            raise
         except Exception as error:
             what = f"compile-time expression fails ({type(error).__name__}: {error})"
             got = ", ".join(describe(Static(v)) for v in values)
             raise self.b.error(what, "values it is defined for", got, "Check the constants") from error
+
+    def pure(self, evaluate: Callable[..., Any], *values: object) -> Any:
+        """Return what a function of ``host.values`` gives; an error of the kernel where it would run code of others."""
+        try:
+            return evaluate(*values)
+        except Impure as error:
+            got = ", ".join(map(name_of, values[:1]))
+            raise self.b.error(error.what, "numbers, texts, or what an object holds", got, error.remedy) from None
+
+
+_FREE = (operator.is_, operator.is_not, item, _COMPARE[ast.In][1], _COMPARE[ast.NotIn][1])
+"""What is no operator on plain values alone, and sees to it itself."""
 
 
 def _is_harmless(block: Block) -> bool:

@@ -89,7 +89,7 @@ class Inlining:
             raise self.b.error(
                 f"{fn.__name__} is called wrongly ({error})", signature, len(args), "Match its parameters"
             ) from None
-        annotations = resolve_annotations(fn, names_of(fn))
+        annotations = resolve_annotations(fn, names_of(fn), calls=False)
         bound: dict[str, Operand] = {}
         for name, parameter in signature.parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:
@@ -110,7 +110,7 @@ class Inlining:
         ):
             return operand
         if is_struct(annotation):
-            return self.t.fields.as_struct(operand, annotation, f"argument {name!r} of {fn.__name__}")  # type: ignore[arg-type]
+            return self.t.fields.as_struct(operand, annotation, f"argument {name!r} of {fn.__name__}")
         if isinstance(annotation, type) and annotation not in (int, float, bool):
             return operand
         wanted = scalar_type(annotation, self.b.where())

@@ -7,8 +7,8 @@ remedy that names a function of Loom's names one that kernels can call.
 from __future__ import annotations
 
 import math
-from types import FunctionType
-from typing import Any
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,11 +56,21 @@ _SAME = {
 _SAME_IN_MATH = {name: name for name in ("atan2", "erf", "erfc", "gamma", "lgamma", "pow")}
 
 
+_FUNCTIONS: tuple[type, ...] = (
+    FunctionType,
+    BuiltinFunctionType,
+    np.ufunc,
+    cast("Any", type(np.where)),
+    cast("Any", type(np.clip)),
+)
+"""What functions of ``math`` and ``numpy`` are: nothing else is asked for its name."""
+
+
 def same_as(target: Any) -> str | None:
     """Return what a function of ``math`` or ``numpy`` is called in kernels, None if they have nothing that means it."""
-    name = getattr(target, "__name__", None)
-    if not isinstance(name, str):
+    if not isinstance(target, _FUNCTIONS):
         return None
+    name = target.__name__
     if getattr(math, name, None) is target:
         return _SAME_IN_MATH.get(name) or _SAME.get(name)
     return _SAME.get(name) if getattr(np, name, None) is target else None
@@ -80,7 +90,7 @@ def instead_of(target: Any, name: str, outer: dict[str, Any]) -> str:
     known = _OTHER_NAMES.get(name, name)
     if known in INTRINSICS.values() or known in _ELEMENTARY:
         own = outer.get(known)
-        bare = isinstance(own, Elementary) or (callable(own) and own in INTRINSICS)
+        bare = isinstance(own, Elementary) or (isinstance(own, FunctionType) and own in INTRINSICS)
         return f"Write {known if bare else f'loom.{known}'}(x)" if known != "barrier" else "Write loom.barrier()"
     if name in _BUILTINS:
         return f"Write {_BUILTINS[name]}(x)" if _BUILTINS[name] == "abs" else f"Write {_BUILTINS[name]}(x, y)"

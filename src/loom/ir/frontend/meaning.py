@@ -17,6 +17,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.given import is_scalar
 from loom.ir.frontend.elementary import Elementary
+from loom.ir.frontend.host.plain import Impure, attribute
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.lanefunctions import LaneFunction
 
@@ -74,10 +75,10 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
     if value is None or isinstance(value, (DType, BuiltinFunctionType, Elementary, LaneFunction, enum.Enum)):
         return value
     if isinstance(value, (ModuleType, type)):
-        attributes = (getattr(value, name) for name in names if hasattr(value, name))
+        attributes = _attributes(value, names)
         return value, *(_of_value(a, names, around) for a in attributes if a is not value)
-    if isinstance(value, (bool, int, str, float)):
-        return type(value), repr(value)
+    if type(value) in (bool, int, str, float):
+        return type(cast("object", value)), repr(value)
     if is_scalar(value):
         return value.dtype, value.tobytes()
     if type(value) in (tuple, list):
@@ -86,3 +87,12 @@ def _of_value(value: Any, names: tuple[str, ...], around: tuple[CodeType, ...]) 
     if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.nbytes <= _MOST_COMPARED:
         return value.dtype, value.shape, value.tobytes()
     raise _UnknownError
+
+
+def _attributes(value: object, names: tuple[str, ...]) -> Iterator[object]:
+    """Return the attributes of a module or class that have one of some names, as translation finds them."""
+    for name in names:
+        try:
+            yield attribute(value, name)
+        except (AttributeError, Impure):
+            continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -135,7 +135,7 @@ class Names:
             return
         known = frame.names.get(name)
         if is_record(operand):
-            operand = self.fields.as_struct(operand, type(operand.value), name)  # type: ignore[union-attr]
+            operand = self.fields.as_struct(operand, cast("Any", type(operand.value)), name)
         if isinstance(operand, StructValue):
             self.assign_record(name, known, operand)
             return

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import SyntaxNotSupported
@@ -24,6 +23,7 @@ from loom.ir.frontend.data.fields import Fields
 from loom.ir.frontend.data.tables import Tables
 from loom.ir.frontend.data.views import Views
 from loom.ir.frontend.expressions import Expressions
+from loom.ir.frontend.host.plain import items as items_of_host
 from loom.ir.frontend.names import Names
 from loom.ir.frontend.values import (
     AxesView,
@@ -314,8 +314,8 @@ class Translator(Names):
         """Unroll a loop over compile-time items."""
         if isinstance(items, tuple):
             values = list(items)
-        elif isinstance(items, Static) and _has_order(items.value):
-            values = [Static(v) for v in itertools.islice(items.value, _MOST_UNROLLED + 1)]
+        elif isinstance(items, Static) and (found := self.expressions.pure(items_of_host, items.value)) is not None:
+            values = [Static(v) for v in itertools.islice(found, _MOST_UNROLLED + 1)]
         else:
             raise self.builder.error(
                 "for runs over range(...), static_range(...) or a static tuple", "one of these", describe(items),
@@ -450,8 +450,3 @@ def _as_load(target: ast.expr) -> ast.expr:
         return ast.Subscript(target.value, target.slice, ast.Load())
     assert isinstance(target, ast.Attribute), "what an augmented assignment has for targets"
     return ast.Attribute(target.value, target.attr, ast.Load())
-
-
-def _has_order(value: Any) -> TypeGuard[Iterable[Any]]:
-    """Tell whether a compile-time value has items in an order of its own, and is no text."""
-    return not isinstance(value, (str, bytes, set)) and isinstance(value, Iterable)

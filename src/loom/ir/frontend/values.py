@@ -16,6 +16,7 @@ import numpy as np
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u64
 from loom.core.given import is_scalar
 from loom.ir.builder import Builder
+from loom.ir.frontend.host.plain import is_plain
 from loom.ir.kernel import For, Instr, Memory, Variable
 
 __all__ = [
@@ -123,7 +124,7 @@ def promoted(types: list[DType]) -> DType:
 
 def is_number(value: Any) -> bool:
     """Tell whether a static value may become a constant."""
-    return isinstance(value, (bool, int, float, np.generic))
+    return isinstance(value, (bool, int, float, np.generic)) and is_plain(value)
 
 
 def is_typed(operand: Operand) -> bool:

@@ -54,13 +54,15 @@ _Reads = dict[Variable, frozenset[Instr]]
 class Launch:
     """What is known of a dispatch: groups along each dimension, ranges of integer parameters, elements of buffers.
 
-    ``fewest`` groups, where its turns have different numbers of them.
+    ``fewest`` groups, where its turns have different numbers of them. ``axes``: an index outside its axis is outside,
+    also where another element of the memory is found there.
     """
 
     groups: tuple[int, int, int]
     params: Mapping[Param, Range]
     lengths: Mapping[Memory, int]
     fewest: tuple[int, int, int] | None = None
+    axes: bool = False
 
 
 class Proof:
@@ -72,27 +74,36 @@ class Proof:
         known = ("load", "store", "length")
         accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
         self.is_open = all(s.name in known or s.name.startswith("atomic_") for s in accesses)
-        self.matters = _what_matters(kernel, accesses)
+        self.matters, self.params = _what_matters(kernel, accesses)
+        """The variables and the parameters that indexes, conditions and the bounds of loops are made of."""
 
     def stays_inside(self, launch: Launch) -> bool:
         """Tell whether it is certain that no access of ``launch`` is outside its array."""
-        if not self.is_open:
-            return False
+        return self.is_open and not self._unsure(Prover(self, launch), self.kernel)
+
+    def unsure(self, launch: Launch) -> int | None:
+        """Return how many accesses may be outside, None where there is too much to look at."""
+        prover = Prover(self, launch, set())
+        return None if not self.is_open or self._unsure(prover, self.kernel) else len(prover.unsure or ())
+
+    def _unsure(self, prover: Prover, kernel: Kernel) -> bool:
         try:
-            Prover(self, launch).block(self.kernel.body)
+            prover.block(kernel.body)
         except (_UncertainError, RecursionError):
-            return False
-        return True
+            return True
+        return False
 
 
-def _what_matters(kernel: Kernel, accesses: list[Instr]) -> set[Variable]:
-    """Return the variables that indexes, conditions and the bounds of loops are made of."""
+def _what_matters(kernel: Kernel, accesses: list[Instr]) -> tuple[set[Variable], set[Param]]:
     sets: dict[Variable, list[Instr]] = {}
+    params: set[Param] = set()
     waiting = [s.args[0] for s in accesses if s.args]
     for s in walk(kernel.body):
         if isinstance(s, Instr):
             if s.name == "set":
                 sets.setdefault(s.attr, []).append(s.args[0])
+            elif s.name == "within":
+                waiting += s.args
         else:
             waiting += operands(s)
     found: set[Variable] = set()
@@ -100,12 +111,14 @@ def _what_matters(kernel: Kernel, accesses: list[Instr]) -> set[Variable]:
     while waiting:
         value = waiting.pop()
         used = list(value.args)
+        if value.name == "param":
+            params.add(value.attr)
         if value.name == "get" and value.attr not in found:
             found.add(value.attr)
             used += sets.get(value.attr, [])
         waiting += [u for u in used if u not in seen]
         seen.update(used)
-    return found
+    return found, params
 
 
 class _UncertainError(Exception):
@@ -119,9 +132,13 @@ class _Loop:
 
 
 class Prover:
-    """``facts`` hold of values here, ``state`` of variables; None: no lane gets here."""
+    """``facts`` hold of values here, ``state`` of variables; None: no lane gets here.
 
-    def __init__(self, proof: Proof, launch: Launch) -> None:
+    ``unsure`` takes the accesses that may be outside; without it the first of them ends the proof.
+    """
+
+    def __init__(self, proof: Proof, launch: Launch, unsure: set[Instr] | None = None) -> None:
+        self.unsure = unsure
         self.kernel, self.launch = proof.kernel, launch
         self.choices, self.matters = proof.choices, proof.matters
         self.facts: dict[Any, Range] = {}
@@ -172,6 +189,9 @@ class Prover:
     def instr(self, s: Instr) -> None:
         if s.memory is not None and s.args:
             self.access(s, s.memory)
+        elif s.name == "within":
+            if self.launch.axes:
+                self.look(s, self.range(s.args[1])[0])
         elif s.name == "get":
             self.read[s] = self.here().get(s.attr, everything(s.type))
             self.latest[s.attr] = self.latest.get(s.attr, frozenset()) | {s}
@@ -182,10 +202,15 @@ class Prover:
             self.latest[s.attr] = frozenset()
 
     def access(self, s: Instr, memory: Memory) -> None:
+        self.look(s, self.launch.lengths[memory] if memory.space is Space.BUFFER else memory.size or 0)
+
+    def look(self, s: Instr, size: int) -> None:
+        """See that the index of an access is below a size."""
         low, high = self.range(s.args[0])
-        size = self.launch.lengths[memory] if memory.space is Space.BUFFER else memory.size or 0
         if not self.quiet and not 0 <= low <= high < size:
-            raise _UncertainError
+            if self.unsure is None:
+                raise _UncertainError
+            self.unsure.add(s)
 
     def if_(self, s: If) -> None:
         facts, state, latest = dict(self.facts), self.here(), self.latest

@@ -55,13 +55,15 @@ class WrapsAround(Exception):
 class Bound:
     """Lanes get past a guard if their number, plus ``shift``, is below ``limit`` (``closed``: at most it).
 
-    ``scale``: the lanes of one step, where it is the number of the group that is compared.
+    ``scale``: the lanes of one step, where it is the number of the group that is compared. ``is_length``: nobody wrote
+    the guard; what lies beyond is outside of what the effect is on.
     """
 
     limit: Instr
     shift: int = 0
     closed: bool = False
     scale: int = 1
+    is_length: bool = False
 
     def lanes(self, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> int:
         """Return the number of lanes below the bound; WrapsAround if its limit does."""
@@ -101,8 +103,13 @@ class Reach:
         limits = (bound.limit for effect in self.effects for each in effect for bound in each)
         return {v.attr for limit in limits for v in (limit, *_leaves(limit)) if v.name == "param"}
 
-    def lanes(self, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> tuple[int, int, int]:
-        """Return the lanes needed along each dimension (1 where none is asked for); there is no ``loose`` effect."""
+    def lanes(
+        self, params: Mapping[Param, Any], lengths: Mapping[Memory, int], *, written: bool = False
+    ) -> tuple[int, int, int]:
+        """Return the lanes needed along each dimension (1 where none is asked for); there is no ``loose`` effect.
+
+        ``written``: those that the guards of an effect let through, where it has some, however long what it is on.
+        """
         found = [int(not (asked and self.effects)) for asked in self.asked]
         for bounds in self.effects:
             box: list[int] = []
@@ -110,7 +117,8 @@ class Reach:
             for each in bounds:
                 known: list[int] = []
                 lost: list[WrapsAround] = []
-                for bound in each:
+                guards = [bound for bound in each if not bound.is_length] if written else []
+                for bound in guards or each:
                     try:
                         known.append(bound.lanes(params, lengths))
                     except WrapsAround as error:
@@ -222,7 +230,7 @@ class _Guards:
         if at is not None and is_buffer:
             dimension, shift, scale = at
             length = Instr(_LENGTH, None, (), None, s.memory)
-            facts = (*facts, (dimension, Bound(length, shift, scale=scale)))
+            facts = (*facts, (dimension, Bound(length, shift, scale=scale, is_length=True)))
         bounds = tuple(tuple(bound for d, bound in facts if d == dimension) for dimension in range(3))
         if any(asked and not each for asked, each in zip(self.found.asked, bounds, strict=True)):
             self.found.loose.append(s)

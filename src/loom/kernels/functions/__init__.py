@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import numpy as np
+from numpy.typing import NDArray
+
+from loom.core.dtype import DType
 from loom.ir.frontend.elementary import Elementary
 
-__all__ = ["EXACT", "FUNCTIONS", "function"]
+__all__ = ["EXACT", "FUNCTIONS", "apply", "function"]
 
 FUNCTIONS: dict[str, str] = {
     "acos": "inverse",
@@ -64,4 +68,21 @@ def function(name: str) -> Elementary:
     return getattr(import_module(f"loom.kernels.functions.{(FUNCTIONS | EXACT)[name]}"), name)
 
 
+def apply(name: str, dtype: DType, arrays: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """Return the values of an elementary function for arrays of constants, as the interpreter computes them.
+
+    >>> from loom.core.dtype import f64
+    >>> apply("exp", f64, [np.zeros(2)]).tolist()
+    [1.0, 1.0]
+    """
+    from loom.ir.interp import interpret
+    from loom.kernels.functions.applying import mapper
+
+    found = np.zeros(len(arrays[0]), dtype.numpy)
+    kernel = mapper(function(name), dtype).verified
+    interpret(kernel.kernel, [*arrays, found], [], (-(-len(found) // kernel.workgroup[0]), 1, 1))
+    return found
+
+
 Elementary.find = staticmethod(function)
+Elementary.apply = staticmethod(apply)

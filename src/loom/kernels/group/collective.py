@@ -103,7 +103,8 @@ def _broadcast(x: Any, lane: Any, memory: Any, again: Any, workgroup: Any) -> An
         barrier()
     memory[_lane(workgroup)] = x
     barrier()
-    return select(i32(lane) >= 0 and i32(lane) < _size(workgroup), memory[u32(lane)], memory.dtype(0))
+    is_there = i32(lane) >= 0 and i32(lane) < _size(workgroup)
+    return select(is_there, memory[select(is_there, u32(lane), u32(0))], memory.dtype(0))
 
 
 @lane_function(_sum, room=Room(), host=_HOST)

@@ -7,6 +7,7 @@ the caller's array holds what the kernel wrote, and nothing else of it has chang
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from loom.core.fixed import Fixed, floats_of
 from loom.core.given import is_array
 from loom.ir.kernel import Memory
 from loom.runtime.chain.arguments import check_binding, on_another_device
+from loom.runtime.chain.extents import Array
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.chain.mirrors import as_data
 from loom.runtime.device import Device
@@ -36,7 +38,7 @@ class CallBuffer:
 
     def __init__(self, memory: Any, elements: int, shape: tuple[int, ...], extent: tuple[int, int], given: Any = None,
                  ) -> None:  # fmt: skip
-        self.memory: np.ndarray[Any, Any] | Storage = memory
+        self.memory: Array | Storage = memory
         self._given = given
         self._cells: Fixed | None = None
         self.elements = elements
@@ -44,8 +46,8 @@ class CallBuffer:
         self.extent = extent
         self.on_host = is_array(memory)
         self.window: Returning | None = None
-        self._home: np.ndarray[Any, Any] | None = None
-        self._copy: np.ndarray[Any, Any] | None = None
+        self._home: Array | None = None
+        self._copy: Array | None = None
 
     def overlaps(self, other: CallBuffer) -> bool:
         """Tell whether it shares an element with another; of arrays about which that is hard to tell, memory."""
@@ -58,7 +60,7 @@ class CallBuffer:
         except np.exceptions.TooHardError:
             return True
 
-    def returns_to(self, home: np.ndarray[Any, Any], copy: np.ndarray[Any, Any], cells: Fixed | None) -> None:
+    def returns_to(self, home: Array, copy: Array, cells: Fixed | None) -> None:
         """Take note that ``copy``, cells of a type if ``home`` has floats for them, stands for it and is written."""
         self._home, self._copy, self._cells = home, copy, cells
 
@@ -69,6 +71,15 @@ class CallBuffer:
         self._copy = array
         self.memory = where.allocate(array.nbytes, zeroed=False)
         self.memory.write(0, array.reshape(-1).view(np.uint8))
+
+    def snapshot(self) -> Callable[[], None]:
+        """Take a copy of what is there; return what puts it back."""
+        memory = self.memory
+        if isinstance(memory, np.ndarray):
+            kept = memory.copy()
+            return lambda: memory.__setitem__(..., kept)
+        held = memory.read(0, memory.nbytes)
+        return lambda: memory.write(0, held)
 
     def back(self) -> None:
         """Bring what was written to the caller's array, once the run is over."""
@@ -82,7 +93,7 @@ class CallBuffer:
             self._home[...] = copy if self._cells is None else floats_of(copy, self._cells, self._home.dtype)
 
 
-def listed(given: Any, memory: Memory, where: str) -> np.ndarray[Any, Any]:
+def listed(given: Any, memory: Memory, where: str) -> Array:
     """Return a list, which only an input may be, as an array."""
     named = f"{where}, buffer {memory.name!r}"
     return read_as(given, memory.dtype.scalar if memory.fixed is None else memory.fixed.dtype, named)
@@ -111,7 +122,7 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     return made
 
 
-def _of_host(array: np.ndarray[Any, Any], memory: Memory, where: str, device: Device, writes: bool) -> CallBuffer:
+def _of_host(array: Array, memory: Memory, where: str, device: Device, writes: bool) -> CallBuffer:
     home, flags = array, array.flags
     if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
         if writes and flags.writeable:
@@ -138,7 +149,7 @@ def _of_host(array: np.ndarray[Any, Any], memory: Memory, where: str, device: De
     return found
 
 
-def _extent(array: np.ndarray[Any, Any], start: int) -> tuple[int, int]:
+def _extent(array: Array, start: int) -> tuple[int, int]:
     """Return where an array of any strides starts and ends."""
     if array.flags.c_contiguous or not array.size:
         return start, start + array.nbytes
@@ -146,7 +157,7 @@ def _extent(array: np.ndarray[Any, Any], start: int) -> tuple[int, int]:
     return start + sum(r for r in reach if r < 0), start + sum(r for r in reach if r > 0) + array.itemsize
 
 
-def _refuse_overlapping(array: np.ndarray[Any, Any], where: str) -> None:
+def _refuse_overlapping(array: Array, where: str) -> None:
     """See that no two elements of an array share memory."""
     covered = array.itemsize
     for stride, n in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):

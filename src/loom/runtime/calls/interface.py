@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -20,8 +21,9 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
+from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
-from loom.runtime.chain.extents import groups_for
+from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
 
 __all__ = ["MISSING", "Interface", "interface_of"]
 
@@ -38,6 +40,26 @@ def interface_of(function: KernelFunction) -> Interface:
     if found is None:
         found = _known[function] = Interface(function)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class CallForm:
+    """How a call of so many elements with such numbers is run: what kernel, the limits of its lanes, how many groups.
+
+    ``settled`` tells whether it may index outside.
+    """
+
+    interface: Interface
+    limit: tuple[int, int, int] | None
+    groups: tuple[int, ...]
+    settled: Settled
+
+    def words(self, words: list[int]) -> list[int]:
+        """Return the words that the kernel takes."""
+        if self.limit is None:
+            return words
+        own = len(self.interface.params)
+        return [*words[:own], *self.limit, *words[own:]]
 
 
 class Interface:
@@ -59,6 +81,9 @@ class Interface:
         self.plain: tuple[tuple[int, np.dtype[Any]], ...] = _plain(self.buffers)
         """Places and numpy dtypes of the buffers, if arrays of the host can be all that they are given; else none."""
         self._sizes: dict[Any, Any] = {}
+        self._forms: dict[Any, CallForm] = {}
+        self.inside = Lengths(self.kernel)
+        self._deciding = self.inside.deciding
         self._limited: Interface | None = None
 
     def limited(self) -> Interface:
@@ -66,6 +91,7 @@ class Interface:
         if self._limited is None:
             made = copy(self)
             made.kernel = limited(self.kernel)
+            made.inside = Lengths(made.kernel)
             self._limited = made
         return self._limited
 
@@ -137,9 +163,26 @@ class Interface:
         nothing = {m.name: (0,) * m.ndim for _, m in self.buffers if m.ndim}
         return encode_params(self.kernel, given, 1, self.where, nothing)[0].tolist()[: len(given)]
 
-    def counted(self, key: tuple[int, ...]) -> Any:
-        """Return how many groups ``groups`` gave before for elements and words, one after the other; else None."""
-        return self._sizes.get(key)
+    def form_before(self, sizes: Sequence[int], words: Sequence[int]) -> CallForm | None:
+        """Return how a call over so many elements was run before, without a number of groups or lanes."""
+        deciding = self._deciding
+        return self._forms.get((*sizes, *[words[n] for n in deciding]) if deciding else tuple(sizes))
+
+    def form(
+        self, elements: Sequence[int], words: Sequence[int], groups: object = None, lanes: object = None
+    ) -> CallForm:
+        """Return how a call is run over so many elements, with a number of ``groups`` or ``lanes`` or with neither."""
+        sizes = groups_of_call(self.kernel, groups, lanes, self.where)
+        key: tuple[object, ...] = (*elements, *[words[n] for n in self._deciding])
+        if sizes is not None:
+            key = (*key, sizes, None if lanes is None else lanes_along(lanes, self.where))
+        found = self._forms.get(key)
+        if found is None:
+            found = form_of(self, elements, words, sizes, lanes)
+            if len(self._forms) >= _MOST_SIZES:
+                self._forms.clear()
+            self._forms[key] = found
+        return found
 
     def groups(self, elements: Sequence[int], words: Sequence[int]) -> Any:
         """Return how many groups there are without a number given (see ``extents``)."""
@@ -151,6 +194,25 @@ class Interface:
                 self._sizes.clear()
             self._sizes[key] = found
         return found
+
+
+def form_of(
+    interface: Interface, elements: Sequence[int], words: Sequence[int], groups: tuple[int, ...] | None, lanes: object
+) -> CallForm:
+    """Return how a call is run; lanes that only index outside are left out, where groups are not whole."""
+    kernel, where = interface.kernel, interface.where
+    limit = lanes_to_limit(kernel, lanes, elements, words, where)
+    spare = None if lanes is None else lanes_along(lanes, where)
+    if groups is None:
+        groups, spare = sizes_for(kernel, elements, words, where)
+    groups, inside = (*groups, 1, 1)[:3], interface.inside
+    if limit is None:
+        settled = inside.standing(elements, words, groups)
+        limit = None if settled.is_inside else spare
+        if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
+            return CallForm(interface, None, groups, settled)
+    other = interface.limited()
+    return CallForm(other, limit, groups, other.inside.standing(elements, other.limit(words, limit), groups))
 
 
 def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[Any]], ...]:

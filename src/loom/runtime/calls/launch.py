@@ -16,17 +16,19 @@ import numpy as np
 
 from loom.core.arrays import MOST_AXES
 from loom.core.conversions import show
-from loom.core.errors import ArgumentError, DeviceError, ShapeError
+from loom.core.errors import ArgumentError, DeviceError, OutOfBounds, ShapeError
 from loom.core.given import is_list, is_mapping
 from loom.core.numbers import whole
+from loom.core.options import check_bounds
 from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.interp import current_debug
 from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
 from loom.runtime.borrowed import home_of_others
 from loom.runtime.calls.data import CallBuffer, listed, operand
-from loom.runtime.calls.interface import MISSING, SETTINGS, Interface, interface_of
-from loom.runtime.chain.extents import groups_of_call, lanes_to_limit
+from loom.runtime.calls.interface import MISSING, SETTINGS, CallForm, Interface, interface_of
+from loom.runtime.chain.extents import Array
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
@@ -80,7 +82,7 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
 
 def _again(
     interface: Interface, args: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[Kept, list[np.ndarray[Any, Any]], list[int]] | None:
+) -> tuple[Kept, list[Array], list[int]] | None:
     """Return the program kept for a call like one before, with nothing but arrays of the host used in place.
 
     None for any other call, also one that is wrong: it goes the whole way.
@@ -97,7 +99,7 @@ def _again(
             values.append(named[name])
     elif named:
         return None
-    arrays: list[np.ndarray[Any, Any]] = []
+    arrays: list[Array] = []
     sizes: list[int] = []
     ends: list[tuple[int, int]] = []
     for (place, dtype), writes in zip(interface.plain, interface.written, strict=True):
@@ -118,12 +120,12 @@ def _again(
         sizes.append(array.size)
         ends.append((start, stop))
     words = interface.words(values)
-    groups = interface.counted((*sizes, *words))
+    form = interface.form_before(sizes, words)
     where = device(None)
-    if groups is None or not shares_memory(where):
+    if form is None or not form.settled.is_inside or not shares_memory(where):
         return None
-    kept = find_kept(("call", interface, tuple(sizes), groups, None), where)
-    return None if kept is None else (kept, arrays, words)
+    kept = find_kept(("call", form.interface, tuple(sizes), form.groups, None, False), where)
+    return None if kept is None else (kept, arrays, form.words(words))
 
 
 def run_over(interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any) -> None:
@@ -135,20 +137,22 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     ]
     words = interface.words(values)
     _refuse_shared(interface, operands)
-    groups = groups_of_call(interface.kernel, groups, lanes, interface.where)
-    elements = [each.elements for each in operands]
-    if groups is None:
-        groups = interface.groups(elements, words)
-    limit = lanes_to_limit(interface.kernel, lanes, elements, words, interface.where)
-    if limit is not None:
-        words, interface = interface.limit(words, limit), interface.limited()
-    kept = _kept(interface, operands, words, groups, where)
+    form = interface.form([each.elements for each in operands], words, groups, lanes)
+    reported = not (form.settled.is_inside or check_bounds() or current_debug())
+    kept = _kept(form, operands, form.words(words), where, reported)
     on_host = any(each.on_host for each in operands)
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
         if is_fast and writes and isinstance(values[place], Readable):
             values[place].follow_fast()
+    before = [each.snapshot() for each, writes in zip(operands, interface.written, strict=True) if writes and reported]
     try:
-        kept.run(*[each.memory for each in operands], numbers=words, wait=on_host or interface.kernel.talks)
+        wait = on_host or reported or form.interface.kernel.talks
+        kept.run(*[each.memory for each in operands], numbers=form.words(words), wait=wait)
+        form.settled.is_inside = form.settled.is_inside or reported
+    except OutOfBounds:
+        for restore in before:
+            restore()
+        raise
     finally:
         for each in operands:
             if each.window is not None:
@@ -158,17 +162,11 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
             each.back()
 
 
-def _kept(
-    interface: Interface, operands: Sequence[CallBuffer], words: Sequence[int], groups: Any, where: Device
-) -> Kept:
+def _kept(form: CallForm, operands: Sequence[CallBuffer], words: Sequence[int], where: Device, reported: bool) -> Kept:
     in_place = shares_memory(where)
-    key = (
-        "call",
-        interface,
-        tuple(each.elements for each in operands),
-        tuple(groups),
-        None if in_place else tuple(words),
-    )
+    interface, groups = form.interface, form.groups
+    sizes = tuple(each.elements for each in operands)
+    key = ("call", interface, sizes, groups, None if in_place else tuple(words), reported)
 
     def make() -> Kept:
         kernel = interface.kernel
@@ -179,6 +177,7 @@ def _kept(
             for slot, each, m in zip(slots, operands, kernel.bound, strict=True)
         ]
         chain = Chain(where, name=kernel.name)
+        chain.reports = reported
         chain.dispatch(kernel, bound, raw, groups)
         row = chain.recorded[0].params
         numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []
@@ -256,7 +255,7 @@ def _make(interface: Interface, values: list[Any], left_out: list[Memory], setti
     return made
 
 
-def _zeros(shape: tuple[int, ...], memory: Memory, where: str) -> np.ndarray[Any, Any]:
+def _zeros(shape: tuple[int, ...], memory: Memory, where: str) -> Array:
     kind = _kind(memory)
     try:
         return np.zeros(shape, kind)

@@ -9,7 +9,7 @@ be told from outside. Invariant: a number that is a guess is never used; it is a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,22 +26,54 @@ from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
-__all__ = ["groups_for", "groups_of_call", "lanes_to_limit"]
+__all__ = ["Array", "groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "sizes_for"]
 
+Array = np.ndarray[Any, Any]
+
+_Measure = Callable[[VerifiedKernel, Sequence[int]], Any]
 _FEW = 16
 """Turns of a repeat that are looked at where the number of groups is a matter of speed."""
 _known: WeakKeyDictionary[VerifiedKernel, Reach | str] = WeakKeyDictionary()
 """How far kernels reach, or why nothing can be told."""
 
 
-def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str) -> Any:
+def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str) -> Any:
     """Return how many groups do all there is to do over the buffers that are bound, of so many ``elements``.
 
     ``params`` has a row of 8-byte slots for each repeat, as ``encode_params`` gives them; the result is three numbers,
     or a row of them for each repeat. ArgumentError if they cannot be told.
     """
+    return _measure(kernel, elements, params, where, groups_of)
+
+
+def sizes_for(
+    kernel: VerifiedKernel, elements: Sequence[int], words: Sequence[int], where: str
+) -> tuple[tuple[int, int, int], tuple[int, int, int] | None]:
+    """Return the groups of ``groups_for``, for one turn, and the lanes beyond which they only index outside.
+
+    None where others do something, or where that cannot be told.
+    """
+    params = np.array([words], np.uint64)
+    groups = groups_for(kernel, elements, params, where)
+    reach = _reach(kernel)
+    if isinstance(reach, str):
+        return groups, None
+    if not reach.loose:
+        try:
+            lanes = reach.lanes(_values(kernel, params[0]), _lengths(kernel, elements), written=True)
+        except WrapsAround:
+            return groups, None
+    elif _by_axes(reach):
+        lanes = _measure(kernel, elements, params, where, lambda _kernel, lanes: tuple(lanes))
+    else:
+        return groups, None
+    x, y, z = (n if a else g * e for n, a, g, e in zip(lanes, reach.asked, groups, kernel.workgroup, strict=True))
+    return groups, (x, y, z)
+
+
+def _measure(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str, measure: _Measure) -> Any:
     try:
-        return _groups_for(kernel, elements, params, where)
+        return _groups_for(kernel, elements, params, where, measure)
     except WrapsAround as error:
         raise ArgumentError(
             where, f"the guard's limit {error.text} wraps around, and keeps no lane out", got=error.given,
@@ -50,24 +82,24 @@ def groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarr
         ) from None  # fmt: skip
 
 
-def _groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: np.ndarray[Any, Any], where: str) -> Any:
+def _groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str, measure: _Measure) -> Any:
     reach = _reach(kernel)
     if isinstance(reach, str):
         raise _untold(reach, where)
     if reach.loose:
-        return _of_the_longest(kernel, reach, elements, params, where)
+        return _of_the_longest(kernel, reach, elements, params, where, measure)
     if not len(params):  # a repeat of no turns
         return 1, 1, 1
     lengths = _lengths(kernel, elements)
     used = [n for n, param in enumerate(kernel.params) if param in reach.params]
     if not used or len(params) == 1:
-        return _groups(kernel, reach.lanes(_values(kernel, params[0]), lengths))
+        return measure(kernel, reach.lanes(_values(kernel, params[0]), lengths))
     rows, places = np.unique(params[:, used], axis=0, return_inverse=True)
     found: list[tuple[int, int, int]] = []
     for row in rows:
         whole_row = params[0].copy()
         whole_row[used] = row
-        found.append(_groups(kernel, reach.lanes(_values(kernel, whole_row), lengths)))
+        found.append(measure(kernel, reach.lanes(_values(kernel, whole_row), lengths)))
     return np.array(found, np.int64)[places.reshape(-1)]
 
 
@@ -78,27 +110,33 @@ def _lengths(kernel: VerifiedKernel, elements: Sequence[int]) -> dict[Memory, in
     return {m: next(given) if m.data is None else len(m.data) // m.dtype.nbytes for m in buffers}
 
 
-def _values(kernel: VerifiedKernel, row: np.ndarray[Any, Any]) -> dict[Any, Any]:
+def _values(kernel: VerifiedKernel, row: Array) -> dict[Any, Any]:
     """Return parameters from their slots."""
     return {p: row[n : n + 1].view(p.dtype.numpy)[0] for n, p in enumerate(kernel.kernel.params)}
 
 
-def _groups(kernel: VerifiedKernel, lanes: Sequence[int]) -> tuple[int, int, int]:
+def groups_of(kernel: VerifiedKernel, lanes: Sequence[int]) -> tuple[int, int, int]:
+    """Return the whole groups that have so many lanes along each dimension."""
     x, y, z = (-(-n // extent) for n, extent in zip(lanes, kernel.workgroup, strict=True))
     return x, y, z
 
 
 def _of_the_longest(
-    kernel: VerifiedKernel, reach: Reach, elements: Sequence[int], params: np.ndarray[Any, Any], where: str
+    kernel: VerifiedKernel,
+    reach: Reach,
+    elements: Sequence[int],
+    params: Array,
+    where: str,
+    measure: _Measure,
 ) -> tuple[int, int, int]:
     """Return the groups of a lane for each element, of a kernel whose code does not say where it ends."""
     if reach.groups:
         raise _untold("the kernel asks for its group_id", where)
     stores = all(_is_store(s) for s in reach.loose)
-    along = [[bound for axis, bound in reach.axes if axis == d] for d in range(3)]
-    if stores and not reach.counts and len(params) and all(_asked(along, reach)):
+    if _by_axes(reach) and len(params):
+        along = [[bound for axis, bound in reach.axes if axis == d] for d in range(3)]
         values, lengths = _values(kernel, params[0]), _lengths(kernel, elements)
-        return _groups(kernel, [max((b.lanes(values, lengths) for b in bounds), default=1) for bounds in along])
+        return measure(kernel, [max((b.lanes(values, lengths) for b in bounds), default=1) for bounds in along])
     if reach.asked[1:] != (False, False) or kernel.workgroup[1:] != (1, 1):
         raise _untold("the kernel has more than one dimension", where)
     if reach.counts:
@@ -106,7 +144,7 @@ def _of_the_longest(
     if reach.loops and len(params):  # whatever the number, it does the same; so many lanes have a turn
         lengths = _lengths(kernel, elements)
         found = max(bound.lanes(_values(kernel, row), lengths) for bound in reach.loops for row in params[:_FEW])
-        return _groups(kernel, (max(found, 1), 1, 1))
+        return measure(kernel, (max(found, 1), 1, 1))
     if not elements:
         raise _untold("the kernel has no buffers", where)
     bound = [m for m in kernel.kernel.buffers if m.data is None]
@@ -116,11 +154,14 @@ def _of_the_longest(
         sizes = [n for m, n in zip(bound, elements, strict=True) if m in reach.indexed]
         if not sizes:
             raise _untold(f"what {reach.loose[0].name} gives depends on the number of lanes", where)
-    return _groups(kernel, (max(sizes), 1, 1))
+    return measure(kernel, (max(sizes), 1, 1))
 
 
-def _asked(along: Sequence[Any], reach: Reach) -> list[Any]:
-    return [bounds for bounds, asked in zip(along, reach.asked, strict=True) if asked]
+def _by_axes(reach: Reach) -> bool:
+    """Tell whether the axes that lanes index by their numbers say how many lanes there are."""
+    along = {axis for axis, _ in reach.axes}
+    asked = {d for d in range(3) if reach.asked[d]}
+    return all(_is_store(s) for s in reach.loose) and not (reach.counts or reach.groups) and asked <= along
 
 
 def _is_store(effect: Instr) -> bool:
@@ -166,7 +207,7 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
             f"{where}, lanes", "too many axes" if sizes else "no axes", expected="a number, or up to three", got=lanes,
             remedy=f"Write {_merged(sizes, _dimensions(_reach(kernel)))}" if sizes else "Write lanes=n",
         )  # fmt: skip
-    found = _groups(kernel, lanes_along(lanes, where))
+    found = groups_of(kernel, lanes_along(lanes, where))
     reach = _reach(kernel) if found[1:] != (1, 1) else ""
     if not isinstance(reach, str) and any(reach.asked) and not reach.counts:
         twice = [d for d in (1, 2) if found[d] > 1 and not reach.asked[d]]

@@ -80,6 +80,8 @@ class Chain:
         self._mirrors = Mirrors(self.device)
         self._segments: list[Segment] = []
         self._open: Segment | None = None
+        self.reports = False
+        """What is recorded tells of an index outside, whatever the settings: a call that is not proved inside does."""
 
     def __len__(self) -> int:
         """Return the number of dispatches recorded and not yet built."""
@@ -197,7 +199,9 @@ class Chain:
         slots = encode_params(verified, params, repeats, where, shapes)
         if groups is None:
             groups = groups_for(verified, [b.elements for b in bindings[: len(verified.bound)]], slots, where)
-        dispatch = Dispatch(verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect)
+        dispatch = Dispatch(
+            verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
+        )
         if self._open is not None:
             self._open.dispatches.append(dispatch)
             return

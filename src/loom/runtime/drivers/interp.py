@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,8 @@ class InterpProgram:
         options = debug.options if debug is not None else Options(bounds=check_bounds())
         try:
             for dispatch, turn in self.plan.in_order():
-                _interpret(dispatch, turn, options, lines)
+                asked = replace(options, bounds=True) if dispatch.reported and debug is None else options
+                _interpret(dispatch, turn, asked, lines)
                 if self._timed:
                     clock.append(time.perf_counter_ns())
         except KernelFault as fault:

@@ -31,7 +31,8 @@ class Binding:
 class Dispatch:
     """A kernel with its bindings; ``params`` and ``groups`` have one row per repeat of the segment.
 
-    ``indirect`` is (storage, byte offset) of three u32 counts read when the dispatch starts.
+    ``indirect`` is (storage, byte offset) of three u32 counts read when the dispatch starts. ``reported``: it tells of
+    an index outside, whatever the settings.
     """
 
     kernel: VerifiedKernel
@@ -39,6 +40,7 @@ class Dispatch:
     params: np.ndarray[Any, Any]
     groups: np.ndarray[Any, Any]
     indirect: tuple[Storage, int] | None = None
+    reported: bool = False
 
 
 @dataclass(slots=True, eq=False)

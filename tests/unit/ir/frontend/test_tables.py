@@ -64,12 +64,16 @@ def outside(small: Out[i32], large: Out[u32], rows: Out[i32], i: i32) -> None:
 @pytest.mark.parametrize("index", [-1, 3, 11, 1 << 30, -(1 << 31)])
 def test_outside_is_zero_and_told(on: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b, c = np.ones(1, np.int32), np.ones(1, np.uint32), np.ones(1, np.int32)
-    outside(a, b, c, index, on=on, groups=1)
-    assert (a[0], b[0], c[0]) == (0, 7 if index == 3 else 0, 0)
-    monkeypatch.setenv("LOOM_CHECK", "1")
     chain = loom.Chain(on)
     chain.dispatch(outside, [a, b, c], [index], 1)
-    with pytest.raises(OutOfBounds, match=rf"axis 0 of table 'PAIRS' in lane 0: expected .* 0 to 2, got {index}"):
+    chain.build().run()
+    assert (a[0], b[0], c[0]) == (0, 7 if index == 3 else 0, 0)
+    told = rf"axis 0 of table 'PAIRS' in lane 0: expected .* 0 to 2, got {index}"
+    with pytest.raises(OutOfBounds, match=told):
+        outside(a, b, c, index, on=on, groups=1)
+    monkeypatch.setenv("LOOM_CHECK", "1")
+    chain.dispatch(outside, [a, b, c], [index], 1)
+    with pytest.raises(OutOfBounds, match=told):
         chain.build().run()
 
 

@@ -403,7 +403,7 @@ def test_buffers_of_several_dimensions(on: str) -> None:
     assert np.array_equal(smooth(a, on=on), a * np.float32(0.5))
     assert np.array_equal(smooth(a.T, s=2.0, on=on), a.T * 2)
     b = np.zeros((70, 50), np.float32)
-    smooth(a, b[1:75:2, 3:45:2], 1.0, on=on)
+    smooth(a[:35], b[1:75:2, 3:45:2], 1.0, on=on)
     assert np.array_equal(b[1:75:2, 3:45:2], a[:35])
     assert b.sum() == pytest.approx(a[:35].sum())
     c = np.zeros((8, 12), np.int32)  # whole workgroups: without guards it is the kernel's matter

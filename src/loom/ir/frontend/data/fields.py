@@ -6,11 +6,12 @@ Layer: ir. Invariant: every field of a ``StructValue`` is a typed value of its f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.structs import info_of, is_struct, no_field
+from loom.ir.frontend.host.plain import attribute
 from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, Typing, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field
@@ -36,9 +37,9 @@ def rebuilt(like: Operand, values: Iterator[Operand]) -> Operand:
     return next(values)
 
 
-def is_record(operand: Any) -> bool:
+def is_record(operand: object) -> TypeGuard[Static]:
     """Tell whether an operand is a record of the host, known at compile time."""
-    return isinstance(operand, Static) and is_struct(type(operand.value))
+    return isinstance(operand, Static) and is_struct(cast("object", type(operand.value)))
 
 
 class Fields:
@@ -103,7 +104,7 @@ class Fields:
     def of_host(self, value: Any) -> StructValue:
         """Return a record of the host as constants."""
         kind = cast("type[Any]", type(value))
-        given = {n: Static(getattr(value, n)) for n in info_of(kind).kinds}
+        given = {n: Static(attribute(value, n)) for n in info_of(kind).kinds}
         return self.construct(kind, [], dict(given))
 
     def attribute(self, base: Operand | StructVariable, name: str) -> Operand | StructVariable:
@@ -178,7 +179,7 @@ class Fields:
         """Return a field of a record in memory: loaded, or the place of a record in it."""
         kind = info_of(place.kind).kinds[field.name]
         if is_struct(kind):
-            return RecordPlace(place.memory, place.index, kind, place.word + field.word)  # type: ignore[arg-type]
+            return RecordPlace(place.memory, place.index, kind, place.word + field.word)
         assert isinstance(kind, DType)
         words = [self.load_word(place, place.word + field.word + n) for n in range(field.words)]
         return self.unpacked(words, kind)

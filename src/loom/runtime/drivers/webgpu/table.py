@@ -50,6 +50,11 @@ class RowItem:
     push: PushLayout
     indirect: bool
 
+    @property
+    def reported(self) -> bool:
+        """Whether the dispatch tells of an index outside, whatever the settings."""
+        return self.dispatch is not None and self.dispatch.reported
+
 
 class RowTable:
     """``items``, ``rows`` as (item, row of it) in order; ``fixed`` and ``live`` are the words, in device memory."""
@@ -85,7 +90,7 @@ class RowTable:
         """Return the sites of the kernel of dispatch ``number``."""
         dispatch = self.plan.step_of(number).dispatch
         slots = tuple(range(len(dispatch.kernel.buffers)))
-        return self.device.load(dispatch.kernel, slots).sites
+        return self.device.load(dispatch.kernel, slots, reported=dispatch.reported).sites
 
     def _add(self, step: PlanStep, numbers: Array) -> None:
         dispatch = step.dispatch
