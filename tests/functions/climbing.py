@@ -48,7 +48,7 @@ def _start(name: str, dtype: DType, points: int, rng: np.random.Generator) -> Ar
     edges = np.stack(edges_of(name, dtype))
     low, high = REFERENCES[name].near
     plain = rng.uniform(low, high, (len(edges), points // 4)).astype(dtype.numpy)
-    beside = _steps(edges, dtype, max(points // 4, 8 * edges.shape[1]), rng)
+    beside = _steps(edges if edges.size else sampled, dtype, max(points // 4, 8 * edges.shape[1]), rng)
     return np.concatenate([sampled, edges, beside, plain], axis=1)
 
 

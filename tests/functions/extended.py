@@ -75,9 +75,10 @@ def _number(value: Any) -> tuple[Any, Any]:
     """Return a number of mpmath as a pair of extended ones."""
     parts: list[Any] = []
     for _ in range(2):
-        high = mp.mpf(float(value))
-        parts.append(_WIDE(float(high)) + _WIDE(float(value - high)))
-        value = value - high - mp.mpf(float(value - high))
+        first = float(value)
+        second = float(value - first)
+        parts.append(_WIDE(first) + _WIDE(second))
+        value -= mp.mpf(first) + mp.mpf(float(parts[-1] - _WIDE(first)))
     return parts[0], parts[1]
 
 
@@ -120,6 +121,30 @@ def _gelu_tanh(x: Array) -> Array:
     return x / (1 + np.exp(u) * (1 + rest))
 
 
+@cache
+def _series_beside(zero: float) -> tuple[Any, Any, list[Any]]:
+    """Return a zero of Y0 as a pair, and the coefficients of Y0 there from the first power on."""
+    with mp.workprec(200):
+        at = mp.findroot(lambda x: mp.bessely(0, x), zero)
+        series = [mp.mpf(0), mp.mpf(0), -mp.bessely(1, at)]  # of Y0, from the power -1 on, by its differential equation
+        for k in range(16):
+            series.append(-((k + 1) ** 2 * series[-1] + at * series[-2] + series[-3]) / (at * (k + 2) * (k + 1)))
+        return *_number(at), [_number(c)[0] for c in series[2:]]
+
+
+def _y0(x: Array) -> Array:
+    """The C library's, and beside the first zero, where that is far off, a series."""
+    y = _of_c("y0l")(x)
+    near = np.abs(x - 0.8935769662791675) < 0.03
+    zero, rest, coefficients = _series_beside(0.8935769662791675)
+    t = (x[near] - zero) - rest
+    total = np.zeros_like(t)
+    for coefficient in reversed(coefficients):
+        total = (total + coefficient) * t
+    y[near] = total
+    return y
+
+
 EXTENDED: dict[str, Callable[..., Array]] = {
     "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan,
     "atan2": np.arctan2, "atanh": np.arctanh, "cbrt": np.cbrt, "cos": np.cos, "cosh": np.cosh, "erf": _of_c("erfl"),
@@ -127,6 +152,6 @@ EXTENDED: dict[str, Callable[..., Array]] = {
     "gelu": _gelu, "gelu_tanh": _gelu_tanh, "hypot": np.hypot, "j0": _of_c("j0l"), "j1": _of_c("j1l"),
     "lgamma": _of_c("lgammal"), "log": np.log, "log10": np.log10, "log1p": np.log1p, "log2": np.log2, "pow": np.power,
     "rsqrt": lambda x: 1 / np.sqrt(x), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "sin": np.sin, "sinh": np.sinh,
-    "tan": np.tan, "tanh": np.tanh, "y0": _of_c("y0l"), "y1": _of_c("y1l"),
+    "tan": np.tan, "tanh": np.tanh, "y0": _y0, "y1": _of_c("y1l"),
 }  # fmt: skip
 """By the name of the function, of arrays of ``numpy.longdouble``."""

@@ -24,9 +24,11 @@ _BESSEL = ("j0", "j1", "y0", "y1")
 
 
 def widened(bits: Array, dtype: DType) -> Array:
-    """Return the numbers that 16 bits are, as f32."""
+    """Return the numbers that 16 bits are, as f32, every NaN the same."""
     with np.errstate(invalid="ignore"):
-        return bits.view(np.float16).astype(np.float32) if dtype == f16 else (bits.astype(np.uint32) << 16).view(np.float32)
+        words = bits.astype(np.uint32) << 16
+        wide = bits.view(np.float16).astype(np.float32) if dtype == f16 else words.view(np.float32)
+    return np.where(np.isnan(wide), np.float32(np.nan), wide)
 
 
 def rounded(values: Array, dtype: DType) -> Array:
