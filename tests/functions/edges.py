@@ -1,7 +1,7 @@
 """Where a definition changes its formula: inputs beside which a comparison, a rounding or an exponent is another.
 
-They are found in the definition's IR, not listed: the interpreter computes it over a grid of all magnitudes, and between
-neighbours where what was compared differs, the two adjacent floats are looked for by bisection. With several operands
+They are found in the definition's IR, not listed: the interpreter computes it over a grid of all magnitudes, and where
+neighbours differ in what a comparison gives, the two adjacent floats are looked for by bisection. With several operands
 each is moved in turn, the others standing still.
 """
 
@@ -47,7 +47,9 @@ def floats(numbers: Array, dtype: DType) -> Array:
     most = ordinals(np.array([np.finfo(dtype.numpy).max], dtype.numpy))[0]
     n = np.clip(numbers, -most, most)
     carrier = np.uint32 if dtype == f32 else np.uint64
-    bits = np.abs(n).astype(carrier) | np.where(n < 0, carrier(1) << carrier(dtype.bits - 1), carrier(0)).astype(carrier)
+    bits = np.abs(n).astype(carrier) | np.where(n < 0, carrier(1) << carrier(dtype.bits - 1), carrier(0)).astype(
+        carrier
+    )
     return bits.view(dtype.numpy)
 
 
@@ -61,7 +63,9 @@ def edges_of(name: str, dtype: DType) -> tuple[Array, ...]:
         for others in itertools.product(_STANDING, repeat=arity - 1):
             still = [np.array([o], dtype.numpy) for o in others]
             found = _along(kernel, dtype, moved, still)
-            rows.append(np.stack([found if k == moved else np.repeat(still[k - (k > moved)], found.size) for k in range(arity)]))
+            rows.append(
+                np.stack([found if k == moved else np.repeat(still[k - (k > moved)], found.size) for k in range(arity)])
+            )
     return tuple(np.ascontiguousarray(o) for o in np.concatenate(rows, axis=1))
 
 
@@ -83,7 +87,9 @@ def _along(kernel: Kernel, dtype: DType, moved: int, still: list[Array]) -> Arra
     while np.any(high - low > 1):
         middle = low + (high - low) // 2
         cuts = _cuts(kernel, floats(np.concatenate([low, middle]), dtype), moved, still)
-        values = np.array([[cuts[instr][r], cuts[instr][r + low.size]] for r, (instr, _) in zip(rows, places, strict=True)])
+        values = np.array(
+            [[cuts[instr][r], cuts[instr][r + low.size]] for r, (instr, _) in zip(rows, places, strict=True)]
+        )
         same = values[:, 0] == values[:, 1]
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     return floats(np.unique(np.concatenate([low, high])), dtype)
@@ -103,5 +109,7 @@ def _cuts(kernel: Kernel, x: Array, moved: int, still: list[Array]) -> dict[Inst
     with np.errstate(all="ignore"):
         run_block(batch, kernel.body, batch.all)
     return {
-        i: batch.spread(v)[:size] for i, v in batch.values.items() if i.op.name in _CUTS and i.args[0].type.bits == 8 * x.itemsize
+        i: batch.spread(v)[:size]
+        for i, v in batch.values.items()
+        if i.op.name in _CUTS and i.args[0].type.bits == 8 * x.itemsize
     }

@@ -1,8 +1,8 @@
 """References in the processor's extended precision: what a climb over millions of inputs is steered by.
 
-They are good to a few units of 2^-64 (x86-64) or better, so that the error of an f64 result is known to about 0.01 units
-in the last place; mpmath has the last word on the worst (``climbing``). numpy has most functions of this precision, the
-C library the rest, called in a loop of LLVM. Where the C library's long double is no wider than a double there are none.
+They are good to a few units of 2^-64 (x86-64) or better, so that the error of an f64 result is known to about 0.01
+units in the last place; mpmath has the last word on the worst (``climbing``). numpy has most functions of this
+precision, the C library the rest, called in a loop of LLVM. Where long double is no wider than f64 there are none.
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def exact_errors(name: str, got: Array, *operands: Array) -> Array:
     return both_errors(name, got, operands)[0]
 
 
-def both_errors(name: str, got: Array, operands: tuple[Array, ...], *, magnitudes: Array | None = None) -> tuple[Array, Array]:
+def both_errors(
+    name: str, got: Array, operands: tuple[Array, ...], *, magnitudes: Array | None = None
+) -> tuple[Array, Array]:
     """Return errors in ulps and as they are; of the rows of ``magnitudes`` those of the values without their signs."""
     least, digits, most = (-149, 24, 128) if got.dtype == np.float32 else (-1074, 53, 1024)
     found, absolute = np.empty(got.size), np.empty(got.size)

@@ -16,12 +16,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
+from remez import write
+
 from functions.narrow import INPUTS, nearest, rounded, widened
 from loom.core.dtype import DType, bf16, f16
 from loom.kernels.functions import FUNCTIONS, function
 from loom.kernels.maps.halves import MIRRORED
 from loom.patterns.maps.map import gpu_map
-from remez import write
 
 __all__ = ["tables"]
 

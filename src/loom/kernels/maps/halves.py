@@ -1,9 +1,9 @@
 """Functions of f16 and bf16, correctly rounded, from those of f32.
 
-Layer: kernels. A result of f32 that lies on, or just across, the midpoint of two numbers of 16 bits may be rounded to the
-wrong one. Which inputs these are is known, as all were tried (``tools/fit/halves.py``); there the result is moved by a
-few units in the last place towards the true value before it is rounded. Invariant: a function of one operand, applied by
-its name to f16 or bf16, gives the number nearest to the true value, halves to even, for every input.
+Layer: kernels. A result of f32 that lies on the midpoint of two numbers of 16 bits, or just across it, may be rounded
+to the wrong one. Which inputs these are is known, as all were tried (``tools/fit/halves.py``); there the result is
+moved by a few units in the last place towards the true value before it is rounded. Invariant: a function of one operand,
+applied by its name to f16 or bf16, gives the number nearest to the true value, halves to even, for every input.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from loom.kernels.functions.coefficients import halves
 
 __all__ = ["MIRRORED", "emit_moved", "steps_of"]
 
-MIRRORED = frozenset((
-    "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "j0", "j1", "sin", "sinh", "tan", "tanh",
-))  # fmt: skip
+_EVEN = ("cos", "cosh", "j0")
+_ODD = ("asin", "asinh", "atan", "atanh", "cbrt", "erf", "j1", "sin", "sinh", "tan", "tanh")
+MIRRORED = frozenset((*_EVEN, *_ODD))
 """Functions that are even or odd, bit for bit: their rows are of sizes of inputs."""
 
 

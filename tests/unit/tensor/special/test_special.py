@@ -109,7 +109,12 @@ def test_the_error_of_digamma_by_range(low: float, high: float, ulps: float | No
     bars = np.asarray(bars * (2 if ulps and dtype == "f8" else 1), "f8")
     worst = np.argsort(np.nan_to_num(-np.abs(found - about) / bars))[:20]
     with mp.workdps(60):
-        true = np.array([float(exact.digamma(mp.mpf(float(v))) - mp.mpf(float(f))) for v, f in zip(x[worst], found[worst], strict=True)])
+        true = np.array(
+            [
+                float(exact.digamma(mp.mpf(float(v))) - mp.mpf(float(f)))
+                for v, f in zip(x[worst], found[worst], strict=True)
+            ]
+        )
     assert (np.abs(true) <= np.broadcast_to(bars, x.shape)[worst]).all()
 
 
