@@ -31,8 +31,6 @@ _CUTS = ("eq", "ne", "lt", "le", "gt", "ge", "rint", "floor", "shr")
 _MOST = 16
 """Edges of one operation that are taken, such as those between the 2,000 powers of two of ``exp``."""
 _GRID = 4_096
-_STANDING = (1.0, 0.3, -2.7, 1e-5, 40.0)
-"""What the other operands are, one after the other."""
 
 
 def ordinals(x: Array) -> Array:
@@ -47,10 +45,8 @@ def floats(numbers: Array, dtype: DType) -> Array:
     most = ordinals(np.array([np.finfo(dtype.numpy).max], dtype.numpy))[0]
     n = np.clip(numbers, -most, most)
     carrier = np.uint32 if dtype == f32 else np.uint64
-    bits = np.abs(n).astype(carrier) | np.where(n < 0, carrier(1) << carrier(dtype.bits - 1), carrier(0)).astype(
-        carrier
-    )
-    return bits.view(dtype.numpy)
+    sign = (n < 0).astype(carrier) << carrier(dtype.bits - 1)
+    return (np.abs(n).astype(carrier) | sign).view(dtype.numpy)
 
 
 @cache
@@ -59,8 +55,10 @@ def edges_of(name: str, dtype: DType) -> tuple[Array, ...]:
     arity = function(name).arity
     kernel = map_kernel(one_value(name, [(dtype, True)] * arity), LANES)[0].kernel
     rows: list[Array] = []
+    limits = np.finfo(dtype.numpy)
+    standing = (1.0, -2.7, 1234.5 * float(limits.smallest_subnormal), 0.3, 40.0, 1e-5, 0.7 * float(limits.max))
     for moved in range(arity):
-        for others in itertools.product(_STANDING, repeat=arity - 1):
+        for others in itertools.product(standing if arity == 2 else standing[:3], repeat=arity - 1):
             still = [np.array([o], dtype.numpy) for o in others]
             found = _along(kernel, dtype, moved, still)
             rows.append(

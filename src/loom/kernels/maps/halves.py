@@ -2,8 +2,8 @@
 
 Layer: kernels. A result of f32 that lies on the midpoint of two numbers of 16 bits, or just across it, may be rounded
 to the wrong one. Which inputs these are is known, as all were tried (``tools/fit/halves.py``); there the result is
-moved by a few units in the last place towards the true value before it is rounded. Invariant: a function of one operand,
-applied by its name to f16 or bf16, gives the number nearest to the true value, halves to even, for every input.
+moved by a few units in the last place towards the true value before it is rounded. Invariant: a function of one
+operand, applied by its name to f16 or bf16, gives the number nearest to the true value, halves to even.
 """
 
 from __future__ import annotations
