@@ -15,7 +15,7 @@ from functions.narrow import INPUTS, nearest, rounded, widened
 from loom import tensor
 from loom.core.dtype import DType, bf16, f16, f32
 from loom.kernels.functions import FUNCTIONS, function
-from loom.kernels.maps.halves import MIRRORED, steps_of
+from loom.kernels.maps.rounding import MIRRORED, steps_of
 from loom.tensor import Tensor
 
 _ONE = [name for name in sorted(FUNCTIONS) if function(name).arity == 1]

@@ -21,7 +21,7 @@ from remez import write
 from functions.narrow import INPUTS, nearest, rounded, widened
 from loom.core.dtype import DType, bf16, f16
 from loom.kernels.functions import FUNCTIONS, function
-from loom.kernels.maps.halves import MIRRORED
+from loom.kernels.maps.rounding import MIRRORED
 from loom.patterns.maps.map import gpu_map
 
 __all__ = ["tables"]

@@ -14,8 +14,8 @@ from conformance.running import Case, case
 from conformance.values import adversarial, triples
 from loom.core.dtype import DType, bf16, f16
 from loom.kernels.functions import EXACT, FUNCTIONS, function
-from loom.kernels.maps.halves import MIRRORED, steps_of
 from loom.kernels.maps.nest import one_value
+from loom.kernels.maps.rounding import MIRRORED, steps_of
 from loom.schedules.maps import LANES, map_kernel
 
 __all__: list[str] = []

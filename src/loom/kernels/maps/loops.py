@@ -27,9 +27,8 @@ from loom.ir.kernel import Block, Instr, Loc, Memory
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
-from loom.kernels.maps.halves import emit_moved
 from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, Number, Store, Told, Value
-from loom.kernels.maps.rounding import emit_convert
+from loom.kernels.maps.rounding import emit_convert, emit_moved
 from loom.kernels.types import held_type
 
 __all__ = ["MAP", "Made", "NestCut", "NestWriter", "name_of", "write_loops"]
