@@ -45,7 +45,7 @@ def test_the_table_of_bars() -> None:
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_the_worst_inputs_are_as_bad_as_the_table_says(name: str) -> None:
-    """mpmath tells the error at each; bars without a proof are five in a hundred above it, or no rounding can go further."""
+    """mpmath tells the error at each; bars without a proof are five in a hundred above it."""
     for dtype, (bar, worst, at) in zip((loom.f32, loom.f64), (ROWS[name][:3], ROWS[name][3:]), strict=True):
         operands = [np.array([float(word)], dtype.numpy) for word in at.strip("`").split(", ")]
         found = measured(name, 0.0, *operands)
