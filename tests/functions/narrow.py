@@ -33,8 +33,8 @@ def widened(bits: Array, dtype: DType) -> Array:
 
 def rounded(values: Array, dtype: DType) -> Array:
     """Return the bits of f32 or f64 values rounded once to nearest, halves to even, every NaN the same."""
-    values = values.astype(np.float64)
     with np.errstate(all="ignore"):
+        values = values.astype(np.float64)
         if dtype == f16:
             bits = values.astype(np.float16).view(np.uint16)
         else:
