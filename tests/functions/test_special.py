@@ -186,6 +186,16 @@ def test_whole_powers_that_are_numbers_come_out_exact() -> None:
     assert (evaluate("pow", want, 1.0 / y)[y == 1] == x[y == 1]).all()
 
 
+def test_zeros_of_gamma_far_below_have_the_right_sign() -> None:
+    """Between -n - 1 and -n gamma is negative for even n; halves are floats below 2^52."""
+    n = np.array([2**k + d for k in (8, 31, 32, 33, 40, 51) for d in (0, 1, 2, 3)])
+    got = evaluate("gamma", -(n + 0.5))
+    assert (got == 0).all()
+    assert np.signbit(got).tolist() == (n % 2 == 0).tolist()
+    single = evaluate("gamma", -(n[n < 2**22] + 0.5).astype(np.float32))
+    assert np.signbit(single).tolist() == (n[n < 2**22] % 2 == 0).tolist()
+
+
 def _positive(seed: int) -> list[np.ndarray]:
     """Return positive finite numbers of every exponent, in f32 and f64."""
     rng = np.random.default_rng(seed)

@@ -27,8 +27,8 @@ from loom.kernels.functions import function
 from loom.patterns.maps.map import gpu_map
 
 __all__ = [
-    "Worst", "around", "errors", "evaluate", "exact_errors", "exhaustive", "measured", "sample",
-    "sample_operands",
+    "Worst", "around", "both_errors", "errors", "evaluate", "exact_errors", "exhaustive", "forgive", "measured",
+    "sample", "sample_operands",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -71,10 +71,12 @@ def errors(got: Array, want: Array) -> Array:
 
 def exact_errors(name: str, got: Array, *operands: Array) -> Array:
     """Return the error in ulps by mpmath, for finite inputs whose result is finite or overflows."""
-    return _off(name, got, operands)[0]
+    return both_errors(name, got, operands)[0]
 
 
-def _off(name: str, got: Array, operands: tuple[Array, ...], *, magnitudes: Array | None = None) -> tuple[Array, Array]:
+def both_errors(
+    name: str, got: Array, operands: tuple[Array, ...], *, magnitudes: Array | None = None
+) -> tuple[Array, Array]:
     """Return errors in ulps and as they are; of the rows of ``magnitudes`` those of the values without their signs."""
     least, digits, most = (-149, 24, 128) if got.dtype == np.float32 else (-1074, 53, 1024)
     found, absolute = np.empty(got.size), np.empty(got.size)
@@ -107,7 +109,7 @@ def measured(name: str, bar: float, *operands: Array) -> Worst:
     got, want, operands = got[other], want[other], tuple(o[other] for o in operands)
     with np.errstate(all="ignore"):
         off, absolute = errors(got, want), abs(got.astype(np.float64) - want)
-    _forgive(REFERENCES[name], off, absolute, want, operands)
+    forgive(REFERENCES[name], off, absolute, want, operands)
     doubted = np.flatnonzero(off > bar * 0.999)
     finite = np.all([np.isfinite(o[doubted]) for o in operands], axis=0) & np.isfinite(got[doubted])
     doubted = doubted[finite & np.isfinite(want[doubted])]
@@ -118,7 +120,7 @@ def measured(name: str, bar: float, *operands: Array) -> Worst:
     return Worst(max(0.5, float(off[at])), tuple(float(o[at]) for o in operands), float(got[at]), float(want[at]))
 
 
-def _forgive(reference: Reference, off: Array, absolute: Array, want: Array, operands: tuple[Array, ...]) -> None:
+def forgive(reference: Reference, off: Array, absolute: Array, want: Array, operands: tuple[Array, ...]) -> None:
     """Count as right what is within the absolute error that the function allows itself."""
     if reference.slack is not None:
         with np.errstate(all="ignore"):
@@ -144,8 +146,8 @@ def _measured_f64(name: str, got: Array, operands: tuple[Array, ...]) -> Worst:
     if at.size:
         return Worst(float("inf"), tuple(float(o[at[0]]) for o in operands), float(got[at[0]]), float(want[at[0]]))
     rounds, got, want, tried = rounds[~known], got[~known], want[~known], tuple(o[~known] for o in operands)
-    off, absolute = _off(name, got, tried, magnitudes=rounds)
-    _forgive(REFERENCES[name], off, absolute, want, tried)
+    off, absolute = both_errors(name, got, tried, magnitudes=rounds)
+    forgive(REFERENCES[name], off, absolute, want, tried)
     at = int(np.argmax(off))
     return Worst(float(off[at]), tuple(float(o[at]) for o in tried), float(got[at]), float(want[at]))
 

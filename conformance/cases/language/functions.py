@@ -12,9 +12,10 @@ import numpy as np
 
 from conformance.running import Case, case
 from conformance.values import adversarial, triples
-from loom.core.dtype import DType
+from loom.core.dtype import DType, bf16, f16
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import one_value
+from loom.kernels.maps.rounding import MIRRORED, steps_of
 from loom.schedules.maps import LANES, map_kernel
 
 __all__: list[str] = []
@@ -56,6 +57,22 @@ def _function(name: str, dtype: DType) -> Case:
     return Case(verified.kernel, buffers, (_SIZE,), groups=(8, 1, 1), modes=("trusted",))
 
 
+def _of_16_bits(name: str, dtype: DType) -> Case:
+    """Inputs whose f32 results are moved before they are rounded, their neighbours, and others of every exponent."""
+    ends = np.array([end for first, last, _ in steps_of(name, dtype) for end in (first, last)], np.float32)
+    ends = np.concatenate([ends, -ends]) if name in MIRRORED else ends
+    bits = ends.astype(np.float16).view(np.uint16) if dtype == f16 else (ends.view(np.uint32) >> 16).astype(np.uint16)
+    beside = np.concatenate([bits + k for k in (np.uint16(0), np.uint16(1), np.uint16(65535))])
+    x = np.concatenate([beside, np.linspace(0, 65535, _SIZE - beside.size).astype(np.uint16)]).view(dtype.numpy)
+    verified, result = map_kernel(one_value(name, [(dtype, True)]), LANES)
+    return Case(verified.kernel, (x, np.zeros(_SIZE, result.numpy)), (_SIZE,), groups=(8, 1, 1), modes=("trusted",))
+
+
+for _name, _dtype in (
+    *((name, f16) for name in ("cbrt", "gelu", "j1", "lgamma", "log10", "sin")),
+    *((name, bf16) for name in ("gelu_tanh", "j0", "y1")),
+):
+    case(f"functions/{_name}-{_dtype}")(partial(_of_16_bits, _name, _dtype))
 for _name in sorted((*FUNCTIONS, *EXACT)):
     for _dtype in function(_name).definitions:
         case(f"functions/{_name}-{_dtype}")(partial(_function, _name, _dtype))

@@ -122,34 +122,34 @@ def _in_domain(x: Any, y: Any) -> Any:
     return select(x == 0.0, f32(-_INFINITY), select(x < 0.0, f32(_NAN), y))
 
 
-@elementary(f32=(_j0_32, 4.0), f64=(j0_f64, 3.5))
+@elementary(f32=(_j0_32, 4.0), f64=(j0_f64, 3.7))
 def j0(x: Any) -> Any:  # type: ignore[empty-body]
-    """Bessel function of the first kind, order 0: at most 4 ulp off (f64: 3.5) where it is large; infinities give 0.
+    """Bessel function of the first kind, order 0: at most 4 ulp off (f64: 3.7) where it is large; infinities give 0.
 
     Large: at least a quarter of its envelope e = min(1, sqrt(2 / (pi abs(x)))). Elsewhere, near its zeros, it is off
     by at most 2^-24 e (f64: 2^-53 e). Below 2 it is always large.
     """
 
 
-@elementary(f32=(_j1_32, 4.0), f64=(j1_f64, 3.5))
+@elementary(f32=(_j1_32, 4.0), f64=(j1_f64, 3.7))
 def j1(x: Any) -> Any:  # type: ignore[empty-body]
-    """Bessel function of the first kind, order 1, at most 4 ulp off (f64: 3.5) below 2 and where it is large: ``j0``.
+    """Bessel function of the first kind, order 1, at most 4 ulp off (f64: 3.7) below 2 and where it is large: ``j0``.
 
     Elsewhere it is off by at most 2^-24 e (f64: 2^-53 e). -0 gives -0, infinities zeros of their sign.
     """
 
 
-@elementary(f32=(_y0_32, 4.0), f64=(y0_f64, 3.5))
+@elementary(f32=(_y0_32, 4.0), f64=(y0_f64, 3.7))
 def y0(x: Any) -> Any:  # type: ignore[empty-body]
-    """Bessel function of the second kind, order 0, at most 4 ulp off (f64: 3.5) below 2 and where it is large: ``j0``.
+    """Bessel function of the second kind, order 0, at most 4 ulp off (f64: 3.7) below 2 and where it is large: ``j0``.
 
     Elsewhere it is off by at most 2^-24 e (f64: 2^-53 e). Zeros give -inf, numbers below 0 NaN, inf 0.
     """
 
 
-@elementary(f32=(_y1_32, 4.0), f64=(y1_f64, 3.5))
+@elementary(f32=(_y1_32, 4.0), f64=(y1_f64, 3.7))
 def y1(x: Any) -> Any:  # type: ignore[empty-body]
-    """Bessel function of the second kind, order 1, at most 4 ulp off (f64: 3.5) below 2 and where it is large: ``j0``.
+    """Bessel function of the second kind, order 1, at most 4 ulp off (f64: 3.7) below 2 and where it is large: ``j0``.
 
     Elsewhere it is off by at most 2^-24 e (f64: 2^-53 e). Zeros give -inf, numbers below 0 NaN, inf 0.
     """

@@ -66,7 +66,8 @@ def _normal_f64(s0: Any, s1: Any, i0: Any, i1: Any, stream: Any) -> Any:
 def random_u32(seed: int, index: Any, stream: Any = 0) -> Any:
     """Return a random u32: element ``index`` of ``loom.random.bits(n, seed=seed, stream=stream)``.
 
-    ``seed`` and ``index`` are integers of up to 64 bits, ``stream`` of up to 32.
+    ``seed`` and ``index`` are integers of up to 64 bits, ``stream`` of up to 32. From index 2^34 on the upper bits of a
+    block's number stand where networks have the number of a tensor (docs/numerics.md, section 5).
     """
 
 

@@ -28,7 +28,7 @@ from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, Number, Store, Told, Value
-from loom.kernels.maps.rounding import emit_convert
+from loom.kernels.maps.rounding import emit_convert, emit_moved
 from loom.kernels.types import held_type
 
 __all__ = ["MAP", "Made", "NestCut", "NestWriter", "name_of", "write_loops"]
@@ -256,6 +256,8 @@ class NestWriter:
             found = self.applied(operation, [o.computed for o in operands])
             kinds = (o.dtype for o in operands)
             dtype = value.dtype or next((d for d in kinds if found.type == held_type(d)), found.type)
+            if operation in FUNCTIONS and len(operands) == 1 and dtype.storage_only and operands[0].dtype == dtype:
+                found = emit_moved(b, str(operation), operands[0].computed, found, dtype)
         else:
             assert isinstance(value, Coordinate), "a fold is of rows"
             found, dtype = at[value.axis], value.dtype

@@ -31,7 +31,8 @@ _MOST_ORDER = 20
 def digamma(x: Tensor) -> Tensor:
     """Return the derivative of the logarithm of gamma: NaN for negative whole numbers and -inf, -inf for 0, inf for -0.
 
-    Beside the root at 1.46163 and those below 0 the error is that of numbers near 2, not a relative one.
+    For x above 0 at most 12 ulps off (f64: 24), but from 1 to 3, where it has a root, 2^-20 (f64: 2^-49) in all. From
+    -1000 to 0, with a root between each two poles, at most 2^-19 (1 + y^2) (f64: 2^-48 (1 + y^2)), y being the result.
 
     >>> from loom import tensor
     >>> round(digamma(tensor.array([1.0])).item(), 6)

@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
         peer.digamma,
         exact.digamma,
         [_between(2.5, 30), _small(-5) * 0.9, np.delete(_ODD, 6)],
-        6,
+        12,
     ),
     "i0": (special.i0, peer.i0, lambda x: mp.besseli(0, x), [_between(-30, 30), _between(60, 88), _ODD[:-1]], 14),
     "i1": (special.i1, peer.i1, lambda x: mp.besseli(1, x), [_between(-30, 30), _between(60, 88), _ODD[:-1]], 14),
@@ -92,6 +92,30 @@ def test_errors_in_f64(name: str) -> None:
     with mp.workdps(60 if name != "ndtri" else 330):
         wanted = np.array([float(exact(mp.mpf(float(v)))) for v in x])
     assert _ulps(function(tensor.array(x)).numpy(), wanted).max() <= 2 * bound
+
+
+_DIGAMMA = [(1e-6, 1.0, 12.0), (1.0, 3.0, None), (3.0, 1000.0, 12.0), (-1.0, 0.0, None), (-1000.0, -1.0, None)]
+"""Where, and how many ulps it may be off; None: an absolute error, which beside its roots is all that can be said."""
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("low", "high", "ulps"), _DIGAMMA)
+def test_the_error_of_digamma_by_range(low: float, high: float, ulps: float | None, dtype: str) -> None:
+    """The worst of 200,000 by scipy are looked at by mpmath."""
+    x = np.random.default_rng(5).uniform(low, high, 200_000).astype(dtype)
+    found, about = special.digamma(tensor.array(x)).numpy(), peer.digamma(x.astype("f8"))
+    unit = (2.0**-20 if dtype == "f4" else 2.0**-49) * (1 if low > 0 else 2)
+    bars = ulps * np.spacing(np.abs(about).astype(dtype)) if ulps else unit * (1 if low > 0 else 1 + about * about)
+    bars = np.asarray(bars * (2 if ulps and dtype == "f8" else 1), "f8")
+    worst = np.argsort(np.nan_to_num(-np.abs(found - about) / bars))[:20]
+    with mp.workdps(60):
+        true = np.array(
+            [
+                float(exact.digamma(mp.mpf(float(v))) - mp.mpf(float(f)))
+                for v, f in zip(x[worst], found[worst], strict=True)
+            ]
+        )
+    assert (np.abs(true) <= np.broadcast_to(bars, x.shape)[worst]).all()
 
 
 def test_digamma_everywhere() -> None:

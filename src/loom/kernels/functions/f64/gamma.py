@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import f64, u32
+from loom.core.dtype import f64, u64
 from loom.ir.frontend.intrinsics import floor, rint, select, static_range
 from loom.kernels.functions.coefficients.f64_gamma import GAMMA, HALF_LOG_TWO_PI, LGAMMA, SINE_PI, STIRLING
 from loom.kernels.functions.doubles import fast_two_sum, product_f64, two_sum
@@ -70,7 +70,7 @@ def _gamma_beyond(x: Any, a: Any) -> Any:
     f, f1 = times(s, s1, a, f64(0.0))
     q, q1 = divided(y, y1, select(negative, f, f64(1.0)), select(negative, f1, f64(0.0)))
     value = scaled_f64(q + q1, n)
-    return select(negative and u32(a) & 1 == 0, -value, value)
+    return select(negative and u64(a) & 1 == 0, -value, value)
 
 
 def gamma_f64(x: Any) -> Any:
