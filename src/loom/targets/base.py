@@ -6,7 +6,7 @@ Layer: targets. Invariant: compiling the same kernel for the same machine gives 
       0  capacity in words
       1  words claimed (atomic)
       2  fault flag (atomic)
-      3  reserved
+      3  not 0: kernels are to end where they are (CPU)
       4  words: entries of site << 32 | words in the entry; dispatch number; flat lane number; one word per value
 """
 

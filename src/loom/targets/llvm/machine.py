@@ -42,7 +42,7 @@ class Machine:
     which makes wide accesses and indexes of 32 bits possible; ``dependents`` that a kernel may be begun before those it
     depends on are over, so that it waits for them itself, and when those that depend on it may be begun: once all its
     groups have "waited", or have "begun" ("" for no such thing); ``optimised`` that LLVM makes the code fast: else it
-    is as it was written, and there in a tenth of the time.
+    is as it was written, and there in a tenth of the time; ``stoppable`` that a kernel ends early when its log tells it to.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Machine:
     wide: bool = False
     dependents: str = ""
     optimised: bool = True
+    stoppable: bool = False
 
     @property
     def stack_space(self) -> int:
@@ -169,7 +170,7 @@ def host_machine(simd_lanes: int | None = None, *, optimised: bool = True) -> Ma
     native_rounding = platform.machine() not in ("x86_64", "AMD64") or bool(features.get("sse4.1"))
     return Machine(
         "host", binding.get_process_triple(), binding.get_host_cpu_name(), features.flatten(), lanes,
-        native_rounding=native_rounding, optimised=optimised,
+        native_rounding=native_rounding, optimised=optimised, stoppable=True,
     )  # fmt: skip
 
 

@@ -291,8 +291,11 @@ yes:
 
 ; Run the groups begin .. end of a batch of `count` records that start at `first`.
 define internal void @run_groups(ptr %first, i64 %count, ptr %log, i64 %begin, i64 %end) {
-entry:
-  br label %search
+entry:                                        ; nothing of a run that is to end where it is
+  %stop.field = getelementptr i64, ptr %log, i64 3
+  %told = load atomic i64, ptr %stop.field monotonic, align 8
+  %ends = icmp ne i64 %told, 0
+  br i1 %ends, label %out, label %search
 search:                                       ; the last record that starts at or before `begin`
   %low = phi i64 [ 0, %entry ], [ %low1, %half ]
   %high = phi i64 [ %count, %entry ], [ %high1, %half ]
