@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 from weakref import ref
 
-from loom.core.errors import StateError
+from loom.core.errors import LoomError, StateError
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
@@ -273,8 +273,8 @@ class Program:
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
-        except KeyboardInterrupt:
-            if inner is not None:
+        except BaseException as error:  # of a handler of signals, also if it is not Ctrl-C
+            if inner is not None and not isinstance(error, LoomError):
                 inner.cancel()
                 inner.wait(_STOP_SECONDS)
             raise

@@ -13,6 +13,7 @@ from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.forks import hold_over_forks
 from loom.targets.base import compiler_fingerprint
 from loom.targets.llvm.dots import DotUnits
 
@@ -42,7 +43,7 @@ class Machine:
     which makes wide accesses and indexes of 32 bits possible; ``dependents`` that a kernel may be begun before those it
     depends on are over, so that it waits for them itself, and when those that depend on it may be begun: once all its
     groups have "waited", or have "begun" ("" for no such thing); ``optimised`` that LLVM makes the code fast: else it
-    is as it was written, and there in a tenth of the time; ``stoppable`` that a kernel ends early when its log tells it to.
+    is as it was written, and there in a tenth of the time; ``stoppable`` that a kernel ends early when its log says so.
     """
 
     name: str
@@ -142,9 +143,15 @@ _CROSS = {
 def _binding() -> Any:
     from llvmlite import binding
 
+    hold_over_forks(_compiler_lock(binding))
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     return binding
+
+
+def _compiler_lock(binding: Any) -> Any:
+    """Return the lock under which llvmlite calls LLVM, which has no name of its own there."""
+    return binding.ffi.lib._lock._lock
 
 
 def machine_names() -> list[str]:

@@ -22,7 +22,8 @@ import numpy as np
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import KernelFault, StateError
+from loom.core.errors import DeviceError, KernelFault, StateError
+from loom.core.forks import hold_over_forks
 from loom.core.numerics import Guarantee
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
@@ -39,7 +40,7 @@ from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
 from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.flow.stops import STOP_WORD
-from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD
+from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
 
 __all__ = ["CpuDevice"]
@@ -73,7 +74,7 @@ class CpuDevice:
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, str, Bounds, Machine], _Loaded] = {}
-        self._lock = threading.Lock()
+        self._lock = hold_over_forks(threading.Lock())
 
     @property
     def machine(self) -> Machine:
@@ -209,7 +210,7 @@ class _CpuProgram:
         rows["params"] = params.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(8 * params.shape[1])
         rows["groups"] = dispatch.groups
         rows["total"] = dispatch.groups.astype(np.uint64).prod(axis=1)
-        rows["flags"] = np.where(step.waits, BARRIER_BEFORE, 0)
+        rows["flags"] = np.where(step.waits, BARRIER_BEFORE | WAITS, 0)
         if dispatch.indirect is not None:
             storage, offset = dispatch.indirect
             indirect = np.zeros(1, INDIRECT_COUNTS)
@@ -311,12 +312,26 @@ def _hold(submission: _CpuSubmission) -> None:
 class _CpuSubmission:
     """One run: what the walker calls %Submission, and its log."""
 
-    __slots__ = ("__weakref__", "address", "attached", "cells", "clock", "is_ended", "log", "lost", "program")
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "attached",
+        "cells",
+        "clock",
+        "interrupted",
+        "is_ended",
+        "log",
+        "lost",
+        "lost_to",
+        "program",
+    )
 
     def __init__(self, program: _CpuProgram) -> None:
         self.program = program
         self.attached: list[Any] = []
         self.lost = self.is_ended = False
+        self.interrupted = 0
+        self.lost_to: DeviceError | None = None
         self.cells = SubmissionCells.from_buffer_copy(program.fresh)
         self.address = ctypes.addressof(self.cells)
         self.log = self.clock = _NO_WORDS
@@ -337,11 +352,30 @@ class _CpuSubmission:
                     "device 'cpu'", "the run was under way when this process was forked, and its threads stayed behind",
                     remedy="Wait for runs before a fork, or boot a new unit after it",
                 )  # fmt: skip
-            if seconds <= 0 or not self.program.threads.wait(self.address, seconds):
+            if seconds <= 0 or not self._wait(seconds):
                 return False
         self.attached = []
         _under_way.pop(self.address, None)
         return True
+
+    def _wait(self, seconds: float) -> bool:
+        try:
+            return self.program.threads.wait(self.address, seconds)
+        except KeyboardInterrupt:
+            for run in list(_under_way.values()):
+                run.interrupt()
+            raise
+
+    def interrupt(self) -> None:
+        """Take note of Ctrl-C while somebody waits; end a dispatch that was there the time before."""
+        here = self.cells.executed + 1
+        if self.interrupted == here and not self.is_over():
+            self.lost_to = DeviceError(
+                "device 'cpu'", "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice",
+                remedy="What it writes has any contents: write it anew",
+            )  # fmt: skip
+            self.end()
+        self.interrupted = here
 
     def is_over(self) -> bool:
         """Tell whether the walker is done with this run's memory."""
@@ -379,6 +413,8 @@ class _CpuSubmission:
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
         sent = read_log(self.log, self.program.sites_of) if self.program.talks else SILENT
+        if self.lost_to is not None:
+            return Outcome(sent.lines, lost=self.lost_to)
         excess = self.cells.excess
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 

@@ -1,0 +1,76 @@
+"""Locks over a fork: a child has one thread, and a lock that another had at that moment would stay locked for ever.
+
+Layer: core. Locks of short work are taken before a fork and let go of after it, on both sides, so that what they guard
+is whole in the child; objects whose locks may be had for long get new ones there. Invariant: a fork waits for no lock
+longer than a minute, and for none in an order that could hold up whoever has it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+__all__ = ["hold_over_forks", "renew_after_forks"]
+
+_LONGEST_SECONDS = 60.0
+_PATIENCE_SECONDS = 0.01
+"""How long to wait for a lock while others are had, whose turn may be before this one's."""
+
+
+class _Lock(Protocol):
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+_AnyLock = TypeVar("_AnyLock", bound=_Lock)
+_Owner = TypeVar("_Owner")
+_locks: list[weakref.ref[_Lock]] = []
+_owners: weakref.WeakKeyDictionary[object, Callable[..., None]] = weakref.WeakKeyDictionary()
+_taken: list[_Lock] = []
+
+
+def hold_over_forks(lock: _AnyLock) -> _AnyLock:
+    """Return a lock of short work, which no other thread has when this process is forked."""
+    _locks[:] = [*(r for r in _locks if r() is not None), weakref.ref(lock)]
+    return lock
+
+
+def renew_after_forks(owner: _Owner, make: Callable[[_Owner], None]) -> None:
+    """Have an object make its locks: now, and anew in a child."""
+    make(owner)
+    _owners[owner] = make
+
+
+def _take_all() -> None:
+    wanted = [lock for lock in (r() for r in _locks) if lock is not None]
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while time.monotonic() < deadline:
+        for lock in wanted:
+            seconds = _PATIENCE_SECONDS if _taken else deadline - time.monotonic()
+            if not lock.acquire(timeout=max(0.0, seconds)):
+                break
+            _taken.append(lock)
+        else:
+            return
+        _let_go()
+        wanted.remove(lock)
+        wanted.insert(0, lock)
+
+
+def _let_go() -> None:
+    while _taken:
+        _taken.pop().release()
+
+
+def _begin_child() -> None:
+    _let_go()
+    for owner, make in list(_owners.items()):
+        make(owner)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_take_all, after_in_parent=_let_go, after_in_child=_begin_child)
