@@ -11,10 +11,9 @@ table in ``__init__.pyi``, which ``tools/door.py`` writes.
 from __future__ import annotations
 
 from importlib import import_module
-from threading import RLock
 from typing import Any
 
-from loom.core.forks import hold_over_forks
+from loom.core import forks as _forks  # noqa: F401 - what a fork waits for, before other threads load more
 from loom.core.version import __version__
 
 _MODULES = {
@@ -109,24 +108,15 @@ _VECTOR_SUFFIXES = ("x2", "x3", "x4")
 __all__ = ["__version__", *_WHERE]  # noqa: PLE0604
 
 
-_loading = hold_over_forks(RLock())
-"""A child never comes to the end of an import that another thread had begun."""
-
-
-def _load(module: str) -> Any:
-    with _loading:
-        return import_module(module)
-
-
 def __getattr__(name: str) -> Any:
     module = _WHERE.get(name)
     if module is not None:
         if name in _MODULES:
-            found = _load(f"{module}.{name}")
+            found = import_module(f"{module}.{name}")
         else:
             from loom.core.tracebacks import public
 
-            found = public(getattr(_load(module), name))
+            found = public(getattr(import_module(module), name))
         globals()[name] = found
         return found
     if name.endswith(_VECTOR_SUFFIXES) and name[:-2] in _NAMES["loom.core.dtype"].split():

@@ -1,16 +1,21 @@
 """Locks over a fork: a child has one thread, and a lock that another had at that moment would stay locked for ever.
 
 Layer: core. Locks of short work are taken before a fork and let go of after it, on both sides, so that what they guard
-is whole in the child; objects whose locks may be had for long get new ones there. Invariant: a fork waits for no lock
+is whole in the child; objects whose locks may be had for long get new ones there. Python's locks of modules are such,
+too: a child never comes to the end of an import that another thread had begun. Invariant: a fork waits for no lock
 longer than a minute, and for none in an order that could hold up whoever has it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import cached_property
+from importlib import _bootstrap  # type: ignore[attr-defined]
 from typing import Protocol, TypeVar
 
 __all__ = ["hold_over_forks", "renew_after_forks"]
@@ -46,19 +51,31 @@ def renew_after_forks(owner: _Owner, make: Callable[[_Owner], None]) -> None:
 
 
 def _take_all() -> None:
-    wanted = [lock for lock in (r() for r in _locks) if lock is not None]
+    first: _Lock | None = None
     deadline = time.monotonic() + _LONGEST_SECONDS
     while time.monotonic() < deadline:
-        for lock in wanted:
-            seconds = _PATIENCE_SECONDS if _taken else deadline - time.monotonic()
-            if not lock.acquire(timeout=max(0.0, seconds)):
-                break
-            _taken.append(lock)
-        else:
+        first = _take(first, deadline)
+        if first is None and not _others_import():
             return
         _let_go()
-        wanted.remove(lock)
-        wanted.insert(0, lock)
+        time.sleep(0.0 if first is not None else _PATIENCE_SECONDS)
+
+
+def _take(first: _Lock | None, deadline: float) -> _Lock | None:
+    """Take all locks, ``first`` before the others; return one that another thread has for longer than a moment."""
+    wanted = [lock for lock in (r() for r in _locks) if lock is not None]
+    for lock in wanted if first is None else [first, *(lock for lock in wanted if lock is not first)]:
+        seconds = _PATIENCE_SECONDS if _taken else deadline - time.monotonic()
+        if not lock.acquire(timeout=max(0.0, seconds)):
+            return lock
+        _taken.append(lock)
+    return None
+
+
+def _others_import() -> bool:
+    """Tell whether another thread imports a module, by the locks that Python has for that (and no name)."""
+    locks = [found() for found in list(getattr(_bootstrap, "_module_locks", {}).values())]
+    return any(getattr(lock, "owner", None) not in (None, threading.get_ident()) for lock in locks)
 
 
 def _let_go() -> None:
@@ -68,8 +85,19 @@ def _let_go() -> None:
 
 def _begin_child() -> None:
     _let_go()
+    if sys.version_info < (3, 12):
+        _renew_cached_properties()
     for owner, make in list(_owners.items()):
         make(owner)
+
+
+def _renew_cached_properties() -> None:
+    """Give cached properties new locks, which one thread has while it computes one of any object."""
+    for name, module in list(sys.modules.items()):
+        for kind in vars(module).values() if name.startswith("loom.") else ():
+            for each in vars(kind).values() if isinstance(kind, type) else ():
+                if isinstance(each, cached_property):
+                    each.lock = threading.RLock()  # type: ignore[attr-defined]
 
 
 if hasattr(os, "register_at_fork"):
