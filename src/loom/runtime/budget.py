@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.storage import Storage
 
 if TYPE_CHECKING:

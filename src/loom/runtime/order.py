@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from weakref import ref
 
 from loom.core.errors import StateError
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 
 __all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "tracked_at", "uses_at"]
 

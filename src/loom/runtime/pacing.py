@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.errors import ArgumentError
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 
 if TYPE_CHECKING:
     from loom.runtime.device import DeviceSubmission

@@ -19,9 +19,9 @@ import numpy as np
 from loom.core.conversions import show
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, StateError
-from loom.core.forks import renew_after_forks
 from loom.core.given import able, text
 from loom.core.numerics import Guarantee
+from loom.core.process.forks import renew_after_forks
 from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER

@@ -22,7 +22,7 @@ from weakref import ref
 from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.device import Device
 from loom.runtime.elements import Sized
 from loom.runtime.storage import Storage

@@ -6,17 +6,18 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 
-from loom.core.forks import hold_over_forks, renew_after_forks
+from loom.core.process.forks import hold_over_forks, renew_after_forks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that a process of several threads is forked
         yield
@@ -56,7 +57,7 @@ def test_no_order_of_locks_holds_a_fork_up() -> None:
     first, second = hold_over_forks(threading.RLock()), hold_over_forks(threading.RLock())
     stop = threading.Event()
 
-    def nest(outer: threading.RLock, inner: threading.RLock) -> None:  # type: ignore[valid-type]
+    def nest(outer: Any, inner: Any) -> None:
         while not stop.is_set():
             with outer:
                 time.sleep(0.002)

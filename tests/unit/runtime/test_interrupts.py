@@ -204,10 +204,9 @@ with loom.boot(64, name="u") as unit:
 again()
 """
     )
-    assert out == (
-        "interrupted\ninterrupted\nDeviceError [device 'cpu'] a dispatch that did not end was ended where it was, by Ctrl-C "
-        "pressed twice. What it writes has any contents: write it anew.\n[7]\n3000\n"
-    )
+    told = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
+    remedy = "What it writes has any contents: write it anew"
+    assert out == f"interrupted\ninterrupted\nDeviceError [device 'cpu'] {told}. {remedy}.\n[7]\n3000\n"
 
 
 def test_work_that_goes_on_outlives_two_presses(outcome: Outcome) -> None:

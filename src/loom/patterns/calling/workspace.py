@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.dtype import u8
 from loom.core.errors import DeviceError
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.patterns.calling.call import Operand
 from loom.patterns.calling.prepared import shares_memory
 from loom.runtime.device import Device

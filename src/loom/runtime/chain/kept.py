@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core import options
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device

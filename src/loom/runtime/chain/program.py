@@ -87,7 +87,10 @@ class Submission:
             pass
 
     def cancel(self) -> None:
-        """Ask the run to stop before its next dependent dispatch; memory keeps what was done."""
+        """Ask the run to stop before its next dependent dispatch; memory keeps what was done.
+
+        On the CPU a dispatch that goes on for half a second is ended where it is, and what it writes has any contents.
+        """
         self._inner.cancel()
 
 
@@ -234,8 +237,8 @@ class Program:
     def run(self) -> None:
         """Run to the end; raise what a kernel's assert or bounds report says.
 
-        Ctrl-C stops the run: nothing is under way any more when KeyboardInterrupt is raised, unless a
-        dispatch takes longer than a second.
+        Ctrl-C stops the run: when KeyboardInterrupt is raised, within a second, nothing is under way any more but a
+        dispatch that a GPU has. On the CPU one that goes on for half a second is ended where it is.
 
         A fault of an earlier run that nobody waited for is raised first, and nothing is run.
         """

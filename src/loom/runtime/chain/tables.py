@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from loom.core.errors import ArgumentError, LoomTimeout, StateError
-from loom.core.forks import renew_after_forks
+from loom.core.process.forks import renew_after_forks
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.promise import Promises
 from loom.runtime.device import DeviceSubmission

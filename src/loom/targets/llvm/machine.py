@@ -13,7 +13,7 @@ from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.targets.base import compiler_fingerprint
 from loom.targets.llvm.dots import DotUnits
 
@@ -143,15 +143,10 @@ _CROSS = {
 def _binding() -> Any:
     from llvmlite import binding
 
-    hold_over_forks(_compiler_lock(binding))
+    hold_over_forks(binding.ffi.lib._lock._lock)  # under which all of LLVM is called
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     return binding
-
-
-def _compiler_lock(binding: Any) -> Any:
-    """Return the lock under which llvmlite calls LLVM, which has no name of its own there."""
-    return binding.ffi.lib._lock._lock
 
 
 def machine_names() -> list[str]:

@@ -64,7 +64,7 @@ class State:
     stack_nbytes: int = 0
     decisions: dict[Decision, None] = field(default_factory=dict["Decision", None])
     heaped: list[Any] | None = None
-    leave: Any = None
+    leave: ll.Block | None = None
     vectors: Vectors = field(init=False)
     arithmetic: Arithmetic = field(init=False)
 

@@ -23,13 +23,13 @@ import numpy as np
 from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError, KernelFault, StateError
-from loom.core.forks import hold_over_forks
 from loom.core.numerics import Guarantee
+from loom.core.process.forks import hold_over_forks
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
-from loom.runtime.drivers.cpu.interrupts import GRACE_SECONDS, INTERRUPTS
+from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, INTERRUPTS
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
@@ -38,8 +38,7 @@ from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
-from loom.targets.base import Artifact, Bounds, Site
-from loom.targets.llvm.flow.stops import STOP_WORD
+from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
 from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
 
@@ -370,10 +369,9 @@ class _CpuSubmission:
         """Take note of Ctrl-C while somebody waits; end a dispatch that was there the time before."""
         here = self.cells.executed + 1
         if self.interrupted == here and not self.is_over():
-            self.lost_to = DeviceError(
-                "device 'cpu'", "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice",
-                remedy="What it writes has any contents: write it anew",
-            )  # fmt: skip
+            what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
+            remedy = "What it writes has any contents: write it anew"
+            self.lost_to = DeviceError("device 'cpu'", what, remedy=remedy)
             self.end()
         self.interrupted = here
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core import options
 from loom.core.errors import DeviceError
-from loom.core.forks import hold_over_forks
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.walker import walker_source

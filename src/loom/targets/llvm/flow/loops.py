@@ -125,7 +125,7 @@ class Loops:
             self.b.branch(head)
         self.b.position_at_end(loop.exit)
 
-    def strip_end(self, s: For, here: Any, stop: Any, step: Any, turns: int) -> Any:
+    def strip_end(self, s: For, here: ll.Value, stop: ll.Value, step: ll.Value, turns: int) -> ll.Value:
         """Return where a strip of at most so many turns ends that begins ``here``."""
         left, reach = self.b.sub(stop, here), self.b.mul(step, self.s.arithmetic.constant(turns, stop))
         if s.down:

@@ -6,16 +6,15 @@ are what they would be without. Invariant: what a kernel computes does not depen
 
 from __future__ import annotations
 
-from typing import Any
+import llvmlite.ir as ll
 
 from loom.ir.kernel import Block, For, If, Statement, While
+from loom.targets.base import STOP_WORD
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I64
 
-__all__ = ["STOP_WORD", "Stops"]
+__all__ = ["Stops"]
 
-STOP_WORD = 3
-"""The word of the log that tells a kernel to end (see ``targets.base``)."""
 _SHORT = 1 << 12
 """Operations of a loop that needs no look."""
 _STRIP = 1 << 16
@@ -30,35 +29,35 @@ class Stops:
 
     def __init__(self, state: State) -> None:
         self.s = state
-        self.b: Any = state.builder
 
     def look(self) -> None:
         """Emit a look, and go on behind it."""
         if self.s.leave is None:
             return
-        place = self.b.gep(self.s.log, [I64(STOP_WORD)], source_etype=I64)
-        word = self.b.load_atomic(place, "monotonic", 8, typ=I64)
+        b = self.s.builder
+        place = b.gep(self.s.log, [I64(STOP_WORD)], source_etype=I64)
+        word = b.load_atomic(place, "monotonic", 8, typ=I64)
         on = self.s.block("go.on")
-        self.b.cbranch(self.b.icmp_unsigned("==", word, I64(0)), on, self.s.leave).set_weights([1 << 20, 1])
-        self.b.position_at_end(on)
+        b.cbranch(b.icmp_unsigned("==", word, I64(0)), on, self.s.leave).set_weights([1 << 20, 1])
+        b.position_at_end(on)
 
     def is_short(self, s: For) -> bool:
         """True for a loop that ends soon, whatever it computes with."""
         return self.s.leave is None or _operations_of(s) is not None
 
-    def strip(self, s: For, step: Any) -> int:
+    def strip(self, s: For, step: ll.Value) -> int:
         """Return how many turns to run between two looks, 0 where each has its own."""
         body = _operations(s.body)
         constant = getattr(step, "constant", None)
         if body is None or s.index.type.bits < 32 or not isinstance(constant, int):
             return 0
-        if not 0 < abs(_signed(s, constant)) <= _MOST_STEP:
+        if not 0 < abs(_step(s, constant)) <= _MOST_STEP:
             return 0
         turns = _STRIP // max(1, body)
         return 0 if turns < _LEAST_STRIP else 1 << (turns.bit_length() - 1)
 
 
-def _signed(s: For, constant: int) -> int:
+def _step(s: For, constant: int) -> int:
     bits = s.index.type.bits
     return constant - (1 << bits) if s.index.type.is_signed and constant >> (bits - 1) else constant
 
@@ -80,8 +79,8 @@ def _operations_of(s: Statement) -> int | None:
         return None if then is None or otherwise is None else 1 + then + otherwise
     if isinstance(s, For):
         body, turns = _operations(s.body), _turns(s)
-        short = body is not None and turns is not None and (body + 1) * turns <= _SHORT
-        return (body + 1) * turns if short else None
+        total = _SHORT + 1 if body is None or turns is None else (body + 1) * turns
+        return total if total <= _SHORT else None
     return None if isinstance(s, While) else 1
 
 

@@ -14,11 +14,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from functools import cached_property
-from importlib import _bootstrap  # type: ignore[attr-defined]
+from functools import cache, cached_property
 from typing import Protocol, TypeVar
 
-__all__ = ["hold_over_forks", "renew_after_forks"]
+__all__ = ["hold_over_forks", "register", "renew_after_forks"]
 
 _LONGEST_SECONDS = 60.0
 _PATIENCE_SECONDS = 0.01
@@ -74,7 +73,7 @@ def _take(first: _Lock | None, deadline: float) -> _Lock | None:
 
 def _others_import() -> bool:
     """Tell whether another thread imports a module, by the locks that Python has for that (and no name)."""
-    locks = [found() for found in list(getattr(_bootstrap, "_module_locks", {}).values())]
+    locks = [found() for found in list(getattr(sys.modules["_frozen_importlib"], "_module_locks", {}).values())]
     return any(getattr(lock, "owner", None) not in (None, threading.get_ident()) for lock in locks)
 
 
@@ -96,9 +95,12 @@ def _renew_cached_properties() -> None:
     for name, module in list(sys.modules.items()):
         for kind in vars(module).values() if name.startswith("loom.") else ():
             for each in vars(kind).values() if isinstance(kind, type) else ():
-                if isinstance(each, cached_property):
-                    each.lock = threading.RLock()  # type: ignore[attr-defined]
+                if type(each) in (cached_property,):
+                    setattr(each, "lock", threading.RLock())  # noqa: B010 - no checker knows it
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_take_all, after_in_parent=_let_go, after_in_child=_begin_child)
+@cache
+def register() -> None:
+    """Have forks of this process wait, and begin, as said above."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_take_all, after_in_parent=_let_go, after_in_child=_begin_child)
