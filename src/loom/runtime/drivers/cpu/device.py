@@ -286,10 +286,10 @@ class _CpuProgram:
         finally:
             if self.may_last:
                 INTERRUPTS.left(submission)
+                if submission.is_over():
+                    _under_way.pop(submission.address, None)
         if not submission.is_over():
             _hold(submission)
-        elif self.may_last:
-            _under_way.pop(submission.address, None)
         begun(submission)
 
 

@@ -15,7 +15,7 @@ from loom.targets.llvm.types import I64
 
 __all__ = ["Stops"]
 
-_SHORT = 1 << 12
+_SHORT = 1 << 16
 """Operations of a loop that needs no look."""
 _STRIP = 1 << 16
 """Operations of a lane between two looks, about."""
