@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+import loom
+
 Outcome = Callable[..., str]
 
 ENDLESS = """
@@ -293,3 +295,23 @@ print(y[0])
 """
     )
     assert out == "interrupted\ninterrupted\n3000\n150000000\n"
+
+
+def test_ctrl_c_in_a_run_of_vulkan_leaves_the_device_usable(outcome: Outcome) -> None:
+    try:
+        loom.device("vulkan")
+    except loom.LoomError as error:
+        pytest.skip(f"no such device: {error}")
+    out = outcome(
+        ENDLESS
+        + """
+program = steps(y := np.zeros(4, np.uint32), 20_000, 20_000, on="vulkan")
+short = steps(z := np.zeros(4, np.uint32), 2, 10, on="vulkan")
+press(0.3)
+ended(program.run)
+short.run()
+print(z[0])
+again()
+"""
+    )
+    assert out == "interrupted\n20\n3000\n"
