@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from loom.core.process.forks import register
 from loom.core.version import __version__
 
 _MODULES = {
@@ -99,6 +100,8 @@ _NAMES = {
     "loom.tensor.tensor": "Array array",
 }  # fmt: skip
 """The names that each module gives."""
+
+register()  # before other threads load more
 
 _WHERE = {**_MODULES, **{name: module for module, names in _NAMES.items() for name in names.split()}}
 """Where each public name is defined."""

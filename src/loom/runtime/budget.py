@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.storage import Storage
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Ledger:
         self.most_nbytes: int | None = None
         self.most_units: int | None = None
         self.spare: Callable[[], None] = lambda: None
-        self._lock = threading.RLock()
+        self._lock = hold_over_forks(threading.RLock())
         self._units: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def allocate(self, device: Device, nbytes: int, where: str) -> Storage:

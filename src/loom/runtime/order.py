@@ -16,13 +16,14 @@ from typing import Any, Protocol
 from weakref import ref
 
 from loom.core.errors import StateError
+from loom.core.process.forks import hold_over_forks
 
 __all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "tracked_at", "uses_at"]
 
 _SLICE_SECONDS = 0.05
 _FEW = 4
 """Readers that are listed without a look whether they are over."""
-_lock = threading.Lock()
+_lock = hold_over_forks(threading.Lock())
 _process = object()
 """Stands for this process; a fork gets another."""
 
@@ -281,8 +282,8 @@ class touching:  # noqa: N801 - used as a function is
 
 def _after_fork() -> None:
     """What other threads of the parent were about to do is not done here."""
-    global _lock, _process
-    _lock, _process = threading.Lock(), object()
+    global _process  # noqa: PLW0603
+    _process = object()
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.errors import ArgumentError
+from loom.core.process.forks import hold_over_forks
 
 if TYPE_CHECKING:
     from loom.runtime.device import DeviceSubmission
@@ -187,7 +188,7 @@ def as_pace(microseconds: float | None, where: str) -> float | None:
 
 
 _under_way: set[Watch] = set()
-_lock = threading.Lock()
+_lock = hold_over_forks(threading.Lock())
 
 
 class Watch:
@@ -239,8 +240,6 @@ class Watch:
 
 def _after_fork() -> None:
     """What was under way stays with the parent."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
     _under_way.clear()
 
 

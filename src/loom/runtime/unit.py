@@ -21,6 +21,7 @@ from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, StateError
 from loom.core.given import able, text
 from loom.core.numerics import Guarantee
+from loom.core.process.forks import renew_after_forks
 from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
 from loom.runtime.budget import LEDGER
@@ -87,7 +88,7 @@ class Unit:
         words: Mapping[str, Storage] | None = None,
     ) -> None:
         self.name = text(name, "loom.boot, name") if name is not None else f"unit {next(_numbers)}"
-        self._lock = threading.RLock()
+        renew_after_forks(self, Unit._make_lock)
         self._chain: Chain | None = Chain(on, name=self.name)
         self._told = self._chain.timeline
         self._pacing = self._told.pacing = Pacing(delays=self._chain.device.kind not in _UNPACED)
@@ -106,6 +107,9 @@ class Unit:
         except BaseException:
             self.shutdown()
             raise
+
+    def _make_lock(self) -> None:
+        self._lock = threading.RLock()
 
     # memory
 

@@ -6,7 +6,7 @@ Layer: targets. Invariant: compiling the same kernel for the same machine gives 
       0  capacity in words
       1  words claimed (atomic)
       2  fault flag (atomic)
-      3  reserved
+      3  not 0: kernels are to end where they are (CPU)
       4  words: entries of site << 32 | words in the entry; dispatch number; flat lane number; one word per value
 """
 
@@ -23,12 +23,14 @@ from loom.ir.kernel import Loc
 from loom.ir.verify import VerifiedKernel
 
 __all__ = [
-    "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "Artifact", "Bounds", "Decision", "Site", "Target",
+    "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "STOP_WORD", "Artifact", "Bounds", "Decision", "Site", "Target",
     "compiler_fingerprint",
 ]  # fmt: skip
 
 LOG_HEADER_WORDS = 4
 LOG_WORDS_BEFORE_VALUES = 3
+STOP_WORD = 3
+"""Of the log: what is there tells kernels to end."""
 
 
 class Bounds(enum.Enum):

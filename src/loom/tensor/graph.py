@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import itertools
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from weakref import ref
 from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.device import Device
 from loom.runtime.elements import Sized
 from loom.runtime.storage import Storage
@@ -84,7 +84,7 @@ _MANY = 64
 _MOST_ELEMENTS = 2**48
 """Of a tensor; numbers alone, which take no memory, may have as many."""
 _serials = itertools.count()
-_users_lock = threading.Lock()
+_users_lock = hold_over_forks(threading.Lock())
 
 
 class Node(Sized):
@@ -313,13 +313,3 @@ def as_shape(shape: Any, where: str) -> tuple[int, ...]:
         raise ShapeError(where, "too many dimensions", expected=f"at most {MOST_AXES}", got=len(found),
                          remedy="Reshape it")  # fmt: skip
     return tuple(int(n) for n in found)
-
-
-def _after_fork() -> None:
-    """A thread that stayed behind may have held it."""
-    global _users_lock  # noqa: PLW0603
-    _users_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

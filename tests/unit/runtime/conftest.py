@@ -19,6 +19,8 @@ import os, signal, sys, threading, time
 import numpy as np
 import loom
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+
 @loom.kernel(workgroup=1)
 def spin(x: loom.InOut[loom.u32], turns: loom.u32):
     for _ in range(turns):

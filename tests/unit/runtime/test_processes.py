@@ -197,3 +197,53 @@ def test_other_threads_may_hold_runs_when_the_process_ends(outcome: Outcome) -> 
         """
     )
     assert out == "over\n"
+
+
+COMPILING = """
+stop = threading.Event()
+def compiling(first):
+    while not stop.is_set():
+        first += 1
+        loom.gpu_sum(np.ones(first, np.float32))
+        loom.gpu_map(np.ones(4, np.float32), lambda v, c=float(first): v * c)
+threads = [threading.Thread(target=compiling, args=(1000 * 10**k,)) for k in range(2)]
+for t in threads: t.start()
+time.sleep(0.5)
+"""
+
+
+def test_a_fork_while_other_threads_compile_can_compile(outcome: Outcome) -> None:
+    out = outcome(
+        FORK
+        + COMPILING
+        + """
+def work(n):
+    signal.alarm(20)
+    print(loom.gpu_sum(np.ones(5000 + n, np.float32)), loom.gpu_map(np.ones(2), lambda v: v * (n + 0.5)))
+for n in range(6):
+    in_child(lambda: work(n))
+    time.sleep(0.05)
+stop.set()
+for t in threads: t.join()
+"""
+    )
+    assert out == "".join(f"{5000.0 + n} [{n + 0.5} {n + 0.5}]\n" for n in range(6))
+
+
+def test_a_pool_of_forks_computes_while_its_parent_compiles(outcome: Outcome) -> None:
+    out = outcome(
+        FORK
+        + COMPILING
+        + """
+import multiprocessing
+def work(n):
+    y = np.zeros(1, np.uint32)
+    steps(y, 2, n + 1).run()
+    return int(y[0]), float(loom.gpu_sum(np.full(100 + n, 2.0)))
+with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=2) as pool:
+    print(pool.map_async(work, range(8), chunksize=1).get(25))
+stop.set()
+for t in threads: t.join()
+"""
+    )
+    assert out == f"{[(2 * (n + 1), 2.0 * (100 + n)) for n in range(8)]}\n"

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from loom.core.errors import AssertionFailed
+from loom.core.errors import KernelFault
 from loom.ir.interp.cells import Cells, local_cells
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options
@@ -61,8 +61,8 @@ class DispatchState:
     used: frozenset[Instr]
     watch: AccessWatch | None = None
     tracer: Tracer | None = None
-    fault: AssertionFailed | None = None
-    """Of the lowest lane whose ``assert`` failed so far."""
+    fault: KernelFault | None = None
+    """Of the lowest lane that met one so far."""
     lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """What ``print`` said: the lane's global number and the line."""
 
@@ -110,6 +110,18 @@ class Batch:
         """Return each lane's number in the dispatch along ``dimension`` (u32)."""
         extent = np.uint32(self.dispatch.kernel.workgroup[dimension])
         return self.group_id(dimension) * extent + self.local_id(dimension)
+
+    def keep(self, fault: KernelFault) -> None:
+        """Have a fault raised when the dispatch is over, unless a lower lane met one, or this lane did before."""
+        first = self.dispatch.fault
+        if first is None or first.lane is None or (fault.lane is not None and fault.lane < first.lane):
+            self.dispatch.fault = fault
+
+    def report(self, fault: KernelFault) -> None:
+        """Raise a fault, or keep it where lanes go on."""
+        if not self.dispatch.options.goes_on:
+            raise fault
+        self.keep(fault)
 
     def stop(self, mask: Mask) -> None:
         """Let lanes be done, as if they returned."""

@@ -61,7 +61,7 @@ class MemoryWatch:
         if self.bounds:
             outside = mask.narrow(~cells.inside(index))
             if outside.count:
-                raise _out_of_bounds(batch, instr, cells, index, int(outside.lanes[0]))
+                batch.report(_out_of_bounds(batch, instr, cells, index, int(outside.lanes[0])))
         found, address = cells.targets(index, mask)
         lanes = np.arange(batch.lanes)[found]
         if self.uninitialized and cells.memory.space is not Space.BUFFER:

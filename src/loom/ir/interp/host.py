@@ -33,9 +33,7 @@ def _assert(batch: Batch, instr: Instr, mask: Mask) -> None:
     if not failed.count:
         return
     ((lane, message),) = _messages(batch, instr, instr.args[1:], [int(failed.lanes[0])])
-    first = batch.dispatch.fault
-    if first is None or first.lane is None or lane < first.lane:
-        batch.dispatch.fault = assertion_failed(batch.dispatch.kernel.name, instr.loc, lane, message)
+    batch.keep(assertion_failed(batch.dispatch.kernel.name, instr.loc, lane, message))
     batch.stop(failed)
 
 
@@ -47,10 +45,10 @@ def _within(batch: Batch, instr: Instr, mask: Mask) -> None:
     outside = mask.narrow((index < 0) | (index >= extent) if instr.args[0].type.is_signed else index >= extent)
     if outside.count:
         row, (what, name) = int(outside.lanes[0]), instr.attr
-        raise out_of_bounds(
+        batch.report(out_of_bounds(
             batch.dispatch.kernel.name, instr.loc, batch.first_lane + row, "access", what, name,
             int(index[row]), int(extent[row]),
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _breakpoint(batch: Batch, instr: Instr, mask: Mask) -> None:

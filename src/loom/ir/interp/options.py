@@ -15,7 +15,8 @@ __all__ = ["Options"]
 class Options:
     """Checks and debugger of one dispatch; the default watches for nothing.
 
-    ``bounds``: OutOfBounds at the first access outside a memory. ``nan``: NotANumber when arithmetic
+    ``bounds``: OutOfBounds at the first access outside a memory, or with ``goes_on`` when all lanes are done, which
+    read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic
     makes a NaN of operands that are none. ``races``: RaceDetected when two lanes meet at an element
     without order. ``uninitialized``: KernelFault on a read of shared or private elements never written. ``order``:
     RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
@@ -26,6 +27,7 @@ class Options:
     """
 
     bounds: bool = False
+    goes_on: bool = False
     nan: bool = False
     races: bool = False
     uninitialized: bool = False

@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.dtype import u8
 from loom.core.errors import DeviceError
+from loom.core.process.forks import hold_over_forks
 from loom.patterns.calling.call import Operand
 from loom.patterns.calling.prepared import shares_memory
 from loom.runtime.device import Device
@@ -27,7 +28,7 @@ _LARGEST_KEPT = 256 << 20
 """A larger block goes back to the system at once: clearing new pages costs less than what is done with them."""
 
 _free: list[np.ndarray[tuple[int], np.dtype[np.uint8]]] = []
-_lock = threading.Lock()
+_lock = hold_over_forks(threading.Lock())
 
 
 @contextmanager

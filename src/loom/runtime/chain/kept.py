@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core import options
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
@@ -143,7 +144,7 @@ class KeptPrograms:
         self.most_nbytes = most_nbytes
         self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()
         self._nbytes = 0
-        self._lock = threading.Lock()
+        self._lock = hold_over_forks(threading.Lock())
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -190,7 +191,6 @@ class KeptPrograms:
 
     def after_fork(self) -> None:
         """Forget all: a thread that stayed behind may have been starting one."""
-        self._lock = threading.Lock()
         self.clear()
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 from weakref import ref
 
-from loom.core.errors import StateError
+from loom.core.errors import LoomError, StateError
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
@@ -88,7 +88,10 @@ class Submission:
             pass
 
     def cancel(self) -> None:
-        """Ask the run to stop before its next dependent dispatch; memory keeps what was done."""
+        """Ask the run to stop before its next dependent dispatch; memory keeps what was done.
+
+        On the CPU a dispatch that goes on for half a second is ended where it is, and what it writes has any contents.
+        """
         self._inner.cancel()
 
 
@@ -237,8 +240,8 @@ class Program:
     def run(self) -> None:
         """Run to the end; raise what a kernel's assert or bounds report says.
 
-        Ctrl-C stops the run: nothing is under way any more when KeyboardInterrupt is raised, unless a
-        dispatch takes longer than a second.
+        Ctrl-C stops the run: when KeyboardInterrupt is raised, within a second, nothing is under way any more but a
+        dispatch that a GPU has. On the CPU one that goes on for half a second is ended where it is.
 
         A fault of an earlier run that nobody waited for is raised first, and nothing is run.
         """
@@ -276,8 +279,8 @@ class Program:
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
-        except KeyboardInterrupt:
-            if inner is not None:
+        except BaseException as error:  # of a handler of signals, also if it is not Ctrl-C
+            if inner is not None and not isinstance(error, LoomError):
                 inner.cancel()
                 inner.wait(_STOP_SECONDS)
             raise

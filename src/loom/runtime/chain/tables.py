@@ -10,12 +10,13 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.device import Device
 from loom.runtime.storage import Storage
 
 __all__ = ["table_of"]
 
-_lock = threading.Lock()
+_lock = hold_over_forks(threading.Lock())
 _kept: WeakKeyDictionary[Device, WeakValueDictionary[bytes, Storage]] = WeakKeyDictionary()
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from loom.core.errors import ArgumentError, LoomTimeout, StateError
+from loom.core.process.forks import renew_after_forks
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.promise import Promises
 from loom.runtime.device import DeviceSubmission
@@ -102,17 +103,20 @@ class Timeline:
         self.domain = object()
         """Stands for it where its runs use storage."""
         self.closed = False
-        self.lock = threading.RLock()
         self.programs: WeakSet[Owned] = WeakSet()
         self.promises = Promises()
         self.pacing: Pacing | None = None
         self.owed: deque[tuple[int, Moves]] = deque()
         """What runs, by number, wrote that is not back where it was given."""
-        self._hearing = threading.RLock()
+        renew_after_forks(self, Timeline._make_locks)
         self._entered = 0
         self._heard = 0
         self._unheard: deque[DeviceSubmission] = deque()
         self._untold: deque[tuple[int, Outcome]] = deque()
+
+    def _make_locks(self) -> None:
+        self.lock = threading.RLock()
+        self._hearing = threading.RLock()
 
     def enter(self, inner: DeviceSubmission) -> int:
         """Take note of a run that comes after all others; return its number."""

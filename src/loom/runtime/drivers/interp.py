@@ -88,20 +88,29 @@ class InterpProgram:
         begun(self._interpret())
 
     def _interpret(self) -> _Done:
-        """Run every dispatch; a fault ends the run and is kept for the caller."""
+        """Run the dispatches, after a fault up to the next that waits; the first fault is kept for the caller."""
         lines: list[str] = []
         clock = [time.perf_counter_ns()]
         debug = current_debug()
-        options = debug.options if debug is not None else Options(bounds=check_bounds())
-        try:
-            for dispatch, turn in self.plan.in_order():
-                asked = replace(options, bounds=True) if dispatch.reported and debug is None else options
-                _interpret(dispatch, turn, asked, lines)
-                if self._timed:
-                    clock.append(time.perf_counter_ns())
-        except KernelFault as fault:
-            return _Done(Outcome(tuple(lines), fault), clock)
-        return _Done(Outcome(tuple(lines)), clock)
+        options = debug.options if debug is not None else Options(bounds=check_bounds(), goes_on=True)
+        failed: KernelFault | None = None
+        excess: KernelFault | None = None
+        for dispatch, turn, waits in self.plan.in_order():
+            if failed is not None and (waits or debug is not None):
+                break
+            try:
+                groups = _groups(dispatch, turn)
+            except KernelFault as fault:
+                excess = excess or fault
+                groups = 0, 0, 0
+            asked = replace(options, bounds=True) if dispatch.reported and debug is None else options
+            try:
+                _interpret(dispatch, turn, groups, asked, lines)
+            except KernelFault as fault:
+                failed = failed or fault
+            if self._timed:
+                clock.append(time.perf_counter_ns())
+        return _Done(Outcome(tuple(lines), excess or failed), clock)
 
     def profiled(self) -> InterpProgram:
         """Return a program that looks at the clock between dispatches."""
@@ -133,14 +142,13 @@ class _Done:
 
 
 @ordinary_arithmetic()
-def _interpret(dispatch: Dispatch, turn: int, options: Options, lines: list[str]) -> None:
+def _interpret(dispatch: Dispatch, turn: int, groups: tuple[int, int, int], options: Options, lines: list[str]) -> None:
     kernel = dispatch.kernel.kernel
     held = _Held()
     buffers: list[np.ndarray[Any, Any]] = []
     for memory, binding in zip(kernel.buffers, dispatch.bindings, strict=True):
         whole = held.bytes(binding.storage)[: binding.elements * memory.dtype.nbytes]
         buffers.append(whole.view(memory.dtype.numpy))
-    groups = _groups(dispatch, turn)
     words = [int(w) for w in dispatch.params[turn]]
     params = [constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)]
     try:

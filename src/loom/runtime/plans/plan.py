@@ -1,8 +1,9 @@
 """Plans a recording: which dispatches must wait for those before them, which may overlap.
 
-Layer: runtime. A dispatch waits if it touches memory that an earlier one, since the last wait, wrote, or
-writes memory that one read. Repeated segments are planned once: what their second and third turns must wait
-for stands for all later ones. Invariant: any order of execution that keeps the waits gives the same memory.
+Layer: runtime. A dispatch waits if it touches memory that an earlier one, since the last wait, wrote, or writes memory
+that one read, or if its groups are read from memory. After a fault what waits next, and all behind it, is left out.
+Repeated segments are planned once: what their second and third turns must wait for stands for all later ones.
+Invariant: any order of execution that keeps the waits gives the same memory.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class Plan:
             number -= repeats * len(steps)
         raise IndexError(number)
 
-    def in_order(self) -> Iterator[tuple[Dispatch, int]]:
-        """Yield every dispatch with its turn, in order."""
+    def in_order(self) -> Iterator[tuple[Dispatch, int, bool]]:
+        """Yield every dispatch with its turn, and whether it waits, in order."""
         for repeats, steps in self.segments:
             for turn in range(repeats):
                 for step in steps:
-                    yield step.dispatch, turn
+                    yield step.dispatch, turn, bool(step.waits[turn])
 
 
 def make_plan(segments: list[Segment], guarantee: Guarantee) -> Plan:
@@ -118,7 +119,7 @@ class _Hazards:
     def waits(self, dispatch: Dispatch) -> bool:
         """Tell whether ``dispatch`` must wait, and take it into account."""
         reads, writes = self.resources.of(dispatch)
-        conflict = bool(reads & self.written or writes & (self.read | self.written))
+        conflict = dispatch.indirect is not None or bool(reads & self.written or writes & (self.read | self.written))
         if conflict:
             self.read, self.written = set(), set()
         self.read |= reads

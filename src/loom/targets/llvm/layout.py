@@ -31,6 +31,7 @@ __all__ = [
     "INDIRECT_COUNTS",
     "RECORD",
     "SMALL",
+    "WAITS",
 ]
 
 RECORD = np.dtype(
@@ -57,6 +58,9 @@ INDIRECT = 2
 
 SMALL = 4
 """Flag: so little work that one thread should do it."""
+
+WAITS = 8
+"""Flag: left out, with all that follows, after a fault of one before."""
 
 GRAIN_SHIFT = 8
 """From this bit up, flags hold the base-2 logarithm of the fewest groups worth handing to a thread."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.process.forks import hold_over_forks
 from loom.targets.base import compiler_fingerprint
 from loom.targets.llvm.dots import DotUnits
 
@@ -42,7 +43,8 @@ class Machine:
     which makes wide accesses and indexes of 32 bits possible; ``dependents`` that a kernel may be begun before those it
     depends on are over, so that it waits for them itself, and when those that depend on it may be begun: once all its
     groups have "waited", or have "begun" ("" for no such thing); ``optimised`` that LLVM makes the code fast: else it
-    computes what is known, and does the rest as it is written, there in a twentieth of the time.
+    computes what is known, and does the rest as it is written, there in a twentieth of the time; ``stoppable`` that a
+    kernel ends early when its log says so.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Machine:
     wide: bool = False
     dependents: str = ""
     optimised: bool = True
+    stoppable: bool = False
 
     @property
     def stack_space(self) -> int:
@@ -141,6 +144,7 @@ _CROSS = {
 def _binding() -> Any:
     from llvmlite import binding
 
+    hold_over_forks(binding.ffi.lib._lock._lock)  # under which all of LLVM is called
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     return binding
@@ -169,7 +173,7 @@ def host_machine(simd_lanes: int | None = None, *, optimised: bool = True) -> Ma
     native_rounding = platform.machine() not in ("x86_64", "AMD64") or bool(features.get("sse4.1"))
     return Machine(
         "host", binding.get_process_triple(), binding.get_host_cpu_name(), features.flatten(), lanes,
-        native_rounding=native_rounding, optimised=optimised,
+        native_rounding=native_rounding, optimised=optimised, stoppable=True,
     )  # fmt: skip
 
 

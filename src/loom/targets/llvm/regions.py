@@ -197,7 +197,15 @@ class Regions:
         current = self.b.load(index, typ=start.type)
         following = self.b.add(current, step)
         self.b.store(following, index)
-        self.b.cbranch(self.control.looping.goes_on(s, current, following, stop, step), turn, leave)
+        again = self.control.looping.goes_on(s, current, following, stop, step)
+        if not self.control.looping.stops.is_short(s):
+            on = self.s.block("group.again")
+            self.b.cbranch(again, on, leave)
+            self.b.position_at_end(on)
+            self.control.looping.stops.look()
+            self.b.branch(turn)
+        else:
+            self.b.cbranch(again, turn, leave)
         self.b.position_at_end(leave)
 
     def group_while(self, s: While) -> None:
@@ -208,6 +216,7 @@ class Regions:
         self.body(s.test)
         self.b.cbranch(self.once(s.condition), turn, leave)
         self.b.position_at_end(turn)
+        self.control.looping.stops.look()
         self.group_loops.append((leave, test))
         self.body(s.body)
         self.group_loops.pop()

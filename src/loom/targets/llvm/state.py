@@ -41,7 +41,7 @@ class ArrayMemory:
 
 @dataclass(slots=True)
 class State:
-    """One function being generated."""
+    """One function being generated. ``leave`` is the block that ends it early, None where nobody asks for that."""
 
     kernel: Kernel
     machine: Machine
@@ -64,6 +64,7 @@ class State:
     stack_nbytes: int = 0
     decisions: dict[Decision, None] = field(default_factory=dict["Decision", None])
     heaped: list[Any] | None = None
+    leave: ll.Block | None = None
     vectors: Vectors = field(init=False)
     arithmetic: Arithmetic = field(init=False)
     numbers_lanes: bool = field(init=False)

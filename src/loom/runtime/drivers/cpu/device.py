@@ -16,17 +16,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.errors import KernelFault, StateError
+from loom.core.errors import DeviceError, KernelFault, StateError
 from loom.core.numerics import Guarantee
+from loom.core.process.forks import hold_over_forks
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
+from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, INTERRUPTS
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
@@ -35,13 +38,15 @@ from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.storage import HostSlot, HostStorage
 from loom.runtime.times import Times
-from loom.targets.base import Artifact, Bounds, Site
-from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD
+from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
+from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
 
 __all__ = ["CpuDevice"]
 
 _DONE = 2
+_SHORT_WORK = 1e7
+"""Operations that a caller runs itself: some milliseconds."""
 _NO_WORDS = np.empty(0, np.int64)
 
 
@@ -68,7 +73,7 @@ class CpuDevice:
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, str, Bounds, Machine], _Loaded] = {}
-        self._lock = threading.Lock()
+        self._lock = hold_over_forks(threading.Lock())
 
     @property
     def machine(self) -> Machine:
@@ -163,8 +168,10 @@ class _CpuProgram:
         self.keep: list[Any] = []
         self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
         self.sites: dict[int, tuple[Site, ...]] = {}
+        self._work = 0.0
         self.records = np.zeros(plan.count, RECORD)
         self.talks = False
+        self.may_last = False
         first = 0
         for repeats, steps in plan.segments:
             for position, step in enumerate(steps):
@@ -172,6 +179,7 @@ class _CpuProgram:
                 self._fill(owner, self.records[rows], step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
+        self.may_last = self.may_last or self._work > _SHORT_WORK
         if timed:
             self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
         set_batches(self.records)
@@ -195,12 +203,13 @@ class _CpuProgram:
         self.keep += [loaded, bindings, params, dispatch]
         self.sites[id(step)] = loaded.sites
         self.talks = self.talks or bool(loaded.sites)
+        self.may_last = self.may_last or loaded.operations is None or dispatch.indirect is not None
         rows["kernel"] = loaded.address
         rows["bindings"] = bindings.ctypes.data
         rows["params"] = params.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(8 * params.shape[1])
         rows["groups"] = dispatch.groups
         rows["total"] = dispatch.groups.astype(np.uint64).prod(axis=1)
-        rows["flags"] = np.where(step.waits, BARRIER_BEFORE, 0)
+        rows["flags"] = np.where(step.waits, BARRIER_BEFORE | WAITS, 0)
         if dispatch.indirect is not None:
             storage, offset = dispatch.indirect
             indirect = np.zeros(1, INDIRECT_COUNTS)
@@ -210,6 +219,7 @@ class _CpuProgram:
             rows["indirect"] = indirect.ctypes.data
             rows["flags"] |= INDIRECT
         rows["flags"] |= amount_of_work(rows, loaded.operations)
+        self._work += float(rows["total"].sum(dtype=np.float64)) * (loaded.operations or 0.0)
 
     def _fill_slots(self) -> None:
         for bindings, position, slot in self.slots:
@@ -259,8 +269,13 @@ class _CpuProgram:
             begun(self.launch(None))
             return
         submission = self._submission()
+        if self.may_last:
+            INTERRUPTS.lead(submission)
+            _under_way[submission.address] = submission
         try:
             self.threads.run(submission.address)
+            if submission.is_ended:  # by whoever pressed Ctrl-C twice, whatever their handler did
+                raise KeyboardInterrupt
         except BaseException:  # Ctrl-C while native code ran, which may have handed the rest to the workers
             submission.cancel()
             if not submission.is_over():
@@ -268,6 +283,11 @@ class _CpuProgram:
             if submission.has_begun():
                 begun(submission)
             raise
+        finally:
+            if self.may_last:
+                INTERRUPTS.left(submission)
+                if submission.is_over():
+                    _under_way.pop(submission.address, None)
         if not submission.is_over():
             _hold(submission)
         begun(submission)
@@ -291,12 +311,26 @@ def _hold(submission: _CpuSubmission) -> None:
 class _CpuSubmission:
     """One run: what the walker calls %Submission, and its log."""
 
-    __slots__ = ("__weakref__", "address", "attached", "cells", "clock", "log", "lost", "program")
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "attached",
+        "cells",
+        "clock",
+        "interrupted",
+        "is_ended",
+        "log",
+        "lost",
+        "lost_to",
+        "program",
+    )
 
     def __init__(self, program: _CpuProgram) -> None:
         self.program = program
         self.attached: list[Any] = []
-        self.lost = False
+        self.lost = self.is_ended = False
+        self.interrupted = 0
+        self.lost_to: DeviceError | None = None
         self.cells = SubmissionCells.from_buffer_copy(program.fresh)
         self.address = ctypes.addressof(self.cells)
         self.log = self.clock = _NO_WORDS
@@ -317,11 +351,29 @@ class _CpuSubmission:
                     "device 'cpu'", "the run was under way when this process was forked, and its threads stayed behind",
                     remedy="Wait for runs before a fork, or boot a new unit after it",
                 )  # fmt: skip
-            if seconds <= 0 or not self.program.threads.wait(self.address, seconds):
+            if seconds <= 0 or not self._wait(seconds):
                 return False
         self.attached = []
         _under_way.pop(self.address, None)
         return True
+
+    def _wait(self, seconds: float) -> bool:
+        try:
+            return self.program.threads.wait(self.address, seconds)
+        except KeyboardInterrupt:
+            for run in list(_under_way.values()):
+                run.interrupt()
+            raise
+
+    def interrupt(self) -> None:
+        """Take note of Ctrl-C while somebody waits; end a dispatch that was there the time before."""
+        here = self.cells.executed + 1
+        if self.interrupted == here and not self.is_over():
+            what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
+            remedy = "What it writes has any contents: write it anew"
+            self.lost_to = DeviceError("device 'cpu'", what, remedy=remedy)
+            self.end()
+        self.interrupted = here
 
     def is_over(self) -> bool:
         """Tell whether the walker is done with this run's memory."""
@@ -332,8 +384,22 @@ class _CpuSubmission:
         return self.is_over() or bool(self.cells.executed)
 
     def cancel(self) -> None:
-        """Stop before the next dependent dispatch."""
+        """Stop before the next dependent dispatch, or in the middle of one that goes on for long."""
+        if self.cells.cancel or self.is_over():
+            return
         self.cells.cancel = 1
+        mine = ref(self)
+        timer = threading.Timer(GRACE_SECONDS, lambda: (found := mine()) is not None and found.end())
+        timer.daemon = True
+        timer.start()
+
+    def end(self) -> None:
+        """Have the dispatch under way end where it is; what it writes has any contents."""
+        self.cells.cancel = self.is_ended = True
+        if self.program.talks:
+            self.log[STOP_WORD] = 1
+        else:
+            self.cells.empty_log[STOP_WORD] = 1
 
     def times(self) -> Times | None:
         """Return when each dispatch began and ended, those that ran; the run must be over."""
@@ -345,15 +411,17 @@ class _CpuSubmission:
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
         sent = read_log(self.log, self.program.sites_of) if self.program.talks else SILENT
+        if self.lost_to is not None:
+            return Outcome(sent.lines, lost=self.lost_to)
         excess = self.cells.excess
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 
 
 @atexit.register
 def _cancel_all() -> None:
-    """Let nothing that still runs hold up the end of the process for longer than a batch."""
+    """Let nothing that still runs hold up the end of the process."""
     for submission in list(_under_way.values()):
-        submission.cancel()
+        submission.end()
 
 
 def _after_fork() -> None:
@@ -363,6 +431,7 @@ def _after_fork() -> None:
     for submission in _under_way.values():
         submission.lost = True
     _under_way.clear()
+    INTERRUPTS.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

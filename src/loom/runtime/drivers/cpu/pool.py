@@ -18,6 +18,7 @@ import numpy as np
 
 from loom.core import options
 from loom.core.errors import DeviceError
+from loom.core.process.forks import hold_over_forks
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.walker import walker_source
@@ -127,7 +128,7 @@ class Pool:
 
 
 _pools: dict[int, Pool] = {}
-_pools_lock = threading.Lock()
+_pools_lock = hold_over_forks(threading.Lock())
 
 
 def pool() -> Pool:
@@ -148,8 +149,6 @@ def _stop_pools() -> None:
 
 def _after_fork() -> None:
     """A child has no worker threads: forget the parent's pools without stopping them."""
-    global _pools_lock  # noqa: PLW0603
-    _pools_lock = threading.Lock()
     _pools.clear()
 
 

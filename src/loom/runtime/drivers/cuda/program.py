@@ -65,37 +65,40 @@ class CudaProgram:
         with device.current:
             if timed:
                 self.stamped = StampedRows(device, self.table)
-            self.parts: list[LaunchedRows] = [self.stamped] if self.stamped is not None else self._cut(may_fail)
+            self.parts: list[tuple[LaunchedRows, bool]] = (
+                [(self.stamped, False)] if self.stamped is not None else self._cut(may_fail)
+            )
 
-    def _cut(self, may_fail: list[bool]) -> list[LaunchedRows]:
-        """Return the parts."""
+    def _cut(self, may_fail: list[bool]) -> list[tuple[LaunchedRows, bool]]:
+        """Return the parts, and whether each is left out after a fault."""
         needs, cuts = Needs(self.plan), self._cuts(may_fail)
-        parts: list[LaunchedRows] = []
-        for first, last in zip(cuts, [*cuts[1:], len(self.table.owners)], strict=True):
+        parts: list[tuple[LaunchedRows, bool]] = []
+        for (first, stops), (last, _) in zip(cuts, [*cuts[1:], (len(self.table.owners), False)], strict=True):
             if first == last:
                 continue
             if self.table.items[int(self.table.owners[first])].indirect:
-                parts.append(CountedRow(self.device, self.table, first, last))
+                part: LaunchedRows = CountedRow(self.device, self.table, first, last)
             elif last - first <= FEW_ROWS:
-                parts.append(LaunchedRows(self.device, self.table, first, last))
+                part = LaunchedRows(self.device, self.table, first, last)
             else:
-                parts.append(KernelGraph(self.device, self.table, first, last, needs))
+                part = KernelGraph(self.device, self.table, first, last, needs)
+            parts.append((part, stops))
         return parts
 
-    def _cuts(self, may_fail: list[bool]) -> list[int]:
-        """Return where parts begin: around rows counted in memory and calls of libraries, and where what waits comes
-        after what may fail."""
-        table, cuts = self.table, [0]
+    def _cuts(self, may_fail: list[bool]) -> list[tuple[int, bool]]:
+        """Return where parts begin, and whether there because what waits comes after what may fail; also around rows
+        counted in memory and calls of libraries."""
+        table, cuts = self.table, [(0, False)]
         failing = False
         alone = [item.indirect or item.by_library for item in table.items]
         if not self.is_careful and not any(alone):
-            return [*range(0, max(1, len(table.owners)), _MOST_NODES)]
+            return [(row, False) for row in range(0, max(1, len(table.owners)), _MOST_NODES)]
         pairs: list[tuple[int, int]] = list(zip(table.owners.tolist(), table.turns.tolist(), strict=True))
         for row, (owner, turn) in enumerate(pairs):
             stops = self.is_careful and failing and bool(table.items[owner].waits[turn])
             is_apart = alone[owner] or (row > 0 and alone[int(table.owners[row - 1])])
-            if row and (stops or is_apart or row - cuts[-1] >= _MOST_NODES):
-                cuts.append(row)
+            if row and (stops or is_apart or row - cuts[-1][0] >= _MOST_NODES):
+                cuts.append((row, stops))
                 failing = failing and not stops
             failing = failing or may_fail[owner]
         return cuts
@@ -149,7 +152,7 @@ class CudaProgram:
                 if id(item) in touched:
                     self.table.choose(item)
             with self.device.current:
-                for part in self.parts:
+                for part, _ in self.parts:
                     part.changed(touched)
             self._bound = wanted
         return [slot.storage for slot in self.slots.values()]
@@ -160,8 +163,8 @@ class CudaProgram:
         """Hand all parts to the stream; return the first fault of groups counted in memory."""
         first: KernelFault | None = None
         with self.device.current:
-            for number, part in enumerate(self.parts):
-                if number and self.is_careful and self._has_failed():
+            for part, stops in self.parts:
+                if stops and self._has_failed():
                     break
                 fault = part.launch()
                 first = first if first is not None else fault

@@ -12,6 +12,7 @@ from typing import Any
 
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.ops import Effect
+from loom.targets.llvm.flow.stops import Stops
 from loom.targets.llvm.identity import CpuIdentity
 from loom.targets.llvm.state import State
 from loom.targets.llvm.types import I1, I32, I64
@@ -48,6 +49,7 @@ class GroupLoop:
         self.ids = tuple(state.stack(I32, name=f"group.{'xyz'[d]}") for d in range(3))
         identity.groups = self.ids
         self.step: Any = I64(1)
+        self.stops = Stops(state)
 
     def open(self) -> tuple[Any, Any]:
         """Open the loop; return the flat group number and the block that ends a turn."""
@@ -55,6 +57,7 @@ class GroupLoop:
         b.store(self.begin, self.number)
         nx, ny, _ = (b.zext(c, I64) for c in self.identity.counts)
         self.head, done, self.leave = (self.s.block(n) for n in ("group", "group.done", "leave"))
+        self.s.leave = self.leave if self.s.machine.stoppable else None
         enter = self.s.block("enter")
         b.cbranch(b.icmp_unsigned("<", self.begin, self.end), enter, self.leave)
         b.position_at_end(enter)
@@ -97,5 +100,9 @@ class GroupLoop:
             carry = b.icmp_unsigned("==", stepped, count)
             b.store(b.select(carry, I32(0), stepped), slot)
             by = b.zext(carry, I32)
-        b.cbranch(b.icmp_unsigned("<", following, self.end), self.head, self.leave)
+        on = self.s.block("group.next")
+        b.cbranch(b.icmp_unsigned("<", following, self.end), on, self.leave)
+        b.position_at_end(on)
+        self.stops.look()
+        b.branch(self.head)
         b.position_at_end(self.leave)

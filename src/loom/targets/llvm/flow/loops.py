@@ -15,6 +15,7 @@ import llvmlite.ir as ll
 from loom.ir.kernel import For, Instr, While
 from loom.targets.base import Bounds
 from loom.targets.llvm.flow.serial import SerialLoops
+from loom.targets.llvm.flow.stops import Stops
 from loom.targets.llvm.lanes import Lanes
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Loops:
         self.b = control.b
         self.v = control.v
         self.serial = SerialLoops(control)
+        self.stops = Stops(control.s)
         self.rolled = False  # true where turns are few: written out several times, they would only be foreseen worse
 
     def loop_entry(self, s: For | While) -> OpenLoop:
@@ -83,7 +85,15 @@ class Loops:
         self.b.store(start, index)
         if self.is_batched(s, step):
             start = self.batches(s, index, stop)
-        self.b.cbranch(self.enters(s, start, stop, step), body, loop.exit)
+        strip = 0 if self.stops.is_short(s) else self.stops.strip(s, step)
+        head, end = (self.s.block("strip"), self.s.block("strip.end")) if strip else (body, loop.exit)
+        self.b.cbranch(self.enters(s, start, stop, step), head, loop.exit)
+        whole = stop
+        if strip:
+            self.b.position_at_end(head)
+            here = self.b.load(index, typ=start.type)
+            stop = self.strip_end(s, here, stop, step, strip)
+            self.b.cbranch(self.enters(s, here, stop, step), body, loop.exit)
         self.b.position_at_end(body)
         current = self.b.load(index, typ=start.type)
         self.s.values[s.index] = Lanes(current, 0)
@@ -97,10 +107,32 @@ class Loops:
         following = self.b.add(current, step, flags=self.no_wrap(s, step))
         again = self.goes_on(s, current, following, stop, step)
         self.b.store(following, index)
-        jump = self.b.cbranch(again, body, loop.exit)
+        if not strip and not self.stops.is_short(s):
+            on = self.s.block("for.again")
+            self.b.cbranch(again, on, loop.exit)
+            self.b.position_at_end(on)
+            self.stops.look()
+            again = None
+        jump = self.b.branch(body) if again is None else self.b.cbranch(again, body, end)
         if self.rolled:
             jump.set_metadata("llvm.loop", self.s.unrolled("disable"))
+        if strip:
+            self.b.position_at_end(end)
+            on = self.s.block("strip.next")
+            self.b.cbranch(self.b.icmp_unsigned("!=", stop, whole), on, loop.exit)
+            self.b.position_at_end(on)
+            self.stops.look()
+            self.b.branch(head)
         self.b.position_at_end(loop.exit)
+
+    def strip_end(self, s: For, here: ll.Value, stop: ll.Value, step: ll.Value, turns: int) -> ll.Value:
+        """Return where a strip of at most so many turns ends that begins ``here``."""
+        left, reach = self.b.sub(stop, here), self.b.mul(step, self.s.arithmetic.constant(turns, stop))
+        if s.down:
+            left, reach = self.b.sub(here, stop), self.b.sub(self.s.arithmetic.constant(0, step), reach)
+        longer = self.b.icmp_unsigned(">", left, reach)
+        there = self.b.sub(here, reach) if s.down else self.b.add(here, reach)
+        return self.b.select(longer, there, stop)
 
     def is_batched(self, s: For, step: Any) -> bool:
         """True for a GPU's loop of little but reads at places that were read: several turns wait for memory at once."""
@@ -217,6 +249,7 @@ class Loops:
         self.c.block(s.test)
         self.b.cbranch(self.c.value(s.condition).value, body, loop.exit)
         self.b.position_at_end(body)
+        self.stops.look()
         mask = self.s.mask
         self.c.block(s.body)
         self.s.mask = mask
@@ -260,6 +293,7 @@ class Loops:
         on = self.c.remaining(self.b.load(alive, typ=self.v.mask_type))
         goes_on = advance()
         self.b.store(on if goes_on is None else self.b.and_(on, goes_on), alive)
+        self.stops.look()
         self.b.branch(head)
         self.b.position_at_end(loop.exit)
 

@@ -291,8 +291,11 @@ yes:
 
 ; Run the groups begin .. end of a batch of `count` records that start at `first`.
 define internal void @run_groups(ptr %first, i64 %count, ptr %log, i64 %begin, i64 %end) {
-entry:
-  br label %search
+entry:                                        ; nothing of a run that is to end where it is
+  %stop.field = getelementptr i64, ptr %log, i64 3
+  %told = load atomic i64, ptr %stop.field monotonic, align 8
+  %ends = icmp ne i64 %told, 0
+  br i1 %ends, label %out, label %search
 search:                                       ; the last record that starts at or before `begin`
   %low = phi i64 [ 0, %entry ], [ %low1, %half ]
   %high = phi i64 [ %count, %entry ], [ %high1, %half ]
@@ -454,8 +457,8 @@ close:
   ret void
 }
 
-; Fetch the group counts of an indirect dispatch into its record; too many are a fault.
-define internal void @fetch_counts(ptr %record, ptr %sub, ptr %log) {
+; Fetch the group counts of an indirect dispatch into its record; of too many none is run, and the first is told.
+define internal void @fetch_counts(ptr %record, ptr %sub) {
   %indirect.field = getelementptr %Record, ptr %record, i64 0, i32 3
   %groups = getelementptr %Record, ptr %record, i64 0, i32 4
   %total.field = getelementptr %Record, ptr %record, i64 0, i32 6
@@ -495,16 +498,17 @@ define internal void @fetch_counts(ptr %record, ptr %sub, ptr %log) {
 fits:
   store i64 %total, ptr %total.field
   ret void
-excess:                                       ; nothing more is run, as after a failed assert
+excess:
   %number.field = getelementptr %Record, ptr %record, i64 0, i32 7
   %number = load i32, ptr %number.field
   %number64 = zext i32 %number to i64
   %mark = add i64 %number64, 1
   %excess.field = getelementptr %Submission, ptr %sub, i64 0, i32 8
-  %fault.field = getelementptr i64, ptr %log, i64 2
+  %before = load i64, ptr %excess.field
+  %none.before = icmp eq i64 %before, 0
+  %first = select i1 %none.before, i64 %mark, i64 %before
   store i64 0, ptr %total.field
-  store i64 %mark, ptr %excess.field
-  store atomic i64 1, ptr %fault.field monotonic, align 8
+  store i64 %first, ptr %excess.field
   ret void
 }
 
@@ -554,20 +558,24 @@ time:
 late:
   ret i1 0
 check:
-  %cancel = load atomic i64, ptr %cancel.field monotonic, align 8
-  %fault = load atomic i64, ptr %fault.field monotonic, align 8
-  %stop = or i64 %cancel, %fault
-  %stopped = icmp ne i64 %stop, 0
-  br i1 %stopped, label %out, label %begin
-begin:
   %record = getelementptr %Record, ptr %records, i64 %i
   %flags.field = getelementptr %Record, ptr %record, i64 0, i32 5
   %flags = load i32, ptr %flags.field
+  %cancel = load atomic i64, ptr %cancel.field monotonic, align 8
+  %fault = load atomic i64, ptr %fault.field monotonic, align 8
+  %cancelled = icmp ne i64 %cancel, 0
+  %failed = icmp ne i64 %fault, 0
+  %waits.flag = and i32 %flags, 8
+  %dependent = icmp ne i32 %waits.flag, 0
+  %left.out = and i1 %failed, %dependent
+  %stopped = or i1 %cancelled, %left.out
+  br i1 %stopped, label %out, label %begin
+begin:
   %indirect = and i32 %flags, 2
   %is.indirect = icmp ne i32 %indirect, 0
   br i1 %is.indirect, label %fetch, label %extend
 fetch:
-  call void @fetch_counts(ptr %record, ptr %sub, ptr %log)
+  call void @fetch_counts(ptr %record, ptr %sub)
   br label %extend
 extend:                                       ; up to the next record that must wait
   %e = phi i64 [ %i, %begin ], [ %i, %fetch ], [ %j, %same ]

@@ -1,0 +1,1 @@
+"""What a process is to Loom: what it does when it is forked."""

@@ -1,0 +1,108 @@
+"""Ends a kernel that does not end by itself when Ctrl-C is pressed while the main thread runs it.
+
+Layer: runtime. Python calls handlers of signals in the main thread alone, and between two of its instructions: never
+while that thread is in a kernel. But it writes the number of each signal to a file at once, which a thread reads here.
+Invariant: a dispatch that ends in ``GRACE_SECONDS`` is not cut, nor one under a handler of the user's, unless Ctrl-C is
+pressed twice; and whoever had set a wakeup file before gets what comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import Protocol
+
+__all__ = ["GRACE_SECONDS", "INTERRUPTS", "Led"]
+
+GRACE_SECONDS = 0.5
+"""How long a dispatch may go on after its run was cancelled or interrupted."""
+_AGAIN_SECONDS = 0.05
+"""How long the wakeup file is taken to be what it was set to: others set theirs too, and asking takes a microsecond."""
+
+
+class Led(Protocol):
+    """A run that the main thread is in."""
+
+    def is_over(self) -> bool:
+        """Tell whether nothing of it is under way."""
+        ...
+
+    def end(self) -> None:
+        """Have it end where it is."""
+        ...
+
+
+class Interrupts:
+    """The main thread's run, and the thread that hears of signals."""
+
+    def __init__(self) -> None:
+        self._led: Led | None = None
+        self._count = 0
+        self._until = 0.0
+        self._files: tuple[int, int] | None = None
+        self._other = -1
+
+    def lead(self, run: Led) -> None:
+        """Tell that the calling thread is about to be in a run; nothing where it is not the main one."""
+        if threading.get_ident() != threading.main_thread().ident:
+            return
+        now = time.monotonic()
+        if now >= self._until:
+            self._listen()
+            self._until = now + _AGAIN_SECONDS
+        self._count, self._led = 0, run
+
+    def left(self, run: Led) -> None:
+        """Tell that the thread is back from a run."""
+        if self._led is run:
+            self._led = None
+
+    def _listen(self) -> None:
+        if self._files is None:
+            read, write = os.pipe()
+            os.set_blocking(write, False)
+            self._files = read, write
+            threading.Thread(target=self._hear, args=(read,), name="loom interrupts", daemon=True).start()
+        write = self._files[1]
+        with contextlib.suppress(ValueError):  # another interpreter of this process has the signals
+            before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+            if before != write:
+                self._other = before
+
+    def _hear(self, file: int) -> None:
+        """Take the numbers of signals as they come."""
+        while True:
+            number = os.read(file, 1)
+            if self._other != -1:
+                with contextlib.suppress(OSError):
+                    os.write(self._other, number)
+            run = self._led
+            if run is not None and number[0] == signal.SIGINT:
+                self._count += 1
+                if self._count > 1:
+                    run.end()
+                elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                    timer = threading.Timer(GRACE_SECONDS, self._end, [run])
+                    timer.daemon = True
+                    timer.start()
+
+    def _end(self, run: Led) -> None:
+        if not run.is_over():
+            run.end()
+
+    def after_fork(self) -> None:
+        """Leave the parent's file alone: what is written there its thread reads."""
+        if self._files is not None:
+            with contextlib.suppress(ValueError):
+                before = signal.set_wakeup_fd(self._other)
+                if before != self._files[1]:
+                    signal.set_wakeup_fd(before)
+            for file in self._files:
+                os.close(file)
+        self.__init__()
+
+
+INTERRUPTS = Interrupts()

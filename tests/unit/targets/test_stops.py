@@ -1,0 +1,115 @@
+"""Loops in strips: the turns are those of Python's range, whatever start, stop and step; vectors stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import loom
+from loom import In, InOut, i32, i64, u32
+from loom.runtime.drivers.loading import bounds_of
+from loom.targets.llvm.machine import host_machine
+from loom.targets.llvm.target import LlvmTarget
+
+MASK = (1 << 32) - 1
+
+
+@loom.kernel(workgroup=4)
+def up(x: InOut[u32], start: i32, stop: i32) -> None:
+    s = u32(0)
+    for j in range(start, stop):
+        s = s * 3 + u32(j)
+    x[loom.global_id()] = s
+
+
+@loom.kernel(workgroup=4)
+def up_by_three(x: InOut[u32], start: i32, stop: i32) -> None:
+    s = u32(0)
+    for j in range(start, stop, 3):
+        s = s * 3 + u32(j)
+    x[loom.global_id()] = s
+
+
+@loom.kernel(workgroup=4)
+def down(x: InOut[u32], start: i32, stop: i32) -> None:
+    s = u32(0)
+    for j in range(start, stop, -1):
+        s = s * 3 + u32(j)
+    x[loom.global_id()] = s
+
+
+@loom.kernel(workgroup=4)
+def down_by_seven(x: InOut[u32], start: i32, stop: i32) -> None:
+    s = u32(0)
+    for j in range(start, stop, -7):
+        s = s * 3 + u32(j)
+    x[loom.global_id()] = s
+
+
+@loom.kernel(workgroup=4)
+def wide(x: InOut[u32], start: i64, stop: i64) -> None:
+    s = u32(0)
+    for j in range(start, stop):
+        if j % 5 == 3:
+            continue
+        if s == 123456789:
+            break
+        s = s * 3 + u32(j & 0xFFFFFFFF)
+    x[loom.global_id()] = s
+
+
+@loom.kernel(workgroup=4)
+def apart(x: InOut[u32], start: i32, stop: i32) -> None:
+    i = loom.global_id()
+    s = u32(0)
+    for j in range(start, stop + i32(i)):
+        s = s * 3 + u32(j)
+    x[i] = s - s * u32(i > 0)
+
+
+RANGES = {up: 1, up_by_three: 3, down: -1, down_by_seven: -7, wide: 1, apart: 1}
+COUNTS = [0, 1, 2, 1023, 1024, 1025, 16_383, 16_384, 16_385, 40_000, 65_536, 131_073]
+
+
+def expected(start: int, stop: int, step: int, kernel: Any) -> int:
+    s = 0
+    for j in range(start, stop, step):
+        if kernel is wide and j % 5 == 3:
+            continue
+        s = (s * 3 + j) & MASK
+    return s
+
+
+@pytest.mark.parametrize("simd", ["", "1"], ids=["vectors", "narrow"])
+@pytest.mark.parametrize("kernel", RANGES, ids=lambda k: k.name)
+def test_turns_are_those_of_range(kernel: Any, simd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if simd:
+        monkeypatch.setenv("LOOM_SIMD", simd)
+    step = RANGES[kernel]
+    for count in COUNTS:
+        for start in (0, -5, 2**31 - 1 - count * step if step > 0 else -(2**31) - count * step):
+            stop = start + count * step
+            x = np.zeros(4, np.uint32)
+            chain = loom.Chain("cpu")
+            limits = (start, stop - (3 if kernel is apart and stop > 2**30 else 0))
+            chain.dispatch(kernel, [x], limits, 1)
+            chain.build().run()
+            assert x[0] == expected(*limits, step, kernel), (start, count)
+
+
+@loom.kernel(workgroup=1)
+def total(x: In[u32], y: InOut[u32], n: u32) -> None:
+    s = u32(0)
+    for j in range(n):
+        s = s + x[j]
+    y[loom.global_id()] = s
+
+
+def test_loops_that_llvm_makes_vectors_of_still_are() -> None:
+    if host_machine().simd_lanes == 1:
+        pytest.skip("this processor has no vectors")
+    text = LlvmTarget(host_machine()).compile(total.verified, bounds_of(total.verified), "llvm").data.decode()
+    assert "vector.body" in text
+    assert "load atomic" in text
