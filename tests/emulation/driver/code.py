@@ -20,7 +20,7 @@ from loom.runtime.drivers.cpu.code import link
 from loom.runtime.drivers.loading import locations_of
 from loom.targets.base import Artifact, Bounds
 from loom.targets.llvm.layout import BINDING, RECORD
-from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
+from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES, host_machine
 from loom.targets.llvm.target import LlvmTarget
 
 __all__ = ["Code", "Compiled", "Sizes"]
@@ -118,7 +118,7 @@ class Compiled:
         key = verified.hash, verified.name, locations_of(verified, bounds), bounds
         found = _COMPILED.get(key)
         if found is None:
-            found = _COMPILED[key] = LlvmTarget("host").compile(verified, bounds)
+            found = _COMPILED[key] = LlvmTarget(replace(host_machine(), stoppable=False)).compile(verified, bounds)
         code = _LINKED.get(key)
         if code is None:
             code = _LINKED[key] = link(found.data, found.entry)
