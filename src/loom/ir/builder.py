@@ -71,6 +71,8 @@ class Builder:
         self._variables: list[Variable] = []
         self._taken: set[str] = set()
         self._names: dict[Instr, str] = {}
+        self.goes_below = False
+        """Whether a lane's number or a length is taken for a signed number of its width."""
         self._root = Block()
         self._blocks = [self._root]
 
@@ -278,4 +280,5 @@ class Builder:
             guarantee=guarantee,
             loc=self.kernel_loc,
             names=self._names,
+            goes_below=self.goes_below,
         )

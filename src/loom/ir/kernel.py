@@ -232,7 +232,8 @@ class Kernel:
 
     ``trusted`` kernels (the library's own) may be compiled without bounds checks and without zeroing
     shared and private memory; they are tested with both. ``names`` tells the debugger which source
-    names stand for which values; it is no part of the kernel's identity.
+    names stand for which values; it is no part of the kernel's identity. ``goes_below``: numbers of lanes and
+    lengths are taken for signed ones, so that a dispatch may have no more than 2^31 of them.
     """
 
     name: str
@@ -247,6 +248,7 @@ class Kernel:
     guarantee: Guarantee = Guarantee.BIT_EXACT
     loc: Loc | None = None
     names: dict[Instr, str] = field(default_factory=dict[Instr, str])
+    goes_below: bool = False
 
     @property
     def lanes(self) -> int:

@@ -149,5 +149,5 @@ class Views:
             elif isinstance(found, Static) and found.value == 1:
                 found = extent
             else:
-                found = self.b.emit("mul", self.typing.typed(found, u32), self.typing.typed(extent, u32))
+                found = self.typing.emit("mul", self.typing.typed(found, u32), self.typing.typed(extent, u32))
         return found
