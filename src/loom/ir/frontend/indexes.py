@@ -268,9 +268,13 @@ class IndexTyping(Typing):
             self.marks.add(variable)
 
     def count(self, loop: For, start: Operand, is_index: bool) -> bool:
-        """Make the counter of a loop an index if its bounds are, or unsigned; tell if it is an i32 that is not below 0."""
+        """Make a loop's counter an index if a bound is, or if it counts from a bare number to a u32.
+
+        Tells whether it is an i32 that is surely not below zero.
+        """
         index = loop.index
-        if index.dtype not in (u32, i32) or not (is_index or index.dtype == u32) or self.weak_key(index) is not None:
+        is_index = is_index or (index.dtype == u32 and isinstance(start, Static))
+        if not is_index or index.dtype not in (u32, i32) or self.weak_key(index) is not None:
             return False
         self.index(index)
         if index.dtype == u32 or loop.down or self.is_own():

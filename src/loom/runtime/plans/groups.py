@@ -5,6 +5,7 @@ Layer: runtime. Invariant: whatever is dispatched has at most 2^32 lanes along a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.verify import VerifiedKernel
 
-__all__ = ["check_indirect_groups", "encode_groups", "excess_groups", "largest_groups"]
+__all__ = ["check_indirect_groups", "encode_groups", "excess_groups", "largest_groups", "refuse_far_elements"]
 
 MAX_GROUPS = 0xFFFF_FFFF
-_GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups"
+_BELOW = "Take u32(...) or i64(...) of its lane numbers and lengths, which go below zero in it, or dispatch in parts"
+"""What to do about a kernel that has signed indexes, for which 2^31 is the most."""
 
 
 def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
@@ -23,7 +25,7 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
 
     A tuple or list of up to three is one dispatch's extents; an array of length ``repeats`` has a number per repeat.
     """
-    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.workgroup[0] <= 1 << 32:
+    if type(groups) is int and 0 <= groups <= MAX_GROUPS and groups * kernel.workgroup[0] <= kernel.most_lanes:
         full = np.ones((repeats, 3), np.uint32)
         full[:, 0] = groups
         return full
@@ -67,10 +69,30 @@ def _check_group_limits(
     wrong = _beyond_limits(kernel, groups)
     if wrong.any():
         raise ArgumentError(
-            where, "unusable number of workgroups", expected=_GROUP_LIMITS,
+            where, "unusable number of workgroups", expected=_group_limits(kernel),
             got=tuple(int(g) for g in given[int(np.argmax(wrong))]),
-            remedy="Let each lane do more, or dispatch in parts",
+            remedy=_BELOW if kernel.most_lanes < 1 << 32 else "Let each lane do more, or dispatch in parts",
         )  # fmt: skip
+
+
+def _group_limits(kernel: VerifiedKernel) -> str:
+    most = kernel.most_lanes.bit_length() - 1
+    return f"at least 0, at most 2^{most} lanes along a dimension and {MAX_GROUPS} groups"
+
+
+def refuse_far_elements(
+    kernel: VerifiedKernel, elements: Sequence[int], shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Raise ShapeError if a kernel whose indexes go below zero is to count 2^31 elements or more along an axis."""
+    if kernel.most_lanes == 1 << 32:
+        return
+    for memory, count in zip(kernel.bound, elements, strict=True):
+        longest = max(shapes.get(memory.name, (count,)), default=0)
+        if longest >= kernel.most_lanes:
+            raise ShapeError(
+                f"{where}, buffer {memory.name!r}", "too many elements for indexes that go below zero",
+                expected="less than 2^31 along an axis", got=longest, remedy=_BELOW,
+            )  # fmt: skip
 
 
 def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -80,8 +102,8 @@ def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.n
 
 
 def largest_groups(kernel: VerifiedKernel) -> list[int]:
-    """Return the largest number of groups along each dimension: at most 2^32 lanes."""
-    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
+    """Return the largest number of groups along each dimension: at most 2^32 lanes, or 2^31 of those that go below 0."""
+    return [min(MAX_GROUPS, kernel.most_lanes // extent) for extent in kernel.workgroup]
 
 
 def check_indirect_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> None:
@@ -94,5 +116,5 @@ def excess_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> Kerne
     """Return the fault of such counts."""
     return KernelFault(
         f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
-        expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
+        expected=_group_limits(kernel), got=groups, remedy="Check what writes the counts",
     )  # fmt: skip
