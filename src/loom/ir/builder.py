@@ -73,6 +73,8 @@ class Builder:
         self._names: dict[Instr, str] = {}
         self.goes_below = False
         """Whether a lane's number or a length is taken for a signed number of its width."""
+        self.differences: set[Instr] = set()
+        """Differences of unsigned numbers that a user wrote."""
         self._root = Block()
         self._blocks = [self._root]
 
@@ -281,4 +283,5 @@ class Builder:
             loc=self.kernel_loc,
             names=self._names,
             goes_below=self.goes_below,
+            differences=frozenset(self.differences),
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loom.core.dtype import DType, i32, u32
+from loom.core.dtype import DType, i32, u8, u16, u32
 from loom.core.given import is_scalar
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
@@ -137,6 +137,8 @@ class IndexTyping(Typing):
         if found and name in ("neg", "not"):
             args = tuple(self.signed(a) for a in args)
         result = super().emit(name, *args, dtype=dtype)
+        if name == "sub" and result.dtype in (u8, u16, u32) and not self.is_own():
+            self.builder.differences.add(result)
         if found and name in _KEEPS and result.dtype in (u32, i32) and not self._is_bits(name, args):
             self.index(result)
         return result
