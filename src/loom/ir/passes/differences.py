@@ -28,36 +28,41 @@ def tell_differences(kernel: Kernel) -> Kernel:
     """Return a kernel that tells of its ``differences`` that wrap; itself if it has none to tell of."""
     if kernel.trusted or not kernel.differences:
         return kernel
-    return replace(kernel, body=_Telling(kernel).block(kernel.body))
+    telling = _Telling(kernel)
+    variables = (*kernel.variables, *(v for pair in telling.shadows.values() for v in pair))
+    return replace(kernel, body=telling.block(kernel.body), variables=variables)
 
 
 class _Telling:
+    """``pairs`` has what each watched value is the difference of; a variable that holds one is followed by two more."""
+
     def __init__(self, kernel: Kernel) -> None:
-        self.watched = kernel.differences
+        self.pairs: dict[Instr, tuple[Instr, Instr]] = {}
         self.users: dict[Instr, list[Statement]] = {}
-        self.read: dict[Variable, str] = {}
-        """How what variables hold is used."""
-        for s in walk(kernel.body):
+        body = list(walk(kernel.body))
+        for s in body:
             for value in operands(s):
                 self.users.setdefault(value, []).append(s)
-        for s in walk(kernel.body):
-            for value, how in _used(s):
-                if value.name == "get":
-                    self.read.setdefault(value.attr, how)
+        held = {s.attr for s in body if isinstance(s, Instr) and s.name == "set" and s.args[0] in kernel.differences}
+        read = {value.attr for s in body for value, _ in _used(s) if value.name == "get"}
+        self.shadows = {v: (Variable(f"{v.name}.a", u32), Variable(f"{v.name}.b", u32)) for v in held & read}
+        self.watched = kernel.differences
 
     def block(self, block: Block) -> Block:
         """Return a block with what tells of its statements, each behind what decides whether it is needed."""
-        later: dict[Statement, list[Statement]] = {}
-        for s in block.statements:
-            told = list(self.told(s))
-            for value, how, conditions, behind in told:
-                at = behind if behind in block.statements else s
-                later.setdefault(at, []).extend(_told(value, how, conditions, s))
+        later: dict[Statement, list[tuple[Instr, str, list[tuple[Instr, bool]], Statement]]] = {}
         out: list[Statement] = []
+        here = set(block.statements)
         for s in block.statements:
-            extra = later.get(s, [])
+            for value, how in _used(s):
+                if value in self.watched or value in self.pairs:
+                    conditions, behind = self.needed(s)
+                    later.setdefault(behind if behind in here else s, []).append((value, how, conditions, s))
+            extra = [step for each in later.pop(s, []) for step in self.told(*each)]
             before = not isinstance(s, Instr) or s.dtype is None or s.memory is not None
             out += [*extra, self.inside(s)] if before else [self.inside(s), *extra]
+            if isinstance(s, Instr) and s.attr in self.shadows:
+                out += self.followed(s)
         return Block(out)
 
     def inside(self, s: Statement) -> Statement:
@@ -69,18 +74,30 @@ class _Telling:
             return While(self.block(s.test), s.condition, self.block(s.body), s.loc)
         return s
 
-    def told(self, s: Statement) -> Iterator[tuple[Instr, str, list[tuple[Instr, bool]], Statement]]:
-        """Yield the differences that a statement uses: how, under which conditions, and behind what these are known."""
-        used = list(_used(s))
-        if isinstance(s, Instr) and s.name == "set" and s.attr in self.read:
-            used.append((s.args[0], self.read[s.attr]))
-        for value, how in used:
-            if value in self.watched:
-                conditions, behind = self.needed(s)
-                yield value, how, conditions, behind
+    def followed(self, s: Instr) -> list[Statement]:
+        """Return what keeps, or gets, the operands of the difference that a variable holds: 0 and 0 if it holds none."""
+        steps: list[Statement] = []
+        shadows = self.shadows[s.attr]
+        if s.name == "get":
+            a, b = (_made(steps, s, "get", v.dtype, attr=v) for v in shadows)
+            self.pairs[s] = a, b
+            return steps
+        value = s.args[0]
+        pair = self.operands(steps, value) if value in self.watched else (_const(steps, s, 0), _const(steps, s, 0))
+        for held, variable in zip(pair, shadows, strict=True):
+            _made(steps, s, "set", None, held, attr=variable)
+        return steps
+
+    def operands(self, steps: list[Statement], value: Instr) -> tuple[Instr, Instr]:
+        """Return what a value is the difference of, in 32 bits."""
+        a, b = (x if x.dtype == u32 else _made(steps, value, "convert", u32, x) for x in self.pairs.get(value, value.args))
+        return a, b
 
     def needed(self, s: Statement) -> tuple[list[tuple[Instr, bool]], Statement]:
-        """Return the conditions, each with what it must be, under which what is computed has an effect."""
+        """Return the conditions, each with what it must be, under which what is computed has an effect.
+
+        Also the last operation that this was read off.
+        """
         found: list[tuple[Instr, bool]] = []
         while isinstance(s, Instr) and s.op.is_pure and len(self.users.get(s, [])) == 1:
             (user,) = self.users[s]
@@ -93,6 +110,29 @@ class _Telling:
             s = user
         return found, s
 
+    def told(self, value: Instr, how: str, conditions: list[tuple[Instr, bool]], s: Statement) -> list[Statement]:
+        """Return what tells of a difference that wraps while the conditions hold: its operands are sent."""
+        steps: list[Statement] = []
+        a, b = self.operands(steps, value)
+        wraps = _made(steps, s, "lt", bool_, a, b)
+        for condition, holds in conditions:
+            wraps = _made(steps, s, "and", bool_, wraps, condition if holds else _made(steps, s, "not", bool_, condition))
+        below = _made(steps, s, "select", u32, wraps, b, _const(steps, s, 0))
+        above = _made(steps, s, "select", u32, wraps, a, _const(steps, s, 1))
+        _made(steps, s, "within", None, below, above, attr=(DIFFERENCE, how))
+        return steps
+
+
+def _made(steps: list[Statement], s: Statement, name: str, dtype: DType | None, *args: Instr, attr: object = None) -> Instr:
+    """Append an operation at the line of ``s``."""
+    step = Instr(OPS[name], dtype, args, attr, None, s.loc)
+    steps.append(step)
+    return step
+
+
+def _const(steps: list[Statement], s: Statement, number: int) -> Instr:
+    return _made(steps, s, "const", u32, attr=constant_bits(number, u32))
+
 
 def _used(s: Statement) -> Iterator[tuple[Instr, str]]:
     """Yield the values that a statement takes for numbers, and how."""
@@ -103,21 +143,3 @@ def _used(s: Statement) -> Iterator[tuple[Instr, str]]:
             yield s.args[0], "used as an index"
     elif s.name in _USES and not (s.name == "convert" and s.type.is_integer and s.type.bits <= s.args[0].type.bits):
         yield from ((value, _USES[s.name]) for value in s.args)
-
-
-def _told(value: Instr, how: str, conditions: list[tuple[Instr, bool]], s: Statement) -> Iterator[Statement]:
-    """Yield what tells of a difference that wraps while the conditions hold: its operands are sent."""
-
-    def made(name: str, dtype: DType | None, *args: Instr, attr: object = None) -> Instr:
-        steps.append(Instr(OPS[name], dtype, args, attr, None, s.loc))
-        return steps[-1]
-
-    steps: list[Instr] = []
-    a, b = (x if x.dtype == u32 else made("convert", u32, x) for x in value.args)
-    wraps = made("lt", bool_, a, b)
-    for condition, holds in conditions:
-        wraps = made("and", bool_, wraps, condition if holds else made("not", bool_, condition))
-    zero, one = (made("const", u32, attr=constant_bits(n, u32)) for n in (0, 1))
-    below, above = made("select", u32, wraps, b, zero), made("select", u32, wraps, a, one)
-    made("within", None, below, above, attr=(DIFFERENCE, how))
-    yield from steps
