@@ -51,11 +51,18 @@ def out_of_bounds(
     """``operation`` on ``memory`` of ``bound`` elements (``space``: or along an axis) used ``index`` in ``lane``."""
     if space == DIFFERENCE:
         return make_fault(
-            OutOfBounds, kernel, loc, f"a difference of unsigned numbers goes below zero in lane {lane} and is {memory}",
-            expected="a number of at least 0", got=f"{bound} - {index}",
+            OutOfBounds,
+            kernel,
+            loc,
+            f"a difference of unsigned numbers goes below zero in lane {lane} and is {memory}",
+            expected="a number of at least 0",
+            got=f"{bound} - {index}",
             remedy="Compute with i32(...); where it is meant to wrap, write (a - b) & 0xFFFFFFFF",
-            lane=lane, memory="", index=bound - index, bound=bound,
-        )  # fmt: skip
+            lane=lane,
+            memory="",
+            index=bound - index,
+            bound=bound,
+        )
     axis = space.removeprefix("axis ").partition(" ")[0] if space.startswith("axis ") else ""
     length = f"{memory}.shape[{axis}]" if axis else f"len({memory})"
     return make_fault(

@@ -20,7 +20,8 @@ from loom.ir.kernel import For, Instr, Variable
 
 __all__ = ["IndexTyping"]
 
-_KEEPS = frozenset("add sub mul idiv irem and or xor shl shr min max abs neg not select".split())
+_COUNTED = ("add", "sub", "mul", "idiv", "irem", "min", "max", "abs", "neg")
+_KEEPS = frozenset((*_COUNTED, "and", "or", "xor", "shl", "shr", "not", "select"))
 """Operations that make an index of one."""
 _NUMBERS = frozenset(("global_id", "local_id", "group_id", "num_groups", "length"))
 _HALF = 1 << 31
@@ -78,7 +79,7 @@ class IndexTyping(Typing):
     # one type for several operands
 
     def unify(self, operands: list[Operand], *, below: bool = False) -> list[Instr]:
-        """Return operands as values of one type; of indexes as i32 if one is (``below``: their result may be) below 0."""
+        """Return operands as values of one type: i32 if one of indexes (``below``: their result) may be below zero."""
         if not any(self.is_index(o) for o in operands):
             return super().unify(operands)
         operands = [self.typed(o) if isinstance(o, Static) and is_scalar(o.value) else o for o in operands]
@@ -115,9 +116,11 @@ class IndexTyping(Typing):
         value = operand.value
         if wanted == i32 and value >= _HALF:
             raise self.builder.error(
-                "a number of 2^31 or more meets an index that may be below zero", "a number below 2^31", value,
+                "a number of 2^31 or more meets an index that may be below zero",
+                "a number below 2^31",
+                value,
                 "Write u32(...) around the index to compute without a sign",
-            )  # fmt: skip
+            )
         return self.typed(operand, wanted)
 
     def settled(self, key: Any, dtype: DType | None, values: list[Any]) -> DType | None:
@@ -174,13 +177,16 @@ class IndexTyping(Typing):
         """Return a number and how far it is shifted: the number decides on the type."""
         if isinstance(left, Instr) and self.weak_key(left) is None and left.dtype in (u32, i32):
             if isinstance(right, Instr) and self._mixes(right) and self.weak_key(right) is None:
-                return [left, right if right.dtype == left.dtype else self.builder.emit("convert", right, dtype=left.type)]
+                return [left, self._count(right, left.type)]
             return super().unify([left, right])
         if isinstance(left, Static) and isinstance(right, Instr) and self._mixes(left):
             wanted = i32 if left.value < 0 else u32
-            count = right if right.dtype == wanted else self.builder.emit("convert", right, dtype=wanted)
-            return [self.typed(left, wanted), count]
+            return [self.typed(left, wanted), self._count(right, wanted)]
         return self.unify([left, right])
+
+    def _count(self, value: Instr, wanted: DType) -> Instr:
+        """Return how far to shift, which is taken modulo the width: any type of as many bits will do."""
+        return value if value.dtype == wanted else self.builder.emit("convert", value, dtype=wanted)
 
     def compared(self, name: str, left: Operand, right: Operand) -> Operand:
         """Return what a comparison gives: of an index and any other number of 32 bits, that of the numbers."""
@@ -194,7 +200,7 @@ class IndexTyping(Typing):
                 return Static(name in ("gt", "ge", "ne"))
             if right.value >= _HALF and left.dtype == i32:
                 right = self.typed(right, u32)
-        pair = [o for o in (left, right) if isinstance(o, Instr) and self._mixes(o) and self.weak_key(o) is None]
+        pair = self._strong([left, right])
         if len(pair) < 2 or pair[0].dtype == pair[1].dtype or all(o.dtype == i32 or self.is_small(o) for o in pair):
             return self.builder.emit(name, *self.unify([left, right]))
         if pair[0].dtype == u32:
@@ -214,18 +220,22 @@ class IndexTyping(Typing):
         """Return ``min`` or ``max``; a maximum with what is not below zero is not below zero."""
         if not (self.is_index(left) or self.is_index(right)):
             return self.emit(name, *self.unify([left, right]))
-        pair = [left, right]
-        if all(isinstance(o, Instr) and self._mixes(o) and self.weak_key(o) is None for o in pair):
-            a, b = pair if pair[0].dtype == i32 else pair[::-1]  # type: ignore[union-attr]
-            assert isinstance(a, Instr) and isinstance(b, Instr)
-            if (a.dtype, b.dtype) == (i32, u32) and not self.is_small(b):
+        pair = self._strong([left, right])
+        if {o.dtype for o in pair} == {i32, u32}:
+            a, b = pair if pair[0].dtype == i32 else pair[::-1]
+            if not self.is_small(b):
                 is_a = self._of_both("lt" if name == "min" else "gt", a, b)
                 wanted = i32 if name == "min" else u32
                 sides = [x if x.dtype == wanted else self.builder.emit("convert", x, dtype=wanted) for x in (a, b)]
                 return self.index(self.builder.emit("select", is_a, *sides))
-        high = [o for o in pair if (o.value >= 0 if isinstance(o, Static) else isinstance(o, Instr) and o.dtype == u32)]
-        result = self.emit(name, *self.unify(pair))
-        return self.natural(result) if name == "max" and high and self.is_index(result) else result
+        result = self.emit(name, *self.unify([left, right]))
+        is_natural = name == "max" and self.is_index(result) and any(map(_is_natural, (left, right)))
+        return self.natural(result) if is_natural else result
+
+    def _strong(self, operands: list[Operand]) -> list[Instr]:
+        """Return those of operands that are numbers of 32 bits with a type of their own."""
+        found = [o for o in operands if isinstance(o, Instr) and self._mixes(o)]
+        return [o for o in found if self.weak_key(o) is None]
 
     def is_small(self, value: Instr) -> bool:
         """Tell whether a u32 is surely below 2^31: a dispatch of a kernel that asks has no more lanes and elements."""
@@ -246,16 +256,18 @@ class IndexTyping(Typing):
     # where an index gets to
 
     def fit(self, value: Instr, wanted: DType | None) -> Instr:
-        """Return what is stored or handed on as ``wanted``: an index as i32, and as u32 if it is surely not below zero."""
+        """Return what is stored or handed on as ``wanted``: any index as i32, a u32 only if it is not below zero."""
         if not self.is_index(value) or value.dtype == wanted:
             return value
         if wanted == i32:
             return self.signed(value)
         if wanted == u32:
             raise self.builder.error(
-                "an index that may be below zero is taken for a u32", u32, "a difference of indexes, an i32",
+                "an index that may be below zero is taken for a u32",
+                u32,
+                "a difference of indexes, an i32",
                 "Write u32(...) around it, or keep it as i32",
-            )  # fmt: skip
+            )
         return value
 
     def declared(self, value: Instr, wanted: DType) -> Instr:
@@ -264,7 +276,7 @@ class IndexTyping(Typing):
         return self.plain(value) if self.is_index(value) and value.dtype == wanted else value
 
     def counts(self, variable: Variable, key: Any, operand: Operand) -> None:
-        """Take note of a new variable of which nobody wrote the type: an index if its first value is, or was found to be."""
+        """Take note of a new variable whose type nobody wrote: an index if its first value is, or was found to be."""
         self.keys[variable] = key
         if not self.is_own() and variable.dtype in (u32, i32) and (self.is_index(operand) or self.met(key)):
             self.marks.add(variable)
@@ -307,6 +319,13 @@ class IndexTyping(Typing):
             if operand.dtype == i32 or not is_marked:
                 raise Retype(key, operand.type, index=True)
         return self.signed(operand) if variable.dtype == i32 else operand
+
+
+def _is_natural(operand: Operand) -> bool:
+    """Tell whether an operand is surely not below zero."""
+    if isinstance(operand, Static):
+        return isinstance(operand.value, int) and operand.value >= 0
+    return isinstance(operand, Instr) and operand.dtype == u32
 
 
 def _is_huge(value: Instr) -> bool:

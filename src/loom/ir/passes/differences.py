@@ -19,9 +19,11 @@ from loom.ir.ops import OPS, Effect
 __all__ = ["tell_differences"]
 
 _USES = {
-    **dict.fromkeys(("lt", "le", "gt", "ge"), "compared"), **dict.fromkeys(("min", "max"), "clamped"),
-    **dict.fromkeys(("idiv", "irem"), "divided"), "convert": "converted",
-}  # fmt: skip
+    **dict.fromkeys(("lt", "le", "gt", "ge"), "compared"),
+    **dict.fromkeys(("min", "max"), "clamped"),
+    **dict.fromkeys(("idiv", "irem"), "divided"),
+    "convert": "converted",
+}
 
 
 def tell_differences(kernel: Kernel) -> Kernel:
@@ -58,7 +60,7 @@ class _Telling:
                 if value in self.watched or value in self.pairs:
                     conditions, behind = self.needed(s)
                     later.setdefault(behind if behind in here else s, []).append((value, how, conditions, s))
-            extra = [step for each in later.pop(s, []) for step in self.told(*each)]
+            extra = [step for each in later.pop(s, []) for step in self.report(*each)]
             before = not isinstance(s, Instr) or s.dtype is None or s.memory is not None
             out += [*extra, self.inside(s)] if before else [self.inside(s), *extra]
             if isinstance(s, Instr) and s.attr in self.shadows:
@@ -75,22 +77,23 @@ class _Telling:
         return s
 
     def followed(self, s: Instr) -> list[Statement]:
-        """Return what keeps, or gets, the operands of the difference that a variable holds: 0 and 0 if it holds none."""
+        """Return what keeps, or gets, what the difference in a variable is of: 0 and 0 if it holds none."""
         steps: list[Statement] = []
         shadows = self.shadows[s.attr]
         if s.name == "get":
-            a, b = (_made(steps, s, "get", v.dtype, attr=v) for v in shadows)
+            a, b = (_step(steps, s, "get", v.dtype, attr=v) for v in shadows)
             self.pairs[s] = a, b
             return steps
         value = s.args[0]
         pair = self.operands(steps, value) if value in self.watched else (_const(steps, s, 0), _const(steps, s, 0))
         for held, variable in zip(pair, shadows, strict=True):
-            _made(steps, s, "set", None, held, attr=variable)
+            _step(steps, s, "set", None, held, attr=variable)
         return steps
 
     def operands(self, steps: list[Statement], value: Instr) -> tuple[Instr, Instr]:
         """Return what a value is the difference of, in 32 bits."""
-        a, b = (x if x.dtype == u32 else _made(steps, value, "convert", u32, x) for x in self.pairs.get(value, value.args))
+        given = self.pairs.get(value, value.args)
+        a, b = (x if x.dtype == u32 else _step(steps, value, "convert", u32, x) for x in given)
         return a, b
 
     def needed(self, s: Statement) -> tuple[list[tuple[Instr, bool]], Statement]:
@@ -110,20 +113,23 @@ class _Telling:
             s = user
         return found, s
 
-    def told(self, value: Instr, how: str, conditions: list[tuple[Instr, bool]], s: Statement) -> list[Statement]:
+    def report(self, value: Instr, how: str, conditions: list[tuple[Instr, bool]], s: Statement) -> list[Statement]:
         """Return what tells of a difference that wraps while the conditions hold: its operands are sent."""
         steps: list[Statement] = []
         a, b = self.operands(steps, value)
-        wraps = _made(steps, s, "lt", bool_, a, b)
+        wraps = _step(steps, s, "lt", bool_, a, b)
         for condition, holds in conditions:
-            wraps = _made(steps, s, "and", bool_, wraps, condition if holds else _made(steps, s, "not", bool_, condition))
-        below = _made(steps, s, "select", u32, wraps, b, _const(steps, s, 0))
-        above = _made(steps, s, "select", u32, wraps, a, _const(steps, s, 1))
-        _made(steps, s, "within", None, below, above, attr=(DIFFERENCE, how))
+            needed = condition if holds else _step(steps, s, "not", bool_, condition)
+            wraps = _step(steps, s, "and", bool_, wraps, needed)
+        below = _step(steps, s, "select", u32, wraps, b, _const(steps, s, 0))
+        above = _step(steps, s, "select", u32, wraps, a, _const(steps, s, 1))
+        _step(steps, s, "within", None, below, above, attr=(DIFFERENCE, how))
         return steps
 
 
-def _made(steps: list[Statement], s: Statement, name: str, dtype: DType | None, *args: Instr, attr: object = None) -> Instr:
+def _step(
+    steps: list[Statement], s: Statement, name: str, dtype: DType | None, *args: Instr, attr: object = None
+) -> Instr:
     """Append an operation at the line of ``s``."""
     step = Instr(OPS[name], dtype, args, attr, None, s.loc)
     steps.append(step)
@@ -131,7 +137,7 @@ def _made(steps: list[Statement], s: Statement, name: str, dtype: DType | None, 
 
 
 def _const(steps: list[Statement], s: Statement, number: int) -> Instr:
-    return _made(steps, s, "const", u32, attr=constant_bits(number, u32))
+    return _step(steps, s, "const", u32, attr=constant_bits(number, u32))
 
 
 def _used(s: Statement) -> Iterator[tuple[Instr, str]]:

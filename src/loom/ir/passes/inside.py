@@ -352,8 +352,8 @@ class Prover:
             for each in self.choices.both(condition, holds=holds):
                 self.learn(each, holds=holds, of_variables=of_variables)
         elif numbers is not None and _is_whole(numbers[1].type):
-            name, *args = numbers
-            self.compared(name if holds else _OPPOSITE[name], *args, of_variables)
+            name, low, high = numbers
+            self.compared(name if holds else _OPPOSITE[name], low, high, of_variables)
 
     def compared(self, name: str, a: Instr, b: Instr, of_variables: bool) -> None:
         if name in ("gt", "ge"):

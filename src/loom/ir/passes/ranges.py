@@ -59,7 +59,7 @@ def without(range_: Range, other: Range) -> Range:
 def comparison(value: Instr) -> tuple[str, Instr, Instr] | None:
     """Return which numbers a condition compares, and how: an i32 with a u32 as well, which takes two operations."""
     if value.name in ("lt", "le", "gt", "ge", "eq", "ne"):
-        return value.name, *value.args
+        return value.name, value.args[0], value.args[1]
     if value.name not in ("or", "and") or value.args[0].name != ("lt" if value.name == "or" else "ge"):
         return None
     (below, zero), same = value.args[0].args, value.args[1]

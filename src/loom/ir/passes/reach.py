@@ -244,7 +244,7 @@ class _Guards:
             return self.chosen(condition, holds=holds)
         numbers = comparison(condition)
         if numbers is not None:
-            name, *args = numbers
+            name, args = numbers[0], numbers[1:]
         if (name, holds) in (("eq", True), ("ne", False)):
             return self.below(args[0], args[1], closed=True) + self.below(args[1], args[0], closed=True)
         if name not in _OPPOSITE:
@@ -269,7 +269,7 @@ class _Guards:
         """Return (dimension, shift, scale) of a value that is a lane's number, or its group's, plus a shift."""
         if value.dtype is None or not value.dtype.is_integer or value.dtype.is_vector:
             return None
-        if value.name == "convert" and value.type.bits >= 32 or value.name == "bitcast":
+        if (value.name == "convert" and value.type.bits >= 32) or value.name == "bitcast":
             return self.lane(value.args[0])
         if value.name in ("global_id", "group_id"):
             dimension = int(value.attr)

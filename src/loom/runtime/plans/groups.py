@@ -90,9 +90,12 @@ def refuse_far_elements(
         longest = max(shapes.get(memory.name, (count,)), default=0)
         if longest >= kernel.most_lanes:
             raise ShapeError(
-                f"{where}, buffer {memory.name!r}", "too many elements for indexes that go below zero",
-                expected="less than 2^31 along an axis", got=longest, remedy=_BELOW,
-            )  # fmt: skip
+                f"{where}, buffer {memory.name!r}",
+                "too many elements for indexes that go below zero",
+                expected="less than 2^31 along an axis",
+                got=longest,
+                remedy=_BELOW,
+            )
 
 
 def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -102,7 +105,7 @@ def _beyond_limits(kernel: VerifiedKernel, groups: np.ndarray[Any, Any]) -> np.n
 
 
 def largest_groups(kernel: VerifiedKernel) -> list[int]:
-    """Return the largest number of groups along each dimension: at most 2^32 lanes, or 2^31 of those that go below 0."""
+    """Return the largest number of groups along each dimension: at most 2^32 lanes, 2^31 if they go below zero."""
     return [min(MAX_GROUPS, kernel.most_lanes // extent) for extent in kernel.workgroup]
 
 

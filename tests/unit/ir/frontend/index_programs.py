@@ -35,8 +35,12 @@ class Program:
 
     @property
     def text(self) -> str:
-        head = ["def drawn(x: In[i32], grid: In[i32, 2], out: InOut[i32], n: u32, m: i32):", "    i = loom.global_id()",
-                "    p = loom.local_id()", f"    if i < {LANES}:"]  # fmt: skip
+        head = [
+            "def drawn(x: In[i32], grid: In[i32, 2], out: InOut[i32], n: u32, m: i32):",
+            "    i = loom.global_id()",
+            "    p = loom.local_id()",
+            f"    if i < {LANES}:",
+        ]
         return "\n".join([*head, *(f"        {line}" for line in self.lines)]) + "\n"
 
     def of(self, *given: Any) -> Any:
@@ -122,28 +126,53 @@ class Program:
             if way < 2:
                 self.lines.append(f"{s} = {self.index(3)}")
             elif way == 2:
-                self.lines += [f"{s} = {self.of('0', 'i', 'len(x)', '-1')}", f"if {self.condition(2)}:", f"    {s} = {self.index(2)}"]
+                self.lines += [
+                    f"{s} = {self.of('0', 'i', 'len(x)', '-1')}",
+                    f"if {self.condition(2)}:",
+                    f"    {s} = {self.index(2)}",
+                ]
                 self.lines += [f"{s} {self.of('+=', '-=')} {self.index(1)}"]
             elif way == 3:
                 j, step = self.name(), self.of(1, 2, 3)
                 self.lines += [f"{s} = 0", f"{j} = {self.index(2)} & 31", f"{j} -= {self.of('i', '1', 'p')}"]
-                self.lines += [f"while {j} {self.of('>=', '>')} {self.of(0, -3)}:", f"    {s} += {j} // 2 + {self.of('1', 'i', 'm')}",
-                               f"    {j} -= {step}"]  # fmt: skip
+                self.lines += [
+                    f"while {j} {self.of('>=', '>')} {self.of(0, -3)}:",
+                    f"    {s} += {j} // 2 + {self.of('1', 'i', 'm')}",
+                    f"    {j} -= {step}",
+                ]
             elif way == 4:
                 j, bounds = self.name(), self.bounds()
-                self.lines += [f"{s} = 0", f"for {j} in range({bounds}):", f"    {s} += {j} - {self.of('i', '3', 'm', 'len(x)')}",
-                               f"    {s} += max({j} - 2, 0) + x[abs({j}) % len(x)]"]  # fmt: skip
+                self.lines += [
+                    f"{s} = 0",
+                    f"for {j} in range({bounds}):",
+                    f"    {s} += {j} - {self.of('i', '3', 'm', 'len(x)')}",
+                    f"    {s} += max({j} - 2, 0) + x[abs({j}) % len(x)]",
+                ]
             else:
-                self.lines += [f"{s} = 0", f"if {self.condition(2)}:", f"    {s} = 1", f"if {self.condition(2)}:", f"    {s} += 2"]
+                self.lines += [
+                    f"{s} = 0",
+                    f"if {self.condition(2)}:",
+                    f"    {s} = 1",
+                    f"if {self.condition(2)}:",
+                    f"    {s} += 2",
+                ]
             self.lines.append(f"out[i * {OUTPUTS} + {place}] = i32({s})")
         return self
 
     def bounds(self) -> str:
         low, high = f"min({self.index(1)}, 9)", f"min({self.index(2)}, 20)"
         return self.of(
-            f"{high}", f"{low} - 3, {low} + 2", f"-2, {high}", f"len(x) - 1, -1, {self.of(-1, -2)}", f"{high}, {low} - 4, -1",
-            f"p, {high}, 2", "-3, 4", "4, -3, -2", "n", "len(x)",
-        )  # fmt: skip
+            f"{high}",
+            f"{low} - 3, {low} + 2",
+            f"-2, {high}",
+            f"len(x) - 1, -1, {self.of(-1, -2)}",
+            f"{high}, {low} - 4, -1",
+            f"p, {high}, 2",
+            "-3, 4",
+            "4, -3, -2",
+            "n",
+            "len(x)",
+        )
 
     # what it gives
 
@@ -160,10 +189,13 @@ class Program:
         out: dict[int, int] = {}
         held = _Held(x.tolist())
         for lane in range(LANES):
-            here = SimpleNamespace(global_id=lambda lane=lane: lane, local_id=lambda lane=lane: lane % 8,
-                                   group_id=lambda lane=lane: lane // 8, i32=int)  # fmt: skip
+            here = SimpleNamespace(
+                global_id=lambda lane=lane: lane,
+                local_id=lambda lane=lane: lane % 8,
+                group_id=lambda lane=lane: lane // 8,
+                i32=int,
+            )
             scope: dict[str, Any] = {"loom": here, "i32": int, "u32": int, "f32": float}
-            exec(compile(f"from __future__ import annotations\n{self.text}", "<python>", "exec"), scope | {"In": {}, "InOut": {}})
             exec(compile(f"from __future__ import annotations\n{self.text}", "<python>", "exec"), scope)
             scope["drawn"](held, SimpleNamespace(shape=shape), out, n, m)
         return np.array([out[k] for k in range(LANES * OUTPUTS)], np.int64)

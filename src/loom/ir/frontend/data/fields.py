@@ -45,7 +45,9 @@ def is_record(operand: Any) -> bool:
 class Fields:
     """What can be done with records; ``convert`` makes a short vector of its components."""
 
-    def __init__(self, builder: Builder, typing: IndexTyping, convert: Callable[[DType, list[Operand]], Operand]) -> None:
+    def __init__(
+        self, builder: Builder, typing: IndexTyping, convert: Callable[[DType, list[Operand]], Operand]
+    ) -> None:
         self.b = builder
         self.typing = typing
         self.convert = convert

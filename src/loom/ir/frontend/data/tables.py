@@ -32,7 +32,9 @@ _MOST_CHOSEN = 8
 class Tables:
     """``item`` is an element by an index of run time; ``kept`` finds the type that weak numbers turned out to need."""
 
-    def __init__(self, builder: Builder, typing: IndexTyping, views: Views, kept: Callable[[Any], DType | None]) -> None:
+    def __init__(
+        self, builder: Builder, typing: IndexTyping, views: Views, kept: Callable[[Any], DType | None]
+    ) -> None:
         self.b = builder
         self.typing = typing
         self.views = views
