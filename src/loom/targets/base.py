@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loom.ir.kernel import Loc
-from loom.ir.passes.differences import tell_differences
-from loom.ir.passes.uniformity import analyse_uniformity
 from loom.ir.verify import VerifiedKernel
 
 __all__ = [
@@ -112,6 +110,9 @@ def telling(kernel: VerifiedKernel, bounds: Bounds) -> VerifiedKernel:
     """Return what is compiled of a kernel: where the host is told of indexes, it is told of differences that wrap."""
     if bounds is not Bounds.REPORTED:
         return kernel
+    from loom.ir.passes.differences import tell_differences  # only where the host checks
+    from loom.ir.passes.uniformity import analyse_uniformity
+
     told = tell_differences(kernel.kernel)
     return kernel if told is kernel.kernel else VerifiedKernel(told, analyse_uniformity(told))
 

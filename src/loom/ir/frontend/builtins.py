@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loom.core.dtype import DType, f32, f64, i32, i64
 from loom.core.given import is_int
 from loom.ir.builder import Builder
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.indexes import IndexTyping
 from loom.ir.frontend.values import AxesView, Operand, Static, describe, expect_static, is_typed
 from loom.ir.kernel import Instr, Memory
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.indexes import IndexTyping
 
 __all__ = ["Builtins"]
 
@@ -214,4 +216,4 @@ class Builtins:
     def absolute(self, args: list[Operand]) -> Operand:
         (value,) = self.calls.count("abs", args, 1)
         found = self.typing.emit("abs", self.typing.typed(value))
-        return self.typing.natural(found) if self.typing.is_index(found) else found
+        return self.typing.as_natural(found) if self.typing.is_index(found) else found

@@ -285,7 +285,7 @@ class Expressions:
         if name in ("floordiv", "mod"):
             result = self.rounded_down(name, a, b)
             is_positive = name == "mod" and isinstance(right, Static) and right.value > 0
-            return self.typing.natural(result) if is_positive and self.typing.is_index(result) else result
+            return self.typing.as_natural(result) if is_positive and self.typing.is_index(result) else result
         return self.typing.emit(name, a, b)
 
     def rounded_down(self, name: str, a: Instr, b: Instr) -> Instr:
@@ -354,7 +354,7 @@ class Expressions:
             return Static(not found.value) if isinstance(found, Static) else self.b.emit("not", self.truth(found))
         if name in ("is", "is not", "in", "not in"):
             raise self.b.error(f"{name!r} compares compile-time values", "== or !=", describe(left), "Use == or !=")
-        return self.typing.compared(name, left, right)
+        return self.typing.compare(name, left, right)
 
     def boolop(self, node: ast.BoolOp) -> Operand:
         is_and = isinstance(node.op, ast.And)
@@ -412,7 +412,7 @@ class Expressions:
             dtype = (
                 retyped.get(key) or retyped.get((key, "weak")) or promoted([r.type for r in self.typing.unify(results)])
             )
-            dtype = self.typing.settled(key, dtype, [r.value for r in results if isinstance(r, Static)])
+            dtype = self.typing.settle(key, dtype, [r.value for r in results if isinstance(r, Static)])
             a, b = (self.typing.typed(r, dtype) for r in results)
             value = self.typing.emit("select", self.typing.typed(test), a, b)
             if key not in self.t.retyped:

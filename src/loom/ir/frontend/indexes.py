@@ -8,8 +8,7 @@ within the 32 bits of its type.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from loom.core.dtype import DType, i32, u8, u16, u32
 from loom.core.given import is_scalar
@@ -29,19 +28,22 @@ _OPPOSITE = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "
 
 
 class IndexTyping(Typing):
-    """``Typing`` that knows which values are indexes; ``is_own`` tells whether code of the library is translated."""
+    """``Typing`` that knows which values are indexes; ``is_own`` tells whether code of the library is translated.
 
-    def __init__(self, builder: Builder, retyped: dict[Any, DType], is_own: Callable[[], bool]) -> None:
+    ``has_met`` tells whether what a key names met an index in an earlier translation (see ``Retype``).
+    """
+
+    def __init__(self, builder: Builder, has_met: Callable[[object], bool], is_own: Callable[[], bool]) -> None:
         super().__init__(builder)
-        self.retyped = retyped
+        self.has_met = has_met
         self.is_own = is_own
         self.marks: set[Instr | Variable] = set()
-        self.keys: dict[Variable, Any] = {}
+        self.keys: dict[Variable, object] = {}
         """Of variables whose type nobody wrote: what to translate again if one turns out to be an index."""
 
     # which values are indexes
 
-    def is_index(self, operand: Any) -> bool:
+    def is_index(self, operand: object) -> bool:
         """Tell whether an operand is an index here."""
         if not isinstance(operand, Instr) or self.is_own():
             return False
@@ -60,7 +62,7 @@ class IndexTyping(Typing):
             return again
         return self.builder.emit("bitcast", value, dtype=value.type)
 
-    def signed(self, value: Instr) -> Instr:
+    def as_signed(self, value: Instr) -> Instr:
         """Return a number of 32 bits as an index that may be below zero."""
         if value.dtype != u32:
             return value
@@ -69,7 +71,7 @@ class IndexTyping(Typing):
         self.builder.goes_below = True
         return self.index(self.builder.emit("convert", value, dtype=i32))
 
-    def natural(self, value: Instr) -> Instr:
+    def as_natural(self, value: Instr) -> Instr:
         """Return an index that is surely not below zero as such a one."""
         return value if value.dtype == u32 else self.index(self.builder.emit("convert", value, dtype=u32))
 
@@ -109,7 +111,7 @@ class IndexTyping(Typing):
         key = self.weak_key(operand)
         if key is not None and operand.dtype != wanted and (wanted == u32 or operand.dtype != u32):
             raise Retype(key, wanted, index=True)
-        return self.signed(operand) if wanted == i32 else self.natural(operand)
+        return self.as_signed(operand) if wanted == i32 else self.as_natural(operand)
 
     def _constant(self, operand: Operand, wanted: DType) -> Instr:
         assert isinstance(operand, Static)
@@ -123,14 +125,10 @@ class IndexTyping(Typing):
             )
         return self.typed(operand, wanted)
 
-    def settled(self, key: Any, dtype: DType | None, values: list[Any]) -> DType | None:
+    def settle(self, key: object, dtype: DType | None, values: Sequence[object]) -> DType | None:
         """Return the type that constants without one took, i32 for numbers below zero that met an index."""
         below = any(isinstance(v, int) and v < 0 for v in values)
-        return i32 if dtype == u32 and below and self.met(key) else dtype
-
-    def met(self, key: Any) -> bool:
-        """Tell whether what ``key`` names met an index in an earlier translation."""
-        return (key, "index") in self.retyped
+        return i32 if dtype == u32 and below and self.has_met(key) else dtype
 
     # operations
 
@@ -138,7 +136,7 @@ class IndexTyping(Typing):
         """Emit a pure operation; what is computed of an index is one."""
         found = any(map(self.is_index, args))
         if found and name in ("neg", "not"):
-            args = tuple(self.signed(a) for a in args)
+            args = tuple(self.as_signed(a) for a in args)
         result = super().emit(name, *args, dtype=dtype)
         if name == "sub" and result.dtype in (u8, u16, u32) and not self.is_own():
             self.builder.differences.add(result)
@@ -160,7 +158,7 @@ class IndexTyping(Typing):
         if not (self.is_index(left) or self.is_index(right)):
             return self.unify([left, right])
         if name in ("shl", "shr"):
-            return self._shifted(left, right)
+            return self._shift(left, right)
         types = {o.dtype for o in (left, right) if isinstance(o, Instr) and self.weak_key(o) is None}
         if name in ("and", "or", "xor") and types == {u32, i32}:
             pair = [o for o in (left, right) if isinstance(o, Instr)]
@@ -173,7 +171,7 @@ class IndexTyping(Typing):
                 )
         return self.unify([left, right], below=name == "sub")
 
-    def _shifted(self, left: Operand, right: Operand) -> list[Instr]:
+    def _shift(self, left: Operand, right: Operand) -> list[Instr]:
         """Return a number and how far it is shifted: the number decides on the type."""
         if isinstance(left, Instr) and self.weak_key(left) is None and left.dtype in (u32, i32):
             if isinstance(right, Instr) and self._mixes(right) and self.weak_key(right) is None:
@@ -188,7 +186,7 @@ class IndexTyping(Typing):
         """Return how far to shift, which is taken modulo the width: any type of as many bits will do."""
         return value if value.dtype == wanted else self.builder.emit("convert", value, dtype=wanted)
 
-    def compared(self, name: str, left: Operand, right: Operand) -> Operand:
+    def compare(self, name: str, left: Operand, right: Operand) -> Operand:
         """Return what a comparison gives: of an index and any other number of 32 bits, that of the numbers."""
         if not (self.is_index(left) or self.is_index(right)):
             return self.builder.emit(name, *self.unify([left, right]))
@@ -230,7 +228,7 @@ class IndexTyping(Typing):
                 return self.index(self.builder.emit("select", is_a, *sides))
         result = self.emit(name, *self.unify([left, right]))
         is_natural = name == "max" and self.is_index(result) and any(map(_is_natural, (left, right)))
-        return self.natural(result) if is_natural else result
+        return self.as_natural(result) if is_natural else result
 
     def _strong(self, operands: list[Operand]) -> list[Instr]:
         """Return those of operands that are numbers of 32 bits with a type of their own."""
@@ -260,7 +258,7 @@ class IndexTyping(Typing):
         if not self.is_index(value) or value.dtype == wanted:
             return value
         if wanted == i32:
-            return self.signed(value)
+            return self.as_signed(value)
         if wanted == u32:
             raise self.builder.error(
                 "an index that may be below zero is taken for a u32",
@@ -270,15 +268,15 @@ class IndexTyping(Typing):
             )
         return value
 
-    def declared(self, value: Instr, wanted: DType) -> Instr:
+    def declare(self, value: Instr, wanted: DType) -> Instr:
         """Return what is written down to be a ``wanted``: as such it is no index."""
         value = self.fit(value, wanted)
         return self.plain(value) if self.is_index(value) and value.dtype == wanted else value
 
-    def counts(self, variable: Variable, key: Any, operand: Operand) -> None:
+    def counts(self, variable: Variable, key: object, operand: Operand) -> None:
         """Take note of a new variable whose type nobody wrote: an index if its first value is, or was found to be."""
         self.keys[variable] = key
-        if not self.is_own() and variable.dtype in (u32, i32) and (self.is_index(operand) or self.met(key)):
+        if not self.is_own() and variable.dtype in (u32, i32) and (self.is_index(operand) or self.has_met(key)):
             self.marks.add(variable)
 
     def count(self, loop: For, start: Operand, is_index: bool) -> bool:
@@ -298,7 +296,7 @@ class IndexTyping(Typing):
             return start.dtype == u32 or (is_const and constant_value(start.attr, start.type) >= 0)
         return isinstance(start, Static) and start.value >= 0
 
-    def assigned(self, variable: Variable, operand: Operand) -> Operand:
+    def assign(self, variable: Variable, operand: Operand) -> Operand:
         """Return what is assigned to a variable, or find out that the variable is an index; see ``Retype``."""
         key, is_marked = self.keys.get(variable), variable in self.marks and not self.is_own()
         if isinstance(operand, Static):
@@ -318,7 +316,7 @@ class IndexTyping(Typing):
         if variable.dtype == u32 or variable in self.weak:
             if operand.dtype == i32 or not is_marked:
                 raise Retype(key, operand.type, index=True)
-        return self.signed(operand) if variable.dtype == i32 else operand
+        return self.as_signed(operand) if variable.dtype == i32 else operand
 
 
 def _is_natural(operand: Operand) -> bool:

@@ -17,7 +17,6 @@ from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.fields import Fields, is_record
-from loom.ir.frontend.indexes import IndexTyping
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.source import FunctionSource
 from loom.ir.frontend.values import (
@@ -89,8 +88,10 @@ class Names:
     fields: Fields
 
     def __init__(self, builder: Builder, retyped: dict[Any, DType]) -> None:
+        from loom.ir.frontend.indexes import IndexTyping  # not needed where kernels are recalled
+
         self.builder = builder
-        self.typing = IndexTyping(builder, retyped, lambda: self.frame.is_own)
+        self.typing = IndexTyping(builder, lambda key: (key, "index") in retyped, lambda: self.frame.is_own)
         self.retyped = retyped
         self.types: dict[Any, Any] = {}
         """What the type variables of the kernel stand for."""
@@ -178,7 +179,7 @@ class Names:
         """Return the value of an annotated assignment, which must have the type it says."""
         value = self.typing.typed(operand, dtype)
         self.typing.retype_weak(value, dtype.scalar if dtype.is_vector and not value.type.is_vector else dtype)
-        value = self.typing.declared(value, dtype)
+        value = self.typing.declare(value, dtype)
         value = self.typing.widened(value, dtype)
         if value.dtype != dtype:
             raise self.builder.error(
@@ -192,7 +193,7 @@ class Names:
         weak = given is None and (isinstance(operand, Static) or self.is_weak(operand))
         given = given or self.retyped.get((key, "weak"))
         if isinstance(operand, Static):
-            given = self.typing.settled(key, given, [operand.value])
+            given = self.typing.settle(key, given, [operand.value])
         if given is None and isinstance(operand, Static) and is_number(operand.value):
             given = self.typing.default_dtype(operand.value)
         elif given is None:
@@ -210,7 +211,7 @@ class Names:
 
     def set_variable(self, variable: Variable, operand: Operand) -> None:
         """Assign, a bare constant taking the variable's type; retype whichever side is weak."""
-        operand = self.typing.assigned(variable, operand)
+        operand = self.typing.assign(variable, operand)
         key = self.typing.weak.get(variable)
         if (
             isinstance(operand, Static)

@@ -350,7 +350,7 @@ class Translator(Names):
         key = self.key(node)
         known = [b.value for b in (start, stop, step) if isinstance(b, Static) and isinstance(b.value, int)]
         dtype = self.retyped.get(key) or self.retyped.get((key, "weak"))
-        dtype = self.typing.settled(key, dtype, known)
+        dtype = self.typing.settle(key, dtype, known)
         down = self.counts_down(step)
         if len(known) == 3 and name in self.frame.mutable:
             self.assign_first(name, range(*known))
@@ -365,7 +365,7 @@ class Translator(Names):
         loop = self.builder.for_(first, last, by, down=down)
         if len(known) == 3 and key not in self.retyped:
             self.typing.mark_weak(loop, key)
-        is_index = any(map(self.typing.is_index, (start, stop, step))) or self.typing.met(key)
+        is_index = any(map(self.typing.is_index, (start, stop, step))) or self.typing.has_met(key)
         self.counted_body(node, name, loop, is_natural=self.typing.count(loop, start, is_index))
 
     def assign_first(self, name: str, counts: range) -> None:
@@ -377,7 +377,7 @@ class Translator(Names):
         """Translate the body of a counted loop, ``name`` standing for its counter; ``is_natural``: not below zero."""
         before = self.frame.names.get(name)
         with self.builder.into(loop.body):
-            counter = self.typing.natural(loop.index) if is_natural else loop.index
+            counter = self.typing.as_natural(loop.index) if is_natural else loop.index
             if name in self.frame.mutable:
                 self.assign_name(name, counter)
             else:

@@ -46,7 +46,7 @@ class _Telling:
             for value in operands(s):
                 self.users.setdefault(value, []).append(s)
         held = {s.attr for s in body if isinstance(s, Instr) and s.name == "set" and s.args[0] in kernel.differences}
-        read = {value.attr for s in body for value, _ in _used(s) if value.name == "get"}
+        read = {value.attr for s in body for value, _ in _uses_of(s) if value.name == "get"}
         self.shadows = {v: (Variable(f"{v.name}.a", u32), Variable(f"{v.name}.b", u32)) for v in held & read}
         self.watched = kernel.differences
 
@@ -56,15 +56,15 @@ class _Telling:
         out: list[Statement] = []
         here = set(block.statements)
         for s in block.statements:
-            for value, how in _used(s):
+            for value, how in _uses_of(s):
                 if value in self.watched or value in self.pairs:
-                    conditions, behind = self.needed(s)
+                    conditions, behind = self.needs(s)
                     later.setdefault(behind if behind in here else s, []).append((value, how, conditions, s))
             extra = [step for each in later.pop(s, []) for step in self.report(*each)]
             before = not isinstance(s, Instr) or s.dtype is None or s.memory is not None
             out += [*extra, self.inside(s)] if before else [self.inside(s), *extra]
             if isinstance(s, Instr) and s.attr in self.shadows:
-                out += self.followed(s)
+                out += self.follow(s)
         return Block(out)
 
     def inside(self, s: Statement) -> Statement:
@@ -76,7 +76,7 @@ class _Telling:
             return While(self.block(s.test), s.condition, self.block(s.body), s.loc)
         return s
 
-    def followed(self, s: Instr) -> list[Statement]:
+    def follow(self, s: Instr) -> list[Statement]:
         """Return what keeps, or gets, what the difference in a variable is of: 0 and 0 if it holds none."""
         steps: list[Statement] = []
         shadows = self.shadows[s.attr]
@@ -96,7 +96,7 @@ class _Telling:
         a, b = (x if x.dtype == u32 else _step(steps, value, "convert", u32, x) for x in given)
         return a, b
 
-    def needed(self, s: Statement) -> tuple[list[tuple[Instr, bool]], Statement]:
+    def needs(self, s: Statement) -> tuple[list[tuple[Instr, bool]], Statement]:
         """Return the conditions, each with what it must be, under which what is computed has an effect.
 
         Also the last operation that this was read off.
@@ -140,7 +140,7 @@ def _const(steps: list[Statement], s: Statement, number: int) -> Instr:
     return _step(steps, s, "const", u32, attr=constant_bits(number, u32))
 
 
-def _used(s: Statement) -> Iterator[tuple[Instr, str]]:
+def _uses_of(s: Statement) -> Iterator[tuple[Instr, str]]:
     """Yield the values that a statement takes for numbers, and how."""
     if not isinstance(s, Instr):
         return

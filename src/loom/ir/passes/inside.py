@@ -34,8 +34,8 @@ from loom.ir.kernel import (
     operands,
     walk,
 )
-from loom.ir.passes.ranges import ARITHMETIC, Range, comparison, everything, join, meet, trimmed, widened, without
-from loom.ir.passes.reach import Choices
+from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
+from loom.ir.passes.reach import Choices, comparison
 
 __all__ = ["Launch", "Proof", "Prover"]
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loom.core.dtype import DType, i32, u32
-from loom.ir.kernel import Instr
+from loom.core.dtype import DType
 
-__all__ = ["ARITHMETIC", "Range", "comparison", "everything", "join", "meet", "trimmed", "widened", "without"]
+__all__ = ["ARITHMETIC", "Range", "everything", "join", "meet", "trimmed", "widened", "without"]
 
 Range = tuple[int, int]
 """The least and the largest number."""
@@ -54,21 +53,6 @@ def without(range_: Range, other: Range) -> Range:
     if other[0] != other[1]:
         return range_
     return low + (low == other[0]), high - (high == other[0])
-
-
-def comparison(value: Instr) -> tuple[str, Instr, Instr] | None:
-    """Return which numbers a condition compares, and how: an i32 with a u32 as well, which takes two operations."""
-    if value.name in ("lt", "le", "gt", "ge", "eq", "ne"):
-        return value.name, value.args[0], value.args[1]
-    if value.name not in ("or", "and") or value.args[0].name != ("lt" if value.name == "or" else "ge"):
-        return None
-    (below, zero), same = value.args[0].args, value.args[1]
-    names = ("lt", "le", "ne") if value.name == "or" else ("gt", "ge", "eq")
-    if same.name not in names or below.dtype != i32 or (zero.name, zero.attr) != ("const", 0):
-        return None
-    converted, other = same.args
-    is_same = converted.name == "convert" and converted.dtype == u32 and converted.args[0] is below
-    return (same.name, below, other) if is_same else None
 
 
 def _add(a: Range, b: Range) -> Range:

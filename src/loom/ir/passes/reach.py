@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.dtype import i32, u32
 from loom.ir import evaluate as ev
 from loom.ir.constants import constant_value
 from loom.ir.kernel import (
@@ -33,9 +34,8 @@ from loom.ir.kernel import (
     walk_blocks,
 )
 from loom.ir.ops import OPS
-from loom.ir.passes.ranges import comparison
 
-__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "reach_of"]
+__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "comparison", "reach_of"]
 
 _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
@@ -321,6 +321,21 @@ def _leaves(value: Instr) -> list[Instr]:
             found.append(each)
             waiting.append(each)
     return found
+
+
+def comparison(value: Instr) -> tuple[str, Instr, Instr] | None:
+    """Return which numbers a condition compares, and how: an i32 with a u32 as well, which takes two operations."""
+    if value.name in ("lt", "le", "gt", "ge", "eq", "ne"):
+        return value.name, value.args[0], value.args[1]
+    if value.name not in ("or", "and") or value.args[0].name != ("lt" if value.name == "or" else "ge"):
+        return None
+    (below, zero), same = value.args[0].args, value.args[1]
+    names = ("lt", "le", "ne") if value.name == "or" else ("gt", "ge", "eq")
+    if same.name not in names or below.dtype != i32 or (zero.name, zero.attr) != ("const", 0):
+        return None
+    converted, other = same.args
+    is_same = converted.name == "convert" and converted.dtype == u32 and converted.args[0] is below
+    return (same.name, below, other) if is_same else None
 
 
 # values that a dispatch gives

@@ -6,15 +6,17 @@ Layer: ir. Invariant: every field of a ``StructValue`` is a typed value of its f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.structs import info_of, is_struct, no_field
-from loom.ir.frontend.indexes import IndexTyping
 from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.indexes import IndexTyping
 
 __all__ = ["Fields", "is_record", "leaves", "rebuilt"]
 

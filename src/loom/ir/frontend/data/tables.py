@@ -8,7 +8,7 @@ Invariant: what lies outside a table is 0, and told like what lies outside any m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from loom.core.given import is_array, is_list, is_scalar
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.fields import leaves, rebuilt
 from loom.ir.frontend.data.views import Views
-from loom.ir.frontend.indexes import IndexTyping
 from loom.ir.frontend.values import AxesView, Operand, Static, is_number
 from loom.ir.kernel import Access, Instr, Memory
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.indexes import IndexTyping
 
 __all__ = ["Tables"]
 
@@ -59,16 +61,12 @@ class Tables:
         if array.ndim == 1 and array.size <= _MOST_CHOSEN and not isinstance(index, tuple):
             plain: list[Operand] = [Static(v.item() if weak else v) for v in array]
             return self.chosen(plain, self.number(index), name, key)
-        kept = self.settled(key, [array.min().item()]) if weak else None
+        kept = self.typing.settle(key, self.kept(key), [array.min().item()]) if weak else None
         dtype = kept or self.natural(array, weak)
         memory = self.buffer(array, dtype, name)
         is_open = weak and dtype != bool_ and self.kept(key) is None
         shape = tuple(Static(n) for n in array.shape)
         return self.views.item(AxesView(memory, shape, key=key if is_open else None), index)
-
-    def settled(self, key: Any, numbers: list[Any]) -> DType | None:
-        """Return the type that a table of weak ``numbers`` turned out to need, None if that is not known."""
-        return self.typing.settled(key, self.kept(key), numbers)
 
     def number(self, index: Operand) -> Instr:
         """Return an index as an integer value."""
@@ -92,7 +90,8 @@ class Tables:
 
     def one_of(self, values: list[Operand], index: Instr, key: Any) -> Instr:
         weak = all(isinstance(v, Static) and not is_scalar(v.value) for v in values)
-        kept = self.settled(key, [v.value for v in values if isinstance(v, Static)]) if weak else None
+        numbers = [v.value for v in values if isinstance(v, Static)]
+        kept = self.typing.settle(key, self.kept(key), numbers) if weak else None
         typed = [self.typing.typed(v, kept) for v in values] if kept else self.typing.unify([Static(0), *values])[1:]
         if not weak and any(v.dtype != typed[0].dtype for v in typed):
             raise self.b.error("a table mixes types", typed[0].dtype, ", ".join(str(v.dtype) for v in typed),
