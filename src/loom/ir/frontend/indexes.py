@@ -68,6 +68,13 @@ class IndexTyping(Typing):
             return value
         if self._is_natural(value):
             return value.args[0]
+        if not self.is_index(value) and not self.is_small(value) and _is_data(value):
+            raise self.builder.error(
+                "a u32 of memory meets an index that may be below zero",
+                "an i32, or a u32 below 2^31",
+                u32,
+                "Write i32(...) around the element, or u32(...) around the index",
+            )
         self.builder.goes_below = True
         return self.index(self.builder.emit("convert", value, dtype=i32))
 
@@ -242,6 +249,8 @@ class IndexTyping(Typing):
             return constant_value(value.attr, value.type) < _HALF
         if name in _NUMBERS or (name == "param" and value.attr.extent is not None) or self._is_natural(value):
             return True
+        if name == "convert":
+            return not args[0].type.is_signed and args[0].type.bits < 32
         if name == "shr":
             return args[1].op.name == "const" and args[1].attr % 32 > 0
         if name in ("min", "and"):
@@ -317,6 +326,11 @@ class IndexTyping(Typing):
             if operand.dtype == i32 or not is_marked:
                 raise Retype(key, operand.type, index=True)
         return self.as_signed(operand) if variable.dtype == i32 else operand
+
+
+def _is_data(value: Instr) -> bool:
+    """Tell whether a value is computed of elements of memory, which may be anything."""
+    return value.op.name == "load" or (value.op.is_pure and any(map(_is_data, value.args)))
 
 
 def _is_natural(operand: Operand) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom import In, InOut, Out, f32, i32, i64, kernel, u32
+from loom import In, InOut, Out, f32, i32, i64, kernel, u8, u32
 from loom.core.errors import ArgumentError, KernelTypeError, OutOfBounds, ShapeError
 from loom.ir.interp.dispatch import interpret
 from loom.ir.kernel import Instr, walk
@@ -332,6 +332,34 @@ def test_bits_and_numbers_that_have_no_sign_are_refused() -> None:
         _ = bits.verified
     with pytest.raises(KernelTypeError, match=r"a number of 2\^31 or more meets an index that may be below zero.*u32"):
         _ = large.verified
+
+
+def test_a_u32_of_memory_says_how_it_meets_a_difference(on: str) -> None:
+    """Taken for an i32 in silence, one of 2^31 or more would be another number."""
+
+    @kernel
+    def refused(x: In[u32], y: Out[f32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = f32(x[i] - i)
+
+    with pytest.raises(KernelTypeError, match="a u32 of memory meets an index that may be below zero.*i32.*u32"):
+        _ = refused.verified
+
+    @kernel
+    def accepted(x: In[u32], small: In[u8], y: Out[f32], z: Out[f32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = f32(x[i] - u32(i))
+            z[i] = f32(i32(x[i] % 1000) - i) + f32(u32(small[i]) - i) + f32((x[i] & 7) - i) + f32(max(x[i], i - 1) % 7)
+
+    x, small = np.array([2**32 - 2, 2**31 + 5, 9], np.uint32), np.array([0, 200, 1], np.uint8)
+    y, z = accepted(x, small, on=on)
+    assert y.tolist() == [float(np.float32(int(v) - i)) for i, v in enumerate(x)]
+    assert z.tolist() == [
+        (int(v) % 1000 - i) + (int(s) - i) + (int(v) % 8 - i) + int(v) % 7
+        for i, (v, s) in enumerate(zip(x, small, strict=True))
+    ]
 
 
 # limits
