@@ -179,8 +179,8 @@ def differences_in(x: In[f32], out: Out[f32]):
 def test_a_guard_that_wraps_around_is_told() -> None:
     cell = np.zeros(1, np.uint32)
     for call, text in (
-        (lambda: unsigned_differences(np.zeros(0, np.float32), cell), "the guard's limit len(x) - 1 wraps around, and keeps no "
-         "lane out: expected a limit of at least 0, got len(x) = 0. Write i + 1 < n for i < n - 1"),
+        (lambda: unsigned_differences(np.zeros(0, np.float32), cell), "the guard's limit len(x) - 1 wraps around, and "
+         "keeps no lane out: expected a limit of at least 0, got len(x) = 0. Write i + 1 < n for i < n - 1"),
         (lambda: differences_of_n(cell, 0), "the guard's limit n - 1 wraps around"),
     ):  # fmt: skip
         with pytest.raises(LoomError, match=re.escape(text)):
