@@ -77,7 +77,7 @@ class _Printer:
 
     def text(self) -> str:
         k = self.kernel
-        flags = " trusted" if k.trusted else ""
+        flags = (" trusted" if k.trusted else "") + (" signed" if k.goes_below else "")
         if k.guarantee is not Guarantee.BIT_EXACT:
             flags += f" guarantee {k.guarantee.name.lower()}"
         self.lines.append(f"kernel @{k.name} workgroup {' '.join(map(str, k.workgroup))}{flags} {{")
@@ -178,7 +178,7 @@ def _interleave(pieces: tuple[str, ...], values: list[str]) -> list[str]:
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
-_HEADER = re.compile(r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))? \{$")
+_HEADER = re.compile(r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?( signed)?(?: guarantee (\w+))? \{$")
 _ARRAY = re.compile(r"(shared|private) (\S+): (\w+)\[(\d+)\]$")
 _BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)(?: (\d+)d)?(?: (\{\S+\}))?(?: = ((?:[0-9a-f]{2})*))?$")
 _SCALAR = re.compile(r"(param|var) (\S+): (\w+)(?: extent (\S+) (\d+))?$")
@@ -230,11 +230,12 @@ class _Parser:
         header = _HEADER.match(self.next())
         if header is None:
             raise self.fail("no kernel header", "kernel @name workgroup X Y Z {")
-        name, x, y, z, trusted, guarantee = header.groups()
+        name, x, y, z, trusted, signed, guarantee = header.groups()
         wanted = Guarantee.__members__.get((guarantee or "bit_exact").upper())
         if wanted is None:
             raise self.fail(f"no guarantee is called {guarantee!r}", "fast or run_to_run")
         self.builder = Builder(name, (int(x), int(y), int(z)), Loc(self.file, self.at + 1))
+        self.builder.goes_below = bool(signed)
         self.at += 1
         while self.declaration(self.next()):
             self.at += 1

@@ -13,6 +13,7 @@ from loom import In, InOut, Out, f32, i32, i64, kernel, u8, u32
 from loom.core.errors import ArgumentError, KernelTypeError, OutOfBounds, ShapeError
 from loom.ir.interp.dispatch import interpret
 from loom.ir.kernel import Instr, walk
+from loom.ir.text import parse_kernel, print_kernel
 from loom.runtime.plans.groups import encode_groups, largest_groups, refuse_far_elements
 from unit.ir.frontend.index_programs import LANES, OUTPUTS, Program
 
@@ -382,6 +383,30 @@ def test_signed_indexes_have_half_the_room_and_say_so() -> None:
 
     refuse_far_elements(near.verified, [2**31, 2**32 - 1], {}, where)
     assert encode_groups(near.verified, 2**32 // 64, 1, where)[0, 0] == 2**26
+
+
+def test_a_kernel_of_signed_indexes_is_another_than_one_that_converts() -> None:
+    """Their code may differ, as the other one takes arrays of 2^31 elements; nothing else tells them apart."""
+
+    @kernel
+    def same(x: In[f32], y: Out[f32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = x[i - 1]
+
+    of_index = same.verified
+
+    @kernel
+    def same(x: In[f32], y: Out[f32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = x[i32(i) - 1]
+
+    by_hand = same.verified
+    text = print_kernel(of_index.kernel)
+    assert text.replace(" signed {", " {") == print_kernel(by_hand.kernel) != text
+    assert of_index.hash != by_hand.hash
+    assert print_kernel(parse_kernel(text)) == text
 
 
 def test_lanes_beyond_the_limit_are_refused_by_a_call() -> None:
