@@ -103,6 +103,11 @@ class VerifiedKernel:
         return 1 << (31 if self.kernel.goes_below else 32)
 
     @cached_property
+    def signed_params(self) -> frozenset[Param]:
+        """The unsigned parameters that are taken for signed numbers of their width."""
+        return self.kernel.signed_params
+
+    @cached_property
     def guarantee(self) -> Guarantee:
         """What the kernel asks of a device."""
         return self.kernel.guarantee

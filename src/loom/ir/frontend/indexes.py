@@ -15,7 +15,7 @@ from loom.core.given import is_scalar
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.values import Operand, Retype, Static, Typing, is_number
-from loom.ir.kernel import For, Instr, Variable
+from loom.ir.kernel import For, Instr, Param, Variable
 
 __all__ = ["IndexTyping"]
 
@@ -76,6 +76,8 @@ class IndexTyping(Typing):
                 "Write i32(...) around the element, or u32(...) around the index",
             )
         self.builder.goes_below = True
+        if not self.is_index(value) and not self.is_small(value):
+            self.builder.signed_params |= _params(value)
         return self.index(self.builder.emit("convert", value, dtype=i32))
 
     def as_natural(self, value: Instr) -> Instr:
@@ -331,6 +333,13 @@ class IndexTyping(Typing):
 def _is_data(value: Instr) -> bool:
     """Tell whether a value is computed of elements of memory, which may be anything."""
     return value.op.name == "load" or (value.op.is_pure and any(map(_is_data, value.args)))
+
+
+def _params(value: Instr) -> set[Param]:
+    """Return the unsigned parameters that a value is computed of."""
+    if value.op.name == "param":
+        return {value.attr} if value.dtype == u32 else set()
+    return set[Param]().union(*map(_params, value.args)) if value.op.is_pure else set()
 
 
 def _is_natural(operand: Operand) -> bool:

@@ -385,6 +385,19 @@ def test_signed_indexes_have_half_the_room_and_say_so() -> None:
     assert encode_groups(near.verified, 2**32 // 64, 1, where)[0, 0] == 2**26
 
 
+def test_a_parameter_that_no_i32_holds_is_refused_where_it_meets_a_difference() -> None:
+    @kernel
+    def behind(y: Out[i32], n: u32, m: u32):
+        i = loom.global_id()
+        if i < len(y) and i - 1 < m:
+            y[i] = i - (n - 1)
+
+    assert behind(n=0, m=2**32 - 1, out=2, on="cpu").tolist() == [1, 2]
+    assert behind(n=2**31 - 1, m=0, out=2, on="cpu").tolist() == [2 - 2**31, 0]
+    with pytest.raises(ArgumentError, match=r"parameter 'n'. too large for the indexes it meets.*less than 2\^31"):
+        behind(n=2**31, m=0, out=2, on="cpu")
+
+
 def test_a_kernel_of_signed_indexes_is_another_than_one_that_converts() -> None:
     """Their code may differ, as the other one takes arrays of 2^31 elements; nothing else tells them apart."""
 
@@ -394,18 +407,15 @@ def test_a_kernel_of_signed_indexes_is_another_than_one_that_converts() -> None:
         if i < len(y):
             y[i] = x[i - 1]
 
-    of_index = same.verified
-
     @kernel
-    def same(x: In[f32], y: Out[f32]):
+    def by_hand(x: In[f32], y: Out[f32]):
         i = loom.global_id()
         if i < len(y):
             y[i] = x[i32(i) - 1]
 
-    by_hand = same.verified
-    text = print_kernel(of_index.kernel)
-    assert text.replace(" signed {", " {") == print_kernel(by_hand.kernel) != text
-    assert of_index.hash != by_hand.hash
+    text, other = print_kernel(same.verified.kernel), print_kernel(by_hand.verified.kernel)
+    assert text.replace("@same", "@by_hand").replace(" signed {", " {") == other
+    assert same.verified.hash != by_hand.verified.hash
     assert print_kernel(parse_kernel(text)) == text
 
 
