@@ -13,6 +13,7 @@ from loom import In, InOut, Out, f32, i32, i64, kernel, u8, u32
 from loom.core.errors import ArgumentError, KernelTypeError, OutOfBounds, ShapeError
 from loom.ir.interp.dispatch import interpret
 from loom.ir.kernel import Instr, walk
+from loom.ir.passes.inside import Launch, Proof
 from loom.ir.text import parse_kernel, print_kernel
 from loom.runtime.plans.groups import encode_groups, largest_groups, refuse_far_elements
 from unit.ir.frontend.index_programs import LANES, OUTPUTS, Program
@@ -445,6 +446,31 @@ def test_guards_of_differences_tell_how_far_a_kernel_reaches(on: str) -> None:
     shifted(found, n=100, on=on)
     assert found[0] == 103
     assert inner(X[:0], X[:0].copy(), on=on) is None
+
+
+def test_what_is_compared_as_numbers_proves_that_an_index_is_inside() -> None:
+    """So that a GPU runs it without checks; an i32 below a u32 is two operations, which the proof reads as one."""
+
+    @kernel
+    def both(x: In[f32], y: Out[f32], n: u32):
+        i = loom.global_id()
+        if 0 <= i - 1 < n:
+            y[i - 1] = x[i - 1]
+
+    @kernel
+    def one(x: In[f32], y: Out[f32], n: u32):
+        i = loom.global_id()
+        if i - 1 < n:
+            y[i - 1] = x[i - 1]
+
+    def is_inside(k: Any, n: int) -> bool:
+        found = k.verified.kernel
+        lengths = dict.fromkeys(found.buffers, 50)
+        return Proof(found).stays_inside(Launch((1, 1, 1), {found.params[0]: (n, n)}, lengths))
+
+    assert is_inside(both, 50)
+    assert not is_inside(both, 51)
+    assert not is_inside(one, 50)
 
 
 # drawn
