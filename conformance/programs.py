@@ -113,12 +113,12 @@ class _Writer:
         total = self.lanes * counts[0] * counts[1]
         self.halves = [h for h in ("f16", "bf16") if r.random() < 0.3]
         functions = [self.function(n) for n in range(r.randint(0, 2))]
-        self.line("i = ((group_id(1) * num_groups(0) + group_id(0)) * workgroup_size(1) + local_id(1)) * "
-                  "workgroup_size(0) + local_id(0)" if shape[2] == 1 else
-                  "i = (((group_id(1) * num_groups(0) + group_id(0)) * workgroup_size(2) + local_id(2)) * "
-                  "workgroup_size(1) + local_id(1)) * workgroup_size(0) + local_id(0)")  # fmt: skip
-        self.line("lane = (local_id(2) * workgroup_size(1) + local_id(1)) * workgroup_size(0) + local_id(0)")
-        self.scopes[-1].values |= {"i": "u32", "lane": "u32", "group_id(0)": "u32"}
+        self.line("i = u32(((group_id(1) * num_groups(0) + group_id(0)) * workgroup_size(1) + local_id(1)) * "
+                  "workgroup_size(0) + local_id(0))" if shape[2] == 1 else
+                  "i = u32((((group_id(1) * num_groups(0) + group_id(0)) * workgroup_size(2) + local_id(2)) * "
+                  "workgroup_size(1) + local_id(1)) * workgroup_size(0) + local_id(0))")  # fmt: skip
+        self.line("lane = u32((local_id(2) * workgroup_size(1) + local_id(1)) * workgroup_size(0) + local_id(0))")
+        self.scopes[-1].values |= {"i": "u32", "lane": "u32", "u32(group_id(0))": "u32"}
         self.scopes[-1].values |= {f"a_{t}": t for t in self.types}
         self.body()
         arguments = [f"x_{t}: In[{t}]" for t in (*self.types, *self.halves)]

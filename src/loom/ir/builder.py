@@ -72,6 +72,11 @@ class Builder:
         self._variables: list[Variable] = []
         self._taken: set[str] = set()
         self._names: dict[Instr, str] = {}
+        self.goes_below = False
+        """Whether a lane's number or a length is taken for a signed number of its width."""
+        self.signed_params: set[Param] = set()
+        self.differences: set[Instr] = set()
+        """Differences of unsigned numbers that a user wrote."""
         self._root = Block()
         self._blocks = [self._root]
 
@@ -282,4 +287,7 @@ class Builder:
             order=order,
             loc=self.kernel_loc,
             names=self._names,
+            goes_below=self.goes_below,
+            signed_params=frozenset(self.signed_params),
+            differences=frozenset(self.differences),
         )

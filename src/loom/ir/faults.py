@@ -10,7 +10,10 @@ from typing import Any, TypeVar
 from loom.core.errors import AssertionFailed, KernelFault, OutOfBounds
 from loom.ir.kernel import Loc
 
-__all__ = ["assertion_failed", "make_fault", "out_of_bounds"]
+DIFFERENCE = "difference"
+"""What ``within`` names where it watches a difference, and no index."""
+
+__all__ = ["DIFFERENCE", "assertion_failed", "make_fault", "out_of_bounds"]
 
 _Fault = TypeVar("_Fault", bound=KernelFault)
 
@@ -46,6 +49,20 @@ def out_of_bounds(
     kernel: str, loc: Loc | None, lane: int, operation: str, space: str, memory: str, index: int, bound: int
 ) -> OutOfBounds:
     """``operation`` on ``memory`` of ``bound`` elements (``space``: or along an axis) used ``index`` in ``lane``."""
+    if space == DIFFERENCE:
+        return make_fault(
+            OutOfBounds,
+            kernel,
+            loc,
+            f"a difference of unsigned numbers goes below zero in lane {lane} and is {memory}",
+            expected="a number of at least 0",
+            got=f"{bound} - {index}",
+            remedy="Compute with i32(...); where it is meant to wrap, write (a - b) & 0xFFFFFFFF",
+            lane=lane,
+            memory="",
+            index=bound - index,
+            bound=bound,
+        )
     axis = space.removeprefix("axis ").partition(" ")[0] if space.startswith("axis ") else ""
     length = f"{memory}.shape[{axis}]" if axis else f"len({memory})"
     return make_fault(

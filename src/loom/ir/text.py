@@ -78,7 +78,7 @@ class _Printer:
 
     def text(self) -> str:
         k = self.kernel
-        flags = " trusted" if k.trusted else ""
+        flags = (" trusted" if k.trusted else "") + (" signed" if k.goes_below else "")
         if k.guarantee is not Guarantee.BIT_EXACT:
             flags += f" guarantee {k.guarantee.name.lower()}"
         if k.order is not LaneOrder.PROVED:
@@ -182,7 +182,7 @@ def _interleave(pieces: tuple[str, ...], values: list[str]) -> list[str]:
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
 _HEADER = re.compile(
-    r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?(?: guarantee (\w+))?(?: order (free|any))? \{$"
+    r"kernel @(\S+) workgroup (\d+) (\d+) (\d+)( trusted)?( signed)?(?: guarantee (\w+))?(?: order (free|any))? \{$"
 )
 _ARRAY = re.compile(r"(shared|private) (\S+): (\w+)\[(\d+)\]$")
 _BUFFER = re.compile(r"buffer (\S+): (\w+) (\w+)(?: (\d+)d)?(?: (\{\S+\}))?(?: = ((?:[0-9a-f]{2})*))?$")
@@ -235,11 +235,12 @@ class _Parser:
         header = _HEADER.match(self.next())
         if header is None:
             raise self.fail("no kernel header", "kernel @name workgroup X Y Z {")
-        name, x, y, z, trusted, guarantee, order = header.groups()
+        name, x, y, z, trusted, signed, guarantee, order = header.groups()
         wanted = Guarantee.__members__.get((guarantee or "bit_exact").upper())
         if wanted is None:
             raise self.fail(f"no guarantee is called {guarantee!r}", "fast or run_to_run")
         self.builder = Builder(name, (int(x), int(y), int(z)), Loc(self.file, self.at + 1))
+        self.builder.goes_below = bool(signed)
         self.at += 1
         while self.declaration(self.next()):
             self.at += 1

@@ -105,6 +105,16 @@ class VerifiedKernel:
         return self.kernel.trusted
 
     @cached_property
+    def most_lanes(self) -> int:
+        """How many lanes along a dimension, and elements to count, a dispatch may have."""
+        return 1 << (31 if self.kernel.goes_below else 32)
+
+    @cached_property
+    def signed_params(self) -> frozenset[Param]:
+        """The unsigned parameters that are taken for signed numbers of their width."""
+        return self.kernel.signed_params
+
+    @cached_property
     def guarantee(self) -> Guarantee:
         """What the kernel asks of a device."""
         return self.kernel.guarantee

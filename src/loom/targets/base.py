@@ -24,7 +24,7 @@ from loom.ir.verify import VerifiedKernel
 
 __all__ = [
     "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "STOP_WORD", "Artifact", "Bounds", "Decision", "Site", "Target",
-    "compiler_fingerprint",
+    "compiler_fingerprint", "telling",
 ]  # fmt: skip
 
 LOG_HEADER_WORDS = 4
@@ -106,6 +106,17 @@ class Target(Protocol):
     def compile(self, kernel: VerifiedKernel, bounds: Bounds, form: str | None = None) -> Artifact:
         """Return the artifact of ``kernel``, in the first of the forms if none is named."""
         ...
+
+
+def telling(kernel: VerifiedKernel, bounds: Bounds) -> VerifiedKernel:
+    """Return what is compiled of a kernel: where the host is told of indexes, it is told of differences that wrap."""
+    if bounds is not Bounds.REPORTED:
+        return kernel
+    from loom.ir.passes.differences import tell_differences  # only where the host checks
+    from loom.ir.passes.uniformity import analyse_uniformity
+
+    told = tell_differences(kernel.kernel)
+    return kernel if told is kernel.kernel else VerifiedKernel(told, analyse_uniformity(told))
 
 
 @cache

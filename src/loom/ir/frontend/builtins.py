@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loom.core.dtype import DType, f32, f64, i32, i64
 from loom.core.given import is_int
 from loom.ir.builder import Builder
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.values import AxesView, Operand, Static, Typing, describe, expect_static, is_typed
+from loom.ir.frontend.values import AxesView, Operand, Static, describe, expect_static, is_typed
 from loom.ir.kernel import Instr, Memory
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.indexes import IndexTyping
 
 __all__ = ["Builtins"]
 
@@ -39,7 +42,7 @@ class _Translation(Protocol):
 class Builtins:
     """``handlers`` by Python's function, ``of_numpy`` by name."""
 
-    def __init__(self, builder: Builder, typing: Typing, calls: _Translation) -> None:
+    def __init__(self, builder: Builder, typing: IndexTyping, calls: _Translation) -> None:
         self.b = builder
         self.typing = typing
         self.calls = calls
@@ -207,9 +210,10 @@ class Builtins:
             if isinstance(result, Static) and isinstance(operand, Static) and not is_typed(result) | is_typed(operand):
                 result = self.calls.static(min if name == "min" else max, result.value, operand.value)
             else:
-                result = self.typing.emit(name, *self.typing.unify([result, operand]))
+                result = self.typing.extreme(name, result, operand)
         return result
 
     def absolute(self, args: list[Operand]) -> Operand:
         (value,) = self.calls.count("abs", args, 1)
-        return self.typing.emit("abs", self.typing.typed(value))
+        found = self.typing.emit("abs", self.typing.typed(value))
+        return self.typing.as_natural(found) if self.typing.is_index(found) else found

@@ -285,6 +285,8 @@ class Calls:
         value = self.typing.typed(operand)
         if value.dtype in (target, target.scalar):
             self.typing.weak.pop(value, None)
+            if self.typing.is_index(value):
+                return self.typing.plain(value)
             return value if self.typing.weak_key(value) is None else self.b.emit("bitcast", value, dtype=value.type)
         return self.b.emit("convert", value, dtype=target if value.type.is_vector else target.scalar)
 
@@ -313,7 +315,7 @@ class Calls:
         if name == "select":
             return self.select(args, node)
         if name in _IDS:
-            return self.b.emit(name, attr=self.dimension(args))
+            return self.typing.index(self.b.emit(name, attr=self.dimension(args)))
         if name == "workgroup_size":
             return Static(self.b.workgroup[self.dimension(args)])
         op = OPS.get(name)
@@ -322,6 +324,8 @@ class Calls:
         if op.effect is Effect.ATOMIC:
             return self.atomic(op, args)
         values = self.count(name, args, op.arity)
+        if name == "abs":
+            return self.numbers.absolute(values)
         typed = [self.typing.typed(values[0])] if op.arity == 1 else self.typing.unify(values)
         return self.typing.emit(name, *typed)
 
@@ -407,7 +411,7 @@ class Calls:
             if name != "atomic_add":
                 raise self.b.error(f"{name} on {memory.fixed} cells", "atomic_add", name, "Add to them, read and store")
             return add_to_cell(self.typing, memory, at, values[0])
-        typed = [self.typing.typed(v, memory.dtype) for v in values]
+        typed = [self.typing.fit(self.typing.typed(v, memory.dtype), memory.dtype) for v in values]
         return self.b.emit(name, at, *typed, memory=memory)
 
     def tile_product(self, args: list[Operand]) -> Operand:
@@ -465,7 +469,7 @@ class Calls:
         if isinstance(memory, Memory) and memory.size is not None:
             return Static(memory.size)
         if isinstance(memory, Memory):
-            return self.b.emit("length", memory=memory)
+            return self.typing.index(self.b.emit("length", memory=memory))
         raise self.b.error("len of no memory", "a buffer, an array or a tuple", describe(memory), "Pass the buffer")
 
     def binary(self, op: ast.operator, left: Operand, right: Operand) -> Operand:

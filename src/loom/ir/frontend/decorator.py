@@ -49,6 +49,8 @@ def translated(where: str, translate: Callable[[dict[Any, DType]], _Result]) -> 
             return translate(retyped)
         except Retype as request:
             retyped[request.key] = request.dtype
+            if request.index:
+                retyped[request.key, "index"] = request.dtype
         except RecursionError:
             raise SyntaxNotSupported(
                 where, "expressions or statements are nested too deeply", expected="some hundred levels at most",
@@ -197,7 +199,7 @@ class KernelFunction:
             view = translator.frame.names.get(name)
             if isinstance(view, AxesView):
                 lengths = (builder.param(f"{name}.shape.{k}", u32, extent=(name, k)) for k in range(len(view.shape)))
-                shape = tuple(builder.emit("param", attr=length) for length in lengths)
+                shape = tuple(translator.typing.index(builder.emit("param", attr=length)) for length in lengths)
                 translator.frame.names[name] = AxesView(view.memory, shape, view.kind)
 
     def _buffer(self, builder: Builder, translator: Translator, name: str, given: BufferType) -> None:

@@ -297,11 +297,13 @@ class Expressions:
         """Emit a binary operator on values of which one at least has a type."""
         if name == "pow":
             return self.typing.typed(self.t.calls.numbers.power([left, right]))
-        a, b = self.typing.unify([left, right])
+        a, b = self.typing.operands(name, left, right)
         if name == "div" and a.type.is_integer:
             raise self.b.error("/ divides floats", "f32 or f64", a.dtype, "Use // or convert with f32(...)")
         if name in ("floordiv", "mod"):
-            return self.rounded_down(name, a, b)
+            result = self.rounded_down(name, a, b)
+            is_positive = name == "mod" and isinstance(right, Static) and right.value > 0
+            return self.typing.as_natural(result) if is_positive and self.typing.is_index(result) else result
         return self.typing.emit(name, a, b)
 
     def rounded_down(self, name: str, a: Instr, b: Instr) -> Instr:
@@ -370,8 +372,7 @@ class Expressions:
             return Static(not found.value) if isinstance(found, Static) else self.b.emit("not", self.truth(found))
         if name in ("is", "is not", "in", "not in"):
             raise self.b.error(f"{name!r} compares compile-time values", "== or !=", describe(left), "Use == or !=")
-        a, b = self.typing.unify([left, right])
-        return self.b.emit(name, a, b)
+        return self.typing.compare(name, left, right)
 
     def boolop(self, node: ast.BoolOp) -> Operand:
         is_and = isinstance(node.op, ast.And)
@@ -429,6 +430,7 @@ class Expressions:
             dtype = (
                 retyped.get(key) or retyped.get((key, "weak")) or promoted([r.type for r in self.typing.unify(results)])
             )
+            dtype = self.typing.settle(key, dtype, [r.value for r in results if isinstance(r, Static)])
             a, b = (self.typing.typed(r, dtype) for r in results)
             value = self.typing.emit("select", self.typing.typed(test), a, b)
             if key not in self.t.retyped:

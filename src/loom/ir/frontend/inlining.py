@@ -116,6 +116,7 @@ class Inlining:
         wanted = scalar_type(annotation, self.b.where())
         value = self.typing.typed(operand, wanted)
         self.typing.retype_weak(value, wanted)
+        value = self.typing.declare(value, wanted)
         if value.dtype != wanted:
             raise self.b.error(
                 f"argument {name!r} of {fn.__name__}", wanted, value.dtype, f"Convert with {wanted}(...)"

@@ -61,22 +61,22 @@ def _intrinsic(fn: _F, name: str = "", doc: str = "") -> _F:
 
 @_intrinsic
 def global_id(dimension: int = 0) -> Any:
-    """Index of this lane in the whole dispatch along ``dimension`` (0 to 2), a u32."""
+    """Index of this lane in the whole dispatch along ``dimension`` (0 to 2), an index: ``i - 1`` goes below zero."""
 
 
 @_intrinsic
 def local_id(dimension: int = 0) -> Any:
-    """Index of this lane in its workgroup along ``dimension``, a u32."""
+    """Index of this lane in its workgroup along ``dimension``, an index."""
 
 
 @_intrinsic
 def group_id(dimension: int = 0) -> Any:
-    """Index of this lane's workgroup along ``dimension``, a u32."""
+    """Index of this lane's workgroup along ``dimension``, an index."""
 
 
 @_intrinsic
 def num_groups(dimension: int = 0) -> Any:
-    """Number of workgroups dispatched along ``dimension``, a u32."""
+    """Number of workgroups dispatched along ``dimension``, an index."""
 
 
 @_intrinsic

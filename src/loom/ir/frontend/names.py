@@ -25,7 +25,6 @@ from loom.ir.frontend.values import (
     Static,
     StructValue,
     StructVariable,
-    Typing,
     describe,
     is_number,
     promoted,
@@ -66,6 +65,11 @@ class FunctionNames:
     records: set[str] = field(default_factory=set[str])
     """Parameters that are records, whose fields nobody assigns."""
 
+    @property
+    def is_own(self) -> bool:
+        """True for the library's own code, which computes with unsigned indexes."""
+        return self.function is None or (self.function.__module__ or "").startswith("loom.")
+
 
 def _is_useful(value: Any) -> bool:
     """True for what a kernel can do something with: numbers, types, tuples, functions, modules, some builtins."""
@@ -84,8 +88,10 @@ class Names:
     fields: Fields
 
     def __init__(self, builder: Builder, retyped: dict[Any, DType]) -> None:
+        from loom.ir.frontend.indexes import IndexTyping  # not needed where kernels are recalled
+
         self.builder = builder
-        self.typing = Typing(builder)
+        self.typing = IndexTyping(builder, lambda key: (key, "index") in retyped, lambda: self.frame.is_own)
         self.retyped = retyped
         self.types: dict[Any, Any] = {}
         """What the type variables of the kernel stand for."""
@@ -173,6 +179,7 @@ class Names:
         """Return the value of an annotated assignment, which must have the type it says."""
         value = self.typing.typed(operand, dtype)
         self.typing.retype_weak(value, dtype.scalar if dtype.is_vector and not value.type.is_vector else dtype)
+        value = self.typing.declare(value, dtype)
         value = self.typing.widened(value, dtype)
         if value.dtype != dtype:
             raise self.builder.error(
@@ -185,11 +192,15 @@ class Names:
         given = dtype or self.retyped.get(key)
         weak = given is None and (isinstance(operand, Static) or self.is_weak(operand))
         given = given or self.retyped.get((key, "weak"))
+        if isinstance(operand, Static):
+            given = self.typing.settle(key, given, [operand.value])
         if given is None and isinstance(operand, Static) and is_number(operand.value):
             given = self.typing.default_dtype(operand.value)
         elif given is None:
             given = self.typing.typed(operand).type
         variable = self.builder.variable(name, given)
+        if dtype is None:
+            self.typing.counts(variable, key, operand)
         if weak:
             self.typing.mark_weak(variable, key)
         return variable
@@ -200,6 +211,7 @@ class Names:
 
     def set_variable(self, variable: Variable, operand: Operand) -> None:
         """Assign, a bare constant taking the variable's type; retype whichever side is weak."""
+        operand = self.typing.assign(variable, operand)
         key = self.typing.weak.get(variable)
         if (
             isinstance(operand, Static)

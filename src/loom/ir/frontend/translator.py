@@ -245,7 +245,7 @@ class Translator(Names):
         else:
             value = self.typing.typed(operand, wanted)
             self.typing.retype_weak(value, wanted.scalar)
-            value = self.typing.widened(value, wanted)
+            value = self.typing.widened(self.typing.fit(value, wanted), wanted)
         self.builder.emit("store", index, value, memory=memory)
 
     def assign_component(self, target: ast.Attribute, name: str, operand: Operand) -> None:
@@ -350,13 +350,14 @@ class Translator(Names):
         key = self.key(node)
         known = [b.value for b in (start, stop, step) if isinstance(b, Static) and isinstance(b.value, int)]
         dtype = self.retyped.get(key) or self.retyped.get((key, "weak"))
+        dtype = self.typing.settle(key, dtype, known)
         down = self.counts_down(step)
         if len(known) == 3 and name in self.frame.mutable:
             self.assign_first(name, range(*known))
         if dtype is not None:
             start, stop, step = (self.typing.typed(b, dtype) for b in (start, stop, step))
         first, last, by = self.typing.unify([start, stop, step])
-        if by.op.name != "const" and by.type.is_signed:
+        if by.op.name != "const" and isinstance(step, Instr) and step.type.is_signed:
             raise self.builder.error(
                 "range with a signed step only known at run time", "a constant or an unsigned step", by.dtype,
                 "Convert with u32(...)",
@@ -364,22 +365,24 @@ class Translator(Names):
         loop = self.builder.for_(first, last, by, down=down)
         if len(known) == 3 and key not in self.retyped:
             self.typing.mark_weak(loop, key)
-        self.counted_body(node, name, loop)
+        is_index = any(map(self.typing.is_index, (start, stop, step))) or self.typing.has_met(key)
+        self.counted_body(node, name, loop, is_natural=self.typing.count(loop, start, is_index))
 
     def assign_first(self, name: str, counts: range) -> None:
         """Tell that a counter used after its loop has a value there, as the loop runs at least once."""
         if counts:
             self.assign_name(name, Static(counts[0]))
 
-    def counted_body(self, node: ast.For, name: str, loop: For) -> None:
-        """Translate the body of a counted loop, ``name`` standing for its counter."""
+    def counted_body(self, node: ast.For, name: str, loop: For, *, is_natural: bool) -> None:
+        """Translate the body of a counted loop, ``name`` standing for its counter; ``is_natural``: not below zero."""
         before = self.frame.names.get(name)
         with self.builder.into(loop.body):
+            counter = self.typing.as_natural(loop.index) if is_natural else loop.index
             if name in self.frame.mutable:
-                self.assign_name(name, loop.index)
+                self.assign_name(name, counter)
             else:
-                self.frame.names[name] = loop.index
-                self.builder.name_value(loop.index, name)
+                self.frame.names[name] = counter
+                self.builder.name_value(counter, name)
             self.looped(node.body)
         if name in self.frame.mutable:
             return

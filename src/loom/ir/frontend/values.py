@@ -108,11 +108,12 @@ Operand = Union[Instr, Static, Memory, AxesView, RecordPlace, StructValue, Metho
 class Retype(Exception):
     """A weakly typed local turned out to need another type: translate again with it.
 
-    With ``weak``, constants alone ask for it, so that a value may still decide otherwise.
+    With ``weak``, constants alone ask for it, so that a value may still decide otherwise; with ``index`` it is one.
     """
 
-    def __init__(self, key: Any, dtype: DType, *, weak: bool = False) -> None:
+    def __init__(self, key: Any, dtype: DType, *, weak: bool = False, index: bool = False) -> None:
         super().__init__(key, dtype)
+        self.index = index
         self.key = (key, "weak") if weak else key
         self.dtype = dtype
 

@@ -74,6 +74,10 @@ def interpret(
     [10, 12]
     """
     _check_groups(kernel, groups)
+    if options.bounds:
+        from loom.ir.passes.differences import tell_differences  # only where the host checks
+
+        kernel = tell_differences(kernel)
     again = [b.copy() for b in buffers] if options.order and _is_comparable(kernel, options) else None
     dispatch = _prepare(kernel, buffers, params, groups, options)
     total, size = math.prod(groups), _groups_per_batch(kernel)

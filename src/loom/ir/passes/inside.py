@@ -35,7 +35,7 @@ from loom.ir.kernel import (
     walk,
 )
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
-from loom.ir.passes.reach import Choices
+from loom.ir.passes.reach import Choices, comparison
 
 __all__ = ["Launch", "Proof", "Prover"]
 
@@ -367,6 +367,7 @@ class Prover:
     def learn(self, condition: Instr, *, holds: bool, of_variables: bool = True) -> None:
         """Narrow what is known by a condition that holds, or does not."""
         name, args = condition.name, condition.args
+        numbers = comparison(condition)
         if name == "not":
             self.learn(args[0], holds=not holds, of_variables=of_variables)
         elif (name, holds) in (("and", True), ("or", False)):
@@ -375,8 +376,9 @@ class Prover:
         elif name == "get":
             for each in self.choices.both(condition, holds=holds):
                 self.learn(each, holds=holds, of_variables=of_variables)
-        elif name in _OPPOSITE and _is_whole(args[0].type):
-            self.compared(name if holds else _OPPOSITE[name], args[0], args[1], of_variables)
+        elif numbers is not None and _is_whole(numbers[1].type):
+            name, low, high = numbers
+            self.compared(name if holds else _OPPOSITE[name], low, high, of_variables)
 
     def compared(self, name: str, a: Instr, b: Instr, of_variables: bool) -> None:
         if name in ("gt", "ge"):

@@ -111,7 +111,7 @@ class LaneEvaluator:
             return self.unknown(key)
         if name == "get":
             return self.variables.get(s.attr)
-        if name == "convert":
+        if name == "convert" or (name == "bitcast" and s.args[0].type.is_integer):
             return self._convert(s)
         args = [self.values.get(a) for a in s.args]
         known = [a for a in args if a is not None]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.dtype import i32, u32
 from loom.ir import evaluate as ev
 from loom.ir.constants import constant_value
 from loom.ir.kernel import (
@@ -34,7 +35,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import OPS
 
-__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "is_given", "reach_of"]
+__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "comparison", "is_given", "reach_of"]
 
 _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
@@ -249,6 +250,9 @@ class _Guards:
             return self.implied(args[0], holds=holds) + self.implied(args[1], holds=holds)
         if name == "get":
             return self.chosen(condition, holds=holds)
+        numbers = comparison(condition)
+        if numbers is not None:
+            name, args = numbers[0], numbers[1:]
         if (name, holds) in (("eq", True), ("ne", False)):
             return self.below(args[0], args[1], closed=True) + self.below(args[1], args[0], closed=True)
         if name not in _OPPOSITE:
@@ -273,7 +277,7 @@ class _Guards:
         """Return (dimension, shift, scale) of a value that is a lane's number, or its group's, plus a shift."""
         if value.dtype is None or not value.dtype.is_integer or value.dtype.is_vector:
             return None
-        if value.name == "convert" and value.type.bits >= 32:
+        if (value.name == "convert" and value.type.bits >= 32) or value.name == "bitcast":
             return self.lane(value.args[0])
         if value.name in ("global_id", "group_id"):
             dimension = int(value.attr)
@@ -325,6 +329,21 @@ def _leaves(value: Instr) -> list[Instr]:
             found.append(each)
             waiting.append(each)
     return found
+
+
+def comparison(value: Instr) -> tuple[str, Instr, Instr] | None:
+    """Return which numbers a condition compares, and how: an i32 with a u32 as well, which takes two operations."""
+    if value.name in ("lt", "le", "gt", "ge", "eq", "ne"):
+        return value.name, value.args[0], value.args[1]
+    if value.name not in ("or", "and") or value.args[0].name != ("lt" if value.name == "or" else "ge"):
+        return None
+    (below, zero), same = value.args[0].args, value.args[1]
+    names = ("lt", "le", "ne") if value.name == "or" else ("gt", "ge", "eq")
+    if same.name not in names or below.dtype != i32 or (zero.name, zero.attr) != ("const", 0):
+        return None
+    converted, other = same.args
+    is_same = converted.name == "convert" and converted.dtype == u32 and converted.args[0] is below
+    return (same.name, below, other) if is_same else None
 
 
 # values that a dispatch gives

@@ -34,7 +34,7 @@ from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.foreign import ForeignKernel
-from loom.runtime.plans.groups import encode_groups
+from loom.runtime.plans.groups import encode_groups, refuse_far_elements
 from loom.runtime.plans.library import LibraryKernel, require_fast
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
@@ -196,9 +196,11 @@ class Chain:
             require_fast(verified.call, self.device, where)
         repeats = self._open.repeats if self._open is not None else 1
         bindings, shapes = self._bind(verified, buffers, where)
+        elements = [b.elements for b in bindings[: len(verified.bound)]]
+        refuse_far_elements(verified, elements, shapes, where)
         slots = encode_params(verified, params, repeats, where, shapes)
         if groups is None:
-            groups = groups_for(verified, [b.elements for b in bindings[: len(verified.bound)]], slots, where)
+            groups = groups_for(verified, elements, slots, where)
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )

@@ -5,7 +5,7 @@ Layer: runtime. Invariant: whatever is dispatched has at most 2^32 lanes along a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.verify import VerifiedKernel
 
-__all__ = ["check_indirect_groups", "encode_groups", "excess_groups", "largest_groups"]
+__all__ = ["check_indirect_groups", "encode_groups", "excess_groups", "largest_groups", "refuse_far_elements"]
 
 MAX_GROUPS = 0xFFFF_FFFF
-_GROUP_LIMITS = f"at least 0, at most 2^32 lanes along a dimension and {MAX_GROUPS} groups"
+_BELOW = "Take u32(...) or i64(...) of its lane numbers and lengths, which go below zero in it, or dispatch in parts"
+"""What to do about a kernel that has signed indexes, for which 2^31 is the most."""
 
 
 def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
@@ -28,7 +29,7 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
     if (
         type(groups) is int
         and 0 <= groups <= MAX_GROUPS
-        and groups * kernel.workgroup[0] <= 1 << 32
+        and groups * kernel.workgroup[0] <= kernel.most_lanes
         and not kernel.aparts
     ):
         full = np.ones((repeats, 3), np.uint32)
@@ -76,9 +77,9 @@ def _check_group_limits(
     wrong = _beyond_limits(groups, _most_groups(kernel))
     if wrong.any():
         raise ArgumentError(
-            where, "unusable number of workgroups", expected=_GROUP_LIMITS,
+            where, "unusable number of workgroups", expected=_group_limits(kernel),
             got=tuple(int(g) for g in given[int(np.argmax(wrong))]),
-            remedy="Let each lane do more, or dispatch in parts",
+            remedy=_BELOW if kernel.most_lanes < 1 << 32 else "Let each lane do more, or dispatch in parts",
         )  # fmt: skip
 
 
@@ -95,6 +96,29 @@ def _check_apart(kernel: VerifiedKernel, rows: Sequence[Sequence[int]], where: s
             )
 
 
+def _group_limits(kernel: VerifiedKernel) -> str:
+    most = kernel.most_lanes.bit_length() - 1
+    return f"at least 0, at most 2^{most} lanes along a dimension and {MAX_GROUPS} groups"
+
+
+def refuse_far_elements(
+    kernel: VerifiedKernel, elements: Sequence[int], shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Raise ShapeError if a kernel whose indexes go below zero is to count 2^31 elements or more along an axis."""
+    if kernel.most_lanes == 1 << 32:
+        return
+    for memory, count in zip(kernel.bound, elements, strict=True):
+        longest = max(shapes.get(memory.name, (count,)), default=0)
+        if longest >= kernel.most_lanes:
+            raise ShapeError(
+                f"{where}, buffer {memory.name!r}",
+                "too many elements for indexes that go below zero",
+                expected="less than 2^31 along an axis",
+                got=longest,
+                remedy=_BELOW,
+            )
+
+
 def _beyond_limits(groups: np.ndarray[Any, Any], most: list[int]) -> np.ndarray[Any, Any]:
     """Tell for each row of group counts whether it is too much for a dispatch."""
     totals = groups.astype(np.float64).prod(axis=1)
@@ -102,11 +126,12 @@ def _beyond_limits(groups: np.ndarray[Any, Any], most: list[int]) -> np.ndarray[
 
 
 def _most_groups(kernel: VerifiedKernel) -> list[int]:
-    return [min(MAX_GROUPS, (1 << 32) // extent) for extent in kernel.workgroup]
+    return [min(MAX_GROUPS, kernel.most_lanes // extent) for extent in kernel.workgroup]
 
 
 def largest_groups(kernel: VerifiedKernel) -> list[int]:
-    """Return the largest number of groups along each dimension: at most 2^32 lanes, and no two at one element."""
+    """Return the largest number of groups along each dimension: at most 2^32 lanes (2^31 if they go below zero), and no
+    two at one element."""
     most = _most_groups(kernel)
     for sides in product((True, False), repeat=3) if kernel.aparts else ():
         found = [count if whole else 1 for count, whole in zip(most, sides, strict=True)]
@@ -125,5 +150,5 @@ def excess_groups(kernel: VerifiedKernel, groups: tuple[int, int, int]) -> Kerne
     """Return the fault of such counts."""
     return KernelFault(
         f"kernel {kernel.name!r}", "unusable number of workgroups in an indirect dispatch",
-        expected=_GROUP_LIMITS, got=groups, remedy="Check what writes the counts",
+        expected=_group_limits(kernel), got=groups, remedy="Check what writes the counts",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.ir.verify import VerifiedKernel
-from loom.targets.base import Artifact, Bounds, Decision
+from loom.targets.base import Artifact, Bounds, Decision, telling
 from loom.targets.llvm.arithmetic import EMIT
 from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.lower import lower
@@ -51,7 +51,7 @@ class LlvmTarget:
     def compile(self, kernel: VerifiedKernel, bounds: Bounds, form: str | None = None) -> Artifact:
         """Return ``kernel`` in one of the ``forms``."""
         form = form or self.forms[0]
-        lowered = lower(kernel, self.machine, bounds)
+        lowered = lower(telling(kernel, bounds), self.machine, bounds)
         data = emit(lowered.text, self.machine, form, vectorise_loops=not lowered.wraps)
         family = family_of(self.machine)
         if family is not None and form == "asm":

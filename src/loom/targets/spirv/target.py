@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from loom.core.errors import ArgumentError
 from loom.ir.verify import VerifiedKernel
-from loom.targets.base import Artifact, Bounds
+from loom.targets.base import Artifact, Bounds, telling
 from loom.targets.spirv.arithmetic import EMIT
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.lower import lower
@@ -39,7 +39,7 @@ class SpirvTarget:
 
         Facts are its push constants.
         """
-        lowered = lower(kernel, bounds, self.features)
+        lowered = lower(telling(kernel, bounds), bounds, self.features)
         data = disassemble(lowered.data) if form == "asm" else lowered.data
         return Artifact(form or "spirv", data, "main", lowered.sites, {"push": asdict(lowered.push)})
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from loom.core.errors import KernelError
 from loom.ir.verify import VerifiedKernel
-from loom.targets.base import Artifact, Bounds
+from loom.targets.base import Artifact, Bounds, telling
 from loom.targets.wgsl.arithmetic import EMIT
 from loom.targets.wgsl.features import Features, refusal
 from loom.targets.wgsl.lower import lower
@@ -44,6 +44,6 @@ class WgslTarget:
                 expected="atomics of 32 bits, or sums and logic of 64 whose old value nobody asks for",
                 remedy="Use another device",
             )  # fmt: skip
-        lowered = lower(kernel, bounds, self.features, self.slots)
+        lowered = lower(telling(kernel, bounds), bounds, self.features, self.slots)
         facts = {"push": asdict(lowered.push), "words": lowered.words}
         return Artifact(form or "wgsl", lowered.text.encode(), "main", lowered.sites, facts)

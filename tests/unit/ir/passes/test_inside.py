@@ -283,7 +283,7 @@ def test_a_variable_tells_of_its_second_condition_only_behind_it(kernel: Any) ->
 
 def test_choices_in_one_another_are_looked_at_in_little_time() -> None:
     lines = [f"    v{n + 1} = v{n} - 1 if v{n} > {n + 10} else v{n} + 1" for n in range(30)]
-    text = "\n".join(["def chosen(x: InOut[u32]):", "    v0 = loom.global_id()", *lines, "    if v30 < len(x):",
+    text = "\n".join(["def chosen(x: InOut[u32]):", "    v0 = u32(loom.global_id())", *lines, "    if v30 < len(x):",
                       "        x[v30] = 1"])  # fmt: skip
     scope: dict[str, Any] = {"InOut": InOut, "u32": u32, "loom": loom}
     linecache.cache["<chosen>"] = (len(text), None, text.splitlines(keepends=True), "<chosen>")

@@ -158,6 +158,12 @@ def differences(x: In[f32], cell: InOut[u32]):
 
 
 @loom.kernel
+def unsigned_differences(x: In[f32], cell: InOut[u32]):
+    if loom.global_id() < u32(len(x)) - 1:
+        loom.atomic_add(cell, 0, 1)
+
+
+@loom.kernel
 def differences_of_n(cell: InOut[u32], n: i32):
     if loom.global_id() < u32(n - 1):
         loom.atomic_add(cell, 0, 1)
@@ -173,13 +179,15 @@ def differences_in(x: In[f32], out: Out[f32]):
 def test_a_guard_that_wraps_around_is_told() -> None:
     cell = np.zeros(1, np.uint32)
     for call, text in (
-        (lambda: differences(np.zeros(0, np.float32), cell), "the guard's limit len(x) - 1 wraps around, and keeps no "
-         "lane out: expected a limit of at least 0, got len(x) = 0. Write i + 1 < n for i < n - 1"),
+        (lambda: unsigned_differences(np.zeros(0, np.float32), cell), "the guard's limit len(x) - 1 wraps around, and "
+         "keeps no lane out: expected a limit of at least 0, got len(x) = 0. Write i + 1 < n for i < n - 1"),
         (lambda: differences_of_n(cell, 0), "the guard's limit n - 1 wraps around"),
     ):  # fmt: skip
         with pytest.raises(LoomError, match=re.escape(text)):
             call()
-    differences(np.zeros(1, np.float32), cell)
+    for empty in (differences, unsigned_differences):
+        empty(np.zeros(1, np.float32), cell)
+    differences(np.zeros(0, np.float32), cell)  # whose limit is below zero, and every lane above it
     assert cell[0] == 0
     differences_of_n(cell, 100)
     differences(np.zeros(10, np.float32), cell)

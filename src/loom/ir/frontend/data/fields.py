@@ -6,15 +6,18 @@ Layer: ir. Invariant: every field of a ``StructValue`` is a typed value of its f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.structs import info_of, is_struct, no_field
 from loom.ir.frontend.host.plain import attribute
-from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, Typing, describe
+from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.indexes import IndexTyping
 
 __all__ = ["Fields", "is_record", "leaves", "rebuilt"]
 
@@ -45,7 +48,9 @@ def is_record(operand: object) -> TypeGuard[Static]:
 class Fields:
     """What can be done with records; ``convert`` makes a short vector of its components."""
 
-    def __init__(self, builder: Builder, typing: Typing, convert: Callable[[DType, list[Operand]], Operand]) -> None:
+    def __init__(
+        self, builder: Builder, typing: IndexTyping, convert: Callable[[DType, list[Operand]], Operand]
+    ) -> None:
         self.b = builder
         self.typing = typing
         self.convert = convert
@@ -84,7 +89,7 @@ class Fields:
             operand = self.convert(wanted, [Static(v) for v in cast("tuple[Any, ...]", parts)])
         value = self.typing.typed(operand, wanted)
         self.typing.retype_weak(value, wanted.scalar)
-        value = self.typing.widened(value, wanted)
+        value = self.typing.widened(self.typing.fit(value, wanted), wanted)
         if value.dtype != wanted:
             raise self.b.error(f"{what} has another type", wanted, value.dtype, f"Convert with {wanted}(...)")
         return value

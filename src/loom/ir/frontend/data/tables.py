@@ -8,7 +8,7 @@ Invariant: what lies outside a table is 0, and told like what lies outside any m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from loom.core.given import is_array, is_list, is_scalar
 from loom.ir.builder import Builder
 from loom.ir.frontend.data.fields import leaves, rebuilt
 from loom.ir.frontend.data.views import Views
-from loom.ir.frontend.values import AxesView, Operand, Static, Typing, is_number
+from loom.ir.frontend.values import AxesView, Operand, Static, is_number
 from loom.ir.kernel import Access, Instr, Memory
+
+if TYPE_CHECKING:
+    from loom.ir.frontend.indexes import IndexTyping
 
 __all__ = ["Tables"]
 
@@ -31,7 +34,9 @@ _MOST_CHOSEN = 8
 class Tables:
     """``item`` is an element by an index of run time; ``kept`` finds the type that weak numbers turned out to need."""
 
-    def __init__(self, builder: Builder, typing: Typing, views: Views, kept: Callable[[Any], DType | None]) -> None:
+    def __init__(
+        self, builder: Builder, typing: IndexTyping, views: Views, kept: Callable[[Any], DType | None]
+    ) -> None:
         self.b = builder
         self.typing = typing
         self.views = views
@@ -56,7 +61,8 @@ class Tables:
         if array.ndim == 1 and array.size <= _MOST_CHOSEN and not isinstance(index, tuple):
             plain: list[Operand] = [Static(v.item() if weak else v) for v in array]
             return self.chosen(plain, self.number(index), name, key)
-        dtype = (self.kept(key) if weak else None) or self.natural(array, weak)
+        kept = self.typing.settle(key, self.kept(key), [array.min().item()]) if weak else None
+        dtype = kept or self.natural(array, weak)
         memory = self.buffer(array, dtype, name)
         is_open = weak and dtype != bool_ and self.kept(key) is None
         shape = tuple(Static(n) for n in array.shape)
@@ -84,7 +90,8 @@ class Tables:
 
     def one_of(self, values: list[Operand], index: Instr, key: Any) -> Instr:
         weak = all(isinstance(v, Static) and not is_scalar(v.value) for v in values)
-        kept = self.kept(key) if weak else None
+        numbers = [v.value for v in values if isinstance(v, Static)]
+        kept = self.typing.settle(key, self.kept(key), numbers) if weak else None
         typed = [self.typing.typed(v, kept) for v in values] if kept else self.typing.unify([Static(0), *values])[1:]
         if not weak and any(v.dtype != typed[0].dtype for v in typed):
             raise self.b.error("a table mixes types", typed[0].dtype, ", ".join(str(v.dtype) for v in typed),

@@ -141,7 +141,7 @@ class Views:
         return self.size(view) if name == "size" else None
 
     def size(self, view: AxesView) -> Operand:
-        """Return the number of elements, a u32."""
+        """Return the number of elements."""
         found: Operand = Static(1)
         for extent in view.rest:
             if isinstance(found, Static) and isinstance(extent, Static):
@@ -149,5 +149,5 @@ class Views:
             elif isinstance(found, Static) and found.value == 1:
                 found = extent
             else:
-                found = self.b.emit("mul", self.typing.typed(found, u32), self.typing.typed(extent, u32))
+                found = self.typing.emit("mul", self.typing.typed(found, u32), self.typing.typed(extent, u32))
         return found

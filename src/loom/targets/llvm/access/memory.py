@@ -13,7 +13,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.core.dtype import u8, u16, u32
+from loom.core.dtype import DType, i32, u8, u16, u32
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Access, Instr, Memory, Space
 from loom.targets.base import Bounds
@@ -60,8 +60,12 @@ class MemoryAccess:
         target: Any = I64
         if isinstance(index.value.type, ll.VectorType):
             target = ll.VectorType(I64, self.s.width)
-        extend = self.b.sext if dtype.is_signed else self.b.zext
+        extend = self.b.sext if dtype.is_signed and not self.is_index(dtype) else self.b.zext
         return Lanes(extend(index.value, target), index.stride)
+
+    def is_index(self, dtype: DType) -> bool:
+        """True for the type of indexes that may be below zero: then no array has 2^31 elements (``plans.groups``)."""
+        return dtype == i32 and self.s.kernel.goes_below
 
     def spread_index(self, index: Lanes, instr: Instr) -> Any:
         """Return an index lane by lane; it wraps in its own width first."""
@@ -336,7 +340,7 @@ class MemoryAccess:
         if not self.checked:
             return unwrapped
         limit = self.whole(memory)
-        if dtype.bits == 64 or dtype == u32:  # no array reaches where they wrap
+        if dtype.bits == 64 or dtype == u32 or self.is_index(dtype):  # no array reaches where they wrap
             return limit
         return self.s.arithmetic.intrinsic("umin", limit, unwrapped)
 
