@@ -96,27 +96,31 @@ def _times(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array
     return whole, left + (a[0] * b[1] + a[1] * b[0])
 
 
-with mp.workprec(300):
-    _ROOT_HALF = _number(mp.sqrt(mp.mpf(1) / 2))
-    _LINEAR = _number(-mp.sqrt(8 / mp.pi))
-    _CUBIC = _number(-mp.sqrt(8 / mp.pi) * mp.mpf("0.044715"))
-    _SLOPE = _WIDE(float(2 / mp.sqrt(mp.pi)))
+@cache
+def _factors() -> dict[str, Any]:
+    """Return what the two forms of gelu multiply by, as pairs but for the slope."""
+    with mp.workprec(300):
+        linear = -mp.sqrt(8 / mp.pi)
+        return {
+            "root half": _number(mp.sqrt(mp.mpf(1) / 2)), "linear": _number(linear),
+            "cubic": _number(linear * mp.mpf("0.044715")), "slope": _WIDE(float(2 / mp.sqrt(mp.pi))),
+        }  # fmt: skip
 
 
 def _gelu(x: Array) -> Array:
     """x erfc(-x / sqrt(2)) / 2; what -x / sqrt(2) is rounded by is made up for by the slope of erfc."""
-    t, rest = _times((-x, np.zeros_like(x)), _ROOT_HALF)
-    tail = _of_c("erfcl")(t) - rest * _SLOPE * np.exp(-np.minimum(t * t, 11000))
+    t, rest = _times((-x, np.zeros_like(x)), _factors()["root half"])
+    tail = _of_c("erfcl")(t) - rest * _factors()["slope"] * np.exp(-np.minimum(t * t, 11000))
     return x * tail / 2
 
 
 def _gelu_tanh(x: Array) -> Array:
     """x / (1 + e^u), u = x (linear + cubic x^2) a pair."""
-    zero = np.zeros_like(x)
+    zero, linear = np.zeros_like(x), _factors()["linear"]
     x1 = np.clip(x, -100, 100)
-    u, rest = _times(_times((x1, zero), (x1, zero)), _CUBIC)
-    total = u + _LINEAR[0]
-    rest = rest + _LINEAR[1] + np.where(abs(u) > abs(_LINEAR[0]), _LINEAR[0] - (total - u), u - (total - _LINEAR[0]))
+    u, rest = _times(_times((x1, zero), (x1, zero)), _factors()["cubic"])
+    total = u + linear[0]
+    rest = rest + linear[1] + np.where(abs(u) > abs(linear[0]), linear[0] - (total - u), u - (total - linear[0]))
     u, rest = _times((total, rest), (x1, zero))
     return x / (1 + np.exp(u) * (1 + rest))
 

@@ -106,7 +106,7 @@ def _running(node: Tensor, g: Tensor) -> list[Any]:
 
 
 @derivative(PRODUCT)
-def _product(node: Tensor, g: Tensor) -> list[Any]:
+def _product(node: Tensor, g: Tensor) -> list[Tensor | None]:
     """Give each factor the product of all others, without a division, so that zeros do no harm."""
     x, (first, last, folding) = node.inputs[0], node.attributes
     if not x.dtype.is_float:
