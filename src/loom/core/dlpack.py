@@ -82,6 +82,9 @@ class Taken:
     copied: bool = False
 
 
+_HAS_VERSIONS = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
+"""Whether numpy writes capsules with a version; older ones write those that every taker reads."""
+
 # giving
 
 
@@ -97,7 +100,8 @@ def give(
         is_list(max_version) and all(map(is_int, max_version)) and len(max_version) == 2
     ):
         raise BufferError(f"no version of DLPack: {max_version!r}; pass a pair of ints, or leave it out")
-    capsule = array.__dlpack__(max_version=None if max_version is None else tuple(max_version))
+    versions = {} if max_version is None or not _HAS_VERSIONS else {"max_version": tuple(max_version)}
+    capsule = array.__dlpack__(**versions)
     if _name(capsule) == _WITH_VERSION and copied:
         _Versioned.from_address(_pointer(capsule, _WITH_VERSION)).flags |= _COPIED
     found = _tensor_in(capsule)
