@@ -27,13 +27,15 @@ test: $(STAMP)-test system
 	  [ $$? = 1 ] && echo "The tests above failed beside others; they are run once more, alone:" \
 	  && $(PYTEST) -n 0 -q --ring test --last-failed --last-failed-no-failures none; }
 
-# Everything, in parts of less than an hour; PART=3/8 runs one of them, and goes on where it was stopped.
+# Everything, in parts of less than an hour, then every environment; PART=3/8 runs one part, and goes on where it was
+# stopped.
 PARTS := 1/8 2/8 3/8 4/8 5/8 6/8 7/8 8/8
 prove: $(STAMP)-test system languages
 	@failed=""; for part in $(or $(PART),$(PARTS)); do \
 	  echo "part $$part:"; $(PYTEST) -n 2 -q --part $$part; \
 	  case $$? in 0|5) ;; *) failed="$$failed $$part";; esac; done; \
 	if [ -n "$$failed" ]; then echo "what fell is in tests/proved.json: parts$$failed"; exit 1; fi
+	$(if $(PART),,@$(MAKE) --no-print-directory environments)
 
 # .pre-commit-config.yaml calls the cheap ones of these before each commit; none of them installs anything
 check: $(STAMP)-check
