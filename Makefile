@@ -18,23 +18,23 @@ demo: $(STAMP)-demo
 # The fast ring, for between two edits: tests of what changed since main (or since SINCE=COMMIT), one case a file and
 # device of what stands on it; with ALL=1 one case a file and device of everything.
 fast: $(STAMP)-test
-	$(PYTEST) -n 2 --dist loadfile -q --ring $(if $(ALL),section,fast) $(if $(SINCE),--since $(SINCE))
+	$(PYTEST) -n 2 --dist loadfile --ring $(if $(ALL),section,fast) $(if $(SINCE),--since $(SINCE))
 
 # Some tests watch the clock (Ctrl-C, pacing, workers that are late), and a machine that is busy elsewhere fails one now
 # and then: what fails beside others is named, and run once more alone. What fails there too fails.
 test: $(STAMP)-test system
-	$(PYTEST) -n 2 --dist loadfile -q --ring test || { \
+	$(PYTEST) -n 2 --dist loadfile --ring test || { \
 	  [ $$? = 1 ] && echo "The tests above failed beside others; they are run once more, alone:" \
-	  && $(PYTEST) -n 0 -q --ring test --last-failed --last-failed-no-failures none; }
+	  && $(PYTEST) -n 0 --ring test --last-failed --last-failed-no-failures none; }
 
 # Everything, in parts of less than an hour, then every environment; PART=3/8 runs one part, and goes on where it was
 # stopped.
 PARTS := 1/8 2/8 3/8 4/8 5/8 6/8 7/8 8/8
 prove: $(STAMP)-test system languages
 	@failed=""; for part in $(or $(PART),$(PARTS)); do \
-	  echo "part $$part:"; $(PYTEST) -n 2 -q --part $$part; \
+	  echo "part $$part:"; $(PYTEST) -n 2 --part $$part; \
 	  case $$? in 0|5) ;; *) failed="$$failed $$part";; esac; done; \
-	if [ -n "$$failed" ]; then echo "what fell is in tests/proved.json: parts$$failed"; exit 1; fi
+	if [ -n "$$failed" ]; then echo "not proved: parts$$failed; tests/proved.json has what fell of those that were run whole"; exit 1; fi
 	$(if $(PART),,@$(MAKE) --no-print-directory environments)
 
 # .pre-commit-config.yaml calls the cheap ones of these before each commit; none of them installs anything

@@ -35,12 +35,16 @@ class _Deferred(ModuleType):
     """The stand-in of a module."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(("__", "_pytest", "_mock")) and name not in ("__version__", "__all__"):
-            raise AttributeError(name)
-        full = f"{self.__name__}.{name}"
-        if sys.modules.get(self.__name__) is self and "__path__" in vars(self) and find_spec(full) is not None:
+        full, is_probe = f"{self.__name__}.{name}", name.startswith(("__", "_pytest", "_mock"))
+        is_package = sys.modules.get(self.__name__) is self and "__path__" in vars(self) and name != "__main__"
+        if is_package and find_spec(full) is not None:  # torch.__config__ is a module too
             return import_module(full)
-        return getattr(_load(self.__name__), name)
+        if is_probe and name not in ("__version__", "__all__"):
+            raise AttributeError(name)
+        module = _load(self.__name__)
+        if name == "__all__":  # ``import *`` would take the names that the stand-in itself has
+            return getattr(module, name, [word for word in vars(module) if not word.startswith("_")])
+        return getattr(module, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name.startswith("__") or isinstance(value, _Deferred):  # as Python's import does

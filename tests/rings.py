@@ -9,6 +9,7 @@ Invariant: a case that a ring leaves out is not made, since pytest takes as long
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import zlib
@@ -79,7 +80,8 @@ _ALWAYS = "tests/architecture/"
 _OF_TESTS = tuple(f"{_ALWAYS}test_{name}.py" for name in (
     "changes", "collection", "environments", "gates", "hooks", "mutants", "other_devices", "parts", "rings", "sweep",
 ))  # fmt: skip
-"""Of these, what looks at tests and tools: whole where those changed."""
+"""Of these, what looks at tests, tools and fragments: whole where those changed."""
+_ABOUT_TESTS = ("tests/", "tools/", "changes/", "docs/guide/environments.md", "CHANGELOG", ".", "Makefile", "pyproject")
 _DEAR = tuple(f"tests/{place}" for place in (
     "architecture/test_collection.py", "architecture/test_other_devices.py::test_it_passes",
     "architecture/test_parts.py", "conformance/test_ptx.py::test_exact_instructions_only[library]",
@@ -92,6 +94,9 @@ _DEAR = tuple(f"tests/{place}" for place in (
     "unit/runtime/drivers/vulkan/test_swiftshader.py", "unit/tensor/fusing/test_copies.py::test_a_gpu_copies",
 ))  # fmt: skip
 """Cases of five seconds or more, which are never the one of their file and device."""
+_SHARED = re.compile(r"tests/[^/]*\.py|conformance/|pyproject\.toml")
+"""Whose change concerns all tests."""
+_TEST = re.compile(r"tests/.*/test_[^/]*\.py")
 _DOOR = "loom"
 
 
@@ -158,24 +163,31 @@ def standing_on(changed: Iterable[str], below: dict[str, set[str]]) -> dict[str,
 
 
 def _git(*words: str) -> list[str]:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    """Return what git lists, each ended by a zero byte, or in a line where it is one word."""
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
-        raise pytest.UsageError(f"git {' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout.split()
+        raise pytest.UsageError(f"git {' '.join(words)}: {os.fsdecode(done.stderr).strip()}")
+    return [name for name in os.fsdecode(done.stdout).rstrip("\n").split("\0") if name]
 
 
 def base_of(since: str | None) -> str:
-    """Return the commit that changes are told from: where this branch left ``main``, on ``main`` what is published."""
-    if since:
-        return since
-    for name in ("origin/main", "main"):
+    """Return the commit that changes are told from: where this branch left ``main``, on ``main`` what is published.
+
+    UsageError if there is none: what is committed would be taken for unchanged.
+    """
+    for name in [since] if since else ["origin/main", "main"]:
         try:
-            base, here = _git("merge-base", "HEAD", name)[0], _git("rev-parse", "HEAD")[0]
+            named = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")[0]
+            base = named if since else _git("merge-base", "HEAD", named)[0]
+            if since or name == "main" or base != _git("rev-parse", "HEAD")[0]:
+                return base
         except pytest.UsageError:
             continue
-        if base != here or name == "main":
-            return base
-    return "HEAD"
+    wanted = "a commit" if since else "a branch main or origin/main that HEAD shares a commit with"
+    raise pytest.UsageError(
+        f"[--ring fast] no commit to tell changes from: expected {wanted} of this clone, got {since or 'none'}. "
+        "Name one (make fast SINCE=COMMIT, --since COMMIT), or run one case of everything (make fast ALL=1)"
+    )
 
 
 @dataclass
@@ -188,9 +200,10 @@ class Changes:
 
     @classmethod
     def since(cls, commit: str | None) -> Changes:
-        """Return the files that differ from a commit, committed or not."""
+        """Return the files that differ from a commit, committed or not; of one that moved both places."""
         base = base_of(commit)
-        return cls(_git("diff", "--name-only", base) + _git("ls-files", "--others", "--exclude-standard"), base)
+        changed = _git("diff", "--name-only", "--no-renames", "--relative", "-z", base)
+        return cls(changed + _git("ls-files", "--others", "--exclude-standard", "-z"), base)
 
     @cached_property
     def packages(self) -> dict[str, list[str]]:
@@ -212,13 +225,35 @@ class Changes:
     @cached_property
     def is_of_tests(self) -> bool:
         """Whether what all tests share changed."""
-        return any(re.match(r"tests/[^/]*\.py|conformance/", file) for file in self.files)
+        return any(_SHARED.match(file) for file in self.files)
+
+    @cached_property
+    def readers(self) -> dict[str, str]:
+        """The files of tests that read what changed outside of the sources, by way of others too, each with it."""
+        new = [file for file in self.files if re.match("tests/|tools/|bench/", file) and not _SHARED.match(file)]
+        paths = (ROOT / "tests").glob("*/**/*.py") if new else ()
+        texts = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in paths}
+        texts = {path: text for path, text in texts.items() if not path.startswith(_ALWAYS)}
+        found: dict[str, str] = {}
+        while new:
+            file = new.pop()
+            readers = _readers_of(file, texts) - found.keys()
+            found.update(dict.fromkeys(readers, file))
+            new += readers
+        return {path: file for path, file in sorted(found.items()) if _TEST.match(path)}
+
+    def is_of_page(self, case: str) -> bool:
+        """Tell whether a case is one of a page or an example that changed: ``[tensors.md:6]``, ``[cpu-kmeans]``."""
+        name = case.partition("[")[2].rstrip("]").partition(":")[0]
+        names = [f"/{one}{end}" for one in (name, name.partition("-")[2]) if one for end in ("", ".py")]
+        pages = (file for file in self.files if re.match(r"docs/|examples/|[A-Z]+\.md", file))
+        return case.startswith("tests/journeys/") and any(f"/{page}".endswith(tuple(names)) for page in pages)
 
     def takes_whole(self, path: str) -> bool:
         """Tell whether a file of tests is run whole."""
         if path.startswith(_OF_TESTS):
-            return any(file.startswith(("tests/", "tools/", ".", "Makefile", "pyproject")) for file in self.files)
-        return path.startswith(_ALWAYS) or path in self.files or package_of(path) in self.packages
+            return any(file.startswith(_ABOUT_TESTS) for file in self.files)
+        return path.startswith(_ALWAYS) or path in {*self.files, *self.readers} or package_of(path) in self.packages
 
     def takes_some(self, path: str) -> bool:
         """Tell whether of a file of tests one case a device is run."""
@@ -232,16 +267,29 @@ class Changes:
         result = [f"fast ring: {len(self.files)} files changed since {self.base[:8]}"]
         result += [f"  all of {name}: {files[0]}" + f" and {len(files) - 1} more" * (len(files) > 1)
                    for name, files in sorted(self.packages.items())]  # fmt: skip
-        result += [f"  all of {file}, which changed" for file in self.files if re.match(r"tests/.*/test_.*\.py", file)]
-        by: dict[str, list[str]] = {}
-        for name, under in self.above.items():
-            by.setdefault(under, []).append(name)
-        result += [
-            f"  one case a file and device of {', '.join(names)}: stand on {under}" for under, names in by.items()
-        ]
-        if self.is_of_tests:
-            result.append("  one case a file and device of all: what tests share changed")
-        return result
+        result += [f"  all of {file}, which changed" for file in self.files if _TEST.match(file)]
+        result += [f"  all of {paths[0]}" + f" and {len(paths) - 1} more" * (len(paths) > 1) + f": read {file}"
+                   for file, paths in _by_value(self.readers).items()]  # fmt: skip
+        result += [f"  one case a file and device of {', '.join(names)}: stand on {under}"
+                   for under, names in _by_value(self.above).items()]  # fmt: skip
+        result += ["  one case a file and device of all: what tests share changed"] * self.is_of_tests
+        return [*result, "  tests/architecture; of other tests of no package one case a file, and all of changed pages"]
+
+
+def _by_value(rows: dict[str, str]) -> dict[str, list[str]]:
+    return {value: [key for key in rows if rows[key] == value] for value in dict.fromkeys(rows.values())}
+
+
+def _readers_of(file: str, texts: dict[str, str]) -> set[str]:
+    """Return which texts name a file, as a module or by its path; of one that none names, those in its folder."""
+    folder, _, name = file.rpartition("/")
+    package, stem = folder.removeprefix("tests/").replace("/", r"\."), re.escape(name.removesuffix(".py"))
+    named = re.compile(rf"\b{package}\.{stem}\b|{re.escape(file)}\b|from {package} import (?:\([^)]*|[^\n]*)\b{stem}\b")
+    readers = {path for path, text in texts.items() if name.removesuffix(".py") in text and named.search(text)} - {file}
+    if (name == "conftest.py" or not readers) and not _TEST.match(file):
+        below = "tests/unit/bench/" if file.startswith("bench/") else f"{folder}/"
+        readers |= {path for path in texts if path.startswith(below)} - {file}
+    return readers
 
 
 class Ring:
@@ -266,6 +314,8 @@ class Ring:
 
     def leaves_case(self, case: str, kind: str | None, *, slow: bool, is_one_of_several: bool) -> bool:
         """Tell whether a case is left out for itself, whatever other cases there are."""
+        if self.changes is not None and self.changes.is_of_page(case):
+            return slow
         return self.name != "prove" and (slow or is_slow(case, kind, is_one_of_several=is_one_of_several))
 
     def section(self, items: list[pytest.Item]) -> list[pytest.Item]:
@@ -285,7 +335,8 @@ class Ring:
         path = item.nodeid.partition("::")[0]
         if self.changes is None:
             return path.startswith(_ALWAYS) and not path.startswith(_OF_TESTS)
-        return self.changes.takes_whole(path) and (kind_of(item) in (None, "cpu") or path in self.changes.files)
+        is_near = kind_of(item) in (None, "cpu") or path in self.changes.files
+        return self.changes.is_of_page(item.nodeid) or (self.changes.takes_whole(path) and is_near)
 
 
 def kind_of(item: Any) -> str | None:

@@ -19,6 +19,7 @@ from loom.core.errors import ArgumentError
 ROOT = Path(__file__).parents[1]
 KINDS = "added", "changed", "removed", "fixed"
 NAME = re.compile(rf"(?P<issue>[1-9]\d*)\.(?P<kind>{'|'.join(KINDS)})\.[a-z0-9]+(-[a-z0-9]+)*\.md")
+VERSION = re.compile(r"\d+(\.\d+)+((a|b|rc|\.dev|\.post)\d+)*", re.ASCII)
 MOST_SENTENCES, MOST_CHARACTERS = 2, 400
 _SENTENCE = re.compile(r"[.!?](?=\s|$)")
 _CODE = re.compile(r"`[^`]*`")
@@ -72,8 +73,14 @@ def section(version: str, day: date, found: list[Fragment]) -> str:
 def gather(root: Path, version: str, day: date) -> None:
     """Put the section of a version before all others and remove its fragments.
 
-    ArgumentError if the changelog has that version, if there is nothing to gather, or if a fragment is wrong.
+    ArgumentError if that is no version, if the changelog has it, if there is nothing to gather, or if a
+    fragment is wrong.
     """
+    if not VERSION.fullmatch(version):
+        raise ArgumentError(
+            "tools/changelog.py", "no version", expected="numbers as 0.2.0, 0.2.0rc1", got=repr(version),
+            remedy="Run make changelog VERSION=0.2.0",
+        )  # fmt: skip
     found, path = fragments(root / "changes"), root / "CHANGELOG.md"
     text = path.read_text()
     wrong = [f"{each.path.name}: {problem}" for each in found for problem in problems(each)]
@@ -81,14 +88,18 @@ def gather(root: Path, version: str, day: date) -> None:
         raise ArgumentError("tools/changelog.py", "; ".join(wrong) or "no fragments", remedy="See changes/README.md")
     if re.search(rf"^## {re.escape(version)} ", text, re.MULTILINE):
         raise ArgumentError("tools/changelog.py", "the changelog has this version", got=version, remedy="Name another")
-    head, latest = text.split("\n## ", 1)
-    path.write_text(f"{head}\n{section(version, day, found)}## {latest}")
+    head, mark, latest = text.partition("\n## ")
+    path.write_text(f"{head}\n{section(version, day, found)}{mark.lstrip()}{latest}")
     for each in found:
         each.path.unlink()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1]:
+    if len(sys.argv) > 2:
+        raise SystemExit(
+            f"[tools/changelog.py] more than one version: expected one or none, got {' '.join(sys.argv[1:])}"
+        )
+    if len(sys.argv) == 2 and sys.argv[1]:
         gather(ROOT, sys.argv[1], date.today())
     else:
         print(section("Unreleased", date.today(), fragments(ROOT / "changes")), end="")

@@ -72,6 +72,11 @@ def environments(wheel: Path, patterns: list[str]) -> Iterator[Environment]:
         if extra != "torch":  # whose older wheels on PyPI bring CUDA
             name = f"oldest-{extra}"
             makers[name] = partial(Environment, name, sys.executable, extra, oldest + pins, proves=False)
+    if unknown := [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in makers)]:
+        raise SystemExit(
+            f"[tools.environments] no such environment: expected turn, {', '.join(makers)}, or wildcards, "
+            f'got {", ".join(map(repr, unknown))}. Name some: make environments ONLY="oldest python3.*"'
+        )
     for name, make in makers.items():
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             yield make()
@@ -173,10 +178,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def wheel_in(folder: Path) -> Path:
+    """Return the one wheel of a folder."""
+    wheels = sorted(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        got = ", ".join(path.name for path in wheels) or "none"
+        raise SystemExit(f"[tools.environments] no wheel to try: expected one in {folder}, got {got}. Run make dist")
+    return wheels[0]
+
+
 def main() -> int:
     """Try the environments that are named, or all; return 1 if one fell."""
     asked = arguments()
-    (wheel,) = (ROOT / "dist").glob("*.whl")
+    wheel = wheel_in(ROOT / "dist")
+    if not asked.brief and _HEAD not in PAGE.read_text(encoding="utf-8"):
+        raise SystemExit(
+            f"[tools.environments] no table for answers: expected its head in {PAGE}. Run git checkout {PAGE}"
+        )
     patterns = [turn() if name == "turn" else name for name in asked.names] or ["*"]
     mark, passed, fallen = digest(wheel), list[str](), list[str]()
     for environment in environments(wheel, patterns):

@@ -1,9 +1,9 @@
 """Writes ``src/loom/proof/golden.json``, the digests every device is held against, and their root into the guide.
 
 ``python tools/golden.py`` computes all, ``--layer 4`` one layer, ``--case "sum f32*"`` (a name or a glob, as often as
-wanted) these cases alone, each by the reference interpreter; ``--on cpu`` takes another device, for trying out. What is
-not computed is kept. Invariant: a change of any digest is a change of the numeric contract; keys are sorted, so that
-the diff of one digest is that digest's line, its layer's and the guide's.
+wanted) these cases alone, each by the reference interpreter; ``--on cpu`` compares another device with what is there,
+and writes nothing. What is not computed is kept. Invariant: a change of any digest is a change of the numeric contract;
+keys are sorted, so that the diff of one digest is that digest's line, its layer's and the guide's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import time
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
@@ -48,6 +49,37 @@ class Digests(NamedTuple):
 
     results: str
     inputs: str
+
+
+def read() -> dict[str, Any]:
+    """Return what the file says; ArgumentError if it is damaged."""
+    try:
+        kept = json.loads(FILE.read_text())
+        if all(isinstance(kept[part], dict) for part in ("cases", "layers", "vectors")):
+            return kept
+        fault = "other parts"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        fault = repr(error)
+    raise ArgumentError(
+        "tools/golden.py", f"{FILE.name} is damaged", expected="an object with cases, layers and vectors", got=fault,
+        remedy=f"Run git checkout {FILE}, or compute everything: python tools/golden.py",
+    )  # fmt: skip
+
+
+def differences(kept: dict[str, Any], computed: dict[str, Digests]) -> list[str]:
+    """Return the cases whose digest is another than the one that was kept."""
+    return [name for name, each in computed.items() if kept["cases"].get(name) != each.results]
+
+
+def guide_with(root: str) -> str:
+    """Return the guide with that root; ArgumentError if its sentence is not there."""
+    text, count = re.subn("(?<=The root of all four is `)[0-9a-f]+", root, GUIDE.read_text())
+    if not count:
+        raise ArgumentError(
+            "tools/golden.py", f"{GUIDE.name} says no root", expected="'The root of all four is `..`'",
+            remedy=f"Write that sentence into {GUIDE}",
+        )  # fmt: skip
+    return text
 
 
 def compute(cases: Iterable[Case], device: Device, slow: float) -> dict[str, Digests]:
@@ -99,7 +131,9 @@ def root_of(layers: dict[str, str]) -> str:
 def main() -> None:
     """Compute what the command line asks for and write the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--on", default="interp", help="the device that computes")
+    parser.add_argument(
+        "--on", default="interp", help="the device that computes; of others than interp nothing is written"
+    )
     parser.add_argument("--slow", type=float, default=2.0, help="tell cases that take longer than this")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--layer", type=int, choices=list(LAYERS), help="compute this one alone")
@@ -111,11 +145,18 @@ def main() -> None:
         chosen = matching(asked.case, [case.name for case in rows])
         rows = [case for case in rows if case.name in chosen]
     whole = len(rows) == sum(map(len, cases.values()))
-    kept = {"cases": {}, "layers": {}, "vectors": {}} if whole else json.loads(FILE.read_text())
-    written = document(kept, cases, compute(rows, loom.device(asked.on), asked.slow))
-    FILE.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
+    is_reference = asked.on == "interp"
+    kept = {"cases": {}, "layers": {}, "vectors": {}} if whole and is_reference else read()
+    computed = compute(rows, loom.device(asked.on), asked.slow)
+    if not is_reference:
+        others = differences(kept, computed)
+        print(f"{len(rows) - len(others)} of {len(rows)} cases as in {FILE.name} on {asked.on}", *others, sep="\n  ")
+        sys.exit(1 if others else 0)
+    written = document(kept, cases, computed)
     root = root_of(written["layers"])
-    GUIDE.write_text(re.sub("(?<=The root of all four is `)[0-9a-f]+", root, GUIDE.read_text()))
+    guide = guide_with(root)
+    FILE.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
+    GUIDE.write_text(guide)
     print(f"{len(rows)} of {len(written['cases'])} cases computed; root {root}")
 
 

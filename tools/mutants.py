@@ -77,8 +77,13 @@ class Mutant:
 
     def require_place(self) -> None:
         """See that the patch still applies to HEAD, by its name otherwise."""
-        command = ["git", "apply", "--check", "-"]
-        done = subprocess.run(command, cwd=ROOT, input=self.text, text=True, capture_output=True, check=False)
+        command = ["git", "apply", "--check", "--cached", "-"]
+        with tempfile.TemporaryDirectory() as folder:  # an index of HEAD: what is edited here is not what is judged
+            place = {**os.environ, "GIT_INDEX_FILE": f"{folder}/index"}
+            subprocess.run(["git", "read-tree", "HEAD"], cwd=ROOT, env=place, check=True)
+            done = subprocess.run(
+                command, cwd=ROOT, env=place, input=self.text, text=True, capture_output=True, check=False
+            )
         if done.returncode:
             raise SystemExit(f"{self.name}: the patch no longer applies: {done.stderr.strip()}")
 
@@ -174,15 +179,16 @@ class Scratch:
         """Make one, with the tests of another commit if one is named; it is gone afterwards."""
         with tempfile.TemporaryDirectory(prefix="loom-mutants-", ignore_cleanup_errors=True) as folder:
             root = Path(folder) / "tree"
-            _git("worktree", "add", "--detach", "--quiet", str(root), "HEAD")
             try:
+                _git("worktree", "add", "--detach", "--quiet", str(root), "HEAD")
                 if base is not None:
                     shutil.rmtree(root / "tests")
                     _git("checkout", "--quiet", base, "--", *OF_A_COMMIT, where=root)
                 (Path(folder) / "tmp").mkdir()
                 yield cls(root)
             finally:
-                _git("worktree", "remove", "--force", str(root))
+                if root.exists():  # also one that git locked, as it was stopped while making it
+                    _git("worktree", "remove", "--force", "--force", str(root))
 
     def put(self, mutant: Mutant, *, back: bool = False) -> None:
         """Put the fault in, or take it out."""
@@ -207,7 +213,8 @@ class Scratch:
             said = out.read().decode(errors="replace")
         if code is None:
             return "late", ""
-        if code in (0, 5) or (code == 4 and "ERROR: not found" in said):  # known tests may be of another commit
+        is_gone = code == 4 and re.search("^ERROR: (file or directory )?not found", said, re.MULTILINE)
+        if code in (0, 5) or is_gone:  # known tests may be of another commit
             return "passed", ""
         first = re.search(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", said, re.MULTILINE)
         if first is None and code > 0:
@@ -328,6 +335,9 @@ def main() -> None:
     parser.add_argument("--try", nargs="*", default=[], dest="tried", metavar="TEST", help="tests to run before others")
     parser.add_argument("--limit", type=float, default=1800.0, help="processor seconds a mutant may take")
     given = parser.parse_args()
+    if given.jobs < 1:
+        parser.error(f"--jobs: expected 1 or more mutants at a time, got {given.jobs}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: nothing is left behind
     mutants = read_mutants(given.names)
     for mutant in mutants:
         mutant.require_place()
@@ -360,8 +370,7 @@ def main() -> None:
 
 
 def _run_all(run: Callable[[Mutant], None], mutants: list[Mutant], jobs: int) -> None:
-    """Run mutants in threads; Ctrl-C and SIGTERM end what runs, and leave nothing behind."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Run mutants in threads; Ctrl-C and SIGTERM end what runs."""
     with ThreadPoolExecutor(jobs) as crew:
         waiting = [crew.submit(run, mutant) for mutant in mutants]
         try:

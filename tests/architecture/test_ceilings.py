@@ -6,11 +6,14 @@ The figures are those of ``tools/house``, which ``tools/graph.py`` prints with t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from tools.house.ceilings import FILE, faults_of_figure, faults_of_sizes, parse, raises_without_reason
 from tools.house.figures import GATES, package_sizes
-from tools.house.history import NoHistoryError, describe_news, text_before
+from tools.house.history import NoHistoryError, describe_news, text_at_main, text_before
 from tools.house.sources import ROOT
 
 CEILINGS = parse((ROOT / FILE).read_text())
@@ -33,9 +36,10 @@ def test_packages_grow_with_a_reason() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_what_was_raised_names_a_decision() -> None:
+@pytest.mark.parametrize("earlier", [text_before, text_at_main])
+def test_what_was_raised_names_a_decision(earlier: Callable[[Path], str]) -> None:
     try:
-        before = parse(text_before(ROOT))
+        before = parse(earlier(ROOT))
     except NoHistoryError as error:
         pytest.skip(f"what was raised cannot be told: {error}")
     faults = raises_without_reason(before, CEILINGS, ROOT / "docs/adr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -90,6 +91,33 @@ def test_a_version_is_gathered_once(tool: Any, tmp_path: Path) -> None:
     root = _write(tmp_path, **{"7.added.x": "One."})
     with pytest.raises(ArgumentError, match=r"the changelog has this version: got 0\.1\.0"):
         tool.gather(root, "0.1.0", DAY)
+
+
+@pytest.mark.parametrize("version", ["x", "0.2", "0.2.0 (", "1", "v0.2.0", "--help", "0.2.0rc1"])
+def test_what_is_no_version_gathers_nothing(tool: Any, tmp_path: Path, version: str) -> None:
+    root = _write(tmp_path, **{"7.added.x": "One."})
+    if version in ("0.2", "0.2.0rc1"):
+        tool.gather(root, version, DAY)
+        assert f"\n## {version} (2027-01-31)\n" in (root / "CHANGELOG.md").read_text()
+        return
+    with pytest.raises(ArgumentError, match=r"no version: expected numbers as 0\.2\.0, 0\.2\.0rc1, got '"):
+        tool.gather(root, version, DAY)
+    assert (root / "changes/7.added.x.md").exists()
+
+
+def test_the_first_version_is_gathered(tool: Any, tmp_path: Path) -> None:
+    root = _write(tmp_path, **{"7.added.x": "One."})
+    (root / "CHANGELOG.md").write_text("# Changelog\n")
+    tool.gather(root, "0.2.0", DAY)
+    text = (root / "CHANGELOG.md").read_text()
+    assert text == "# Changelog\n\n## 0.2.0 (2027-01-31)\n\n### Added\n- One. (#7)\n\n"
+
+
+def test_of_two_versions_neither_is_gathered() -> None:
+    command = [sys.executable, str(ROOT / "tools/changelog.py"), "x.1", "x.2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "more than one version: expected one or none, got x.1 x.2" in done.stderr
 
 
 def test_the_changelog_has_versions_areas_and_kinds() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from architecture.test_other_devices import ROOT, SUITES, run
 
@@ -46,3 +50,20 @@ def test_it_loads_no_library_and_every_suite_has_the_other_driver(tmp_path: Path
         if not any(case.startswith(file) and "other" in case[len(file) :] for case in cases)
     ]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "from mpmath import *; assert mpf(1) == 1",  # a library without __all__
+        "from scipy.special import *; assert erf(0) == 0",
+        "import scipy; assert hasattr(scipy, '__config__') and not hasattr(scipy, '__wrapped__')",
+        "import scipy; assert scipy.__config__.show",
+        "from scipy import linalg as a; import scipy.linalg as b; assert a.inv is b.inv",
+        "import mpmath; mpmath.mp.dps = 50; import mpmath as other; assert other.mp.dps == 50",
+    ],
+)
+def test_a_library_that_is_put_off_is_used_as_itself(lines: str) -> None:
+    code = f"import deferred; deferred.install()\n{lines}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr

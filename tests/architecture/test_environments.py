@@ -70,6 +70,34 @@ def test_environments_are_chosen_by_name(tmp_path: Path, monkeypatch: pytest.Mon
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("names", [["nothing"], ["bare", "onx"], ["python3.9"], [""]])
+def test_a_name_of_no_environment_is_refused(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(SystemExit, match=rf"expected turn, bare, oldest, .*, got '{names[-1]}'\. Name some: make env"):
+        next(environments.environments(wheel_of(tmp_path), names))
+
+
+def test_there_is_one_wheel(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"expected one in .*, got none\. Run make dist"):
+        environments.wheel_in(tmp_path / "dist")
+    path = wheel_of(tmp_path)
+    assert environments.wheel_in(tmp_path) == path
+    (tmp_path / "a.whl").touch()
+    with pytest.raises(SystemExit, match=r"got a\.whl, loom_compute"):
+        environments.wheel_in(tmp_path)
+
+
+def test_a_page_without_its_table_is_told_before_the_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dist").mkdir()
+    wheel_of(tmp_path / "dist")
+    page.write_text("# A page\n")
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["environments", "bare"])
+    with pytest.raises(SystemExit, match="no table for answers"):
+        environments.main()
+
+
 def test_a_digest_changes_with_what_is_installed(tmp_path: Path) -> None:
     first = digest(wheel_of(tmp_path))
     assert re.fullmatch("[0-9a-f]{8}", first)

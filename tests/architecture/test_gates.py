@@ -14,7 +14,7 @@ import pytest
 from tools.house import ceilings
 from tools.house.ceilings import Ceiling, Record, faults_of_figure, faults_of_sizes, parse, raises_without_reason
 from tools.house.figures import GATES, Size, package_sizes
-from tools.house.history import NoHistoryError, describe_news, new_members, text_before
+from tools.house.history import NoHistoryError, describe_news, new_members, text_at_main, text_before
 from tools.house.sources import ROOT
 
 SOUND = {
@@ -170,6 +170,34 @@ def test_what_was_raised_without_a_reason_is_named(tmp_path: Path) -> None:
     assert faults(("100, names = 10 }", '101, names = 10, why = "because" }')) == []
 
 
+def test_the_decision_that_there_are_ceilings_raises_none(tmp_path: Path) -> None:
+    """It names every figure; nor does one that is older than the last raise."""
+    (tmp_path / "0001-oldest.md").write_text("`fmt_skips` rise")
+    (tmp_path / "0028-ceilings.md").write_text(" ".join(f"`{name}`" for name in GATES))
+    for raised in ("0001", "0028"):
+        now = parse(TEXT.replace("most = 5", "most = 6").replace("0002", raised))
+        assert "raised from 5 to 6 without a decision" in raises_without_reason(parse(TEXT), now, tmp_path)[0], raised
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("most = 7", "least = 7"), ("most = 7", 'most = "7"'), ("most = 7", "most = 7.5"), ("most = 7", "most = true"),
+        ("anys", "anies"), ("[packages]", "[package]"), ("code = 100, ", ""), ("[ceilings]", "<<<<<<< HEAD"),
+        ("{ most = 7 }", "7"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_an_error(old: str, new: str) -> None:
+    assert old in TEXT
+    with pytest.raises(ValueError, match=r"ceilings\.toml is damaged: expected rows .* Mend it, or run git checkout"):
+        parse(TEXT.replace(old, new, 1))
+
+
+def test_a_reason_is_one_line() -> None:
+    text = ceilings.record(TEXT, "a", Size(1, 2), "one\r\ntwo\x00\tthree\x7f")
+    assert parse(text).packages["a"].why.split() == ["one", "two", "three"]
+
+
 def test_ceilings_are_lowered_and_rows_recorded_where_they_stand() -> None:
     low = ceilings.lower(TEXT, {"anys": 3, "fmt_skips": 9}, {"a": Size(90, 30), "b": Size(100, 10)})
     assert low == TEXT.replace("most = 7", "most = 3").replace("a = { code = 100", "a = { code = 90")
@@ -206,6 +234,22 @@ def test_what_is_new_is_told_by_git(tmp_path: Path) -> None:
         "  src/loom/a/b/high.py:2 Any", "  src/loom/a/b/high.py:3 Any",
         "  src/loom/a/low.py Any: 1 more, of those in lines 4, 6",
     ]  # fmt: skip
+
+
+def test_a_raise_is_seen_though_the_file_changed_again(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    git(tmp_path, "init", "-qb", "main")
+    for text in ("most = 1", "most = 9", "most = 9 # again"):
+        file.write_text(text)
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-qm", text)
+        if text == "most = 1":
+            git(tmp_path, "checkout", "-qb", "work")
+    assert text_before(tmp_path, "c.toml") == "most = 9"
+    assert text_at_main(tmp_path, "c.toml") == "most = 1"
+    git(tmp_path, "branch", "-qD", "main")
+    with pytest.raises(NoHistoryError, match="no branch main or origin/main"):
+        text_at_main(tmp_path, "c.toml")
 
 
 def test_the_command_lowers_and_records(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,77 @@ def test_a_part_goes_on_where_it_was_stopped(tree: Path) -> None:
     assert run(tree, "1/1") == (5, [])
     (tree / "tests/test_cases.py").write_text(CASES + "\n")
     assert run(tree, "1/1") == (0, list(range(12))), "another tree is proved anew"
+
+
+def proved(tree: Path) -> Any:
+    return json.loads((tree / "tests/proved.json").read_text())
+
+
+def test_a_record_that_was_cut_is_gone_on_with(tree: Path) -> None:
+    run(tree, "1/1", FAIL="1")
+    record = tree / "build/prove/1-of-1.jsonl"
+    lines = record.read_text().splitlines()
+    record.write_bytes("\n".join(lines[:4]).encode() + b'\n{"case": "a\xff[{x}')
+    assert run(tree, "1/1") == (0, list(range(3, 12)))
+    assert run(tree, "1/1") == (5, [])
+
+
+def test_a_case_whose_end_failed_is_run_again(tree: Path) -> None:
+    text = CASES + (
+        "@pytest.fixture\ndef end():\n    yield\n    assert not os.environ.get('FAIL')\n"
+        "def test_end(end):\n    with LOG.open('a') as file: file.write('99\\n')\n"
+    )
+    (tree / "tests/test_cases.py").write_text(text)
+    assert run(tree, "1/1", FAIL="1")[0] == 1
+    assert len(proved(tree)["1/1"]["failed"]) == 2
+    assert run(tree, "1/1") == (0, [5, 99])
+    assert proved(tree)["1/1"]["failed"] == []
+
+
+def test_a_file_that_git_does_not_know_is_of_the_tree(tree: Path) -> None:
+    new = tree / "tests/test_new.py"
+    new.write_text("def test_new(): ...\n")
+    run(tree, "1/1")
+    assert "+" in proved(tree)["1/1"]["commit"]
+    new.write_text("def test_new(): assert False\n")
+    assert run(tree, "1/1") == (1, list(range(12)))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-x"], "it was stopped"),
+        (["-n", "2", "--maxfail", "1"], "it was stopped"),
+        (["tests/test_cases.py", "-k", "one"], r"only some cases are run \(paths, -k\)"),
+        (["--ring", "test"], r"only some cases are run \(--ring\)"),
+    ],
+)
+def test_a_part_of_which_less_is_run_is_not_written_down(tree: Path, words: list[str], why: str) -> None:
+    said = start(tree, "1/1", *words, FAIL="1").communicate(timeout=120)[0]
+    assert re.search(f"part 1/1 is not written into tests/proved.json: {why}", said), said
+    assert not (tree / "tests/proved.json").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_file_that_cannot_be_collected_is_no_proof(tree: Path, workers: str) -> None:
+    (tree / "tests/test_broken.py").write_text("import no_such_module\n")
+    said = start(tree, "1/1", "-n", workers, "--continue-on-collection-errors").communicate(timeout=120)[0]
+    assert "is not written into tests/proved.json: tests/test_broken.py could not be collected" in said
+    assert not (tree / "tests/proved.json").exists()
+
+
+def test_a_tree_that_changed_meanwhile_is_not_proved(tree: Path) -> None:
+    (tree / "tests/test_cases.py").write_text("def test_it():\n    open('new.py', 'w').write('x')\n")
+    said = start(tree, "1/1").communicate(timeout=120)[0]
+    assert "is not written into tests/proved.json: the tree changed while it ran" in said
+    assert not (tree / "tests/proved.json").exists()
+
+
+def test_a_damaged_file_of_proofs_is_told_before_the_run(tree: Path) -> None:
+    (tree / "tests/proved.json").write_text("<<<<<<< HEAD\n")
+    said = start(tree, "1/1").communicate(timeout=120)[0]
+    assert "[--part] proved.json is damaged: expected an object of JSON. Mend or remove" in said
+    assert not (tree / "log").exists()
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_a_changed_package_is_run_whole_and_what_stands_on_it_in_part() -> None:
         "  all of tests/unit/tables/test_rows.py, which changed",
         "  one case a file and device of nn: stand on tensor",
         "  one case a file and device of serve: stand on nn",
+        "  tests/architecture; of other tests of no package one case a file, and all of changed pages",
     ]
 
 
@@ -73,8 +75,93 @@ def test_the_door_concerns_all_and_so_does_what_tests_share() -> None:
 
 
 def test_a_commit_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(pytest.UsageError, match="git diff"):
-        Changes.since("no-such-commit")
+    for name in ("no-such-commit", "tests"):  # a path is no commit
+        with pytest.raises(
+            pytest.UsageError, match=rf"a commit of this clone, got {name}\. Name one \(make fast SINCE="
+        ):
+            Changes.since(name)
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A repository with a file and a branch ``work``, in place of Loom's; calling it runs git there."""
+    monkeypatch.setattr(rings, "ROOT", tmp_path)
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+
+    (tmp_path / "src/loom/core").mkdir(parents=True)
+    (tmp_path / "src/loom/core/x.py").write_text("x = 1\n" * 20)
+    for words in (["init", "-qb", "main"], ["add", "."], ["commit", "-qm", "all"], ["checkout", "-qb", "work"]):
+        git(*words)
+    return git
+
+
+def test_a_file_that_moved_changed_both_places(clone: Callable[..., None]) -> None:
+    (rings.ROOT / "src/loom/ir").mkdir()
+    clone("mv", "src/loom/core/x.py", "src/loom/ir/x.py")
+    assert set(Changes.since(None).packages) == {"core", "ir"}
+
+
+def test_names_are_read_as_they_are(clone: Callable[..., None]) -> None:
+    for name in ("src/loom/core/a b.py", "src/loom/core/ä.py"):
+        (rings.ROOT / name).write_text("")
+        clone("add", name)
+    (rings.ROOT / "src/loom/core/new one.ll").write_text("")
+    assert Changes.since(None).files == [f"src/loom/core/{name}" for name in ("a b.py", "ä.py", "new one.ll")]
+
+
+def test_without_main_what_is_committed_is_not_taken_for_unchanged(clone: Callable[..., None]) -> None:
+    (rings.ROOT / "src/loom/core/x.py").write_text("x = 2\n")
+    clone("commit", "-qam", "two")
+    clone("checkout", "-q", "--detach")
+    assert Changes.since(None).files == ["src/loom/core/x.py"]
+    clone("branch", "-qD", "main")
+    with pytest.raises(pytest.UsageError, match="a branch main or origin/main that HEAD shares a commit with"):
+        Changes.since(None)
+    assert Changes.since("HEAD~1").files == ["src/loom/core/x.py"]
+
+
+@pytest.mark.parametrize(
+    ("file", "reader"),
+    [
+        ("tests/functions/references.py", "tests/functions/test_ulps.py"),
+        ("tests/functions/references.py", "tests/unit/kernels/functions/test_f64.py"),  # by way of ulps.py
+        ("tests/unit/pytorch/random_modules.py", "tests/unit/pytorch/test_random_modules.py"),
+        ("tests/unit/patterns/conftest.py", "tests/unit/patterns/folds/test_axis.py"),
+        ("tests/bindings/no such.txt", "tests/bindings/test_packages.py"),
+        ("tools/golden.py", "tests/unit/proof/test_golden_tool.py"),
+        ("bench/timing/clock.py", "tests/unit/bench/test_harness.py"),
+        ("changes/30.added.x.md", "tests/architecture/test_changes.py"),
+    ],
+)
+def test_what_reads_a_changed_file_is_run_whole(file: str, reader: str) -> None:
+    assert (ROOT / reader).exists()
+    assert changes(file).takes_whole(reader)
+    assert not changes(file).takes_whole("tests/unit/core/test_errors.py")
+
+
+def test_all_cases_of_a_changed_page_are_run() -> None:
+    ring = Ring("test", None)
+    ring.name, ring.changes = "fast", changes("docs/guide/models/onnx.md", "examples/kmeans.py")
+    documents = [f"tests/journeys/test_documents.py::test_python_block[{n}]" for n in ("onnx.md:6", "models/onnx.md:6")]
+    cases = [*documents, "tests/journeys/test_examples.py::test_example_runs_on_threads[vulkan-kmeans]"]
+    others = [f"tests/journeys/test_documents.py::test_python_block[tensors.md:{n}]" for n in range(40)]
+    assert not [n for n in cases if ring.leaves_case(n, None, slow=False, is_one_of_several=True)]
+    assert len([n for n in others if ring.leaves_case(n, None, slow=False, is_one_of_several=True)]) > 10
+    chosen = [item.nodeid for item in ring.section([Item(n) for n in [*cases, *others]])]  # type: ignore[arg-type]
+    assert set(cases) <= set(chosen)
+    assert len(chosen) <= len(cases) + 1
+    assert changes("pyproject.toml").takes_some("tests/unit/ir/test_text.py")
+
+
+@pytest.mark.parametrize("target", ["fast", "test", "prove"])
+def test_the_head_of_the_report_is_printed(target: str) -> None:
+    """pytest's ``-q`` leaves it out, with what is chosen and why, and what is left out."""
+    said = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    commands = [line for line in said.splitlines() if "pytest" in line]
+    assert commands
+    assert not [line for line in commands if " -q" in line]
 
 
 class Item:

@@ -48,12 +48,26 @@ class Ceilings:
 
 
 def parse(text: str) -> Ceilings:
-    """Return what the text of the file holds."""
-    rows = tomllib.loads(text)
-    packages = {
-        name: Record(Size(row["code"], row["names"]), row.get("why", "")) for name, row in rows["packages"].items()
-    }
-    return Ceilings({name: Ceiling(**row) for name, row in rows["ceilings"].items()}, packages)
+    """Return what the text of the file holds; ValueError if it is not that."""
+    try:
+        rows = tomllib.loads(text)
+        packages = {
+            name: Record(Size(row["code"], row["names"]), row.get("why", "")) for name, row in rows["packages"].items()
+        }
+        held = Ceilings({name: Ceiling(**row) for name, row in rows["ceilings"].items()}, packages)
+        figures = [c.most for c in held.ceilings.values()] + [
+            n for r in packages.values() for n in vars(r.size).values()
+        ]
+        if not all(type(figure) is int for figure in figures):
+            raise TypeError("a figure that is no whole number")
+        if unknown := held.ceilings.keys() - GATES.keys():
+            raise KeyError(*sorted(unknown))
+    except (AttributeError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(
+            f"[ceilings] {FILE} is damaged: expected rows `name = {{ most = 1 }}` of {', '.join(GATES)} and "
+            f"`package = {{ code = 1, names = 1 }}`, got {error!r}. Mend it, or run git checkout {FILE}"
+        ) from error
+    return held
 
 
 def faults_of_figure(name: str, ceiling: Ceiling, figure: int, news: str = "") -> list[str]:
@@ -119,7 +133,9 @@ def _is_larger(now: Size, before: Size) -> bool:
 
 def _faults_of_raise(name: str, old: Ceiling, now: Ceiling, decisions: Path) -> list[str]:
     files = sorted(decisions.glob(f"{now.raised}-*.md")) if re.fullmatch(r"\d{4}", now.raised) else []
-    if files and now.raised != old.raised and f"`{name}`" in files[0].read_text():
+    text = files[0].read_text() if files else ""
+    is_about_all = all(f"`{each}`" in text for each in GATES)  # the decision that there are ceilings raises none
+    if now.raised > old.raised and f"`{name}`" in text and not is_about_all:
         return []
     return [
         f"[{name}] raised from {old.most} to {now.most} without a decision: expected raised = the number of a new one "
@@ -156,4 +172,5 @@ def _replace(text: str, name: str, pattern: str, by: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    words = "".join(letter if letter.isprintable() else " " for letter in text)  # TOML takes no others in a line
+    return words.replace("\\", "\\\\").replace('"', '\\"')

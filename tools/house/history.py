@@ -43,6 +43,17 @@ def text_before(root: Path, file: str = FILE) -> str:
     raise NoHistoryError(f"{file} has no earlier version in {root}: it is new, or the clone is shallow")
 
 
+def text_at_main(root: Path, file: str = FILE) -> str:
+    """Return the file where this branch left ``main``, so that a raise is not hidden by a later change of the file."""
+    for name in ("origin/main", "main"):
+        try:
+            base = _git(root, "merge-base", "HEAD", name).decode().strip()
+            return _git(root, "show", f"{base}:{file}").decode()
+        except NoHistoryError:
+            continue
+    raise NoHistoryError(f"no branch main or origin/main in {root} has {file} and a commit of this branch")
+
+
 def describe_news(root: Path, gate: Gate, file: str = FILE) -> str:
     """Return, for a message, the members of a figure that are new since the ceilings were last changed."""
     now = gate.members(root)

@@ -100,3 +100,38 @@ def test_a_layer_with_another_new_case_is_an_error(run: Run) -> None:
     del damaged["cases"][OTHER]
     with pytest.raises(ArgumentError, match=rf"each of layer 3, got \['{OTHER}'\]\. Name them by --case too"):
         run(damaged, "--case", CASE)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<<<<<<< HEAD", "[]", '{"cases": {}}', '{"cases": {}, "layers": [], "vectors": {}}']
+)
+def test_a_damaged_file_is_an_error(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = tmp_path / "golden.json"
+    file.write_text(text)
+    monkeypatch.setattr(tool, "FILE", file)
+    monkeypatch.setattr(sys, "argv", ["golden.py", "--case", CASE])
+    with pytest.raises(ArgumentError, match=r"golden\.json is damaged: expected an object .* Run git checkout"):
+        tool.main()
+    assert file.read_text() == text
+
+
+def test_another_device_is_compared_and_writes_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = _golden()
+    with pytest.raises(SystemExit, match="0"):
+        run(damaged, "--case", CASE, "--on", "cpu")
+    assert capsys.readouterr().out == "1 of 1 cases as in golden.json on cpu\n"
+    damaged["cases"][CASE] = "0" * 64
+    with pytest.raises(SystemExit, match="1"):
+        run(damaged, "--case", CASE, "--on", "cpu")
+    assert capsys.readouterr().out == f"0 of 1 cases as in golden.json on cpu\n  {CASE}\n"
+
+
+def test_a_guide_without_its_sentence_is_an_error(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "GUIDE", tmp_path / "verify.md")
+    (tmp_path / "verify.md").write_text("# Verify\n")
+    with pytest.raises(ArgumentError, match=r"verify\.md says no root: expected 'The root of all four"):
+        tool.guide_with("0" * 64)
