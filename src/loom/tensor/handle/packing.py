@@ -1,7 +1,7 @@
 """Tensors kept as bytes: ``pickle``, ``copy``, other processes.
 
-Layer: tensor. A tensor travels as its elements, dtype, shape, the name of its device and what is promised of it; what it
-was made of stays behind. Invariant: the bits arrive, on a device of the same name, or the error of that device.
+Layer: tensor. A tensor travels as its elements, dtype, shape, the name of its device and what is promised of it; what
+it was made of stays behind. Invariant: the bits arrive, on a device of the same name, or the error of that device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ def packed(x: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _unpacked(
-    cls: Any, kind: str, memory: np.ndarray[Any, Any] | None, dtype: str, shape: tuple[int, ...], name: str, on: Any,
+    cls: Any,
+    kind: str,
+    memory: np.ndarray[Any, Any] | None,
+    dtype: str,
+    shape: tuple[int, ...],
+    name: str,
+    on: Any,
     is_fast: bool = False,
 ) -> Any:
     found = lookup(dtype)
@@ -38,6 +44,6 @@ def _unpacked(
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
     op = PARAMETER if kind == "parameter" else KNOWN
-    made = cls(op, (), shape, found, name=name, data=storage, device=home)
-    made.is_fast = is_fast
-    return made
+    x = cls(op, (), shape, found, name=name, data=storage, device=home)
+    x.is_fast = is_fast
+    return x

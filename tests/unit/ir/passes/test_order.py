@@ -467,7 +467,7 @@ def test_whatever_is_made_of_it_tells() -> None:
     later = part + 1
     for x in (part, at, where, added, later, tensor.detach(loose()), copy.deepcopy(loose()), copy.copy(loose())):
         assert x.guarantee is loom.Guarantee.FAST
-    assert pickle.loads(pickle.dumps(loose())).guarantee is loom.Guarantee.FAST  # noqa: S301 - made here
+    assert pickle.loads(pickle.dumps(loose())).guarantee is loom.Guarantee.FAST
     part[:] = 1
     assert (part.guarantee, copy.deepcopy(part).guarantee) == (loom.Guarantee.BIT_EXACT,) * 2
 
