@@ -349,3 +349,40 @@ print(os.fstat(file).st_size)
 """
     )
     assert out == "True\nTrue\n0\n"
+
+
+def test_in_the_interpreter_what_a_handler_raises_ends_the_run(outcome: Outcome) -> None:
+    out = outcome(
+        ENDLESS
+        + """
+import signal
+calls = []
+def handle(*_):
+    calls.append(1)
+    if len(calls) == 3:
+        raise ValueError("third")
+signal.signal(signal.SIGINT, handle)
+press(0.5, 0.3, 0.3)
+try:
+    lane_by_lane(x, on="interp")
+except ValueError as error:
+    print(error)
+print(len(calls))
+"""
+    )
+    assert out == "third\n3\n"
+
+
+def test_a_kernel_under_asyncio_ends_when_pressed_twice(outcome: Outcome) -> None:
+    out = outcome(
+        ENDLESS
+        + """
+import asyncio
+async def main():
+    press(0.5, 0.3)
+    lane_by_lane(x)
+ended(lambda: asyncio.run(main()))
+again()
+"""
+    )
+    assert out == "interrupted\n3000\n"
