@@ -222,9 +222,9 @@ class TensorProgram:
 
     @property
     def guarantee(self) -> Guarantee:
-        """``FAST`` if it computes with a product of ``guarantee="fast"``, a kernel with ``order="any"`` or a parameter
-        that was computed so, else the device's."""
-        ends = [*self.ends[0], *(value for _, value in self.ends[1]), *self._written]
+        """``FAST`` if it computes with a product of ``guarantee="fast"``, a kernel with ``order="any"``, or a parameter
+        or what it was fed last that was computed so, else the device's."""
+        ends = [*self.ends[0], *(value for _, value in self.ends[1]), *self._written, *self._feeds.values()]
         return Guarantee.FAST if any(n.is_fast for n in ends) else self.device.guarantee
 
     def feed(self, /, **inputs: Any) -> None:
@@ -275,7 +275,7 @@ class TensorProgram:
                              )  # fmt: skip
         self._has_run = True
         if self._updated:
-            reads_fast = any(n.is_fast for n in self._written)
+            reads_fast = any(n.is_fast for n in (*self._written, *self._feeds.values()))
             for parameter, value in self.ends[1]:
                 if reads_fast or value.is_fast:
                     parameter.follow_fast()
@@ -334,13 +334,14 @@ class _Port:
     Of host memory the program's ``timeline`` is all that keeps its runs and copies apart: nothing else knows of it.
     """
 
-    __slots__ = ("dtype", "nbytes", "shape", "storage", "timeline", "type", "view", "where")
+    __slots__ = ("dtype", "is_fast", "nbytes", "shape", "storage", "timeline", "type", "view", "where")
 
     def __init__(self, tensor: Tensor, storage: Storage | None, timeline: Timeline, where: str = "") -> None:
         assert storage is not None
         self.where = where
         self.storage = storage
         self.timeline = timeline
+        self.is_fast = False
         self.shape, self.type, self.nbytes = tensor.shape, tensor.dtype, tensor.nbytes
         self.dtype = tensor.dtype.numpy
         self.view: np.ndarray[Any, Any] | None = None
@@ -363,6 +364,7 @@ class _Port:
         if not (type(value) is np.ndarray and value.dtype == self.dtype and self.type != bf16):
             if isinstance(value, Tensor):
                 self.copy(value)
+                self.is_fast = value.is_fast
                 return
             memory = read_as(value, self.type, self.where)
         if memory.shape != self.shape:
@@ -373,6 +375,7 @@ class _Port:
                 self.view[...] = memory
         else:
             self.storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
+        self.is_fast = False
 
     def copy(self, value: Tensor) -> None:
         """Copy what is on a device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -315,3 +316,73 @@ again()
 """
     )
     assert out == "interrupted\n20\n3000\n"
+
+
+def test_no_signal_is_written_to_a_file_that_took_the_place_of_a_closed_wakeup_file(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    out = outcome(
+        ENDLESS
+        + f"""
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: None)
+def compute():
+    time.sleep(0.1)
+    loom.gpu_sum(np.ones(10, np.float32))
+compute()
+read, write = os.pipe()
+os.set_blocking(write, False)
+os.set_blocking(read, False)
+before = signal.set_wakeup_fd(write)
+compute()
+os.kill(os.getpid(), signal.SIGUSR1)
+time.sleep(0.2)
+print(list(os.read(read, 9)) == [signal.SIGUSR1])
+signal.set_wakeup_fd(before)
+os.close(write)
+file = os.open({str(tmp_path / "mine")!r}, os.O_CREAT | os.O_RDWR)
+print(file == write)
+compute()
+os.kill(os.getpid(), signal.SIGUSR1)
+time.sleep(0.2)
+print(os.fstat(file).st_size)
+"""
+    )
+    assert out == "True\nTrue\n0\n"
+
+
+def test_in_the_interpreter_what_a_handler_raises_ends_the_run(outcome: Outcome) -> None:
+    out = outcome(
+        ENDLESS
+        + """
+import signal
+calls = []
+def handle(*_):
+    calls.append(1)
+    if len(calls) == 3:
+        raise ValueError("third")
+signal.signal(signal.SIGINT, handle)
+press(0.5, 0.3, 0.3)
+try:
+    lane_by_lane(x, on="interp")
+except ValueError as error:
+    print(error)
+print(len(calls))
+"""
+    )
+    assert out == "third\n3\n"
+
+
+def test_a_kernel_under_asyncio_ends_when_pressed_twice(outcome: Outcome) -> None:
+    out = outcome(
+        ENDLESS
+        + """
+import asyncio
+async def main():
+    press(0.5, 0.3)
+    lane_by_lane(x)
+ended(lambda: asyncio.run(main()))
+again()
+"""
+    )
+    assert out == "interrupted\n3000\n"

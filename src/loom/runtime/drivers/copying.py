@@ -1,19 +1,22 @@
-"""Copies bytes of the host by several threads, between arrays and the memory that a GPU's copies go through.
+"""Work of the host by several threads: copies between arrays and the memory that a GPU's copies go through, and others.
 
 Layer: runtime. A result's memory is new, and the system hands its pages out while they are written: one thread fills
-3 GB/s of it on the machine of an H200, where it copies 10 GB/s to pages it has had; sixteen fill 27. Invariant: all is
-copied when a call returns.
+3 GB/s of it on the machine of an H200, where it copies 10 GB/s to pages it has had; sixteen fill 27. Invariant: nothing
+is under way when a call returns or raises, Ctrl-C included: what threads work on is freed or used again then.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-__all__ = ["LEAST_PART", "MOST_THREADS", "PIECE_NBYTES", "copy_bytes", "parts_of", "pieces_of"]
+__all__ = ["LEAST_PART", "MOST_THREADS", "PIECE_NBYTES", "copy_bytes", "do_all", "parts_of", "pieces_of"]
 
 PIECE_NBYTES = 32 << 20
 """The most that is copied while the GPU copies another: enough that handing out the parts costs little beside them."""
@@ -42,7 +45,52 @@ def parts_of(nbytes: int, threads: int) -> list[slice]:
 def copy_bytes(crew: ThreadPoolExecutor, target: Array, source: Array) -> None:
     """Copy bytes, many of them by the threads of ``crew``, which then do nothing else."""
     first, *others = parts_of(target.nbytes, min(MOST_THREADS, os.cpu_count() or 1)) or [slice(0, 0)]
-    begun = [crew.submit(np.copyto, target[part], source[part]) for part in others]
-    np.copyto(target[first], source[first])
-    for done in begun:
-        done.result()
+    jobs = [partial(np.copyto, target[part], source[part]) for part in others]
+    do_all(crew, jobs, meanwhile=partial(np.copyto, target[first], source[first]))
+
+
+def do_all(crew: ThreadPoolExecutor, jobs: Sequence[Callable[[], object]], *, meanwhile: Callable[[], object]) -> None:
+    """Do jobs by the threads of ``crew``, and ``meanwhile`` by this one; raise what one raises."""
+    gate = _Gate()
+    try:
+        begun = [crew.submit(gate.do, job) for job in jobs]
+        meanwhile()
+        for done in begun:
+            done.result()
+    finally:
+        gate.close()
+
+
+class _Gate:
+    """Lets jobs begin until it is closed. It counts them, as Ctrl-C may come before a future is in anybody's hands."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_closed = False
+
+    def do(self, job: Callable[[], object]) -> None:
+        with self._changed:
+            if self._is_closed:
+                return
+            self._inside += 1
+        try:
+            job()
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let none begin any more, and wait for those that did, however often Ctrl-C is press."""
+        press: KeyboardInterrupt | None = None
+        while True:
+            try:
+                with self._changed:
+                    self._is_closed = True
+                    self._changed.wait_for(lambda: not self._inside)
+                break
+            except KeyboardInterrupt as again:
+                press = again
+        if press is not None:
+            raise press

@@ -97,6 +97,7 @@ def _write_place(x: Any, new: Any) -> None:
     settle(x.device)
     with before_writing([x]):
         copy_storage(new.data, 0, x.data, 0, x.nbytes)
+    x.is_fast = new.is_fast
 
 
 operators.REPLACE[:] = [replace]

@@ -1,7 +1,7 @@
 """Tensors kept as bytes: ``pickle``, ``copy``, other processes.
 
-Layer: tensor. A tensor travels as its elements, dtype, shape and the name of its device; what it was made of stays
-behind. Invariant: the bits arrive, on a device of the same name, or the error of that device.
+Layer: tensor. A tensor travels as its elements, dtype, shape, the name of its device and what is promised of it; what
+it was made of stays behind. Invariant: the bits arrive, on a device of the same name, or the error of that device.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ def packed(x: Any) -> tuple[Any, tuple[Any, ...]]:
         return _unpacked, (x.__class__, "input", None, str(x.dtype), x.shape, x.name, None)
     kind = "parameter" if x.op.is_written else "array"
     memory = x.host_elements()[0]
-    return _unpacked, (x.__class__, kind, memory, str(x.dtype), x.shape, x.name, x.home.name)
+    return _unpacked, (x.__class__, kind, memory, str(x.dtype), x.shape, x.name, x.home.name, x.is_fast)
 
 
 def _unpacked(
-    cls: Any, kind: str, memory: np.ndarray[Any, Any] | None, dtype: str, shape: tuple[int, ...], name: str, on: Any
+    cls: Any,
+    kind: str,
+    memory: np.ndarray[Any, Any] | None,
+    dtype: str,
+    shape: tuple[int, ...],
+    name: str,
+    on: Any,
+    is_fast: bool = False,
 ) -> Any:
     found = lookup(dtype)
     if memory is None:
@@ -36,4 +43,7 @@ def _unpacked(
     home = device(on)
     storage = home.allocate(memory.nbytes, zeroed=False)
     storage.write(0, np.ascontiguousarray(memory).reshape(-1).view(np.uint8))
-    return cls(PARAMETER if kind == "parameter" else KNOWN, (), shape, found, name=name, data=storage, device=home)
+    op = PARAMETER if kind == "parameter" else KNOWN
+    x = cls(op, (), shape, found, name=name, data=storage, device=home)
+    x.is_fast = is_fast
+    return x

@@ -299,6 +299,7 @@ def detach(x: NodeT) -> NodeT:
     if x.data is not None and x.lent is None and not x.op.is_written:
         found = type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
         x.shared = found.shared = True
+        found.is_fast = x.is_fast
         return found
     return make(DETACH, [x], x.shape, x.dtype)
 

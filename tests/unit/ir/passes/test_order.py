@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom import In, InOut, Out, f32, u32
+from loom import In, InOut, Out, f32, tensor, u32
 from loom.core.errors import ArgumentError, KernelTypeError, VerifyError
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
@@ -446,3 +448,36 @@ def test_all_tell_that_nothing_is_promised() -> None:
     chain.dispatch(loose, [y, bound], groups=1)
     chain.build().run()
     assert bound.guarantee is loom.Guarantee.FAST
+
+
+def test_whatever_is_made_of_it_tells() -> None:
+    def loose() -> tensor.Tensor:
+        x = loom.array(np.zeros(64, np.uint32))
+        loom.kernel(order="any")(doubled)(loom.array(np.zeros(8, np.uint32)), x)
+        return x
+
+    def parameter() -> tensor.Tensor:
+        return tensor.parameter(np.zeros(64, np.uint32))
+
+    part, at, where, added = (parameter() for _ in range(4))
+    part[2:5] = loose()[2:5]
+    at[loose() % 64] = 1
+    where[loose() == 0] = 1
+    added += loose()
+    later = part + 1
+    for x in (part, at, where, added, later, tensor.detach(loose()), copy.deepcopy(loose()), copy.copy(loose())):
+        assert x.guarantee is loom.Guarantee.FAST
+    assert pickle.loads(pickle.dumps(loose())).guarantee is loom.Guarantee.FAST
+    part[:] = 1
+    assert (part.guarantee, copy.deepcopy(part).guarantee) == (loom.Guarantee.BIT_EXACT,) * 2
+
+
+def test_a_program_tells_what_it_was_fed() -> None:
+    total, fed = tensor.parameter(np.zeros(8, np.uint32)), tensor.input("fed", (8,), u32)
+    program = tensor.compile([], updates={total: total + fed})
+    program.run(fed=np.ones(8, np.uint32))
+    assert (program.guarantee, total.guarantee) == (loom.Guarantee.BIT_EXACT,) * 2
+    x = loom.array(np.zeros(8, np.uint32))
+    loom.kernel(order="any")(doubled)(loom.array(np.zeros(8, np.uint32)), x)
+    program.run(fed=x)
+    assert (program.guarantee, total.guarantee) == (loom.Guarantee.FAST,) * 2

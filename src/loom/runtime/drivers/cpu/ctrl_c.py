@@ -44,6 +44,8 @@ class Interrupts:
         self._until = 0.0
         self._files: tuple[int, int] | None = None
         self._other = -1
+        self._identity: tuple[int, int] | None = None
+        """Which file that is: its number may become another's once it is closed."""
 
     def lead(self, run: Led) -> None:
         """Tell that the calling thread is about to be in a run; nothing where it is not the main one."""
@@ -70,13 +72,13 @@ class Interrupts:
         with contextlib.suppress(ValueError):  # another interpreter of this process has the signals
             before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
             if before != write:
-                self._other = before
+                self._other, self._identity = before, _identity(before)
 
     def _hear(self, file: int) -> None:
         """Take the numbers of signals as they come."""
         while True:
             number = os.read(file, 1)
-            if self._other != -1:
+            if self._other != -1 and _identity(self._other) == self._identity:
                 with contextlib.suppress(OSError):
                     os.write(self._other, number)
             run = self._led
@@ -103,6 +105,15 @@ class Interrupts:
             for file in self._files:
                 os.close(file)
         self.__init__()
+
+
+def _identity(file: int) -> tuple[int, int] | None:
+    """Return what tells a file from others; None of none."""
+    try:
+        found = os.fstat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 INTERRUPTS = Interrupts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 import loom
 from loom.runtime.drivers.vulkan.native.queues import PARTS_AT_ONCE
+from loom.runtime.drivers.vulkan.program.recording import Recording
 
 _MANY = 1500
 
@@ -122,3 +124,35 @@ def test_the_process_ends_though_a_dispatch_goes_on(vulkan: Any, tmp_path: Path)
     assert found.stdout == "False\n", found.stderr[-2000:]
     assert found.returncode == 0
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("presses", [1, 3])
+def test_nothing_is_freed_that_threads_still_record_into(
+    vulkan: Any, monkeypatch: pytest.MonkeyPatch, presses: int
+) -> None:
+    lock, inside, seen = threading.Lock(), list[int](), list[int]()
+    presses_left = [0.1 * n for n in range(1, presses + 1)]
+
+    def record(self: Recording, commands: Any, rows: Any, *, is_first: bool, is_last: bool) -> None:
+        with lock:
+            inside.append(1)
+            while presses_left:
+                threading.Timer(presses_left.pop(), os.kill, [os.getpid(), signal.SIGINT]).start()
+        try:
+            time.sleep(0.5)
+        finally:
+            with lock:
+                inside.pop()
+
+    def destroy(self: Recording, *, failed: bool = False) -> None:
+        seen.append(len(inside))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recording, "_record_part", record)
+        patched.setattr(Recording, "destroy", destroy)
+        with pytest.raises(KeyboardInterrupt):
+            _program(vulkan, 150)
+    assert seen == [0], "threads that record at that moment"
+    program, storage = _program(vulkan, 150, 10)
+    program.run()
+    assert _count(storage) == 150

@@ -10,12 +10,13 @@ nothing of a recording is freed or changed while a run of it is under way.
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import KernelFault
+from loom.runtime.drivers.copying import do_all
 from loom.runtime.drivers.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
@@ -165,13 +166,11 @@ class Recording:
             self._record_part(parts[0][1], self.rows, is_first=True, is_last=True)
             return
         places = [(n == 0, self.is_careful or n == len(parts) - 1) for n in range(len(parts))]
-        work = [
-            self.device.crew.submit(self._record_part, commands, rows, is_first=first, is_last=last)
+        first, *others = [
+            partial(self._record_part, commands, rows, is_first=first, is_last=last)
             for (_, commands, rows), (first, last) in zip(parts, places, strict=True)
         ]
-        wait(work)
-        for done in work:
-            done.result()
+        do_all(self.device.crew, others, meanwhile=first)
 
     def _record_part(self, commands: Any, rows: np.ndarray[Any, Any], *, is_first: bool, is_last: bool) -> None:
         """Record rows, after what comes before the first of all and before what comes after the last."""
