@@ -22,6 +22,7 @@ from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
+from loom.runtime.calls.trials import Trial, Trials
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
 
@@ -46,13 +47,14 @@ def interface_of(function: KernelFunction) -> Interface:
 class CallForm:
     """How a call of so many elements with such numbers is run: what kernel, the limits of its lanes, how many groups.
 
-    ``settled`` tells whether it may index outside.
+    ``settled`` tells whether it may index outside, ``trial`` whether its lanes may meet.
     """
 
     interface: Interface
     limit: tuple[int, int, int] | None
     groups: tuple[int, ...]
     settled: Settled
+    trial: Trial
 
     def words(self, words: list[int]) -> list[int]:
         """Return the words that the kernel takes."""
@@ -83,6 +85,7 @@ class Interface:
         self._sizes: dict[Any, Any] = {}
         self._forms: dict[Any, CallForm] = {}
         self.inside = Lengths(self.kernel)
+        self.trials = Trials(self.kernel)
         self._deciding = self.inside.deciding
         self._limited: Interface | None = None
 
@@ -92,6 +95,7 @@ class Interface:
             made = copy(self)
             made.kernel = limited(self.kernel)
             made.inside = Lengths(made.kernel)
+            made.trials = Trials(made.kernel)
             self._limited = made
         return self._limited
 
@@ -210,9 +214,10 @@ def form_of(
         settled = inside.standing(elements, words, groups)
         limit = None if settled.is_inside else spare
         if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
-            return CallForm(interface, None, groups, settled)
+            return CallForm(interface, None, groups, settled, interface.trials.trial(elements, groups))
     other = interface.limited()
-    return CallForm(other, limit, groups, other.inside.standing(elements, other.limit(words, limit), groups))
+    settled = other.inside.standing(elements, other.limit(words, limit), groups)
+    return CallForm(other, limit, groups, settled, other.trials.trial(elements, groups))
 
 
 def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[Any]], ...]:
