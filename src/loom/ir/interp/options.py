@@ -16,11 +16,11 @@ class Options:
     """Checks and debugger of one dispatch; the default watches for nothing.
 
     ``bounds``: OutOfBounds at the first access outside a memory, or with ``goes_on`` when all lanes are done, which
-    read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic
-    makes a NaN of operands that are none. ``races``: RaceDetected when two lanes meet at an element
-    without order, with ``equal`` none for stores of the same value. ``uninitialized``: KernelFault on a read of shared or private elements never written. ``order``:
-    RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``). ``work``: how many operations of
-    lanes are run, of groups from all over the dispatch; what is left is not run, and nothing tells of it.
+    read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic makes a NaN of operands
+    that are none. ``races``: RaceDetected when two lanes meet at an element without order; with ``equal`` stores of
+    one value may meet. ``uninitialized``: KernelFault on a read of shared or private elements never written.
+    ``order``: RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
+    ``work``: how many operations of lanes are run, of groups from all over the dispatch; nothing tells of the rest.
 
     ``debugger``: ``breakpoint()`` in the kernel opens pdb, for the lane with global flat number ``lane``
     (None: the lowest one there). ``breakpoints``: source lines that open it too, and imply ``debugger``.

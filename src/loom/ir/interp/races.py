@@ -24,7 +24,10 @@ from loom.ir.ops import Effect
 __all__ = ["RaceRecords"]
 
 _NEAR = 32
+_MOST_SLOTS = 1 << 18
+"""Elements of a memory of which records are kept, where only a part of a dispatch is run."""
 _NEVER = np.iinfo(np.int64).max
+_ROW = np.dtype([(name, np.int64) for name in ("low", "high", "epoch", "near", "site")])
 
 _CONFLICTS: dict[Effect, tuple[Effect, ...]] = {
     Effect.READ: (Effect.WRITE, Effect.ATOMIC),
@@ -38,17 +41,15 @@ _DID = {Effect.READ: "loaded", Effect.WRITE: "stored to", Effect.ATOMIC: "atomic
 class _Record:
     """Who made one kind of access to each element: lowest and highest lane, epoch of group and 32 lanes, and where.
 
-    A pair of lanes is kept so that zeros are nobody: pages of a large array that no lane touches are never made.
+    A pair of lanes is kept so that zeros are nobody, and all of an element in one place: pages of a large array that
+    no lane touches are never made, and of those that one touches there are few.
     """
 
     def __init__(self, size: int, group_lanes: int, values: Array | None) -> None:
         self.group_lanes = group_lanes
-        self._low = np.zeros(size, np.int64)
-        self._high = np.zeros(size, np.int64)
+        rows = np.zeros(size, _ROW)
+        self._low, self._high, self.epoch, self.near, self.site = (rows[name] for name in _ROW.names or ())
         self._values = values
-        self.epoch = np.zeros(size, np.int64)
-        self.near = np.zeros(size, np.int64)
-        self.site = np.zeros(size, np.int32)
 
     def lanes(self, address: Array) -> tuple[Array, Array]:
         """Return the lowest and the highest lane on record, -1 the highest where there is none."""
@@ -92,6 +93,20 @@ class _Record:
         self.epoch[address], self.near[address], self.site[address] = epoch, near, site
 
 
+class _Slots:
+    """Elements of a large memory by their lowest bits: of those that are alike there the first is looked at."""
+
+    def __init__(self) -> None:
+        self._owners = np.zeros(_MOST_SLOTS, np.int64)
+
+    def take(self, address: Array) -> tuple[Array, Array]:
+        """Return where elements are kept, and which are."""
+        slot = address % _MOST_SLOTS
+        free = self._owners[slot] == 0
+        self._owners[slot[free]] = address[free] + 1
+        return slot, self._owners[slot] == address + 1
+
+
 def _bytes(values: Array) -> Array:
     return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
 
@@ -103,12 +118,13 @@ def near_part(lane: Array, group_lanes: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Meeting:
-    """The accesses of one statement: addresses, global lane numbers, barriers passed."""
+    """The accesses of one statement: elements and where records of them are, global lane numbers, barriers passed."""
 
     batch: Batch
     instr: Instr
     effect: Effect
     cells: Cells
+    element: Array
     address: Array
     lane: Array
     epoch: Array
@@ -120,11 +136,12 @@ class _Meeting:
 class RaceRecords:
     """The accesses of one dispatch: to buffers since its start, to shared memory since the batch's.
 
-    With ``equal`` lanes that store the same value do not race.
+    With ``equal`` lanes that store the same value do not race; ``partly`` leaves out elements of large buffers.
     """
 
-    def __init__(self, *, equal: bool = False) -> None:
-        self._equal = equal
+    def __init__(self, *, equal: bool = False, partly: bool = False) -> None:
+        self._equal, self._partly = equal, partly
+        self._slots: dict[Memory, _Slots] = {}
         self._records: dict[tuple[Memory, Effect], _Record] = {}
         self._sites: dict[Instr, int] = {}
         self._epochs = np.zeros(0, np.int64)
@@ -151,10 +168,16 @@ class RaceRecords:
         self, batch: Batch, instr: Instr, cells: Cells, lanes: Array, address: Array, kind: Effect
     ) -> None:  # fmt: skip
         """Check and record the accesses of ``lanes`` (numbers in the batch); RaceDetected names two."""
+        if not cells.memory.access.writes:
+            return
+        element = address
+        if self._partly and cells.memory.space is Space.BUFFER and len(cells.data) > _MOST_SLOTS:
+            slot, seen = self._slots.setdefault(cells.memory, _Slots()).take(address)
+            element, address, lanes = address[seen], slot[seen], lanes[seen]
         lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
         near = self._nears[self._parts[lanes]]
         stored = batch.spread(batch.values[instr.args[1]])[lanes] if self._equal and instr.name == "store" else None
-        here = _Meeting(batch, instr, kind, cells, address, lane, epoch, near, stored)
+        here = _Meeting(batch, instr, kind, cells, element, address, lane, epoch, near, stored)
         for other in _CONFLICTS[kind]:
             self._check(here, other)
         own = self._record(here, kind)
@@ -168,6 +191,8 @@ class RaceRecords:
         key = here.cells.memory, kind
         if key not in self._records:
             data = here.cells.data
+            if here.cells.memory in self._slots:
+                data = data[:_MOST_SLOTS]
             values = np.zeros_like(data) if self._equal and kind is Effect.WRITE else None
             self._records[key] = _Record(len(data), here.batch.dispatch.kernel.lanes, values)
         return self._records[key]
@@ -182,14 +207,14 @@ class RaceRecords:
         if clash.any():
             first = int(np.argmax(clash))
             at, lane = int(here.address[first]), int(here.lane[first])
-            low, high = (int(end) for end in record.lanes(np.intp(at)))
+            low, high = (int(end[0]) for end in record.lanes(here.address[first : first + 1]))
             site = list(self._sites)[int(record.site[at])]
-            raise _race(here, at, site, kind, lane, low if low != lane else high)
+            raise _race(here, int(here.element[first]), site, kind, lane, low if low != lane else high)
 
 
-def _race(here: _Meeting, address: int, site: Instr, did: Effect, lane: int, other: int) -> RaceDetected:
+def _race(here: _Meeting, element: int, site: Instr, did: Effect, lane: int, other: int) -> RaceDetected:
     kernel, memory, base = here.batch.dispatch.kernel, here.cells.memory, here.cells.base
-    index = address if base is None else address - int(base[lane - here.batch.first_lane])
+    index = element if base is None else element - int(base[lane - here.batch.first_lane])
     apart = lane // kernel.lanes != other // kernel.lanes
     whose = f"lane {other} of another workgroup" if apart else f"lane {other}"
     place = f" at {site.loc}" if site.loc is not None else ""

@@ -11,12 +11,14 @@ from itertools import chain
 
 from loom.ir.interp.batch import Batch
 from loom.ir.interp.masks import Mask
-from loom.ir.kernel import Statement
+from loom.ir.kernel import Instr, Statement
 
 __all__ = ["EndOfWork", "WorkLimit", "spread_out"]
 
 _LEAST = 256
 """Lanes that a statement counts for at least: what it takes to run it for few."""
+_ACCESS = 8
+"""What an access to memory counts for: it is looked at, and memory is slow."""
 
 
 def spread_out(count: int) -> Iterator[int]:
@@ -41,7 +43,8 @@ class WorkLimit:
 
     def before(self, batch: Batch, statement: Statement, mask: Mask) -> None:
         """Count; EndOfWork where nothing is left."""
-        del batch, statement
-        self._left -= max(mask.count, _LEAST)
+        del batch
+        is_access = isinstance(statement, Instr) and statement.memory is not None
+        self._left -= max(mask.count, _LEAST) * (_ACCESS if is_access else 1)
         if self._left < 0:
             raise EndOfWork

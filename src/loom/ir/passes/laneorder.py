@@ -133,7 +133,7 @@ def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]
 def conditions_of_plain(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...] | None:
     """Return what a dispatch must be asked for its plain reads and writes to stay apart, None if that is not known."""
     accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None and s.args]
-    watched = {s.memory for s in accesses if s.op.effect is not Effect.READ and s.memory.space is not Space.PRIVATE}
+    watched = {s.memory for s in accesses if s.op.effect is not Effect.READ and s.memory not in kernel.private}
     if not watched or kernel.order is not LaneOrder.PROVED:
         return ()
     known = all(s.name not in ("fetch", "wide_product") for s in accesses)  # which name a memory beside their own

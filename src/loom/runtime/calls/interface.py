@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,9 +22,11 @@ from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
-from loom.runtime.calls.trials import Trial, Trials
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
+
+if TYPE_CHECKING:
+    from loom.runtime.calls.trials import CallTrial, Trials
 
 __all__ = ["MISSING", "Interface", "interface_of"]
 
@@ -54,7 +56,7 @@ class CallForm:
     limit: tuple[int, int, int] | None
     groups: tuple[int, ...]
     settled: Settled
-    trial: Trial
+    trial: CallTrial
 
     def words(self, words: list[int]) -> list[int]:
         """Return the words that the kernel takes."""
@@ -85,9 +87,18 @@ class Interface:
         self._sizes: dict[Any, Any] = {}
         self._forms: dict[Any, CallForm] = {}
         self.inside = Lengths(self.kernel)
-        self.trials = Trials(self.kernel)
+        self._trials: Trials | None = None
         self._deciding = self.inside.deciding
         self._limited: Interface | None = None
+
+    @property
+    def trials(self) -> Trials:
+        """What is known of lanes that may meet."""
+        if self._trials is None:
+            from loom.runtime.calls.trials import Trials  # programs that call no kernel try nothing
+
+            self._trials = Trials(self.kernel)
+        return self._trials
 
     def limited(self) -> Interface:
         """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""
@@ -95,7 +106,7 @@ class Interface:
             made = copy(self)
             made.kernel = limited(self.kernel)
             made.inside = Lengths(made.kernel)
-            made.trials = Trials(made.kernel)
+            made._trials = None
             self._limited = made
         return self._limited
 

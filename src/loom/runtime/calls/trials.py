@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,9 @@ from loom.ir.interp import Options
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.data import CallBuffer
+from loom.runtime.chain.extents import Array
 
-__all__ = ["Trial", "Trials"]
+__all__ = ["CallTrial", "Trials"]
 
 _WORK = 1 << 21
 """Operations of lanes in a trial: about a tenth of a second."""
@@ -31,7 +31,7 @@ _MOST_TRIALS = 64
 _OPTIONS = Options(races=True, equal=True, work=_WORK)
 
 
-class Trial:
+class CallTrial:
     """Whether calls of a kind need no trial any more."""
 
     __slots__ = ("_sizes", "_trials", "is_over")
@@ -63,16 +63,16 @@ class Trials:
         self.kernel = kernel
         self._counts: dict[tuple[int, ...], int] = {}
 
-    def trial(self, elements: Sequence[int], groups: tuple[int, ...]) -> Trial:
+    def trial(self, elements: Sequence[int], groups: tuple[int, ...]) -> CallTrial:
         """Return the trial of calls over so many elements, one that is over where nothing is to be tried."""
         from loom.runtime.drivers.proofs import is_provable
 
         if not is_provable(self.kernel) or 0 in groups:
-            return Trial()
+            return CallTrial()
         conditions = self.kernel.plain_aparts
         if conditions is not None and all(each.holds(groups) for each in conditions):
-            return Trial()
-        return Trial(self, (*groups, *elements))
+            return CallTrial()
+        return CallTrial(self, (*groups, *elements))
 
     def is_enough(self, sizes: tuple[int, ...]) -> bool:
         """Tell whether so many calls were tried that others are taken as they are."""
@@ -99,7 +99,7 @@ class Trials:
             interpret(kernel, buffers, params, (x, y, z), options=_OPTIONS, output=lambda _: None)
 
 
-def _copy(memory: Memory, operand: CallBuffer | None, *, writes: bool) -> np.ndarray[Any, Any]:
+def _copy(memory: Memory, operand: CallBuffer | None, *, writes: bool) -> Array:
     """Return the elements of a buffer, flat; a copy if the kernel writes them."""
     if operand is None:
         assert memory.data is not None

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import loom
 from loom.core.errors import RaceDetected, VerifyError
 from unit.emulation.drawn_loops import loaded
 from unit.ir.passes.drawn_plain import FAULTS, DrawnPlain, draw_plain
@@ -56,7 +55,7 @@ def test_five_thousand_that_load_and_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(0, 16, 2))
 def test_what_is_taken_has_the_same_bits_on_any_device(seed: int, tmp_path: Path, on: str) -> None:
     drawn = draw_plain(seed)
-    kernel, found = loaded(drawn.text, f"bits_{seed}", tmp_path), []
+    kernel, found = loaded(drawn.text, f"bits_{seed}", tmp_path), list[bytes]()
     for device in ("interp", on):
         arrays = _arrays(drawn, seed)
         kernel(*arrays, seed % 4, groups=drawn.groups, on=device)
