@@ -93,7 +93,7 @@ class _Record:
         self.epoch[address], self.near[address], self.site[address] = epoch, near, site
 
 
-class _Slots:
+class _LowBits:
     """Elements of a large memory by their lowest bits: of those that are alike there the first is looked at."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class RaceRecords:
 
     def __init__(self, *, equal: bool = False, partly: bool = False) -> None:
         self._equal, self._partly = equal, partly
-        self._slots: dict[Memory, _Slots] = {}
+        self._slots: dict[Memory, _LowBits] = {}
         self._records: dict[tuple[Memory, Effect], _Record] = {}
         self._sites: dict[Instr, int] = {}
         self._epochs = np.zeros(0, np.int64)
@@ -172,7 +172,7 @@ class RaceRecords:
             return
         element = address
         if self._partly and cells.memory.space is Space.BUFFER and len(cells.data) > _MOST_SLOTS:
-            slot, seen = self._slots.setdefault(cells.memory, _Slots()).take(address)
+            slot, seen = self._slots.setdefault(cells.memory, _LowBits()).take(address)
             element, address, lanes = address[seen], slot[seen], lanes[seen]
         lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
         near = self._nears[self._parts[lanes]]
