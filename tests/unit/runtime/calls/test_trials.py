@@ -93,7 +93,7 @@ def turner() -> Any:
 
 _RACES: list[tuple[Callable[[], Any], tuple[Any, ...], dict[str, Any]]] = [
     (reader_of_others, (whole(16), 16), {}),
-    (reader_of_others, (whole(1 << 18), 1 << 18), {}),
+    (reader_of_others, (whole(1 << 20), 1 << 20), {}),
     (halver, (whole(16),), {}),
     (scatterer, (np.array([3, 1, 3], np.uint32), whole(3), whole(4)), {}),
     (sharer, (np.array([0, 0, 1, 2, 3, 4, 5, 6], np.uint32), whole(8)), {}),
