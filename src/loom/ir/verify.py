@@ -125,6 +125,13 @@ class VerifiedKernel:
         return self.kernel.order is LaneOrder.ANY
 
     @cached_property
+    def plain_aparts(self) -> tuple[Apart, ...] | None:
+        """What a dispatch's numbers of groups must keep for plain reads and writes to stay apart; None: not known."""
+        from loom.ir.passes.laneorder import conditions_of_plain
+
+        return conditions_of_plain(self.kernel, self.uniformity)
+
+    @cached_property
     def statements(self) -> int | None:
         """How many statements a lane runs at most, None if it loops."""
         body = [s for s in walk(self.kernel.body) if not isinstance(s, Instr) or s.op.name != "within"]

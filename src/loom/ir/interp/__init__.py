@@ -3,8 +3,8 @@
 Layer: ir. ``interpret`` runs a whole dispatch. Inside: ``dispatch`` cuts it in batches of workgroups
 (``batch``: their state; ``masks``: which lanes are active; ``binding``: its arguments). ``control`` runs
 blocks and loops; ``operations``, ``memory`` (on ``cells``) and ``host`` the operations. ``checks`` and
-``races`` watch accesses; ``reorder`` runs a dispatch again in another order. ``tracing`` and ``session`` are the
-debugger, switched on by ``debugger``.
+``races`` watch accesses; ``reorder`` runs a dispatch again in another order; ``worklimit`` ends one early.
+``tracing`` and ``session`` are the debugger, switched on by ``debugger``.
 """
 
 from __future__ import annotations

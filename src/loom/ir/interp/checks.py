@@ -26,7 +26,7 @@ class MemoryWatch:
     def __init__(self, options: Options) -> None:
         self.bounds = options.bounds
         self.uninitialized = options.uninitialized
-        self.races = RaceRecords() if options.races else None
+        self.races = RaceRecords(equal=options.equal, partly=options.work is not None) if options.races else None
         self.written: dict[Memory, Array] = {}
 
     def begin(self, batch: Batch) -> None:

@@ -7,7 +7,7 @@ Invariant: the outcome of a kernel without races does not depend on the size of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from loom.ir.interp.masks import Array
 from loom.ir.interp.memory import MEMORY
 from loom.ir.interp.operations import COMPUTE, NAN_CHECKED
 from loom.ir.interp.options import Options
+from loom.ir.interp.worklimit import EndOfWork, WorkLimit, spread_out
 from loom.ir.kernel import Instr, Kernel, LaneOrder, Space, While, operands, walk, walk_blocks
 from loom.ir.ops import Effect
 
@@ -34,6 +35,8 @@ _CHECKED_HANDLERS = {**HANDLERS, **NAN_CHECKED}
 _BATCH_LANES = 65_536
 _BATCH_VALUES = 1 << 24
 """Values alive in a batch at most: one per lane and operation (64 to 128 MiB)."""
+_LIMITED_LANES = 4096
+"""Lanes of a batch at most where the work is limited, so that some groups are run to their end."""
 _BATCH_NBYTES = 1 << 26
 """Bytes of shared and private memory in a batch at most."""
 
@@ -81,12 +84,18 @@ def interpret(
     again = [b.copy() for b in buffers] if options.order and _is_comparable(kernel, options) else None
     dispatch = _prepare(kernel, buffers, params, groups, options)
     total, size = math.prod(groups), _groups_per_batch(kernel)
+    starts: Iterable[int] = range(0, total, size)
+    if options.work is not None:
+        size = min(size, max(1, _LIMITED_LANES // kernel.lanes))
+        starts = (size * n for n in spread_out(-(-total // size)))
     with np.errstate(all="ignore"):
         _check_subnormals(kernel)
-        for first in range(0, total, size):
+        for first in starts:
             batch = Batch(dispatch, first, min(size, total - first))
             try:
                 _run(batch)
+            except EndOfWork:
+                break
             finally:
                 for line in in_order(dispatch.lines):
                     output(line)
@@ -135,6 +144,8 @@ def _prepare(
         from loom.ir.interp.tracing import StopTracer
 
         dispatch.tracer = StopTracer(options, kernel)
+    elif options.work is not None:
+        dispatch.tracer = WorkLimit(options.work)
     return dispatch
 
 

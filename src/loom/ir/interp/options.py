@@ -16,10 +16,11 @@ class Options:
     """Checks and debugger of one dispatch; the default watches for nothing.
 
     ``bounds``: OutOfBounds at the first access outside a memory, or with ``goes_on`` when all lanes are done, which
-    read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic
-    makes a NaN of operands that are none. ``races``: RaceDetected when two lanes meet at an element
-    without order. ``uninitialized``: KernelFault on a read of shared or private elements never written. ``order``:
-    RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
+    read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic makes a NaN of operands
+    that are none. ``races``: RaceDetected when two lanes meet at an element without order; with ``equal`` stores of
+    one value may meet. ``uninitialized``: KernelFault on a read of shared or private elements never written.
+    ``order``: RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
+    ``work``: how many operations of lanes are run, of groups from all over the dispatch; nothing tells of the rest.
 
     ``debugger``: ``breakpoint()`` in the kernel opens pdb, for the lane with global flat number ``lane``
     (None: the lowest one there). ``breakpoints``: source lines that open it too, and imply ``debugger``.
@@ -30,8 +31,10 @@ class Options:
     goes_on: bool = False
     nan: bool = False
     races: bool = False
+    equal: bool = False
     uninitialized: bool = False
     order: bool = False
+    work: int | None = None
     lane: int | None = None
     breakpoints: frozenset[int] = frozenset()
     debugger: bool = False

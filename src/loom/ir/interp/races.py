@@ -4,7 +4,7 @@ Layer: ir. Two accesses by different lanes race when one is a plain store, or on
 is not, unless both lanes are of one workgroup and a barrier lies between, or of the same 32 and a near
 barrier does. Invariant: nothing is missed: per element and kind of access the lowest and highest lane since
 the last barrier of the workgroup, or of their 32 lanes, are kept, and lanes of two workgroups, once met at
-an element, stay on record for the whole dispatch.
+an element, stay on record for the whole dispatch. Where equal stores are no race, the last value is kept too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from loom.ir.ops import Effect
 __all__ = ["RaceRecords"]
 
 _NEAR = 32
+_MOST_SLOTS = 1 << 18
+"""Elements of a memory of which records are kept, where only a part of a dispatch is run."""
 _NEVER = np.iinfo(np.int64).max
+_ROW = np.dtype([(name, np.int64) for name in ("low", "high", "epoch", "near", "site")])
 
 _CONFLICTS: dict[Effect, tuple[Effect, ...]] = {
     Effect.READ: (Effect.WRITE, Effect.ATOMIC),
@@ -36,41 +39,76 @@ _DID = {Effect.READ: "loaded", Effect.WRITE: "stored to", Effect.ATOMIC: "atomic
 
 
 class _Record:
-    """Who made one kind of access to each element: lowest and highest lane, epoch of group and 32 lanes, and where."""
+    """Who made one kind of access to each element: lowest and highest lane, epoch of group and 32 lanes, and where.
 
-    def __init__(self, size: int, group_lanes: int) -> None:
+    A pair of lanes is kept so that zeros are nobody, and all of an element in one place: pages of a large array that
+    no lane touches are never made, and of those that one touches there are few.
+    """
+
+    def __init__(self, size: int, group_lanes: int, values: Array | None) -> None:
         self.group_lanes = group_lanes
-        self.low = np.full(size, _NEVER)
-        self.high = np.full(size, -1)
-        self.epoch = np.zeros(size, np.int64)
-        self.near = np.zeros(size, np.int64)
-        self.site = np.zeros(size, np.int32)
+        rows = np.zeros(size, _ROW)
+        self._low, self._high, self.epoch, self.near, self.site = (rows[name] for name in _ROW.names or ())
+        self._values = values
+
+    def lanes(self, address: Array) -> tuple[Array, Array]:
+        """Return the lowest and the highest lane on record, -1 the highest where there is none."""
+        return self._low[address] + _NEVER, self._high[address] - 1
 
     def same_group(self, address: Array, lane: Array) -> Array:
         """Tell where all lanes on record are of the workgroup of ``lane``."""
-        group = lane // self.group_lanes
-        return (self.low[address] // self.group_lanes == group) & (self.high[address] // self.group_lanes == group)
+        group, (low, high) = lane // self.group_lanes, self.lanes(address)
+        return (low // self.group_lanes == group) & (high // self.group_lanes == group)
 
     def is_past(self, address: Array, lane: Array, epoch: Array, near: Array) -> Array:
         """Tell where a barrier lies between ``lane`` and all lanes on record."""
-        part = near_part(lane, self.group_lanes)
-        beside = near_part(self.low[address], self.group_lanes) == part
-        beside &= near_part(self.high[address], self.group_lanes) == part
+        part, (low, high) = near_part(lane, self.group_lanes), self.lanes(address)
+        beside = near_part(low, self.group_lanes) == part
+        beside &= near_part(high, self.group_lanes) == part
         passed = (self.epoch[address] != epoch) | (beside & (self.near[address] != near))
         return self.same_group(address, lane) & passed
 
     def clashes(self, address: Array, lane: Array, epoch: Array, near: Array) -> Array:
         """Tell where another lane is on record with no barrier since."""
-        low, high = self.low[address], self.high[address]
+        low, high = self.lanes(address)
         return (high >= 0) & ((low != lane) | (high != lane)) & ~self.is_past(address, lane, epoch, near)
+
+    def differs(self, address: Array, values: Array) -> Array:
+        """Tell where other bits were stored last than ``values``."""
+        assert self._values is not None
+        last = self._values[address]
+        return (_bytes(last) != _bytes(values.astype(last.dtype, copy=False))).any(axis=1)
+
+    def keep(self, address: Array, values: Array) -> None:
+        """Put on record what is stored."""
+        if self._values is not None:
+            self._values[address] = values
 
     def note(self, address: Array, lane: Array, epoch: Array, near: Array, site: int) -> None:
         """Put the accesses on record."""
         past = address[self.is_past(address, lane, epoch, near)]
-        self.low[past], self.high[past] = _NEVER, -1
-        np.minimum.at(self.low, address, lane)
-        np.maximum.at(self.high, address, lane)
+        self._low[past], self._high[past] = 0, 0
+        np.minimum.at(self._low, address, lane - _NEVER)
+        np.maximum.at(self._high, address, lane + 1)
         self.epoch[address], self.near[address], self.site[address] = epoch, near, site
+
+
+class _LowBits:
+    """Elements of a large memory by their lowest bits: of those that are alike there the first is looked at."""
+
+    def __init__(self) -> None:
+        self._owners = np.zeros(_MOST_SLOTS, np.int64)
+
+    def take(self, address: Array) -> tuple[Array, Array]:
+        """Return where elements are kept, and which are."""
+        slot = address % _MOST_SLOTS
+        free = self._owners[slot] == 0
+        self._owners[slot[free]] = address[free] + 1
+        return slot, self._owners[slot] == address + 1
+
+
+def _bytes(values: Array) -> Array:
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
 
 
 def near_part(lane: Array, group_lanes: int) -> Array:
@@ -80,22 +118,30 @@ def near_part(lane: Array, group_lanes: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Meeting:
-    """The accesses of one statement: addresses, global lane numbers, barriers passed."""
+    """The accesses of one statement: elements and where records of them are, global lane numbers, barriers passed."""
 
     batch: Batch
     instr: Instr
     effect: Effect
     cells: Cells
+    element: Array
     address: Array
     lane: Array
     epoch: Array
     near: Array
+    stored: Array | None = None
+    """What the lanes store, where that matters."""
 
 
 class RaceRecords:
-    """The accesses of one dispatch: to buffers since its start, to shared memory since the batch's."""
+    """The accesses of one dispatch: to buffers since its start, to shared memory since the batch's.
 
-    def __init__(self) -> None:
+    With ``equal`` lanes that store the same value do not race; ``partly`` leaves out elements of large buffers.
+    """
+
+    def __init__(self, *, equal: bool = False, partly: bool = False) -> None:
+        self._equal, self._partly = equal, partly
+        self._slots: dict[Memory, _LowBits] = {}
         self._records: dict[tuple[Memory, Effect], _Record] = {}
         self._sites: dict[Instr, int] = {}
         self._epochs = np.zeros(0, np.int64)
@@ -122,20 +168,33 @@ class RaceRecords:
         self, batch: Batch, instr: Instr, cells: Cells, lanes: Array, address: Array, kind: Effect
     ) -> None:  # fmt: skip
         """Check and record the accesses of ``lanes`` (numbers in the batch); RaceDetected names two."""
+        if not cells.memory.access.writes:
+            return
+        element = address
+        if self._partly and cells.memory.space is Space.BUFFER and len(cells.data) > _MOST_SLOTS:
+            slot, seen = self._slots.setdefault(cells.memory, _LowBits()).take(address)
+            element, address, lanes = address[seen], slot[seen], lanes[seen]
         lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
         near = self._nears[self._parts[lanes]]
-        here = _Meeting(batch, instr, kind, cells, address, lane, epoch, near)
+        stored = batch.spread(batch.values[instr.args[1]])[lanes] if self._equal and instr.name == "store" else None
+        here = _Meeting(batch, instr, kind, cells, element, address, lane, epoch, near, stored)
         for other in _CONFLICTS[kind]:
             self._check(here, other)
         own = self._record(here, kind)
         own.note(address, lane, epoch, near, self._sites.setdefault(instr, len(self._sites)))
+        if stored is not None:
+            own.keep(address, stored)
         if kind is Effect.WRITE:  # lanes that meet in this very statement
             self._check(here, kind)
 
     def _record(self, here: _Meeting, kind: Effect) -> _Record:
         key = here.cells.memory, kind
         if key not in self._records:
-            self._records[key] = _Record(len(here.cells.data), here.batch.dispatch.kernel.lanes)
+            data = here.cells.data
+            if here.cells.memory in self._slots:
+                data = data[:_MOST_SLOTS]
+            values = np.zeros_like(data) if self._equal and kind is Effect.WRITE else None
+            self._records[key] = _Record(len(data), here.batch.dispatch.kernel.lanes, values)
         return self._records[key]
 
     def _check(self, here: _Meeting, kind: Effect) -> None:
@@ -143,17 +202,19 @@ class RaceRecords:
         if record is None:
             return
         clash = record.clashes(here.address, here.lane, here.epoch, here.near)
+        if kind is Effect.WRITE and here.stored is not None and clash.any():
+            clash[clash] = record.differs(here.address[clash], here.stored[clash])
         if clash.any():
             first = int(np.argmax(clash))
             at, lane = int(here.address[first]), int(here.lane[first])
-            low, high = int(record.low[at]), int(record.high[at])
+            low, high = (int(end[0]) for end in record.lanes(here.address[first : first + 1]))
             site = list(self._sites)[int(record.site[at])]
-            raise _race(here, at, site, kind, lane, low if low != lane else high)
+            raise _race(here, int(here.element[first]), site, kind, lane, low if low != lane else high)
 
 
-def _race(here: _Meeting, address: int, site: Instr, did: Effect, lane: int, other: int) -> RaceDetected:
+def _race(here: _Meeting, element: int, site: Instr, did: Effect, lane: int, other: int) -> RaceDetected:
     kernel, memory, base = here.batch.dispatch.kernel, here.cells.memory, here.cells.base
-    index = address if base is None else address - int(base[lane - here.batch.first_lane])
+    index = element if base is None else element - int(base[lane - here.batch.first_lane])
     apart = lane // kernel.lanes != other // kernel.lanes
     whose = f"lane {other} of another workgroup" if apart else f"lane {other}"
     place = f" at {site.loc}" if site.loc is not None else ""

@@ -6,7 +6,8 @@ that commutes (add, and, or, xor, min or max) and whose old value nobody uses. A
 atomics must be shown to stay apart: in elements that differ, in an element of the lane's own, in one lane, behind a
 barrier, or under conditions of the dispatch that exclude each other. What keeps groups apart for some numbers of groups
 only is an ``Apart``, which a dispatch asks. Invariant: what is not shown is refused; memory with plain reads and writes
-alone is left to ``races``.
+alone is left to ``races``, which refuses what surely meets. The same proof tells which of these surely stay apart: a
+call of a kernel where neither is known is tried first (``runtime.calls.trials``).
 """
 
 from __future__ import annotations
@@ -43,13 +44,15 @@ from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices, is_given
 from loom.ir.passes.uniformity import Uniformity
 
-__all__ = ["Apart", "Spacing", "refuse_disorder"]
+__all__ = ["Apart", "Spacing", "conditions_of_plain", "refuse_disorder"]
 
 _COMMUTE = frozenset(f"atomic_{name}" for name in ("add", "and", "or", "xor", "min", "max"))
 _WORD = 1 << 32
 """Indexes are told apart in their lowest 32 bits."""
 _MOST_VISITS = 2048
 """Loops are visited twice each; beyond this many visits once, and barriers are left out of account."""
+_MOST_PLAIN = 256
+"""Loads and stores of one kernel that are held against each other, pair by pair."""
 _ANY = 'write @loom.kernel(order="any"), and nothing is promised of the result'
 _REMEDIES = {
     "old": "To keep some elements use loom.gpu_filter; for a number of each lane loom.group_scan(u32(condition), "
@@ -127,11 +130,31 @@ def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]
     return _OrderProof(kernel, uniformity, watched).run() if watched else ()
 
 
+def conditions_of_plain(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...] | None:
+    """Return what a dispatch must be asked for its plain reads and writes to stay apart, None if that is not known."""
+    accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None and s.args]
+    watched = {s.memory for s in accesses if s.op.effect is not Effect.READ and s.memory not in kernel.private}
+    if not watched or kernel.order is not LaneOrder.PROVED:
+        return ()
+    known = all(s.name not in ("fetch", "wide_product") for s in accesses)  # which name a memory beside their own
+    if not known or sum(s.memory in watched for s in accesses) > _MOST_PLAIN:
+        return None
+    try:
+        return _OrderProof(kernel, uniformity, watched, plain=True).run()
+    except VerifyError:
+        return None
+
+
 class _OrderProof:
-    def __init__(self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None]) -> None:
-        self.kernel, self.uniformity, self.watched = kernel, uniformity, watched
+    def __init__(
+        self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None], *, plain: bool = False
+    ) -> None:
+        self.kernel, self.uniformity, self.watched, self.plain = kernel, uniformity, watched, plain
         self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), _live(kernel)
         self.ranges: dict[Instr, Range] = {}
+        self.given: dict[Instr, int] = {}
+        self.expressions: dict[object, int] = {}
+        """Numbers that a dispatch gives, and what is computed of these alone: those alike have one number here."""
         self.interned: dict[object, _Access] = {}
         self.pending: dict[_Access, None] = {}
         """The accesses since the last barrier that the lanes present passed."""
@@ -152,7 +175,7 @@ class _OrderProof:
         found = [a for a in self.interned.values() if a.memory.space is Space.BUFFER]
         for n, a in enumerate(found):
             for b in found[n:]:
-                if a.memory is b.memory and not _is_free(a, b):
+                if a.memory is b.memory and not _is_free(a, b, plain=self.plain):
                     self.between_groups(a, b)
         return tuple(self.aparts)
 
@@ -274,6 +297,17 @@ class _OrderProof:
         if s.dtype is not None:
             self.lanes.compute(s)
             self.ranges[s] = self.range(s)
+            self.give(s)
+
+    def give(self, s: Instr) -> None:
+        """Let a number that is the same for all lanes, whatever it is, be an unknown of its own."""
+        computed = s.op.is_pure and s.args and all(a in self.given for a in s.args)
+        if not _is_whole(s) or not (computed or s.name in ("const", "param", "length")):
+            return
+        key = s.name, s.dtype, s.attr, s.memory, *(self.given[a] for a in s.args)
+        self.given[s] = self.expressions.setdefault(key, len(self.expressions))
+        if self.lanes.value(s) is None:
+            self.lanes.values[s] = self.lanes.unknown(("given", self.given[s]))
 
     def range(self, s: Instr) -> Range:
         """Return what an integer may be, whatever is dispatched."""
@@ -302,7 +336,7 @@ class _OrderProof:
         self.pending[here] = None
         self.log.append(here)
         for earlier in (*self.pending, *self.gone):
-            if earlier.memory is not memory or (earlier.does == does and does != "other") or _is_free(earlier, here):
+            if earlier.memory is not memory or _is_free(earlier, here, plain=self.plain):
                 continue
             pair = frozenset((earlier, here))
             if pair not in self.judged:
@@ -359,16 +393,23 @@ class _OrderProof:
         )
 
 
-def _is_free(a: _Access, b: _Access) -> bool:
-    """Tell whether two accesses may meet in any order, or surely do not."""
+def _is_free(a: _Access, b: _Access, *, plain: bool) -> bool:
+    """Tell whether two accesses may meet in any order, or surely do not; ``plain`` ones are ``races``' else."""
     if a.does == b.does != "other":
         return True
-    plain = [x.instr.op.effect is not Effect.ATOMIC for x in (a, b)]
-    if all(plain):  # which ``races`` looks at
+    if all(x.instr.op.effect is not Effect.ATOMIC for x in (a, b)) and (not plain or _stores_one_value(a, b)):
         return True
     if a.range[1] < b.range[0] or b.range[1] < a.range[0]:
         return True
     return any(_exclude(g, h) for g in a.guards for h in b.guards)
+
+
+def _stores_one_value(a: _Access, b: _Access) -> bool:
+    """Tell whether two accesses store the same, whichever lanes come."""
+    if not a.instr.name == b.instr.name == "store":
+        return False
+    one, other = a.instr.args[1], b.instr.args[1]
+    return is_given(one) and is_given(other) and _description(one) == _description(other)
 
 
 def _exclude(a: _Condition, b: _Condition) -> bool:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,6 +24,9 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
+
+if TYPE_CHECKING:
+    from loom.runtime.calls.trials import CallTrial, Trials
 
 __all__ = ["MISSING", "Interface", "interface_of"]
 
@@ -46,13 +49,14 @@ def interface_of(function: KernelFunction) -> Interface:
 class CallForm:
     """How a call of so many elements with such numbers is run: what kernel, the limits of its lanes, how many groups.
 
-    ``settled`` tells whether it may index outside.
+    ``settled`` tells whether it may index outside, ``trial`` whether its lanes may meet.
     """
 
     interface: Interface
     limit: tuple[int, int, int] | None
     groups: tuple[int, ...]
     settled: Settled
+    trial: CallTrial
 
     def words(self, words: list[int]) -> list[int]:
         """Return the words that the kernel takes."""
@@ -83,8 +87,18 @@ class Interface:
         self._sizes: dict[Any, Any] = {}
         self._forms: dict[Any, CallForm] = {}
         self.inside = Lengths(self.kernel)
+        self._trials: Trials | None = None
         self._deciding = self.inside.deciding
         self._limited: Interface | None = None
+
+    @property
+    def trials(self) -> Trials:
+        """What is known of lanes that may meet."""
+        if self._trials is None:
+            from loom.runtime.calls.trials import Trials  # programs that call no kernel try nothing
+
+            self._trials = Trials(self.kernel)
+        return self._trials
 
     def limited(self) -> Interface:
         """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""
@@ -92,6 +106,7 @@ class Interface:
             made = copy(self)
             made.kernel = limited(self.kernel)
             made.inside = Lengths(made.kernel)
+            made._trials = None
             self._limited = made
         return self._limited
 
@@ -212,9 +227,10 @@ def form_of(
         settled = inside.standing(elements, words, groups)
         limit = None if settled.is_inside else spare
         if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
-            return CallForm(interface, None, groups, settled)
+            return CallForm(interface, None, groups, settled, interface.trials.trial(elements, groups))
     other = interface.limited()
-    return CallForm(other, limit, groups, other.inside.standing(elements, other.limit(words, limit), groups))
+    settled = other.inside.standing(elements, other.limit(words, limit), groups)
+    return CallForm(other, limit, groups, settled, other.trials.trial(elements, groups))
 
 
 def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[Any]], ...]:

@@ -9,7 +9,7 @@ Invariant: what a call does is what a chain with that one dispatch would do.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def _again(
     words = interface.words(values)
     form = interface.form_before(sizes, words)
     where = device(None)
-    if form is None or not form.settled.is_inside or not shares_memory(where):
+    if form is None or not (form.settled.is_inside and form.trial.is_over) or not shares_memory(where):
         return None
     kept = find_kept(("call", form.interface, tuple(sizes), form.groups, None, False), where)
     return None if kept is None else (kept, arrays, form.words(words))
@@ -144,8 +144,11 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
         if is_fast and writes and isinstance(values[place], Readable):
             values[place].follow_fast()
-    before = [each.snapshot() for each, writes in zip(operands, interface.written, strict=True) if writes and reported]
+    before: list[Callable[[], None]] = []
     try:
+        if not (form.trial.is_over or current_debug()):
+            form.trial.run(operands, form.words(words), form.groups)
+        before += [e.snapshot() for e, writes in zip(operands, interface.written, strict=True) if writes and reported]
         wait = on_host or reported or form.interface.kernel.talks
         kept.run(*[each.memory for each in operands], numbers=form.words(words), wait=wait)
         form.settled.is_inside = form.settled.is_inside or reported
