@@ -26,6 +26,7 @@ from loom.ir.constants import fits
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.generic import choose_by_name, chosen, is_choice, substituted, unchosen, variables_of
+from loom.ir.frontend.indexes import refuse_endless
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
@@ -151,7 +152,7 @@ class KernelFunction:
         translator.frames.append(frame)
         self._declare(builder, translator, parameters)
         translator.body(source.body)
-        return builder.finish(trusted=self._trusted, guarantee=self._guarantee, order=self._order)
+        return refuse_endless(builder.finish(trusted=self._trusted, guarantee=self._guarantee, order=self._order))
 
     def _parameters(self, builder: Builder) -> list[str]:
         signature = inspect.signature(self.fn, follow_wrapped=False)
