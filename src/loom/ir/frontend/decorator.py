@@ -26,7 +26,6 @@ from loom.ir.constants import fits
 from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.generic import choose_by_name, chosen, is_choice, substituted, unchosen, variables_of
-from loom.ir.frontend.indexes import refuse_endless
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
@@ -142,6 +141,8 @@ class KernelFunction:
         return verify(self.ir)
 
     def _translate(self, retyped: dict[Any, DType]) -> Kernel:
+        from loom.ir.frontend.indexes import refuse_endless  # only where a kernel is translated
+
         source = function_source(self.fn, self._text)
         builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
         translator = Translator(builder, retyped)

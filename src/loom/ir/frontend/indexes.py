@@ -364,10 +364,12 @@ def refuse_endless(kernel: Kernel) -> Kernel:
         ):
             dtype = loop.condition.args[0].dtype
             raise KernelTypeError(
-                f"kernel {kernel.name!r} at {loop.loc or loop.condition.loc}", "the loop never ends",
-                expected="a condition that can fail", got=f"a {dtype} that is at least 0, as each is",
+                f"kernel {kernel.name!r} at {loop.loc or loop.condition.loc}",
+                "the loop never ends",
+                expected="a condition that can fail",
+                got=f"a {dtype} that is at least 0, as each is",
                 remedy="Count down in a type with a sign, for example j = i32(n) - 1",
-            )  # fmt: skip
+            )
     return kernel
 
 
