@@ -131,6 +131,11 @@ class Builder:
         return found, not is_new or self.block is not self._root
 
     @property
+    def tables(self) -> list[Memory]:
+        """The buffers of constants that the kernel brings with it, so far."""
+        return [memory for memory in self._buffers if memory.data is not None]
+
+    @property
     def arrays(self) -> list[Memory]:
         """The shared and private arrays declared so far, the private ones last."""
         return [*self._shared, *self._private]

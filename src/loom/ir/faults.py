@@ -64,7 +64,10 @@ def out_of_bounds(
             bound=bound,
         )
     axis = space.removeprefix("axis ").partition(" ")[0] if space.startswith("axis ") else ""
-    length = f"{memory}.shape[{axis}]" if axis else f"len({memory})"
+    if space.endswith(" table"):  # a tuple has no shape
+        length = f"len({memory}{'[0]' * int(axis)})"
+    else:
+        length = f"{memory}.shape[{axis}]" if axis else f"len({memory})"
     return make_fault(
         OutOfBounds, kernel, loc, f"{operation} outside {space} {memory!r} in lane {lane}",
         expected=f"an index from 0 to {bound - 1}" if bound else "no access, it has no elements",

@@ -76,8 +76,14 @@ def _check_operands(op: Op, types: Sequence[DType]) -> None:
             f"{op.name} mixes types",
             "operands of one type",
             listed(types),
-            f"Convert one, for example {types[0]}(...)",
+            f"Convert one, for example {_widest(types)}(...)",
         )
+
+
+def _widest(types: Sequence[DType]) -> DType:
+    """Return the type that loses least of the others' numbers: to convert to it is the remedy."""
+    scalars = [(t, t.scalar) for t in types]
+    return max(scalars, key=lambda pair: (pair[1].is_float, not pair[1].is_bool, pair[1].bits, pair[1].is_signed))[0]
 
 
 def _check_named(op: Op, types: Sequence[DType], named: DType | None) -> None:
@@ -104,7 +110,7 @@ def _rule_select(op: Op, types: Sequence[DType], named: DType | None, memory: Me
     if not condition.is_bool:
         raise TypeRule("select needs a condition", "bool", condition, "Compare first, for example x > 0")
     if a != b:
-        raise TypeRule("select mixes types", a, b, f"Convert one, for example {a}(...)")
+        raise TypeRule("select mixes types", a, b, f"Convert one, for example {_widest((a, b))}(...)")
     if condition.lanes not in (1, a.lanes):
         raise TypeRule("select has a condition of other width", a.lanes, condition.lanes, "Use one bool")
 

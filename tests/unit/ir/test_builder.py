@@ -52,6 +52,18 @@ REFUSED: dict[str, tuple[Callable[[Parts], Any], str]] = {
         lambda b: b.emit("add", b.of(i32), b.of(u32)),
         f"add mixes types: expected operands of one type, got i32, u32. {ONE.format('i32')}",
     ),
+    "a number and an integer": (
+        lambda b: b.emit("mul", b.of(u32), b.of(f32)),
+        f"mul mixes types: expected operands of one type, got u32, f32. {ONE.format('f32')}",
+    ),
+    "signs": (
+        lambda b: b.emit("lt", b.of(u32), b.of(i32)),
+        f"lt mixes types: expected operands of one type, got u32, i32. {ONE.format('i32')}",
+    ),
+    "32 and 64 bits": (
+        lambda b: b.emit("add", b.of(u32), b.of(i64)),
+        f"add mixes types: expected operands of one type, got u32, i64. {ONE.format('i64')}",
+    ),
     "mixed widths": (
         lambda b: b.emit("mul", b.of(f32), b.of(F32X2)),
         f"mul mixes types: expected operands of one type, got f32, f32x2. {ONE.format('f32')}",
@@ -90,7 +102,7 @@ REFUSED: dict[str, tuple[Callable[[Parts], Any], str]] = {
     ),
     "select of two types": (
         lambda b: b.emit("select", b.of(bool_), b.of(f32), b.of(f64)),
-        f"select mixes types: expected f32, got f64. {ONE.format('f32')}",
+        f"select mixes types: expected f32, got f64. {ONE.format('f64')}",
     ),
     "select by another width": (
         lambda b: b.emit("select", b.of(lookup("boolx3")), b.of(F32X2), b.of(F32X2)),

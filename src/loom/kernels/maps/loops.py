@@ -89,7 +89,8 @@ class NestWriter:
                 self.element([index])
         else:
             self.rows(length)
-        own = not b.arrays  # without arrays of a user's function every access is this file's, and inside
+        # without arrays and tables of a user's function every access is this file's, and inside
+        own = not b.arrays and not b.tables
         return verify(b.finish(trusted=own)), self.made[-1].dtype
 
     def declare(self) -> Instr:

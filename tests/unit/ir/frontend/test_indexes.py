@@ -526,6 +526,46 @@ def wraps_and_is_compared(x: In[f32], y: Out[f32], n: u32):
 
 
 @kernel
+def never_ends(n: In[u32], y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        j = n[i] - 1
+        while j >= 0:
+            y[i] = f32(j)
+            j -= 1
+
+
+@kernel
+def ends_by_the_remedy(n: In[u32], y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        j = i32(n[i]) - 1
+        while j >= 0:
+            y[i] = f32(j + 1)
+            j -= 1
+
+
+@kernel
+def ends_by_break(n: In[u32], y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        j = n[i]
+        while 0 <= j:
+            y[i] = f32(j)
+            if j <= 1:
+                break
+            j -= 1
+
+
+def test_a_loop_that_only_wraps_is_refused(on: str) -> None:
+    n = np.array([3, 1, 2], np.uint32)
+    told = "the loop never ends: expected a condition that can fail, got a u32 that is at least 0, as each is. "
+    with pytest.raises(KernelTypeError, match=f"'never_ends' at .*{told}Count down in a type with a sign"):
+        never_ends(n, on=on)
+    assert ends_by_the_remedy(n, on=on).tolist() == ends_by_break(n, on=on).tolist() == [1, 1, 1]
+
+
+@kernel
 def wraps_and_is_an_index(x: In[f32], y: Out[f32], n: u32):
     i = loom.global_id()
     if i < len(y):

@@ -78,6 +78,29 @@ def test_outside_is_zero_and_told(on: str, index: int, monkeypatch: pytest.Monke
 
 
 @loom.kernel
+def guarded(y: Out[i32], i: i32, j: i32) -> None:
+    local = (7, 8)
+    if 0 <= i < len(PAIRS) and 0 <= j < len(PAIRS[0]) and j < len(local):
+        y[0] = PAIRS[i][j] + local[j]
+
+
+@loom.kernel
+def unguarded(y: Out[i32], i: i32, j: i32) -> None:
+    y[0] = PAIRS[i][j]
+
+
+@pytest.mark.parametrize(("i", "j", "length"), [(3, 0, "len(PAIRS)"), (0, 2, "len(PAIRS[0])")])
+def test_the_guard_that_is_told_can_be_written(on: str, i: int, j: int, length: str) -> None:
+    with pytest.raises(OutOfBounds, match=re.escape(f"Guard it, for example with: if i < {length}.")):
+        unguarded(np.zeros(1, np.int32), i, j, on=on, groups=1)
+    y = np.zeros(1, np.int32)
+    guarded(y, i, j, on=on, groups=1)
+    assert y[0] == 0
+    guarded(y, 1, 1, on=on, groups=1)
+    assert y[0] == PAIRS[1][1] + 8
+
+
+@loom.kernel
 def beyond_many(y: Out[u32], i: u32) -> None:
     y[0] = PRIMES[i]
 

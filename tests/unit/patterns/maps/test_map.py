@@ -232,3 +232,9 @@ def test_results_do_not_share_memory() -> None:
     assert same_bits(first, -X)
     assert same_bits(second, -Y)
     assert not np.shares_memory(first, second)
+
+
+def test_an_index_outside_a_large_table_reads_zero(place: str) -> None:
+    table = np.arange(20, dtype=np.float32)
+    found = loom.gpu_map(np.array([3, 20, -1, 30, 1 << 20, 1 << 30], np.int32), lambda i: table[i] + 1.0, on=place)
+    assert found.tolist() == [4, 1, 1, 1, 1, 1]
