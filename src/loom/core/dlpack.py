@@ -100,8 +100,10 @@ def give(
         is_list(max_version) and all(map(is_int, max_version)) and len(max_version) == 2
     ):
         raise BufferError(f"no version of DLPack: {max_version!r}; pass a pair of ints, or leave it out")
-    is_plain = max_version is None or not _HAS_VERSIONS
-    capsule = array.__dlpack__() if is_plain else array.__dlpack__(max_version=tuple(max_version))
+    if max_version is None or not _HAS_VERSIONS:
+        capsule = array.__dlpack__()
+    else:
+        capsule = array.__dlpack__(max_version=tuple(max_version))
     if _name(capsule) == _WITH_VERSION and copied:
         _Versioned.from_address(_pointer(capsule, _WITH_VERSION)).flags |= _COPIED
     found = _tensor_in(capsule)
