@@ -55,7 +55,7 @@ class Interrupts:
         self._last: Callable[[], Led | None] = lambda: None
 
     def listen(self) -> None:
-        """Have signals heard of that come while the calling thread is in a run; nothing where it is not the main one."""
+        """Hear of signals from now on; nothing where the calling thread is not the main one."""
         if threading.get_ident() != threading.main_thread().ident:
             return
         self.until = monotonic() + _AGAIN_SECONDS
@@ -73,7 +73,7 @@ class Interrupts:
     def runs(self) -> dict[int, Led]:
         """Return the run that each thread is in, the innermost one, by the thread's number."""
         found: dict[int, Led] = {}
-        for thread, top in sys._current_frames().items():  # noqa: SLF001 - the only door to them
+        for thread, top in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage] - the only door to them
             frame: FrameType | None = top
             while frame is not None and thread not in found:
                 if frame.f_code is self._code and "submission" in (known := frame.f_locals):
