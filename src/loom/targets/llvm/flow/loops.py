@@ -93,7 +93,7 @@ class Loops:
             self.b.position_at_end(head)
             here = self.b.load(index, typ=start.type)
             stop = self.strip_end(s, here, stop, step, strip)
-            self.b.cbranch(self.enters(s, here, stop, step), body, loop.exit)
+            self.b.branch(body)  # a strip has a turn: whoever comes here has one left
         self.b.position_at_end(body)
         current = self.b.load(index, typ=start.type)
         self.s.values[s.index] = Lanes(current, 0)
