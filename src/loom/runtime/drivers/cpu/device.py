@@ -304,6 +304,11 @@ def _hold(submission: _CpuSubmission) -> None:
     _under_way[submission.address] = submission
 
 
+def _all_runs() -> list[_CpuSubmission]:
+    """Return the runs that were launched, or gone on with by the workers, and those that threads are in."""
+    return [*_under_way.values(), *(r for r in _interrupts.runs().values() if isinstance(r, _CpuSubmission))]
+
+
 class _CpuSubmission:
     """One run: what the walker calls %Submission, and its log."""
 
@@ -411,11 +416,6 @@ class _CpuSubmission:
             return Outcome(sent.lines, lost=self.lost_to)
         excess = self.cells.excess
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
-
-
-def _all_runs() -> list[Any]:
-    """Return the runs that were launched, or gone on with by the workers, and those that threads are in."""
-    return [*_under_way.values(), *_interrupts.runs().values()]
 
 
 @atexit.register
