@@ -62,6 +62,15 @@ def alone(x: loom.InOut[loom.u32]):
     while x[0] < 10:
         loom.atomic_and(x, 0, 1)
 
+@loom.kernel(trusted=True)
+def vouched(x: loom.InOut[loom.u32]):
+    i = loom.global_id()
+    s = loom.u32(0)
+    for a in range(len(x) * 60_000):
+        for b in range(x[i] + 1000):
+            s = s * 3 + x[(s + a + b) % len(x)]
+    x[i] = s
+
 def press(*seconds):
     def work():
         for each in seconds:
@@ -90,7 +99,7 @@ x = np.ones(1 << 16, np.uint32)
 add(x.copy(), 1)
 loom.gpu_sum(x)
 """
-KERNELS = ["lane_by_lane", "together", "counting", "waiting", "alone"]
+KERNELS = ["lane_by_lane", "together", "counting", "waiting", "alone", "vouched"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"LOOM_SIMD": "1"}, {"LOOM_OPTIMISE": "0"}], ids=["", "narrow", "plain"])

@@ -107,6 +107,35 @@ def total(x: In[u32], y: InOut[u32], n: u32) -> None:
     y[loom.global_id()] = s
 
 
+@loom.kernel(workgroup=1, trusted=True)
+def vouched(x: In[u32], y: InOut[u32], n: u32) -> None:
+    s = u32(0)
+    for j in range(n):
+        s = s + x[j]
+    y[loom.global_id()] = s
+
+
+@loom.kernel(workgroup=1, trusted=True)
+def vouched_nest(x: In[u32], y: InOut[u32], n: u32) -> None:
+    s = u32(0)
+    for i in range(n):
+        for j in range(n):
+            s = s * 3 + x[i ^ j]
+    y[loom.global_id()] = s
+
+
+def looks_of(kernel: Any) -> int:
+    text = LlvmTarget(host_machine(optimised=False)).compile(kernel.verified, bounds_of(kernel.verified), "llvm")
+    return text.data.decode().count("load atomic")
+
+
+def test_kernels_that_are_trusted_look_between_groups_and_around_their_innermost_loops() -> None:
+    between_groups = 1
+    assert looks_of(total) == between_groups + 1
+    assert looks_of(vouched) == between_groups
+    assert looks_of(vouched_nest) == between_groups + 1
+
+
 def test_loops_that_llvm_makes_vectors_of_still_are() -> None:
     if host_machine().simd_lanes == 1:
         pytest.skip("this processor has no vectors")

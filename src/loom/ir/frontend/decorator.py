@@ -341,10 +341,10 @@ def kernel(
 
     Parameters annotated ``In``, ``Out`` or ``InOut`` are buffers, the others push constants.
     ``workgroup`` is the number of lanes per group, up to three extents, at most 1024 in all.
-    ``trusted`` leaves out bounds checks and the zeroing of arrays; it is for kernels that are tested with
-    them. ``guarantee`` is what it asks of a device, by default BIT_EXACT. ``order="any"`` says that the order of lanes
-    may show in what it gives: atomics that show it are then taken, and nothing is promised of the result, which
-    programs and arrays tell (``guarantee``).
+    ``trusted`` leaves out bounds checks and the zeroing of arrays; it is for kernels that are tested with them, and
+    whose innermost ``for`` loops end soon: on the CPU Ctrl-C does not end these. ``guarantee`` is what it asks of a
+    device, by default BIT_EXACT. ``order="any"`` says that the order of lanes may show in what it gives: atomics that
+    show it are then taken, and nothing is promised of the result, which programs and arrays tell (``guarantee``).
     ``vjp`` is a kernel that gives the gradients of calls over tensors: its parameters are the kernel's, ``grad_y`` for
     the gradient of an output y, and ``grad_x``, an Out or an InOut, for that of an input x.
     The function is compiled when it is first used; errors name the source line.

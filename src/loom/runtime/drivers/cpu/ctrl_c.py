@@ -11,11 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
-import time
+from collections.abc import Callable
+from time import monotonic
+from types import CodeType, FrameType
 from typing import Protocol
+from weakref import ref
 
-__all__ = ["GRACE_SECONDS", "INTERRUPTS", "Led"]
+__all__ = ["GRACE_SECONDS", "Interrupts", "Led"]
 
 GRACE_SECONDS = 0.5
 """How long a dispatch may go on after its run was cancelled or interrupted."""
@@ -24,7 +28,7 @@ _AGAIN_SECONDS = 0.05
 
 
 class Led(Protocol):
-    """A run that the main thread is in."""
+    """A run that a thread is in."""
 
     def is_over(self) -> bool:
         """Tell whether nothing of it is under way."""
@@ -36,33 +40,27 @@ class Led(Protocol):
 
 
 class Interrupts:
-    """The main thread's run, and the thread that hears of signals."""
+    """The thread that hears of signals. ``code``: of the function whose variable ``submission`` is a thread's run.
 
-    def __init__(self) -> None:
-        self._led: Led | None = None
-        self._count = 0
-        self._until = 0.0
+    ``until``: when the main thread must ``listen`` anew before a run, by ``monotonic``.
+
+    Who runs notes down nothing, as most runs take microseconds: whoever asks looks into the threads' frames.
+    """
+
+    def __init__(self, code: CodeType) -> None:
+        self._code = code
+        self.until = 0.0
         self._files: tuple[int, int] | None = None
         self._other = -1
         self._identity: tuple[int, int] | None = None
         """Which file that is: its number may become another's once it is closed."""
+        self._last: Callable[[], Led | None] = lambda: None
 
-    def lead(self, run: Led) -> None:
-        """Tell that the calling thread is about to be in a run; nothing where it is not the main one."""
+    def listen(self) -> None:
+        """Hear of signals from now on; nothing where the calling thread is not the main one."""
         if threading.get_ident() != threading.main_thread().ident:
             return
-        now = time.monotonic()
-        if now >= self._until:
-            self._listen()
-            self._until = now + _AGAIN_SECONDS
-        self._count, self._led = 0, run
-
-    def left(self, run: Led) -> None:
-        """Tell that the thread is back from a run."""
-        if self._led is run:
-            self._led = None
-
-    def _listen(self) -> None:
+        self.until = monotonic() + _AGAIN_SECONDS
         if self._files is None:
             read, write = os.pipe()
             os.set_blocking(write, False)
@@ -74,6 +72,17 @@ class Interrupts:
             if before != write:
                 self._other, self._identity = before, _identity(before)
 
+    def runs(self) -> dict[int, Led]:
+        """Return the run that each thread is in, the innermost one, by the thread's number."""
+        found: dict[int, Led] = {}
+        for thread, top in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage] - the only door to them
+            frame: FrameType | None = top
+            while frame is not None and thread not in found:
+                if frame.f_code is self._code and "submission" in (known := frame.f_locals):
+                    found[thread] = known["submission"]
+                frame = frame.f_back
+        return found
+
     def _hear(self, file: int) -> None:
         """Take the numbers of signals as they come."""
         while True:
@@ -81,15 +90,20 @@ class Interrupts:
             if self._other != -1 and _identity(self._other) == self._identity:
                 with contextlib.suppress(OSError):
                     os.write(self._other, number)
-            run = self._led
-            if run is not None and number[0] == signal.SIGINT:
-                self._count += 1
-                if self._count > 1:
-                    run.end()
-                elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                    timer = threading.Timer(GRACE_SECONDS, self._end, [run])
-                    timer.daemon = True
-                    timer.start()
+            if number[0] == signal.SIGINT:
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        run = self.runs().get(threading.main_thread().ident or 0)
+        if run is None:
+            return
+        again, self._last = self._last() is run, ref(run)
+        if again:
+            run.end()
+        elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            timer = threading.Timer(GRACE_SECONDS, self._end, [run])
+            timer.daemon = True
+            timer.start()
 
     def _end(self, run: Led) -> None:
         if not run.is_over():
@@ -104,7 +118,7 @@ class Interrupts:
                     signal.set_wakeup_fd(before)
             for file in self._files:
                 os.close(file)
-        self.__init__()
+        self.__init__(self._code)
 
 
 def _identity(file: int) -> tuple[int, int] | None:
@@ -114,6 +128,3 @@ def _identity(file: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-INTERRUPTS = Interrupts()

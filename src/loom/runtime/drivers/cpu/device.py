@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from time import monotonic
 from typing import Any
 from weakref import ref
 
@@ -29,7 +30,7 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
-from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, INTERRUPTS
+from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, Interrupts
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
@@ -268,10 +269,9 @@ class _CpuProgram:
         if self.timed:
             begun(self.launch(None))
             return
-        submission = self._submission()
-        if self.may_last:
-            INTERRUPTS.lead(submission)
-            _under_way[submission.address] = submission
+        if self.may_last and monotonic() >= _interrupts.until:
+            _interrupts.listen()
+        submission = self._submission()  # where the thread that hears of Ctrl-C looks for it
         try:
             self.threads.run(submission.address)
             if submission.is_ended:  # by whoever pressed Ctrl-C twice, whatever their handler did
@@ -283,16 +283,12 @@ class _CpuProgram:
             if submission.has_begun():
                 begun(submission)
             raise
-        finally:
-            if self.may_last:
-                INTERRUPTS.left(submission)
-                if submission.is_over():
-                    _under_way.pop(submission.address, None)
         if not submission.is_over():
             _hold(submission)
         begun(submission)
 
 
+_interrupts = Interrupts(_CpuProgram.run.__code__)
 _under_way: dict[int, _CpuSubmission] = {}
 """Runs the walker may still touch, so that their memory outlives every reference of the caller."""
 _process = object()
@@ -306,6 +302,11 @@ def _hold(submission: _CpuSubmission) -> None:
             other.attached = []
             _under_way.pop(address, None)
     _under_way[submission.address] = submission
+
+
+def _all_runs() -> list[_CpuSubmission]:
+    """Return the runs that were launched, or gone on with by the workers, and those that threads are in."""
+    return [*_under_way.values(), *(r for r in _interrupts.runs().values() if isinstance(r, _CpuSubmission))]
 
 
 class _CpuSubmission:
@@ -361,7 +362,7 @@ class _CpuSubmission:
         try:
             return self.program.threads.wait(self.address, seconds)
         except KeyboardInterrupt:
-            for run in list(_under_way.values()):
+            for run in _all_runs():
                 run.interrupt()
             raise
 
@@ -420,7 +421,7 @@ class _CpuSubmission:
 @atexit.register
 def _cancel_all() -> None:
     """Let nothing that still runs hold up the end of the process."""
-    for submission in list(_under_way.values()):
+    for submission in _all_runs():
         submission.end()
 
 
@@ -431,7 +432,7 @@ def _after_fork() -> None:
     for submission in _under_way.values():
         submission.lost = True
     _under_way.clear()
-    INTERRUPTS.after_fork()
+    _interrupts.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -93,7 +93,7 @@ class Loops:
             self.b.position_at_end(head)
             here = self.b.load(index, typ=start.type)
             stop = self.strip_end(s, here, stop, step, strip)
-            self.b.cbranch(self.enters(s, here, stop, step), body, loop.exit)
+            self.b.branch(body)  # a strip has a turn: whoever comes here has one left
         self.b.position_at_end(body)
         current = self.b.load(index, typ=start.type)
         self.s.values[s.index] = Lanes(current, 0)
@@ -283,6 +283,7 @@ class Loops:
         test()
         self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), body, loop.exit)
         self.b.position_at_end(body)
+        self.stops.look()  # not behind the latch, where LLVM no longer sees which lanes are left
         outer = self.s.mask
         turn()
         self.s.mask = outer
@@ -293,7 +294,6 @@ class Loops:
         on = self.c.remaining(self.b.load(alive, typ=self.v.mask_type))
         goes_on = advance()
         self.b.store(on if goes_on is None else self.b.and_(on, goes_on), alive)
-        self.stops.look()
         self.b.branch(head)
         self.b.position_at_end(loop.exit)
 
