@@ -73,7 +73,7 @@ class Capture(_Host):
         self.kernels: dict[str, Kernel] = {}
 
     def build(self, plan: Plan) -> Any:
-        for dispatch, _ in plan.in_order():
+        for dispatch, _, _ in plan.in_order():
             self.kernels[dispatch.kernel.hash] = dispatch.kernel.kernel
         return device("cpu").build(plan)
 
@@ -164,7 +164,7 @@ class _Program:
 
     def launch(self, previous: DeviceSubmission | None) -> DeviceSubmission:
         assert previous is None or previous.wait(0.0)
-        for dispatch, turn in self.plan.in_order():
+        for dispatch, turn, _waits in self.plan.in_order():
             self.on.dispatch(dispatch, turn)
         return _Done()
 

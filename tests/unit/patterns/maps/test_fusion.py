@@ -25,7 +25,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     run = Kept.run
 
     def counting(kept: Any, *memory: Any, **numbers: Any) -> None:
-        ran.extend(dispatch.kernel.name for dispatch, _ in kept._program.plan.in_order())
+        ran.extend(dispatch.kernel.name for dispatch, _, _ in kept._program.plan.in_order())
         run(kept, *memory, **numbers)
 
     monkeypatch.setattr(Kept, "run", counting)
