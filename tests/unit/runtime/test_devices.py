@@ -135,7 +135,10 @@ def test_nothing_shares_a_batch_with_an_indirect_dispatch() -> None:
     chain = loom.Chain("cpu")
     chain.dispatch_indirect(light, [x], [], np.zeros(3, np.uint32))
     chain.dispatch(light, [y])
-    assert [int(f) & (BARRIER_BEFORE | INDIRECT) for f in records(chain)["flags"]] == [INDIRECT, BARRIER_BEFORE]
+    assert [int(f) & (BARRIER_BEFORE | INDIRECT) for f in records(chain)["flags"]] == [
+        BARRIER_BEFORE | INDIRECT,
+        BARRIER_BEFORE,
+    ]
 
 
 def resident_nbytes() -> int:

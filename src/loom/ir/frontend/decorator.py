@@ -362,6 +362,8 @@ def kernel(
     if guarantee is not None and not isinstance(guarantee, Guarantee):
         raise KernelTypeError("loom.kernel, guarantee", "not a guarantee", expected="a loom.Guarantee",
                               got=repr(guarantee)[:200], remedy="Leave it out")  # fmt: skip
+    if order is not None and (not isinstance(order, str) or order not in ("any", "free")):
+        raise _unknown_order(order)
     if vjp is not None and not isinstance(vjp, KernelFunction):
         raise KernelTypeError("loom.kernel, vjp", "not a kernel", expected="a function decorated with @loom.kernel",
                               got=repr(vjp)[:200], remedy="Decorate it")  # fmt: skip
@@ -382,14 +384,8 @@ def kernel(
 def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -> LaneOrder:
     """Return what a kernel says of order: of Loom's own library also "free", whose docstring has the proof."""
     own = (function.__module__ or "").startswith("loom.") and "Order:" in (function.__doc__ or "")
-    if given is not None and given != "any" and not (own and given == "free"):
-        raise KernelTypeError(
-            "loom.kernel, order",
-            "unknown",
-            expected="None or 'any'",
-            got=repr(given)[:200],
-            remedy="Leave it out, or write order='any' where the order of lanes may show",
-        )
+    if given == "free" and not own:
+        raise _unknown_order(given)
     if given == "any" and guarantee not in (None, Guarantee.FAST):
         raise KernelTypeError(
             "loom.kernel, guarantee",
@@ -399,6 +395,16 @@ def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -
             remedy="Leave one out",
         )
     return LaneOrder(given or "proved")
+
+
+def _unknown_order(given: object) -> KernelTypeError:
+    return KernelTypeError(
+        "loom.kernel, order",
+        "unknown",
+        expected="None or 'any'",
+        got=repr(given)[:200],
+        remedy="Leave it out, or write order='any' where the order of lanes may show",
+    )
 
 
 def _workgroup(given: Any) -> tuple[int, int, int]:
