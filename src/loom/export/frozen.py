@@ -113,7 +113,7 @@ class Image:
         return self.state_nbytes + self.ports_nbytes + self.scratch_nbytes
 
     @property
-    def told(self) -> dict[str, str]:
+    def promises(self) -> dict[str, str]:
         """What a manifest tells of what is promised, where that is less than the same bits."""
         return {"guarantee": Guarantee.FAST.name} if any(k.is_loose for k in self.kernels) else {}
 

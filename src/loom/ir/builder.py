@@ -74,7 +74,7 @@ class Builder:
         self._names: dict[Instr, str] = {}
         self.goes_below = False
         """Whether a lane's number or a length is taken for a signed number of its width."""
-        self.signed_params: set[Param] = set()
+        self.index_params: set[Param] = set()
         self.differences: set[Instr] = set()
         """Differences of unsigned numbers that a user wrote."""
         self._root = Block()
@@ -293,6 +293,6 @@ class Builder:
             loc=self.kernel_loc,
             names=self._names,
             goes_below=self.goes_below,
-            signed_params=frozenset(self.signed_params),
+            index_params=frozenset(self.index_params),
             differences=frozenset(self.differences),
         )

@@ -245,7 +245,7 @@ class Kernel:
     ``trusted`` kernels (the library's own) may be compiled without bounds checks and without zeroing
     shared and private memory; they are tested with both. ``names`` tells the debugger which source
     names stand for which values; it is no part of the kernel's identity. ``goes_below``: numbers of lanes and lengths
-    are taken for signed ones, so that a dispatch has fewer than 2^31 of them; ``signed_params`` are taken so, too.
+    are taken for signed ones, so that a dispatch has fewer than 2^31 of them; ``index_params`` are taken so, too.
     ``differences`` of unsigned numbers, as the source has them, are watched where indexes are.
     """
 
@@ -263,7 +263,7 @@ class Kernel:
     loc: Loc | None = None
     names: dict[Instr, str] = field(default_factory=dict[Instr, str])
     goes_below: bool = False
-    signed_params: frozenset[Param] = frozenset()
+    index_params: frozenset[Param] = frozenset()
     differences: frozenset[Instr] = frozenset()
 
     @property

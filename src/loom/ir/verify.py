@@ -110,9 +110,9 @@ class VerifiedKernel:
         return 1 << (31 if self.kernel.goes_below else 32)
 
     @cached_property
-    def signed_params(self) -> frozenset[Param]:
+    def index_params(self) -> frozenset[Param]:
         """The unsigned parameters that are taken for signed numbers of their width."""
-        return self.kernel.signed_params
+        return self.kernel.index_params
 
     @cached_property
     def guarantee(self) -> Guarantee:

@@ -42,7 +42,7 @@ class KnownKernel(VerifiedKernel):
             params=tuple(Param(n, lookup(t), extent=e and (e[0], e[1])) for n, t, e in facts["params"]),
             workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
             reads=reads, writes=writes, is_loose=False, aparts=(), most_lanes=1 << 32,
-            signed_params=frozenset[Param](), has_barrier=facts["has_barrier"], talks=facts["talks"],
+            index_params=frozenset[Param](), has_barrier=facts["has_barrier"], talks=facts["talks"],
             statements=facts["statements"],
         )  # fmt: skip
 

@@ -136,7 +136,7 @@ def program_manifest(frozen: FrozenFunction, image: Image) -> str:
         ],
         "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape)} for t in image.tensors.values()],
         "digest": digest_of(frozen.weights()),
-        **image.told,
+        **image.promises,
     }
     return json.dumps(found, separators=(",", ":"))
 

@@ -78,7 +78,7 @@ class IndexTyping(Typing):
             )
         self.builder.goes_below = True
         if not self.is_index(value) and not self.is_small(value):
-            self.builder.signed_params |= _params(value)
+            self.builder.index_params |= _params(value)
         return self.index(self.builder.emit("convert", value, dtype=i32))
 
     def as_natural(self, value: Instr) -> Instr:

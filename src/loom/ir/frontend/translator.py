@@ -366,14 +366,14 @@ class Translator(Names):
         if len(known) == 3 and key not in self.retyped:
             self.typing.mark_weak(loop, key)
         is_index = any(map(self.typing.is_index, (start, stop, step))) or self.typing.has_met(key)
-        self.counted_body(node, name, loop, is_natural=self.typing.count(loop, start, is_index))
+        self.loop_body(node, name, loop, is_natural=self.typing.count(loop, start, is_index))
 
     def assign_first(self, name: str, counts: range) -> None:
         """Tell that a counter used after its loop has a value there, as the loop runs at least once."""
         if counts:
             self.assign_name(name, Static(counts[0]))
 
-    def counted_body(self, node: ast.For, name: str, loop: For, *, is_natural: bool) -> None:
+    def loop_body(self, node: ast.For, name: str, loop: For, *, is_natural: bool) -> None:
         """Translate the body of a counted loop, ``name`` standing for its counter; ``is_natural``: not below zero."""
         before = self.frame.names.get(name)
         with self.builder.into(loop.body):

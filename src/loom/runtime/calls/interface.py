@@ -168,7 +168,7 @@ class Interface:
                 except OverflowError:
                     pass
             elif kind is int and dtype.is_integer and dtype.minimum <= value <= dtype.maximum:
-                if value >> 31 and param in self.kernel.signed_params:
+                if value >> 31 and param in self.kernel.index_params:
                     return self._encoded(values)  # which refuses it
                 found.append(value & ((1 << dtype.bits) - 1))
                 continue

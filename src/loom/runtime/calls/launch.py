@@ -139,7 +139,7 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     _refuse_shared(interface, operands)
     form = interface.form([each.elements for each in operands], words, groups, lanes)
     reported = not (form.settled.is_inside or check_bounds() or current_debug())
-    kept = _kept(form, operands, form.words(words), where, reported)
+    kept = _program(form, operands, form.words(words), where, reported)
     on_host = any(each.on_host for each in operands)
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
         if is_fast and writes and isinstance(values[place], Readable):
@@ -165,7 +165,9 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
             each.back()
 
 
-def _kept(form: CallForm, operands: Sequence[CallBuffer], words: Sequence[int], where: Device, reported: bool) -> Kept:
+def _program(
+    form: CallForm, operands: Sequence[CallBuffer], words: Sequence[int], where: Device, reported: bool
+) -> Kept:
     in_place = shares_memory(where)
     interface, groups = form.interface, form.groups
     sizes = tuple(each.elements for each in operands)

@@ -72,7 +72,7 @@ def encode_params(
     raw = slots.view(np.uint8).reshape(repeats, len(values), 8)
     for position, (param, value) in enumerate(zip(kernel.params, values, strict=True)):
         column = _column(param, value, repeats, f"{where}, parameter {param.name!r}")
-        if param in kernel.signed_params and column.size and int(column.max()) >> 31:
+        if param in kernel.index_params and column.size and int(column.max()) >> 31:
             raise ArgumentError(
                 f"{where}, parameter {param.name!r}",
                 "too large for the indexes it meets, which go below zero",

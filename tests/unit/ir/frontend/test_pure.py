@@ -120,6 +120,7 @@ IMPURE = [
     lambda v: v + len(sorted((1, 2), key=LOG.append)), lambda v: v + len(list(map(LOG.append, (1, 2)))),
     lambda v: v + functools.reduce(operator.add, (1, 2)), lambda v: v + next(ITEMS), lambda v: v + sum(ITEMS),
     lambda v: v + hash("a"), lambda v: v + id(LOG), lambda v: v + np.empty(3)[0], lambda v: v + np.sum((0.5, 1.5)),
+    lambda v: v + np.trace(np.ones((2, 2)) * 0.1), lambda v: v + np.pad(np.ones(3) * 0.1, 1, mode="mean")[0],
     lambda v: v + np.add(1, 2, out=np.zeros(1))[0], lambda v: v + (np.save("x.npy", 1) or 1), lambda v: v + HELD[5],
     lambda v: v + math.dist((0.0,), (1.0,)), lambda v: v + ((1j) ** 2).real, lambda v: v + np.linalg.norm((1.0, 2.0)),
     lambda v: v + (setattr(HOLDER, "n", 3) or 1), lambda v: v + HOLDER.__setattr__("n", 9), lambda v: v + LOG.pop(),

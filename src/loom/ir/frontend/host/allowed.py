@@ -2,7 +2,7 @@
 
 Layer: ir. A name is here if its result depends on its arguments alone and is the same on every machine: whole numbers,
 roundings, one correctly rounded operation, shapes, arrays made of such. Sums of floats, whose order is numpy's matter,
-and elementary functions, which ``functions`` computes, are not. Invariant: arguments are plain values, so that no
+and elementary functions, which ``constantvalues`` computes, are not. Invariant: arguments are plain values, so that no
 argument brings code of its own.
 """
 
@@ -74,14 +74,16 @@ _PURE = {
         floor floor_divide fmax fmin fmod frombuffer full full_like gcd greater greater_equal hstack identity iinfo
         indices invert isfinite isinf isnan issubdtype lcm ldexp left_shift less less_equal linspace logical_and
         logical_not logical_or logical_xor max maximum meshgrid min minimum mod moveaxis multiply ndim negative
-        nextafter nonzero not_equal ones ones_like outer packbits pad positive promote_types rad2deg radians ravel
+        nextafter nonzero not_equal ones ones_like outer packbits positive promote_types rad2deg radians ravel
         reciprocal remainder repeat reshape result_type right_shift rint roll rot90 shape sign signbit size spacing
-        sqrt square squeeze stack subtract swapaxes take tile transpose trace tri tril triu true_divide trunc
+        sqrt square squeeze stack subtract swapaxes take tile transpose tri tril triu true_divide trunc
         unpackbits vstack where zeros zeros_like""",
     ),
 }
 """By identity, as not all of what a kernel names can be asked for its hash."""
-_OF_WHOLE_NUMBERS = _by_identity(np, "cumprod cumsum dot inner kron matmul prod sort sum tensordot unique vdot")
+_OF_WHOLE_NUMBERS = _by_identity(
+    np, "cumprod cumsum dot inner kron matmul pad prod sort sum tensordot trace unique vdot"
+)
 """Of floats their order, and so their last bits, would be numpy's matter."""
 _ITERATED = {
     **_by_identity(builtins, "dict enumerate list reversed tuple zip"),
