@@ -16,7 +16,7 @@ from conformance.values import adversarial, random_bits
 from loom import In, Out, bitcast, f32, f64, sqrt, u32
 from loom.core.dtype import DType, bf16, f16, i8, i64, u64
 from loom.core.philox import philox
-from loom.ir.passes.exact import exact_div, exact_sqrt
+from loom.ir.passes.words.exact import exact_div, exact_sqrt
 from loom.kernels.maps import random
 from loom.kernels.maps.nest import one_value
 from loom.kernels.maps.random import Draw

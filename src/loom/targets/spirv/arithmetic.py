@@ -1,8 +1,8 @@
 """Emits the pure operations in SPIR-V.
 
 Layer: targets. Integers have no sign in their type; operations do. Those of 8 and 16 bits are only loaded, stored and
-converted (see ``ir.passes.narrow``). Every float operation is decorated NoContraction, and signs of floats are changed
-in their bits. Invariant: bits equal ``ir.evaluate``.
+converted (see ``ir.passes.words.narrow``). Every float operation is decorated NoContraction, and signs of floats are
+changed in their bits. Invariant: bits equal ``ir.evaluate``.
 """
 
 from __future__ import annotations

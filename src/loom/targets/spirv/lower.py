@@ -12,13 +12,13 @@ from functools import partial
 
 from loom.core.dtype import lookup, u32
 from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
-from loom.ir.passes.exact import expand_division, expand_roots
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
-from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.tiles import expand_tiles, has_tiles
 from loom.ir.passes.wide import expand_wide
+from loom.ir.passes.words.exact import expand_division, expand_roots
+from loom.ir.passes.words.narrow import expand_narrow
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge

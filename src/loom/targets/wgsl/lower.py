@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While
 from loom.ir.passes.expand import expand_halves
 from loom.ir.passes.faults import stop_at_faults
-from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.wide import expand_wide
+from loom.ir.passes.words.narrow import expand_narrow
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge

@@ -19,7 +19,7 @@ from loom.core.numerics import canonical_bits
 from loom.ir.builder import Builder
 from loom.ir.interp import interpret
 from loom.ir.kernel import Instr, Kernel, walk
-from loom.ir.passes.exact import exact_div, exact_sqrt, expand_division, expand_roots
+from loom.ir.passes.words.exact import exact_div, exact_sqrt, expand_division, expand_roots
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
 

@@ -17,8 +17,8 @@ from loom.ir.kernel import Access, Continue, If, Instr, Kernel, Return, walk
 from loom.ir.ops import OPS, Result
 from loom.ir.passes.escapes import fold_escapes
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
-from loom.ir.passes.narrow import expand_narrow
 from loom.ir.passes.scalarize import scalarize
+from loom.ir.passes.words.narrow import expand_narrow
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
 
