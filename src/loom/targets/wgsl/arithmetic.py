@@ -1,8 +1,8 @@
 """Writes the pure operations in WGSL: numbers are carried in words, floats as their bits.
 
-Layer: targets. Integers of 8 and 16 bits are only loaded, stored and converted (see ``ir.passes.words.narrow``). What can
-be wrong on a device is a call of a function of the library, of which the device's form is put in later. Invariant: bits
-equal ``ir.evaluate``.
+Layer: targets. Integers of 8 and 16 bits are only loaded, stored and converted (see ``ir.passes.words.narrow``). What
+can be wrong on a device is a call of a function of the library, of which the device's form is put in later. Invariant:
+bits equal ``ir.evaluate``.
 """
 
 from __future__ import annotations
