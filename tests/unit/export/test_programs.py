@@ -145,6 +145,30 @@ def test_the_command_line_finds_a_program_in_a_file(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, [*words, "--to", "rust"]).exit_code != 0
 
 
+@loom.kernel(order="any")
+def last(x: InOut[u32]):
+    loom.atomic_exchange(x, 0, loom.global_id())
+
+
+def test_a_manifest_tells_that_nothing_is_promised(tmp_path: Path) -> None:
+    x = np.zeros(64, np.uint32)
+    for name, dispatches in (("loose", [last]), ("firm", [])):
+        chain = loom.Chain("cpu")
+        chain.dispatch(plain, [x])
+        for kernel in dispatches:
+            chain.dispatch(kernel, [x], groups=1)
+        export_c(freeze_chain(chain, {"x": x}, name=name), tmp_path / name, optimize="size")
+    told = [json.loads((tmp_path / n / f"{n}.json").read_text()).get("guarantee") for n in ("loose", "firm")]
+    assert told == ["FAST", None]
+
+
+@loom.kernel
+def plain(x: InOut[u32]):
+    i = loom.global_id()
+    if i < len(x):
+        x[i] = x[i] + 1
+
+
 def test_what_cannot_be_frozen_is_refused(tmp_path: Path) -> None:
     x, seen = np.zeros(64, np.float32), np.zeros(1, np.uint32)
     chain = loom.Chain("cpu")

@@ -247,6 +247,8 @@ def test_every_door_that_translates_refuses() -> None:
 
 
 def test_annotations_that_call_something_are_not_evaluated() -> None:
+    RAN.clear()
+
     def helper(x: RAN.append(1)) -> Any:  # type: ignore[valid-type]  # noqa: RUF100 - postponed
         return x
 
@@ -265,6 +267,7 @@ def test_annotations_that_call_something_are_not_evaluated() -> None:
     (lambda v: v + min(float("inf"), 1.0) + int("ff", 16) + (7).bit_length() + len("a,b".split(",")), 262.0),
     (lambda v: v + np.zeros(3).shape[0] + f32(np.arange(4).sum()) + np.finfo(np.float32).bits, 42.0),
     (lambda v: v + sum((0.5, 1.5)) + isinstance(3, int) * 1, 4.0),
+    (lambda v: v + f32(np.trace(np.ones((2, 2), int))) + np.pad(np.ones(2, int), 1).size, 7.0),
 ])  # fmt: skip
 def test_what_is_pure_is_evaluated(fn: Any, expected: float) -> None:
     assert loom.gpu_map(X, fn, on="cpu").tolist() == [expected] * 4

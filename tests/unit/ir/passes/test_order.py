@@ -13,6 +13,7 @@ import pytest
 import loom
 from loom import In, InOut, Out, f32, tensor, u32
 from loom.core.errors import ArgumentError, KernelTypeError, VerifyError
+from loom.ir.passes.laneorder import Spacing
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
 from loom.runtime.plans.library import calls_begun
@@ -481,3 +482,10 @@ def test_a_program_tells_what_it_was_fed() -> None:
     loom.kernel(order="any")(doubled)(loom.array(np.zeros(8, np.uint32)), x)
     program.run(fed=x)
     assert (program.guarantee, total.guarantee) == (loom.Guarantee.FAST,) * 2
+
+
+def test_indexes_that_come_around_are_not_apart() -> None:
+    """Elements three apart, of so many lanes that the index passes 2^32 and comes to elements that others have."""
+    spacing = Spacing((3, None, None), (64, 1, 1), 0)
+    assert spacing.holds((1 << 24, 1, 1))
+    assert not spacing.holds((1 << 26, 1, 1))

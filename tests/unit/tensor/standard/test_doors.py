@@ -82,6 +82,14 @@ def test_both_histograms_are_those_of_numpy(dtype: str) -> None:
             assert pattern[1].dtype == array[1].dtype
 
 
+def test_edges_of_f32_are_computed_in_f32() -> None:
+    x = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1], np.float32)
+    expected = np.histogram(x, 10)
+    for found in (loom.stats.histogram(x, 10), tensor.histogram(tensor.array(x), 10)):
+        assert np.asarray(found[0]).tolist() == expected[0].tolist() == [1, 1, 0, 1, 1, 0, 1, 1, 1, 1]
+        assert np.asarray(found[1]).tobytes() == expected[1].tobytes()
+
+
 def test_neighbours_beyond_24_bits_stay_apart_in_a_histogram() -> None:
     x = np.array([16777216, 16777217], np.int32)
     assert tensor.histogram(tensor.array(x), 2)[0].tolist() == [1, 1]
