@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from loom.core.dtype import DType
+from loom.core.errors import OutOfBounds
+from loom.core.options import check_bounds
 from loom.ir.frontend.meaning import function_meaning
+from loom.ir.interp.debugger import current_debug
 from loom.ir.verify import VerifiedKernel
 from loom.kernels.maps.nest import LoopNest, one_value
 from loom.patterns.calling.prepared import prepare, shares_memory
@@ -27,6 +30,9 @@ from loom.schedules.maps import lanes_of, map_groups, map_kernel
 __all__ = ["Scalar", "kernel_of", "map_host", "meaning_of", "numbers_of"]
 
 _MOST_KEPT = 256
+_MOST_SETTLED = 4096
+_settled: set[tuple[str, int]] = set()
+"""Maps, by hash and size, that were run in the form that tells, without an index outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,21 @@ def numbers_of(kernel: Any, size: int, scalars: Sequence[Scalar], where: str) ->
 
 
 def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scalar], size: int, where: Device) -> None:
-    """Run a map's kernel over ``size`` elements: inputs and, at last, the result."""
+    """Run a map's kernel over ``size`` elements: inputs and, at last, the result.
+
+    A function that indexes tables or arrays of its own tells of an index outside when it is first run over so many
+    (docs/adr/0033); OutOfBounds then, and the result is what it was.
+    """
     words = numbers_of(kernel, size, scalars, "gpu_map")
     if not size:
         return
+    reported = not (kernel.trusted or (kernel.hash, size) in _settled or check_bounds() or current_debug())
+    result = places[-1].memory
+    before = result.tobytes() if reported and isinstance(result, np.ndarray) else b""
 
     def record(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(place.nbytes) for place in places]
+        chain.reports = reported
         params = [size, *(s.value for s in scalars)]
         chain.dispatch(kernel, slots, params, groups=map_groups(kernel, size))
         return slots
@@ -114,8 +128,17 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
         return [NumberPlace(chain.recorded[-1].params, 1 + n, n) for n in range(len(scalars))]
 
     memory = [m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places]
-    if shares_memory(where):
-        prepared = prepare(("gpu_map", kernel.hash, size), where, record, numbers)
-        prepared.run(*memory, numbers=words)
-    else:  # the numbers are in what was recorded for the device
-        prepare(("gpu_map", kernel.hash, size, tuple(words)), where, record).run(*memory)
+    try:
+        if shares_memory(where):
+            prepared = prepare(("gpu_map", kernel.hash, size, reported), where, record, numbers)
+            prepared.run(*memory, numbers=words)
+        else:  # the numbers are in what was recorded for the device
+            prepare(("gpu_map", kernel.hash, size, reported, tuple(words)), where, record).run(*memory)
+    except OutOfBounds:
+        if before:
+            result.reshape(-1).view(np.uint8)[:] = np.frombuffer(before, np.uint8)
+        raise
+    if reported:
+        if len(_settled) >= _MOST_SETTLED:
+            _settled.clear()
+        _settled.add((kernel.hash, size))

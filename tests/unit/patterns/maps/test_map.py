@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import loom
 from loom import gpu_map
 from loom.core.conversions import show
+from loom.core.errors import OutOfBounds
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]
@@ -234,7 +236,15 @@ def test_results_do_not_share_memory() -> None:
     assert not np.shares_memory(first, second)
 
 
-def test_an_index_outside_a_large_table_reads_zero(place: str) -> None:
-    table = np.arange(20, dtype=np.float32)
-    found = loom.gpu_map(np.array([3, 20, -1, 30, 1 << 20, 1 << 30], np.int32), lambda i: table[i] + 1.0, on=place)
+_SHIFTS = count(1)
+
+
+def test_an_index_outside_a_large_table_is_told_and_later_reads_zero(place: str) -> None:
+    table = np.arange(20, dtype=np.float32) + (shift := next(_SHIFTS))  # each time another map
+    at, out = np.array([3, 20, -1, 30, 1 << 20, 1 << 30], np.int32), np.full(6, 7, np.float32)
+    with pytest.raises(OutOfBounds, match=r"outside buffer 'table' in lane 1: .*got 20\. Guard it"):
+        loom.gpu_map(at, lambda i: table[i] + 1.0, on=place, out=out)
+    assert out.tolist() == [7] * 6
+    loom.gpu_map(at % 20, lambda i: table[i] + 1.0, on=place)
+    found = loom.gpu_map(at, lambda i: table[i] + 1.0, on=place) - np.float32([shift, 0, 0, 0, 0, 0])
     assert found.tolist() == [4, 1, 1, 1, 1, 1]

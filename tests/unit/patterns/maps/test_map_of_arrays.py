@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,24 @@ import pytest
 
 import loom
 from loom import f16, f32, f32x2, u32
-from loom.core.errors import AssertionFailed, KernelTypeError
+from loom.core.errors import AssertionFailed, KernelTypeError, OutOfBounds
+
+_SIZES = count(20_000)
 
 
 @pytest.mark.parametrize("value", [4.0, 5.0, 1e5, 4e9])
-def test_an_index_outside_reads_zero_and_stores_nothing(device: str, value: float) -> None:
+def test_an_index_outside_is_told_and_later_reads_zero_and_stores_nothing(device: str, value: float) -> None:
     def outside(v):
         p = loom.private(f32, 4)
         q = loom.private(f32, 4)
         p[u32(v)] = v
         return p[0] + p[3] + q[0] + q[u32(v)]
 
-    got = loom.gpu_map(np.full(20_000, value, np.float32), outside, on=device)
+    size = next(_SIZES)  # a map of so many elements is looked at once
+    with pytest.raises(OutOfBounds, match="store outside private 'p' in lane 0"):
+        loom.gpu_map(np.full(size, value, np.float32), outside, on=device)
+    loom.gpu_map(np.zeros(size, np.float32), outside, on=device)
+    got = loom.gpu_map(np.full(size, value, np.float32), outside, on=device)
     assert not got.view(np.uint32).any()
 
 
