@@ -113,13 +113,13 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
     words = numbers_of(kernel, size, scalars, "gpu_map")
     if not size:
         return
-    reported = not (kernel.trusted or (kernel.hash, size) in _settled or check_bounds() or current_debug())
+    reports = not (kernel.trusted or (kernel.hash, size) in _settled or check_bounds() or current_debug())
     result = places[-1].memory
-    before = result.tobytes() if reported and isinstance(result, np.ndarray) else b""
+    before = result.tobytes() if reports and isinstance(result, np.ndarray) else b""
 
     def record(chain: Chain) -> list[HostSlot]:
         slots = [HostSlot(place.nbytes) for place in places]
-        chain.reports = reported
+        chain.reports = reports
         params = [size, *(s.value for s in scalars)]
         chain.dispatch(kernel, slots, params, groups=map_groups(kernel, size))
         return slots
@@ -130,15 +130,15 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
     memory = [m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places]
     try:
         if shares_memory(where):
-            prepared = prepare(("gpu_map", kernel.hash, size, reported), where, record, numbers)
+            prepared = prepare(("gpu_map", kernel.hash, size, reports), where, record, numbers)
             prepared.run(*memory, numbers=words)
         else:  # the numbers are in what was recorded for the device
-            prepare(("gpu_map", kernel.hash, size, reported, tuple(words)), where, record).run(*memory)
+            prepare(("gpu_map", kernel.hash, size, reports, tuple(words)), where, record).run(*memory)
     except OutOfBounds:
         if before:
             result.reshape(-1).view(np.uint8)[:] = np.frombuffer(before, np.uint8)
         raise
-    if reported:
+    if reports:
         if len(_settled) >= _MOST_SETTLED:
             _settled.clear()
         _settled.add((kernel.hash, size))

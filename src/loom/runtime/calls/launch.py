@@ -138,8 +138,8 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     words = interface.words(values)
     _refuse_shared(interface, operands)
     form = interface.form([each.elements for each in operands], words, groups, lanes)
-    reported = not (form.settled.is_inside or check_bounds() or current_debug())
-    kept = _program(form, operands, form.words(words), where, reported)
+    reports = not (form.settled.is_inside or check_bounds() or current_debug())
+    kept = _program(form, operands, form.words(words), where, reports)
     on_host = any(each.on_host for each in operands)
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
         if is_fast and writes and isinstance(values[place], Readable):
@@ -148,10 +148,10 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     try:
         if not (form.trial.is_over or current_debug()):
             form.trial.run(operands, form.words(words), form.groups)
-        before += [e.snapshot() for e, writes in zip(operands, interface.written, strict=True) if writes and reported]
-        wait = on_host or reported or form.interface.kernel.talks
+        before += [e.snapshot() for e, writes in zip(operands, interface.written, strict=True) if writes and reports]
+        wait = on_host or reports or form.interface.kernel.talks
         kept.run(*[each.memory for each in operands], numbers=form.words(words), wait=wait)
-        form.settled.is_inside = form.settled.is_inside or reported
+        form.settled.is_inside = form.settled.is_inside or reports
     except OutOfBounds:
         for restore in before:
             restore()
@@ -166,12 +166,12 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
 
 
 def _program(
-    form: CallForm, operands: Sequence[CallBuffer], words: Sequence[int], where: Device, reported: bool
+    form: CallForm, operands: Sequence[CallBuffer], words: Sequence[int], where: Device, reports: bool
 ) -> Kept:
     in_place = shares_memory(where)
     interface, groups = form.interface, form.groups
     sizes = tuple(each.elements for each in operands)
-    key = ("call", interface, sizes, groups, None if in_place else tuple(words), reported)
+    key = ("call", interface, sizes, groups, None if in_place else tuple(words), reports)
 
     def make() -> Kept:
         kernel = interface.kernel
@@ -182,7 +182,7 @@ def _program(
             for slot, each, m in zip(slots, operands, kernel.bound, strict=True)
         ]
         chain = Chain(where, name=kernel.name)
-        chain.reports = reported
+        chain.reports = reports
         chain.dispatch(kernel, bound, raw, groups)
         row = chain.recorded[0].params
         numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []

@@ -103,7 +103,7 @@ class InterpProgram:
             except KernelFault as fault:
                 excess = excess or fault
                 groups = 0, 0, 0
-            asked = replace(options, bounds=True) if dispatch.reported and debug is None else options
+            asked = replace(options, bounds=True) if dispatch.reports and debug is None else options
             try:
                 _interpret(dispatch, turn, groups, asked, lines)
             except KernelFault as fault:

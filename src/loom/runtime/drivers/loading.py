@@ -16,9 +16,9 @@ from loom.targets.base import Artifact, Bounds
 __all__ = ["bounds_of", "load_artifact", "locations_of"]
 
 
-def bounds_of(kernel: VerifiedKernel, *, reported: bool = False) -> Bounds:
+def bounds_of(kernel: VerifiedKernel, *, reports: bool = False) -> Bounds:
     """Return what happens when a kernel indexes outside a memory, as settings, its dispatch and the kernel say."""
-    if reported or options.check_bounds():
+    if reports or options.check_bounds():
         return Bounds.REPORTED
     return Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
 

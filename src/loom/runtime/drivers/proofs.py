@@ -53,7 +53,7 @@ class Proofs:
     def bounds(self, dispatch: Dispatch) -> Bounds | None:
         """Return the bounds of a dispatch: INSIDE if it surely stays inside, REPORTED if it is to tell; else None."""
         kernel = dispatch.kernel
-        if dispatch.reported:
+        if dispatch.reports:
             return Bounds.REPORTED
         if not self.tested or dispatch.indirect is not None or not len(dispatch.groups) or not is_provable(kernel):
             return None

@@ -31,7 +31,7 @@ class Binding:
 class Dispatch:
     """A kernel with its bindings; ``params`` and ``groups`` have one row per repeat of the segment.
 
-    ``indirect`` is (storage, byte offset) of three u32 counts read when the dispatch starts. ``reported``: it tells of
+    ``indirect`` is (storage, byte offset) of three u32 counts read when the dispatch starts. ``reports``: it tells of
     an index outside, whatever the settings.
     """
 
@@ -40,7 +40,7 @@ class Dispatch:
     params: np.ndarray[Any, Any]
     groups: np.ndarray[Any, Any]
     indirect: tuple[Storage, int] | None = None
-    reported: bool = False
+    reports: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -115,9 +115,9 @@ class CpuDevice:
         """Compile the kernels of a plan and lay out its table."""
         return _CpuProgram(self, plan)
 
-    def load(self, kernel: VerifiedKernel, *, reported: bool = False) -> _Loaded:
+    def load(self, kernel: VerifiedKernel, *, reports: bool = False) -> _Loaded:
         """Return a kernel ready to run: from memory, from disk, or compiled now."""
-        bounds = bounds_of(kernel, reported=reported)
+        bounds = bounds_of(kernel, reports=reports)
         key = (kernel.hash, locations_of(kernel, bounds), bounds, self.machine)
         found = self._loaded.get(key)
         if found is None:
@@ -195,7 +195,7 @@ class _CpuProgram:
 
     def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> None:
         dispatch = step.dispatch
-        loaded = owner.load(dispatch.kernel, reported=dispatch.reported)
+        loaded = owner.load(dispatch.kernel, reports=dispatch.reports)
         bindings = bindings_of(dispatch)
         for position, binding in enumerate(dispatch.bindings):
             if isinstance(binding.storage, HostSlot):

@@ -33,7 +33,7 @@ class Binder:
 
     def kernel(self, item: RowItem) -> LoadedPipeline:
         """Return an item's kernel for memory of which nothing is bound twice."""
-        return self.device.load(item.kernel, tuple(range(len(item.bound))), reported=item.reported)
+        return self.device.load(item.kernel, tuple(range(len(item.bound))), reports=item.reports)
 
     def memory(self, storage: Storage | str) -> Any:
         """Return the buffer of a storage, or of what is attached to a slot."""
@@ -61,7 +61,7 @@ class Binder:
     def _made(self, item: RowItem, buffers: list[Any]) -> tuple[LoadedPipeline, Any]:
         places: dict[int, int] = {}
         slots = tuple(places.setdefault(id(b), len(places)) for b in buffers)
-        kernel = self.device.load(item.kernel, slots, reported=item.reported)
+        kernel = self.device.load(item.kernel, slots, reports=item.reports)
         words = self.table.live if item.indirect else self.table.fixed
         entries: list[dict[str, Any]] = [_entry(0, words, 16 * -(-kernel.words // 4))]
         each = dict(zip(slots, buffers, strict=True))

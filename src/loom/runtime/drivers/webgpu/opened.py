@@ -53,17 +53,17 @@ class OpenWebGpu:
             self._kernels.clear()
             self.features = features
 
-    def load(self, kernel: VerifiedKernel, slots: tuple[int, ...], *, reported: bool = False) -> LoadedPipeline:
+    def load(self, kernel: VerifiedKernel, slots: tuple[int, ...], *, reports: bool = False) -> LoadedPipeline:
         """Return a kernel as a pipeline, its buffers in these bindings; DeviceError for one that cannot be run.
 
-        ``reported``: it tells of an index outside, whatever the settings.
+        ``reports``: it tells of an index outside, whatever the settings.
         """
         if isinstance(kernel, ForeignKernel):
             raise DeviceError(
                 f"kernel {kernel.name!r} on device {self.name!r}", "WebGPU runs no modules of SPIR-V",
                 remedy="Use device='vulkan'",
             )  # fmt: skip
-        bounds = bounds_of(kernel, reported=reported)
+        bounds = bounds_of(kernel, reports=reports)
         locations = locations_of(kernel, bounds)
         shared = slots if len(set(slots)) < len(slots) else None
         key = (kernel.hash, kernel.name, locations, bounds, slots)

@@ -51,9 +51,9 @@ class RowItem:
     indirect: bool
 
     @property
-    def reported(self) -> bool:
+    def reports(self) -> bool:
         """Whether the dispatch tells of an index outside, whatever the settings."""
-        return self.dispatch is not None and self.dispatch.reported
+        return self.dispatch is not None and self.dispatch.reports
 
 
 class RowTable:
@@ -90,7 +90,7 @@ class RowTable:
         """Return the sites of the kernel of dispatch ``number``."""
         dispatch = self.plan.step_of(number).dispatch
         slots = tuple(range(len(dispatch.kernel.buffers)))
-        return self.device.load(dispatch.kernel, slots, reported=dispatch.reported).sites
+        return self.device.load(dispatch.kernel, slots, reports=dispatch.reports).sites
 
     def _add(self, step: PlanStep, numbers: Array) -> None:
         dispatch = step.dispatch
