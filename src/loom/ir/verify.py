@@ -45,7 +45,7 @@ from loom.ir.passes.wide import refuse_wrong_wide
 from loom.ir.rules import TypeRule, infer
 
 if TYPE_CHECKING:
-    from loom.ir.passes.laneorder import Apart
+    from loom.ir.passes.spacing import Apart
 
 __all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 

@@ -42,13 +42,12 @@ from loom.ir.ops import Effect
 from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices, is_given
+from loom.ir.passes.spacing import WORD, Apart, Spacing
 from loom.ir.passes.uniformity import Uniformity
 
-__all__ = ["Apart", "Spacing", "conditions_of_plain", "refuse_disorder"]
+__all__ = ["conditions_of_plain", "refuse_disorder"]
 
 _COMMUTE = frozenset(f"atomic_{name}" for name in ("add", "and", "or", "xor", "min", "max"))
-_WORD = 1 << 32
-"""Indexes are told apart in their lowest 32 bits."""
 _MOST_VISITS = 2048
 """Loops are visited twice each; beyond this many visits once, and barriers are left out of account."""
 _MOST_PLAIN = 256
@@ -62,41 +61,6 @@ _REMEDIES = {
     "never the groups)",
     Space.SHARED: "Put loom.barrier() between the two, or give each its own array",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Spacing:
-    """Where lanes are: along each dimension ``sizes`` places of a group, ``steps`` elements from a place to the next
-    (None where only one group gets there), and beside that at most ``spread`` elements from each other."""
-
-    steps: tuple[int | None, ...]
-    sizes: tuple[int, ...]
-    spread: int
-
-    def holds(self, groups: Sequence[int]) -> bool:
-        """Tell whether different places are different elements, for numbers of groups along each dimension."""
-        reach = self.spread
-        counts = [n * size for n, size in zip(groups, self.sizes, strict=True)]
-        known = [(abs(step), n) for step, n in zip(self.steps, counts, strict=True) if step is not None]
-        for step, count in sorted(known):
-            if count > 1 and step <= reach:
-                return False
-            reach += step * max(count - 1, 0)
-        return reach < _WORD
-
-
-@dataclass(frozen=True, slots=True)
-class Apart:
-    """Groups are at other elements of ``memory`` if one of ``ways`` to place them says so; else ``what`` is wrong."""
-
-    memory: str
-    ways: tuple[Spacing, ...]
-    what: str
-    remedy: str
-
-    def holds(self, groups: Sequence[int]) -> bool:
-        """Tell whether no two lanes of different groups meet, for numbers of groups along each dimension."""
-        return any(way.holds(groups) for way in self.ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +257,7 @@ class _OrderProof:
                     self.access(s, memory, None, everything(s.args[0].type), lanes)
         if s.memory in self.watched and s.memory is not None and s.args:
             index = self.lanes.value(s.args[0]) if s.name != "fetch" else None
-            self.access(s, s.memory, index, self.ranges.get(s.args[0], (0, _WORD)), lanes)
+            self.access(s, s.memory, index, self.ranges.get(s.args[0], (0, WORD)), lanes)
         if s.dtype is not None:
             self.lanes.compute(s)
             self.ranges[s] = self.range(s)
@@ -353,7 +317,7 @@ class _OrderProof:
         one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if is_group(k)}
         steps = [None if d in one else found.get(d, 0) for d in range(3)]
         # steps of groups leave the remainder by what divides them all (of none: the element) as it is
-        shared = gcd(_WORD, *(step for step in steps if step is not None))
+        shared = gcd(WORD, *(step for step in steps if step is not None))
         rests = [set((x.index.offsets[x.lanes] % shared).tolist()) for x in (a, b) if x.index is not None]
         if any(step is not None for step in steps) and not rests[0].isdisjoint(rests[1]):
             error, ways = self.error(a, b), (self.spacing(a, b, steps), self.spacing(a, b, steps, of_lanes=True))
@@ -434,7 +398,7 @@ def _meet_in_group(a: _Access, b: _Access) -> bool:
 
 def _places(index: LaneValue, lanes: Lanes) -> Iterator[tuple[int, int]]:
     """Yield lanes with what tells their elements from those of other lanes of the group."""
-    return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % _WORD).tolist(), strict=True)
+    return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % WORD).tolist(), strict=True)
 
 
 def _live(kernel: Kernel) -> set[Instr]:

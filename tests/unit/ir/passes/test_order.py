@@ -13,7 +13,7 @@ import pytest
 import loom
 from loom import In, InOut, Out, f32, tensor, u32
 from loom.core.errors import ArgumentError, KernelTypeError, VerifyError
-from loom.ir.passes.laneorder import Spacing
+from loom.ir.passes.spacing import Spacing
 from loom.ir.text import parse_kernel, print_kernel
 from loom.ir.verify import verify
 from loom.runtime.plans.library import calls_begun
