@@ -5,12 +5,13 @@ Oracle besides the interpreter: Python's ``range`` on unbounded integers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
 
 from conformance.running import Case, case
-from conformance.writer import Writer
+from conformance.writer import Value, Writer
 from loom.core.dtype import INTEGERS, DType, f32, i32, lookup, u32
 
 
@@ -105,6 +106,64 @@ def constants() -> Case:
         wanted.append(total)
     size = 32 * len(bounds)
     return Case(k.finish(), (np.zeros(size, np.uint32),), expected={"out": np.repeat(wanted, 32).astype(np.uint32)})
+
+
+def _past_zero(dtype: DType) -> Case:
+    """Counters that run from a lane's number to a constant: down to just below zero, and by whiles until they wrap.
+
+    ptxas unrolls the second kind as if nothing wrapped.
+    """
+    k = Writer(f"past_zero_{dtype}", (64, 1, 1))
+    x = k.read("x", u32)
+    out = k.buffer("out", u32)
+    i, size, wanted = k.global_id(), 1 << dtype.bits, []
+    lanes = range(128)
+
+    def follow(turns: Callable[[int], Iterable[int]]) -> None:
+        out[i * 24 + len(wanted)] = total.now
+        wanted.append([sum(7 * n % 251 if n < 200 else 1 for n in turns(lane)) % 2**32 for lane in lanes])
+
+    def meet(n: Value) -> None:
+        inside = k.local("inside", u32, 1)
+        with k.when((n >= 0) & (n < 200) if dtype.is_signed else n < 200):
+            inside.set(x[n])
+        total.set(total.now + inside.now)
+
+    for stop, step in [(-1, -1), (-1, -2), (0, -3), (3, -2), (-1, -5)] if dtype.is_signed else []:
+        total = k.local("total", u32, 0)
+        with k.count_down(i.to(dtype), stop, step, dtype=dtype) as n:
+            meet(n)
+        follow(lambda lane, stop=stop, step=step: range(lane, stop, step))
+    for most, step in [(1000, 1), (1000, 3), (size - 3, 2), (size // 2 + 5, 1)] if not dtype.is_signed else []:
+        total, j = k.local("total", u32, 0), k.local("j", dtype, i.to(dtype))
+        with k.repeat_while(lambda j=j, most=most: j.now < most):
+            meet(j.now)
+            j.set(j.now - step)
+        follow(lambda lane, step=step: range(lane, -1, -step))
+        total, j = k.local("total", u32, 0), k.local("j", dtype, k.const(size - 1, dtype) - i.to(dtype))
+        with k.repeat_while(lambda j=j, most=most: j.now > size - 1 - most):
+            meet(j.now)
+            j.set(j.now + step)
+        follow(lambda lane, step=step: (size - 1 - n for n in range(lane, -1, -step)))
+    total, j = k.local("total", u32, 0), k.local("j", dtype, i.to(dtype))
+    with k.repeat_while(lambda: (j.now >= 0) & (j.now < 100) if dtype.is_signed else j.now < 100):
+        meet(j.now)
+        j.set(j.now - 2)
+    follow(lambda lane: range(lane, -1, -2) if lane < 100 else ())
+    found = np.zeros((128, 24), np.uint32)
+    found[:, : len(wanted)] = np.array(wanted, np.uint64).T
+    table = (np.arange(200, dtype=np.uint32) * 7) % 251
+    return Case(
+        k.finish(),
+        (table, np.zeros(128 * 24, np.uint32)),
+        groups=(2, 1, 1),
+        expected={"out": found.ravel()},
+        modes=("checked", "trusted"),
+    )
+
+
+for _dtype in (i32, u32, lookup("i64"), lookup("u64")):
+    case(f"loops/past-zero-{_dtype}", widths=(1, 8))(partial(_past_zero, _dtype))
 
 
 @case("loops/bounds-taken-once")

@@ -61,6 +61,57 @@ def test_other_numbers_and_sums_with_ones_stay_as_they_are() -> None:
     assert corrected(text) == text
 
 
+def _loop(*body: str) -> str:
+    return "\tmov.b32 \t%r1, %r5;\n$L__BB0_4:\n" + "".join(f"\t{line};\n" for line in body) + "$L__BB0_7:\n\tret;\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ("add.s32 \t%r1, %r1, -2", "setp.lt.u32 \t%p4, %r1, -3", "@%p4 bra \t$L__BB0_4"),
+        ("add.s64 \t%r1, %r1, -2", "setp.gt.u64 \t%p4, %r9, %r1", "@%p4 bra \t$L__BB0_4"),
+        ("add.s32 \t%r1, %r1, 1", "setp.gt.u32 \t%p4, %r1, 5", "@%p4 bra \t$L__BB0_4"),
+        ("setp.ge.u32 \t%p4, %r1, -3", "@%p4 bra \t$L__BB0_7", "add.s32 \t%r1, %r1, -2", "bra.uni \t$L__BB0_4"),
+        ("setp.lt.u32 \t%p4, %r1, -3", "@!%p4 bra \t$L__BB0_7", "add.s32 \t%r1, %r1, -2", "bra.uni \t$L__BB0_4"),
+        (  # what is compared is another number of the same counter, one of two conditions
+            "add.s32 \t%r2, %r1, -2",
+            "add.s32 \t%r3, %r1, -8",
+            "cvt.u64.u32 \t%r4, %r3",
+            "setp.lt.u64 \t%p4, %r4, 9",
+            "and.pred \t%p5, %p3, %p4",
+            "mov.b32 \t%r1, %r2",
+            "@%p5 bra \t$L__BB0_4",
+        ),
+    ],
+)
+def test_loops_that_end_as_their_counter_wraps_are_not_unrolled(body: tuple[str, ...]) -> None:
+    text = _loop(*body)
+    assert corrected(text) == text.replace("$L__BB0_4:\n", '$L__BB0_4:\n\t.pragma "nounroll";\n')
+    assert corrected(corrected(text)) == corrected(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ("add.s32 \t%r1, %r1, 2", "setp.lt.u32 \t%p4, %r1, %r9", "@%p4 bra \t$L__BB0_4"),
+        ("add.s32 \t%r1, %r1, -2", "setp.gt.s32 \t%p4, %r1, -1", "@%p4 bra \t$L__BB0_4"),
+        ("add.s32 \t%r1, %r1, -1", "setp.ne.b32 \t%p4, %r1, 0", "@%p4 bra \t$L__BB0_4"),
+        ("setp.lt.u32 \t%p4, %r1, 5", "@%p4 bra \t$L__BB0_7", "add.s32 \t%r1, %r1, -2", "bra.uni \t$L__BB0_4"),
+        (  # a test of something else, and one that does not end the loop
+            "setp.lt.u32 \t%p3, %r1, %r8",
+            "@%p3 bra \t$L__BB0_5",
+            "$L__BB0_5:",
+            "add.s32 \t%r1, %r1, -2",
+            "add.s32 \t%r4, %r5, -2",
+            "setp.lt.u32 \t%p4, %r4, 7",
+            "@%p4 bra \t$L__BB0_4",
+        ),
+    ],
+)
+def test_other_loops_stay(body: tuple[str, ...]) -> None:
+    assert corrected(_loop(*body)) == _loop(*body)
+
+
 def written(kernel: Any, bounds: Bounds = Bounds.CHECKED, *, placed: bool = True) -> str:
     return LlvmTarget(replace(machine("ptx"), placed=placed)).compile(kernel.verified, bounds).data.decode()
 
