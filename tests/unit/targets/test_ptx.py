@@ -62,7 +62,11 @@ def test_other_numbers_and_sums_with_ones_stay_as_they_are() -> None:
 
 
 def _loop(*body: str) -> str:
-    return "\tmov.b32 \t%r1, %r5;\n$L__BB0_4:\n" + "".join(f"\t{line};\n" for line in body) + "$L__BB0_7:\n\tret;\n"
+    return (
+        "\tmov.b32 \t%r1, %r5;\n$L__BB0_4:\n"
+        + "".join(f"{line}\n" if line.endswith(":") else f"\t{line};\n" for line in body)
+        + "$L__BB0_7:\n\tret;\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,12 @@ def test_loops_that_end_as_their_counter_wraps_are_not_unrolled(body: tuple[str,
     text = _loop(*body)
     assert corrected(text) == text.replace("$L__BB0_4:\n", '$L__BB0_4:\n\t.pragma "nounroll";\n')
     assert corrected(corrected(text)) == corrected(text)
+
+
+def test_a_loop_is_found_wherever_its_blocks_stand() -> None:
+    latch = "$L__BB0_3:", "add.s32 \t%r1, %r1, -2", "setp.lt.u32 \t%p4, %r1, -3", "@%p4 bra \t$L__BB0_5"
+    text = _loop("bra.uni \t$L__BB0_5", *latch, "bra.uni \t$L__BB0_7", "$L__BB0_5:", "bra.uni \t$L__BB0_3")
+    assert corrected(text) == text.replace("$L__BB0_5:\n", '$L__BB0_5:\n\t.pragma "nounroll";\n')
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ class Arithmetic:
         self.m = module
         self.features = features
         self.hidden_zero: Callable[[], int]
+        self.exit_orders: frozenset[Instr] = frozenset()
         """Returns a word that is 0, which no compiler knows; set by whoever knows what a dispatch is given."""
         self.knowledge: Knowledge
         self._hidden: dict[tuple[int, DType], int] = {}
@@ -353,9 +354,9 @@ _ORDER = {"lt": "LessThan", "le": "LessThanEqual", "gt": "GreaterThan", "ge": "G
 def _compare(a: Arithmetic, s: Instr, args: list[int]) -> int:
     name, dtype = s.op.name, _operand(s)
     if name in _ORDER:
-        return (
-            a.test("FOrd" + _ORDER[name], *args) if dtype.is_float else a.ordered(_ORDER[name], dtype, args[0], args[1])
-        )
+        if dtype.is_float:
+            return a.test("FOrd" + _ORDER[name], *args)
+        return a.ordered(_ORDER[name], dtype, a.hidden(args[0], dtype) if s in a.exit_orders else args[0], args[1])
     equal = name == "eq"
     if dtype.is_bool:
         return a.test("LogicalEqual" if equal else "LogicalNotEqual", *args)
