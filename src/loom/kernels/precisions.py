@@ -71,7 +71,7 @@ def check_precision(precision: object, operand: DType | None, where: str) -> str
     ``operand``: what it is to be of, None for whatever it may be of. ArgumentError for another name, DTypeError for
     operands that it does not take.
     """
-    if precision is None or precision == FULL:
+    if precision is None or (isinstance(precision, str) and precision == FULL):
         return ""
     if not isinstance(precision, str) or precision not in NAMES:
         raise ArgumentError(

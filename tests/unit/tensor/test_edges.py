@@ -265,7 +265,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no parts": (
         lambda: tensor.split(arr(X), 0),
-        "[split, parts] out of range: expected an int of at least 1, got 0. Pass one within the range.",
+        "[split, parts] out of range: expected an int from 1 to 65536, got 0. Pass one within the range.",
+    ),
+    "parts without number": (
+        lambda: tensor.split(tensor.zeros((0, 3)), 2**63 - 1),
+        "[split, parts] out of range: expected an int from 1 to 65536, got 9223372036854775807. Pass one within the range.",
+    ),
+    "a precision of numbers": (
+        lambda: loom.precision(np.arange(3)),
+        "[loom.precision, precision] unknown: expected None, 'full', 'x12', 'q8', 'q12', 'q24', got array([0, 1, 2]). "
+        "Known names: full, q12, q24, q8, x12.",
     ),
     "negative rows": (
         lambda: tensor.sum_by_index(arr(X), arr([0, 1, 2]), -1),

@@ -164,6 +164,9 @@ def stack(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
     return concat([expand_dims(x, axis) for x in tensors], axis)
 
 
+_MOST_EMPTY = 1 << 16  # parts of an axis of no elements
+
+
 def split(x: NodeT, parts: int | Sequence[int], axis: int = 0) -> list[NodeT]:
     """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis."""
     at = normal_axis(x, axis, "split")
@@ -171,8 +174,8 @@ def split(x: NodeT, parts: int | Sequence[int], axis: int = 0) -> list[NodeT]:
     if isinstance(parts, Iterable) and not (isinstance(parts, np.ndarray) and not parts.ndim):
         sizes = [whole(size, "split, parts", least=0) for size in items(parts, "split, parts", "lengths")]
     else:
-        count = whole(parts, "split, parts", least=1)
-        sizes = [n // count] * count
+        count = whole(parts, "split, parts", least=1, most=max(n, _MOST_EMPTY))
+        sizes = [] if n % count else [n // count] * count
     if sum(sizes) != n:
         raise ShapeError("split", "the parts do not fill the axis", expected=f"{n} in all", got=parts,
                          remedy="Match the length")  # fmt: skip
