@@ -157,7 +157,7 @@ def test_an_evaluation_knows_its_classes_and_scores() -> None:
 
 def test_evaluations_are_kept_while_training() -> None:
     x, y = DRAW.standard_normal((40, 4)), np.arange(40) % 3
-    told: dict[str, Any] = {"epochs": 5, "optimizer": "adam", "validation": (x, y)}
+    told: dict[str, Any] = {"epochs": 5, "optimizer": "adam", "validation": (x, y), "batch_size": 40}
     watched, plain = _network(3), _network(3)
     history = watched.train(x, y, evaluate_every=2, **told)
     plain.train(x, y, **told)
