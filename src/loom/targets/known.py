@@ -2,14 +2,15 @@
 
 Layer: targets. Mesa takes x * 0.0 for 0.0, x + 0.0 for x, and a choice between 1.0 and -0.0 for a bool made a float,
 whatever the module forbids; NVIDIA's driver does the last, in some kernels and not in others, so that no probe is to be
-trusted. Only what nobody can know is safe: what comes out of buffers, and what was hidden. Invariant: a value that is
+trusted. It also takes counters in the test of a loop for numbers that do not wrap: ``while j < 2**32 - 3: j -= 2`` did
+not end. Only what nobody can know is safe: what comes out of buffers, and what was hidden. Invariant: a value that is
 called opaque depends on something read from a buffer or handed over with the dispatch.
 """
 
 from __future__ import annotations
 
-from loom.core.dtype import DType
-from loom.ir.kernel import Instr, Kernel, Space
+from loom.core.dtype import DType, u32, u64
+from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Return, Space, While, walk
 
 __all__ = ["Knowledge"]
 
@@ -26,6 +27,7 @@ class Knowledge:
         self._workgroup = kernel.workgroup
         self._opaque: dict[Instr, bool] = {}
         self._written: dict[Instr, bool] = {}
+        self._exits = _exits(kernel.body)
 
     def note(self, s: Instr) -> None:
         """Look at a value, its operands looked at before."""
@@ -61,6 +63,10 @@ class Knowledge:
             found = self._written[s] = pure and all(map(self.is_written, s.args))
         return found
 
+    def may_wrap(self, s: Instr) -> bool:
+        """Tell whether an unsigned comparison decides if a loop goes on, so that a counter in it may wrap."""
+        return s in self._exits
+
     def may_be_one(self, s: Instr) -> bool:
         """Tell whether a compiler may know that a value's bits are those of 1.0 or -1.0."""
         dtype: DType = s.type
@@ -71,3 +77,29 @@ class Knowledge:
         if s.op.name in ("bitcast", "convert") and dtype.is_float:
             return not self.is_opaque(s.args[0])
         return self.is_written(s)
+
+
+def _exits(body: Block) -> frozenset[Instr]:
+    """Return the unsigned comparisons that decide whether a loop goes on, through variables too."""
+    waiting: list[Instr] = []
+    stored: dict[object, list[Instr]] = {}
+    for each in walk(body):
+        if isinstance(each, Instr) and each.name == "set":
+            stored.setdefault(each.attr, []).append(each.args[0])
+        elif isinstance(each, While):
+            waiting.append(each.condition)
+        if isinstance(each, (For, While)):
+            waiting += [s.condition for s in walk(each.body) if isinstance(s, If) and _leaves(s)]
+    found, seen = set[Instr](), set[Instr]()
+    while waiting:
+        each = waiting.pop()
+        if each not in seen and each.type.is_bool:
+            seen.add(each)
+            waiting += [*each.args, *(stored.get(each.attr, ()) if each.name == "get" else ())]
+            if each.name in ("lt", "le", "gt", "ge") and each.args[0].type in (u32, u64):
+                found.add(each)
+    return frozenset(found)
+
+
+def _leaves(s: If) -> bool:
+    return any(isinstance(each, (Break, Return)) for block in (s.then, s.otherwise) for each in walk(block))

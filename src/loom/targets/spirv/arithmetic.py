@@ -31,7 +31,6 @@ class Arithmetic:
         self.m = module
         self.features = features
         self.hidden_zero: Callable[[], int]
-        self.exit_orders: frozenset[Instr] = frozenset()
         """Returns a word that is 0, which no compiler knows; set by whoever knows what a dispatch is given."""
         self.knowledge: Knowledge
         self._hidden: dict[tuple[int, DType], int] = {}
@@ -356,7 +355,8 @@ def _compare(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if name in _ORDER:
         if dtype.is_float:
             return a.test("FOrd" + _ORDER[name], *args)
-        return a.ordered(_ORDER[name], dtype, a.hidden(args[0], dtype) if s in a.exit_orders else args[0], args[1])
+        first = a.hidden(args[0], dtype) if a.knowledge.may_wrap(s) else args[0]
+        return a.ordered(_ORDER[name], dtype, first, args[1])
     equal = name == "eq"
     if dtype.is_bool:
         return a.test("LogicalEqual" if equal else "LogicalNotEqual", *args)

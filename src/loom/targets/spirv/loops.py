@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loom.core.dtype import u32, u64
-from loom.ir.kernel import Block, Break, For, If, Instr, Return, While, walk
+from loom.core.dtype import u32
+from loom.ir.kernel import For, While, walk
 from loom.targets.walking import copies_of
 
 if TYPE_CHECKING:
     from loom.targets.spirv.lower import Function
 
-__all__ = ["Loop", "exit_orders", "lower_for", "lower_while"]
+__all__ = ["Loop", "lower_for", "lower_while"]
 
 
 @dataclass(slots=True)
@@ -60,36 +60,6 @@ def lower_while(f: Function, s: While) -> None:
         return f.value(s.condition)
 
     _loop(f, test, lambda: f.block(s.body), lambda: None, copies_of(f.features.whole_loops, f.bounds, s.body, s.test))
-
-
-def exit_orders(body: Block) -> frozenset[Instr]:
-    """Return the unsigned comparisons that decide whether a loop goes on.
-
-    NVIDIA's driver takes counters in them for numbers that do not wrap: ``while j < 2**32 - 3: j -= 2`` did not end.
-    """
-    found: set[Instr] = set()
-    stored: dict[object, list[Instr]] = {}
-    waiting: list[Instr] = []
-    for each in walk(body):
-        if isinstance(each, Instr) and each.name == "set":
-            stored.setdefault(each.attr, []).append(each.args[0])
-        elif isinstance(each, While):
-            waiting.append(each.condition)
-        if isinstance(each, (For, While)):
-            waiting += [s.condition for s in walk(each.body) if isinstance(s, If) and _leaves(s)]
-    seen: set[Instr] = set()
-    while waiting:
-        if (each := waiting.pop()) in seen or not each.type.is_bool:
-            continue
-        seen.add(each)
-        if each.name in ("lt", "le", "gt", "ge") and each.args[0].type in (u32, u64):
-            found.add(each)
-        waiting += [*each.args, *(stored.get(each.attr, ()) if each.name == "get" else ())]
-    return frozenset(found)
-
-
-def _leaves(s: If) -> bool:
-    return any(isinstance(each, (Break, Return)) for block in (s.then, s.otherwise) for each in walk(block))
 
 
 def _turns(f: Function, s: For, start: int, stop: int, step: int) -> int:

@@ -25,7 +25,7 @@ from loom.targets.known import Knowledge
 from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
-from loom.targets.spirv.loops import Loop, exit_orders, lower_for, lower_while
+from loom.targets.spirv.loops import Loop, lower_for, lower_while
 from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
@@ -87,7 +87,6 @@ class Function(Walk[int]):
         self.layout = push_layout(kernel, features)
         self.identity = Identity(self.m, self.a, kernel, self.layout)
         self.a.hidden_zero = self.identity.hidden_zero
-        self.a.exit_orders = exit_orders(kernel.body)
         self.a.knowledge = Knowledge(kernel)
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)

@@ -186,9 +186,10 @@ _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
 @_emits(*_SIGNS)
-def _compare(_a: Arithmetic, s: Instr, args: list[str]) -> str:
+def _compare(a: Arithmetic, s: Instr, args: list[str]) -> str:
     name, dtype = s.op.name, s.args[0].type
     x, y = args
+    x = hidden(x, dtype) if a.knowledge.may_wrap(s) else x
     if name == "ne" and (dtype.is_float or dtype.bits == 64):
         return f"!({_equal(dtype, args)})"
     if name == "eq":
