@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.errors import LoomError
-from loom.models.tasks.port import ServedModel, TextTask, TextWriting, TokenStep
+from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
 from loom.serve.gate import ServerGate, Ticket
 from loom.serve.refusals import Refusal
@@ -27,19 +27,24 @@ class WrittenText:
     """What was written for one task so far."""
 
     steps: list[TokenStep] = field(default_factory=list[TokenStep])
+    offsets: list[int] = field(default_factory=list[int])
     text: str = ""
     finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A part of a choice: new text, the step that gave it (none at the end), why it ended (at the end)."""
+    """A part of a choice: new text, the step that gave it (none at the end), why it ended (at the end).
+
+    ``offset``: how many characters of the choice stand before the step's token.
+    """
 
     index: int
     text: str
     step: TokenStep | None = None
     finish_reason: str | None = None
     error: BaseException | None = None
+    offset: int = 0
 
 
 class TextJob:
@@ -55,7 +60,7 @@ class TextJob:
         self._queue: asyncio.Queue[TextPart] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._written: list[TextWriting] = []
+        self._writers: list[TextWriter] = []
         self._cancelled = False
         self._tickets: dict[int, Ticket] = {}
         self._feeder: asyncio.Task[None] | None = None
@@ -86,22 +91,16 @@ class TextJob:
 
     def _write(self, index: int) -> None:
         """Write one text, in a thread of its own."""
-        task, model = self.tasks[index], self.model
         try:
-            writer = TextWriter(model.decoder(continuing=True), task.settings.get("stop", ()), model.eos)
-            written = model.write(task)
+            writer = TextWriter(self.model, self.tasks[index])
             with self._lock:
-                self._written.append(written)
+                self._writers.append(writer)
                 gone = self._cancelled
             if gone:
-                written.cancel()
-            for step in written:
-                self._tell(TextPart(index, writer.push(step.token), step))
-                if writer.stopped:
-                    written.cancel()
-                    break
-            reason = "stop" if writer.stopped else written.finish_reason or "stop"
-            self._tell(TextPart(index, writer.flush(), None, "stop" if writer.stopped else reason))
+                writer.cancel()
+            for step, text in writer:
+                self._tell(TextPart(index, text, step, offset=writer.offsets[-1]))
+            self._tell(TextPart(index, writer.flush(), None, writer.finish_reason))
         except BaseException as error:
             self._tell(TextPart(index, "", None, None, error))
 
@@ -131,6 +130,7 @@ class TextJob:
         choice.text += piece.text
         if piece.step is not None:
             choice.steps.append(piece.step)
+            choice.offsets.append(piece.offset)
         choice.finish_reason = piece.finish_reason
         if piece.finish_reason is not None:
             self._tickets[piece.index].give_back()
@@ -144,9 +144,9 @@ class TextJob:
     def _cancel(self) -> None:
         with self._lock:
             self._cancelled = True
-            written = list(self._written)
-        for each in written:
-            each.cancel()
+            writers = list(self._writers)
+        for writer in writers:
+            writer.cancel()
 
     def close(self) -> None:
         """End what is under way and give the places back."""

@@ -112,7 +112,7 @@ class StandIn:
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         return self.encode("".join(f"{m['role']}:{m['content']}<" for m in messages))
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         return Decoder()
 
     def token_bytes(self, token: int) -> bytes:

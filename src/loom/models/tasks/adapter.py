@@ -105,7 +105,7 @@ class ServedLanguageModel:
         """Return the tokens of a conversation."""
         return self.model.tokenizer.encode_chat(messages)
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         """Return what makes text of tokens, from the beginning or behind a prompt."""
         return _KnownTokens(self.model.tokenizer.stream(continuing=continuing), self.model.tokenizer.size)
 
@@ -196,7 +196,7 @@ class ServedEmbedder:
         """Raise ArgumentError: it writes no text."""
         raise self._no_text(len(messages))
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         """Return what makes text of tokens, from the beginning or behind a prompt."""
         return _KnownTokens(self.model.tokenizer.stream(continuing=continuing), self.model.tokenizer.size)
 

@@ -18,9 +18,10 @@ from starlette.responses import JSONResponse, Response
 
 from loom.models.receipts import Receipt, embedding_receipt
 from loom.models.tasks.claims import receipt_of
-from loom.models.tasks.port import ServedModel, TextTask, TokenScore
+from loom.models.tasks.port import ServedModel, TextTask
+from loom.models.tasks.writer import text_of_prompt
 from loom.serve.api.bodies import read_object
-from loom.serve.api.replies import ChatReply, CompletionReply, Reply, echo_of, embedding_body, model_body, usage
+from loom.serve.api.replies import ChatReply, CompletionReply, EchoedPrompt, Reply, embedding_body, model_body, usage
 from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
 from loom.serve.api.streams import EventStream, unless_gone
 from loom.serve.jobs import TextJob, TextPart, refusal_of
@@ -167,16 +168,17 @@ class Endpoints:
             request.state.seen = True
             self._state.metrics.observe("loom_first_token_seconds", time.monotonic() - request.state.started)
 
-    async def _echoed(self, job: TextJob, asked: TextRequest) -> list[tuple[str, list[TokenScore]]]:
-        """Return the text of each task's prompt, and its tokens' probabilities if they are asked for."""
-        found: dict[tuple[int, ...], tuple[str, list[TokenScore]]] = {}
+    async def _echoed(self, job: TextJob, asked: TextRequest) -> list[EchoedPrompt]:
+        """Return each task's prompt as it is told, with its tokens' probabilities if they are asked for."""
+        found: dict[tuple[int, ...], EchoedPrompt] = {}
         for task in job.tasks:
             if task.prompt not in found:
                 found[task.prompt] = await self._blocking(self._state.threads, self._echo, job.model, task, asked)
         return [found[task.prompt] for task in job.tasks]
 
-    def _echo(self, model: ServedModel, task: TextTask, asked: TextRequest) -> tuple[str, list[TokenScore]]:
-        return echo_of(model, task), model.score(task.prompt, task.top) if asked.scored else []
+    def _echo(self, model: ServedModel, task: TextTask, asked: TextRequest) -> EchoedPrompt:
+        scores = model.score(task.prompt, task.top) if asked.scored else []
+        return EchoedPrompt(*text_of_prompt(model, task.prompt), scores)
 
     # on the way out
 
@@ -238,15 +240,12 @@ class Endpoints:
                 yield reply.part(piece), piece
 
     async def _completion_events(self, job: TextJob, reply: CompletionReply, asked: TextRequest) -> AsyncIterator[Any]:
-        offsets = [0] * len(job.tasks)
-        if asked.echo:
-            for at, (text, scores) in enumerate(await self._echoed(job, asked)):
-                yield reply.opening(at, text, scores), None
-                offsets[at] = len(text)
+        echoed = await self._echoed(job, asked) if asked.echo else []
+        for at, prompt in enumerate(echoed):
+            yield reply.opening(at, prompt), None
         async for piece in job.pieces():
             if _seen(piece, job.model, asked):
-                yield reply.part(piece, offsets[piece.index]), piece
-            offsets[piece.index] += len(piece.text)
+                yield reply.part(piece, len(echoed[piece.index].text) if echoed else 0), piece
 
     def _close(self, job: TextJob, whole: bool = True) -> None:
         self._state.jobs.discard(job)
