@@ -192,8 +192,12 @@ def test_the_page_chats(page: Page) -> None:
     say("!slow !long")
     page.wait("!!((document.querySelector('article.assistant')?.textContent ?? '').length > 5)", 10)
     page.run("at('stop').click()")
-    page.wait(f"!!({idle} && document.querySelector('article.assistant small')?.textContent === 'stopped')", 10)
+    page.wait(f"!!({idle} && document.querySelector('article.assistant small')?.textContent.startsWith('stopped'))", 10)
+    say("!slow !long")
+    page.wait("!!((document.querySelectorAll('article.assistant')[1]?.textContent ?? '').length > 5)", 10)
     page.run("at('clear').click()")
+    time.sleep(0.3)  # the answer that was ended says its last
+    assert page.run("[messages.length, at('log').children.length, document.body.dataset.state]") == [0, 0, "idle"]
     say("!refuse")
     page.wait(f"!!({idle} && document.querySelector('article.wrong'))", 10)
     assert "a prompt of this kind" in shown()[-1][1]

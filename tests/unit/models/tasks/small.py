@@ -51,7 +51,7 @@ def weights() -> bytes:
 
 
 def spaced_tokenizer_json() -> str:
-    """Return a tokenizer as Llama 2 has it: spaces are parts of words, the one that a whole text begins with is none."""
+    """Return a tokenizer as Llama 2 has it: spaces are parts of words, that of a text's first word is left out."""
     letters = "abcdefghijklmnopqrstuvwxyz.,\u2581"
     tokens = ["<unk>", "<s>", "</s>", *letters]
     tokens += [f"\u2581{a}{b}" for a in letters[:16] for b in "aeiou"][: (SIZE - len(tokens)) // 2]

@@ -1,5 +1,5 @@
-"""A text is the same whoever asks for it: the command, the server, in parts, ``LanguageModel``, an audit; by a tokenizer
-that leaves out the space that a whole text begins with, as those of Llama 2 and Mistral do."""
+"""A text is the same whoever asks for it: a command, the server, in parts, ``LanguageModel``, an audit; of a tokenizer
+that leaves out the space of a text's first word, as those of Llama 2 and Mistral do."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def opened() -> ServedLanguageModel:
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[httpx.Client]:
-    with BackgroundServer(build_application([opened()])) as server:
-        with httpx.Client(base_url=server.url, verify=False, timeout=60) as made:
-            yield made
+    application = build_application([opened()])
+    with BackgroundServer(application) as server, httpx.Client(base_url=server.url, verify=False, timeout=60) as made:
+        yield made
 
 
 def ask(web: httpx.Client, **more: Any) -> dict[str, Any]:
