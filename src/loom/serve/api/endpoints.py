@@ -10,8 +10,8 @@ import functools
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -21,9 +21,10 @@ from loom.models.tasks.claims import receipt_of
 from loom.models.tasks.port import ServedModel, TextTask
 from loom.models.tasks.writer import text_of_prompt
 from loom.serve.api.bodies import read_object
+from loom.serve.api.fields import text
 from loom.serve.api.replies import ChatReply, CompletionReply, EchoedPrompt, Reply, embedding_body, model_body, usage
 from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
-from loom.serve.api.streams import EventStream, unless_gone
+from loom.serve.api.streams import EventStream, first_of, gone
 from loom.serve.jobs import TextJob, TextPart, refusal_of
 from loom.serve.refusals import Refusal, missing
 from loom.serve.state import ServerState
@@ -32,6 +33,7 @@ __all__ = ["Endpoints"]
 
 RECEIPT_HEADER = "Loom-Receipt-Id"
 
+T = TypeVar("T")
 Endpoint = Callable[["Endpoints", Request], Awaitable[Response]]
 
 
@@ -91,7 +93,7 @@ class Endpoints:
         if asked.stream:
             return self._stream(request, job, reply, asked, self._chat_events(job, reply, asked))
         try:
-            choices = await unless_gone(request.receive, self._finished(request, job))
+            choices = await self._while_there(request, self._finished(request, job))
             return self._whole(job, reply, asked, reply.whole(choices))
         finally:
             self._close(job)
@@ -106,10 +108,10 @@ class Endpoints:
         if asked.stream:
             return self._stream(request, job, reply, asked, self._completion_events(job, reply, asked))
         try:
-            choices = await unless_gone(request.receive, self._finished(request, job))
+            choices = await self._while_there(request, self._finished(request, job))
             echoed = None
             if asked.echo:
-                echoed = await unless_gone(request.receive, self._echoed(job, asked))
+                echoed = await self._while_there(request, self._echoed(job, asked))
             return self._whole(job, reply, asked, reply.whole(choices, echoed))
         finally:
             self._close(job)
@@ -119,10 +121,10 @@ class Endpoints:
         """Answer ``POST /v1/embeddings``."""
         body, model, limits = *await self._body(request), self._state.limits
         asked = await self._read(request, read_embedding, body, model, limits)
-        ticket = await unless_gone(request.receive, self._state.gate.enter(1))
+        ticket = await self._while_there(request, self._state.gate.enter(1))
         try:
             work = self._blocking(self._state.threads, model.embed, asked.rows)
-            vectors = await unless_gone(request.receive, asyncio.wait_for(work, limits.request_seconds))
+            vectors = await self._while_there(request, asyncio.wait_for(work, limits.request_seconds))
         except (asyncio.TimeoutError, TimeoutError):
             raise Refusal(504, "The request took longer than the server allows.", code="timeout") from None
         finally:
@@ -136,13 +138,17 @@ class Endpoints:
     # on the way in
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], ServedModel]:
-        body = await read_object(request, self._state.limits)
+        body = await first_of(read_object(request, self._state.limits), self._state.ended())
         if body.get("model") is None:
             raise missing("model")
-        return body, self._state.model(body["model"])
+        return body, self._state.model(text(500)(body["model"], "model"))
+
+    async def _while_there(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """Return what the work gives, while the client is there and the server has time."""
+        return await first_of(work, gone(request.receive), self._state.ended())
 
     async def _read(self, request: Request, read: Callable[..., Any], *arguments: Any) -> Any:
-        return await unless_gone(request.receive, self._blocking(self._state.readers, read, *arguments))
+        return await self._while_there(request, self._blocking(self._state.readers, read, *arguments))
 
     async def _blocking(self, threads: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
@@ -211,7 +217,8 @@ class Endpoints:
     def _stream(
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
     ) -> Response:
-        return EventStream(self._events(request, job, reply, asked, parts), functools.partial(self._close, job))
+        return EventStream(self._events(request, job, reply, asked, parts), functools.partial(self._close, job),
+                           self._state.ended)  # fmt: skip
 
     async def _events(
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]

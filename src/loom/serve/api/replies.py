@@ -39,7 +39,7 @@ def _token(model: ServedModel, token: int) -> tuple[str, list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class EchoedPrompt:
-    """A prompt as it is told before its answer: its text, where in it each token begins, scores if they are asked for."""
+    """A prompt as it is told before its answer: its text, where in it tokens begin, their scores if asked for."""
 
     text: str
     offsets: Sequence[int]
