@@ -60,7 +60,7 @@ def too_long(param: str, tokens: int, most: int, asked: int = 0) -> Refusal:
     return Refusal(400, message, param=param, code="context_length_exceeded")
 
 
-def busy(what: str, *, status: int = 429, retry_after: int = 1) -> Refusal:
+def busy(what: str, *, status: int = 429, retry_after: int = 1, last: bool = False) -> Refusal:
     """Return the refusal of a request that would be done later."""
     code = "rate_limit_exceeded" if status == 429 else "service_unavailable"
-    return Refusal(status, what, code=code, retry_after=retry_after)
+    return Refusal(status, what, code=code, retry_after=retry_after, last=last)

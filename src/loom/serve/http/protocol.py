@@ -22,7 +22,7 @@ _LINGER_SECONDS = 2.0
 """After an answer that came before all of the request: time to read it."""
 
 
-_CROWD = answer_of(busy("There are too many connections: come back later.", status=503))
+_CROWD = answer_of(busy("There are too many connections: come back later.", status=503, last=True))
 
 
 class _Protocol(H11Protocol):
@@ -44,7 +44,8 @@ class _Protocol(H11Protocol):
 
     def handle_events(self) -> None:
         before = self.cycle
-        self.app = _CROWD if len(self.connections) > self.limits.connections else self.config.loaded_app
+        if len(self.connections) > self.limits.connections:
+            self.app = _CROWD
         super().handle_events()
         if self.cycle is not before:  # a head is whole
             limits = self.limits
