@@ -48,11 +48,14 @@ _PIPE_EXIT_CODE = 141
 """As a shell tells that a process ended because nobody read on."""
 
 
-def open_model(source: str, on: str | None, weights: str, compute: str, name: str | None = None) -> ServedModel:
-    """Return a model of a file or folder, ready to be asked."""
+def open_model(
+    source: str, on: str | None, weights: str | None, compute: str | None, name: str | None = None,
+    usual: tuple[str, str] = ("f32", "exact"),
+) -> ServedModel:  # fmt: skip
+    """Return a model of a file or folder, ready to be asked; the settings are those of ``open_served``."""
     from loom.models.tasks.adapter import open_served
 
-    return open_served(source, name=name, on=on, weights=weights, compute=compute)
+    return open_served(source, name=name, on=on, weights=weights, compute=compute, usual=usual)
 
 
 def settings_of(**given: Any) -> dict[str, Any]:
