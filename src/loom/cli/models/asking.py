@@ -49,9 +49,13 @@ _PIPE_EXIT_CODE = 141
 
 
 def open_model(
-    source: str, on: str | None, weights: str | None, compute: str | None, name: str | None = None,
+    source: str,
+    on: str | None,
+    weights: str | None,
+    compute: str | None,
+    name: str | None = None,
     usual: tuple[str, str] = ("f32", "exact"),
-) -> ServedModel:  # fmt: skip
+) -> ServedModel:
     """Return a model of a file or folder, ready to be asked; the settings are those of ``open_served``."""
     from loom.models.tasks.adapter import open_served
 

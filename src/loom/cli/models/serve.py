@@ -79,9 +79,13 @@ def serve(
         for option, given, usual in (("weights", weights, "f32"), ("compute", compute, "exact")):
             own = [getattr(each, option) for each, model in zip(sources, opened, strict=True) if model.writes]
             if given != usual and None not in own:
-                raise ArgumentError(f"loom serve, --{option}", "it is of no model", got=given,
-                                    expected=f"a model of text without {option} of its own",
-                                    remedy="Leave it out")  # fmt: skip
+                raise ArgumentError(
+                    f"loom serve, --{option}",
+                    "it is of no model",
+                    got=given,
+                    expected=f"a model of text without {option} of its own",
+                    remedy="Leave it out",
+                )
         hosts = [*(allow_host or ()), host]
         made = build_application(opened, keys=keys, hosts=hosts, origins=allow_origin or (), limits=limits)
         url = url_of(sock)
@@ -133,9 +137,13 @@ def _source_of(text: str) -> _ModelSource:
         key, sign, value = last.partition("=")
         if key not in known or not sign or not value or key in own:
             twice = " twice" if key in own else ""
-            raise ArgumentError("loom serve", f"there is no such file, and {last!r} is no setting{twice}", got=text,
-                                expected="NAME=MODEL,weights=..,compute=..,on=..",
-                                remedy=near_matches(key, known))  # fmt: skip
+            raise ArgumentError(
+                "loom serve",
+                f"there is no such file, and {last!r} is no setting{twice}",
+                got=text,
+                expected="NAME=MODEL,weights=..,compute=..,on=..",
+                remedy=near_matches(key, known),
+            )
         own[key] = one_of(value, f"loom serve, {text!r}, {key}", known[key]) if known[key] else value
     name, sign, path = rest.partition("=")
     whole = not sign or Path(rest).exists()

@@ -163,8 +163,9 @@ class ModelDraft:
         self._check_shapes(spec)
         self._check_rest()
         order = {weight: self.sources[weight] for weight in spec.parameters()}
-        return ModelDescription(family, task, document, order, context, vocabulary, self.given.assumed,
-                                tuple(self.left_out))  # fmt: skip
+        return ModelDescription(
+            family, task, document, order, context, vocabulary, self.given.assumed, tuple(self.left_out)
+        )
 
     def _check_shapes(self, spec: NetworkSpec) -> None:
         wanted, where = spec.parameters(), self.given.settings.where

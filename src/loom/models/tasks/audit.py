@@ -47,8 +47,14 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as plain data."""
-        return {"same": self.same, "receipt": self.receipt.id, "found": None if self.found is None else self.found.id,
-                "device": self.device, "differences": list(self.differences), "notes": list(self.notes)}  # fmt: skip
+        return {
+            "same": self.same,
+            "receipt": self.receipt.id,
+            "found": None if self.found is None else self.found.id,
+            "device": self.device,
+            "differences": list(self.differences),
+            "notes": list(self.notes),
+        }
 
 
 def audit(receipt: Receipt, model: ServedModel, prompt: Sequence[Any] | None = None) -> Audit:
@@ -129,7 +135,7 @@ def _value(name: str, value: Any) -> str:
     return _brief(value)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     """Return a value so that a text is told from a number."""
     return canonical_json(value).decode()
 

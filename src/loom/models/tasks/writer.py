@@ -6,7 +6,6 @@ Layer: models. Invariant: the parts, put together, are the text whose parts they
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from loom.models.receipts import Receipt
 from loom.models.tasks.claims import receipt_of
@@ -62,7 +61,7 @@ class TextWriter:
             self.finish_reason = "stop"
         return rest
 
-    def receipt(self, about: Mapping[str, Any] | None = None) -> Receipt:
+    def receipt(self, about: Mapping[str, object] | None = None) -> Receipt:
         """Return the receipt of what was written, once it was flushed."""
         return receipt_of(self._model, self.task, self.steps, self.text, self.finish_reason, about)
 

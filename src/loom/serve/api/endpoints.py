@@ -10,7 +10,7 @@ import functools
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -143,7 +143,7 @@ class Endpoints:
             raise missing("model")
         return body, self._state.model(text(500)(body["model"], "model"))
 
-    async def _while_there(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+    async def _while_there(self, request: Request, work: Awaitable[T]) -> T:
         """Return what the work gives, while the client is there and the server has time."""
         return await first_of(work, gone(request.receive), self._state.ended())
 
@@ -217,8 +217,9 @@ class Endpoints:
     def _stream(
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
     ) -> Response:
-        return EventStream(self._events(request, job, reply, asked, parts), functools.partial(self._close, job),
-                           self._state.ended)  # fmt: skip
+        return EventStream(
+            self._events(request, job, reply, asked, parts), functools.partial(self._close, job), self._state.ended
+        )
 
     async def _events(
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]

@@ -124,8 +124,10 @@ class CompletionReply(Reply):
         found: list[dict[str, Any]] = []
         for at, choice in enumerate(choices):
             before = EchoedPrompt("", (), ()) if echoed is None else echoed[at]
-            told = [*zip(before.scores, before.offsets, strict=False),
-                    *self._steps(choice.steps, choice.offsets, len(before.text))]  # fmt: skip
+            told = [
+                *zip(before.scores, before.offsets, strict=False),
+                *self._steps(choice.steps, choice.offsets, len(before.text)),
+            ]
             found.append({"index": at, "text": before.text + choice.text, "logprobs": self._scores(told),
                           "finish_reason": choice.finish_reason})  # fmt: skip
         return found
@@ -147,8 +149,11 @@ class CompletionReply(Reply):
 
     def _steps(self, steps: Sequence[TokenStep], offsets: Sequence[int], before: int) -> list[tuple[TokenScore, int]]:
         """Return what was written and where, without the token that ends a text."""
-        return [(TokenScore(step.token, step.logprob, step.top), before + offset)
-                for step, offset in zip(steps, offsets, strict=True) if step.token not in self.model.eos]  # fmt: skip
+        return [
+            (TokenScore(step.token, step.logprob, step.top), before + offset)
+            for step, offset in zip(steps, offsets, strict=True)
+            if step.token not in self.model.eos
+        ]
 
     def _scores(self, told: Sequence[tuple[TokenScore, int]]) -> dict[str, Any] | None:
         """Return tokens with their probabilities and where each begins in the text."""
@@ -159,9 +164,12 @@ class CompletionReply(Reply):
             None if score.logprob is None else {_token(self.model, t)[0]: _told(v) for t, v in score.top}
             for score in scores
         ]
-        return {"tokens": [_token(self.model, score.token)[0] for score in scores],
-                "token_logprobs": [_told(score.logprob) for score in scores], "top_logprobs": tops,
-                "text_offset": [offset for _, offset in told]}  # fmt: skip
+        return {
+            "tokens": [_token(self.model, score.token)[0] for score in scores],
+            "token_logprobs": [_told(score.logprob) for score in scores],
+            "top_logprobs": tops,
+            "text_offset": [offset for _, offset in told],
+        }
 
 
 def embedding_body(

@@ -248,8 +248,11 @@ def _room(prompt: list[int], most: int | None, model: ServedModel, limits: Serve
 
 def _require_length(param: str, tokens: Sequence[int], limits: ServerLimits) -> None:
     if len(tokens) > limits.prompt_tokens:
-        raise refused(param, f"this server takes at most {limits.prompt_tokens} tokens of a text, got {len(tokens)}.",
-                      code="context_length_exceeded")  # fmt: skip
+        raise refused(
+            param,
+            f"this server takes at most {limits.prompt_tokens} tokens of a text, got {len(tokens)}.",
+            code="context_length_exceeded",
+        )
 
 
 # prompts, as texts or tokens

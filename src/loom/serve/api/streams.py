@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -31,9 +31,9 @@ async def gone(receive: Receive) -> NoReturn:
     raise ClientDisconnect
 
 
-async def first_of(work: Coroutine[Any, Any, T], *watches: Coroutine[Any, Any, NoReturn]) -> T:
+async def first_of(work: Awaitable[T], *watches: Awaitable[NoReturn]) -> T:
     """Return what the work gives; or raise what a watch raises before that, the work cancelled."""
-    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in (work, *watches)]
+    tasks = (asyncio.ensure_future(work), *map(asyncio.ensure_future, watches))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return next(task for task in tasks if task.done()).result()
@@ -53,9 +53,11 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncIterator[dict[str, Any]], close: Callable[[bool], None],
-        ended: Callable[[], Coroutine[Any, Any, NoReturn]],
-    ) -> None:  # fmt: skip
+        self,
+        events: AsyncIterator[dict[str, Any]],
+        close: Callable[[bool], None],
+        ended: Callable[[], Awaitable[NoReturn]],
+    ) -> None:
         super().__init__()
         self._events, self._close, self._ended = events, close, ended
 

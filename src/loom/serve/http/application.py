@@ -122,8 +122,9 @@ class Application:
         """See that a head is within its limit of size, which h11 holds only of one that comes in parts."""
         most, parts = self.state.limits.head_bytes, [scope.get("raw_path", b""), scope["query_string"]]
         if sum(map(len, parts)) + sum(len(name) + len(value) for name, value in scope["headers"]) > most:
-            raise Refusal(431, f"The head of the request is larger than {most} bytes.", code="request_too_large",
-                          last=True)  # fmt: skip
+            raise Refusal(
+                431, f"The head of the request is larger than {most} bytes.", code="request_too_large", last=True
+            )
 
     async def _health(self, _: Request) -> Response:
         stopping = self.state.gate.closed

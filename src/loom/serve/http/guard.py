@@ -62,8 +62,12 @@ class RequestGuard:
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Let a request pass, or raise the Refusal."""
         if _all(headers, b"transfer-encoding") and _all(headers, b"content-length"):
-            raise Refusal(400, "A request has one length: Content-Length and Transfer-Encoding are both there.",
-                          code="ambiguous_length", last=True)  # fmt: skip
+            raise Refusal(
+                400,
+                "A request has one length: Content-Length and Transfer-Encoding are both there.",
+                code="ambiguous_length",
+                last=True,
+            )
         self._check_host(_all(headers, b"host"))
         self._check_origin(headers)
         if self.keys and path not in _OPEN:
