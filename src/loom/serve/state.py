@@ -72,7 +72,7 @@ class ServerState:
         """Have every request that is under way end as refused."""
         self._end.set()
 
-    async def ended(self) -> NoReturn:
+    async def watch_end(self) -> NoReturn:
         """Raise a Refusal when the server takes no more time for what is under way."""
         await self._end.wait()
         raise busy("The server stopped before the answer was whole.", status=503, retry_after=5)

@@ -24,7 +24,7 @@ from loom.serve.api.bodies import read_object
 from loom.serve.api.fields import text
 from loom.serve.api.replies import ChatReply, CompletionReply, EchoedPrompt, Reply, embedding_body, model_body, usage
 from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
-from loom.serve.api.streams import EventStream, first_of, gone
+from loom.serve.api.streams import EventStream, first_of, watch_client
 from loom.serve.jobs import TextJob, TextPart, refusal_of
 from loom.serve.refusals import Refusal, missing
 from loom.serve.state import ServerState
@@ -138,14 +138,14 @@ class Endpoints:
     # on the way in
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], ServedModel]:
-        body = await first_of(read_object(request, self._state.limits), self._state.ended())
+        body = await first_of(read_object(request, self._state.limits), self._state.watch_end())
         if body.get("model") is None:
             raise missing("model")
         return body, self._state.model(text(500)(body["model"], "model"))
 
     async def _while_there(self, request: Request, work: Awaitable[T]) -> T:
         """Return what the work gives, while the client is there and the server has time."""
-        return await first_of(work, gone(request.receive), self._state.ended())
+        return await first_of(work, watch_client(request.receive), self._state.watch_end())
 
     async def _read(self, request: Request, read: Callable[..., Any], *arguments: Any) -> Any:
         return await self._while_there(request, self._blocking(self._state.readers, read, *arguments))
@@ -218,7 +218,7 @@ class Endpoints:
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
     ) -> Response:
         return EventStream(
-            self._events(request, job, reply, asked, parts), functools.partial(self._close, job), self._state.ended
+            self._events(request, job, reply, asked, parts), functools.partial(self._close, job), self._state.watch_end
         )
 
     async def _events(

@@ -18,13 +18,13 @@ from starlette.types import Receive, Scope, Send
 from loom.serve.jobs import refusal_of
 from loom.serve.refusals import Refusal
 
-__all__ = ["EventStream", "first_of", "gone"]
+__all__ = ["EventStream", "first_of", "watch_client"]
 
 T = TypeVar("T")
 _LOG = logging.getLogger("loom.serve")
 
 
-async def gone(receive: Receive) -> NoReturn:
+async def watch_client(receive: Receive) -> NoReturn:
     """Raise ClientDisconnect when the client goes away."""
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -47,7 +47,7 @@ class EventStream(Response):
     """Events, each an object, as they come; ``close`` is called at the end, whatever that is.
 
     Nothing is sent before there is a first event, so that what is refused until then is an answer of its own; what is
-    refused later is the last event. ``ended`` raises a Refusal when the server takes no more time.
+    refused later is the last event. ``watch_end`` raises a Refusal when the server takes no more time.
     """
 
     media_type = "text/event-stream"
@@ -56,16 +56,16 @@ class EventStream(Response):
         self,
         events: AsyncIterator[dict[str, Any]],
         close: Callable[[bool], None],
-        ended: Callable[[], Awaitable[NoReturn]],
+        watch_end: Callable[[], Awaitable[NoReturn]],
     ) -> None:
         super().__init__()
-        self._events, self._close, self._ended = events, close, ended
+        self._events, self._close, self._watch_end = events, close, watch_end
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send everything."""
         whole = False
         try:
-            first = await first_of(self._next(), gone(receive), self._ended())
+            first = await first_of(self._next(), watch_client(receive), self._watch_end())
             whole = await self._send(first, receive, send)
         finally:
             self._close(whole)
@@ -87,7 +87,7 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             try:
-                await first_of(self._send_events(first, send), gone(receive), self._ended())
+                await first_of(self._send_events(first, send), watch_client(receive), self._watch_end())
             except Refusal as refusal:
                 if refusal.status >= 500 and refusal.__cause__ is not None:
                     _LOG.error("an answer in parts failed", exc_info=refusal.__cause__)
