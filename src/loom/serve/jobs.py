@@ -117,6 +117,8 @@ class TextJob:
             while left:
                 async with _until(self._deadline):
                     piece = await self._queue.get()
+                if isinstance(piece.error, Refusal):
+                    raise piece.error
                 if piece.error is not None:
                     raise refusal_of(piece.error) from piece.error
                 self._keep(piece)

@@ -179,6 +179,21 @@ def test_whoever_sends_or_reads_slowly_is_told_or_ended(caplog: pytest.LogCaptur
     assert (model.under_way, application.state.jobs) == (0, set())
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["parts", "whole"])
+def test_all_texts_of_a_request_that_was_let_in_may_end(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    body = asked(LONG, max_tokens=30, n=6, seed=1, stream=stream)
+    with silent(caplog):
+        found, _ = ended(body, drain_seconds=10, sequences=2)
+    assert (found.status_code, found.text.count('"length"')) == (200, 6)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["parts", "whole"])
+def test_a_request_of_which_some_texts_wait_is_ended_in_silence(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with silent(caplog):
+        found, _ = ended(asked(LONG, max_tokens=4000, n=6, stream=stream), sequences=2)
+    assert (found.status_code, '"service_unavailable"' in found.text) == (200 if stream else 503, True)
+
+
 class Broken(StandIn):
     """A model whose digests cannot be read, when the answer is there."""
 
