@@ -93,6 +93,7 @@ class ServedLanguageModel:
         self.vocabulary_size = model.engine.vocabulary_size
         self.eos = model.tokenizer.eos
         self.device = model.network.model.device.name
+        self._pieces = model.tokenizer.pieces  # a decoder that is not known is refused before anyone asks
         self._digests = _Digests(checkpoint, model.network, stored_as, compute)
 
     @property
@@ -119,7 +120,7 @@ class ServedLanguageModel:
             return b""
         if token in tokenizer.special:
             return tokenizer.token(token).encode()
-        return tokenizer.pieces.middle[token]
+        return self._pieces.middle[token]
 
     def write(self, task: TextTask) -> TextWriting:
         """Begin a text."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -50,26 +51,29 @@ def weights() -> bytes:
     return safetensors.numpy.save(made, {"format": "pt"})
 
 
-def spaced_tokenizer_json() -> str:
-    """Return a tokenizer as Llama 2 has it: spaces are parts of words, that of a text's first word is left out."""
+def spaced_tokenizer_json(decoder: Any = None) -> str:
+    """Return a tokenizer as Llama 2 has it: spaces are parts of words, that of a text's first word is left out.
+
+    ``decoder``: another one of ``tokenizers.decoders``.
+    """
     letters = "abcdefghijklmnopqrstuvwxyz.,\u2581"
-    tokens = ["<unk>", "<s>", "</s>", *letters]
+    tokens = ["<unk>", "<s>", "</s>", *letters, *(f"<0x{n:02X}>" for n in b" \n\xf0\x9f\x99\x82\xff")]
     tokens += [f"\u2581{a}{b}" for a in letters[:16] for b in "aeiou"][: (SIZE - len(tokens)) // 2]
     tokens += [a + b + c for a in letters[:12] for b in letters[:12] for c in "xy"][: SIZE - len(tokens)]
     made = tokenizers.Tokenizer(tokenizers.models.BPE({t: n for n, t in enumerate(tokens)}, [], unk_token="<unk>"))
-    steps = tokenizers.normalizers
-    made.normalizer = steps.Sequence([steps.Prepend("\u2581"), steps.Replace(" ", "\u2581")])
+    first = tokenizers.normalizers
+    made.normalizer = first.Sequence([first.Prepend("\u2581"), first.Replace(" ", "\u2581")])
     last = tokenizers.decoders
-    made.decoder = last.Sequence([last.Replace("\u2581", " "), last.ByteFallback(), last.Fuse(), last.Strip(" ", 1, 0)])
+    steps = [last.Replace("\u2581", " "), last.ByteFallback(), last.Fuse(), last.Strip(" ", 1, 0)]
+    made.decoder = decoder or last.Sequence(steps)
     made.add_special_tokens(["<unk>", "<s>", "</s>"])
     return made.to_str()
 
 
-@cache
-def spaced_files() -> dict[str, bytes]:
+def spaced_files(decoder: Any = None) -> dict[str, bytes]:
     """Return the same model's folder with the tokenizer of ``spaced_tokenizer_json``."""
     config = {"eos_token": "</s>", "bos_token": "<s>", "chat_template": TEMPLATE}
-    told = {"tokenizer.json": spaced_tokenizer_json(), "tokenizer_config.json": json.dumps(config)}
+    told = {"tokenizer.json": spaced_tokenizer_json(decoder), "tokenizer_config.json": json.dumps(config)}
     return files() | {name: text.encode() for name, text in told.items()}
 
 
