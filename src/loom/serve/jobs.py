@@ -13,13 +13,21 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from loom.core.errors import LoomError
 from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
 from loom.serve.gate import ServerGate, Ticket
-from loom.serve.refusals import Refusal
+from loom.serve.refusals import Refusal, busy
 
-__all__ = ["TextJob", "TextPart", "WrittenText", "refusal_of"]
+__all__ = ["TextJob", "TextPart", "WrittenText", "embed_in_parts", "enter_in_time", "refusal_of"]
+
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+_TEXTS_OF_A_PART = 64
+"""Texts whose vectors are computed between two looks at whether somebody waits; it changes no bit."""
 
 
 @dataclass(slots=True)
@@ -70,11 +78,7 @@ class TextJob:
 
         The others begin as places become free, and need not queue: the request has been let in.
         """
-        try:
-            async with _until(self._deadline):
-                self._tickets[0] = await gate.enter()
-        except (asyncio.TimeoutError, TimeoutError):
-            raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
+        self._tickets[0] = await enter_in_time(gate, self._deadline)
         threads.submit(self._write, 0)
         if len(self.tasks) > 1:
             self._feeder = asyncio.ensure_future(self._feed(gate, threads))
@@ -185,6 +189,26 @@ class _Until:
 
 
 _until = _Until
+
+
+async def enter_in_time(gate: ServerGate, deadline: float) -> Ticket:
+    """Return a ticket for one place; Refusal if there is none, or time is over."""
+    try:
+        async with _until(deadline):
+            return await gate.enter()
+    except (asyncio.TimeoutError, TimeoutError):
+        raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
+
+
+def embed_in_parts(model: ServedModel, rows: Sequence[Sequence[int]], over: threading.Event) -> Vectors:
+    """Return a vector for each text; in parts, between which it ends where nobody waits any more."""
+    order = sorted(range(len(rows)), key=lambda at: len(rows[at]))  # texts of like length are padded least
+    made: list[Vectors] = []
+    for begin in range(0, len(rows), _TEXTS_OF_A_PART):
+        if over.is_set():
+            raise busy("Nobody waits for these vectors.", status=503)
+        made.append(model.embed([rows[at] for at in order[begin : begin + _TEXTS_OF_A_PART]]))
+    return np.concatenate(made)[np.argsort(order)]
 
 
 def refusal_of(error: BaseException) -> Refusal:

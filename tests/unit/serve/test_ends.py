@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import pytest
 
@@ -192,6 +193,42 @@ def test_a_request_of_which_some_texts_wait_is_ended_in_silence(stream: bool, ca
     with silent(caplog):
         found, _ = ended(asked(LONG, max_tokens=4000, n=6, stream=stream), sequences=2)
     assert (found.status_code, '"service_unavailable"' in found.text) == (200 if stream else 503, True)
+
+
+def test_vectors_that_nobody_waits_for_are_not_computed(caplog: pytest.LogCaptureFixture) -> None:
+    model = StandIn()
+    application = build_application([model], limits=ServerLimits(sequences=1, drain_seconds=0.1))
+    body = {"model": "stand-in", "input": ["!sleep"] * 1000}  # eight seconds
+    with silent(caplog), BackgroundServer(application) as server:
+        sock = sent(server, body, "/v1/embeddings")
+        until(lambda: model.embeds_done == 2)
+        sock.close()
+        until(lambda: not application.state.gate.running)
+        with httpx.Client(base_url=server.url, verify=False) as web:
+            texts = [f"text {'x' * (n % 7)} {n}" for n in range(200)]
+            found = web.post("/v1/embeddings", json={"model": "stand-in", "input": texts}).json()["data"]
+        assert model.embeds_done <= 3 + 4
+        wanted = model.embed([list(text.encode()) for text in texts])
+        assert np.array_equal(np.asarray([each["embedding"] for each in found], np.float32), wanted)
+        sock = sent(server, body, "/v1/embeddings")
+        until(lambda: application.state.gate.running)
+        begun = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begun < 3
+        with sock, sock.makefile("rb") as answer:
+            assert answer.read().startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_request_for_vectors_takes_no_longer_than_any_waiting_included() -> None:
+    application = build_application([StandIn()], limits=ServerLimits(sequences=1, request_seconds=0.5))
+    body = {"model": "stand-in", "input": ["!sleep"] * 1000}
+    with BackgroundServer(application) as server, httpx.Client(base_url=server.url, verify=False) as web:
+        assert web.post("/v1/embeddings", json=body).status_code == 504
+        until(lambda: application.state.gate.running == 0)
+        application.state.gate.running = 1  # of one who stays
+        found = web.post("/v1/embeddings", json=body)
+        assert (found.status_code, found.json()["error"]["code"]) == (503, "timeout")
+        assert found.headers["retry-after"] == "5"
 
 
 class Broken(StandIn):

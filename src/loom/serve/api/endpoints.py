@@ -9,6 +9,7 @@ import asyncio
 import functools
 import json
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from loom.serve.api.fields import text
 from loom.serve.api.replies import ChatReply, CompletionReply, EchoedPrompt, Reply, embedding_body, model_body, usage
 from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
 from loom.serve.api.streams import EventStream, first_of, watch_client
-from loom.serve.jobs import TextJob, TextPart, refusal_of
+from loom.serve.jobs import TextJob, TextPart, embed_in_parts, enter_in_time, refusal_of
 from loom.serve.refusals import Refusal, missing
 from loom.serve.state import ServerState
 
@@ -121,13 +122,16 @@ class Endpoints:
         """Answer ``POST /v1/embeddings``."""
         body, model, limits = *await self._body(request), self._state.limits
         asked = await self._read(request, read_embedding, body, model, limits)
-        ticket = await self._while_there(request, self._state.gate.enter(1))
+        deadline = request.state.started + limits.request_seconds
+        ticket = await self._while_there(request, enter_in_time(self._state.gate, deadline))
+        over = threading.Event()
         try:
-            work = self._blocking(self._state.threads, model.embed, asked.rows)
-            vectors = await self._while_there(request, asyncio.wait_for(work, limits.request_seconds))
+            work = self._blocking(self._state.threads, embed_in_parts, model, asked.rows, over)
+            vectors = await self._while_there(request, asyncio.wait_for(work, deadline - time.monotonic()))
         except (asyncio.TimeoutError, TimeoutError):
             raise Refusal(504, "The request took longer than the server allows.", code="timeout") from None
         finally:
+            over.set()
             ticket.give_back()
         receipt = embedding_receipt(model.identity, asked.rows, vectors, self._about(model, asked.about))
         self._state.receipts.add(receipt.id, [receipt])
