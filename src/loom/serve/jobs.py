@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.arrays import Array
 from loom.core.errors import LoomError
 from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
@@ -22,9 +23,6 @@ from loom.serve.gate import ServerGate, Ticket
 from loom.serve.refusals import Refusal, busy
 
 __all__ = ["TextJob", "TextPart", "WrittenText", "embed_in_parts", "enter_in_time", "refusal_of"]
-
-
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 _TEXTS_OF_A_PART = 64
 """Texts whose vectors are computed between two looks at whether somebody waits; it changes no bit."""
@@ -200,10 +198,10 @@ async def enter_in_time(gate: ServerGate, deadline: float) -> Ticket:
         raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
 
 
-def embed_in_parts(model: ServedModel, rows: Sequence[Sequence[int]], over: threading.Event) -> Vectors:
+def embed_in_parts(model: ServedModel, rows: Sequence[Sequence[int]], over: threading.Event) -> Array:
     """Return a vector for each text; in parts, between which it ends where nobody waits any more."""
     order = sorted(range(len(rows)), key=lambda at: len(rows[at]))  # texts of like length are padded least
-    made: list[Vectors] = []
+    made: list[Array] = []
     for begin in range(0, len(rows), _TEXTS_OF_A_PART):
         if over.is_set():
             raise busy("Nobody waits for these vectors.", status=503)
