@@ -53,7 +53,7 @@ def test_a_model_may_have_settings_of_its_own(
         ("m,weights=", "'weights=' is no setting"),
         ("m,weights=f33", "'f33' is not known.*Did you mean 'f32'"),
         ("m,compute=q9", "'q9' is not known"),
-        ("m,weights=f32,weights=stored", "no setting twice"),
+        ("m,weights=f32,weights=stored", "weights is there twice.*Say it once"),
         ("m,", "'' is no setting"),
         (",weights=stored", "names no model"),
         ("=m", "names no model"),

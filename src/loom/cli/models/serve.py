@@ -70,28 +70,31 @@ def serve(
     sources = [_source_of(each) for each in models]
     sock = listen(host, port, keyed=bool(keys), no_key=no_key)
     try:
-        opened: list[ServedModel] = []
-        for each in sources:
-            opened.append(
-                asking.open_model(each.path, each.on or on, each.weights, each.compute, each.name, (weights, compute))
-            )
-            typer.echo(f"{opened[-1].name}: on {opened[-1].device}, weights {opened[-1].identity.weights[:16]}")
-        for option, given, usual in (("weights", weights, "f32"), ("compute", compute, "exact")):
-            own = [getattr(each, option) for each, model in zip(sources, opened, strict=True) if model.writes]
-            if given != usual and None not in own:
-                raise ArgumentError(
-                    f"loom serve, --{option}",
-                    "it is of no model",
-                    got=given,
-                    expected=f"a model of text without {option} of its own",
-                    remedy="Leave it out",
-                )
+        opened = _open_models(sources, on, weights, compute)
         hosts = [*(allow_host or ()), host]
         made = build_application(opened, keys=keys, hosts=hosts, origins=allow_origin or (), limits=limits)
         url = url_of(sock)
         serve_on(made, sock, ready=lambda: typer.echo(f"serving at {url} (a page to chat at), {url}/v1 for clients"))
     finally:
         sock.close()
+
+
+def _open_models(sources: list[_ModelSource], on: str | None, weights: str, compute: str) -> list[ServedModel]:
+    """Return the models, each told as it is ready; ArgumentError where what is said of all is of none."""
+    opened: list[ServedModel] = []
+    for each in sources:
+        usual = weights, compute
+        model = asking.open_model(each.path, each.on or on, each.weights, each.compute, each.name, usual)
+        typer.echo(f"{model.name}: on {model.device}, weights {model.identity.weights[:16]}")
+        opened.append(model)
+    for option, given, default in (("weights", weights, "f32"), ("compute", compute, "exact")):
+        own = [getattr(each, option) for each, model in zip(sources, opened, strict=True) if model.writes]
+        if given != default and None not in own:
+            wanted = f"a model of text without {option} of its own"
+            raise ArgumentError(
+                f"loom serve, --{option}", "it is of no model", expected=wanted, got=given, remedy="Leave it out"
+            )
+    return opened
 
 
 def _keys(given: list[str] | None, file: Path | None, no_key: bool) -> list[str]:
@@ -135,15 +138,16 @@ def _source_of(text: str) -> _ModelSource:
     while "," in rest and not _is_there(rest):
         rest, _, last = rest.rpartition(",")
         key, sign, value = last.partition("=")
-        if key not in known or not sign or not value or key in own:
-            twice = " twice" if key in own else ""
+        if key not in known or not sign or not value:
             raise ArgumentError(
                 "loom serve",
-                f"there is no such file, and {last!r} is no setting{twice}",
-                got=text,
+                f"there is no such file, and {last!r} is no setting",
                 expected="NAME=MODEL,weights=..,compute=..,on=..",
+                got=text,
                 remedy=near_matches(key, known),
             )
+        if key in own:
+            raise ArgumentError("loom serve", f"{key} is there twice", expected="one", got=text, remedy="Say it once")
         own[key] = one_of(value, f"loom serve, {text!r}, {key}", known[key]) if known[key] else value
     name, sign, path = rest.partition("=")
     whole = not sign or Path(rest).exists()
