@@ -69,7 +69,7 @@ def _open_embedder(checkpoint: Checkpoint, name: str, on: Any, weights: str | No
 
     if weights not in (None, "f32") or compute not in (None, "exact"):
         raise ArgumentError("loom.models.tasks.open_served", f"{name} is a model of vectors, computed in f32",
-                            expected='weights="f32" and compute="exact"', got=repr(weights or compute),
+                            expected='weights="f32" and compute="exact"', got=f"{weights!r}, {compute!r}",
                             remedy="Leave them out")  # fmt: skip
     return ServedEmbedder(Embedder.of(checkpoint, on=on), checkpoint, name)
 
