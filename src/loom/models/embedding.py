@@ -73,6 +73,7 @@ class Embedder:
         checkpoint = open_checkpoint(source)
         description = describe(checkpoint, config=config)
         document = _pooled(description, pooling, normalize=normalize)
+        description.warn()
         network = Network(parse(document), on=on, weights=CheckpointWeights(checkpoint, _taken(description, document)))
         most = _most_tokens(checkpoint.text("sentence_bert_config.json"), description.context_length)
         return cls(network, Tokenizer.of(checkpoint), description, most)

@@ -13,13 +13,19 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from loom.core.arrays import Array
 from loom.core.errors import LoomError
-from loom.models.tasks.port import ServedModel, TextTask, TextWriting, TokenStep
+from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
 from loom.serve.gate import ServerGate, Ticket
-from loom.serve.refusals import Refusal
+from loom.serve.refusals import Refusal, busy
 
-__all__ = ["TextJob", "TextPart", "WrittenText", "refusal_of"]
+__all__ = ["TextJob", "TextPart", "WrittenText", "embed_in_parts", "enter_in_time", "refusal_of"]
+
+_TEXTS_OF_A_PART = 64
+"""Texts whose vectors are computed between two looks at whether somebody waits; it changes no bit."""
 
 
 @dataclass(slots=True)
@@ -27,19 +33,24 @@ class WrittenText:
     """What was written for one task so far."""
 
     steps: list[TokenStep] = field(default_factory=list[TokenStep])
+    offsets: list[int] = field(default_factory=list[int])
     text: str = ""
     finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A part of a choice: new text, the step that gave it (none at the end), why it ended (at the end)."""
+    """A part of a choice: new text, the step that gave it (none at the end), why it ended (at the end).
+
+    ``offset``: how many characters of the choice stand before the step's token.
+    """
 
     index: int
     text: str
     step: TokenStep | None = None
     finish_reason: str | None = None
     error: BaseException | None = None
+    offset: int = 0
 
 
 class TextJob:
@@ -55,7 +66,7 @@ class TextJob:
         self._queue: asyncio.Queue[TextPart] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._written: list[TextWriting] = []
+        self._writers: list[TextWriter] = []
         self._cancelled = False
         self._tickets: dict[int, Ticket] = {}
         self._feeder: asyncio.Task[None] | None = None
@@ -65,11 +76,7 @@ class TextJob:
 
         The others begin as places become free, and need not queue: the request has been let in.
         """
-        try:
-            async with _until(self._deadline):
-                self._tickets[0] = await gate.enter()
-        except (asyncio.TimeoutError, TimeoutError):
-            raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
+        self._tickets[0] = await enter_in_time(gate, self._deadline)
         threads.submit(self._write, 0)
         if len(self.tasks) > 1:
             self._feeder = asyncio.ensure_future(self._feed(gate, threads))
@@ -86,22 +93,16 @@ class TextJob:
 
     def _write(self, index: int) -> None:
         """Write one text, in a thread of its own."""
-        task, model = self.tasks[index], self.model
         try:
-            writer = TextWriter(model.decoder(continuing=True), task.settings.get("stop", ()), model.eos)
-            written = model.write(task)
+            writer = TextWriter(self.model, self.tasks[index])
             with self._lock:
-                self._written.append(written)
+                self._writers.append(writer)
                 gone = self._cancelled
             if gone:
-                written.cancel()
-            for step in written:
-                self._tell(TextPart(index, writer.push(step.token), step))
-                if writer.stopped:
-                    written.cancel()
-                    break
-            reason = "stop" if writer.stopped else written.finish_reason or "stop"
-            self._tell(TextPart(index, writer.flush(), None, "stop" if writer.stopped else reason))
+                writer.cancel()
+            for step, text in writer:
+                self._tell(TextPart(index, text, step, offset=writer.offsets[-1]))
+            self._tell(TextPart(index, writer.flush(), None, writer.finish_reason))
         except BaseException as error:
             self._tell(TextPart(index, "", None, None, error))
 
@@ -118,6 +119,8 @@ class TextJob:
             while left:
                 async with _until(self._deadline):
                     piece = await self._queue.get()
+                if isinstance(piece.error, Refusal):
+                    raise piece.error
                 if piece.error is not None:
                     raise refusal_of(piece.error) from piece.error
                 self._keep(piece)
@@ -131,6 +134,7 @@ class TextJob:
         choice.text += piece.text
         if piece.step is not None:
             choice.steps.append(piece.step)
+            choice.offsets.append(piece.offset)
         choice.finish_reason = piece.finish_reason
         if piece.finish_reason is not None:
             self._tickets[piece.index].give_back()
@@ -144,9 +148,9 @@ class TextJob:
     def _cancel(self) -> None:
         with self._lock:
             self._cancelled = True
-            written = list(self._written)
-        for each in written:
-            each.cancel()
+            writers = list(self._writers)
+        for writer in writers:
+            writer.cancel()
 
     def close(self) -> None:
         """End what is under way and give the places back."""
@@ -183,6 +187,26 @@ class _Until:
 
 
 _until = _Until
+
+
+async def enter_in_time(gate: ServerGate, deadline: float) -> Ticket:
+    """Return a ticket for one place; Refusal if there is none, or time is over."""
+    try:
+        async with _until(deadline):
+            return await gate.enter()
+    except (asyncio.TimeoutError, TimeoutError):
+        raise Refusal(503, "No place became free in time.", code="timeout", retry_after=5) from None
+
+
+def embed_in_parts(model: ServedModel, rows: Sequence[Sequence[int]], over: threading.Event) -> Array:
+    """Return a vector for each text; in parts, between which it ends where nobody waits any more."""
+    order = sorted(range(len(rows)), key=lambda at: len(rows[at]))  # texts of like length are padded least
+    made: list[Array] = []
+    for begin in range(0, len(rows), _TEXTS_OF_A_PART):
+        if over.is_set():
+            raise busy("Nobody waits for these vectors.", status=503)
+        made.append(model.embed([rows[at] for at in order[begin : begin + _TEXTS_OF_A_PART]]))
+    return np.concatenate(made)[np.argsort(order)]
 
 
 def refusal_of(error: BaseException) -> Refusal:

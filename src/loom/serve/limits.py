@@ -21,12 +21,14 @@ class ServerLimits:
     embed) of one request. ``choices``: the most ``n``. ``prompt_tokens`` and ``output_tokens`` beside what the model's
     context holds. ``request_seconds``: of one request, waiting included. ``head_seconds`` and ``body_seconds``: for a
     client to send a request. ``drain_seconds``: for what is under way when the server is told to stop.
-    ``connections``: more are answered 503. ``receipts``: how many are kept.
+    ``head_bytes``: of what stands before a body. ``connections``: more are answered 503. ``receipts``: how many are
+    kept.
 
     >>> ServerLimits(queue=0).queue
     0
     """
 
+    head_bytes: int = 64 << 10
     body_bytes: int = 4 << 20
     prompt_tokens: int = 1 << 20
     output_tokens: int = 1 << 16

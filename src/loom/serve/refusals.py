@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["AMBIGUOUS_LENGTH", "Refusal", "busy", "missing", "refused", "too_long"]
-
-AMBIGUOUS_LENGTH = "ambiguous_length"
-"""Of a request that ends elsewhere for a proxy than for us: what follows on its connection is not read."""
+__all__ = ["Refusal", "busy", "missing", "refused", "too_long"]
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -19,15 +16,16 @@ class Refusal(Exception):
     """A request that is not done: its status, and the body of the answer.
 
     Attributes: ``status`` (of HTTP), ``message``, ``param`` (the field at fault, or None), ``code``, ``retry_after``
-    (seconds, or None).
+    (seconds, or None), ``last`` (what follows on the connection is not read: it may be no request).
     """
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None,
-        retry_after: int | None = None,
+        retry_after: int | None = None, last: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(message)
         self.status, self.message, self.param, self.code, self.retry_after = status, message, param, code, retry_after
+        self.last = last
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body."""
@@ -40,7 +38,7 @@ class Refusal(Exception):
         found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
             found["WWW-Authenticate"] = "Bearer"
-        if self.code == AMBIGUOUS_LENGTH:
+        if self.last:
             found["Connection"] = "close"
         return found
 
@@ -62,7 +60,7 @@ def too_long(param: str, tokens: int, most: int, asked: int = 0) -> Refusal:
     return Refusal(400, message, param=param, code="context_length_exceeded")
 
 
-def busy(what: str, *, status: int = 429, retry_after: int = 1) -> Refusal:
+def busy(what: str, *, status: int = 429, retry_after: int = 1, last: bool = False) -> Refusal:
     """Return the refusal of a request that would be done later."""
     code = "rate_limit_exceeded" if status == 429 else "service_unavailable"
-    return Refusal(status, what, code=code, retry_after=retry_after)
+    return Refusal(status, what, code=code, retry_after=retry_after, last=last)

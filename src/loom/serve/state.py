@@ -5,8 +5,10 @@ Layer: serve. Belongs to one event loop. Invariant: nothing here grows with the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
+from typing import NoReturn
 
 from loom.core.errors import StateError
 from loom.models.tasks.port import ServedModel
@@ -14,7 +16,7 @@ from loom.serve.gate import ServerGate
 from loom.serve.jobs import TextJob
 from loom.serve.limits import ServerLimits
 from loom.serve.metrics import ServerMetrics
-from loom.serve.refusals import Refusal
+from loom.serve.refusals import Refusal, busy
 from loom.serve.store import ReceiptStore
 
 __all__ = ["ServerState"]
@@ -27,6 +29,7 @@ class ServerState:
         self.models, self.limits = dict(models), limits
         self.gate, self.metrics, self.receipts = ServerGate(limits), ServerMetrics(), ReceiptStore(limits.receipts)
         self.jobs: set[TextJob] = set()
+        self._end = asyncio.Event()
         self._threads: tuple[Executor, Executor] | None = None
 
     @property
@@ -49,20 +52,30 @@ class ServerState:
         """Run blocking work in these from now on."""
         self._threads = threads, readers
 
-    def model(self, name: object) -> ServedModel:
+    def model(self, name: str) -> ServedModel:
         """Return the model of a name; Refusal if there is none."""
-        found = self.models.get(name) if isinstance(name, str) else None
+        found = self.models.get(name)
         if found is None:
             known = ", ".join(map(repr, self.models))
-            raise Refusal(404, f"The model {str(name)[:100]!r} does not exist. There is {known}.", param="model",
+            raise Refusal(404, f"The model {name[:100]!r} does not exist. There is {known}.", param="model",
                           code="model_not_found")  # fmt: skip
         return found
 
     def stop(self) -> None:
         """Let nobody in any more, and end what is under way."""
         self.gate.close()
+        self.end()
         for job in tuple(self.jobs):
             job.close()
+
+    def end(self) -> None:
+        """Have every request that is under way end as refused."""
+        self._end.set()
+
+    async def watch_end(self) -> NoReturn:
+        """Raise a Refusal when the server takes no more time for what is under way."""
+        await self._end.wait()
+        raise busy("The server stopped before the answer was whole.", status=503, retry_after=5)
 
     def gauges(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """Yield what is so now."""

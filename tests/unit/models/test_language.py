@@ -74,7 +74,7 @@ def test_a_text_behind_a_prompt_keeps_its_first_space(model: LanguageModel) -> N
         assert made.generate("hello", **settings).text == " the the"
         assert "".join(made.generate_stream("hello", **settings)) == " the the"
         served = ServedLanguageModel(made, None, "small")  # type: ignore[arg-type] - digests are not asked for
-        decoder, echo = served.decoder(continuing=True), served.decoder()
+        decoder, echo = served.decoder(continuing=True), served.decoder(continuing=False)
         assert [decoder.push(word), decoder.push(word), echo.push(word), echo.push(word)] == [" the"] * 2 + [
             "the",
             " the",

@@ -104,7 +104,7 @@ class StandIn:
         self.name, self.created, self.device = name, 1_700_000_000, "none"
         self.writes, self.embeds, self.context_length, self.vocabulary_size = writes, embeds, context, 257
         self.eos, self.identity = frozenset({EOS}), IDENTITY
-        self.lock, self.under_way, self.most_under_way = threading.Lock(), 0, 0
+        self.lock, self.under_way, self.most_under_way, self.embeds_done = threading.Lock(), 0, 0, 0
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
@@ -112,7 +112,7 @@ class StandIn:
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         return self.encode("".join(f"{m['role']}:{m['content']}<" for m in messages))
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         return Decoder()
 
     def token_bytes(self, token: int) -> bytes:
@@ -131,6 +131,7 @@ class StandIn:
         return [TokenScore(t, score, ((t, -0.5),) * top) for t, score in zip(tokens, told, strict=True)]
 
     def embed(self, rows: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        self.embeds_done += 1
         if any(bytes(t for t in row if t < 256) == b"!sleep" for row in rows):
             time.sleep(0.5)
         made = [np.cos(np.arange(8) * (1 + sum(row))) for row in rows]

@@ -15,6 +15,7 @@ from loom.core.errors import ArgumentError
 from loom.models.receipts import Receipt
 from loom.serve.http.application import build_application
 from loom.serve.http.server import BackgroundServer
+from loom.serve.limits import ServerLimits
 from unit.serve.standin import StandIn
 
 
@@ -209,6 +210,7 @@ def test_each_answer_has_a_receipt(client: openai.OpenAI, web: httpx.Client) -> 
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]",
          "unsupported_parameter"),
         ({"model": None}, "model", "missing_required_parameter"),
+        ({"model": ["stand-in"]}, "model", "invalid_type"),
         ({"max_tokens": 5000}, "messages", "context_length_exceeded"),
         ({"model": "small", "messages": [{"role": "user", "content": "x" * 50}]}, "messages",
          "context_length_exceeded"),
@@ -223,6 +225,21 @@ def test_what_is_not_done_is_refused_by_name(
     assert (found.status_code, error["param"], error["code"]) == (400, param, code), error
     assert error["type"] == "invalid_request_error"
     assert code == "context_length_exceeded" or f"'{param}'" in error["message"]
+
+
+def test_the_context_of_a_model_is_told_right() -> None:
+    """What the server takes beside it is told as the server's."""
+    limits = ServerLimits(prompt_tokens=100)
+    models = [StandIn(), StandIn("small", context=40)]
+    with BackgroundServer(build_application(models, limits=limits)) as served, httpx.Client(
+        base_url=served.url, verify=False
+    ) as web:  # fmt: skip
+        for path, name in (("/v1/completions", "prompt"), ("/v1/embeddings", "input")):
+            for model, count, says in [("stand-in", 5000, "context is 4096 tokens"), ("small", 200, "is 40 tokens"),
+                                       ("stand-in", 200, "this server takes at most 100 tokens")]:  # fmt: skip
+                error = web.post(path, json={"model": model, name: "x" * count}).json()["error"]
+                assert (error["code"], says in error["message"]) == ("context_length_exceeded", True), error
+                assert error["param"].startswith(name)
 
 
 def test_null_means_that_a_field_is_not_there(web: httpx.Client) -> None:

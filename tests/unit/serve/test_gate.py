@@ -58,7 +58,7 @@ def test_one_whose_turn_came_as_it_left_gives_the_place_on() -> None:
 def test_a_full_queue_and_the_end_are_told() -> None:
     async def doing() -> None:
         gate = ServerGate(ServerLimits(sequences=1, queue=1))
-        await gate.enter()
+        first = await gate.enter()
         waiting = asyncio.ensure_future(gate.enter())
         await _soon()
         with pytest.raises(Refusal, match="1 texts wait already"):
@@ -66,8 +66,14 @@ def test_a_full_queue_and_the_end_are_told() -> None:
         patient = asyncio.ensure_future(gate.enter(patient=True))
         await _soon()
         gate.close()
-        for each in (waiting, patient):
-            with pytest.raises(Refusal, match="stopping"):
-                await each
+        with pytest.raises(Refusal, match="stopping"):
+            await waiting
+        with pytest.raises(Refusal, match="stopping"):
+            await gate.enter()
+        assert not patient.done()  # of a request that was let in: it may end
+        first.give_back()
+        (await patient).give_back()
+        (await gate.enter(patient=True)).give_back()
+        assert (gate.running, gate.waiting) == (0, 0)
 
     _run(doing())

@@ -110,16 +110,22 @@ def test_a_signal_lets_answers_end(number: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_stop_does_not_wait_for_ever() -> None:
-    served = Process(0, "--drain", "1")
+@pytest.mark.parametrize("twice", [False, True], ids=["drained", "second Ctrl-C"])
+def test_a_stop_does_not_wait_for_ever(twice: bool) -> None:
+    served = Process(0, "--drain", "30" if twice else "1")
     with socket.create_connection(("127.0.0.1", served.port)) as sock:
         data = json.dumps(asked("!slow !long", max_tokens=4000, stream=True))
         head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length:"
         sock.sendall(f"{head} {len(data)}\r\n\r\n{data}".encode())
         sock.recv(10)
         begun = time.monotonic()
-        code, _ = served.end()
-        assert (code, time.monotonic() - begun < 5) == (0, True)
+        if twice:
+            served.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        code, said = served.end(signal.SIGINT if twice else signal.SIGTERM)
+        assert (code, said, time.monotonic() - begun < 5) == (0, "", True)
+        with sock.makefile("rb") as answer:
+            assert b'"service_unavailable"' in answer.read()
 
 
 @pytest.mark.slow
@@ -192,8 +198,12 @@ def test_the_page_chats(page: Page) -> None:
     say("!slow !long")
     page.wait("!!((document.querySelector('article.assistant')?.textContent ?? '').length > 5)", 10)
     page.run("at('stop').click()")
-    page.wait(f"!!({idle} && document.querySelector('article.assistant small')?.textContent === 'stopped')", 10)
+    page.wait(f"!!({idle} && document.querySelector('article.assistant small')?.textContent.startsWith('stopped'))", 10)
+    say("!slow !long")
+    page.wait("!!((document.querySelectorAll('article.assistant')[1]?.textContent ?? '').length > 5)", 10)
     page.run("at('clear').click()")
+    time.sleep(0.3)  # the answer that was ended says its last
+    assert page.run("[messages.length, at('log').children.length, document.body.dataset.state]") == [0, 0, "idle"]
     say("!refuse")
     page.wait(f"!!({idle} && document.querySelector('article.wrong'))", 10)
     assert "a prompt of this kind" in shown()[-1][1]

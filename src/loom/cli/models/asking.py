@@ -9,7 +9,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,10 +19,10 @@ from loom.core.errors import ArgumentError, FileError
 
 if TYPE_CHECKING:
     from loom.models.receipts import Receipt
-    from loom.models.tasks import ServedModel, TextConstraint, TextTask, TokenStep
+    from loom.models.tasks import ServedModel, TextConstraint, TextTask, TextWriter
 
 __all__ = [
-    "Answer", "Compute", "Device", "Json", "JsonSchema", "MinP", "Model", "MostTokens", "ReceiptFile", "Seed", "Stop",
+    "Compute", "Device", "Json", "JsonSchema", "MinP", "Model", "MostTokens", "ReceiptFile", "Seed", "Stop",
     "Temperature", "TopK", "TopP", "Weights", "answer", "broken_pipe_ends", "keep_receipt", "open_model",
     "read_schema", "settings_of", "shown", "task_of",
 ]  # fmt: skip
@@ -49,11 +48,18 @@ _PIPE_EXIT_CODE = 141
 """As a shell tells that a process ended because nobody read on."""
 
 
-def open_model(source: str, on: str | None, weights: str, compute: str, name: str | None = None) -> ServedModel:
-    """Return a model of a file or folder, ready to be asked."""
+def open_model(
+    source: str,
+    on: str | None,
+    weights: str | None,
+    compute: str | None,
+    name: str | None = None,
+    usual: tuple[str, str] = ("f32", "exact"),
+) -> ServedModel:
+    """Return a model of a file or folder, ready to be asked; the settings are those of ``open_served``."""
     from loom.models.tasks.adapter import open_served
 
-    return open_served(source, name=name, on=on, weights=weights, compute=compute)
+    return open_served(source, name=name, on=on, weights=weights, compute=compute, usual=usual)
 
 
 def settings_of(**given: Any) -> dict[str, Any]:
@@ -96,48 +102,20 @@ def task_of(
     return TextTask(tuple(prompt), {**settings, "max_tokens": room if most is None else most}, schema)
 
 
-@dataclass(slots=True)
-class Answer:
-    """What a model wrote for a task."""
-
-    task: TextTask
-    steps: list[TokenStep] = field(default_factory=list["TokenStep"])
-    text: str = ""
-    finish_reason: str = "cancelled"
-
-    def receipt(self, model: ServedModel) -> Receipt:
-        """Return its receipt."""
-        from loom.models.tasks.claims import receipt_of
-
-        return receipt_of(model, self.task, self.steps, self.text, self.finish_reason)
-
-
-def answer(model: ServedModel, task: TextTask, tell: Callable[[str], None]) -> Answer:
+def answer(model: ServedModel, task: TextTask, tell: Callable[[str], None]) -> TextWriter:
     """Write a text, telling it part by part; a KeyboardInterrupt ends it, and what was written is returned."""
     from loom.models.tasks import TextWriter
 
-    made = Answer(task)
-    writer = TextWriter(model.decoder(), task.settings["stop"], model.eos)
-    written = model.write(task)
+    writer = TextWriter(model, task)
     try:
-        for step in written:
-            made.steps.append(step)
-            part = writer.push(step.token)
-            made.text += part
+        for _, part in writer:
             tell(part)
-            if writer.stopped:
-                break
-        made.finish_reason = "stop" if writer.stopped else written.finish_reason or "cancelled"
     except KeyboardInterrupt:
         pass
     finally:
-        written.cancel()
-    last = writer.flush()
-    made.text += last
+        last = writer.flush()
     tell(last)
-    if writer.stopped:
-        made.finish_reason = "stop"
-    return made
+    return writer
 
 
 def shown(text: str) -> str:

@@ -46,5 +46,8 @@ def audit(
     else:
         for difference in found.differences:
             typer.echo(f"different on {found.device}: {difference}")
+    if not json:
+        for note in found.notes:
+            typer.echo(f"note: {note}")
     if not found.same:
         raise typer.Exit(_DIFFERENT_EXIT_CODE)

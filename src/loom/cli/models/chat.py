@@ -71,7 +71,7 @@ def chat(
                     continue
                 typer.echo()
                 messages.append({"role": "assistant", "content": made.text})
-                asking.keep_receipt(receipt, made.receipt(opened))
+                asking.keep_receipt(receipt, made.receipt())
 
 
 def _line(live: bool) -> str | None:

@@ -14,7 +14,7 @@ from loom.cli.models import asking
 from loom.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from loom.models.tasks import ServedModel
+    from loom.models.tasks import ServedModel, TextWriter
 
 __all__ = ["generate"]
 
@@ -57,7 +57,7 @@ def generate(
             _print_json(opened, made)
         else:
             typer.echo()
-    asking.keep_receipt(receipt, made.receipt(opened))
+    asking.keep_receipt(receipt, made.receipt())
     if made.finish_reason == "cancelled":
         raise typer.Exit(_INTERRUPTED_EXIT_CODE)
 
@@ -89,12 +89,12 @@ def _tell(part: str) -> None:
         sys.stdout.flush()
 
 
-def _print_json(model: ServedModel, made: asking.Answer) -> None:
+def _print_json(model: ServedModel, made: TextWriter) -> None:
     from loom.cli.output import print_json
 
     about: dict[str, Any] = {
         "text": made.text, "finish_reason": made.finish_reason, "tokens": [step.token for step in made.steps],
         "logprobs": [step.logprob for step in made.steps], "prompt_tokens": len(made.task.prompt),
-        "device": model.device, "receipt": made.receipt(model).id,
+        "device": model.device, "receipt": made.receipt().id,
     }  # fmt: skip
     print_json(about)

@@ -6,19 +6,29 @@ Layer: cli.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loom.cli.models import asking
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, near_matches
+from loom.core.given import one_of
+
+if TYPE_CHECKING:
+    from loom.models.tasks import ServedModel
 
 __all__ = ["serve"]
 
 
 def serve(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or files, as MODEL or NAME=MODEL.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="Folders or files: MODEL, NAME=MODEL, or NAME=MODEL,weights=..,compute=..,on=.."
+        ),
+    ],
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
     key: Annotated[list[str] | None, typer.Option("--key", help="Ask for it; may be given again.")] = None,
@@ -45,7 +55,9 @@ def serve(
 ) -> None:
     """Serve models with the interface that clients of OpenAI know, and a page to chat at.
 
-    Example: loom serve smollm2.gguf minilm=./minilm --port 8000
+    --weights, --compute and --on are of models that name none of their own; a model of vectors is computed in f32.
+
+    Example: loom serve smollm2.gguf,weights=stored minilm=./minilm --port 8000
     """
     from loom.serve.http.application import build_application
     from loom.serve.http.server import listen, serve_on, url_of
@@ -55,19 +67,34 @@ def serve(
     limits = ServerLimits(sequences=sequences, queue=queue, output_tokens=max_tokens, body_bytes=max_body,
                           request_seconds=timeout, drain_seconds=drain, receipts=receipts)  # fmt: skip
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    sources = [_source_of(each) for each in models]
     sock = listen(host, port, keyed=bool(keys), no_key=no_key)
     try:
-        opened: list[Any] = []
-        for each in models:
-            name, path = _named(each)
-            opened.append(asking.open_model(path, on, weights, compute, name))
-            typer.echo(f"{opened[-1].name}: on {opened[-1].device}, weights {opened[-1].identity.weights[:16]}")
+        opened = _open_models(sources, on, weights, compute)
         hosts = [*(allow_host or ()), host]
         made = build_application(opened, keys=keys, hosts=hosts, origins=allow_origin or (), limits=limits)
         url = url_of(sock)
         serve_on(made, sock, ready=lambda: typer.echo(f"serving at {url} (a page to chat at), {url}/v1 for clients"))
     finally:
         sock.close()
+
+
+def _open_models(sources: list[_ModelSource], on: str | None, weights: str, compute: str) -> list[ServedModel]:
+    """Return the models, each told as it is ready; ArgumentError where what is said of all is of none."""
+    opened: list[ServedModel] = []
+    for each in sources:
+        usual = weights, compute
+        model = asking.open_model(each.path, each.on or on, each.weights, each.compute, each.name, usual)
+        typer.echo(f"{model.name}: on {model.device}, weights {model.identity.weights[:16]}")
+        opened.append(model)
+    for option, given, default in (("weights", weights, "f32"), ("compute", compute, "exact")):
+        own = [getattr(each, option) for each, model in zip(sources, opened, strict=True) if model.writes]
+        if given != default and None not in own:
+            wanted = f"a model of text without {option} of its own"
+            raise ArgumentError(
+                f"loom serve, --{option}", "it is of no model", expected=wanted, got=given, remedy="Leave it out"
+            )
+    return opened
 
 
 def _keys(given: list[str] | None, file: Path | None, no_key: bool) -> list[str]:
@@ -85,12 +112,46 @@ def _keys(given: list[str] | None, file: Path | None, no_key: bool) -> list[str]
     return keys
 
 
-def _named(text: str) -> tuple[str | None, str]:
-    """Return name and path of ``NAME=PATH``; no name of a path alone, or of one that has a ``=`` itself."""
-    name, sign, path = text.partition("=")
-    if not sign or Path(text).exists():
-        return None, text
-    if not name or not path:
+def _is_there(text: str) -> bool:
+    name, _, path = text.partition("=")
+    return Path(text).exists() or (bool(path) and "," not in name and Path(path).exists())
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelSource:
+    """A model to be served: where it is, and what is its own."""
+
+    path: str
+    name: str | None = None
+    weights: str | None = None
+    compute: str | None = None
+    on: str | None = None
+
+
+def _source_of(text: str) -> _ModelSource:
+    """Return what ``NAME=PATH,weights=..`` says; a path may have commas and ``=`` itself, if it is there."""
+    from loom.models.inference.stored import WEIGHTS
+    from loom.tensor.neural.quantized import COMPUTES
+
+    known: dict[str, tuple[str, ...]] = {"weights": WEIGHTS, "compute": COMPUTES, "on": ()}
+    rest, own = text, dict[str, str]()
+    while "," in rest and not _is_there(rest):
+        rest, _, last = rest.rpartition(",")
+        key, sign, value = last.partition("=")
+        if key not in known or not sign or not value:
+            raise ArgumentError(
+                "loom serve",
+                f"there is no such file, and {last!r} is no setting",
+                expected="NAME=MODEL,weights=..,compute=..,on=..",
+                got=text,
+                remedy=near_matches(key, known),
+            )
+        if key in own:
+            raise ArgumentError("loom serve", f"{key} is there twice", expected="one", got=text, remedy="Say it once")
+        own[key] = one_of(value, f"loom serve, {text!r}, {key}", known[key]) if known[key] else value
+    name, sign, path = rest.partition("=")
+    whole = not sign or Path(rest).exists()
+    if not rest or not (whole or (name and path)):
         raise ArgumentError("loom serve", f"{text!r} names no model", expected="MODEL or NAME=MODEL",
                             remedy="Check it")  # fmt: skip
-    return name, path
+    return _ModelSource(rest, **own) if whole else _ModelSource(path, name, **own)

@@ -86,11 +86,12 @@ def _head(draft: ModelDraft, hidden: str) -> tuple[str, list[str]]:
     """Add what the checkpoint says comes behind the features of each token; return the task and the outputs."""
     given, settings = draft.given, draft.given.settings
     stages = _stages(given)
-    draft.leave(*(n for n in given.names if n.startswith("cls.")))  # of what it was trained by
+    training = [name for name in given.names if name.startswith("cls.")]
     is_classifier = any(c.endswith("ForSequenceClassification") for c in settings.texts("architectures"))
-    if stages:
-        draft.leave("pooler.dense.weight", "pooler.dense.bias")
+    if stages:  # they are all that comes behind the features
+        draft.leave("pooler.dense.weight", "pooler.dense.bias", *training)
         return "embed", [_sentence(draft, hidden, stages)]
+    draft.leave_out("the heads that it was trained by", training)
     if not given.has("pooler.dense.weight"):
         return "embed", [hidden]
     at = draft.add("first", {"type": "token_pool", "mode": "first"}, hidden)

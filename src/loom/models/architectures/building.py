@@ -31,5 +31,6 @@ def build(
     """
     checkpoint = open_checkpoint(source)
     found = describe(checkpoint, tokens=tokens, config=config) if description is None else description
+    found.warn()
     with CheckpointWeights(checkpoint, found.sources) as weights:
         return Network(parse(found.document), on=on, weights=weights)

@@ -7,11 +7,12 @@ checkpoint is a source, known to be of no use, or an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError, ShapeError
+from loom.core.tracebacks import warn_caller
 from loom.models.architectures.settings import ModelSettings
 from loom.models.architectures.sources import RowChoice, WeightSource
 from loom.models.files import Checkpoint
@@ -33,7 +34,8 @@ class ModelDescription:
     token, or one list of them for a text) or "classify"; ``document``: the network, as ``loom/1``, without weights;
     ``sources``: name of a weight -> where it comes from; ``context_length``: the most tokens it was made for, of images
     the number of patches; ``vocabulary_size``: of tokens, 0 of images. ``assumed``: what no file said and is taken as
-    all published models of the family have it.
+    all published models of the family have it. ``left_out``: parts of the published model that the network does
+    without; whoever builds it is warned of them.
     """
 
     family: str
@@ -43,10 +45,17 @@ class ModelDescription:
     context_length: int
     vocabulary_size: int
     assumed: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         about = f"{len(self.sources)} weights, context {self.context_length:,}"
-        return f"<ModelDescription {self.family}, {self.task}: {about}>"
+        without = f", without {' and '.join(self.left_out)}" if self.left_out else ""
+        return f"<ModelDescription {self.family}, {self.task}: {about}{without}>"
+
+    def warn(self) -> None:
+        """Warn of what is left out."""
+        if self.left_out:
+            warn_caller(f"loom.models: the network is without {' and '.join(self.left_out)}")
 
 
 @dataclass(slots=True)
@@ -100,6 +109,7 @@ class ModelDraft:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
     sources: dict[str, WeightSource] = field(default_factory=dict[str, WeightSource])
     unused: set[str] = field(default_factory=set[str])
+    left_out: list[str] = field(default_factory=list[str])
 
     def add(self, name: str, layer: dict[str, Any], *inputs: str) -> str:
         """Add a node that reads others; return its name."""
@@ -126,8 +136,15 @@ class ModelDraft:
             self.take(f"{key}.beta", f"{name}.bias")
 
     def leave(self, *names: str) -> None:
-        """Note tensors that are known and not needed."""
+        """Note tensors that change nothing of what the files say that the model is."""
         self.unused.update(self.given.names[n] for n in names if n in self.given.names)
+
+    def leave_out(self, part: str, names: Iterable[str]) -> None:
+        """Note the tensors of a part of the model that the network does without."""
+        found = [name for name in names if name in self.given.names]
+        self.leave(*found)
+        if found:
+            self.left_out.append(f"{part} ({len(found)} tensors)")
 
     def finish(
         self, family: str, task: str, inputs: dict[str, Any], outputs: list[str], *, context: int, vocabulary: int = 0
@@ -146,7 +163,9 @@ class ModelDraft:
         self._check_shapes(spec)
         self._check_rest()
         order = {weight: self.sources[weight] for weight in spec.parameters()}
-        return ModelDescription(family, task, document, order, context, vocabulary, self.given.assumed)
+        return ModelDescription(
+            family, task, document, order, context, vocabulary, self.given.assumed, tuple(self.left_out)
+        )
 
     def _check_shapes(self, spec: NetworkSpec) -> None:
         wanted, where = spec.parameters(), self.given.settings.where

@@ -25,7 +25,9 @@ def describe_t5_encoder(given: NamedCheckpoint, family: str) -> ModelDescription
     }  # fmt: skip
     at = draft.add("embedding", {"type": "embedding", "vocab_size": vocabulary, "embedding_dim": width}, "tokens")
     draft.take("embedding.weight", "shared.weight" if given.has("shared.weight") else "encoder.embed_tokens.weight")
-    draft.leave("encoder.embed_tokens.weight", "lm_head.weight", *(n for n in given.names if n.startswith("decoder.")))
+    draft.leave("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # the shared table, again
+    rest = [name for name in given.names if name.startswith("decoder.") and name != "decoder.embed_tokens.weight"]
+    draft.leave_out("the decoder", [*rest, "lm_head.weight"])
     mlp, gated = _mlp(draft)
     for i in range(settings.whole("num_layers", 6)):
         name, of_first = f"encoder.block.{i}", {} if i == 0 else {"relative_table": "attention_0.layers.1"}

@@ -12,8 +12,9 @@ from loom.models.tasks.port import (
     TokenScore,
     TokenStep,
 )
-from loom.models.tasks.writer import TextWriter
+from loom.models.tasks.writer import TextWriter, text_of_prompt
 
 __all__ = [
     "Decoder", "ServedModel", "TextConstraint", "TextTask", "TextWriter", "TextWriting", "TokenScore", "TokenStep",
+    "text_of_prompt",
 ]  # fmt: skip

@@ -37,13 +37,15 @@ def open_served(
     *,
     name: str | None = None,
     on: Any = None,
-    weights: str = "f32",
-    compute: str = "exact",
+    weights: str | None = None,
+    compute: str | None = None,
+    usual: tuple[str, str] = ("f32", "exact"),
     **settings: Any,
 ) -> ServedModel:
     """Return a model of a folder, a file or bytes, under a name: without one, that of its file.
 
-    ``settings`` go to ``loom.models.load``, whose errors these are.
+    ``weights``, ``compute`` and ``settings`` go to ``loom.models.load``, whose errors these are. ``usual``: weights and
+    compute of a model of text where these are None; a model of vectors is computed in f32, whatever is usual.
     """
     from loom.models.architectures import describe
 
@@ -57,16 +59,17 @@ def open_served(
         return _open_embedder(checkpoint, called, on, weights, compute)
     from loom.models.loading import load
 
+    weights, compute = usual[0] if weights is None else weights, usual[1] if compute is None else compute
     model = cast("LanguageModel", load(checkpoint, on=on, weights=weights, compute=compute, **settings))
     return ServedLanguageModel(model, checkpoint, called, weights, compute)
 
 
-def _open_embedder(checkpoint: Checkpoint, name: str, on: Any, weights: str, compute: str) -> ServedModel:
+def _open_embedder(checkpoint: Checkpoint, name: str, on: Any, weights: str | None, compute: str | None) -> ServedModel:
     from loom.models.embedding import Embedder
 
-    if (weights, compute) != ("f32", "exact"):
+    if weights not in (None, "f32") or compute not in (None, "exact"):
         raise ArgumentError("loom.models.tasks.open_served", f"{name} is a model of vectors, computed in f32",
-                            expected='weights="f32" and compute="exact"', got=f"{weights!r} and {compute!r}",
+                            expected='weights="f32" and compute="exact"', got=f"{weights!r}, {compute!r}",
                             remedy="Leave them out")  # fmt: skip
     return ServedEmbedder(Embedder.of(checkpoint, on=on), checkpoint, name)
 
@@ -90,6 +93,7 @@ class ServedLanguageModel:
         self.vocabulary_size = model.engine.vocabulary_size
         self.eos = model.tokenizer.eos
         self.device = model.network.model.device.name
+        self._pieces = model.tokenizer.pieces  # a decoder that is not known is refused before anyone asks
         self._digests = _Digests(checkpoint, model.network, stored_as, compute)
 
     @property
@@ -105,7 +109,7 @@ class ServedLanguageModel:
         """Return the tokens of a conversation."""
         return self.model.tokenizer.encode_chat(messages)
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         """Return what makes text of tokens, from the beginning or behind a prompt."""
         return _KnownTokens(self.model.tokenizer.stream(continuing=continuing), self.model.tokenizer.size)
 
@@ -116,7 +120,7 @@ class ServedLanguageModel:
             return b""
         if token in tokenizer.special:
             return tokenizer.token(token).encode()
-        return tokenizer.pieces.middle[token]
+        return self._pieces.middle[token]
 
     def write(self, task: TextTask) -> TextWriting:
         """Begin a text."""
@@ -196,7 +200,7 @@ class ServedEmbedder:
         """Raise ArgumentError: it writes no text."""
         raise self._no_text(len(messages))
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         """Return what makes text of tokens, from the beginning or behind a prompt."""
         return _KnownTokens(self.model.tokenizer.stream(continuing=continuing), self.model.tokenizer.size)
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
 from loom.models.receipts import Receipt, canonical_json, embedding_receipt
-from loom.models.tasks.claims import receipt_of, task_of_receipt
-from loom.models.tasks.port import ServedModel, TextTask, TokenStep
+from loom.models.tasks.claims import task_of_receipt
+from loom.models.tasks.port import ServedModel, TextTask
 from loom.models.tasks.writer import TextWriter
 
 __all__ = ["Audit", "audit"]
@@ -38,10 +39,22 @@ class Audit:
         """Whether everything that was claimed came out again, to the bit."""
         return not self.differences
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the claims leave open, so that it agrees whatever it is."""
+        cut = self.receipt.claims["output"].get("finish_reason") == _CANCELLED
+        return ("cancelled: any beginning of the text would agree",) if cut else ()
+
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as plain data."""
-        return {"same": self.same, "receipt": self.receipt.id, "found": None if self.found is None else self.found.id,
-                "device": self.device, "differences": list(self.differences)}  # fmt: skip
+        return {
+            "same": self.same,
+            "receipt": self.receipt.id,
+            "found": None if self.found is None else self.found.id,
+            "device": self.device,
+            "differences": list(self.differences),
+            "notes": list(self.notes),
+        }
 
 
 def audit(receipt: Receipt, model: ServedModel, prompt: Sequence[Any] | None = None) -> Audit:
@@ -81,25 +94,13 @@ def _other_model(claims: Mapping[str, Any], model: ServedModel) -> Iterator[str]
 
 def _written_again(receipt: Receipt, model: ServedModel, task: TextTask) -> Receipt:
     """Return the receipt of the task's text, written anew: of one that was cancelled, as far as it came."""
-    output = receipt.claims["output"]
-    cancelled = output["finish_reason"] == _CANCELLED
-    writer = TextWriter(model.decoder(), task.settings["stop"], model.eos)
-    steps: list[TokenStep] = []
-    text = ""
-    written = model.write(task)
+    output, writer = receipt.claims["output"], TextWriter(model, task)
     try:
-        for step in written:
-            if cancelled and len(steps) == output["count"]:
-                break
-            steps.append(step)
-            text += writer.push(step.token)
-            if writer.stopped:
-                break
+        for _ in islice(writer, output["count"] if output["finish_reason"] == _CANCELLED else None):
+            pass
     finally:
-        written.cancel()
-    text += writer.flush()
-    reason = "stop" if writer.stopped else _CANCELLED if cancelled else written.finish_reason or _CANCELLED
-    return receipt_of(model, task, steps, text, reason)
+        writer.flush()
+    return writer.receipt()
 
 
 def _compared(receipt: Receipt, found: Receipt) -> Iterator[str]:
@@ -122,7 +123,8 @@ def _compared(receipt: Receipt, found: Receipt) -> Iterator[str]:
             follows = told and name in ("sha256", "logprobs", "text", "count")
             if not follows and canonical_json(a) != canonical_json(b):
                 told = True
-                yield f"{part}, {name}: {_brief(a)} claimed, {_brief(b)} here"
+                told_by = str if isinstance(a, str) and isinstance(b, str) else _json
+                yield f"{part}, {name}: {_brief(told_by(a))} claimed, {_brief(told_by(b))} here"
     if not told and receipt.id != found.id:
         yield f"claims: {_brief(receipt.id)} claimed, {_brief(found.id)} here"
 
@@ -131,6 +133,11 @@ def _value(name: str, value: Any) -> str:
     if name == "logprobs":
         return f"{value} ({struct.unpack('>f', bytes.fromhex(value))[0]:.9g})"
     return _brief(value)
+
+
+def _json(value: object) -> str:
+    """Return a value so that a text is told from a number."""
+    return canonical_json(value).decode()
 
 
 def _brief(value: Any) -> str:

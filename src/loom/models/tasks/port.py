@@ -105,7 +105,7 @@ class ServedModel(Protocol):
         """Return the tokens of a conversation, up to where the answer begins."""
         ...
 
-    def decoder(self, *, continuing: bool = False) -> Decoder:
+    def decoder(self, *, continuing: bool) -> Decoder:
         """Return what makes text of tokens; ``continuing``: of those behind a prompt, whose first space is kept."""
         ...
 

@@ -9,21 +9,24 @@ import asyncio
 import functools
 import json
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loom.models.receipts import Receipt, embedding_receipt
 from loom.models.tasks.claims import receipt_of
-from loom.models.tasks.port import ServedModel, TextTask, TokenScore
+from loom.models.tasks.port import ServedModel, TextTask
+from loom.models.tasks.writer import text_of_prompt
 from loom.serve.api.bodies import read_object
-from loom.serve.api.replies import ChatReply, CompletionReply, Reply, echo_of, embedding_body, model_body, usage
+from loom.serve.api.fields import text
+from loom.serve.api.replies import ChatReply, CompletionReply, EchoedPrompt, Reply, embedding_body, model_body, usage
 from loom.serve.api.requests import TextRequest, read_chat, read_completion, read_embedding
-from loom.serve.api.streams import EventStream, unless_gone
-from loom.serve.jobs import TextJob, TextPart, refusal_of
+from loom.serve.api.streams import EventStream, first_of, watch_client
+from loom.serve.jobs import TextJob, TextPart, embed_in_parts, enter_in_time, refusal_of
 from loom.serve.refusals import Refusal, missing
 from loom.serve.state import ServerState
 
@@ -31,6 +34,7 @@ __all__ = ["Endpoints"]
 
 RECEIPT_HEADER = "Loom-Receipt-Id"
 
+T = TypeVar("T")
 Endpoint = Callable[["Endpoints", Request], Awaitable[Response]]
 
 
@@ -90,7 +94,7 @@ class Endpoints:
         if asked.stream:
             return self._stream(request, job, reply, asked, self._chat_events(job, reply, asked))
         try:
-            choices = await unless_gone(request.receive, self._finished(request, job))
+            choices = await self._while_there(request, self._finished(request, job))
             return self._whole(job, reply, asked, reply.whole(choices))
         finally:
             self._close(job)
@@ -105,10 +109,10 @@ class Endpoints:
         if asked.stream:
             return self._stream(request, job, reply, asked, self._completion_events(job, reply, asked))
         try:
-            choices = await unless_gone(request.receive, self._finished(request, job))
+            choices = await self._while_there(request, self._finished(request, job))
             echoed = None
             if asked.echo:
-                echoed = await unless_gone(request.receive, self._echoed(job, asked))
+                echoed = await self._while_there(request, self._echoed(job, asked))
             return self._whole(job, reply, asked, reply.whole(choices, echoed))
         finally:
             self._close(job)
@@ -118,13 +122,16 @@ class Endpoints:
         """Answer ``POST /v1/embeddings``."""
         body, model, limits = *await self._body(request), self._state.limits
         asked = await self._read(request, read_embedding, body, model, limits)
-        ticket = await unless_gone(request.receive, self._state.gate.enter(1))
+        deadline = request.state.started + limits.request_seconds
+        ticket = await self._while_there(request, enter_in_time(self._state.gate, deadline))
+        over = threading.Event()
         try:
-            work = self._blocking(self._state.threads, model.embed, asked.rows)
-            vectors = await unless_gone(request.receive, asyncio.wait_for(work, limits.request_seconds))
+            work = self._blocking(self._state.threads, embed_in_parts, model, asked.rows, over)
+            vectors = await self._while_there(request, asyncio.wait_for(work, deadline - time.monotonic()))
         except (asyncio.TimeoutError, TimeoutError):
             raise Refusal(504, "The request took longer than the server allows.", code="timeout") from None
         finally:
+            over.set()
             ticket.give_back()
         receipt = embedding_receipt(model.identity, asked.rows, vectors, self._about(model, asked.about))
         self._state.receipts.add(receipt.id, [receipt])
@@ -135,13 +142,17 @@ class Endpoints:
     # on the way in
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], ServedModel]:
-        body = await read_object(request, self._state.limits)
+        body = await first_of(read_object(request, self._state.limits), self._state.watch_end())
         if body.get("model") is None:
             raise missing("model")
-        return body, self._state.model(body["model"])
+        return body, self._state.model(text(500)(body["model"], "model"))
+
+    async def _while_there(self, request: Request, work: Awaitable[T]) -> T:
+        """Return what the work gives, while the client is there and the server has time."""
+        return await first_of(work, watch_client(request.receive), self._state.watch_end())
 
     async def _read(self, request: Request, read: Callable[..., Any], *arguments: Any) -> Any:
-        return await unless_gone(request.receive, self._blocking(self._state.readers, read, *arguments))
+        return await self._while_there(request, self._blocking(self._state.readers, read, *arguments))
 
     async def _blocking(self, threads: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
@@ -167,16 +178,17 @@ class Endpoints:
             request.state.seen = True
             self._state.metrics.observe("loom_first_token_seconds", time.monotonic() - request.state.started)
 
-    async def _echoed(self, job: TextJob, asked: TextRequest) -> list[tuple[str, list[TokenScore]]]:
-        """Return the text of each task's prompt, and its tokens' probabilities if they are asked for."""
-        found: dict[tuple[int, ...], tuple[str, list[TokenScore]]] = {}
+    async def _echoed(self, job: TextJob, asked: TextRequest) -> list[EchoedPrompt]:
+        """Return each task's prompt as it is told, with its tokens' probabilities if they are asked for."""
+        found: dict[tuple[int, ...], EchoedPrompt] = {}
         for task in job.tasks:
             if task.prompt not in found:
                 found[task.prompt] = await self._blocking(self._state.threads, self._echo, job.model, task, asked)
         return [found[task.prompt] for task in job.tasks]
 
-    def _echo(self, model: ServedModel, task: TextTask, asked: TextRequest) -> tuple[str, list[TokenScore]]:
-        return echo_of(model, task), model.score(task.prompt, task.top) if asked.scored else []
+    def _echo(self, model: ServedModel, task: TextTask, asked: TextRequest) -> EchoedPrompt:
+        scores = model.score(task.prompt, task.top) if asked.scored else []
+        return EchoedPrompt(*text_of_prompt(model, task.prompt), scores)
 
     # on the way out
 
@@ -209,7 +221,9 @@ class Endpoints:
     def _stream(
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
     ) -> Response:
-        return EventStream(self._events(request, job, reply, asked, parts), functools.partial(self._close, job))
+        return EventStream(
+            self._events(request, job, reply, asked, parts), functools.partial(self._close, job), self._state.watch_end
+        )
 
     async def _events(
         self, request: Request, job: TextJob, reply: Reply, asked: TextRequest, parts: AsyncIterator[Any]
@@ -238,15 +252,12 @@ class Endpoints:
                 yield reply.part(piece), piece
 
     async def _completion_events(self, job: TextJob, reply: CompletionReply, asked: TextRequest) -> AsyncIterator[Any]:
-        offsets = [0] * len(job.tasks)
-        if asked.echo:
-            for at, (text, scores) in enumerate(await self._echoed(job, asked)):
-                yield reply.opening(at, text, scores), None
-                offsets[at] = len(text)
+        echoed = await self._echoed(job, asked) if asked.echo else []
+        for at, prompt in enumerate(echoed):
+            yield reply.opening(at, prompt), None
         async for piece in job.pieces():
             if _seen(piece, job.model, asked):
-                yield reply.part(piece, offsets[piece.index]), piece
-            offsets[piece.index] += len(piece.text)
+                yield reply.part(piece, len(echoed[piece.index].text) if echoed else 0), piece
 
     def _close(self, job: TextJob, whole: bool = True) -> None:
         self._state.jobs.discard(job)

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from loom.models.tasks.port import ServedModel, TextTask, TokenScore, TokenStep
-from loom.models.tasks.writer import TextWriter
+from loom.models.tasks.port import ServedModel, TokenScore, TokenStep
 from loom.serve.jobs import TextPart, WrittenText
 
-__all__ = ["ChatReply", "CompletionReply", "Reply", "echo_of", "embedding_body", "model_body", "usage"]
+__all__ = ["ChatReply", "CompletionReply", "EchoedPrompt", "Reply", "embedding_body", "model_body", "usage"]
 
 _FAR = -9999.0
 """What OpenAI says instead of minus infinity, which JSON has not."""
@@ -36,6 +35,15 @@ def _told(logprob: float | None) -> float | None:
 def _token(model: ServedModel, token: int) -> tuple[str, list[int]]:
     found = model.token_bytes(token)
     return found.decode(errors="replace"), list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class EchoedPrompt:
+    """A prompt as it is told before its answer: its text, where in it tokens begin, their scores if asked for."""
+
+    text: str
+    offsets: Sequence[int]
+    scores: Sequence[TokenScore]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,56 +118,58 @@ class CompletionReply(Reply):
     kind = "text_completion"
 
     def whole(
-        self, choices: Sequence[WrittenText], echoed: Sequence[tuple[str, Sequence[TokenScore]]] | None = None
+        self, choices: Sequence[WrittenText], echoed: Sequence[EchoedPrompt] | None = None
     ) -> list[dict[str, Any]]:
-        """Return the choices of a whole answer; ``echoed``: text and scores of each one's prompt."""
+        """Return the choices of a whole answer; ``echoed``: each one's prompt."""
         found: list[dict[str, Any]] = []
         for at, choice in enumerate(choices):
-            before, scores = ("", ()) if echoed is None else echoed[at]
-            told = [*scores, *self._scores(choice.steps)]
-            found.append({"index": at, "text": before + choice.text, "logprobs": self.scores(told, 0),
+            before = EchoedPrompt("", (), ()) if echoed is None else echoed[at]
+            told = [
+                *zip(before.scores, before.offsets, strict=False),
+                *self._steps(choice.steps, choice.offsets, len(before.text)),
+            ]
+            found.append({"index": at, "text": before.text + choice.text, "logprobs": self._scores(told),
                           "finish_reason": choice.finish_reason})  # fmt: skip
         return found
 
-    def part(self, piece: TextPart, offset: int) -> dict[str, Any]:
-        """Return the choice of one part, whose text begins at ``offset`` of the whole."""
+    def part(self, piece: TextPart, before: int) -> dict[str, Any]:
+        """Return the choice of one part, of an answer with so many characters ``before`` it."""
         step = piece.step
-        told = None if step is None else self.scores(self._scores([step]), offset)
+        told = None if step is None else self._scores(self._steps([step], [piece.offset], before))
         return {"index": piece.index, "text": piece.text, "logprobs": told, "finish_reason": None}
 
-    def opening(self, index: int, text: str, scores: Sequence[TokenScore]) -> dict[str, Any]:
+    def opening(self, index: int, echoed: EchoedPrompt) -> dict[str, Any]:
         """Return the choice of the part that holds the prompt."""
-        return {"index": index, "text": text, "logprobs": self.scores(scores, 0), "finish_reason": None}
+        told = self._scores([*zip(echoed.scores, echoed.offsets, strict=False)])
+        return {"index": index, "text": echoed.text, "logprobs": told, "finish_reason": None}
 
     def last(self, index: int, reason: str) -> dict[str, Any]:
         """Return the choice of the part that closes an answer."""
         return {"index": index, "text": "", "logprobs": None, "finish_reason": reason}
 
-    def _scores(self, steps: Sequence[TokenStep]) -> list[TokenScore]:
-        """Return what was written, without the token that ends a text."""
-        return [TokenScore(step.token, step.logprob, step.top) for step in steps if step.token not in self.model.eos]
+    def _steps(self, steps: Sequence[TokenStep], offsets: Sequence[int], before: int) -> list[tuple[TokenScore, int]]:
+        """Return what was written and where, without the token that ends a text."""
+        return [
+            (TokenScore(step.token, step.logprob, step.top), before + offset)
+            for step, offset in zip(steps, offsets, strict=True)
+            if step.token not in self.model.eos
+        ]
 
-    def scores(self, told: Sequence[TokenScore], offset: int) -> dict[str, Any] | None:
+    def _scores(self, told: Sequence[tuple[TokenScore, int]]) -> dict[str, Any] | None:
         """Return tokens with their probabilities and where each begins in the text."""
         if not self.scored:
             return None
-        names = [_token(self.model, score.token)[0] for score in told]
-        offsets: list[int] = []
-        for name in names:
-            offsets.append(offset)
-            offset += len(name)
+        scores = [score for score, _ in told]
         tops = [
             None if score.logprob is None else {_token(self.model, t)[0]: _told(v) for t, v in score.top}
-            for score in told
+            for score in scores
         ]
-        return {"tokens": names, "token_logprobs": [_told(s.logprob) for s in told], "top_logprobs": tops,
-                "text_offset": offsets}  # fmt: skip
-
-
-def echo_of(model: ServedModel, task: TextTask) -> str:
-    """Return the text of a prompt, as its tokens say it."""
-    writer = TextWriter(model.decoder(), (), frozenset())
-    return "".join(writer.push(token) for token in task.prompt) + writer.flush()
+        return {
+            "tokens": [_token(self.model, score.token)[0] for score in scores],
+            "token_logprobs": [_told(score.logprob) for score in scores],
+            "top_logprobs": tops,
+            "text_offset": [offset for _, offset in told],
+        }
 
 
 def embedding_body(

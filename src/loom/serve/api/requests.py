@@ -7,7 +7,7 @@ is refused with the field's name.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -239,12 +239,20 @@ def _room(prompt: list[int], most: int | None, model: ServedModel, limits: Serve
     """Return how many tokens may be written after a prompt; Refusal where there is no place."""
     if not prompt:
         raise refused(param, "it has no tokens.")
-    if len(prompt) > limits.prompt_tokens:
-        raise too_long(param, len(prompt), limits.prompt_tokens)
     left = model.context_length - len(prompt)
     if left < (1 if most is None else most):
-        raise too_long(param, len(prompt), model.context_length, most or 1)
+        raise too_long(param, len(prompt), model.context_length, 1 if most is None else most)
+    _require_length(param, prompt, limits)
     return min(left, limits.output_tokens) if most is None else most
+
+
+def _require_length(param: str, tokens: Sequence[int], limits: ServerLimits) -> None:
+    if len(tokens) > limits.prompt_tokens:
+        raise refused(
+            param,
+            f"this server takes at most {limits.prompt_tokens} tokens of a text, got {len(tokens)}.",
+            code="context_length_exceeded",
+        )
 
 
 # prompts, as texts or tokens
@@ -307,7 +315,8 @@ def read_embedding(body: Mapping[str, Any], model: ServedModel, limits: ServerLi
     for at, row in enumerate(rows):
         if not row:
             raise refused(f"input[{at}]", "it has no tokens.")
-        if len(row) > min(model.context_length, limits.prompt_tokens):
-            raise too_long("input", len(row), min(model.context_length, limits.prompt_tokens))
+        if len(row) > model.context_length:
+            raise too_long("input", len(row), model.context_length)
+        _require_length(f"input[{at}]", row, limits)
     about = {} if asked["user"] is None else {"user": asked["user"]}
     return EmbeddingRequest(rows, asked["encoding_format"] == "base64", about)

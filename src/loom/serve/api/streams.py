@@ -6,87 +6,101 @@ Layer: serve. Invariant: whatever ends an answer, what it held is given back, on
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from loom.serve.jobs import refusal_of
 from loom.serve.refusals import Refusal
 
-__all__ = ["EventStream", "unless_gone"]
+__all__ = ["EventStream", "first_of", "watch_client"]
 
 T = TypeVar("T")
 _LOG = logging.getLogger("loom.serve")
 
 
-async def _gone(receive: Receive) -> None:
-    """Return when the client went away."""
+async def watch_client(receive: Receive) -> NoReturn:
+    """Raise ClientDisconnect when the client goes away."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    raise ClientDisconnect
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work gives; ClientDisconnect, the work cancelled, if the client goes away before."""
-    task, watch = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+async def first_of(work: Awaitable[T], *watches: Awaitable[NoReturn]) -> T:
+    """Return what the work gives; or raise what a watch raises before that, the work cancelled."""
+    tasks = (asyncio.ensure_future(work), *map(asyncio.ensure_future, watches))
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
     finally:
-        for each in (task, watch):
-            each.cancel()
-        with contextlib.suppress(BaseException):
-            await asyncio.wait((task, watch))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class EventStream(Response):
     """Events, each an object, as they come; ``close`` is called at the end, whatever that is.
 
-    Nothing is sent before there is a first event, so that what is refused until then is an answer of its own.
+    Nothing is sent before there is a first event, so that what is refused until then is an answer of its own; what is
+    refused later is the last event. ``watch_end`` raises a Refusal when the server takes no more time.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[dict[str, Any]], close: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        events: AsyncIterator[dict[str, Any]],
+        close: Callable[[bool], None],
+        watch_end: Callable[[], Awaitable[NoReturn]],
+    ) -> None:
         super().__init__()
-        self._events, self._close = events, close
+        self._events, self._close, self._watch_end = events, close, watch_end
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send everything."""
         whole = False
         try:
-            first = await unless_gone(receive, self._first())
-            await unless_gone(receive, self._send(first, send))
-            whole = True
-        except OSError as error:  # the connection broke while something was sent
-            raise ClientDisconnect from error
+            first = await first_of(self._next(), watch_client(receive), self._watch_end())
+            whole = await self._send(first, receive, send)
         finally:
             self._close(whole)
             closing: Awaitable[None] | None = getattr(self._events, "aclose", lambda: None)()
             if closing is not None:
                 await closing
 
-    async def _first(self) -> dict[str, Any]:
-        return await anext(self._events)
-
-    async def _send(self, first: dict[str, Any], send: Send) -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send(_part(_event(first)))
+    async def _next(self) -> dict[str, Any] | None:
         try:
-            async for event in self._events:
-                await send(_part(_event(event)))
-        except Refusal as refusal:
-            if refusal.status >= 500 and refusal.__cause__ is not None:
-                _LOG.error("an answer in parts failed", exc_info=refusal.__cause__)
-            await send(_part(_event(refusal.body()), more=False))
-            return
+            return await anext(self._events, None)
+        except Refusal:
+            raise
+        except Exception as error:
+            raise refusal_of(error) from error
+
+    async def _send(self, first: dict[str, Any] | None, receive: Receive, send: Send) -> bool:
+        """Send head and events; return whether that was all. A client that goes away is no error."""
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            try:
+                await first_of(self._send_events(first, send), watch_client(receive), self._watch_end())
+            except Refusal as refusal:
+                if refusal.status >= 500 and refusal.__cause__ is not None:
+                    _LOG.error("an answer in parts failed", exc_info=refusal.__cause__)
+                await send(_part(_event(refusal.body()), more=False))
+        except (ClientDisconnect, OSError):
+            return False
+        return True
+
+    async def _send_events(self, first: dict[str, Any] | None, send: Send) -> None:
+        event = first
+        while event is not None:
+            await send(_part(_event(event)))
+            event = await self._next()
         await send(_part(b"data: [DONE]\n\n", more=False))
 
 

@@ -31,7 +31,7 @@ from loom.serve.limits import ServerLimits
 from loom.serve.refusals import Refusal
 from loom.serve.state import ServerState
 
-__all__ = ["Application", "build_application"]
+__all__ = ["Application", "answer_of", "build_application"]
 
 _LOG = logging.getLogger("loom.serve")
 
@@ -107,15 +107,24 @@ class Application:
 
         try:
             try:
+                self._require_small(scope)
                 self.guard.check(scope["path"], scope["headers"])
             except Refusal as refusal:
-                await _answer(refusal)(scope, receive, watched)
+                await answer_of(refusal)(scope, receive, watched)
                 return
             await self._inner(scope, receive, watched)
         finally:
             endpoint = _endpoint_of(scope)
             self.state.metrics.count("loom_requests_total", endpoint=endpoint, status=str(status or 499))
             self.state.metrics.observe("loom_request_seconds", time.monotonic() - started, endpoint=endpoint)
+
+    def _require_small(self, scope: Scope) -> None:
+        """See that a head is within its limit of size, which h11 holds only of one that comes in parts."""
+        most, parts = self.state.limits.head_bytes, [scope.get("raw_path", b""), scope["query_string"]]
+        if sum(map(len, parts)) + sum(len(name) + len(value) for name, value in scope["headers"]) > most:
+            raise Refusal(
+                431, f"The head of the request is larger than {most} bytes.", code="request_too_large", last=True
+            )
 
     async def _health(self, _: Request) -> Response:
         stopping = self.state.gate.closed
@@ -146,7 +155,8 @@ async def _page(_: Request) -> Response:
     return page_response()
 
 
-def _answer(refusal: Refusal) -> JSONResponse:
+def answer_of(refusal: Refusal) -> JSONResponse:
+    """Return the answer to a request that is refused."""
     return JSONResponse(refusal.body(), refusal.status, refusal.headers())
 
 
@@ -154,14 +164,14 @@ async def _on_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     if error.status >= 500 and error.__cause__ is not None:
         _LOG.error("a request failed", exc_info=error.__cause__)
-    return _answer(error)
+    return answer_of(error)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return _answer(Refusal(404, f"There is no {request.method} {request.url.path[:200]}.", code="not_found"))
-    made = _answer(Refusal(error.status_code, str(error.detail), code="not_allowed"))
+        return answer_of(Refusal(404, f"There is no {request.method} {request.url.path[:200]}.", code="not_found"))
+    made = answer_of(Refusal(error.status_code, str(error.detail), code="not_allowed"))
     made.headers.update(error.headers or {})
     return made
 
@@ -174,7 +184,7 @@ async def _on_error(_: Request, error: Exception) -> Response:
     refusal = refusal_of(error)
     if refusal.status >= 500:
         _LOG.error("a request failed", exc_info=error)
-    return _answer(refusal)
+    return answer_of(refusal)
 
 
 def build_application(

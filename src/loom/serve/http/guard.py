@@ -7,14 +7,16 @@ server give to this machine.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from loom.serve.refusals import AMBIGUOUS_LENGTH, Refusal
+from loom.serve.refusals import Refusal
 
 __all__ = ["RequestGuard", "is_loopback"]
 
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]*))(?::[0-9]*)?")
 _OPEN = ("/", "/health")
 """Paths that need no key: they tell nothing of models or texts."""
 
@@ -34,9 +36,8 @@ def is_loopback(host: str) -> bool:
 def _name_of(host: str) -> str:
     """Return a Host header's name, without port and brackets, in small letters."""
     name = host.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0] if "]" in name else name
-    return name.rpartition(":")[0] if name.count(":") == 1 else name
+    parts = _HOST.fullmatch(name)
+    return name if parts is None else parts[1] or parts[2]
 
 
 def _is_address(name: str) -> bool:
@@ -61,8 +62,12 @@ class RequestGuard:
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Let a request pass, or raise the Refusal."""
         if _all(headers, b"transfer-encoding") and _all(headers, b"content-length"):
-            raise Refusal(400, "A request has one length: Content-Length and Transfer-Encoding are both there.",
-                          code=AMBIGUOUS_LENGTH)  # fmt: skip
+            raise Refusal(
+                400,
+                "A request has one length: Content-Length and Transfer-Encoding are both there.",
+                code="ambiguous_length",
+                last=True,
+            )
         self._check_host(_all(headers, b"host"))
         self._check_origin(headers)
         if self.keys and path not in _OPEN:
@@ -70,7 +75,7 @@ class RequestGuard:
 
     def _check_host(self, hosts: list[str]) -> None:
         if len(hosts) != 1:
-            raise Refusal(400, "A request has one Host header.", code="invalid_host")
+            raise Refusal(400, "A request has one Host header.", code="invalid_host", last=True)
         name = _name_of(hosts[0])
         if name != "localhost" and not _is_address(name) and name not in self.hosts:
             raise Refusal(403, f"The server does not go by the name {name[:100]!r}. Start it with --allow-host.",

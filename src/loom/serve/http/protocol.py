@@ -6,17 +6,23 @@ Layer: serve. Invariant: no connection lasts longer than its requests may, whate
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from loom.serve.http.application import answer_of
 from loom.serve.limits import ServerLimits
+from loom.serve.refusals import Refusal, busy
 
 __all__ = ["protocol_of"]
 
 _LINGER_SECONDS = 2.0
 """After an answer that came before all of the request: time to read it."""
+
+
+_CROWD = answer_of(busy("There are too many connections: come back later.", status=503, last=True))
 
 
 class _Protocol(H11Protocol):
@@ -38,6 +44,8 @@ class _Protocol(H11Protocol):
 
     def handle_events(self) -> None:
         before = self.cycle
+        if len(self.connections) > self.limits.connections:
+            self.app = _CROWD
         super().handle_events()
         if self.cycle is not before:  # a head is whole
             limits = self.limits
@@ -58,8 +66,13 @@ class _Protocol(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
+        data = json.dumps(Refusal(400, msg, code="invalid_http").body()).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(data))), ("connection", "close")]
+        head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
         try:
-            super().send_400_response(msg)
+            events = (head, h11.Data(data=data), h11.EndOfMessage())
+            self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
+            self.transport.close()
         except h11.LocalProtocolError:  # an answer is under way
             self.transport.abort()
 

@@ -6,6 +6,7 @@ its limit of time.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -23,6 +24,8 @@ from loom.serve.http.protocol import protocol_of
 __all__ = ["BackgroundServer", "listen", "serve_on", "url_of"]
 
 _START_SECONDS = 30
+_LAST_SECONDS = 1.0
+"""For answers that the end of the draining cuts to reach their clients."""
 
 
 def listen(host: str, port: int, *, keyed: bool, no_key: bool = False) -> socket.socket:
@@ -69,9 +72,10 @@ def _server(application: Application, ready: Callable[[], None] | None) -> _Serv
     limits = application.state.limits
     config = uvicorn.Config(
         application, http=protocol_of(limits), ws="none", lifespan="on", log_level="error", access_log=False,
-        log_config=None, server_header=False, limit_concurrency=limits.connections, proxy_headers=False, backlog=2048,
+        log_config=None, server_header=False, proxy_headers=False, backlog=2048,
         timeout_keep_alive=max(int(limits.idle_seconds), 1),
-        timeout_graceful_shutdown=max(int(limits.drain_seconds), 1), h11_max_incomplete_event_size=64 << 10,
+        timeout_graceful_shutdown=int(limits.drain_seconds + _LAST_SECONDS) + 5,
+        h11_max_incomplete_event_size=limits.head_bytes,
     )  # fmt: skip
     return _Server(config, application, ready)
 
@@ -90,7 +94,24 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.state.gate.close()
-        await super().shutdown(sockets)
+        end = asyncio.ensure_future(self._end_of_draining())
+        try:
+            await super().shutdown(sockets)
+            if self.force_exit:  # uvicorn leaves what is under way, and the application, to be cancelled
+                self._application.state.end()
+                if left := tuple(self.server_state.tasks):
+                    await asyncio.wait(left, timeout=_LAST_SECONDS)
+                await self.lifespan.shutdown()
+        finally:
+            end.cancel()
+
+    async def _end_of_draining(self) -> None:
+        """Have what is under way end when its time is over, and then connections that do not read that."""
+        await asyncio.sleep(self._application.state.limits.drain_seconds)
+        self._application.state.end()
+        await asyncio.sleep(_LAST_SECONDS)
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,41 @@ def test_padding_changes_no_bit_of_a_sentence(tmp_path: Path) -> None:
     alone = net.forward({n: a[1:, :9] for n, a in (("tokens", IDS), ("mask", MASK), ("types", TYPES))})
     assert (together["hidden"][1:, :9].view(np.uint32) == alone["hidden"].view(np.uint32)).all()
     assert (together["pooled"][1:].view(np.uint32) == alone["pooled"].view(np.uint32)).all()
+
+
+LEFT_OUT = {
+    "BertForMaskedLM": (SMALL, "heads that it was trained by .5 tensors"),
+    "BertForPreTraining": (SMALL, "heads that it was trained by .7 tensors"),
+    "T5ForConditionalGeneration": (None, "the decoder .2\\d tensors"),
+    "T5Model": (None, "the decoder .2\\d tensors"),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_parts_that_the_network_does_without_are_named(kind: str, tmp_path: Path) -> None:
+    settings, says = LEFT_OUT[kind]
+    model = make(kind, **(_T5 if settings is None else settings))
+    found = describe(save(model, tmp_path))
+    assert (found.task, len(found.left_out)) == ("embed", 1)
+    assert re.search(says, repr(found)), repr(found)
+    with pytest.warns(UserWarning, match=f"the network is without .*{says}"):
+        net = build(tmp_path, on="cpu")
+    told = {"input_ids": IDS, "attention_mask": MASK}
+    encoder = model.encoder if settings is None else model.bert
+    inputs = {"tokens": IDS, "mask": MASK} | ({} if settings is None else {"types": np.zeros_like(IDS)})
+    found_hidden, there = net.forward(inputs), MASK.astype(bool)
+    hidden = found_hidden["hidden"] if isinstance(found_hidden, dict) else found_hidden
+    assert away(hidden[there], run(encoder, **told).last_hidden_state[there]) < 2e-6
+
+
+def test_what_a_sentence_transformer_is_said_to_be_has_nothing_left_out(tmp_path: Path) -> None:
+    """Its stages are all that comes behind the features: neither the pooler nor the heads of training."""
+    folder = save(make("BertForPreTraining", **SMALL), tmp_path)
+    (folder / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "a.Normalize"}]')
+    found = describe(folder)
+    assert (found.left_out, found.document["outputs"]) == ((), ["embedding"])
+    build(folder, on="cpu")  # without a warning
+    assert describe(save(make("BertModel", **SMALL), tmp_path / "plain")).left_out == ()
 
 
 @pytest.mark.parametrize("function", ["relu", "gated-gelu"])

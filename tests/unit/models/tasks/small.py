@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -49,6 +51,32 @@ def weights() -> bytes:
     return safetensors.numpy.save(made, {"format": "pt"})
 
 
+def spaced_tokenizer_json(decoder: Any = None) -> str:
+    """Return a tokenizer as Llama 2 has it: spaces are parts of words, that of a text's first word is left out.
+
+    ``decoder``: another one of ``tokenizers.decoders``.
+    """
+    letters = "abcdefghijklmnopqrstuvwxyz.,\u2581"
+    tokens = ["<unk>", "<s>", "</s>", *letters, *(f"<0x{n:02X}>" for n in b" \n\xf0\x9f\x99\x82\xff")]
+    tokens += [f"\u2581{a}{b}" for a in letters[:16] for b in "aeiou"][: (SIZE - len(tokens)) // 2]
+    tokens += [a + b + c for a in letters[:12] for b in letters[:12] for c in "xy"][: SIZE - len(tokens)]
+    made = tokenizers.Tokenizer(tokenizers.models.BPE({t: n for n, t in enumerate(tokens)}, [], unk_token="<unk>"))
+    first = tokenizers.normalizers
+    made.normalizer = first.Sequence([first.Prepend("\u2581"), first.Replace(" ", "\u2581")])
+    last = tokenizers.decoders
+    steps = [last.Replace("\u2581", " "), last.ByteFallback(), last.Fuse(), last.Strip(" ", 1, 0)]
+    made.decoder = decoder or last.Sequence(steps)
+    made.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return made.to_str()
+
+
+def spaced_files(decoder: Any = None) -> dict[str, bytes]:
+    """Return the same model's folder with the tokenizer of ``spaced_tokenizer_json``."""
+    config = {"eos_token": "</s>", "bos_token": "<s>", "chat_template": TEMPLATE}
+    told = {"tokenizer.json": spaced_tokenizer_json(decoder), "tokenizer_config.json": json.dumps(config)}
+    return files() | {name: text.encode() for name, text in told.items()}
+
+
 @cache
 def files() -> dict[str, bytes]:
     """Return the folder's files by name."""
@@ -57,9 +85,9 @@ def files() -> dict[str, bytes]:
     return dict(zip(("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"), told, strict=True))
 
 
-def write(folder: Path) -> Path:
-    """Write the files into a folder and return it."""
+def write(folder: Path, given: Mapping[str, bytes] | None = None) -> Path:
+    """Write files, ``files`` if none are given, into a folder and return it."""
     folder.mkdir()
-    for name, data in files().items():
+    for name, data in (given or files()).items():
         (folder / name).write_bytes(data)
     return folder

@@ -39,13 +39,10 @@ def opened(on: str = "cpu") -> ServedModel:
 
 def written(model: ServedModel, prompt: str, top: int = 0, **settings: Any) -> tuple[Receipt, list[Any]]:
     task = TextTask(tuple(model.encode(prompt)), {**SETTINGS, **settings}, None, top)
-    writing = model.write(task)
-    writer, text, steps = TextWriter(model.decoder(), task.settings["stop"], model.eos), "", list[Any]()
-    for step in writing:
-        steps.append(step)
-        text += writer.push(step.token)
-    text += writer.flush()
-    return receipt_of(model, task, steps, text, writing.finish_reason or "?"), steps
+    writer = TextWriter(model, task)
+    steps = [step for step, _ in writer]
+    writer.flush()
+    return writer.receipt(), steps
 
 
 def test_receipts_of_all_devices_have_one_id(on: str) -> None:

@@ -19,7 +19,7 @@ from loom.models.receipts import ModelIdentity, Receipt, canonical_json, embeddi
 from loom.models.tasks import TextConstraint, TextTask, TextWriter, TokenStep
 from loom.models.tasks.audit import audit
 from loom.models.tasks.claims import receipt_of, task_of_receipt
-from unit.serve.standin import IDENTITY, Decoder, StandIn
+from unit.serve.standin import IDENTITY, StandIn
 
 SETTINGS: dict[str, Any] = {
     "temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "frequency_penalty": 0.0,
@@ -141,13 +141,11 @@ def test_what_is_no_receipt_is_refused(data: bytes) -> None:
 
 
 def written(model: StandIn, task: TextTask) -> Receipt:
-    steps: list[TokenStep] = []
-    writer, text = TextWriter(Decoder(), task.settings["stop"], model.eos), ""
-    writing = model.write(task)
-    for step in writing:
-        steps.append(step)
-        text += writer.push(step.token)
-    return receipt_of(model, task, steps, text + writer.flush(), writing.finish_reason or "stop")
+    writer = TextWriter(model, task)
+    for _ in writer:
+        pass
+    writer.flush()
+    return writer.receipt()
 
 
 def test_a_task_is_read_back_from_its_receipt() -> None:
@@ -215,6 +213,10 @@ def test_audits_name_what_differs() -> None:
     lying = dict(receipt.claims) | {"output": {**receipt.claims["output"], "finish_reason": "stop"}}
     found = audit(Receipt(lying, receipt.disclosed, receipt.about), model)
     assert found.differences == ("output, finish_reason: stop claimed, length here",)
+    quoted = dict(receipt.claims) | {"settings": {**receipt.claims["settings"], "min_p": "0"}}
+    found = audit(Receipt(quoted, receipt.disclosed, receipt.about), model)
+    assert found.differences == ('settings, min_p: "0" claimed, 0 here',)
+    assert found.notes == ()
     older = Receipt(receipt.claims, receipt.disclosed, {"loom": "0.0.1"})
     assert "of Loom 0.0.1" in audit(older, Other(4, token=1)).differences[-1]
 
@@ -290,4 +292,11 @@ def test_audits_of_vectors_and_of_texts_cut_short() -> None:
     task = TextTask(tuple(b"!long hello"), SETTINGS)
     steps = list(model.write(task))[:5]
     text = bytes(step.token for step in steps).decode()
-    assert audit(receipt_of(model, task, steps, text, "cancelled"), model).same
+    for whole in (False, True):  # a reader may go away behind the last token, too
+        task = TextTask(tuple(b"!long hello"), SETTINGS | {"max_tokens": 5 if whole else 20})
+        found = audit(receipt_of(model, task, steps, text, "cancelled"), model)
+        assert found.same
+        assert found.notes == ("cancelled: any beginning of the text would agree",)
+        assert found.to_dict()["notes"] == list(found.notes)
+    nothing = audit(receipt_of(model, task, [], "", "cancelled"), model)
+    assert (nothing.same, nothing.found is not None) == (True, True)
