@@ -14,14 +14,17 @@ from types import TracebackType
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
+from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.core.numbers import real
 from loom.core.tracebacks import brief_class
-from loom.tables.connections import Connections, look_through
+from loom.tables.connections import Connections
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
 from loom.tables.names import refuse_repeated, table_name
+from loom.tables.opening import look_through
 from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
+from loom.tables.seal import Soundness, compare
 from loom.tables.sql import SqlResult, run_sql
 from loom.tables.table import Table
 from loom.tables.types import read_type
@@ -36,6 +39,10 @@ class Database:
     ``timeout``: seconds to wait while another process writes, before a LoomTimeout. Any number of processes and threads
     may have the file open; readers never wait. What a call wrote is on the medium when it returns.
 
+    ``read_only``: nothing is written, so that rights to read are enough, also where the folder or the medium lets
+    nobody write; calls that write are StateErrors. ``verify``: compare all bytes of the file with its seal (see
+    ``check``), whatever its size; FileError where it has none that is of its present state.
+
     ArgumentError for a SQLite file that is not Loom's; FileError for one that is damaged or of a newer version.
 
     >>> db = Database()
@@ -46,8 +53,12 @@ class Database:
     [{'name': 'Alice', 'age': 30.0}]
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0, read_only: bool = False,
+        verify: bool = False,
+    ) -> None:  # fmt: skip
         where = "tables.Database"
+        only, asked = flag(read_only, f"{where}, read_only"), flag(verify, f"{where}, verify")
         place = (
             None
             if path is None or (isinstance(path, str) and path == ":memory:")
@@ -57,8 +68,10 @@ class Database:
             place = Path(os.path.abspath(place))
             if place.is_dir():
                 raise FileError(where, f"{place} is a folder", expected="a file", got="a folder", remedy="Name a file")
-            _make_folder(place.parent, where)
-        self._connections = Connections(place, real(timeout, f"{where}, timeout", least=0, most=86_400), where)
+            if not only and not asked:
+                _make_folder(place.parent, where)
+        seconds = real(timeout, f"{where}, timeout", least=0, most=86_400)
+        self._connections = Connections(place, seconds, where, read_only=only, verify=asked)
 
     @property
     def path(self) -> Path | None:
@@ -75,7 +88,10 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close the file; a second time does nothing. Calls after it are StateErrors."""
+        """Close the file, and seal it if it was written and nobody else has it open; see ``check``.
+
+        A second time does nothing. Calls after it are StateErrors.
+        """
         self._connections.close()
 
     def tables(self) -> list[str]:
@@ -166,10 +182,17 @@ class Database:
         """
         return run_sql(self._connections, statement, params)
 
-    def check(self) -> None:
-        """Look through the whole file, as opening a small one does; FileError says what is damaged."""
-        with self._connections.reading("tables.check") as connection:
-            look_through(connection, self.path, "tables.check")
+    def check(self) -> Soundness:
+        """Look through the whole file, and compare its bytes with its seal; FileError says what is damaged.
+
+        A file is sealed when it is closed by the last who has it open, after a write: from then on to the next write
+        every byte that changes in place is told. ``is_sealed`` of the result says whether there was a seal of
+        the file's present state, ``reason`` why not: it was never sealed, or was written since.
+        """
+        where = "tables.check"
+        with self._connections.reading(where) as connection:
+            look_through(connection, self.path, where)
+            return compare(connection, self.path, where)
 
     def drop(self, name: str) -> None:
         """Take a table away for good, with its deleted rows."""

@@ -23,7 +23,7 @@ def told(where: str, path: Path | None = None) -> Generator[None, None, None]:
     """Turn what SQLite raises inside into an error of the house; ``path`` is the file, None for memory."""
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeEncodeError, OSError) as error:
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError, OSError) as error:
         if isinstance(error, LoomError):
             raise
         raise house_error(where, error, path) from None
@@ -36,6 +36,8 @@ def house_error(where: str, error: Exception, path: Path | None) -> LoomError:
     if isinstance(error, UnicodeEncodeError):
         return ArgumentError(where, "a text has half a character (a lone surrogate)", got=repr(error.object)[:80],
                              remedy="Mend the text: it cannot be written as UTF-8")  # fmt: skip
+    if isinstance(error, UnicodeDecodeError):  # a text that SQLite tells of what it cannot read
+        return _damaged(where, place, "what it says of itself is not UTF-8")
     if isinstance(error, OverflowError):
         return ArgumentError(where, "a number is outside what a column holds", expected="64 bits, with a sign",
                              got=said, remedy="Use a column of floats or texts")  # fmt: skip
@@ -45,9 +47,13 @@ def house_error(where: str, error: Exception, path: Path | None) -> LoomError:
         return LoomTimeout(where, f"{place} is being written by another process or thread",
                            remedy="Nothing was changed: try again, or open it with a longer timeout=")  # fmt: skip
     if any(word in low for word in _DAMAGED):
-        return FileError(where, f"{place} is damaged ({said})", expected="a sound .odb file", got="another",
-                         remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip
+        return _damaged(where, place, said)
     return _of_state(where, error, said, low, place)
+
+
+def _damaged(where: str, place: str, said: str) -> FileError:
+    return FileError(where, f"{place} is damaged ({said})", expected="a sound .odb file", got="another",
+                     remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip
 
 
 def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> LoomError:
@@ -58,7 +64,7 @@ def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> 
         return FileError(where, f"{place} cannot be read or written ({said})",
                          remedy="Nothing was changed: check the path, its rights and the room there is")  # fmt: skip
     if "readonly" in low:
-        return FileError(where, f"{place} cannot be written ({said})", remedy="Check its rights, or save a copy")
+        return FileError(where, f"{place} cannot be written ({said})", remedy="Check its rights and read_only=, or save a copy")
     if "closed database" in low:
         return StateError(where, "the database is closed", remedy="Open it again")
     if isinstance(error, sqlite3.IntegrityError):

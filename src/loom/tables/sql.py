@@ -23,6 +23,9 @@ from loom.tables.types import COLUMN_TYPES, ColumnType, is_missing
 
 __all__ = ["SqlResult", "run_sql"]
 
+_READING = "select", "values", "explain", "pragma", "attach", "detach"
+"""Statements that write nothing to the file."""
+
 
 @brief_class
 class SqlResult:
@@ -98,7 +101,9 @@ def run_sql(connections: Connections, statement: Any, params: Any) -> SqlResult:
     if verb in ("alter", "drop"):
         with connections.writing(where) as connection, same_tables(connection, where):
             return _run(connection, asked, bound)
-    with connections.reading(where) as connection:
+    # a WITH may write or not: where nothing may, SQLite says so
+    writes = verb not in _READING and not (verb == "with" and connections.is_read_only)
+    with connections.stating(where, writes) as connection:
         return _run(connection, asked, bound)
 
 

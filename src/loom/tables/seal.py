@@ -1,0 +1,180 @@
+"""The seal of a file: a digest of all its bytes, in a table of its own, by which bytes that changed in place are told.
+
+Layer: tables. A file is sealed when the last who wrote it closes it: then it is one file, in rollback mode, and whoever
+writes it again, Loom or another tool, moves the change counter of its header. Invariant: a seal is of the state of the
+file whose counter it names; of any other state it says nothing, so that a crash or another tool raises no alarm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom.core.errors import FileError
+
+__all__ = ["MOST_NBYTES", "Soundness", "compare", "has_seal", "write_seal"]
+
+MOST_NBYTES = 256 << 20
+"""Files up to this size are sealed: all of it is read for that."""
+
+_TABLE = "_octodb_seal"
+_MADE = (
+    f"CREATE TABLE {_TABLE} (_id INTEGER PRIMARY KEY, seal BLOB NOT NULL)",
+    # a schema that is damaged so that the table is not found is refused for an index on nothing
+    f"CREATE INDEX _octodb_sealed ON {_TABLE} (_id)",
+)
+_COUNTERS = slice(24, 28), slice(92, 96)
+"""Where the header has the change counter, and that of when its version was written: every SQLite writes both."""
+_VERSION = slice(96, 100)
+_DIGEST_NBYTES = 32
+_ALL_ONES = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Soundness:
+    """What ``check`` says of a file that is not damaged: ``is_sealed``, whether its bytes are those of its seal.
+
+    ``reason`` says in words why they could not be compared; it is empty where they were.
+    """
+
+    is_sealed: bool
+    reason: str = ""
+
+
+def has_seal(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file was sealed at any time."""
+    try:
+        return connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchone() is not None
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return False
+        raise
+
+
+def compare(connection: sqlite3.Connection, path: Path | None, where: str) -> Soundness:
+    """Compare a file with its seal; FileError if a byte is another than when it was sealed."""
+    if path is None:
+        return Soundness(False, "a database in memory has no seal")
+    outside = not connection.in_transaction
+    if outside:
+        connection.execute("BEGIN")  # one state of the seal and of what it is of
+    try:
+        return _compare(connection, path, where)
+    finally:
+        if outside:
+            connection.execute("COMMIT")
+
+
+def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundness:
+    if not has_seal(connection):
+        return Soundness(False, f"it never was: files up to {MOST_NBYTES >> 20} MiB are when they are closed")
+    seal = _seal_of(connection)
+    if seal is None or int.from_bytes(seal[:4], "big") ^ int.from_bytes(seal[4:8], "big") != _ALL_ONES:
+        raise _damaged(path, where, "its seal is no seal")
+    if not hasattr(connection, "serialize"):
+        return Soundness(False, "this Python cannot compare: 3.11 and newer can")
+    image = connection.serialize()
+    counters = [image[each] for each in _COUNTERS]
+    if counters[0] != seal[:4] and counters[0] == counters[1]:
+        return Soundness(False, "it was written since: closing it after the next write seals it")
+    if counters[0] != counters[1] or _digest(image, seal, image[:100]) != seal[8:]:
+        raise _damaged(path, where, "its bytes are not those that were sealed")
+    if path.stat().st_size != len(image):
+        raise _damaged(path, where, "it has another size than when it was sealed")
+    return Soundness(True)
+
+
+def _seal_of(connection: sqlite3.Connection) -> bytes | None:
+    rows = connection.execute(f"SELECT seal FROM {_TABLE} WHERE _id = 1").fetchall()
+    seal = rows[0][0] if len(rows) == 1 else None
+    return seal if isinstance(seal, bytes) and len(seal) == 8 + _DIGEST_NBYTES else None
+
+
+def _digest(image: bytes, seal: bytes, header: bytes) -> bytes:
+    """Return the digest of a file but for its seal, with this header."""
+    at, view = image.find(seal), memoryview(image)
+    digest = hashlib.sha256(header)
+    digest.update(view[len(header) : at])
+    digest.update(view[at + len(seal) :])
+    return digest.digest()
+
+
+def _damaged(path: Path, where: str, said: str) -> FileError:
+    return FileError(where, f"{path} is damaged ({said})", expected="a sound .odb file", got="another",
+                     remedy=f"Restore it from a copy; sqlite3's DROP TABLE {_TABLE} keeps it as it is")  # fmt: skip
+
+
+def write_seal(connection: sqlite3.Connection) -> bool:
+    """Seal the file of a connection that is alone; False where it cannot be: others have it open, or it is too large.
+
+    A crash at any moment leaves the seal of a state that is no more, which ``compare`` knows by the counter.
+    """
+    if not hasattr(connection, "serialize") or connection.in_transaction:
+        return False
+    (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+    if pages * size > MOST_NBYTES:
+        return False
+    try:
+        if not has_seal(connection):
+            _transact(connection, _make)
+        if connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete":
+            return False
+        if _transact(connection, _seal):
+            return True
+        _transact(connection, _renew)  # the bytes of the old seal stand in the file twice
+        return _transact(connection, _seal)
+    except sqlite3.Error:
+        return False
+
+
+def _transact(connection: sqlite3.Connection, step: Callable[[Any], bool]) -> bool:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        done = step(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    return done
+
+
+def _make(connection: sqlite3.Connection) -> bool:
+    for statement in _MADE:
+        connection.execute(statement)
+    return _renew(connection)
+
+
+def _renew(connection: sqlite3.Connection) -> bool:
+    """Put a seal of no state in place of what is there, whose bytes are found nowhere else."""
+    seal = bytes(4) + b"\xff" * 4 + os.urandom(_DIGEST_NBYTES)
+    connection.execute(f"INSERT OR REPLACE INTO {_TABLE} VALUES (1, ?)", (seal,))
+    return True
+
+
+def _seal(connection: Any) -> bool:
+    """Write the seal of the state that this transaction ends in: it changes the seal, and the counters by one."""
+    image, seal = connection.serialize(), _seal_of(connection)
+    if seal is None or image.count(seal) != 1:
+        return False
+    following = int.from_bytes(image[_COUNTERS[0]], "big") + 1 & _ALL_ONES
+    header, counter = bytearray(image[:100]), following.to_bytes(4, "big")
+    for place in _COUNTERS:
+        header[place] = counter
+    header[_VERSION] = _sqlite_version().to_bytes(4, "big")
+    made = counter + (following ^ _ALL_ONES).to_bytes(4, "big") + _digest(image, seal, bytes(header))
+    with connection.blobopen(_TABLE, "seal", 1) as blob:  # in place: UPDATE may move it
+        blob.write(made)
+    return True
+
+
+def _sqlite_version() -> int:
+    """Return SQLite's version as the headers of files have it."""
+    major, minor, patch = sqlite3.sqlite_version_info
+    return major * 1_000_000 + minor * 1_000 + patch
