@@ -7,17 +7,24 @@ type yet.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
 from loom.core.given import is_mapping, items, text
 from loom.core.tracebacks import brief_names
 from loom.flow.counts import whole
 from loom.tables import Database, Table
+from loom.tables.conditions import condition
+from loom.tables.device.columns import operation
+from loom.tables.exchange.csv_files import read_sheet, typed
 from loom.tables.query import Query
+from loom.tables.schema import DECLARED
+from loom.tables.types import COLUMN_TYPES, ColumnType
 
 __all__ = [
     "db_aggregate",
@@ -85,6 +92,23 @@ class FlowTable:
         """Return the table if the column has values, None if none was ever given."""
         self.require(name, where)
         return self.table if self.table is not None and name in self.table.columns else None
+
+    def where(self, asked: Query | None, name: str, op: str, value: Any, where: str) -> Query | None:
+        """Return the rows of those asked that fulfil a condition; None where the table never had a row.
+
+        A column without a type has a missing value in every row, of the type of what it is compared with.
+        """
+        if self.column(name, where) is not None:
+            return asked.where(name, op, value) if asked is not None else None
+        sql, bound = condition("NULL", _type_compared(value), op, value, where)
+        return None if asked is None else asked.narrowed(sql, bound)
+
+    def declare(self) -> None:
+        """Write the names of the columns beside the table, where some have no type or stand in another order."""
+        if self.table is not None and list(self.table.columns) != self.columns:
+            self.database.sql(f"CREATE TABLE IF NOT EXISTS {DECLARED} (name TEXT PRIMARY KEY, columns TEXT NOT NULL)")
+            row = self.table.name, json.dumps(self.columns)
+            self.database.sql(f"INSERT OR REPLACE INTO {DECLARED} VALUES (?, ?)", row)
 
 
 def _type_of(value: Any, where: str) -> str:

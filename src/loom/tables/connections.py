@@ -134,7 +134,7 @@ class Connections:
         held: _OfThread | None = self._memory if self.path is None else getattr(self._local, "held", None)
         if held is not None and held.process == os.getpid():
             if held.identity != (found := identity(self.path, self._reach)):
-                raise FileError(where, f"{self.path} was {'replaced' if found else 'removed'} since it was opened",
+                raise FileError(where, f"{self.path} was {_fate(found, self.is_read_only)} since it was opened",
                                 remedy="Nothing was changed: open it again")  # fmt: skip
             return held
         if held is not None and self.path is None:
@@ -271,6 +271,10 @@ def _transacted(held: _OfThread) -> Iterator[sqlite3.Connection]:
 def _has_no_table(connection: sqlite3.Connection) -> bool:
     sql = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_octodb%' ESCAPE '\\'"
     return connection.execute(sql).fetchone() == (0,)
+
+
+def _fate(found: object, is_read_only: bool) -> str:
+    return "removed" if not found else "replaced or written" if is_read_only else "replaced"
 
 
 def _mode_of(connection: sqlite3.Connection) -> str:

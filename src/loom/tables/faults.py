@@ -5,6 +5,7 @@ Layer: tables. Invariant: no exception of ``sqlite3`` leaves ``loom.tables``.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ __all__ = ["house_error", "told"]
 
 _BUSY = "database is locked", "database table is locked", "database schema is locked"
 _DAMAGED = "malformed", "not a database", "disk image", "decode to utf-8", "unsupported file format", "corrupt"
+_BOUND = re.compile(r"error in (view|trigger|index) (.+?)(?: after .*)?: ")
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> 
         return FileError(where, f"{place} cannot be read or written ({said})",
                          remedy="Nothing was changed: check the path, its rights and the room there is")  # fmt: skip
     if "readonly" in low:
-        return FileError(where, f"{place} cannot be written ({said})", remedy="Check its rights and read_only=, or save a copy")
+        return FileError(where, f"{place} cannot be written ({said})", remedy="Check its rights: to read it, read_only=True is enough")
     if "closed database" in low:
         return StateError(where, "the database is closed", remedy="Open it again")
     if isinstance(error, sqlite3.IntegrityError):
@@ -73,4 +75,13 @@ def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> 
     if isinstance(error, sqlite3.InterfaceError) or ("type" in low and "not supported" in low):
         return DTypeError(where, f"a value cannot be bound ({said})", expected="None, int, float, str or bytes",
                           got="another type", remedy="Convert it first")  # fmt: skip
-    return ArgumentError(where, f"SQLite refused it: {said}", remedy="Correct the statement")
+    if "too big" in low:
+        return ArgumentError(where, "a value is larger than what a cell holds", expected="at most 1,000,000,000 bytes",
+                             got=said, remedy="Keep it in a file, and its name in the table")  # fmt: skip
+    if found := _BOUND.match(said):
+        kind, name = found.groups()
+        return ArgumentError(where, f"the {kind} {name!r} needs what would change ({said})",
+                             remedy=f"Nothing was changed: drop it by sql('DROP {kind.upper()} ...'), then make it "
+                             "again")  # fmt: skip
+    remedy = "Correct the statement" if where.startswith("tables.sql") else "Nothing was changed: ask for less at once"
+    return ArgumentError(where, f"SQLite refused it: {said}", remedy=remedy)

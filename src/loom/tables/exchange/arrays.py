@@ -61,5 +61,5 @@ def _whole(values: Sequence[Any], where: str) -> Array:
         if value is not None and abs(value) > _EXACT:
             raise DTypeError(where, "whole numbers with missing ones among them, and float64 lacks one of them",
                              expected="at most 2^53", got=value,
-                             remedy="Pass missing=0, or leave them out by where(column, 'not-null')")  # fmt: skip
+                             remedy="Leave them out by where(column, 'not-null'), or pass missing=0 to to_numpy")  # fmt: skip
     return np.array(values, np.float64)

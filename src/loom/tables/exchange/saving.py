@@ -14,9 +14,10 @@ from pathlib import Path
 from loom.core.errors import ArgumentError, FileError
 from loom.storage.disk import Disk
 from loom.tables.connections import Connections
+from loom.tables.exchange.belongings import copy_belongings, refuse_strangers
 from loom.tables.names import ID, quoted
 from loom.tables.opening import APPLICATION_ID, FORMAT
-from loom.tables.schema import add_table, columns_of, names_of_tables, trash_of
+from loom.tables.schema import DECLARED, add_table, columns_of, has_declared, names_of_tables, trash_of
 from loom.tables.seal import compare, write_seal
 
 __all__ = ["copy_table", "load_tables", "save_tables"]
@@ -86,6 +87,7 @@ def _fill(source: sqlite3.Connection, target: sqlite3.Connection, names: Sequenc
         try:
             for name in names:
                 copy_table(source, made, name, where)
+            copy_belongings(source, made, names, where)
         finally:
             source.execute("ROLLBACK")
         made.backup(target)
@@ -105,7 +107,11 @@ def load_tables(connections: Connections, path: Path, names: Sequence[str], wher
                 if name.lower() in there:
                     raise ArgumentError(where, f"there is a table {name!r} already", expected="a name of its own",
                                         got=name, remedy="Drop it, or load into another database")  # fmt: skip
+            if not names:
+                refuse_strangers(source, found, where)
+            for name in found:
                 copy_table(source, target, name, where)
+            copy_belongings(source, target, found, where, every=not names)
             return found
     finally:
         other.close()
@@ -124,3 +130,9 @@ def copy_table(source: sqlite3.Connection, target: sqlite3.Connection, name: str
     if given is not None:
         target.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
         target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, given[0]))
+    if has_declared(source):
+        declared = source.execute(f"SELECT sql FROM sqlite_master WHERE name = '{DECLARED}'").fetchone()[0]
+        if not has_declared(target):
+            target.execute(declared)
+        rows = source.execute(f"SELECT name, columns FROM {DECLARED} WHERE name = ?", (name,))
+        target.executemany(f"INSERT OR REPLACE INTO {DECLARED} VALUES (?, ?)", rows)
