@@ -1,8 +1,8 @@
 """Connections to one SQLite database: one for each thread that reads or writes a file, one for memory.
 
 Layer: tables. A file is in WAL mode with synchronous FULL from the first write on: what a transaction wrote is on the
-medium when the call returns, and readers do not wait for it; who closes it last seals it (``seal``). Invariant: every change is one transaction, all of it or nothing; one
-inside ``transaction`` is undone alone where it fails.
+medium when the call returns, and readers do not wait for it; who closes it last seals it (``seal``). Invariant: every
+change is one transaction, all of it or nothing; one inside ``transaction`` is undone alone where it fails.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 from loom.core.errors import FileError, StateError
 from loom.tables.faults import told
-from loom.tables.opening import connect, identity, prepare, reach_of
 from loom.tables.seal import compare, has_seal, write_seal
+from loom.tables.sqlite_files import connect, identity, prepare, reach_of
 
 __all__ = ["Connections"]
 
@@ -134,8 +134,7 @@ class Connections:
         held: _OfThread | None = self._memory if self.path is None else getattr(self._local, "held", None)
         if held is not None and held.process == os.getpid():
             if held.identity != (found := identity(self.path, self._reach)):
-                raise FileError(where, f"{self.path} was {_fate(found, self.is_read_only)} since it was opened",
-                                remedy="Nothing was changed: open it again")  # fmt: skip
+                raise self._is_another(found is not None, where)
             return held
         if held is not None and self.path is None:
             raise StateError(where, "a database in memory belongs to the process that made it",
@@ -150,6 +149,11 @@ class Connections:
         else:
             self._local.held = made
         return made
+
+    def _is_another(self, is_there: bool, where: str) -> FileError:
+        fate = "removed" if not is_there else "replaced or written" if self.is_read_only else "replaced"
+        said = f"{self.path} was {fate} since it was opened"
+        return FileError(where, said, remedy="Nothing was changed: open it again")
 
     @contextmanager
     def reading(self, where: str) -> Generator[sqlite3.Connection, None, None]:
@@ -176,8 +180,13 @@ class Connections:
         if self.path is None or held.is_logged:
             return
         if self.is_read_only:
-            raise StateError(where, f"{self.path} was opened read_only", expected="a call that reads", got="one that "
-                             "writes", remedy="Open it without read_only, or save a copy and write that")  # fmt: skip
+            raise StateError(
+                where,
+                f"{self.path} was opened read_only",
+                expected="a call that reads",
+                got="one that writes",
+                remedy="Open it without read_only, or save a copy and write that",
+            )
         if not self._wrote and _mode_of(held.connection) != "wal":
             compare(held.connection, self.path, where)
         held.connection.execute("PRAGMA journal_mode=WAL")
@@ -271,10 +280,6 @@ def _transacted(held: _OfThread) -> Iterator[sqlite3.Connection]:
 def _has_no_table(connection: sqlite3.Connection) -> bool:
     sql = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_octodb%' ESCAPE '\\'"
     return connection.execute(sql).fetchone() == (0,)
-
-
-def _fate(found: object, is_read_only: bool) -> str:
-    return "removed" if not found else "replaced or written" if is_read_only else "replaced"
 
 
 def _mode_of(connection: sqlite3.Connection) -> str:

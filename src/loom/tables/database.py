@@ -22,10 +22,10 @@ from loom.tables.connections import Connections
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
 from loom.tables.names import refuse_repeated, table_name
-from loom.tables.opening import look_through
 from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
 from loom.tables.seal import Soundness, compare
 from loom.tables.sql import SqlResult, run_sql
+from loom.tables.sqlite_files import look_through
 from loom.tables.table import Table
 from loom.tables.types import read_type
 
@@ -54,9 +54,13 @@ class Database:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0, read_only: bool = False,
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float = 5.0,
+        read_only: bool = False,
         verify: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         where = "tables.Database"
         only, asked = flag(read_only, f"{where}, read_only"), flag(verify, f"{where}, verify")
         place = (

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, DTypeError, FileError, LoomError, LoomTimeout, StateError
 
-__all__ = ["house_error", "told"]
+__all__ = ["damage", "house_error", "told"]
 
 _BUSY = "database is locked", "database table is locked", "database schema is locked"
 _DAMAGED = "malformed", "not a database", "disk image", "decode to utf-8", "unsupported file format", "corrupt"
+_RECOVERY = "Restore it from a copy; sqlite3's .recover reads what is left"
 _BOUND = re.compile(r"error in (view|trigger|index) (.+?)(?: after .*)?: ")
 
 
@@ -39,7 +40,7 @@ def house_error(where: str, error: Exception, path: Path | None) -> LoomError:
         return ArgumentError(where, "a text has half a character (a lone surrogate)", got=repr(error.object)[:80],
                              remedy="Mend the text: it cannot be written as UTF-8")  # fmt: skip
     if isinstance(error, UnicodeDecodeError):  # a text that SQLite tells of what it cannot read
-        return _damaged(where, place, "what it says of itself is not UTF-8")
+        return damage(where, place, "what it says of itself is not UTF-8")
     if isinstance(error, OverflowError):
         return ArgumentError(where, "a number is outside what a column holds", expected="64 bits, with a sign",
                              got=said, remedy="Use a column of floats or texts")  # fmt: skip
@@ -49,13 +50,13 @@ def house_error(where: str, error: Exception, path: Path | None) -> LoomError:
         return LoomTimeout(where, f"{place} is being written by another process or thread",
                            remedy="Nothing was changed: try again, or open it with a longer timeout=")  # fmt: skip
     if any(word in low for word in _DAMAGED):
-        return _damaged(where, place, said)
+        return damage(where, place, said)
     return _of_state(where, error, said, low, place)
 
 
-def _damaged(where: str, place: str, said: str) -> FileError:
-    return FileError(where, f"{place} is damaged ({said})", expected="a sound .odb file", got="another",
-                     remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip
+def damage(where: str, place: object, said: str, remedy: str = _RECOVERY) -> FileError:
+    """Return the error of a file that is damaged."""
+    return FileError(where, f"{place} is damaged ({said})", expected="a sound .odb file", got="another", remedy=remedy)
 
 
 def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> LoomError:
@@ -66,7 +67,8 @@ def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> 
         return FileError(where, f"{place} cannot be read or written ({said})",
                          remedy="Nothing was changed: check the path, its rights and the room there is")  # fmt: skip
     if "readonly" in low:
-        return FileError(where, f"{place} cannot be written ({said})", remedy="Check its rights: to read it, read_only=True is enough")
+        remedy = "Check its rights: to read it, read_only=True is enough"
+        return FileError(where, f"{place} cannot be written ({said})", remedy=remedy)
     if "closed database" in low:
         return StateError(where, "the database is closed", remedy="Open it again")
     if isinstance(error, sqlite3.IntegrityError):
@@ -76,12 +78,19 @@ def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> 
         return DTypeError(where, f"a value cannot be bound ({said})", expected="None, int, float, str or bytes",
                           got="another type", remedy="Convert it first")  # fmt: skip
     if "too big" in low:
-        return ArgumentError(where, "a value is larger than what a cell holds", expected="at most 1,000,000,000 bytes",
-                             got=said, remedy="Keep it in a file, and its name in the table")  # fmt: skip
+        return ArgumentError(
+            where,
+            "a value is larger than what a cell holds",
+            expected="at most 1,000,000,000 bytes",
+            got=said,
+            remedy="Keep it in a file, and its name in the table",
+        )
     if found := _BOUND.match(said):
         kind, name = found.groups()
-        return ArgumentError(where, f"the {kind} {name!r} needs what would change ({said})",
-                             remedy=f"Nothing was changed: drop it by sql('DROP {kind.upper()} ...'), then make it "
-                             "again")  # fmt: skip
+        return ArgumentError(
+            where,
+            f"the {kind} {name!r} needs what would change ({said})",
+            remedy=f"Nothing was changed: drop it by sql('DROP {kind.upper()} ...'), then make it again",
+        )
     remedy = "Correct the statement" if where.startswith("tables.sql") else "Nothing was changed: ask for less at once"
     return ArgumentError(where, f"SQLite refused it: {said}", remedy=remedy)

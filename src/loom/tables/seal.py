@@ -14,9 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from loom.core.errors import FileError
+from loom.tables.faults import damage
 
 __all__ = ["MOST_NBYTES", "Soundness", "compare", "has_seal", "write_seal"]
 
@@ -34,6 +33,7 @@ _COUNTERS = slice(24, 28), slice(92, 96)
 _VERSION = slice(96, 100)
 _DIGEST_NBYTES = 32
 _ALL_ONES = (1 << 32) - 1
+_REMEDY = f"Restore it from a copy; sqlite3's DROP TABLE {_TABLE} keeps it as it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
         return Soundness(False, f"it never was: files up to {MOST_NBYTES >> 20} MiB are when they are closed")
     seal = _seal_of(connection)
     if seal is None or int.from_bytes(seal[:4], "big") ^ int.from_bytes(seal[4:8], "big") != _ALL_ONES:
-        raise _damaged(path, where, "its seal is no seal")
+        raise damage(where, path, "its seal is no seal", _REMEDY)
     if not hasattr(connection, "serialize"):
         return Soundness(False, "this Python cannot compare: 3.11 and newer can")
     image = connection.serialize()
@@ -84,9 +84,9 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
     if counters[0] != seal[:4] and counters[0] == counters[1]:
         return Soundness(False, "it was written since: closing it after the next write seals it")
     if counters[0] != counters[1] or _digest(image, seal, image[:100]) != seal[8:]:
-        raise _damaged(path, where, "its bytes are not those that were sealed")
+        raise damage(where, path, "its bytes are not those that were sealed", _REMEDY)
     if path.stat().st_size != len(image):
-        raise _damaged(path, where, "it has another size than when it was sealed")
+        raise damage(where, path, "it has another size than when it was sealed", _REMEDY)
     return Soundness(True)
 
 
@@ -103,11 +103,6 @@ def _digest(image: bytes, seal: bytes, header: bytes) -> bytes:
     digest.update(view[len(header) : at])
     digest.update(view[at + len(seal) :])
     return digest.digest()
-
-
-def _damaged(path: Path, where: str, said: str) -> FileError:
-    return FileError(where, f"{path} is damaged ({said})", expected="a sound .odb file", got="another",
-                     remedy=f"Restore it from a copy; sqlite3's DROP TABLE {_TABLE} keeps it as it is")  # fmt: skip
 
 
 def write_seal(connection: sqlite3.Connection) -> bool:
@@ -133,7 +128,7 @@ def write_seal(connection: sqlite3.Connection) -> bool:
         return False
 
 
-def _transact(connection: sqlite3.Connection, step: Callable[[Any], bool]) -> bool:
+def _transact(connection: sqlite3.Connection, step: Callable[[sqlite3.Connection], bool]) -> bool:
     connection.execute("BEGIN IMMEDIATE")
     try:
         done = step(connection)
@@ -158,7 +153,7 @@ def _renew(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def _seal(connection: Any) -> bool:
+def _seal(connection: sqlite3.Connection) -> bool:
     """Write the seal of the state that this transaction ends in: it changes the seal, and the counters by one."""
     image, seal = connection.serialize(), _seal_of(connection)
     if seal is None or image.count(seal) != 1:

@@ -361,7 +361,7 @@ class Drawn:
             assert keys.tolist() == sorted(groups)
             for k, value in zip(keys.tolist(), folded.tolist(), strict=True):
                 if not groups[k] and op not in ("sum", "count"):
-                    assert value is None or value != value, "a missing value"
+                    assert value is None or math.isnan(value), "a missing value"
                 else:
                     self.compare(int(value) if as_floats else value, self.fold(groups[k], op), kind, op, groups[k])
             if moved is not None:

@@ -24,7 +24,7 @@ from loom.runtime.device import Device
 from loom.tables.conditions import LEFT_OUT, OPERATORS
 from loom.tables.device.folds import exact_sum, grouped
 from loom.tables.device.masks import DeviceColumn, mask_of
-from loom.tables.exchange.arrays import array_of, fits_numpy
+from loom.tables.exchange.arrays import Array, array_of, fits_numpy
 from loom.tables.types import ColumnType
 from loom.tensor.tensor import array
 
@@ -189,14 +189,14 @@ class DeviceColumns:
         return Groups(by.shown(keys), values)
 
 
-def _without_values(there: np.ndarray[Any, Any], values: Any, op: str, kind: ColumnType, where: str) -> Any:
+def _without_values(there: Array, values: Array, op: str, kind: ColumnType, where: str) -> Array:
     """Return the folds of all groups, of which ``there`` tells which have the values."""
     full = np.zeros(there.size, values.dtype)
     full[there] = values
     return full if op in ("sum", "count") else _with_missing(full, there, kind, where)
 
 
-def _with_missing(values: Any, there: np.ndarray[Any, Any], kind: ColumnType, where: str) -> Any:
+def _with_missing(values: Array, there: Array, kind: ColumnType, where: str) -> Array:
     """Return values, of which some are there, with what stands for a missing one in an array of their type."""
     if values.dtype.kind in "fM":
         return np.where(there, values, np.array(np.nan if values.dtype.kind == "f" else "NaT", values.dtype))

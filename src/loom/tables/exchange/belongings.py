@@ -17,7 +17,7 @@ from loom.tables.schema import trash_of
 __all__ = ["copy_belongings", "refuse_strangers"]
 
 
-class _Made(NamedTuple):
+class _SchemaEntry(NamedTuple):
     """Something that SQL made: an index, a trigger or a view (``type``) on ``table``, by the statement ``sql``."""
 
     type: str
@@ -26,21 +26,26 @@ class _Made(NamedTuple):
     sql: str
 
 
-def _made_in(connection: sqlite3.Connection) -> list[_Made]:
+def _read_objects(connection: sqlite3.Connection) -> list[_SchemaEntry]:
     found = connection.execute(
         "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' "
         "ESCAPE '\\' AND tbl_name NOT LIKE '\\_octodb%' ESCAPE '\\' ORDER BY rowid"
     )
-    return [_Made(*row) for row in found]
+    return [_SchemaEntry(*row) for row in found]
 
 
 def refuse_strangers(source: sqlite3.Connection, names: Sequence[str], where: str) -> None:
     """ArgumentError where a file has a table that Loom did not make, which a copy of all would leave out."""
-    ours = _lowered(names)
-    for each in _made_in(source):
+    ours = _names_of(names)
+    for each in _read_objects(source):
         if each.type == "table" and each.name.lower() not in ours:
-            raise ArgumentError(where, f"the table {each.name!r} is not of Loom", expected="tables that Loom made",
-                                got=each.sql[:80], remedy="Name the tables to take: load(path, 'name')")  # fmt: skip
+            raise ArgumentError(
+                where,
+                f"the table {each.name!r} is not of Loom",
+                expected="tables that Loom made",
+                got=each.sql[:80],
+                remedy="Name the tables to take: load(path, 'name')",
+            )
 
 
 def copy_belongings(
@@ -50,31 +55,39 @@ def copy_belongings(
 
     ArgumentError for one that reads or writes a table that was not copied, or whose name is taken.
     """
-    ours, made = _lowered(names), _made_in(source)
-    views = {each.name.lower(): each for each in made if each.type == "view"}
+    ours, objects = _names_of(names), _read_objects(source)
+    views = {each.name.lower(): each for each in objects if each.type == "view"}
     taken = {name for name, view in views.items() if every or _reads(source, view) & ours}
-    there = {each.name.lower() for each in _made_in(target)}
-    for each in made:
+    there = {each.name.lower() for each in _read_objects(target)}
+    for each in objects:
         mine = each.name.lower() in taken if each.type == "view" else each.table.lower() in ours | taken
         if each.type == "table" or not mine:
             continue
-        outside = sorted(_touched_by(source, each) - ours - {*views})
+        outside = sorted(_needs_of(source, each) - ours - {*views})
         if outside:
-            raise ArgumentError(where, f"the {each.type} {each.name!r} needs the table {outside[0]!r}, which is not "
-                                "copied", expected="all tables that it names", got=each.sql[:80],
-                                remedy=f"Name that table too, or drop the {each.type}")  # fmt: skip
+            raise ArgumentError(
+                where,
+                f"the {each.type} {each.name!r} needs the table {outside[0]!r}, which is not copied",
+                expected="all tables that it names",
+                got=each.sql[:80],
+                remedy=f"Name that table too, or drop the {each.type}",
+            )
         if each.name.lower() in there:
-            raise ArgumentError(where, f"the name of the {each.type} {each.name!r} is taken",
-                                expected="a name of its own", got=each.sql[:80],
-                                remedy=f"Drop one of them by sql('DROP {each.type.upper()} ...')")  # fmt: skip
+            raise ArgumentError(
+                where,
+                f"the name of the {each.type} {each.name!r} is taken",
+                expected="a name of its own",
+                got=each.sql[:80],
+                remedy=f"Drop one of them by sql('DROP {each.type.upper()} ...')",
+            )
         target.execute(each.sql)
 
 
-def _lowered(names: Sequence[str]) -> set[str]:
+def _names_of(names: Sequence[str]) -> set[str]:
     return {each.lower() for name in names for each in (name, trash_of(name))}
 
 
-def _touched_by(source: sqlite3.Connection, each: _Made) -> set[str]:
+def _needs_of(source: sqlite3.Connection, each: _SchemaEntry) -> set[str]:
     """Return the tables that a view reads, or that a trigger reads and writes."""
     if each.type == "view":
         return _reads(source, each)
@@ -83,14 +96,14 @@ def _touched_by(source: sqlite3.Connection, each: _Made) -> set[str]:
     columns = [name for (name,) in source.execute("SELECT name FROM pragma_table_info(?)", (each.table,))]
     into, settings = quoted(each.table), ", ".join(f"{quoted(name)} = NULL" for name in columns)
     statements = f"INSERT INTO {into} DEFAULT VALUES", f"UPDATE {into} SET {settings}", f"DELETE FROM {into}"
-    return {table for statement in statements for table in _touched(source, statement, each.name)}
+    return {table for statement in statements for table in _needs(source, statement, each.name)}
 
 
-def _reads(source: sqlite3.Connection, view: _Made) -> set[str]:
-    return _touched(source, f"SELECT * FROM {quoted(view.name)}", None)
+def _reads(source: sqlite3.Connection, view: _SchemaEntry) -> set[str]:
+    return _needs(source, f"SELECT * FROM {quoted(view.name)}", None)
 
 
-def _touched(source: sqlite3.Connection, statement: str, by: str | None) -> set[str]:
+def _needs(source: sqlite3.Connection, statement: str, by: str | None) -> set[str]:
     """Return the tables that a statement, or a trigger that it fires, would read or write, by asking SQLite's plan.
 
     What it would not let a statement do, as to write to a view, fires no trigger.

@@ -170,10 +170,14 @@ def _refuse_blanks(sheet: Sheet, name: str, cells: TextColumn, where: str) -> No
     if kind.name != "str":
         record = next(k for k, text in enumerate(texts) if text != text.strip())
         what = "truths" if kind.name == "bool" else "numbers"
-        raise DTypeError(f"{where}, column {name!r}", f"line {sheet.line(record, where)} of {sheet.place} has blanks, "
-                         f"without which all cells are {what}", expected=repr(texts[record].strip())[:80],
-                         got=repr(texts[record])[:80], remedy="Nothing was imported: take the blanks out of the file, or "
-                         f"keep the texts by types={{{name!r}: str}} of Database.import_csv")  # fmt: skip
+        raise DTypeError(
+            f"{where}, column {name!r}",
+            f"line {sheet.line(record, where)} of {sheet.place} has blanks, without which all cells are {what}",
+            expected=repr(texts[record].strip())[:80],
+            got=repr(texts[record])[:80],
+            remedy="Nothing was imported: take the blanks out of the file, or "
+            f"keep the texts by types={{{name!r}: str}} of Database.import_csv",
+        )
 
 
 def _are_truths(cells: TextColumn) -> bool:

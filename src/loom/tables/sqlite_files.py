@@ -9,9 +9,9 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
+from loom.tables.faults import damage
 from loom.tables.seal import compare
 
 __all__ = ["APPLICATION_ID", "FORMAT", "Reach", "connect", "identity", "look_through", "prepare", "reach_of"]
@@ -38,13 +38,17 @@ _FROZEN = "mode=ro&immutable=1"
 def reach_of(path: Path | None, read_only: bool, verify: bool, where: str) -> Reach:
     """Return how to open a file; FileError where it cannot be read without writing."""
     if (read_only or verify) and path is None:
-        raise ArgumentError(f"{where}, {'read_only' if read_only else 'verify'}", "a database in memory has nothing to "
-                            "read", expected="a file", got="no path", remedy="Name a file, or leave it out")  # fmt: skip
+        raise ArgumentError(
+            f"{where}, {'read_only' if read_only else 'verify'}",
+            "a database in memory has nothing to read",
+            expected="a file",
+            got="no path",
+            remedy="Name a file, or leave it out",
+        )
     if (read_only or verify) and path is not None and not path.is_file():
         raise FileError(where, f"there is no file {path}", remedy="Check the path: only who writes makes one")
     if path is not None and path.is_file() and 0 < path.stat().st_size < _LEAST_NBYTES:
-        raise FileError(where, f"{path} is damaged (file is not a database)", expected="a sound .odb file",
-                        got=f"{path.stat().st_size} bytes", remedy="Name another file, or remove it")  # fmt: skip
+        raise damage(where, path, "file is not a database", "Name another file, or remove it")
     if path is None or not read_only:
         return "mode=rwc"
     try:
@@ -65,16 +69,21 @@ def _refuse_log(path: Path, where: str) -> None:
     for suffix in ("-wal", "-journal"):
         log = Path(f"{path}{suffix}")
         if log.exists() and log.stat().st_size:
-            raise FileError(where, f"{path} was not closed: {log.name} has changes, and nothing can be written there",
-                            expected="a file that was closed", got=f"{log.stat().st_size} bytes beside it",
-                            remedy="Copy both into a folder of yours and open that")  # fmt: skip
+            raise FileError(
+                where,
+                f"{path} was not closed: {log.name} has changes, and nothing can be written there",
+                expected="a file that was closed",
+                got=f"{log.stat().st_size} bytes beside it",
+                remedy="Copy both into a folder of yours and open that",
+            )
 
 
 def connect(path: Path | None, timeout: float, reach: Reach) -> sqlite3.Connection:
     """Return a connection to a file, or to memory."""
     name = ":memory:" if path is None else f"{path.as_uri()}?{reach}"
-    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": timeout}
-    connection = sqlite3.connect(name, uri=path is not None, **options)
+    connection = sqlite3.connect(
+        name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=path is not None
+    )
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
@@ -109,18 +118,30 @@ def prepare(connection: sqlite3.Connection, path: Path | None, reach: Reach, ver
         _mark(connection, path)
         return True
     if found != APPLICATION_ID:
-        raise ArgumentError(where, f"{path} is a SQLite database that Loom did not make",
-                            expected="an .odb file", got=f"application_id {found:#x}",
-                            remedy="Name a new file, then copy what you need by sql('attach ...')")  # fmt: skip
+        raise ArgumentError(
+            where,
+            f"{path} is a SQLite database that Loom did not make",
+            expected="an .odb file",
+            got=f"application_id {found:#x}",
+            remedy="Name a new file, then copy what you need by sql('attach ...')",
+        )
     if version > FORMAT or version < 1:
-        raise FileError(where, f"{path} is of a newer version of Loom", expected=f"version {FORMAT}", got=version,
-                        remedy="Update Loom")  # fmt: skip
+        raise FileError(
+            where,
+            f"{path} is of a newer version of Loom",
+            expected=f"version {FORMAT}",
+            got=version,
+            remedy="Update Loom",
+        )
     is_looked_through = look_through(connection, path, where, _MOST_NBYTES_LOOKED_AT)
     if verify or is_looked_through:
         soundness = compare(connection, path, where)
         if verify and not soundness.is_sealed:
-            raise FileError(f"{where}, verify", f"{path} has no seal of its present state ({soundness.reason})",
-                            remedy="Open it without verify, look at what it holds, write and close it")  # fmt: skip
+            raise FileError(
+                f"{where}, verify",
+                f"{path} has no seal of its present state ({soundness.reason})",
+                remedy="Open it without verify, look at what it holds, write and close it",
+            )
     return False
 
 
@@ -140,6 +161,5 @@ def look_through(connection: sqlite3.Connection, path: Path | None, where: str, 
         return False
     (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if said != "ok":
-        raise FileError(where, f"{path} is damaged ({said})", expected="a sound .odb file", got="another",
-                        remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip
+        raise damage(where, path, said)
     return True
