@@ -20,7 +20,7 @@ from typing import Any
 from loom.core.errors import FileError, StateError
 from loom.tables.faults import told
 from loom.tables.seal import compare, has_seal, write_seal
-from loom.tables.sqlite_files import connect, identity, prepare, reach_of
+from loom.tables.sqlite_files import connection_to, identity, prepare, reach_of
 
 __all__ = ["Connections"]
 
@@ -140,7 +140,7 @@ class Connections:
             raise StateError(where, "a database in memory belongs to the process that made it",
                              remedy="Use a file, or make it in this process")  # fmt: skip
         before = identity(self.path, self._reach)
-        connection = connect(self.path, self._timeout, self._reach)
+        connection = connection_to(self.path, self._timeout, self._reach)
         made = _OfThread(connection, before or identity(self.path, self._reach))
         with self._lock:
             self._all.add(made)

@@ -34,6 +34,7 @@ _VERSION = slice(96, 100)
 _DIGEST_NBYTES = 32
 _ALL_ONES = (1 << 32) - 1
 _REMEDY = f"Restore it from a copy; sqlite3's DROP TABLE {_TABLE} keeps it as it is"
+_WRITTEN = "it was written since: closing it after a write seals it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def compare(connection: sqlite3.Connection, path: Path | None, where: str) -> So
     if path is None:
         return Soundness(False, "a database in memory has no seal")
     outside = not connection.in_transaction
+    connection.execute("PRAGMA shrink_memory")  # read the file, not what was read of it
     if outside:
         connection.execute("BEGIN")  # one state of the seal and of what it is of
     try:
@@ -79,10 +81,12 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
         raise damage(where, path, "its seal is no seal", _REMEDY)
     if not hasattr(connection, "serialize"):
         return Soundness(False, "this Python cannot compare: 3.11 and newer can")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return Soundness(False, _WRITTEN)
     image = connection.serialize()
     counters = [image[each] for each in _COUNTERS]
     if counters[0] != seal[:4] and counters[0] == counters[1]:
-        return Soundness(False, "it was written since: closing it after the next write seals it")
+        return Soundness(False, _WRITTEN)
     if counters[0] != counters[1] or _digest(image, seal, image[:100]) != seal[8:]:
         raise damage(where, path, "its bytes are not those that were sealed", _REMEDY)
     if path.stat().st_size != len(image):

@@ -14,7 +14,7 @@ from loom.core.errors import ArgumentError, FileError
 from loom.tables.faults import damage
 from loom.tables.seal import compare
 
-__all__ = ["APPLICATION_ID", "FORMAT", "Reach", "connect", "identity", "look_through", "prepare", "reach_of"]
+__all__ = ["APPLICATION_ID", "FORMAT", "Reach", "connection_to", "identity", "look_through", "prepare", "reach_of"]
 
 APPLICATION_ID = 0x4C4F4442
 """``LODB`` in the file's header: what ``file`` and SQLite's application_id show."""
@@ -52,7 +52,7 @@ def reach_of(path: Path | None, read_only: bool, verify: bool, where: str) -> Re
     if path is None or not read_only:
         return "mode=rwc"
     try:
-        with closing(connect(path, 0.0, "mode=ro")) as trial:
+        with closing(connection_to(path, 0.0, "mode=ro")) as trial:
             trial.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         if not any(word in str(error) for word in ("unable to open", "readonly", "disk I/O")):
@@ -78,7 +78,7 @@ def _refuse_log(path: Path, where: str) -> None:
             )
 
 
-def connect(path: Path | None, timeout: float, reach: Reach) -> sqlite3.Connection:
+def connection_to(path: Path | None, timeout: float, reach: Reach) -> sqlite3.Connection:
     """Return a connection to a file, or to memory."""
     name = ":memory:" if path is None else f"{path.as_uri()}?{reach}"
     connection = sqlite3.connect(
