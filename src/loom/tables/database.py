@@ -147,7 +147,8 @@ class Database:
         """Make a table of a CSV file, called as the file is unless it is named, and return it.
 
         A column is of whole numbers, floats, bools or texts by what all its cells are, unless ``types`` says what;
-        numbers with zeros in front, or of more digits than a number holds, are texts. See ``Table.import_csv``, which
+        numbers with zeros in front, or of more digits than a number holds, are texts. DTypeError where a column would
+        be of texts for blanks beside its numbers alone: it names the first such cell. See ``Table.import_csv``, which
         takes rows into a table that is there, for the rest.
         """
         where = "tables.import_csv"
@@ -175,7 +176,8 @@ class Database:
         """Run one statement of SQL, with values bound to its marks, and return its rows.
 
         ``params``: a sequence for ``?``, a dictionary for ``:name``. Tables hold no deleted rows: those are in
-        ``_deleted_`` and the table's name. ``_id`` is a row's number. ArgumentError for what SQLite refuses, for
+        ``_deleted_`` and the table's name; a DELETE deletes for good. ``_id`` is a row's number. sum() and avg() are
+        SQLite's, whose bits are others than those of ``aggregate``. ArgumentError for what SQLite refuses, for
         a PRAGMA that sets how the file is kept, and for ALTER and DROP of a table of Loom's, which has methods for
         them; StateError for BEGIN and COMMIT (see ``transaction``).
 
@@ -217,8 +219,9 @@ class Database:
     def save(self, path: str | os.PathLike[str], *tables: str) -> None:
         """Write tables, all of them if none is named, to another ``.odb`` file, in place of what it holds.
 
-        The file holds the old tables or all of the new, whatever happens. Deleted rows go along. ArgumentError for a
-        file that is there and not Loom's.
+        The file holds the old tables or all of the new, whatever happens, and is sealed (see ``check``). Deleted rows
+        go along, and so do indexes, triggers and views of the tables. ArgumentError for a file that is there and not
+        Loom's, and for a view or a trigger that needs a table which is not named.
         """
         where = "tables.save"
         save_tables(self._connections, _place(path, where), _named(tables, where), where)
@@ -226,7 +229,9 @@ class Database:
     def load(self, path: str | os.PathLike[str], *tables: str) -> list[str]:
         """Copy tables of another ``.odb`` file, all of them if none is named, into this; return their names.
 
-        ArgumentError, and nothing is copied, where there is a table of that name.
+        Deleted rows, indexes, triggers and views of the tables go along; the file is compared with its seal.
+        ArgumentError, and nothing is copied, where a name is taken, where a view or a trigger needs a table that is
+        not copied, and where all are asked for and one is not of Loom.
         """
         where = "tables.load"
         return load_tables(self._connections, _place(path, where), _named(tables, where), where)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,9 +31,9 @@ _MADE = (
 )
 _COUNTERS = slice(24, 28), slice(92, 96)
 """Where the header has the change counter, and that of when its version was written: every SQLite writes both."""
-_VERSION = slice(96, 100)
-_DIGEST_NBYTES = 32
-_ALL_ONES = (1 << 32) - 1
+_COOKIE, _VERSION = slice(40, 44), slice(96, 100)
+"""Where it has the number of the schema's version, and that of SQLite's."""
+_STATE_NBYTES, _DIGEST_NBYTES = 8, 32
 _REMEDY = f"Restore it from a copy; sqlite3's DROP TABLE {_TABLE} keeps it as it is"
 _WRITTEN = "it was written since: closing it after a write seals it"
 
@@ -77,17 +78,17 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
     if not has_seal(connection):
         return Soundness(False, f"it never was: files up to {MOST_NBYTES >> 20} MiB are when they are closed")
     seal = _seal_of(connection)
-    if seal is None or int.from_bytes(seal[:4], "big") ^ int.from_bytes(seal[4:8], "big") != _ALL_ONES:
+    if seal is None or seal[_STATE_NBYTES : 2 * _STATE_NBYTES] != _inverse(seal[:_STATE_NBYTES]):
         raise damage(where, path, "its seal is no seal", _REMEDY)
     if not hasattr(connection, "serialize"):
         return Soundness(False, "this Python cannot compare: 3.11 and newer can")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
         return Soundness(False, _WRITTEN)
     image = connection.serialize()
-    counters = [image[each] for each in _COUNTERS]
-    if counters[0] != seal[:4] and counters[0] == counters[1]:
+    counters, state = [image[each] for each in _COUNTERS], _state_of(image)
+    if counters[0] == counters[1] and (state[:4] != seal[:4] or _bits_apart(state[4:], seal[4:_STATE_NBYTES]) > 1):
         return Soundness(False, _WRITTEN)
-    if counters[0] != counters[1] or _digest(image, seal, image[:100]) != seal[8:]:
+    if counters[0] != counters[1] or seal != _seal_for(image, seal, image[:100]):
         raise damage(where, path, "its bytes are not those that were sealed", _REMEDY)
     if path.stat().st_size != len(image):
         raise damage(where, path, "it has another size than when it was sealed", _REMEDY)
@@ -97,16 +98,29 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
 def _seal_of(connection: sqlite3.Connection) -> bytes | None:
     rows = connection.execute(f"SELECT seal FROM {_TABLE} WHERE _id = 1").fetchall()
     seal = rows[0][0] if len(rows) == 1 else None
-    return seal if isinstance(seal, bytes) and len(seal) == 8 + _DIGEST_NBYTES else None
+    return seal if isinstance(seal, bytes) and len(seal) == 2 * _STATE_NBYTES + _DIGEST_NBYTES else None
 
 
-def _digest(image: bytes, seal: bytes, header: bytes) -> bytes:
-    """Return the digest of a file but for its seal, with this header."""
-    at, view = image.find(seal), memoryview(image)
+def _state_of(image: bytes) -> bytes:
+    """Return what names the state of a file: its change counter and the number of its schema's version."""
+    return image[_COUNTERS[0]] + image[_COOKIE]
+
+
+def _inverse(data: bytes) -> bytes:
+    return bytes(byte ^ 255 for byte in data)
+
+
+def _bits_apart(one: bytes, two: bytes) -> int:
+    return sum((a ^ b).bit_count() for a, b in zip(one, two, strict=True))
+
+
+def _seal_for(image: bytes, seal: bytes, header: bytes) -> bytes:
+    """Return the seal of a file that has this one now, with this header: the digest is of all bytes but the seal's."""
+    at, view, state = image.find(seal), memoryview(image), _state_of(header)
     digest = hashlib.sha256(header)
     digest.update(view[len(header) : at])
     digest.update(view[at + len(seal) :])
-    return digest.digest()
+    return state + _inverse(state) + digest.digest()
 
 
 def write_seal(connection: sqlite3.Connection) -> bool:
@@ -152,24 +166,33 @@ def _make(connection: sqlite3.Connection) -> bool:
 
 def _renew(connection: sqlite3.Connection) -> bool:
     """Put a seal of no state in place of what is there, whose bytes are found nowhere else."""
-    seal = bytes(4) + b"\xff" * 4 + os.urandom(_DIGEST_NBYTES)
+    seal = bytes(_STATE_NBYTES) + b"\xff" * _STATE_NBYTES + os.urandom(_DIGEST_NBYTES)
     connection.execute(f"INSERT OR REPLACE INTO {_TABLE} VALUES (1, ?)", (seal,))
     return True
 
 
 def _seal(connection: sqlite3.Connection) -> bool:
-    """Write the seal of the state that this transaction ends in: it changes the seal, and the counters by one."""
+    """Write the seal of the state that this transaction ends in: it changes the seal, and in the header two numbers.
+
+    The number of the schema's version becomes one that no copy by another tool has, which counts on from it or from
+    its own, nor is one bit from: the change counters of copies are small, and may be any.
+    """
     image, seal = connection.serialize(), _seal_of(connection)
     if seal is None or image.count(seal) != 1:
         return False
-    following = int.from_bytes(image[_COUNTERS[0]], "big") + 1 & _ALL_ONES
-    header, counter = bytearray(image[:100]), following.to_bytes(4, "big")
-    for place in _COUNTERS:
-        header[place] = counter
-    header[_VERSION] = _sqlite_version().to_bytes(4, "big")
-    made = counter + (following ^ _ALL_ONES).to_bytes(4, "big") + _digest(image, seal, bytes(header))
+    cookie = (random.SystemRandom().randrange(1 << 14) | 3 << 13) << 16 | 0xFFFF
+    counter = (int.from_bytes(image[_COUNTERS[0]], "big") + 1 & 0xFFFF_FFFF).to_bytes(4, "big")
+    header = bytearray(image[:100])
+    for place, value in (
+        (_COUNTERS[0], counter),
+        (_COUNTERS[1], counter),
+        (_COOKIE, cookie.to_bytes(4, "big")),
+        (_VERSION, _sqlite_version().to_bytes(4, "big")),
+    ):
+        header[place] = value
     with connection.blobopen(_TABLE, "seal", 1) as blob:  # in place: UPDATE may move it
-        blob.write(made)
+        blob.write(_seal_for(image, seal, bytes(header)))
+    connection.execute(f"PRAGMA schema_version={cookie}")
     return True
 
 

@@ -18,13 +18,10 @@ from loom.core.tracebacks import brief_class
 from loom.tables.arrow.writing import Arrow
 from loom.tables.connections import Connections
 from loom.tables.exchange.arrays import array_of
-from loom.tables.guards import refuse_settings, refuse_unused, same_tables, verb_of
+from loom.tables.guards import only_reads, refuse_settings, refuse_unused, same_tables, verb_of
 from loom.tables.types import COLUMN_TYPES, ColumnType, is_missing
 
 __all__ = ["SqlResult", "run_sql"]
-
-_READING = "select", "values", "explain", "pragma", "attach", "detach"
-"""Statements that write nothing to the file."""
 
 
 @brief_class
@@ -102,7 +99,7 @@ def run_sql(connections: Connections, statement: Any, params: Any) -> SqlResult:
         with connections.writing(where) as connection, same_tables(connection, where):
             return _run(connection, asked, bound)
     # a WITH may write or not: where nothing may, SQLite says so
-    writes = verb not in _READING and not (verb == "with" and connections.is_read_only)
+    writes = not only_reads(asked) and not (verb == "with" and connections.is_read_only)
     with connections.stating(where, writes) as connection:
         return _run(connection, asked, bound)
 

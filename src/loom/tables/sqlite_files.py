@@ -71,10 +71,10 @@ def _refuse_log(path: Path, where: str) -> None:
         if log.exists() and log.stat().st_size:
             raise FileError(
                 where,
-                f"{path} was not closed: {log.name} has changes, and nothing can be written there",
+                f"{path} was not closed: {log.name} has changes, which are read by writing",
                 expected="a file that was closed",
                 got=f"{log.stat().st_size} bytes beside it",
-                remedy="Copy both into a folder of yours and open that",
+                remedy="Open it once without read_only, or copy both into a folder of yours and open that",
             )
 
 

@@ -304,11 +304,11 @@ def test_columns_without_values_come_back(tmp_path: Path) -> None:
 def test_a_csv_that_is_refused_leaves_no_type(tmp_path: Path) -> None:
     table = db_table(db_create(), "t", ["name", "age"])
     (tmp_path / "a.csv").write_text("name,age\nAnn, 31\n")
-    with pytest.raises(DTypeError, match="line 2 of .*has blanks"):
+    with pytest.raises(DTypeError, match=r"line 2 of .*has blanks"):
         db_import_csv(table, tmp_path / "a.csv")
     assert table.table is None
     db_insert(table, {"age": 1.0})
-    with pytest.raises(DTypeError, match="line 2 of .*does not fit"):
+    with pytest.raises(DTypeError, match=r"line 2 of .*does not fit"):
         db_import_csv(table, tmp_path / "a.csv")
     assert table.table is not None
     assert list(table.table.columns) == ["age"]

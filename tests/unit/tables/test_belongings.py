@@ -12,7 +12,9 @@ from loom.tables import Database
 
 def made_in(db: Database) -> list[tuple[str, str]]:
     """Return the indexes, triggers and views that a caller made."""
-    asked = "SELECT type, name FROM sqlite_master WHERE type <> 'table' AND name NOT LIKE '@_%' ESCAPE '@' ORDER BY 1, 2"
+    asked = (
+        "SELECT type, name FROM sqlite_master WHERE type <> 'table' AND name NOT LIKE '@_%' ESCAPE '@' ORDER BY 1, 2"
+    )
     return [(kind, name) for kind, name in db.sql(asked).tuples() if not name.startswith("sqlite_")]
 
 
@@ -52,7 +54,7 @@ def test_all_of_it_goes_along(source: Path, tmp_path: Path, way: str) -> None:
             db = Database(target)
         kinds = [("index", "one"), ("trigger", "add_ten"), ("trigger", "into_ks"), ("view", "both"), ("view", "ks")]
         assert made_in(db) == kinds
-        with pytest.raises(ArgumentError, match="UNIQUE constraint failed: t.k"):
+        with pytest.raises(ArgumentError, match=r"UNIQUE constraint failed: t\.k"):
             db.table("t").insert(k=1)
         db.table("u").insert(n=5)
         db.sql("INSERT INTO ks VALUES (99)")
@@ -70,7 +72,7 @@ def test_one_table_takes_what_is_its_own(source: Path) -> None:
 def test_what_needs_another_table_is_refused_by_name(source: Path, tmp_path: Path) -> None:
     db, first = Database(), Database(source)
     for copy in (lambda: db.load(source, "t"), lambda: first.save(tmp_path / "copy.odb", "t")):
-        with pytest.raises(ArgumentError, match="the view 'both' needs the table 'u', which is not copied.*Name that"):
+        with pytest.raises(ArgumentError, match=r"the view 'both' needs the table 'u', which is not copied.*Name that"):
             copy()
     with pytest.raises(ArgumentError, match="the view 'both' needs the table 't'"):
         db.load(source, "u")

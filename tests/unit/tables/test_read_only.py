@@ -95,10 +95,10 @@ def test_a_file_in_a_folder_that_nobody_writes_is_read(folder: Path, logged: boo
         if not logged:
             with Database(path) as db:  # a closed file is one file: reading it asks for no rights
                 assert db.table("t").count() == 2
-                with pytest.raises(FileError, match="cannot be written.*read_only=True is enough"):
+                with pytest.raises(FileError, match=r"cannot be written.*read_only=True is enough"):
                     db.table("t").insert(x=3)
         else:
-            with pytest.raises(FileError, match="cannot be written.*read_only=True is enough"):
+            with pytest.raises(FileError, match=r"cannot be written.*read_only=True is enough"):
                 Database(path)
 
     as_another(folder, work)
@@ -114,7 +114,7 @@ def test_a_log_that_cannot_be_read_is_named(folder: Path) -> None:
         each.chmod(0o444)
 
     def work() -> None:
-        with pytest.raises(FileError, match=r"was not closed: a.odb-wal has changes.*Copy both into a folder of yours"):
+        with pytest.raises(FileError, match=r"was not closed: a.odb-wal has changes.*copy both into a folder of yours"):
             Database(path, read_only=True)
         with tempfile.TemporaryDirectory() as mine:
             for each in folder.iterdir():
