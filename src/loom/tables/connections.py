@@ -20,7 +20,7 @@ from typing import Any
 from loom.core.errors import FileError, StateError
 from loom.tables.faults import told
 from loom.tables.seal import compare, has_seal, write_seal
-from loom.tables.sqlite_files import connection_to, identity, prepare, reach_of
+from loom.tables.sqlite_files import connection_to, enter_log, identity, prepare, reach_of
 
 __all__ = ["Connections"]
 
@@ -78,7 +78,7 @@ class Connections:
             self._reach = reach_of(path, read_only, verify, where)
             held = self._held(where)
             try:
-                held.is_logged = self._wrote = prepare(held.connection, path, self._reach, verify, where)
+                held.is_logged = self._wrote = prepare(held.connection, path, timeout, self._reach, verify, where)
             except BaseException:
                 self.close()
                 raise
@@ -189,7 +189,7 @@ class Connections:
             )
         if not self._wrote and _mode_of(held.connection) != "wal":
             compare(held.connection, self.path, where)
-        held.connection.execute("PRAGMA journal_mode=WAL")
+        enter_log(held.connection, self._timeout)
         held.is_logged = self._wrote = True
 
     @contextmanager

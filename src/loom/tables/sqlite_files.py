@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
 from loom.tables.faults import damage
 from loom.tables.seal import compare
 
-__all__ = ["APPLICATION_ID", "FORMAT", "Reach", "connection_to", "identity", "look_through", "prepare", "reach_of"]
+__all__ = [
+    "APPLICATION_ID",
+    "FORMAT",
+    "Reach",
+    "connection_to",
+    "enter_log",
+    "identity",
+    "look_through",
+    "prepare",
+    "reach_of",
+]
 
 APPLICATION_ID = 0x4C4F4442
 """``LODB`` in the file's header: what ``file`` and SQLite's application_id show."""
@@ -81,13 +93,27 @@ def _refuse_log(path: Path, where: str) -> None:
 def connection_to(path: Path | None, timeout: float, reach: Reach) -> sqlite3.Connection:
     """Return a connection to a file, or to memory."""
     name = ":memory:" if path is None else f"{path.as_uri()}?{reach}"
-    connection = sqlite3.connect(
-        name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=path is not None
-    )
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": timeout}
+    connection = sqlite3.connect(name, uri=path is not None, **options)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     return connection
+
+
+def enter_log(connection: sqlite3.Connection, seconds: float) -> None:
+    """Have a file written by a log, if it is not; wait as long for others, which SQLite itself does not here."""
+    end, pause = time.monotonic() + seconds, 0.001
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        else:
+            return
 
 
 def identity(path: Path | None, reach: Reach) -> tuple[int, ...] | None:
@@ -105,7 +131,9 @@ def identity(path: Path | None, reach: Reach) -> tuple[int, ...] | None:
     return (*file, found.st_size, found.st_mtime_ns) if reach == _FROZEN else file
 
 
-def prepare(connection: sqlite3.Connection, path: Path | None, reach: Reach, verify: bool, where: str) -> bool:
+def prepare(
+    connection: sqlite3.Connection, path: Path | None, timeout: float, reach: Reach, verify: bool, where: str
+) -> bool:
     """Mark a new database as Loom's, and return whether it was new; look at one that is there."""
     connection.execute("BEGIN")  # all three of one state, while another process may be marking the file
     try:
@@ -115,7 +143,7 @@ def prepare(connection: sqlite3.Connection, path: Path | None, reach: Reach, ver
     finally:
         connection.execute("COMMIT")
     if found == 0 and version == 0 and tables == 0 and reach == "mode=rwc" and not verify:
-        _mark(connection, path)
+        _mark(connection, path, timeout)
         return True
     if found != APPLICATION_ID:
         raise ArgumentError(
@@ -145,9 +173,9 @@ def prepare(connection: sqlite3.Connection, path: Path | None, reach: Reach, ver
     return False
 
 
-def _mark(connection: sqlite3.Connection, path: Path | None) -> None:
+def _mark(connection: sqlite3.Connection, path: Path | None, timeout: float) -> None:
     if path is not None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        enter_log(connection, timeout)
     connection.execute("BEGIN IMMEDIATE")  # of two processes that find it new, one marks it first: with the same marks
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={FORMAT}")

@@ -136,6 +136,24 @@ def attack(folder: Path, seed: int, rounds: int) -> None:
             assert bad == good or not is_quiet(folder / "bad.odb", bad), (seed, number)
 
 
+TURNS = """
+import sys
+from loom.tables import Database
+
+for k in range(15):
+    with Database(sys.argv[1], timeout=60) as db:
+        db.table("t", who=str, n=int).insert(who=sys.argv[2], n=k)
+"""
+
+
+def test_processes_that_open_write_and_close_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.odb"
+    writers = [subprocess.Popen([sys.executable, "-c", TURNS, str(path), f"w{k}"]) for k in range(5)]
+    assert [writer.wait() for writer in writers] == [0] * 5
+    with Database(path) as db:
+        assert db.table("t").group_by("who").values.tolist() == [15] * 5
+
+
 sealed_here = pytest.mark.skipif(
     not hasattr(sqlite3.Connection, "serialize"), reason="files are sealed by Python 3.11 and newer"
 )
