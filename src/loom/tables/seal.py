@@ -33,7 +33,7 @@ _COUNTERS = slice(24, 28), slice(92, 96)
 """Where the header has the change counter, and that of when its version was written: every SQLite writes both."""
 _COOKIE, _VERSION = slice(40, 44), slice(96, 100)
 """Where it has the number of the schema's version, and that of SQLite's."""
-_STATE_NBYTES, _DIGEST_NBYTES = 8, 32
+_STATE_NBYTES, _SEAL_NBYTES = 8, 48
 _REMEDY = f"Restore it from a copy; sqlite3's DROP TABLE {_TABLE} keeps it as it is"
 _WRITTEN = "it was written since: closing it after a write seals it"
 
@@ -88,7 +88,8 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
     counters, state = [image[each] for each in _COUNTERS], _state_of(image)
     if counters[0] == counters[1] and (state[:4] != seal[:4] or _bits_apart(state[4:], seal[4:_STATE_NBYTES]) > 1):
         return Soundness(False, _WRITTEN)
-    if counters[0] != counters[1] or seal != _seal_for(image, seal, image[:100]):
+    at = _place_of(connection, image, seal)
+    if counters[0] != counters[1] or at < 0 or seal != _seal_for(image, at, image[:100]):
         raise damage(where, path, "its bytes are not those that were sealed", _REMEDY)
     if path.stat().st_size != len(image):
         raise damage(where, path, "it has another size than when it was sealed", _REMEDY)
@@ -98,7 +99,7 @@ def _compare(connection: sqlite3.Connection, path: Path, where: str) -> Soundnes
 def _seal_of(connection: sqlite3.Connection) -> bytes | None:
     rows = connection.execute(f"SELECT seal FROM {_TABLE} WHERE _id = 1").fetchall()
     seal = rows[0][0] if len(rows) == 1 else None
-    return seal if isinstance(seal, bytes) and len(seal) == 2 * _STATE_NBYTES + _DIGEST_NBYTES else None
+    return seal if isinstance(seal, bytes) and len(seal) == _SEAL_NBYTES else None
 
 
 def _state_of(image: bytes) -> bytes:
@@ -114,12 +115,19 @@ def _bits_apart(one: bytes, two: bytes) -> int:
     return sum((a ^ b).bit_count() for a, b in zip(one, two, strict=True))
 
 
-def _seal_for(image: bytes, seal: bytes, header: bytes) -> bytes:
-    """Return the seal of a file that has this one now, with this header: the digest is of all bytes but the seal's."""
-    at, view, state = image.find(seal), memoryview(image), _state_of(header)
+def _place_of(connection: sqlite3.Connection, image: bytes, seal: bytes) -> int:
+    """Return where in a file its seal stands, in the one page of its table; -1 if it is not there."""
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (_TABLE,)).fetchone()
+    return -1 if root is None else image.find(seal, (root[0] - 1) * size, root[0] * size)
+
+
+def _seal_for(image: bytes, at: int, header: bytes) -> bytes:
+    """Return the seal, to stand at a place, of a file with this header: the digest is of all bytes but the seal's."""
+    view, state = memoryview(image), _state_of(header)
     digest = hashlib.sha256(header)
     digest.update(view[len(header) : at])
-    digest.update(view[at + len(seal) :])
+    digest.update(view[at + _SEAL_NBYTES :])
     return state + _inverse(state) + digest.digest()
 
 
@@ -136,13 +144,12 @@ def write_seal(connection: sqlite3.Connection) -> bool:
     try:
         if not has_seal(connection):
             _transact(connection, _make)
+        elif _seal_of(connection) is None:
+            _transact(connection, _renew)
         if connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete":
             return False
-        if _transact(connection, _seal):
-            return True
-        _transact(connection, _renew)  # the bytes of the old seal stand in the file twice
         return _transact(connection, _seal)
-    except sqlite3.Error:
+    except (sqlite3.Error, MemoryError):
         return False
 
 
@@ -165,8 +172,8 @@ def _make(connection: sqlite3.Connection) -> bool:
 
 
 def _renew(connection: sqlite3.Connection) -> bool:
-    """Put a seal of no state in place of what is there, whose bytes are found nowhere else."""
-    seal = bytes(_STATE_NBYTES) + b"\xff" * _STATE_NBYTES + os.urandom(_DIGEST_NBYTES)
+    """Put a seal of no state in place of what is there."""
+    seal = bytes(_STATE_NBYTES) + b"\xff" * _STATE_NBYTES + os.urandom(_SEAL_NBYTES - 2 * _STATE_NBYTES)
     connection.execute(f"INSERT OR REPLACE INTO {_TABLE} VALUES (1, ?)", (seal,))
     return True
 
@@ -178,7 +185,8 @@ def _seal(connection: sqlite3.Connection) -> bool:
     its own, nor is one bit from: the change counters of copies are small, and may be any.
     """
     image, seal = connection.serialize(), _seal_of(connection)
-    if seal is None or image.count(seal) != 1:
+    at = -1 if seal is None else _place_of(connection, image, seal)
+    if at < 0:
         return False
     cookie = (random.SystemRandom().randrange(1 << 14) | 3 << 13) << 16 | 0xFFFF
     counter = (int.from_bytes(image[_COUNTERS[0]], "big") + 1 & 0xFFFF_FFFF).to_bytes(4, "big")
@@ -191,7 +199,7 @@ def _seal(connection: sqlite3.Connection) -> bool:
     ):
         header[place] = value
     with connection.blobopen(_TABLE, "seal", 1) as blob:  # in place: UPDATE may move it
-        blob.write(_seal_for(image, seal, bytes(header)))
+        blob.write(_seal_for(image, at, bytes(header)))
     connection.execute(f"PRAGMA schema_version={cookie}")
     return True
 
