@@ -53,7 +53,7 @@ class _OfThread:
 class Connections:
     """The connections of a database; ``path`` is None for one in memory.
 
-    ``read_only``: nothing is written, not even beside the file; ``verify``: FileError unless its seal is of its bytes.
+    ``read_only``: nothing is written to the file; ``verify``: FileError unless its seal is of its bytes.
     """
 
     def __init__(

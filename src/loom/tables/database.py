@@ -37,11 +37,12 @@ class Database:
     """Tables in a file, which is made if it is not there, or in memory without ``path``.
 
     ``timeout``: seconds to wait while another process writes, before a LoomTimeout. Any number of processes and threads
-    may have the file open; readers never wait. What a call wrote is on the medium when it returns.
+    may have the file open; readers wait for no transaction, but for the moment in which a file begins to be written, or
+    is sealed. What a call wrote is on the medium when it returns.
 
-    ``read_only``: nothing is written, so that rights to read are enough, also where the folder or the medium lets
-    nobody write; calls that write are StateErrors. ``verify``: compare all bytes of the file with its seal (see
-    ``check``), whatever its size; FileError where it has none that is of its present state.
+    ``read_only``: nothing is written to the file, so that rights to read are enough, also where the folder or the
+    medium lets nobody write; calls that write are StateErrors. ``verify``: compare all bytes of the file with its seal
+    (see ``check``), whatever its size; FileError where it has none that is of its present state.
 
     ArgumentError for a SQLite file that is not Loom's; FileError for one that is damaged or of a newer version.
 

@@ -199,6 +199,11 @@ def test_a_file_without_a_seal_opens_is_told_and_sealed_by_the_next_who_writes(t
         assert db.check().is_sealed
 
 
+def lacks_serialize(each: object, name: str) -> bool:
+    """Stand for ``hasattr`` in a Python of before 3.11."""
+    return name != "serialize" and builtins.hasattr(each, name)
+
+
 def test_memory_large_files_and_old_pythons_have_no_seal(
     tmp_path: Path, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +216,7 @@ def test_memory_large_files_and_old_pythons_have_no_seal(
     with Database(tmp_path / "large.odb") as db:
         assert "it never was" in db.check().reason
     change(sound)
-    monkeypatch.setattr(seal, "hasattr", lambda each, name: name != "serialize" and builtins.hasattr(each, name), False)
+    monkeypatch.setattr(seal, "hasattr", lacks_serialize, False)
     with Database(sound) as db:
         assert db.check() == seal.Soundness(False, "this Python cannot compare: 3.11 and newer can")
         db.table("u").insert(y=1)
