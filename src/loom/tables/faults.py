@@ -64,8 +64,8 @@ def _of_state(where: str, error: Exception, said: str, low: str, place: str) -> 
         return FileError(where, f"there is no room for {place} (disk full)",
                          remedy="Nothing was changed: make room and try again")  # fmt: skip
     if "disk i/o error" in low or "unable to open" in low:
-        return FileError(where, f"{place} cannot be read or written ({said})",
-                         remedy="Nothing was changed: check the path, its rights and the room there is")  # fmt: skip
+        remedy = "Nothing was changed: check the path, its rights (read_only=True asks for fewer) and the room there is"
+        return FileError(where, f"{place} cannot be read or written ({said})", remedy=remedy)
     if "readonly" in low:
         remedy = "Check its rights: to read it, read_only=True is enough"
         return FileError(where, f"{place} cannot be written ({said})", remedy=remedy)
