@@ -64,9 +64,10 @@ _READS: dict[str, dict[str, Make]] = {
     "export_csv": {"target": lambda: _file("out.csv"), "columns": lambda: ("real",)},
     "join": {"other": _table, "on": lambda: "name", "how": lambda: "inner"},
 }
+_OPTIONS: dict[str, Make] = {"read_only": lambda: False, "verify": lambda: False}
 TABLE_SAMPLES: dict[str, dict[str, Make]] = {
     **{f"{owner}.{name}": given for owner in ("Table", "Query", "DeviceColumns") for name, given in _READS.items()},
-    "loom.tables.Database": {"path": lambda: _file("made.odb"), "timeout": lambda: 0.1},
+    "loom.tables.Database": {"path": lambda: _file("made.odb"), "timeout": lambda: 0.1, **_OPTIONS},
     "Database.table": {"name": lambda: "fresh", "columns": lambda: None, "types": lambda: int},
     "Database.import_csv": {"source": _csv, "name": lambda: "fresh", "types": lambda: {"age": float}},
     "Database.sql": {"statement": lambda: "SELECT * FROM t WHERE age > ?", "params": lambda: [1]},

@@ -7,17 +7,24 @@ type yet.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_matches
 from loom.core.given import is_mapping, items, text
 from loom.core.tracebacks import brief_names
 from loom.flow.counts import whole
 from loom.tables import Database, Table
+from loom.tables.conditions import condition
+from loom.tables.device.columns import operation
+from loom.tables.exchange.csv_files import read_sheet, typed
 from loom.tables.query import Query
+from loom.tables.schema import DECLARED
+from loom.tables.types import COLUMN_TYPES, ColumnType
 
 __all__ = [
     "db_aggregate",
@@ -58,6 +65,7 @@ class FlowTable:
             if not new:
                 raise ArgumentError(where, "no value tells what the columns hold", expected="a value for one at least",
                                     got="none", remedy="Insert a row with values first")  # fmt: skip
+            _refuse_taken(self.database, self.name, where)
             self.table = self.database.table(self.name, new)
         else:
             for column, kind in new.items():
@@ -86,6 +94,27 @@ class FlowTable:
         self.require(name, where)
         return self.table if self.table is not None and name in self.table.columns else None
 
+    def rows(self) -> Query | None:
+        """Return all rows; None where the table never had one."""
+        return None if self.table is None else self.table.select()
+
+    def where(self, asked: Query | None, name: str, op: str, value: object, where: str) -> Query | None:
+        """Return the rows of those asked that fulfil a condition, which is looked at in a table without rows too.
+
+        A column without a type has a missing value in every row, of the type of what it is compared with.
+        """
+        if self.column(name, where) is not None:
+            return asked.where(name, op, value) if asked is not None else None
+        sql, bound = condition("NULL", _type_of_any(value, where), op, value, where)
+        return None if asked is None else asked.narrowed(sql, bound)
+
+    def declare(self) -> None:
+        """Write the names of the columns beside the table, where some have no type or stand in another order."""
+        if self.table is not None and list(self.table.columns) != self.columns:
+            self.database.sql(f"CREATE TABLE IF NOT EXISTS {DECLARED} (name TEXT PRIMARY KEY, columns TEXT NOT NULL)")
+            row = self.table.name, json.dumps(self.columns)
+            self.database.sql(f"INSERT OR REPLACE INTO {DECLARED} VALUES (?, ?)", row)
+
 
 def _type_of(value: Any, where: str) -> str:
     if isinstance(value, bool):
@@ -97,6 +126,22 @@ def _type_of(value: Any, where: str) -> str:
             return name
     raise DTypeError(where, "not a value that tables hold", expected="a number, a text, a truth or bytes",
                      got=type(value).__name__, remedy="Convert it")  # fmt: skip
+
+
+def _type_of_any(value: object, where: str) -> ColumnType:
+    """Return the type of a column that nothing gave one, from what it is compared with."""
+    several = cast("Iterable[object]", value if isinstance(value, (list, tuple, set, frozenset)) else [value])
+    known = next((each for each in several if each is not None), "")
+    return COLUMN_TYPES[_type_of(known, where)]
+
+
+_DECLARED: WeakKeyDictionary[Database, WeakValueDictionary[str, FlowTable]] = WeakKeyDictionary()
+"""Tables by name that were declared and may have no row yet, of which a database knows nothing."""
+
+
+def _refuse_taken(db: Database, name: str, where: str) -> None:
+    if name.lower() in {t.lower() for t in db.tables()}:
+        raise ArgumentError(where, f"there is a table {name!r} already", remedy="Choose another name")
 
 
 def db_create() -> Database:
@@ -122,9 +167,17 @@ def db_table(db: Database, name: str, columns: Sequence[str]) -> FlowTable:
     if not names or len({n.lower() for n in names}) != len(names):
         raise ArgumentError(where, "unusable columns", expected="one name at least, all different", got=names,
                             remedy='Write ["name", "age"]')  # fmt: skip
-    if called.lower() in {t.lower() for t in db.tables()}:
-        raise ArgumentError(where, f"there is a table {called!r} already", remedy="Choose another name")
-    return FlowTable(db, called, names)
+    _refuse_taken(db, called, where)
+    declared = _DECLARED.setdefault(db, WeakValueDictionary())
+    other = declared.get(called.lower())
+    if other is not None and other.table is None:
+        raise ArgumentError(
+            where,
+            f"a table {called!r} was declared already, with {', '.join(other.columns)}",
+            remedy="Choose another name, or use what db_table gave first",
+        )
+    declared[called.lower()] = found = FlowTable(db, called, names)
+    return found
 
 
 def _table(given: Any, where: str) -> FlowTable:
@@ -179,8 +232,12 @@ def db_select_column(table: FlowTable, col: str, n: float) -> list[Any]:
 
 def db_where(table: FlowTable, col: str, op: str, val: Any) -> list[int]:
     """Return the indices of rows for which ``col op val`` holds: ==, !=, >, <, >=, <= or contains."""
-    found = _table(table, "db_where").column(col, "db_where")
-    return [] if found is None else [number - 1 for number in found.where(col, op, val).ids()]
+    target = _table(table, "db_where")
+    return _indices(target.where(target.rows(), col, op, val, "db_where"))
+
+
+def _indices(found: Query | None) -> list[int]:
+    return [] if found is None else [number - 1 for number in found.ids()]
 
 
 def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: Sequence[Any]) -> list[int]:
@@ -191,13 +248,10 @@ def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: S
         raise ArgumentError(where, "not as many columns, operators and values", expected="three lists of one length",
                             got=f"{len(cols)}, {len(ops)} and {len(vals)}",
                             remedy="One of each for a condition")  # fmt: skip
-    asked: Query | Table | None = target.table
+    asked = target.rows()
     for col, op, val in zip(cols, ops, vals, strict=True):
-        if target.column(col, where) is None:
-            return []
-        assert asked is not None
-        asked = asked.where(col, op, val)
-    return [] if asked is None else [number - 1 for number in asked.ids()]
+        asked = target.where(asked, col, op, val, where)
+    return _indices(asked)
 
 
 def db_update(table: FlowTable, idx: float, row: Mapping[str, Any]) -> float:
@@ -227,16 +281,16 @@ def db_count(table: FlowTable) -> int:
 
 def db_distinct(table: FlowTable, col: str) -> list[Any]:
     """Return the different values of a column."""
-    found = _table(table, "db_distinct").column(col, "db_distinct")
-    return [] if found is None else found.distinct(col)
+    target = _table(table, "db_distinct")
+    found = target.column(col, "db_distinct")
+    return ([None] if db_count(target) else []) if found is None else found.distinct(col)
 
 
 def db_aggregate(table: FlowTable, col: str, op: str) -> Any:
-    """Return the sum, avg, min, max or count of a column's values."""
+    """Return the sum, avg, min, max or count of a column's values; no values give 0 as sum and count, else None."""
     found = _table(table, "db_aggregate").column(col, "db_aggregate")
     if found is None:
-        raise ArgumentError("db_aggregate", f"column {col!r} has no values", expected="one at least", got="none",
-                            remedy="Insert a row first")  # fmt: skip
+        return {"sum": 0.0, "count": 0}.get(operation(op, COLUMN_TYPES["float"], "db_aggregate"))
     return found.aggregate(col, op)
 
 
@@ -244,26 +298,34 @@ def db_import_csv(table: FlowTable, path: str | os.PathLike[str]) -> int:
     """Insert the rows of a CSV file, whose first line names columns of the table; return how many they are."""
     where = "db_import_csv"
     target = _table(table, where)
-    read = Database().import_csv(path, "read")
-    for column in read.columns:
+    sheet = read_sheet(path, ",", True, None, None, where)
+    if not sheet.columns:
+        raise ArgumentError(
+            where, f"{path} is empty", expected="a line of names", got="no line", remedy="Name another file"
+        )
+    for column in sheet.columns:
         target.require(column, where)
-    kinds = {c: "float" if kind == "int" else kind for c, kind in read.columns.items()}
-    if target.table is None:
-        target.table = target.database.table(target.name, kinds)
-    else:
-        for column, kind in kinds.items():
-            if column not in target.table.columns:
+    known = {} if target.table is None else target.table.columns
+    read = typed(sheet, {c: COLUMN_TYPES[kind] for c, kind in known.items() if c in sheet.columns}, where)
+    new = {c: "float" if kind.name == "int" else kind.name for c, (kind, _) in read.items() if c not in known}
+    with target.kept():
+        if target.table is None:
+            _refuse_taken(target.database, target.name, where)
+            target.table = target.database.table(target.name, new)
+        else:
+            for column, kind in new.items():
                 target.table.add_column(column, kind)
-    return target.table.import_csv(path)
+        return target.table.import_csv(path)
 
 
 def db_save(table: FlowTable, path: str | os.PathLike[str]) -> float:
     """Keep a table as an ``.odb`` file, which any tool for SQLite opens; return how many rows. This is I/O.
 
-    A column that never had a value has no type, and is not kept.
+    Columns that never had a value are kept by their names, and come back.
     """
     target = _table(table, "db_save")
     _with_values(target, "db_save")
+    target.declare()
     target.database.save(path, target.name)
     return float(db_count(target))
 
@@ -311,6 +373,8 @@ def db_save_all_add(saving: SaveAll, table: FlowTable) -> float:
         raise ArgumentError(where, "the tables are of several databases", expected=f"that of {others[0].name!r}",
                             got=f"another, of {target.name!r}", remedy="Make all with one db_create")  # fmt: skip
     joined = {**saving.tables, target.name: target}
+    for each in joined.values():
+        each.declare()
     target.database.save(saving.path, *joined)
     saving.tables = joined
     return float(len(joined))
@@ -320,7 +384,15 @@ def db_load_all(path: str | os.PathLike[str]) -> dict[str, FlowTable]:
     """Return all tables of an ``.odb`` file by name. This is I/O."""
     database = Database()
     names = database.load(path)
-    return {name: FlowTable(database, name, list(database.table(name).columns), database.table(name)) for name in names}
+    declared = dict[str, str]()
+    if database.sql("SELECT 1 FROM sqlite_master WHERE name = ?", [DECLARED]).tuples():
+        declared = dict(database.sql(f"SELECT name, columns FROM {DECLARED}").tuples())
+    found = dict[str, FlowTable]()
+    for name in names:
+        table = database.table(name)
+        columns = [*json.loads(declared.get(name, "[]")), *table.columns]
+        found[name] = FlowTable(database, name, list(dict.fromkeys(columns)), table)
+    return found
 
 
 brief_names(globals(), __all__)

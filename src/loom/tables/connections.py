@@ -1,12 +1,13 @@
 """Connections to one SQLite database: one for each thread that reads or writes a file, one for memory.
 
-Layer: tables. A file is in WAL mode with synchronous FULL: what a transaction wrote is on the medium when the call
-returns, and readers never wait for writers. Invariant: every change is one transaction, all of it or nothing; one
-inside ``transaction`` is undone alone where it fails.
+Layer: tables. A file is in WAL mode with synchronous FULL from the first write on: what a transaction wrote is on the
+medium when the call returns, and readers do not wait for it; who closes it last seals it (``seal``). Invariant: every
+change is one transaction, all of it or nothing; one inside ``transaction`` is undone alone where it fails.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import threading
@@ -16,36 +17,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from loom.core.errors import ArgumentError, FileError, StateError
+from loom.core.errors import FileError, StateError
 from loom.tables.faults import told
+from loom.tables.seal import compare, has_seal, write_seal
+from loom.tables.sqlite_files import connection_to, enter_log, identity, prepare, reach_of
 
-__all__ = ["APPLICATION_ID", "FORMAT", "Connections", "look_through"]
+__all__ = ["Connections"]
 
-APPLICATION_ID = 0x4C4F4442
-"""``LODB`` in the file's header: what ``file`` and SQLite's application_id show."""
-
-FORMAT = 1
-"""The file's version, in its user_version."""
-
-_CACHE_KIB = 16 << 10
 _OLDEST = (3, 35, 0)
-_LEAST_NBYTES = 512
-"""SQLite's smallest page."""
-
-_MOST_NBYTES_LOOKED_AT = 32 << 20
-"""Files up to this size are looked through when they are opened."""
 
 
 class _OfThread:
     """A connection of one thread, closed when the thread ends; ``depth`` counts transactions inside each other.
 
-    ``inode`` is that of the file that was opened: a file in its place is another.
+    ``identity`` is that of the file that was opened: a file in its place is another. ``is_logged``: whether it writes
+    by the log, from its first write on.
     """
 
-    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int] | None) -> None:
-        self.connection, self.inode = connection, inode
+    def __init__(self, connection: sqlite3.Connection, identity: tuple[int, ...] | None) -> None:
+        self.connection, self.identity = connection, identity
         self.process = os.getpid()
         self.depth = 0
+        self.is_logged = False
 
     def close(self) -> None:
         """Close it; a child of fork must not touch its parent's."""
@@ -58,9 +51,14 @@ class _OfThread:
 
 
 class Connections:
-    """The connections of a database; ``path`` is None for one in memory."""
+    """The connections of a database; ``path`` is None for one in memory.
 
-    def __init__(self, path: Path | None, timeout: float, where: str) -> None:
+    ``read_only``: nothing is written to the file; ``verify``: FileError unless its seal is of its bytes.
+    """
+
+    def __init__(
+        self, path: Path | None, timeout: float, where: str, *, read_only: bool = False, verify: bool = False
+    ) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StateError(where, "SQLite is too old", expected=".".join(map(str, _OLDEST)),
                              got=sqlite3.sqlite_version, remedy="Use a Python with a newer one")  # fmt: skip
@@ -75,42 +73,75 @@ class Connections:
         self._memory: _OfThread | None = None
         self._is_open = True
         self._all: weakref.WeakSet[_OfThread] = weakref.WeakSet()
+        self._wrote = False
         with told(where, path):
-            _refuse_other(path, where)
+            self._reach = reach_of(path, read_only, verify, where)
             held = self._held(where)
             try:
-                _prepare(held.connection, path, where)
+                held.is_logged = self._wrote = prepare(held.connection, path, timeout, self._reach, verify, where)
             except BaseException:
                 self.close()
                 raise
+        _OPEN.add(self)
 
     @property
     def is_open(self) -> bool:
         """Whether it was not closed."""
         return self._is_open
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened to be read alone."""
+        return self._reach != "mode=rwc"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread has a transaction under way."""
+        return not any(each.depth for each in list(self._all))
+
     def close(self) -> None:
-        """Close all connections, those of other threads as well; a second time does nothing."""
+        """Seal what was written and close all connections, those of other threads as well; again does nothing."""
         with self._lock:
             self._is_open = False
             held, self._memory = self._memory, None
-            for each in list(self._all):
-                each.close()
+            ours = [each for each in list(self._all) if each.process == os.getpid()]
+            last = ours[0] if ours and self.path is not None and self.is_idle else None
+            for each in ours:
+                if each is not last:
+                    each.close()
+            if last is not None:
+                self._seal(last)
+                last.close()
             del held
+
+    def _seal(self, last: _OfThread) -> None:
+        """Seal the file if it was written, here or by who left its log open, and nobody else has it open."""
+        with suppress(sqlite3.Error):
+            connection = last.connection
+            connection.execute("PRAGMA busy_timeout=0")
+            if not self._wrote and not self.is_read_only:
+                self._wrote = _mode_of(connection) == "wal" and has_seal(connection)
+            if self._wrote and last.identity == identity(self.path, self._reach):
+                write_seal(connection)
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # what failed to open, or at the interpreter's end
+            self.close()
 
     def _held(self, where: str) -> _OfThread:
         if not self._is_open:
             raise StateError(where, "the database is closed", remedy="Open it again")
         held: _OfThread | None = self._memory if self.path is None else getattr(self._local, "held", None)
         if held is not None and held.process == os.getpid():
-            if held.inode != (found := _inode(self.path)):
-                raise FileError(where, f"{self.path} was {'replaced' if found else 'removed'} since it was opened",
-                                remedy="Nothing was changed: open it again")  # fmt: skip
+            if held.identity != (found := identity(self.path, self._reach)):
+                raise self._is_another(found is not None, where)
             return held
         if held is not None and self.path is None:
             raise StateError(where, "a database in memory belongs to the process that made it",
                              remedy="Use a file, or make it in this process")  # fmt: skip
-        made = _OfThread(_connect(self.path, self._timeout), _inode(self.path))
+        before = identity(self.path, self._reach)
+        connection = connection_to(self.path, self._timeout, self._reach)
+        made = _OfThread(connection, before or identity(self.path, self._reach))
         with self._lock:
             self._all.add(made)
         if self.path is None:
@@ -118,6 +149,11 @@ class Connections:
         else:
             self._local.held = made
         return made
+
+    def _is_another(self, is_there: bool, where: str) -> FileError:
+        fate = "removed" if not is_there else "replaced or written" if self.is_read_only else "replaced"
+        said = f"{self.path} was {fate} since it was opened"
+        return FileError(where, said, remedy="Nothing was changed: open it again")
 
     @contextmanager
     def reading(self, where: str) -> Generator[sqlite3.Connection, None, None]:
@@ -133,7 +169,28 @@ class Connections:
             if held.depth:
                 yield from _saved(held)
             else:
+                self._begin_log(held, where)
                 yield from _transacted(held)
+
+    def _begin_log(self, held: _OfThread, where: str) -> None:
+        """Have a connection write by the log from here on; FileError for bytes that changed since they were sealed.
+
+        While it is open nobody seals the file, so that once is enough.
+        """
+        if self.path is None or held.is_logged:
+            return
+        if self.is_read_only:
+            raise StateError(
+                where,
+                f"{self.path} was opened read_only",
+                expected="a call that reads",
+                got="one that writes",
+                remedy="Open it without read_only, or save a copy and write that",
+            )
+        if not self._wrote and _mode_of(held.connection) != "wal":
+            compare(held.connection, self.path, where)
+        enter_log(held.connection, self._timeout)
+        held.is_logged = self._wrote = True
 
     @contextmanager
     def importing(self, where: str) -> Generator[sqlite3.Connection, None, None]:
@@ -143,6 +200,8 @@ class Connections:
         """
         with self._turn(), told(where, self.path):
             held = self._held(where)
+            if not held.depth:
+                self._begin_log(held, where)
             swift = (
                 self.path is not None
                 and not held.depth
@@ -157,12 +216,23 @@ class Connections:
                     _set_mode(held.connection, "WAL")
 
     @contextmanager
-    def alone(self, where: str) -> Generator[sqlite3.Connection, None, None]:
-        """Give the connection outside of any transaction; StateError within one."""
+    def stating(self, where: str, writes: bool) -> Generator[sqlite3.Connection, None, None]:
+        """Give the connection for a statement that is a transaction of its own, unless one is under way."""
+        with self._turn(), told(where, self.path):
+            held = self._held(where)
+            if writes and not held.depth:
+                self._begin_log(held, where)
+            yield held.connection
+
+    @contextmanager
+    def alone(self, where: str, *, writes: bool = False) -> Generator[sqlite3.Connection, None, None]:
+        """Give the connection outside of any transaction, to write by as well if asked; StateError within one."""
         with self._turn(), told(where, self.path):
             held = self._held(where)
             if held.depth:
                 raise StateError(where, "a transaction is under way", remedy="Call it after the transaction")
+            if writes:
+                self._begin_log(held, where)
             yield held.connection
 
     @contextmanager
@@ -208,7 +278,12 @@ def _transacted(held: _OfThread) -> Iterator[sqlite3.Connection]:
 
 
 def _has_no_table(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    sql = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_octodb%' ESCAPE '\\'"
+    return connection.execute(sql).fetchone() == (0,)
+
+
+def _mode_of(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
 def _set_mode(connection: sqlite3.Connection, mode: str) -> bool:
@@ -219,74 +294,15 @@ def _set_mode(connection: sqlite3.Connection, mode: str) -> bool:
         return False
 
 
-# opening
+# the end of the process
+
+_OPEN: weakref.WeakSet[Connections] = weakref.WeakSet()
 
 
-def _inode(path: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from any other, whatever its name; None for none."""
-    if path is None:
-        return None
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
-    name = ":memory:" if path is None else os.fspath(path)
-    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": timeout}
-    connection = sqlite3.connect(name, **options)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA temp_store=MEMORY")
-    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    return connection
-
-
-def _refuse_other(path: Path | None, where: str) -> None:
-    """FileError for a file too short to be a database, which SQLite would take for an empty one and write over."""
-    if path is not None and path.is_file() and 0 < path.stat().st_size < _LEAST_NBYTES:
-        raise FileError(where, f"{path} is damaged (file is not a database)", expected="a sound .odb file",
-                        got=f"{path.stat().st_size} bytes", remedy="Name another file, or remove it")  # fmt: skip
-
-
-def _prepare(connection: sqlite3.Connection, path: Path | None, where: str) -> None:
-    """Mark a new database as Loom's; look at one that is there."""
-    connection.execute("BEGIN")  # all three of one state, while another process may be marking the file
-    try:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (found,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    finally:
-        connection.execute("COMMIT")
-    if found == 0 and version == 0 and tables == 0:
-        _mark(connection, path)
-    elif found != APPLICATION_ID:
-        raise ArgumentError(where, f"{path} is a SQLite database that Loom did not make",
-                            expected="an .odb file", got=f"application_id {found:#x}",
-                            remedy="Name a new file, then copy what you need by sql('attach ...')")  # fmt: skip
-    elif version > FORMAT or version < 1:
-        raise FileError(where, f"{path} is of a newer version of Loom", expected=f"version {FORMAT}", got=version,
-                        remedy="Update Loom")  # fmt: skip
-    else:
-        look_through(connection, path, where, _MOST_NBYTES_LOOKED_AT)
-
-
-def _mark(connection: sqlite3.Connection, path: Path | None) -> None:
-    if path is not None:
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("BEGIN IMMEDIATE")  # of two processes that find it new, one marks it first: with the same marks
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version={FORMAT}")
-    connection.execute("COMMIT")
-
-
-def look_through(connection: sqlite3.Connection, path: Path | None, where: str, most_nbytes: int | None = None) -> None:
-    """FileError if a file, of ``most_nbytes`` at most, is not sound."""
-    (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-    if most_nbytes is not None and pages * size > most_nbytes:
-        return
-    (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if said != "ok":
-        raise FileError(where, f"{path} is damaged ({said})", expected="a sound .odb file", got="another",
-                        remedy="Restore it from a copy; sqlite3's .recover reads what is left")  # fmt: skip
+@atexit.register
+def _close_all() -> None:
+    """Close, and seal, what nobody closed and no thread is still writing."""
+    for each in list(_OPEN):
+        if each.is_idle:
+            with suppress(Exception):
+                each.close()

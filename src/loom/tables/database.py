@@ -14,15 +14,18 @@ from types import TracebackType
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
+from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.core.numbers import real
 from loom.core.tracebacks import brief_class
-from loom.tables.connections import Connections, look_through
+from loom.tables.connections import Connections
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
 from loom.tables.names import refuse_repeated, table_name
 from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
+from loom.tables.seal import Soundness, compare
 from loom.tables.sql import SqlResult, run_sql
+from loom.tables.sqlite_files import look_through
 from loom.tables.table import Table
 from loom.tables.types import read_type
 
@@ -34,7 +37,12 @@ class Database:
     """Tables in a file, which is made if it is not there, or in memory without ``path``.
 
     ``timeout``: seconds to wait while another process writes, before a LoomTimeout. Any number of processes and threads
-    may have the file open; readers never wait. What a call wrote is on the medium when it returns.
+    may have the file open; readers wait for no transaction, but for the moment in which a file begins to be written, or
+    is sealed. What a call wrote is on the medium when it returns.
+
+    ``read_only``: nothing is written to the file, so that rights to read are enough, also where the folder or the
+    medium lets nobody write; calls that write are StateErrors. ``verify``: compare all bytes of the file with its seal
+    (see ``check``), whatever its size; FileError where it has none that is of its present state.
 
     ArgumentError for a SQLite file that is not Loom's; FileError for one that is damaged or of a newer version.
 
@@ -46,8 +54,16 @@ class Database:
     [{'name': 'Alice', 'age': 30.0}]
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float = 5.0,
+        read_only: bool = False,
+        verify: bool = False,
+    ) -> None:
         where = "tables.Database"
+        only, asked = flag(read_only, f"{where}, read_only"), flag(verify, f"{where}, verify")
         place = (
             None
             if path is None or (isinstance(path, str) and path == ":memory:")
@@ -57,8 +73,10 @@ class Database:
             place = Path(os.path.abspath(place))
             if place.is_dir():
                 raise FileError(where, f"{place} is a folder", expected="a file", got="a folder", remedy="Name a file")
-            _make_folder(place.parent, where)
-        self._connections = Connections(place, real(timeout, f"{where}, timeout", least=0, most=86_400), where)
+            if not only and not asked:
+                _make_folder(place.parent, where)
+        seconds = real(timeout, f"{where}, timeout", least=0, most=86_400)
+        self._connections = Connections(place, seconds, where, read_only=only, verify=asked)
 
     @property
     def path(self) -> Path | None:
@@ -75,7 +93,10 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close the file; a second time does nothing. Calls after it are StateErrors."""
+        """Close the file, and seal it if it was written and nobody else has it open; see ``check``.
+
+        A second time does nothing. Calls after it are StateErrors.
+        """
         self._connections.close()
 
     def tables(self) -> list[str]:
@@ -127,7 +148,8 @@ class Database:
         """Make a table of a CSV file, called as the file is unless it is named, and return it.
 
         A column is of whole numbers, floats, bools or texts by what all its cells are, unless ``types`` says what;
-        numbers with zeros in front, or of more digits than a number holds, are texts. See ``Table.import_csv``, which
+        numbers with zeros in front, or of more digits than a number holds, are texts. DTypeError where a column would
+        be of texts for blanks beside its numbers alone: it names the first such cell. See ``Table.import_csv``, which
         takes rows into a table that is there, for the rest.
         """
         where = "tables.import_csv"
@@ -155,7 +177,8 @@ class Database:
         """Run one statement of SQL, with values bound to its marks, and return its rows.
 
         ``params``: a sequence for ``?``, a dictionary for ``:name``. Tables hold no deleted rows: those are in
-        ``_deleted_`` and the table's name. ``_id`` is a row's number. ArgumentError for what SQLite refuses, for
+        ``_deleted_`` and the table's name; a DELETE deletes for good. ``_id`` is a row's number. sum() and avg() are
+        SQLite's, whose bits are others than those of ``aggregate``. ArgumentError for what SQLite refuses, for
         a PRAGMA that sets how the file is kept, and for ALTER and DROP of a table of Loom's, which has methods for
         them; StateError for BEGIN and COMMIT (see ``transaction``).
 
@@ -166,10 +189,17 @@ class Database:
         """
         return run_sql(self._connections, statement, params)
 
-    def check(self) -> None:
-        """Look through the whole file, as opening a small one does; FileError says what is damaged."""
-        with self._connections.reading("tables.check") as connection:
-            look_through(connection, self.path, "tables.check")
+    def check(self) -> Soundness:
+        """Look through the whole file, and compare its bytes with its seal; FileError says what is damaged.
+
+        A file is sealed when it is closed by the last who has it open, after a write: from then on to the next write
+        every byte that changes in place is told. ``is_sealed`` of the result says whether there was a seal of
+        the file's present state, ``reason`` why not: it was never sealed, or was written since.
+        """
+        where = "tables.check"
+        with self._connections.reading(where) as connection:
+            look_through(connection, self.path, where)
+            return compare(connection, self.path, where)
 
     def drop(self, name: str) -> None:
         """Take a table away for good, with its deleted rows."""
@@ -190,8 +220,9 @@ class Database:
     def save(self, path: str | os.PathLike[str], *tables: str) -> None:
         """Write tables, all of them if none is named, to another ``.odb`` file, in place of what it holds.
 
-        The file holds the old tables or all of the new, whatever happens. Deleted rows go along. ArgumentError for a
-        file that is there and not Loom's.
+        The file holds the old tables or all of the new, whatever happens, and is sealed (see ``check``). Deleted rows
+        go along, and so do indexes, triggers and views of the tables. ArgumentError for a file that is there and not
+        Loom's, and for a view or a trigger that needs a table which is not named.
         """
         where = "tables.save"
         save_tables(self._connections, _place(path, where), _named(tables, where), where)
@@ -199,7 +230,9 @@ class Database:
     def load(self, path: str | os.PathLike[str], *tables: str) -> list[str]:
         """Copy tables of another ``.odb`` file, all of them if none is named, into this; return their names.
 
-        ArgumentError, and nothing is copied, where there is a table of that name.
+        Deleted rows, indexes, triggers and views of the tables go along; the file is compared with its seal.
+        ArgumentError, and nothing is copied, where a name is taken, where a view or a trigger needs a table that is
+        not copied, and where all are asked for and one is not of Loom.
         """
         where = "tables.load"
         return load_tables(self._connections, _place(path, where), _named(tables, where), where)

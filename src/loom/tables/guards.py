@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
 from loom.tables.schema import columns_of, names_of_tables
 
-__all__ = ["refuse_settings", "refuse_unused", "same_tables", "verb_of"]
+__all__ = ["only_reads", "refuse_settings", "refuse_unused", "same_tables", "verb_of"]
 
 _SPACE = re.compile(r"([\s;]+|--[^\n]*(\n|$)|/\*.*?(\*/|$))+", re.DOTALL)
 _PRAGMA = re.compile(r"pragma\s+(?:[\w\"\[\]`']+\s*\.\s*)?[\"\[`']?(\w+)[\"\]`']?\s*([=(])?", re.IGNORECASE)
@@ -24,11 +24,18 @@ _SETTLED = ("application_id", "ignore_check_constraints", "journal_mode", "locki
             "schema_version", "synchronous", "user_version", "writable_schema")  # fmt: skip
 """Pragmas that are read, and not set: what is durable, checked and told by them is Loom's."""
 
+_READING = "select", "values", "explain", "pragma", "attach", "detach"
+
 
 def verb_of(statement: str) -> str:
     """Return the first word of a statement, after spaces and comments."""
     found = re.match(r"[a-z]*", _SPACE.sub(" ", statement, count=1).lstrip().lower())
     return found.group() if found else ""
+
+
+def only_reads(statement: str) -> bool:
+    """Tell whether a statement is of a kind that writes nothing to the file."""
+    return verb_of(statement) in _READING
 
 
 def refuse_settings(statement: str, where: str) -> None:

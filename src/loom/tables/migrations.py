@@ -87,8 +87,12 @@ def _replace(connection: sqlite3.Connection, table: str, each: str, columns: Col
     connection.execute(f"CREATE TABLE {quoted(fresh)} ({NUMBER}{ever}, {defined})")
     marks = ", ".join("?" * (1 + len(columns)))
     connection.executemany(f"INSERT INTO {quoted(fresh)} ({_listed(columns)}) VALUES ({marks})", rows)
-    connection.execute(f"DROP TABLE {quoted(each)}")
-    connection.execute(f"ALTER TABLE {quoted(fresh)} RENAME TO {quoted(each)}")
+    connection.execute("PRAGMA legacy_alter_table=ON")  # views and triggers name the table, which comes back at once
+    try:
+        connection.execute(f"DROP TABLE {quoted(each)}")
+        connection.execute(f"ALTER TABLE {quoted(fresh)} RENAME TO {quoted(each)}")
+    finally:
+        connection.execute("PRAGMA legacy_alter_table=OFF")
     if given is not None:
         connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (each,))
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (each, given))

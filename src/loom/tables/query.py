@@ -38,6 +38,9 @@ __all__ = ["Query", "Reads"]
 _MOST_ROWS = (1 << 63) - 1
 """What SQLite counts to."""
 
+_MOST_IN_A_ROW = 64
+"""Conditions that stand side by side."""
+
 
 @brief_class
 class Reads(ABC):
@@ -211,7 +214,8 @@ class Reads(ABC):
     def group_by(self, key: str, column: str | None = None, op: str = "count") -> Groups:
         """Return the sum, mean (avg), min, max or count of a column for each different value of another, ascending.
 
-        ``keys`` and ``values`` are numpy arrays. Rows without a key are left out, as are missing values; ``count``
+        ``keys`` and ``values`` are numpy arrays. Rows without a key are left out, as are missing values; a key all of
+        whose values are missing has 0 as sum and count, else a missing value, as ``to_numpy`` gives them. ``count``
         needs no column. Sums as ``aggregate`` makes them; whole ones that int64 lacks are Python's ints.
 
         >>> from loom.tables import Database
@@ -280,6 +284,14 @@ def _values(
     return {n: (t.type, v) for (n, t), v in zip(terms.items(), values, strict=True)}, ids
 
 
+def _conjunction(conditions: Sequence[str]) -> str:
+    """Return conditions joined by AND, as a tree that is as flat as it can be: SQLite bounds its depth."""
+    if len(conditions) < _MOST_IN_A_ROW:
+        return " AND ".join(conditions)
+    half = len(conditions) // 2
+    return f"({_conjunction(conditions[:half])}) AND ({_conjunction(conditions[half:])})"
+
+
 def _columns(query: Query, columns: Sequence[str], on: str | Device | None, where: str) -> DeviceColumns:
     return move_columns(*_values(query, columns, where), on)
 
@@ -333,7 +345,7 @@ class Query(Reads):
 
     def statement(self, terms: list[str]) -> tuple[str, list[Any]]:
         """Return the SELECT of terms of SQL, and what it binds."""
-        where = f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+        where = f" WHERE {_conjunction(self.conditions)}" if self.conditions else ""
         order = ", ".join((*self.order, *self.source.order))
         cut = "" if self.most is None else f" LIMIT {self.most} OFFSET {self.offset}"
         sql = f"SELECT {', '.join(terms)} FROM {self.source.sql}{where} ORDER BY {order}{cut}"

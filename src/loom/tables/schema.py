@@ -15,12 +15,14 @@ from loom.tables.names import ID, TRASH, column_name, quoted, refuse_twins
 from loom.tables.types import ColumnType, declared_type, read_type
 
 __all__ = [
+    "DECLARED",
     "NUMBER",
     "add_table",
     "columns_now",
     "columns_of",
     "definition",
     "drop_table",
+    "has_declared",
     "names_of_tables",
     "read_columns",
     "trash_of",
@@ -31,6 +33,9 @@ _MOST_COLUMNS = 1999
 
 NUMBER = f"{quoted(ID)} INTEGER PRIMARY KEY"
 """How a table declares its rows' numbers."""
+
+DECLARED = "_octodb_declared"
+"""A table of names of columns in order, as JSON, for tables that are to have columns which no value gave a type yet."""
 
 
 def trash_of(name: str) -> str:
@@ -100,3 +105,10 @@ def drop_table(connection: sqlite3.Connection, name: str) -> None:
     """Take a table away, with its deleted rows."""
     connection.execute(f"DROP TABLE {quoted(name)}")
     connection.execute(f"DROP TABLE {quoted(trash_of(name))}")
+    if has_declared(connection):
+        connection.execute(f"DELETE FROM {DECLARED} WHERE name = ?", (name,))
+
+
+def has_declared(connection: sqlite3.Connection) -> bool:
+    """Tell whether there is a table of declared columns."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (DECLARED,)).fetchone() is not None

@@ -18,7 +18,7 @@ from loom.core.tracebacks import brief_class
 from loom.tables.arrow.writing import Arrow
 from loom.tables.connections import Connections
 from loom.tables.exchange.arrays import array_of
-from loom.tables.guards import refuse_settings, refuse_unused, same_tables, verb_of
+from loom.tables.guards import only_reads, refuse_settings, refuse_unused, same_tables, verb_of
 from loom.tables.types import COLUMN_TYPES, ColumnType, is_missing
 
 __all__ = ["SqlResult", "run_sql"]
@@ -98,7 +98,9 @@ def run_sql(connections: Connections, statement: Any, params: Any) -> SqlResult:
     if verb in ("alter", "drop"):
         with connections.writing(where) as connection, same_tables(connection, where):
             return _run(connection, asked, bound)
-    with connections.reading(where) as connection:
+    # a WITH may write or not: where nothing may, SQLite says so
+    writes = not only_reads(asked) and not (verb == "with" and connections.is_read_only)
+    with connections.stating(where, writes) as connection:
         return _run(connection, asked, bound)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,22 @@ def test_a_file_is_imported_and_asked(tmp_path: Path) -> None:
         "people  3     1        name str, age int, zip str",
     ]
     assert json.loads(run("tables", file, "--json").output)[0]["columns"] == {"name": "str", "age": "int", "zip": "str"}
+
+
+def test_who_asks_writes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "app.odb"
+    with Database(file) as db:
+        db.table("t", x=int).insert(x=1)
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("UPDATE t SET x = 2")
+        other.commit()
+    before = file.read_bytes()
+    assert run("query", file, " -- all\nselect x from t", "--csv").output == "x\n2\n"
+    assert run("tables", file).exit_code == 0
+    assert file.read_bytes() == before
+    assert run("query", file, "delete from t").output == "1 rows changed\n"
+    with Database(file, verify=True) as db:
+        assert db.table("t").count() == 0
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

@@ -227,3 +227,95 @@ def test_a_row_that_is_refused_leaves_no_type_and_an_index_is_told_as_it_was_giv
                 call(index)
     with pytest.raises(LoomError, match="no fields"):
         db_update(users, 0, ["name"])  # type: ignore[arg-type]
+
+
+def test_a_name_is_declared_once() -> None:
+    db = db_create()
+    first = db_table(db, "t", ["x"])
+    with pytest.raises(ArgumentError, match="a table 'T' was declared already, with x"):
+        db_table(db, "T", ["y"])
+    db_insert(first, {"x": 1.0})
+    with pytest.raises(ArgumentError, match="there is a table 't' already"):
+        db_table(db, "t", ["x"])
+    other = db_table(db, "u", ["x"])
+    db.table("u", x=float).insert(x=5.0)  # by another door
+    with pytest.raises(ArgumentError, match="there is a table 'u' already"):
+        db_insert(other, {"x": 1.0})
+    del other
+    db.drop("u")
+    assert db_insert(db_table(db, "u", ["y"]), {"y": "a"}) == 0
+    assert db_insert(db_table(db_create(), "t", ["z"]), {"z": 1.0}) == 0
+
+
+def test_conditions_are_looked_at_whether_or_not_there_are_values() -> None:
+    table = db_table(db_create(), "t", ["name", "age", "email"])
+    for _ in range(2):  # without rows, then with some
+        for call in (
+            lambda: db_where(table, "age", "~", 1.0), lambda: db_where(table, "email", "~", 1.0),
+            lambda: db_select(table, ["email", "age"], ["==", "~"], ["a", 1.0]),
+            lambda: db_select(table, ["email", "email"], ["~", "=="], ["a", "b"]),
+        ):  # fmt: skip
+            with pytest.raises(ArgumentError, match="'~' is not known"):
+                call()
+        with pytest.raises(ArgumentError, match="no column is called 'nope'"):
+            db_select(table, ["email", "nope"], ["==", "=="], ["a", 1.0])
+        with pytest.raises(DTypeError, match="only texts and bytes contain"):
+            db_where(table, "email", "contains", 1.0)
+        with pytest.raises(ArgumentError, match="'median' is not known"):
+            db_aggregate(table, "email", "median")
+        assert [db_aggregate(table, "email", op) for op in ("sum", "count", "avg", "min")] == [0.0, 0, None, None]
+        rows = list(range(db_count(table)))
+        assert db_where(table, "email", "==", None) == db_where(table, "email", "is-null", None) == rows
+        assert db_where(table, "email", "in", ["a", None]) == rows
+        assert db_where(table, "email", "!=", "a") == db_where(table, "email", ">", 1.0) == []
+        assert db_distinct(table, "email") == [None] * bool(rows)
+        db_insert(table, {"name": "Ada"})
+        db_insert(table, {"age": 3.0})
+    assert db_select(table, ["email", "name"], ["==", "=="], [None, "Ada"]) == [0, 2]
+    db_update(table, 1, {"email": "x"})
+    assert db_where(table, "email", "==", None) == [0, 2, 3], "a column with a type has missing values likewise"
+
+
+def test_columns_without_values_come_back(tmp_path: Path) -> None:
+    db = db_create()
+    table, other = db_table(db, "t", ["name", "age", "email"]), db_table(db, "u", ["a", "b"])
+    db_insert(table, {"age": 36.0})
+    db_insert(other, {"b": True})
+    db_save(table, tmp_path / "t.odb")
+    for _ in range(2):
+        found = db_load(tmp_path / "t.odb")
+        assert found.columns == ["name", "age", "email"]
+        db_save(found, tmp_path / "t.odb")
+    db_insert(found, {"email": "a@b"})
+    assert db_select_row(found, 1) == {"name": None, "age": None, "email": "a@b"}
+    saving = db_save_all_start(tmp_path / "all.odb")
+    for each in (table, other):
+        db_save_all_add(saving, each)
+    db_insert(table, {"name": "Ada", "email": "c@d"})
+    db_save(table, tmp_path / "t.odb")
+    loaded = db_load_all(tmp_path / "all.odb")
+    assert {name: each.columns for name, each in loaded.items()} == {"t": ["name", "age", "email"], "u": ["a", "b"]}
+    assert db_load(tmp_path / "t.odb").columns == ["name", "age", "email"]
+    assert loaded["u"].database.tables() == ["t", "u"]
+    loaded["u"].database.drop("u")
+    assert db_insert(db_table(loaded["t"].database, "u", ["c"]), {"c": 1.0}) == 0
+
+
+def test_a_csv_that_is_refused_leaves_no_type(tmp_path: Path) -> None:
+    table = db_table(db_create(), "t", ["name", "age"])
+    (tmp_path / "a.csv").write_text("name,age\nAnn, 31\n")
+    with pytest.raises(DTypeError, match=r"line 2 of .*has blanks"):
+        db_import_csv(table, tmp_path / "a.csv")
+    assert table.table is None
+    db_insert(table, {"age": 1.0})
+    with pytest.raises(DTypeError, match=r"line 2 of .*does not fit"):
+        db_import_csv(table, tmp_path / "a.csv")
+    assert table.table is not None
+    assert list(table.table.columns) == ["age"]
+    db_update(table, 0, {"name": "Bob"})
+    (tmp_path / "a.csv").write_text("name,age\n 31,31\n")
+    assert db_import_csv(table, tmp_path / "a.csv") == 1
+    assert db_where(table, "name", "==", " 31") == [1], "a column that is of texts takes them"
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(ArgumentError, match="is empty"):
+        db_import_csv(table, tmp_path / "a.csv")

@@ -222,3 +222,32 @@ def test_files_of_other_shapes(tmp_path: Path, reader: str) -> None:
     assert db.table("again").import_csv(tmp_path / "mark.csv", header=False) == 1
     assert db.table("again").get(4) == t.get(2)
     assert "never" not in db.tables()
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "said"),
+    [
+        ("name,age\nAnn, 31\nBob, 22\n", 2, "numbers: expected '31', got ' 31'"),
+        ("name,age\nAnn,31\nBob,22 \n", 3, "numbers: expected '22', got '22 '"),
+        ("name,age\nAnn,1.5\nBob,  \n", 3, "numbers: expected '', got '  '"),
+        ("name,age\n" + "A,1\n" * 200 + "B, NA\n", 202, "numbers: expected 'NA', got ' NA'"),
+        ('name,age\n"A\nB",1\nC," 2"\n', 4, "numbers: expected '2', got ' 2'"),
+        ("name,age\nAnn, true\nBob,\n", 2, "truths: expected 'true', got ' true'"),
+    ],
+)
+def test_numbers_with_blanks_beside_them_are_no_texts_in_silence(
+    tmp_path: Path, body: str, line: int, said: str
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text(body)
+    with Database() as db:
+        with pytest.raises(DTypeError, match=f"'age'. line {line} of .*has blanks, without which all cells are {said}"):
+            db.import_csv(source, "t")
+        assert db.tables() == []
+        assert db.import_csv(source, "t", types={"age": str}).columns == {"name": "str", "age": "str"}
+
+
+@pytest.mark.parametrize("cells", [[" 0150", "1"], [" x", "1"], [" ", "  "], ["a ", "b"], ["1 2", "3"]])
+def test_texts_with_blanks_are_texts(tmp_path: Path, cells: list[str]) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{cell},1\n" for cell in cells))
+    assert Database().import_csv(tmp_path / "a.csv").columns["x"] == "str"

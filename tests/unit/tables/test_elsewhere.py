@@ -125,7 +125,9 @@ def test_folds_of_few_and_missing(table: Any) -> None:
         assert asked.aggregate("day", "max") == datetime.date(2030, 1, 1)
         assert asked.aggregate("stamp", "max") == NOW
         keys, values = asked.group_by("city", "real", "max")
-        assert (keys.tolist(), values.tolist()) == (["", "Bern", "Oslo"], [-0.0, math.inf, 1.5])
+        assert keys.tolist() == ["", "Bern", "Oslo", "Rome"]
+        assert values.tolist()[:3] == [-0.0, math.inf, 1.5]
+        assert math.isnan(values[3]), "no row of Rome has one"
         keys, values = asked.group_by("truth", "whole", "sum")
         assert (keys.tolist(), values.tolist()) == ([False, True], [(1 << 62) - 6, (1 << 62) + 3])
         assert asked.group_by("day").values.tolist() == [1, 2, 1]
@@ -208,3 +210,31 @@ def test_sql(table: Any) -> None:
     with pytest.raises(ArgumentError, match="one name"):
         db.sql("SELECT 1 AS a, 2 AS a").rows()
     assert t.count() == 2
+
+
+def test_a_group_without_values_stays(db: Database) -> None:
+    kinds = {"age": int, "height": float, "name": str, "born": datetime.date, "paid": bool, "raw": bytes}
+    table = db.table("t", {"city": str, **kinds})
+    table.insert(city="Oslo")
+    table.insert(city="Rome", age=3, height=1.5, name="x", born=datetime.date(2020, 1, 1), paid=True, raw=b"a")
+    table.insert(age=5)
+    for rows in (table, table.to_device(on="cpu"), table.where("_id", "<", 3)):
+        columns = kinds if rows is table else [name for name in kinds if name != "raw"]
+        for name in columns:
+            keys, counts = rows.group_by("city", name, "count")
+            assert (keys.tolist(), counts.tolist()) == (["Oslo", "Rome"], [0, 1])
+            for op in ("min", "max"):
+                keys, values = rows.group_by("city", name, op)
+                assert keys.tolist() == ["Oslo", "Rome"]
+                assert repr(values.tolist()) == repr(table.where("city", "not-null").to_numpy(name).tolist())
+        for name, total in (("age", 3), ("height", 1.5), ("paid", 1)):
+            assert rows.group_by("city", name, "sum").values.tolist() == [0, total]
+            assert repr(rows.group_by("city", name, "mean").values.tolist()) == f"[nan, {total / 1}]"
+    only = table.where("city", "==", "Oslo")
+    assert [part.tolist() for part in only.group_by("city", "height", "sum")] == [["Oslo"], [0.0]]
+    assert [part.tolist() for part in only.group_by("city", "name", "max")] == [["Oslo"], [None]]
+    assert only.where("age", "not-null").group_by("city", "age").keys.tolist() == []
+    table.insert(city="Bern", age=(1 << 53) + 1)
+    with pytest.raises(DTypeError, match="float64 lacks one of them"):
+        table.group_by("city", "age", "max")
+    assert table.where("age", "not-null").group_by("city", "age", "max").values.tolist() == [(1 << 53) + 1, 3]

@@ -243,9 +243,11 @@ def test_a_file_opens_in_sqlite(tmp_path: Path) -> None:
         table = db.table("t", x=int, y=float)
         table.insert_many([(1, 0.5), (2, 1.5), (3, 2.5)])
         table.delete(2)
+        assert db.sql("PRAGMA journal_mode").tuples() == [("wal",)], "readers do not wait for who writes"
+    assert [path.name for path in tmp_path.iterdir()] == ["app.odb"], "a file that is closed is one file"
     other = sqlite3.connect(tmp_path / "app.odb")
     assert other.execute("SELECT * FROM t").fetchall() == [(1, 1, 0.5), (3, 3, 2.5)]
-    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     with pytest.raises(sqlite3.IntegrityError):
         other.execute("INSERT INTO t (x) VALUES ('text')")
     other.close()

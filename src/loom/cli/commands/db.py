@@ -102,11 +102,12 @@ def query(
     Example: loom db query app.odb "select city, avg(age) from people group by city"
     """
     from loom.core.errors import ArgumentError
+    from loom.tables.guards import only_reads
 
     if json and as_csv:
         raise ArgumentError("loom db query", "two forms at once", expected="--json or --csv", got="both",
                             remedy="Pass one of them")  # fmt: skip
-    with _opened(file) as db:
+    with _opened(file, read_only=only_reads(statement)) as db:
         found = db.sql(statement, params or [])
     if json:
         from loom.cli.output import print_json
@@ -130,7 +131,7 @@ def tables(file: File, json: Json = False) -> None:
     """List the tables of a database: rows, deleted rows, columns."""
     from loom.cli.output import print_json, print_table
 
-    with _opened(file) as db:
+    with _opened(file, read_only=True) as db:
         found: list[dict[str, Any]] = [
             {"table": name, "rows": table.count(), "deleted": table.deleted().count(), "columns": table.columns}
             for name, table in ((name, db.table(name)) for name in db.tables())
@@ -145,13 +146,13 @@ def tables(file: File, json: Json = False) -> None:
     print_table(["table", "rows", "deleted", "columns"], rows)
 
 
-def _opened(file: Path) -> Database:
+def _opened(file: Path, *, read_only: bool) -> Database:
     from loom.core.errors import FileError
     from loom.tables.database import Database
 
     if not file.exists():
         raise FileError("loom db", f"there is no file {file}", remedy="Make one: loom db import FILE.csv FILE.odb")
-    return Database(file)
+    return Database(file, read_only=read_only)
 
 
 def _plain(value: Any) -> Any:

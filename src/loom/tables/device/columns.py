@@ -24,7 +24,7 @@ from loom.runtime.device import Device
 from loom.tables.conditions import LEFT_OUT, OPERATORS
 from loom.tables.device.folds import exact_sum, grouped
 from loom.tables.device.masks import DeviceColumn, mask_of
-from loom.tables.exchange.arrays import array_of, fits_numpy
+from loom.tables.exchange.arrays import Array, array_of, fits_numpy
 from loom.tables.types import ColumnType
 from loom.tensor.tensor import array
 
@@ -134,11 +134,7 @@ class DeviceColumns:
         values = found.shown(self._kept(found.data).numpy())
         if found.there is None:
             return array_of(values.tolist(), found.type, "tables.to_numpy") if values.dtype == object else values
-        there = self._kept(found.there).numpy()
-        if values.dtype.kind in "fM":
-            return np.where(there, values, np.array(np.nan if values.dtype.kind == "f" else "NaT", values.dtype))
-        listed = [v if is_there else None for v, is_there in zip(values.tolist(), there.tolist(), strict=True)]
-        return array_of(listed, found.type, "tables.to_numpy")
+        return _with_missing(values, self._kept(found.there).numpy(), found.type, "tables.to_numpy")
 
     def where(self, column: str, op: str, value: Any = LEFT_OUT) -> DeviceColumns:
         """Return the rows that fulfil a condition, as a table's ``where`` does, found on the device."""
@@ -172,8 +168,8 @@ class DeviceColumns:
         """Return the sum, mean (avg), min, max or count of a column for each different value of another, ascending.
 
         ``keys`` and ``values`` are numpy arrays. Rows without a key are left out, as are missing values; a key all of
-        whose values are missing is not there. ``count`` needs no column. Sums as ``aggregate`` makes them; whole ones
-        that int64 lacks are Python's ints.
+        whose values are missing has 0 as sum and count, else a missing value, as ``to_numpy`` gives them. ``count``
+        needs no column. Sums as ``aggregate`` makes them; whole ones that int64 lacks are Python's ints.
         """
         where = "tables.group_by"
         by = self._column(key, f"{where}, key")
@@ -183,7 +179,29 @@ class DeviceColumns:
             raise ArgumentError(where, f"no column to take the {op} of", remedy="Name one, or use count")
         masks = by.there, None if found is by else found.there
         keys, values = grouped(self._kept(by.data, *masks), self._kept(found.data, *masks), op)
-        return Groups(by.shown(keys), found.shown(values) if op in ("min", "max") else values)
+        if op in ("min", "max"):
+            values = found.shown(values)
+        if masks[1] is not None:
+            among = self._kept(by.data, by.there)
+            every, _ = grouped(among, among, "count")
+            if every.size > keys.size:
+                keys, values = every, _without_values(np.isin(every, keys), values, op, found.type, where)
+        return Groups(by.shown(keys), values)
+
+
+def _without_values(there: Array, values: Array, op: str, kind: ColumnType, where: str) -> Array:
+    """Return the folds of all groups, of which ``there`` tells which have the values."""
+    full = np.zeros(there.size, values.dtype)
+    full[there] = values
+    return full if op in ("sum", "count") else _with_missing(full, there, kind, where)
+
+
+def _with_missing(values: Array, there: Array, kind: ColumnType, where: str) -> Array:
+    """Return values, of which some are there, with what stands for a missing one in an array of their type."""
+    if values.dtype.kind in "fM":
+        return np.where(there, values, np.array(np.nan if values.dtype.kind == "f" else "NaT", values.dtype))
+    listed = [v if is_there else None for v, is_there in zip(values.tolist(), there.tolist(), strict=True)]
+    return array_of(listed, kind, where)
 
 
 def operation(op: Any, kind: ColumnType, where: str) -> str:

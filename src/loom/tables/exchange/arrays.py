@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.errors import DTypeError
 from loom.tables.types import ColumnType, shown
 
-__all__ = ["array_of", "fits_numpy"]
+__all__ = ["Array", "array_of", "fits_numpy"]
 
 _EXACT = 1 << 53
 """Whole numbers up to this are exact in float64."""
@@ -59,7 +59,11 @@ def fits_numpy(texts: Sequence[str]) -> bool:
 def _whole(values: Sequence[Any], where: str) -> Array:
     for value in values:
         if value is not None and abs(value) > _EXACT:
-            raise DTypeError(where, "whole numbers with missing ones among them, and float64 lacks one of them",
-                             expected="at most 2^53", got=value,
-                             remedy="Pass missing=0, or leave them out by where(column, 'not-null')")  # fmt: skip
+            raise DTypeError(
+                where,
+                "whole numbers with missing ones among them, and float64 lacks one of them",
+                expected="at most 2^53",
+                got=value,
+                remedy="Leave them out by where(column, 'not-null'), or pass missing=0",
+            )
     return np.array(values, np.float64)

@@ -134,7 +134,10 @@ def _typed(
     if wanted is None or wanted.name in ("int", "float"):
         kind, values, missing = meaning(cells)
         if wanted is None:
-            return _inferred(cells, kind, values, missing)
+            found = _inferred(cells, kind, values, missing)
+            if found[0].name == "str":
+                _refuse_blanks(sheet, name, cells, where)
+            return found
         if wanted.name == kind and not (kind == "float" and np.isinf(values).any()):
             return wanted, Prepared(values, missing)
         if wanted.name == "float" and kind == "int":
@@ -151,6 +154,30 @@ def _inferred(cells: TextColumn, kind: str, values: Any, missing: Any) -> tuple[
     if kind in ("int", "float") and _are_codes(cells, kind, values):
         return COLUMN_TYPES["str"], _texts(cells.texts)
     return COLUMN_TYPES[kind], _texts(values) if kind == "str" else Prepared(values, missing)
+
+
+def _refuse_blanks(sheet: Sheet, name: str, cells: TextColumn, where: str) -> None:
+    """DTypeError for a column of texts that is one of numbers or truths but for blanks: it would be compared as texts.
+
+    It names the first cell that has some.
+    """
+    first = [text.strip() for text in TextColumn(cells.texts[:_SAMPLE]).listed()]
+    if meaning(TextColumn([text for text in first if text not in MISSING]))[0] == "str" and not {*first} <= {*MISSING}:
+        return
+    texts = cells.listed()
+    stripped = TextColumn([text.strip() for text in texts])
+    kind, _ = _inferred(stripped, *meaning(stripped))
+    if kind.name != "str":
+        record = next(k for k, text in enumerate(texts) if text != text.strip())
+        what = "truths" if kind.name == "bool" else "numbers"
+        raise DTypeError(
+            f"{where}, column {name!r}",
+            f"line {sheet.line(record, where)} of {sheet.place} has blanks, without which all cells are {what}",
+            expected=repr(texts[record].strip())[:80],
+            got=repr(texts[record])[:80],
+            remedy="Nothing was imported: take the blanks out of the file, or "
+            f"keep the texts by types={{{name!r}: str}} of Database.import_csv",
+        )
 
 
 def _are_truths(cells: TextColumn) -> bool:

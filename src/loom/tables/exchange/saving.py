@@ -13,9 +13,12 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, FileError
 from loom.storage.disk import Disk
-from loom.tables.connections import APPLICATION_ID, FORMAT, Connections
+from loom.tables.connections import Connections
+from loom.tables.exchange.belongings import copy_belongings, refuse_strangers
 from loom.tables.names import ID, quoted
-from loom.tables.schema import add_table, columns_of, names_of_tables, trash_of
+from loom.tables.schema import DECLARED, add_table, columns_of, has_declared, names_of_tables, trash_of
+from loom.tables.seal import compare, write_seal
+from loom.tables.sqlite_files import APPLICATION_ID, FORMAT
 
 __all__ = ["copy_table", "load_tables", "save_tables"]
 
@@ -31,6 +34,7 @@ def save_tables(connections: Connections, path: Path, names: Sequence[str], wher
         raise ArgumentError(where, f"{path} is the database itself", expected="another file",
                             remedy="It is saved already: every call is")  # fmt: skip
     with connections.alone(where) as source:
+        compare(source, connections.path, where)
         chosen = [columns_of(source, name, where)[0] for name in names]
         if path.exists():
             _replace(source, path, chosen, where)
@@ -45,6 +49,7 @@ def _write_new(source: sqlite3.Connection, path: Path, names: Sequence[str], whe
         with closing(sqlite3.connect(partial, isolation_level=None)) as target:
             _fill(source, target, names, where)
             target.execute("PRAGMA journal_mode=DELETE")  # so that the file is all there is
+            write_seal(target)
         disk.sync(partial)
         _remove(disk, path, _BESIDE)  # a log that a file of this name left would be read as this one's
         disk.rename(partial, path)
@@ -65,7 +70,7 @@ def _replace(source: sqlite3.Connection, path: Path, names: Sequence[str], where
     """Write over a file that is there by a transaction of its own, which readers and a crash see as a whole."""
     other = Connections(path, 5.0, where)  # refuses what is no file of Loom's
     try:
-        with other.alone(where) as target:
+        with other.alone(where, writes=True) as target:
             _fill(source, target, names, where)
     finally:
         other.close()
@@ -82,6 +87,7 @@ def _fill(source: sqlite3.Connection, target: sqlite3.Connection, names: Sequenc
         try:
             for name in names:
                 copy_table(source, made, name, where)
+            copy_belongings(source, made, names, where)
         finally:
             source.execute("ROLLBACK")
         made.backup(target)
@@ -91,16 +97,21 @@ def load_tables(connections: Connections, path: Path, names: Sequence[str], wher
     """Copy tables of a file, all if none is named, into a database that has none of these names."""
     if not path.is_file():
         raise FileError(where, f"there is no file {path}", remedy="Check the path")
-    other = Connections(path, 5.0, where)
+    other = Connections(path, 5.0, where, read_only=True)
     try:
         with other.alone(where) as source, connections.writing(where) as target:
+            compare(source, path, where)
             found = [columns_of(source, name, where)[0] for name in names] or names_of_tables(source)
             there = {name.lower() for name in names_of_tables(target)}
             for name in found:
                 if name.lower() in there:
                     raise ArgumentError(where, f"there is a table {name!r} already", expected="a name of its own",
                                         got=name, remedy="Drop it, or load into another database")  # fmt: skip
+            if not names:
+                refuse_strangers(source, found, where)
+            for name in found:
                 copy_table(source, target, name, where)
+            copy_belongings(source, target, found, where, every=not names)
             return found
     finally:
         other.close()
@@ -119,3 +130,9 @@ def copy_table(source: sqlite3.Connection, target: sqlite3.Connection, name: str
     if given is not None:
         target.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
         target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, given[0]))
+    if has_declared(source):
+        declared = source.execute(f"SELECT sql FROM sqlite_master WHERE name = '{DECLARED}'").fetchone()[0]
+        if not has_declared(target):
+            target.execute(declared)
+        rows = source.execute(f"SELECT name, columns FROM {DECLARED} WHERE name = ?", (name,))
+        target.executemany(f"INSERT OR REPLACE INTO {DECLARED} VALUES (?, ?)", rows)
