@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from loom.core.arrays import Array
-from loom.core.errors import DeviceError, LoomTimeout, StateError
+from loom.core.errors import DeviceError, LoomError, LoomTimeout, StateError
 from loom.nn.digests import digest_of
 from loom.nn.train.parallel.ahead import Ahead
 from loom.nn.train.parallel.auditing import Auditor
@@ -66,6 +67,16 @@ class PoolCrew:
         self._key = self._pool.hold(PooledReplica, self._arguments)
         self._auditor.start(self._key, home)
         self._ahead = Ahead(self._pool, self._key, self._pool.patience, self._auditor)
+        if self._auditor.is_on:
+            self._require_start(digest_of(home.arrays()))
+
+    def _require_start(self, right: str) -> None:
+        """Leave out who begins with another state than it was given; what else goes wrong is told by later calls."""
+        asked = {m: self._pool.ask(m, self._key, "state_digest", self._version) for m in self._pool.ready()}
+        for member, ref in asked.items():
+            with suppress(LoomError):
+                (digest,) = self._pool.fetched([ref])
+                self._auditor.is_sent_right(member, self._version, right, digest or right)
 
     def _arguments(self) -> tuple[Any, ...]:
         """Return what a worker that joins now makes its replica of: the state of another one, or what is kept here.
