@@ -146,9 +146,9 @@ def _init(ray: Any, **options: Any) -> None:
 
 def _print_errors(ray: Any, how: Callable[..., None] | None) -> None:
     """Have Ray's listener show errors of a cluster so, None for its own way; it has no setting for it."""
-    module = getattr(getattr(ray, "_private", None), "worker", None)
+    module: Any = getattr(getattr(ray, "_private", None), "worker", None)
     own = getattr(module, "print_to_stdstream", None)
-    if own is not None:
+    if module is not None and own is not None:
         _printing.setdefault("own", own)
         module.print_to_stdstream = how or _printing["own"]
 

@@ -18,7 +18,6 @@ from loom.workers import computing, gathering, members, pool
 from loom.workers.joining import JoinedRay
 from loom.workers.worker import DeviceWorker
 
-
 acting = threading.local()
 """``acting.number``: of the worker whose call this thread is in; there is none elsewhere."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from loom.core.errors import DeviceError, LoomTimeout
 from loom.core.tracebacks import warn_caller
@@ -68,21 +67,13 @@ def wrong_records(records: Sequence[AuditRecord], right: Sequence[AuditRecord]) 
 
     What follows from a stage that was wrong may be wrong of anybody.
     """
-    stages: list[Callable[[AuditRecord], Any]] = []
-    for n in range(2):
-        stages += [lambda r, n=n: (r.made[n : n + 1], r.again[n : n + 1]), lambda r, n=n: r.seen[n : n + 1]]
-    for stage in (*stages, lambda r: (r.root, r.loss), lambda r: r.after):
-        pairs = [(stage(r), stage(wanted)) for r, wanted in zip(records, right, strict=True)]
-        if found := {n: _told(*pair) for n, pair in enumerate(pairs) if pair[0] != pair[1]}:
+    pairs = [(r.stages(), wanted.stages()) for r, wanted in zip(records, right, strict=True)]
+    for stage in range(len(pairs[0][0])):
+        found = {n: next((a, b) for a, b in zip(said[stage], truth[stage], strict=True) if a != b)
+                 for n, (said, truth) in enumerate(pairs) if said[stage] != truth[stage]}  # fmt: skip
+        if found:
             return found
     return {}
-
-
-def _told(said: Any, right: Any) -> tuple[str, str]:
-    """Return the first digests that differ of two stages."""
-    if isinstance(said, tuple) and len(said) == len(right):
-        return next(_told(a, b) for a, b in zip(said, right, strict=True) if a != b)
-    return str(said), str(right)
 
 
 class Auditor:

@@ -65,7 +65,7 @@ def audit_checks(arrays: Mapping[str, Array]) -> str:
 
 def are_sliced(nodes: Sequence[TreeNode], count: int) -> bool:
     """Tell whether workers join a slice each of sums of these nodes: of more than two, or of two of several levels."""
-    return len(nodes) > 2 or (len(nodes) == 2 and not are_siblings(*nodes, count))
+    return len(nodes) > 2 or (len(nodes) == 2 and not are_siblings(nodes[0], nodes[1], count))
 
 
 def cut_slice(arrays: Mapping[str, Array], rank: int, ranks: int) -> dict[str, Array]:
@@ -89,10 +89,9 @@ class _Audit:
 
     def record(self) -> AuditRecord:
         """Return what was seen, once the change is made."""
-        seen = (tuple(stages.values()) for stages in (self.made, self.seen, self.again))
-        return AuditRecord(
-            audit_checks(self.before.arrays), audit_checks(self._replica.arrays()), self.root, *seen
-        )  # fmt: skip
+        before, after = audit_checks(self.before.arrays), audit_checks(self._replica.arrays())
+        made, seen, again = (tuple(stages.values()) for stages in (self.made, self.seen, self.again))
+        return AuditRecord(before, after, self.root, made, seen, again)
 
 
 class CourseRunner:

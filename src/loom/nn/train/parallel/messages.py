@@ -142,6 +142,13 @@ class AuditRecord:
     again: tuple[str, ...] = ()
     loss: float = 0.0
 
+    def stages(self) -> list[tuple[str, ...]]:
+        """Return what was seen, in the order in which one follows from the other."""
+        found: list[tuple[str, ...]] = []
+        for each in zip(self.made, self.again, self.seen, strict=False):
+            found += [each[:2], each[2:]]
+        return [*found, (self.root, repr(self.loss)), (self.after,)]
+
 
 @dataclass(frozen=True, slots=True)
 class CourseTold:

@@ -304,10 +304,10 @@ class PoolCrew:
 
     def _reduced(self, count: int) -> list[WorkerCall]:
         """Have neighbours' sums joined by workers until two are left, which each worker joins itself."""
-        parts = self._found
+        parts: list[WorkerCall] = self._found
         while len(parts) > 2:
-            pairs = [parts[n : n + 2] for n in range(0, len(parts), 2)]
-            single: list[WorkerCall] = pairs.pop() if len(pairs[-1]) == 1 else []
+            pairs: list[list[WorkerCall]] = [parts[n : n + 2] for n in range(0, len(parts), 2)]
+            single = pairs.pop() if len(pairs[-1]) == 1 else []
             calls = self._pool.run(
                 self._key, "join", [(count, self._is_audited, *[c.value for c in pair]) for pair in pairs],
                 judge=self._judge_of_join, prefers=[None if p[0].by is None else p[0].by.number for p in pairs],
