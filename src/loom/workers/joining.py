@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
@@ -144,15 +145,16 @@ def _init(ray: Any, **options: Any) -> None:
     ray.init(**options, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR)
 
 
-def _print_errors(ray: Any, how: Callable[..., None] | None) -> None:
+def _print_errors(ray: ModuleType, how: Callable[..., None] | None) -> None:
     """Have Ray's listener show errors of a cluster so, None for its own way; it has no setting for it."""
-    module: Any = getattr(getattr(ray, "_private", None), "worker", None)
-    own = getattr(module, "print_to_stdstream", None)
-    if module is not None and own is not None:
+    module = getattr(getattr(ray, "_private", None), "worker", None)
+    own = getattr(module, _PRINTING, None)
+    if own is not None:
         _printing.setdefault("own", own)
-        module.print_to_stdstream = how or _printing["own"]
+        setattr(module, _PRINTING, how or _printing["own"])
 
 
+_PRINTING = "print_to_stdstream"
 _printing: dict[str, Callable[..., None]] = {}
 
 

@@ -70,7 +70,7 @@ class Reported:
     value: Any
 
 
-def answer_digest(summary: Any, value: Any) -> str:
+def answer_digest(summary: object, value: object) -> str:
     """Return the digest of a result, and after a space that of what is told beside it, if anything is."""
     return result_digest(value) + ("" if summary is None else " " + result_digest(summary))
 

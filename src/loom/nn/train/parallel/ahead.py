@@ -48,7 +48,7 @@ class Ahead:
         """Of workers: the version of a state, and sums over its bits."""
         self.version = 0
         """That the training came to by the last course."""
-        self.giver: Any = None
+        self.giver: Member | None = None
         """Who gave the state."""
         self.behind: set[int] = set()
         """Workers that did not make all of the last course."""
@@ -91,8 +91,8 @@ class Ahead:
         if not paths:
             return {}
         is_last = len(self._peek(len(changes) + 1)) == len(changes)
-        course = WorkerCourse(tuple(changes), self._met[1], paths, tuple(speeds), is_last, self._seconds,
-                              is_audited)  # fmt: skip
+        meeting = self._met[1]
+        course = WorkerCourse(tuple(changes), meeting, paths, tuple(speeds), is_last, self._seconds, is_audited)
         answers = self._pool.gather(self._key, "course", {m: (course, rank) for rank, m in enumerate(members)})
         return self._taken(course, members, answers)
 
@@ -145,18 +145,20 @@ class Ahead:
         self._failures = 0 if self.told else self._failures + 1
         if made:
             self._step_seconds.append(max(answer.seconds for answer, _ in answers.values()) / made)
-        self._audited(course, members, found)
+        self._note_audit(course, members, found)
         self.checks = {m.number: (told.version, told.checks) for m, told in found.items() if told.checks}
         giver = self.giver = members[0]
         is_whole = giver in found and bool(found[giver].checks)
         self.state = (found[giver].version, answers[giver][1]) if is_whole else None
         return found
 
-    def _audited(self, course: WorkerCourse, members: Sequence[Member], found: Mapping[Member, CourseTold]) -> None:
+    def _note_audit(self, course: WorkerCourse, members: Sequence[Member], found: Mapping[Member, CourseTold]) -> None:
         """Note what is told of an audited change; one of which not all tell is not audited, and the next one is."""
         last = course.changes[-1]
-        records = {m: replace(told.record, loss=told.losses[-1] if last.batch is not None else 0.0)
-                   for m, told in found.items() if told.record is not None and told.losses}  # fmt: skip
+        records: dict[Member, AuditRecord] = {}
+        for member, told in found.items():
+            if told.record is not None and told.losses:
+                records[member] = replace(told.record, loss=told.losses[-1] if last.batch is not None else 0.0)
         is_whole = course.is_audited and records.keys() == set(members)
         made = [change for change in course.changes if change.version < self.version]
         if course.is_audited and not is_whole and last in made:

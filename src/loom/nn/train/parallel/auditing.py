@@ -50,16 +50,18 @@ def records_here(
             change = replace(change, sums=tuple(parts))
             arrays = join(parts, count)[0].arrays
             root, is_sliced = audit_checks(arrays), are_sliced([p.node for p in parts], count)
-            made = [(audit_checks(sums_by_place([s.arrays for s in each])),
-                     audit_checks(cut_slice(arrays, n, ranks)) if is_sliced else "")
-                    for n, each in enumerate(sums)]  # fmt: skip
+            for n, each in enumerate(sums):
+                own = audit_checks(sums_by_place([s.arrays for s in each]))
+                made[n] = own, audit_checks(cut_slice(arrays, n, ranks)) if is_sliced else ""
         loss = home.change(change)
         before, after = audit_checks(state.arrays), audit_checks(home.arrays())
     finally:
         home.load(kept)
-    following = [made[(n + 1) % ranks] for n in range(ranks)]
-    return [AuditRecord(before, after, root, *each, again=each[1] if ranks > 1 else ("", ""), loss=loss)
-            for each in zip(made, following, strict=True)]  # fmt: skip
+    records: list[AuditRecord] = []
+    for n, own in enumerate(made):
+        following = made[(n + 1) % ranks]
+        records.append(AuditRecord(before, after, root, own, following, following if ranks > 1 else ("", ""), loss))
+    return records
 
 
 def wrong_records(records: Sequence[AuditRecord], right: Sequence[AuditRecord]) -> dict[int, tuple[str, str]]:
@@ -69,8 +71,11 @@ def wrong_records(records: Sequence[AuditRecord], right: Sequence[AuditRecord]) 
     """
     pairs = [(r.stages(), wanted.stages()) for r, wanted in zip(records, right, strict=True)]
     for stage in range(len(pairs[0][0])):
-        found = {n: next((a, b) for a, b in zip(said[stage], truth[stage], strict=True) if a != b)
-                 for n, (said, truth) in enumerate(pairs) if said[stage] != truth[stage]}  # fmt: skip
+        found: dict[int, tuple[str, str]] = {}
+        for n, (said, truth) in enumerate(pairs):
+            different = [each for each in zip(said[stage], truth[stage], strict=True) if each[0] != each[1]]
+            if different:
+                found[n] = different[0]
         if found:
             return found
     return {}
@@ -158,17 +163,19 @@ class Auditor:
         if self.is_of_all:
             raise _nobody_is_right(what, told)
         self.is_of_all = True
-        where = ", ".join(map(str, told))
-        warn_caller(f"train, workers: {what} ({where}), and it is not plain whose are wrong. All since the start is "
-                    "computed again, each batch by two workers.")  # fmt: skip
+        who = f"{what} ({', '.join(map(str, told))}), and it is not plain whose are wrong"
+        warn_caller(f"train, workers: {who}. All since the start is computed again, each batch by two workers.")
         raise WrongWorkError("train, workers", what, remedy="All since the start is computed again, twice")
 
     # who
 
     def judge(
-        self, change: Change, ranges: Sequence[tuple[int, int]] | None, told: Mapping[Member, AuditRecord],
+        self,
+        change: Change,
+        ranges: Sequence[tuple[int, int]] | None,
+        told: Mapping[Member, AuditRecord],
         redo: Callable[[], str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """See that an audited change was made rightly, of which workers, by rank, tell. WrongWorkError if not.
 
         ``ranges``: of each, the micro-batches that it made in a course; None where sums were made by calls, which are
@@ -225,11 +232,11 @@ class Auditor:
     def _wrong_work(self) -> WrongWorkError:
         faults = self._pool.faults[self._faults :]
         self._faults = len(self._pool.faults)
-        return WrongWorkError("train, audit", "; ".join(map(str, faults)) or "a worker was wrong",
-                              remedy="All since the start is computed again")  # fmt: skip
+        what = "; ".join(map(str, faults)) or "a worker was wrong"
+        return WrongWorkError("train, audit", what, remedy="All since the start is computed again")
 
 
 def _nobody_is_right(what: str, told: Mapping[Member, str]) -> DeviceError:
-    return DeviceError("train, workers", what, expected="the same in all",
-                       got=", ".join(f"{digest[:16]} in {m}" for m, digest in told.items()),
-                       remedy="See loom verify on their machines; go on from a checkpoint")  # fmt: skip
+    got = ", ".join(f"{digest[:16]} in {m}" for m, digest in told.items())
+    remedy = "See loom verify on their machines; go on from a checkpoint"
+    return DeviceError("train, workers", what, expected="the same in all", got=got, remedy=remedy)

@@ -169,9 +169,13 @@ class CourseRunner:
         return loss
 
     def _take(
-        self, batch: MicroBatches, parts: Sequence[Sums], own: Sequence[TreeNode], patience: float,
+        self,
+        batch: MicroBatches,
+        parts: Sequence[Sums],
+        own: Sequence[TreeNode],
+        patience: float,
         audit: _Audit | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         count = batch.count
         if len(parts) == 1 and own:  # the replica has it
             root: Mapping[str, Array] = parts[0].arrays
@@ -194,8 +198,8 @@ class CourseRunner:
     ) -> None:
         """Join a slice of each array, and copy those of others."""
         neighbours, rank, ranks = self._neighbours, self._neighbours.rank, len(self._neighbours.rooms)
-        slices = [cut_slice(self._slots.sums(room, self._slots.of_root), n, ranks)
-                  for n, room in enumerate(neighbours.rooms)]  # fmt: skip
+        roots = [self._slots.sums(room, self._slots.of_root) for room in neighbours.rooms]
+        slices = [cut_slice(there, n, ranks) for n, there in enumerate(roots)]
         made = join([Sums(p.node, cut_slice(p.arrays, rank, ranks)) for p in parts], count)[0].arrays
         for name, array in slices[rank].items():
             array[...] = made[name]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from loom.nn.train.parallel.auditing import Auditor
 from loom.nn.train.parallel.courses import audit_checks, checks_of
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
-from loom.nn.train.parallel.replicas import PooledReplica, joined, redo, reported, unpacked
+from loom.nn.train.parallel.replicas import PooledReplica, join_parts, redo, report_of, unpacked
 from loom.nn.train.parallel.tree import join, share_out
 from loom.workers import WorkerPool
 from loom.workers.audit import result_digest
@@ -151,7 +151,7 @@ class PoolCrew:
         self._behind |= self._ahead.behind
         if self._ahead.audited is not None:
             change, ranges, records = self._ahead.audited
-            self._auditor.judge(change, ranges, records, lambda: audit_checks(self._redone(change.version)))
+            self._auditor.judge(change, ranges, records, lambda: audit_checks(self._redo(change.version)))
         if len(set(self._ahead.losses.values())) > 1:
             self._auditor.begin_again("workers tell different losses of one batch", self._ahead.losses)
         return bool(self._ahead.told)
@@ -281,13 +281,13 @@ class PoolCrew:
     def _change_audited(self, change: Change, asked: Sequence[Member], parts: Sequence[WorkerCall]) -> None:
         """Have workers make a change, and see what they tell of it."""
         values = [c.value for c in parts]
-        answers = self._pool.gather(self._key, "audited_change", dict.fromkeys(asked, (change, *values)))
+        answers = self._pool.gather(self._key, "record_change", dict.fromkeys(asked, (change, *values)))
         told = {m: answer.summary for m, (answer, _) in answers.items()}
         for place, part in enumerate(parts):
             self._require_sent(part, {m: record.seen[place] for m, record in told.items()})
         if told:
             told = {m: replace(record, seen=()) for m, record in told.items()}
-            self._auditor.judge(change, None, told, lambda: audit_checks(self._redone(change.version)))
+            self._auditor.judge(change, None, told, lambda: audit_checks(self._redo(change.version)))
 
     def _require_sent(self, part: WorkerCall, seen: Mapping[Member, str]) -> None:
         """See that workers were given the sums that were audited: who sends others is named, or who sees others."""
@@ -346,7 +346,7 @@ class PoolCrew:
             (state,) = self._pool.fetched([given[1]])
         except (DeviceError, LoomTimeout):
             return None
-        self._require_state(self._ahead.giver, told[self._ahead.giver.number][1], state, checks_of)
+        self._require_state(self._ahead.giver, next(iter(told.values()))[1], state, checks_of)
         return state
 
     def _state_asked(self) -> TrainState:
@@ -369,9 +369,12 @@ class PoolCrew:
                 self._auditor.is_sent_right(member, self._version, right, told.get(member.number, right))
             self._auditor.require_no_faults()
 
-    def _require_state(self, giver: Any, told: str, state: TrainState, digest: Any) -> None:
+    def _require_state(
+        self, giver: Member | None, told: str, state: TrainState, digest: Callable[[Mapping[str, Array]], str]
+    ) -> None:
         """See, where work is audited, that a state that came is the one that its giver told of, which is else named."""
-        if self._auditor.is_on and not self._auditor.is_sent_right(giver, self._version, told, digest(state.arrays)):
+        if self._auditor.is_on and giver is not None:
+            self._auditor.is_sent_right(giver, self._version, told, digest(state.arrays))
             self._auditor.require_no_faults()
 
     def _compare_states(self) -> str:
@@ -379,7 +382,7 @@ class PoolCrew:
         digests = self._digests(self._resting())
         if not digests:
             return ""
-        return self._auditor.compare(digests, lambda: digest_of(self._redone(self._version)), self._version)
+        return self._auditor.compare(digests, lambda: digest_of(self._redo(self._version)), self._version)
 
     def _resting(self) -> list[Member]:
         return [m for m in self._in_step() if not m.sent]
@@ -400,7 +403,7 @@ class PoolCrew:
                 found[member] = digest
         return found
 
-    def _redone(self, version: int) -> Mapping[str, Array]:
+    def _redo(self, version: int) -> Mapping[str, Array]:
         """Return what the changes since ``home``'s state make of it up to a version, computed by this process."""
         home = self._now
         before = TrainState(home.version, home.arrays())
@@ -420,7 +423,7 @@ class PoolCrew:
         home = self._now
         digests = self._digests(self._in_step())
         if len(set(digests.values())) > 1:
-            self._auditor.compare(digests, lambda: digest_of(self._redone(self._version)), self._version)
+            self._auditor.compare(digests, lambda: digest_of(self._redo(self._version)), self._version)
         before = TrainState(home.version, home.arrays())
         try:
             if digests:
@@ -430,12 +433,12 @@ class PoolCrew:
                 home.load(state)
             else:
                 redo(home, self._changes)
-            return reported(home.gradients(batch, first, last))
+            return report_of(home.gradients(batch, first, last))
         finally:
             home.load(before)
 
     def _judge_of_join(self, count: int, is_audited: bool, *parts: Any) -> Reported:
-        return joined(count, is_audited, self._pool.fetched(parts))
+        return join_parts(count, is_audited, self._pool.fetched(parts))
 
     def release(self) -> None:
         """Have the workers forget their replicas."""

@@ -29,7 +29,7 @@ from loom.workers.audit import result_digest
 from loom.workers.neighbours import MEETS, LostNeighbourError, Neighbours, Threshold
 from loom.workers.worker import Reported, UnfitWorkerError
 
-__all__ = ["PooledReplica", "SentSums", "joined", "packed", "redo", "reported", "unpacked"]
+__all__ = ["PooledReplica", "SentSums", "join_parts", "packed", "redo", "report_of", "unpacked"]
 
 T = TypeVar("T")
 _MEETING_SECONDS = 10.0
@@ -49,12 +49,12 @@ def unpacked(parts: Sequence[SentSums]) -> list[Sums]:
     return [Sums(TreeNode(level, index), arrays) for part in parts for level, index, arrays in part]
 
 
-def reported(sums: Sequence[Sums]) -> Reported:
+def report_of(sums: Sequence[Sums]) -> Reported:
     """Return sums as they travel, and their losses to be told beside them."""
     return Reported([(s.node.level, s.node.index, {"loss": s.arrays["loss"]}) for s in sums], packed(sums))
 
 
-def joined(count: int, is_audited: bool, parts: Sequence[SentSums]) -> Reported:
+def join_parts(count: int, is_audited: bool, parts: Sequence[SentSums]) -> Reported:
     """Return what can be made of parts of ``count`` micro-batches; where it is audited their digests are told."""
     seen = [result_digest(part) for part in parts] if is_audited else []
     return Reported(seen, packed(join(unpacked(parts), count)))
@@ -95,11 +95,11 @@ class PooledReplica:
     def gradients(self, batch: MicroBatches, first: int, last: int) -> Reported:
         """Return the sums of a range of micro-batches; their losses are told beside them."""
         self._require(batch.version)
-        return reported(self._replica.gradients(batch, first, last))
+        return report_of(self._replica.gradients(batch, first, last))
 
     def join(self, count: int, is_audited: bool, *parts: SentSums) -> Reported:
         """Return as few sums as can be made of those of neighbours, of ``count`` micro-batches in all."""
-        return joined(count, is_audited, parts)
+        return join_parts(count, is_audited, parts)
 
     def change(self, change: Change, may_use_own: bool, *parts: SentSums) -> None:
         """Make the next version of the state with the sums of all micro-batches, of which some may be kept here.
@@ -116,7 +116,7 @@ class PooledReplica:
         except Exception as error:  # told with the next answer
             self._why = f"a change failed: {error}"
 
-    def audited_change(self, change: Change, *parts: SentSums) -> Reported:
+    def record_change(self, change: Change, *parts: SentSums) -> Reported:
         """Make the next version of the state of sums that were all sent; tell what was seen of it."""
         self._require(change.version)
         self._before = TrainState(change.version, self._replica.arrays())

@@ -170,7 +170,7 @@ BY_CALLS = [
     Lie("sums sent", replicas, "packed", lambda found, _: flip_named(found)),
     Lie("sums joined", replicas, "join", lambda found, _: flip_named(found), workers=(4,)),
     Lie("sums received", replicas, "unpacked", lambda found, _: flip_named(found)),
-    Lie("losses", replicas, "reported", lambda found, _: Reported([(*s[:2], {"loss": s[2]["loss"] * 2})
+    Lie("losses", replicas, "report_of", lambda found, _: Reported([(*s[:2], {"loss": s[2]["loss"] * 2})
                                                                     for s in found.summary], found.value)),
     Lie("a digest", worker, "result_digest", lambda found, _: found[::-1]),
     Lie("sums after their digest", DeviceWorker, "call", _call("gradients")),
