@@ -41,9 +41,9 @@ class WorkerPool:
 
     ``workers``: how many, on ``device``, or the name of each one's device (``["cpu", "vulkan"]``). ``threads``: of the
     processor, for each; on this machine its cores are else shared out, on a cluster it is 1, or what Ray should give
-    each. ``audit``: the share of each worker's calls that a second one computes as well, chosen by ``seed``.
-    ``patience``: seconds after which a worker that says nothing is taken for lost. ``store_nbytes``: of the object
-    store of a Ray started here.
+    each. ``audit``: the share of each worker's calls, and of the batches of a training, that a second one computes as
+    well, chosen by ``seed``. ``patience``: seconds after which a worker that says nothing is taken for lost.
+    ``store_nbytes``: of the object store of a Ray started here.
 
     DeviceError where Ray is missing, cannot be reached, or has not what the workers need; where a worker's device is
     missing; where its versions are others. Nothing is left running then.

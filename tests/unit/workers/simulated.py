@@ -123,6 +123,7 @@ class SimulatedRay:
         method, refs, arguments, _ = actor.queue[0]
         if self.kills(self, actor):
             self.kill(actor)
+            self._end_courses()
             return
         actor.queue.popleft()
         given = [a for a in arguments if isinstance(a, Ref)]
@@ -149,6 +150,10 @@ class SimulatedRay:
         thread = threading.Thread(target=_work, args=(actor, method, refs, given), daemon=True)
         thread.start()
         self._courses.append(thread)
+        self._end_courses()
+
+    def _end_courses(self) -> None:
+        """Wait for the courses that were begun, unless somebody is yet to come."""
         if any(_is_course(call[0], call[2]) for other in self.actors if not other.dead for call in other.queue):
             return
         for each in self._courses:

@@ -89,7 +89,8 @@ class PoolCrew:
         there = self._in_step()
         if self._version == self._now.version or not there or self._auditor.is_of_all:
             return self._kept()
-        return self._recipe, self._state_of_one(there)
+        state = self._state_of_one(there)
+        return self._kept() if state is None else (self._recipe, state)
 
     def _kept(self) -> tuple[Any, Any, tuple[Change, ...]]:
         """Return the recipe, the state that ``home`` has, and the changes since."""
@@ -98,12 +99,23 @@ class PoolCrew:
         return self._recipe, self._base, tuple(self._changes)
 
     def _state_of_one(self, there: Sequence[Member]) -> Any:
-        """Return a reference of the state, of a worker that has nothing else to do if there is one.
+        """Return a reference of the state, of a worker that has nothing else to do if there is one; None if all who
+        were asked are named as giving another state than they have, which is looked at where work is audited.
 
         Nobody may have asked it for anything else: if it is dead that is noticed by this.
         """
-        giver = min(there, key=lambda m: len(m.sent))
-        return self._pool.ask(giver, self._key, "state", self._version, is_watched=True)
+        for giver in sorted(there, key=lambda m: len(m.sent)):
+            state = self._pool.ask(giver, self._key, "state", self._version, is_watched=True)
+            if not self._auditor.is_on:
+                return state
+            digest = self._pool.ask(giver, self._key, "state_digest", self._version)
+            try:
+                told, came = self._pool.fetched([digest, state])
+            except (DeviceError, LoomTimeout):
+                return state
+            if not told or self._auditor.is_sent_right(giver, self._version, told, digest_of(came.arrays)):
+                return state
+        return None
 
     @property
     def _now(self) -> MicroPrograms:
@@ -210,8 +222,9 @@ class PoolCrew:
         """Give the state to workers that were too busy to be told of changes, and are not any more."""
         late = [m for m in self._pool.ready() if not self._is_fit(m) and not m.sent]
         there = self._in_step()
-        if late and there and not self._auditor.is_of_all:
-            self._load(late, self._state_of_one(there))
+        state = self._state_of_one(there) if late and there and not self._auditor.is_of_all else None
+        if state is not None:
+            self._load(late, state)
         elif late:
             self._make_fit()
 
@@ -426,9 +439,9 @@ class PoolCrew:
             self._auditor.compare(digests, lambda: digest_of(self._redo(self._version)), self._version)
         before = TrainState(home.version, home.arrays())
         try:
-            if digests:
+            if digests and self._version != home.version:
                 giver = next(iter(digests))
-                (state,) = self._pool.fetched([self._state_of_one([giver])])
+                (state,) = self._pool.fetched([self._pool.ask(giver, self._key, "state", self._version)])
                 self._require_state(giver, digests[giver], state, digest_of)
                 home.load(state)
             else:

@@ -370,3 +370,20 @@ def test_maps_and_sums(opened: Any, monkeypatch: Any, what: str, lie: Lie, worke
     with pytest.warns(UserWarning, match="worker 1 .* gave a wrong result"):
         assert work() == wanted
     assert [fault.worker for fault in pool.faults] == [1]
+
+
+@pytest.mark.parametrize("actor", [Neighbour, SimulatedWorker])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 8))])
+def test_who_is_given_a_wrong_state_is_not_named(opened: Any, monkeypatch: Any, actor: type, seed: int) -> None:
+    """Worker 3 joins when worker 2 dies, and may be given its state by worker 0, which gives a wrong one to all."""
+    ray, dice = SimulatedRay(seed), random.Random(seed)
+    doomed = dice.randrange(12, 30) if actor is Neighbour else dice.randrange(25, 75)
+    ray.kills = lambda ray, actor: actor.inner.number == 2 and ray.steps > doomed
+    pool, wanted = opened(3, actor, ray=ray), honest()
+    lie = Lie("the state", PooledReplica, "state", lambda found, _: flip_named(found), liar=0)
+    count = lie.tell(monkeypatch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert train(workers=pool) == wanted
+    assert {fault.worker for fault in pool.faults} == ({0} if count else set())
+    assert [row["state"] for row in pool.status()].count("lost") == 1
