@@ -190,6 +190,9 @@ class Computation:
     def _take(self, ref: Any) -> None:
         sent = self._sent.pop(ref)
         sent.member.sent.discard(ref)
+        if sent.member.state == "faulty":  # it was named while this waited: nothing that it gives is taken
+            self._resend(sent, sent.member.why, was_running=False)
+            return
         try:
             answer: CallAnswer = self._ray.get(ref)
         except Exception as error:
