@@ -21,7 +21,8 @@ def connect(
     ``workers``: how many, on ``device`` (None: the default), or each one's device by name: ``["cpu", "vulkan"]``.
     ``address``: of a Ray cluster's head, "auto" for the one this machine is part of; None starts a Ray of its own on
     this machine, which ends with the pool. ``threads``: of the processor, for each worker. ``audit``: the share of
-    calls that two workers compute. ``patience``: seconds after which a silent worker is taken for lost.
+    calls, and of the batches of a training, that two workers compute. ``patience``: seconds after which a silent
+    worker is taken for lost.
 
     DeviceError for a missing package ray, an address where none answers, too few resources, a device that a worker
     has not, other versions of Loom there.

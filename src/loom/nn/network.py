@@ -356,7 +356,7 @@ class Network(Runner):
         ``devices``: those that share out the micro-batches of ``micro_batch`` (then needed) among them, each with a
         copy of the weights; the digest is that of one device. ``workers``: how many processes do so, or the device of
         each by name, on the Ray cluster at ``address`` (None: on this machine), or an open pool of them
-        (``loom.cluster.connect``); ``audit``: the share of each one's sums that another computes as well. One that is
+        (``loom.cluster.connect``); ``audit``: the share of batches that others compute as well. One that is
         found wrong is named in a UserWarning, left out, and all is trained again without it.
 
         Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.

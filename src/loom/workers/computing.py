@@ -15,9 +15,9 @@ from typing import Any
 
 from loom.core.errors import DeviceError, LoomTimeout
 from loom.core.tracebacks import warn_caller
-from loom.workers.audit import AuditPlan, WorkerFault, result_digest
+from loom.workers.audit import AuditPlan, WorkerFault
 from loom.workers.members import Member, Members
-from loom.workers.worker import CallAnswer, InterruptedWorkerError, UnfitWorkerError
+from loom.workers.worker import CallAnswer, InterruptedWorkerError, Reported, UnfitWorkerError, answer_digest
 
 __all__ = ["Computation", "Judge", "WorkerCall"]
 
@@ -36,8 +36,8 @@ Judge = Callable[..., Any]
 class WorkerCall:
     """One call; ``by``: who gave the result that is taken, ``checked``: two computed it and agreed.
 
-    ``value``: Ray's reference of the result; ``summary``: what was reported beside it; ``prefers``: the number of the
-    worker that is to have it if it has nothing else to do.
+    ``value``: Ray's reference of the result; ``summary``: what was reported beside it; ``digest``: of both;
+    ``prefers``: the number of the worker that is to have it if it has nothing else to do.
     """
 
     number: int
@@ -53,6 +53,11 @@ class WorkerCall:
     audited: bool = False
     started: float = 0.0
     copies: int = 0
+
+    @property
+    def value_digest(self) -> str:
+        """The digest that was told of the result itself."""
+        return self.digest.partition(" ")[0]
 
     @property
     def is_done(self) -> bool:
@@ -185,6 +190,9 @@ class Computation:
     def _take(self, ref: Any) -> None:
         sent = self._sent.pop(ref)
         sent.member.sent.discard(ref)
+        if sent.member.state == "faulty":  # it was named while this waited: nothing that it gives is taken
+            self._resend(sent, sent.member.why, was_running=False)
+            return
         try:
             answer: CallAnswer = self._ray.get(ref)
         except Exception as error:
@@ -285,7 +293,12 @@ class Computation:
             raise DeviceError(self.members.where, f"{first} and {second} differ in call {call.number}, and there is no "
                               "third to say which is right", expected="three workers", got="two",
                               remedy="Add a worker")  # fmt: skip
-        return result_digest(self._judge(*call.arguments))
+        return self._digest_here(call)
+
+    def _digest_here(self, call: WorkerCall) -> str:
+        assert self._judge is not None
+        made = self._judge(*call.arguments)
+        return answer_digest(made.summary, made.value) if isinstance(made, Reported) else answer_digest(None, made)
 
     def _convict(self, member: Member, call: WorkerCall, said: str, truth: str) -> None:
         """Name a worker whose result was wrong, end it, and compute again what else it gave unchecked."""
@@ -309,7 +322,7 @@ class Computation:
         while self._seconds and self._judge is not None and not any(m is not self._seconds[0].by for m in others):
             call = self._seconds.popleft()
             assert call.by is not None
-            truth = result_digest(self._judge(*call.arguments))
+            truth = self._digest_here(call)
             if truth == call.digest:
                 call.checked = True
                 continue

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
@@ -54,6 +55,7 @@ class JoinedRay:
         """Leave it, and end it if it was started here."""
         if self.is_own and not self.is_of_parent and self.ray.is_initialized():
             self.ray.shutdown()
+            _print_errors(self.ray, None)
         self.is_own = False
 
     @property
@@ -134,9 +136,26 @@ def _connect(ray: Any, where: str, address: str) -> JoinedRay:
 
 
 def _init(ray: Any, **options: Any) -> None:
-    """Join quietly: without words of workers, and without the ``print`` that Ray puts in place of Python's own."""
+    """Join quietly: without words of workers, and without the ``print`` that Ray puts in place of Python's own.
+
+    Nor is a page shown for each worker that died: who computes is told, and ``status`` says why.
+    """
     os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")
+    _print_errors(ray, lambda *_, **__: None)
     ray.init(**options, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR)
+
+
+def _print_errors(ray: ModuleType, how: Callable[..., None] | None) -> None:
+    """Have Ray's listener show errors of a cluster so, None for its own way; it has no setting for it."""
+    module = getattr(getattr(ray, "_private", None), "worker", None)
+    own = getattr(module, _PRINTING, None)
+    if own is not None:
+        _printing.setdefault("own", own)
+        setattr(module, _PRINTING, how or _printing["own"])
+
+
+_PRINTING = "print_to_stdstream"
+_printing: dict[str, Callable[..., None]] = {}
 
 
 def _noted(found: JoinedRay) -> JoinedRay:

@@ -21,7 +21,7 @@ from loom.core.given import is_int, is_tuple, items, text
 from loom.core.numbers import real, whole
 from loom.core.tracebacks import warn_caller
 from loom.runtime.registry import driver
-from loom.workers.audit import AuditPlan, WorkerFault
+from loom.workers.audit import AuditPlan, WorkerFault, result_digest
 from loom.workers.computing import Computation, Judge, WorkerCall
 from loom.workers.gathering import gather
 from loom.workers.joining import join_ray
@@ -32,6 +32,8 @@ __all__ = ["WorkerPool", "devices_of"]
 
 MOST_WORKERS = 4096
 _keys = itertools.count()
+_TOGETHER = -1
+"""Stands for all workers where calls are counted that they make together."""
 
 
 class WorkerPool:
@@ -39,9 +41,9 @@ class WorkerPool:
 
     ``workers``: how many, on ``device``, or the name of each one's device (``["cpu", "vulkan"]``). ``threads``: of the
     processor, for each; on this machine its cores are else shared out, on a cluster it is 1, or what Ray should give
-    each. ``audit``: the share of each worker's calls that a second one computes as well, chosen by ``seed``.
-    ``patience``: seconds after which a worker that says nothing is taken for lost. ``store_nbytes``: of the object
-    store of a Ray started here.
+    each. ``audit``: the share of each worker's calls, and of the batches of a training, that a second one computes as
+    well, chosen by ``seed``. ``patience``: seconds after which a worker that says nothing is taken for lost.
+    ``store_nbytes``: of the object store of a Ray started here.
 
     DeviceError where Ray is missing, cannot be reached, or has not what the workers need; where a worker's device is
     missing; where its versions are others. Nothing is left running then.
@@ -217,23 +219,39 @@ class WorkerPool:
         Each call is computed by any one worker; those of workers that die, by others. ``judge`` computes one here, and
         decides where an audit finds two results. The first error that a call raises is raised.
         """
-        return self.fetched([call.value for call in self.run(key, method, calls, judge=judge)])
+        done = self.run(key, method, calls, judge=judge)
+        values = self.fetched([call.value for call in done])
+        liars = self._senders_of_others(done, values)
+        if again := [n for n, call in enumerate(done) if call.by in liars]:
+            for n, value in zip(again, self.compute(key, method, [calls[n] for n in again], judge=judge), strict=True):
+                values[n] = value
+        return values
+
+    def _senders_of_others(self, calls: Sequence[WorkerCall], values: Sequence[Any]) -> set[Member | None]:
+        """Leave those out of whom an audited result came with other bits than were told of it; return them."""
+        found: set[Member | None] = set()
+        for call, value in zip(calls, values, strict=True):
+            if call.audited and call.by not in found and (came := result_digest(value)) != call.value_digest:
+                assert call.by is not None
+                self.convict(call.by, call.number, said=came, truth=call.value_digest)
+                found.add(call.by)
+        return found
 
     def run(
         self, key: str, method: str, calls: Sequence[tuple[Any, ...]], *, judge: Judge | None = None,
         prefers: Sequence[int | None] | None = None, is_fit: Callable[[Member], bool] | None = None,
-        audited: bool = True, make_fit: Callable[[], bool] | None = None,
+        audit: float | None = None, make_fit: Callable[[], bool] | None = None,
     ) -> list[WorkerCall]:  # fmt: skip
         """Compute as ``compute`` does, and leave the results where they are: return the calls, each of which has a
         reference of its result.
 
         ``prefers``: the worker that each is for, if it has nothing else to do. ``is_fit``: which workers may be given
-        any; ``make_fit``: asked when none may, tells whether some may now. ``audited``: whether some are computed
-        twice, as the pool's ``audit`` says.
+        any; ``make_fit``: asked when none may, tells whether some may now. ``audit``: the share of calls that are
+        computed twice, None for the pool's.
         """
         self._open("compute")
         with self._taking_turn():
-            plan = self._plan if audited else AuditPlan(0.0)
+            plan = self._plan if audit is None else AuditPlan(audit)
             found = Computation(
                 self._members, plan, key, method, calls, judge, self._patience, prefers, is_fit, make_fit
             )
@@ -263,13 +281,13 @@ class WorkerPool:
             finally:
                 self._members.report_refused()
 
-    def calls_before_audit(self, member: Member) -> int:
-        """Return how many of a worker's next calls are not computed twice."""
-        return self._plan.calls_before_audit(member.number)
+    def calls_before_audit(self) -> int:
+        """Return how many of the next calls that all workers make together are not audited."""
+        return self._plan.calls_before_audit(_TOGETHER)
 
-    def count_calls(self, member: Member, count: int) -> None:
-        """Note that a worker was given calls in another way, none of which is computed twice."""
-        self._plan.count(member.number, count)
+    def count_calls(self, count: int) -> None:
+        """Note that all workers made calls together."""
+        self._plan.count(_TOGETHER, count)
 
     def fetched(self, refs: Sequence[Any]) -> list[Any]:
         """Return what references are of; LoomTimeout if they do not come, DeviceError if they are lost."""
@@ -307,8 +325,11 @@ class WorkerPool:
         """Take it that a worker cannot be used any more, and start another in its place."""
         self._members.lose(member, why)
 
-    def convict(self, member: Member, fault: WorkerFault) -> None:
+    def convict(self, member: Member, call: int, *, said: str, truth: str) -> None:
         """Leave a worker out whose result was wrong."""
+        facts = member.facts
+        assert facts is not None
+        fault = WorkerFault(member.number, facts.device, facts.node, facts.pid, call, said, truth)
         self.faults.append(fault)
         self._members.send_away(member, "faulty", str(fault))
         warn_caller(f"{self.where}: {fault}. It is left out.")

@@ -30,6 +30,7 @@ __all__ = [
     "UnfitWorkerError",
     "WorkerFacts",
     "WorkerReport",
+    "answer_digest",
 ]
 
 TELLING = "telling"
@@ -67,6 +68,11 @@ class Reported:
 
     summary: Any
     value: Any
+
+
+def answer_digest(summary: object, value: object) -> str:
+    """Return the digest of a result, and after a space that of what is told beside it, if anything is."""
+    return result_digest(value) + ("" if summary is None else " " + result_digest(summary))
 
 
 class UnfitWorkerError(Exception):
@@ -165,7 +171,7 @@ class DeviceWorker:
             if isinstance(made, Reported):
                 summary, made = made.summary, made.value
             value = self.made(made)
-            digest = result_digest(value) if wants_digest else ""
+            digest = answer_digest(summary, value) if wants_digest else ""
             if wants_digest and calls_begun() != fast:
                 raise ArgumentError("audit", "a result was computed with guarantee='fast' or order='any'",
                                     expected="exact results", got="bits that nobody vouches for",

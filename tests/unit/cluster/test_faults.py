@@ -63,6 +63,22 @@ if __name__ == "__main__":
     assert found[2].startswith("DeviceError: [loom.cluster.connect] Ray has not what these workers need: expected 3")
 
 
+def test_a_worker_that_dies_is_no_page_of_ray(tmp_path: Path) -> None:
+    found = printed(
+        tmp_path,
+        """
+if __name__ == "__main__":
+    with loom.cluster.connect(2, store_nbytes=100 << 20, device="cpu") as pool:
+        os.kill(pool.status()[0]["pid"], signal.SIGKILL)
+        time.sleep(2)
+        print("=", loom.cluster.map(abs, [-1, 2, 3], workers=pool), pool.status()[0]["state"])
+        time.sleep(2)
+""",
+    )
+    assert found == ["[1, 2, 3] lost"]
+    assert "raylet" not in (tmp_path / "errors").read_text() + (tmp_path / "out").read_text()
+
+
 def test_a_lost_head_is_told_and_the_checkpoint_goes_on(tmp_path: Path) -> None:
     found = printed(tmp_path, """
 from loom.workers import members

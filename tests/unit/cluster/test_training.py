@@ -104,17 +104,24 @@ def test_processors_and_gpus_together(pool: WorkerPool, alone: str) -> None:
 
 
 class FlippingWorker(DeviceWorker):
-    """Worker 1 flips one bit of the largest gradient of all that it gives."""
+    """Worker 1 flips one bit of the largest gradient of all that it sums up."""
 
-    def made(self, value: Any) -> Any:
-        value = super().made(value)
-        if self.number == 1 and isinstance(value, list) and value:
-            level, index, arrays = value[0]
-            name = next(n for n in arrays if n.startswith("grad/"))
-            array = np.array(arrays[name])
+    def __init__(self, number: int, device: str, threads: int) -> None:
+        super().__init__(number, device, threads)
+        from loom.nn.train.parallel import MicroPrograms
+
+        where: Any = MicroPrograms
+        collect = where.collect
+
+        def flip(programs: MicroPrograms, *arguments: Any) -> None:
+            collect(programs, *arguments)
+            gradient = next(t for name, t in programs.levels[0].items() if name.startswith("grad/"))
+            array = gradient.numpy()
             array.reshape(-1).view(np.uint32)[np.abs(array).argmax()] ^= np.uint32(1)
-            value[0] = (level, index, {**arrays, name: array})
-        return value
+            gradient.assign(array)
+
+        if number == 1:
+            where.collect = flip
 
 
 @pytest.mark.slow
@@ -130,6 +137,43 @@ def test_a_flipped_bit_is_found_within_an_epoch(pool: WorkerPool) -> None:
                 assert train(1, workers=flipping) == wanted
             assert [fault.worker for fault in flipping.faults] == [1]
             assert flipping.status()[1]["calls"] <= 45 + 3
+
+
+class WrongJoins(DeviceWorker):
+    """Worker 1 adds wrongly wherever it makes a slice of what all workers of a node take."""
+
+    def __init__(self, number: int, device: str, threads: int) -> None:
+        super().__init__(number, device, threads)
+        from loom.nn.train.parallel import courses
+
+        join = courses.join
+
+        def wrong(parts: Any, count: int) -> Any:
+            found = join(parts, count)
+            for sums in found:
+                for name, array in sums.arrays.items():
+                    if name.startswith("grad/") and array.size and number == 1:
+                        array = np.array(array)
+                        array.reshape(-1).view(np.uint32)[np.abs(array).argmax()] ^= np.uint32(1 << 12)
+                        sums.arrays[name] = array
+                        break
+            return found
+
+        courses.join = wrong
+
+
+@pytest.mark.slow
+def test_wrong_sums_in_shared_memory_are_found(pool: WorkerPool, alone: str) -> None:
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with WorkerPool(3, audit=0.05, seed=1, device="cpu", actor=WrongJoins) as wrong:
+        with pytest.warns(UserWarning, match=r"worker 1 .* gave a wrong result"):
+            assert train(workers=wrong) == alone
+        assert [fault.worker for fault in wrong.faults] == [1]
+        assert wrong.faults[0].call <= 41
+        assert train(5, workers=wrong) == train(5)
+        assert len(wrong.faults) == 1
 
 
 DRIVER = """

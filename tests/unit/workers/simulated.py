@@ -6,6 +6,7 @@ What is asked of Ray by ``loom.workers`` is here, and nothing else: a name that 
 from __future__ import annotations
 
 import random
+import threading
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,6 +17,9 @@ import pytest
 from loom.workers import computing, gathering, members, pool
 from loom.workers.joining import JoinedRay
 from loom.workers.worker import DeviceWorker
+
+acting = threading.local()
+"""``acting.number``: of the worker whose call this thread is in; there is none elsewhere."""
 
 
 class RayTaskError(Exception):
@@ -48,6 +52,7 @@ class SimulatedRay:
         self.now, self.steps = 0.0, 0
         self.actors: list[Any] = []
         self.slowness: dict[int, float] = {}
+        self._courses: list[threading.Thread] = []
         self.exceptions = SimpleNamespace(
             RayTaskError=RayTaskError, ObjectStoreFullError=ObjectStoreFullError, OutOfDiskError=OutOfDiskError,
             GetTimeoutError=GetTimeoutError, RayError=Died,
@@ -77,6 +82,8 @@ class SimulatedRay:
 
     def kill(self, handle: Any) -> None:
         handle.dead = True
+        for key in list(handle.inner._held):  # lines of a process that is no more are closed by the system
+            handle.inner.drop(key)
         for _, refs, _, _ in handle.queue:
             for ref in refs:
                 ref.error = Died("killed")
@@ -116,6 +123,7 @@ class SimulatedRay:
         method, refs, arguments, _ = actor.queue[0]
         if self.kills(self, actor):
             self.kill(actor)
+            self._end_courses()
             return
         actor.queue.popleft()
         given = [a for a in arguments if isinstance(a, Ref)]
@@ -126,11 +134,46 @@ class SimulatedRay:
             for ref in refs:
                 ref.error = Lost("an argument is lost")
             return
-        made = getattr(actor.inner, method)(*[a.value if isinstance(a, Ref) else a for a in arguments])
-        for ref, value in zip(refs, made if len(refs) > 1 else [made], strict=True):
-            ref.value, ref.is_value = value, True
+        given = [a.value if isinstance(a, Ref) else a for a in arguments]
+        if _is_course(method, arguments):
+            self._begin(actor, method, refs, given)
+        else:
+            _work(actor, method, refs, given)
         if actor.queue:
             actor.queue[0] = (*actor.queue[0][:3], self.now + self.slowness.get(actor.inner.number, 0.0))
+
+    def _begin(self, actor: Any, method: str, refs: list[Ref], given: list[Any]) -> None:
+        """Begin a course, whose workers wait for each other: time stands still from the last one's begin to their end.
+
+        One that is killed before never comes.
+        """
+        thread = threading.Thread(target=_work, args=(actor, method, refs, given), daemon=True)
+        thread.start()
+        self._courses.append(thread)
+        self._end_courses()
+
+    def _end_courses(self) -> None:
+        """Wait for the courses that were begun, unless somebody is yet to come."""
+        if any(_is_course(call[0], call[2]) for other in self.actors if not other.dead for call in other.queue):
+            return
+        for each in self._courses:
+            each.join(100)
+            assert not each.is_alive()
+        self._courses.clear()
+
+
+def _is_course(method: str, arguments: Any) -> bool:
+    return method == "call" and arguments[1] == "course"
+
+
+def _work(actor: Any, method: str, refs: list[Ref], given: list[Any]) -> None:
+    acting.number = actor.inner.number
+    try:
+        made = getattr(actor.inner, method)(*given)
+    finally:
+        del acting.number
+    for ref, value in zip(refs, made if len(refs) > 1 else [made], strict=True):
+        ref.value, ref.is_value = value, True
 
 
 class SimulatedJoin(JoinedRay):
@@ -208,3 +251,10 @@ class SimulatedWorker(DeviceWorker):
 
     def _node(self) -> str:
         return f"node{self.number}"
+
+
+class Neighbour(SimulatedWorker):
+    """A worker on the same node as all others, with whom it makes courses."""
+
+    def _node(self) -> str:
+        return "node"

@@ -30,9 +30,7 @@ _Workers = Annotated[
 _Address = Annotated[
     str | None, typer.Option("--address", help="Of the Ray cluster that has the workers, host:port; else here.")
 ]
-_Audit = Annotated[
-    float | None, typer.Option("--audit", help="Share of the workers' sums that two of them compute: 0 to 1.")
-]
+_Audit = Annotated[float | None, typer.Option("--audit", help="Share of the batches that two workers compute: 0 to 1.")]
 _Compute = Annotated[str | None, typer.Option("--compute", help="Mixed precision: f16 or bf16; weights stay f32.")]
 _Precision = Annotated[
     str | None, typer.Option("--precision", help="Of products: full, x12, q8, q12 or q24; else the document's.")

@@ -1,8 +1,8 @@
 """What the workers of one node are told to do ahead: courses of many batches, which they make by themselves.
 
 Layer: nn. Calls cost more than small batches do: so workers that share memory are given as many batches at a time as
-take about a quarter of a second. A batch that is audited is computed by calls of its own, and so is one that a course
-could not make. Invariant: losses and states are those of the changes foreseen, one after the other.
+take about a quarter of a second, up to the first that is audited. A batch that a course could not make is computed by
+calls of its own. Invariant: losses and states are those of the changes foreseen, one after the other.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from loom.nn.train.parallel.messages import Change, CourseTold, WorkerCourse
+from loom.nn.train.parallel.auditing import Auditor
+from loom.nn.train.parallel.messages import AuditRecord, Change, CourseTold, WorkerCourse
 from loom.workers import WorkerPool
 from loom.workers.members import Member
 
@@ -37,8 +39,8 @@ class Ahead:
     ``told``: changes that are made already and were not yet asked for, with their losses; None for one of no batch.
     """
 
-    def __init__(self, pool: WorkerPool, key: str, seconds: float) -> None:
-        self._pool, self._key, self._seconds = pool, key, seconds
+    def __init__(self, pool: WorkerPool, key: str, seconds: float, auditor: Auditor) -> None:
+        self._pool, self._key, self._seconds, self._auditor = pool, key, seconds, auditor
         self.told: deque[tuple[Change, float | None]] = deque()
         self.state: tuple[int, Any] | None = None
         """The version of a state that was asked for at the end of an epoch, and a reference of it."""
@@ -46,8 +48,14 @@ class Ahead:
         """Of workers: the version of a state, and sums over its bits."""
         self.version = 0
         """That the training came to by the last course."""
+        self.giver: Member | None = None
+        """Who gave the state."""
         self.behind: set[int] = set()
         """Workers that did not make all of the last course."""
+        self.audited: tuple[Change, list[tuple[int, int]], dict[Member, AuditRecord]] | None = None
+        """The audited change of the last course, the micro-batches of its members, by rank, and what these tell."""
+        self.losses: dict[Member, str] = {}
+        """Of those who made all of the last course, the losses that they told."""
         self._coming: deque[Change] = deque()
         self._source: Iterator[Change] = iter(())
         self._met: tuple[tuple[int, ...], str, tuple[str, ...]] = ((), "", ())
@@ -75,34 +83,28 @@ class Ahead:
 
     def go(self, version: int, members: Sequence[Member], speeds: Sequence[float]) -> dict[Member, CourseTold]:
         """Have a course made by workers that are all of a version; return what each tells, nothing if none was made."""
-        changes = self._next(version, members, speeds)
-        paths = self._meet(members) if changes else ()
-        if not changes or not paths:
+        self.audited, self.losses = None, {}
+        changes, is_audited = self._auditor.cut(self._next(version, members))
+        if not any(c.batch is not None for c in changes):
+            return {}
+        paths = self._meet(members)
+        if not paths:
             return {}
         is_last = len(self._peek(len(changes) + 1)) == len(changes)
-        course = WorkerCourse(tuple(changes), self._met[1], paths, tuple(speeds), is_last, self._seconds)
+        meeting = self._met[1]
+        course = WorkerCourse(tuple(changes), meeting, paths, tuple(speeds), is_last, self._seconds, is_audited)
         answers = self._pool.gather(self._key, "course", {m: (course, rank) for rank, m in enumerate(members)})
         return self._taken(course, members, answers)
 
-    def _next(self, version: int, members: Sequence[Member], speeds: Sequence[float]) -> list[Change]:
-        """Return what is to be made next: as much as takes its time, and no call that is audited."""
+    def _next(self, version: int, members: Sequence[Member]) -> Sequence[Change]:
+        """Return what is to be made next: as much as takes its time."""
         if self._failures >= _MOST_FAILURES or not 0 < len(members) <= _MOST_WORKERS:
             return []
         if len({None if m.facts is None else m.facts.node for m in members}) > 1:
             return []
         count = int(_SECONDS / min(self._step_seconds)) if self._step_seconds else _FIRST_CHANGES
         changes = self._peek(min(_MOST_CHANGES, max(1, count)))
-        if not changes or changes[0].version != version:
-            return []
-        working = [m for m, speed in zip(members, speeds, strict=True) if speed > 0]
-        free = min((self._pool.calls_before_audit(m) for m in working), default=0)
-        chosen: list[Change] = []
-        for change in changes:
-            free -= change.batch is not None
-            if free < 0:
-                break
-            chosen.append(change)
-        return chosen if any(c.batch is not None for c in chosen) else []
+        return changes if changes and changes[0].version == version else []
 
     def _meet(self, members: Sequence[Member]) -> tuple[str, ...]:
         """Return where workers meet; ask them if these are others than met before."""
@@ -143,10 +145,25 @@ class Ahead:
         self._failures = 0 if self.told else self._failures + 1
         if made:
             self._step_seconds.append(max(answer.seconds for answer, _ in answers.values()) / made)
-        for member in members:
-            self._pool.count_calls(member, sum(c.batch is not None and c.version < best for c in course.changes))
+        self._note_audit(course, members, found)
         self.checks = {m.number: (told.version, told.checks) for m, told in found.items() if told.checks}
-        giver = members[0]
+        giver = self.giver = members[0]
         is_whole = giver in found and bool(found[giver].checks)
         self.state = (found[giver].version, answers[giver][1]) if is_whole else None
         return found
+
+    def _note_audit(self, course: WorkerCourse, members: Sequence[Member], found: Mapping[Member, CourseTold]) -> None:
+        """Note what is told of an audited change; one of which not all tell is not audited, and the next one is."""
+        last = course.changes[-1]
+        records: dict[Member, AuditRecord] = {}
+        for member, told in found.items():
+            if told.record is not None and told.losses:
+                records[member] = replace(told.record, loss=told.losses[-1] if last.batch is not None else 0.0)
+        is_whole = course.is_audited and records.keys() == set(members)
+        made = [change for change in course.changes if change.version < self.version]
+        if course.is_audited and not is_whole and last in made:
+            made.remove(last)
+        self._auditor.count(made, is_audited=is_whole)
+        ranges = [(0, 0)] * len(members) if last.batch is None else course.ranges(last.batch, is_audited=True)
+        self.audited = (last, ranges, {m: records[m] for m in members}) if is_whole else None
+        self.losses = {m: repr(told.losses) for m, told in found.items() if told.version == self.version}

@@ -16,18 +16,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.nn.train.parallel.messages import CourseTold, MicroBatches, TrainState, WorkerCourse
+from loom.core.numerics import canonical_bits
+from loom.nn.train.parallel.messages import AuditRecord, CourseTold, MicroBatches, TrainState, WorkerCourse
 from loom.nn.train.parallel.programs import MicroPrograms
-from loom.nn.train.parallel.tree import Sums, TreeNode, add_into, are_siblings, cover, join, root_of, share_out
+from loom.nn.train.parallel.tree import Sums, TreeNode, add_into, are_siblings, cover, join, root_of
 from loom.tensor import Tensor
 from loom.workers.neighbours import ROOM_ALIGNMENT, LostNeighbourError, Neighbours, SharedRoom
 
-__all__ = ["CourseRunner", "checks_of", "room_for"]
+__all__ = ["CourseRunner", "are_sliced", "audit_checks", "checks_of", "cut_slice", "room_for", "sums_by_place"]
 
 _ROW = 1 << 13
 """Bytes of a row of what is summed up to be compared."""
 _SLOW = 4.0
 """Times the longest step so far, and at least a second: a neighbour that takes longer is not waited for."""
+_LEAST_SECONDS = 1.0
+_LEAST_OF_AUDIT = 10.0
+"""Seconds: an audit computes what others have, which may be of a size that was not yet compiled."""
 
 
 def room_for(state: TrainState, micro_batches: int) -> SharedRoom:
@@ -53,8 +57,50 @@ def checks_of(arrays: Mapping[str, Array]) -> str:
     return total.hexdigest()
 
 
+def audit_checks(arrays: Mapping[str, Array]) -> str:
+    """Return ``checks_of`` arrays whose NaNs are one: devices may make others of the same operation."""
+    with np.errstate(invalid="ignore"):  # the least of numbers of which one is a NaN is one
+        return checks_of({n: canonical_bits(a) if a.size and np.isnan(a.min()) else a for n, a in arrays.items()})
+
+
+def are_sliced(nodes: Sequence[TreeNode], count: int) -> bool:
+    """Tell whether workers join a slice each of sums of these nodes: of more than two, or of two of several levels."""
+    return len(nodes) > 2 or (len(nodes) == 2 and not are_siblings(nodes[0], nodes[1], count))
+
+
+def cut_slice(arrays: Mapping[str, Array], rank: int, ranks: int) -> dict[str, Array]:
+    """Return the part of each array that a worker of ``ranks`` joins."""
+    return {n: a.reshape(-1)[a.size * rank // ranks : a.size * (rank + 1) // ranks] for n, a in arrays.items()}
+
+
+def sums_by_place(sums: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the arrays of several sums, by their places and names."""
+    return {f"{place}/{name}": a for place, arrays in enumerate(sums) for name, a in arrays.items()}
+
+
+class _Audit:
+    """What is seen of a change while it is made: ``before``, the state before it, and sums over bits, by stage."""
+
+    def __init__(self, replica: MicroPrograms) -> None:
+        self._replica = replica
+        self.before = TrainState(replica.version, replica.arrays())
+        self.root = ""
+        self.made, self.seen, self.again = ({"sums": "", "slice": ""} for _ in range(3))
+
+    def record(self) -> AuditRecord:
+        """Return what was seen, once the change is made."""
+        before, after = audit_checks(self.before.arrays), audit_checks(self._replica.arrays())
+        made, seen, again = (tuple(stages.values()) for stages in (self.made, self.seen, self.again))
+        return AuditRecord(before, after, self.root, made, seen, again)
+
+
 class CourseRunner:
-    """Makes the changes of courses with ``replica``, whose newest sums are in ``room`` if its device can use it."""
+    """Makes the changes of courses with ``replica``, whose newest sums are in ``room`` if its device can use it.
+
+    ``before``: the state before the last change that was audited.
+    """
+
+    before: TrainState | None = None
 
     def __init__(self, replica: MicroPrograms, room: SharedRoom, neighbours: Neighbours) -> None:
         self._replica, self._neighbours = replica, neighbours
@@ -65,35 +111,38 @@ class CourseRunner:
 
     def run(self, course: WorkerCourse) -> CourseTold:
         """Make the changes of a course, as far as they can be made."""
-        replica, why = self._replica, ""
+        replica, why, record = self._replica, "", None
         losses: list[float] = []
         self._computed, self._seconds = 0, 0.0
         for change in course.changes:
             begun = time.monotonic()
-            if change.batch is None:
-                replica.change(change)
-                continue
-            try:
-                loss = self._sum_up(change.batch, course)
-            except LostNeighbourError as error:
-                why = str(error)
-                break
-            losses.append(loss)
-            if not math.isfinite(loss):
-                why = "the loss is not finite"
-                break
+            audit = _Audit(replica) if course.is_audited and change is course.changes[-1] else None
+            if change.batch is not None:
+                try:
+                    loss = self._sum_up(change.batch, course, audit)
+                except LostNeighbourError as error:
+                    why = str(error)
+                    break
+                losses.append(loss)
+                if not math.isfinite(loss):
+                    why = "the loss is not finite"
+                    break
             replica.change(change)
-            if self._has_begun:  # in its first step programs are compiled
-                self._longest = max(self._longest, time.monotonic() - begun)
-            self._has_begun = True
-        return CourseTold(replica.version, tuple(losses), self._computed, self._seconds, "", why)
+            if audit is not None:
+                self.before, record = audit.before, audit.record()
+            elif change.batch is not None:
+                if self._has_begun:  # in its first step programs are compiled
+                    self._longest = max(self._longest, time.monotonic() - begun)
+                self._has_begun = True
+        return CourseTold(replica.version, tuple(losses), self._computed, self._seconds, "", why, record)
 
-    def _sum_up(self, batch: MicroBatches, course: WorkerCourse) -> float:
+    def _sum_up(self, batch: MicroBatches, course: WorkerCourse, audit: _Audit | None) -> float:
         """Have the root of a batch be known to the replica; return the loss."""
-        ranges = share_out(batch.count, course.speeds)
+        ranges = course.ranges(batch, is_audited=audit is not None)
         covers = [cover(first, last, batch.count) for first, last in ranges]
         neighbours, rank = self._neighbours, self._neighbours.rank
-        patience = course.seconds if not self._longest else min(course.seconds, max(1.0, _SLOW * self._longest))
+        least = _LEAST_SECONDS if audit is None else _LEAST_OF_AUDIT
+        patience = course.seconds if not self._longest else min(course.seconds, max(least, _SLOW * self._longest))
         if not self._is_read:
             neighbours.hear(patience)
         begun = time.perf_counter()
@@ -108,43 +157,81 @@ class CourseRunner:
                  for n, nodes in enumerate(covers) for place, node in enumerate(nodes)]  # fmt: skip
         loss = float(join([Sums(p.node, {"loss": p.arrays["loss"]}) for p in parts], batch.count)[0].arrays["loss"])
         if math.isfinite(loss):
-            self._take(batch, parts, covers[rank], patience)
+            self._take(batch, parts, covers[rank], patience, audit)
+            if audit is not None:
+                self._see_sums(covers, audit)
         neighbours.tell()
         self._is_read = False
+        if audit is not None and math.isfinite(loss):
+            neighbours.hear(patience)  # nobody reads any more what the audit computes over
+            self._is_read = True
+            self._compute_again(batch, covers, audit)
         return loss
 
-    def _take(self, batch: MicroBatches, parts: Sequence[Sums], own: Sequence[TreeNode], patience: float) -> None:
-        if len(parts) == 1 and own:
-            return  # the replica has it
-        root, count = self._replica.root_memory(), batch.count
-        if len(parts) == 1:
-            for name, array in root.items():
-                np.copyto(array, parts[0].arrays[name])
-        elif len(parts) == 2 and are_siblings(parts[0].node, parts[1].node, count):
-            for name, array in root.items():
-                add_into(parts[0].arrays[name], parts[1].arrays[name], array)
+    def _take(
+        self,
+        batch: MicroBatches,
+        parts: Sequence[Sums],
+        own: Sequence[TreeNode],
+        patience: float,
+        audit: _Audit | None,
+    ) -> None:
+        count = batch.count
+        if len(parts) == 1 and own:  # the replica has it
+            root: Mapping[str, Array] = parts[0].arrays
         else:
-            self._join_by_slices(parts, root, count, patience)
-        self._replica.give_root(batch)
+            root = self._replica.root_memory()
+            if are_sliced([p.node for p in parts], count):
+                self._join_by_slices(parts, root, count, patience, audit)
+            elif len(parts) == 2:
+                for name, array in root.items():
+                    add_into(parts[0].arrays[name], parts[1].arrays[name], array)
+            else:
+                for name, array in root.items():
+                    np.copyto(array, parts[0].arrays[name])
+            self._replica.give_root(batch)
+        if audit is not None:
+            audit.root = audit_checks(root)
 
-    def _join_by_slices(self, parts: Sequence[Sums], root: Mapping[str, Array], count: int, patience: float) -> None:
+    def _join_by_slices(
+        self, parts: Sequence[Sums], root: Mapping[str, Array], count: int, patience: float, audit: _Audit | None
+    ) -> None:
         """Join a slice of each array, and copy those of others."""
-        neighbours, slots = self._neighbours, self._slots
-        ranks = len(neighbours.rooms)
-        mine = slots.sums(neighbours.rooms[neighbours.rank], slots.of_root)
-        cuts = {name: [array.size * n // ranks for n in range(ranks + 1)] for name, array in root.items()}
-
-        def cut(arrays: Mapping[str, Array], rank: int) -> dict[str, Array]:
-            return {name: a.reshape(-1)[cuts[name][rank] : cuts[name][rank + 1]] for name, a in arrays.items()}
-
-        made = join([Sums(p.node, cut(p.arrays, neighbours.rank)) for p in parts], count)[0].arrays
-        for name, array in cut(mine, neighbours.rank).items():
+        neighbours, rank, ranks = self._neighbours, self._neighbours.rank, len(self._neighbours.rooms)
+        roots = [self._slots.sums(room, self._slots.of_root) for room in neighbours.rooms]
+        slices = [cut_slice(there, n, ranks) for n, there in enumerate(roots)]
+        made = join([Sums(p.node, cut_slice(p.arrays, rank, ranks)) for p in parts], count)[0].arrays
+        for name, array in slices[rank].items():
             array[...] = made[name]
         neighbours.tell()
         neighbours.hear(patience)
-        for rank, there in enumerate(neighbours.rooms):
-            for name, array in cut(slots.sums(there, slots.of_root), rank).items():
-                root[name].reshape(-1)[cuts[name][rank] : cuts[name][rank + 1]] = array
+        for n, there in enumerate(slices):
+            for name, array in cut_slice(root, n, ranks).items():
+                np.copyto(array, there[name])
+        if audit is not None:
+            other = (rank + 1) % ranks
+            again = join([Sums(p.node, cut_slice(p.arrays, other, ranks)) for p in parts], count)[0].arrays
+            audit.made["slice"], audit.seen["slice"] = audit_checks(slices[rank]), audit_checks(slices[other])
+            audit.again["slice"] = audit_checks(again) if ranks > 1 else ""
+
+    # audits
+
+    def _see_sums(self, covers: Sequence[Sequence[TreeNode]], audit: _Audit) -> None:
+        """Note the sums that are in the room of this worker, and in that of the next one."""
+        rank, rooms = self._neighbours.rank, self._neighbours.rooms
+        for stages, n in ((audit.made, rank), (audit.seen, (rank + 1) % len(rooms))):
+            there = [self._slots.sums(rooms[n], place) for place in range(len(covers[n]))]
+            stages["sums"] = audit_checks(sums_by_place(there))
+
+    def _compute_again(self, batch: MicroBatches, covers: Sequence[Sequence[TreeNode]], audit: _Audit) -> None:
+        """Compute the sums of the next worker; this process computes those of one that is alone."""
+        if len(covers) == 1:
+            return
+        found: list[Mapping[str, Array]] = []
+        for node in covers[(self._neighbours.rank + 1) % len(covers)]:
+            self._replica.collect(batch, node)
+            found.append(self._replica.newest_sums())
+        audit.again["sums"] = audit_checks(sums_by_place(found))
 
 
 class _Slots:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from loom.core.arrays import Array
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.parallel.tree import Sums
+from loom.nn.train.parallel.tree import Sums, share_out
 from loom.nn.train.samples import Samples
 
-__all__ = ["Change", "CourseTold", "MicroBatches", "Recipe", "TrainState", "WorkerCourse"]
+__all__ = ["AuditRecord", "Change", "CourseTold", "MicroBatches", "Recipe", "TrainState", "WorkerCourse"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +106,8 @@ class WorkerCourse:
 
     ``paths``: where each of them is met, in the order of their ranks, under the name ``meeting``: those that have met
     already go on. ``speeds``: of each, by which micro-batches are shared out. ``is_last``: of an epoch, so that what
-    the state is by then is asked next. ``seconds``: the longest that one waits for another.
+    the state is by then is asked next. ``seconds``: the longest that one waits for another. ``is_audited``: each worker
+    computes again what another one gives of the last change, and tells an ``AuditRecord``.
     """
 
     changes: tuple[Change, ...]
@@ -115,13 +116,46 @@ class WorkerCourse:
     speeds: tuple[float, ...]
     is_last: bool
     seconds: float
+    is_audited: bool = False
+
+    def ranges(self, batch: MicroBatches, *, is_audited: bool) -> list[tuple[int, int]]:
+        """Return the micro-batches of each worker; of a batch that is audited all have some, if there are as many."""
+        is_even = is_audited and batch.count >= len(self.speeds)
+        return share_out(batch.count, [1.0] * len(self.speeds) if is_even else self.speeds)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What a worker saw of an audited change: sums over bits (``checks_of``), "" of what there was not.
+
+    ``before`` and ``after``: of the state; ``root``: of the sum of the batch that it took; ``loss``: that it told. In a
+    course, of its own part ``made``, of the next worker's as it finds it ``seen``, and as it computes it ``again``:
+    first the sums of the micro-batches, then the slice of the root. By calls ``seen`` has digests of the sums that it
+    was given.
+    """
+
+    before: str
+    after: str = ""
+    root: str = ""
+    made: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    loss: float = 0.0
+
+    def stages(self) -> list[tuple[str, ...]]:
+        """Return what was seen, in the order in which one follows from the other."""
+        found: list[tuple[str, ...]] = []
+        for each in zip(self.made, self.again, self.seen, strict=False):
+            found += [each[:2], each[2:]]
+        return [*found, (self.root, repr(self.loss)), (self.after,)]
 
 
 @dataclass(frozen=True, slots=True)
 class CourseTold:
     """What a worker tells of a course: the version it came to, the loss of each batch, and how long it computed.
 
-    ``checks``: sums over the bits of the state, where it was asked for; ``why``: it ended early, "" if it did not.
+    ``checks``: sums over the bits of the state, where it was asked for; ``why``: it ended early, "" if it did not;
+    ``record``: of the last change, if it was audited and made.
     """
 
     version: int
@@ -130,3 +164,4 @@ class CourseTold:
     seconds: float
     checks: str
     why: str
+    record: AuditRecord | None = None

@@ -9,30 +9,34 @@ added, slow, and of different devices.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from loom.core.errors import DeviceError, LoomTimeout, StateError
+from loom.core.arrays import Array
+from loom.core.errors import DeviceError, LoomError, LoomTimeout, StateError
 from loom.nn.digests import digest_of
 from loom.nn.train.parallel.ahead import Ahead
+from loom.nn.train.parallel.auditing import Auditor
+from loom.nn.train.parallel.courses import audit_checks, checks_of
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
-from loom.nn.train.parallel.replicas import PooledReplica, packed, redo, unpacked
+from loom.nn.train.parallel.replicas import PooledReplica, join_parts, redo, report_of, unpacked
 from loom.nn.train.parallel.tree import join, share_out
-from loom.workers import WorkerFault, WorkerPool
+from loom.workers import WorkerPool
+from loom.workers.audit import result_digest
+from loom.workers.computing import WorkerCall
 from loom.workers.members import Member
+from loom.workers.worker import Reported
 
-__all__ = ["PoolCrew", "WrongWorkError"]
+__all__ = ["PoolCrew"]
 
 _SPEEDS_KEPT = 8
 """Of each worker: one that became slower is known as such after so many batches."""
 _BATCHES_BETWEEN_MEASURES = 32
 """After so many all get the same, also those that were found too slow for any."""
-
-
-class WrongWorkError(DeviceError):
-    """A worker was found to compute wrongly, which it may have done before: all since the start is to be done again."""
 
 
 class PoolCrew:
@@ -48,34 +52,45 @@ class PoolCrew:
         self._base: Any = None  # the state that ``home`` has, in Ray's store
         self._behind: set[int] = set()  # workers that were too busy to be told of a change
         self._speeds: dict[int, deque[float]] = {}
-        self._faults, self._has_changed = 0, False
-        self._ahead = Ahead(pool, "", 0.0)
-        self._is_going_ahead = False
-        self._found: list[Any] = []
-        self._givers: list[int | None] = []
+        self._auditor = Auditor(pool)
+        self._ahead = Ahead(pool, "", 0.0, self._auditor)
+        self._is_going_ahead, self._is_audited = False, False
+        self._found: list[WorkerCall] = []  # whose results are the sums of the batch
 
     def start(self, home: MicroPrograms, recipe: Recipe) -> None:
         """Give every worker the recipe and the state that ``home`` has."""
         self.release()
         self._home, self._version = home, home.version
         self._changes, self._behind, self._speeds = [], set(), {}
-        self._faults, self._has_changed = len(self._pool.faults), False
         self._recipe = self._pool.ray.put(recipe)
         self._base = self._pool.ray.put(TrainState(home.version, home.arrays()))
         self._key = self._pool.hold(PooledReplica, self._arguments)
-        self._ahead = Ahead(self._pool, self._key, self._pool.patience)
+        self._auditor.start(self._key, home)
+        self._ahead = Ahead(self._pool, self._key, self._pool.patience, self._auditor)
+        if self._auditor.is_on:
+            self._require_start(digest_of(home.arrays()))
+
+    def _require_start(self, right: str) -> None:
+        """Leave out who begins with another state than it was given; what else goes wrong is told by later calls."""
+        asked = {m: self._pool.ask(m, self._key, "state_digest", self._version) for m in self._pool.ready()}
+        for member, ref in asked.items():
+            with suppress(LoomError):
+                (digest,) = self._pool.fetched([ref])
+                self._auditor.is_sent_right(member, self._version, right, digest or right)
 
     def _arguments(self) -> tuple[Any, ...]:
         """Return what a worker that joins now makes its replica of: the state of another one, or what is kept here.
 
-        One that joins while others are in a course begins with what was seen here last, and is given their state later.
+        One that joins while others are in a course begins with what was seen here last, and is given their state later;
+        where all is audited nobody's state is taken.
         """
         if self._is_going_ahead:
             return self._kept()[:2]
         there = self._in_step()
-        if self._version == self._now.version or not there:
+        if self._version == self._now.version or not there or self._auditor.is_of_all:
             return self._kept()
-        return self._recipe, self._state_of_one(there)
+        state = self._state_of_one(there)
+        return self._kept() if state is None else (self._recipe, state)
 
     def _kept(self) -> tuple[Any, Any, tuple[Change, ...]]:
         """Return the recipe, the state that ``home`` has, and the changes since."""
@@ -84,12 +99,23 @@ class PoolCrew:
         return self._recipe, self._base, tuple(self._changes)
 
     def _state_of_one(self, there: Sequence[Member]) -> Any:
-        """Return a reference of the state, of a worker that has nothing else to do if there is one.
+        """Return a reference of the state, of a worker that has nothing else to do if there is one; None if all who
+        were asked are named as giving another state than they have, which is looked at where work is audited.
 
         Nobody may have asked it for anything else: if it is dead that is noticed by this.
         """
-        giver = min(there, key=lambda m: len(m.sent))
-        return self._pool.ask(giver, self._key, "state", self._version, is_watched=True)
+        for giver in sorted(there, key=lambda m: len(m.sent)):
+            state = self._pool.ask(giver, self._key, "state", self._version, is_watched=True)
+            if not self._auditor.is_on:
+                return state
+            digest = self._pool.ask(giver, self._key, "state_digest", self._version)
+            try:
+                told, came = self._pool.fetched([digest, state])
+            except (DeviceError, LoomTimeout):
+                return state
+            if not told or self._auditor.is_sent_right(giver, self._version, told, digest_of(came.arrays)):
+                return state
+        return None
 
     @property
     def _now(self) -> MicroPrograms:
@@ -132,30 +158,55 @@ class PoolCrew:
                 self._learn(member.number, told.micro_batches / max(told.seconds, 1e-6))
         made = [change for change, _ in self._ahead.told if change.version < self._ahead.version]
         self._changes += made
-        self._version, self._has_changed = self._version + len(made), self._has_changed or bool(made)
+        self._version += len(made)
+        self._auditor.has_changed |= bool(made)
         self._behind |= self._ahead.behind
+        if self._ahead.audited is not None:
+            change, ranges, records = self._ahead.audited
+            self._auditor.judge(change, ranges, records, lambda: audit_checks(self._redo(change.version)))
+        if len(set(self._ahead.losses.values())) > 1:
+            self._auditor.begin_again("workers tell different losses of one batch", self._ahead.losses)
         return bool(self._ahead.told)
 
     # a batch
 
     def gradients(self, batch: MicroBatches) -> float:
         """Have all micro-batches of a batch computed; return its loss. WrongWorkError after an audit that convicts."""
-        if self._ahead.told:
+        if self._is_told:
             return self._loss_told(batch)
         self._catch_up()
-        if self._go_ahead():
+        if self._go_ahead() and self._is_told:
             return self._loss_told(batch)
+        self._is_audited = self._auditor.is_next(Change(self._version, batch)) or bool(self._ahead.told)
+        self._ahead.told.clear()
+        loss = self._sum_up(batch)
+        if not math.isfinite(loss) and self._auditor.is_on and not self._is_audited:
+            self._is_audited = True
+            loss = self._sum_up(batch)
+        return loss
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether the next loss is there already; that it is not finite is believed of an audited batch alone."""
+        if not self._ahead.told:
+            return False
+        loss = self._ahead.told[0][1]
+        return loss is None or math.isfinite(loss) or not self._auditor.is_on
+
+    def _sum_up(self, batch: MicroBatches) -> float:
+        """Have all micro-batches of a batch computed by calls; return its loss."""
+        if self._is_audited and not self._auditor.are_settled:
+            self._compare_states()
         ranges, prefers = self._shared_out(batch.count)
         calls = self._pool.run(
             self._key, "gradients", [(batch, *each) for each in ranges], judge=self._judge, prefers=prefers,
-            is_fit=self._is_fit, make_fit=self._make_fit,
+            is_fit=self._is_fit, make_fit=self._make_fit, audit=float(self._is_audited),
         )  # fmt: skip
-        self._require_no_faults()
+        self._auditor.require_no_faults()
         for call, (first, last) in zip(calls, ranges, strict=True):
             assert call.by is not None
             self._learn(call.by.number, (last - first) / max(call.seconds, 1e-6))
-        self._found = [call.value for call in calls]
-        self._givers = [None if call.by is None else call.by.number for call in calls]
+        self._found = calls
         return float(join(unpacked([call.summary for call in calls]), batch.count)[0].arrays["loss"])
 
     def _loss_told(self, batch: MicroBatches) -> float:
@@ -171,8 +222,9 @@ class PoolCrew:
         """Give the state to workers that were too busy to be told of changes, and are not any more."""
         late = [m for m in self._pool.ready() if not self._is_fit(m) and not m.sent]
         there = self._in_step()
-        if late and there:
-            self._load(late, self._state_of_one(there))
+        state = self._state_of_one(there) if late and there and not self._auditor.is_of_all else None
+        if state is not None:
+            self._load(late, state)
         elif late:
             self._make_fit()
 
@@ -186,6 +238,7 @@ class PoolCrew:
     def _load(self, members: Sequence[Member], *state: Any) -> None:
         for member in members:
             self._pool.ask(member, self._key, "load", *state)
+            self._auditor.unsettle(member)
             self._behind.discard(member.number)
 
     def _shared_out(self, count: int) -> tuple[list[tuple[int, int]], list[int | None]]:
@@ -220,28 +273,65 @@ class PoolCrew:
                                  got=change.version, remedy="Train with Network.train")  # fmt: skip
             return
         self._ahead.forget(change)
+        if change.batch is None:
+            self._found, self._is_audited = [], self._auditor.is_next(change)
         parts = [] if change.batch is None else self._reduced(change.batch.count)
         self._changes.append(change)
+        asked: list[Member] = []
         for member in self._in_step():
             if member.sent:  # with a call that another has ended for it
                 self._behind.add(member.number)
             else:
-                self._pool.ask(member, self._key, "change", change, not self._pool.audit, *parts)
-        self._version, self._has_changed, self._found = self._version + 1, True, []
+                asked.append(member)
+        self._version, self._auditor.has_changed, self._found = self._version + 1, True, []
+        if self._is_audited:
+            self._change_audited(change, asked, parts)
+        else:
+            for member in asked:
+                self._pool.ask(member, self._key, "change", change, not self._auditor.is_on, *[c.value for c in parts])
+        self._auditor.count([change], is_audited=self._is_audited)
 
-    def _reduced(self, count: int) -> list[Any]:
+    def _change_audited(self, change: Change, asked: Sequence[Member], parts: Sequence[WorkerCall]) -> None:
+        """Have workers make a change, and see what they tell of it."""
+        values = [c.value for c in parts]
+        answers = self._pool.gather(self._key, "record_change", dict.fromkeys(asked, (change, *values)))
+        told = {m: answer.summary for m, (answer, _) in answers.items()}
+        for place, part in enumerate(parts):
+            self._require_sent(part, {m: record.seen[place] for m, record in told.items()})
+        if told:
+            told = {m: replace(record, seen=()) for m, record in told.items()}
+            self._auditor.judge(change, None, told, lambda: audit_checks(self._redo(change.version)))
+
+    def _require_sent(self, part: WorkerCall, seen: Mapping[Member, str]) -> None:
+        """See that workers were given the sums that were audited: who sends others is named, or who sees others."""
+        wrong = {m: digest for m, digest in seen.items() if digest != part.value_digest}
+        if not wrong:
+            return
+        assert part.by is not None
+        (value,) = self._pool.fetched([part.value])
+        if self._auditor.is_sent_right(part.by, self._version, part.value_digest, result_digest(value)):
+            for member, digest in wrong.items():
+                self._auditor.convict(member, self._version, said=digest, truth=part.value_digest)
+        self._auditor.has_changed = True  # sums that cannot be sent again: all is made again
+        self._auditor.require_no_faults()
+
+    def _reduced(self, count: int) -> list[WorkerCall]:
         """Have neighbours' sums joined by workers until two are left, which each worker joins itself."""
-        parts, givers = self._found, self._givers
+        parts: list[WorkerCall] = self._found
         while len(parts) > 2:
-            pairs = [tuple(parts[n : n + 2]) for n in range(0, len(parts), 2)]
-            single: list[Any] = [pairs.pop()[0]] if len(pairs[-1]) == 1 else []
+            pairs: list[list[WorkerCall]] = [parts[n : n + 2] for n in range(0, len(parts), 2)]
+            single = pairs.pop() if len(pairs[-1]) == 1 else []
             calls = self._pool.run(
-                self._key, "join", [(count, *pair) for pair in pairs], judge=self._judge_of_join,
-                prefers=givers[: 2 * len(pairs) : 2], is_fit=self._is_fit, make_fit=self._make_fit,
+                self._key, "join", [(count, self._is_audited, *[c.value for c in pair]) for pair in pairs],
+                judge=self._judge_of_join, prefers=[None if p[0].by is None else p[0].by.number for p in pairs],
+                is_fit=self._is_fit, make_fit=self._make_fit, audit=float(self._is_audited),
             )  # fmt: skip
-            self._require_no_faults()
-            parts = [*(call.value for call in calls), *single]
-            givers = [*(None if c.by is None else c.by.number for c in calls), *givers[len(givers) - len(single) :]]
+            self._auditor.require_no_faults()
+            if self._is_audited:
+                for call, pair in zip(calls, pairs, strict=True):
+                    for part, digest in zip(pair, call.summary, strict=True):
+                        self._require_sent(part, {} if call.by is None else {call.by: digest})
+            parts = [*calls, *single]
         return parts
 
     # what is looked at
@@ -269,35 +359,43 @@ class PoolCrew:
             (state,) = self._pool.fetched([given[1]])
         except (DeviceError, LoomTimeout):
             return None
+        self._require_state(self._ahead.giver, next(iter(told.values()))[1], state, checks_of)
         return state
 
     def _state_asked(self) -> TrainState:
-        self._compare_states()
+        agreed = self._compare_states()
         call = self._pool.run(
-            self._key, "state", [(self._version,)], is_fit=self._is_fit, make_fit=self._make_fit, audited=False
+            self._key, "state", [(self._version,)], is_fit=self._is_fit, make_fit=self._make_fit, audit=0.0
         )[0]
         (state,) = self._pool.fetched([call.value])
+        if agreed:
+            self._require_state(call.by, agreed, state, digest_of)
+            self._require_checks(state)
         return state
 
-    def _compare_states(self) -> None:
-        """See that the replicas have the same bits. WrongWorkError names one that others, or this process, deny."""
+    def _require_checks(self, state: TrainState) -> None:
+        """Name, where work is audited, who told other sums over the bits of a state that all have."""
+        told = {n: checks for n, (version, checks) in self._ahead.checks.items() if version == self._version}
+        if self._auditor.is_on and len(set(told.values())) > 1:
+            right = checks_of(state.arrays)
+            for member in self._in_step():
+                self._auditor.is_sent_right(member, self._version, right, told.get(member.number, right))
+            self._auditor.require_no_faults()
+
+    def _require_state(
+        self, giver: Member | None, told: str, state: TrainState, digest: Callable[[Mapping[str, Array]], str]
+    ) -> None:
+        """See, where work is audited, that a state that came is the one that its giver told of, which is else named."""
+        if self._auditor.is_on and giver is not None:
+            self._auditor.is_sent_right(giver, self._version, told, digest(state.arrays))
+            self._auditor.require_no_faults()
+
+    def _compare_states(self) -> str:
+        """Return the digest of the state of all replicas, "" if none is there; see ``Auditor.compare``."""
         digests = self._digests(self._resting())
-        if len(set(digests.values())) < 2:
-            return
-        (truth, votes), *_ = Counter(digests.values()).most_common()
-        if votes * 2 <= len(digests):
-            truth = self._digest_here()
-        wrong = [m for m, digest in digests.items() if digest != truth]
-        if len(wrong) == len(digests):
-            raise DeviceError("train, workers", "replicas of one state have different bits", expected="the same in all",
-                              got=", ".join(f"{d[:16]} in {m}" for m, d in digests.items()),
-                              remedy="See loom verify on their machines; go on from a checkpoint")  # fmt: skip
-        for member in wrong:
-            facts = member.facts
-            assert facts is not None
-            self._pool.convict(member, WorkerFault(member.number, facts.device, facts.node, facts.pid, member.calls,
-                                                   digests[member], truth))  # fmt: skip
-        self._require_no_faults()
+        if not digests:
+            return ""
+        return self._auditor.compare(digests, lambda: digest_of(self._redo(self._version)), self._version)
 
     def _resting(self) -> list[Member]:
         return [m for m in self._in_step() if not m.sent]
@@ -318,19 +416,19 @@ class PoolCrew:
                 found[member] = digest
         return found
 
-    def _digest_here(self) -> str:
-        """Return the digest of the state that the changes since ``home``'s make of it, computed by this process."""
+    def _redo(self, version: int) -> Mapping[str, Array]:
+        """Return what the changes since ``home``'s state make of it up to a version, computed by this process."""
         home = self._now
         before = TrainState(home.version, home.arrays())
         try:
-            redo(home, self._changes)
-            return digest_of(home.arrays())
+            redo(home, [change for change in self._changes if change.version < version])
+            return home.arrays()
         finally:
             home.load(before)
 
     # audits
 
-    def _judge(self, batch: MicroBatches, first: int, last: int) -> Any:
+    def _judge(self, batch: MicroBatches, first: int, last: int) -> Reported:
         """Compute sums of a batch by this process, with the state that all workers say that they have.
 
         If none is left that has it the changes are made here.
@@ -338,32 +436,26 @@ class PoolCrew:
         home = self._now
         digests = self._digests(self._in_step())
         if len(set(digests.values())) > 1:
-            raise DeviceError("train, audit", "sums differ, and so do the states that they were taken at",
-                              expected="one state in all workers", got=f"{len(set(digests.values()))} different ones",
-                              remedy="Train from a checkpoint, with three workers or more")  # fmt: skip
+            self._auditor.compare(digests, lambda: digest_of(self._redo(self._version)), self._version)
         before = TrainState(home.version, home.arrays())
         try:
-            if digests:
-                home.load(*self._pool.fetched([self._state_of_one(list(digests))]))
+            if digests and self._version != home.version:
+                giver = next(iter(digests))
+                (state,) = self._pool.fetched([self._pool.ask(giver, self._key, "state", self._version)])
+                self._require_state(giver, digests[giver], state, digest_of)
+                home.load(state)
             else:
                 redo(home, self._changes)
-            return packed(home.gradients(batch, first, last))
+            return report_of(home.gradients(batch, first, last))
         finally:
             home.load(before)
 
-    def _judge_of_join(self, count: int, *parts: Any) -> Any:
-        return packed(join(unpacked(self._pool.fetched(parts)), count))
-
-    def _require_no_faults(self) -> None:
-        """Raise WrongWorkError if a worker was convicted that may have been wrong in earlier batches too."""
-        faults = self._pool.faults[self._faults :]
-        self._faults += len(faults)
-        if faults and self._has_changed:
-            raise WrongWorkError("train, audit", str(faults[0]), remedy="All since the start is computed again")
+    def _judge_of_join(self, count: int, is_audited: bool, *parts: Any) -> Reported:
+        return join_parts(count, is_audited, self._pool.fetched(parts))
 
     def release(self) -> None:
         """Have the workers forget their replicas."""
         if self._key:
             self._pool.drop(self._key)
         self._key, self._home, self._recipe, self._base, self._found = "", None, None, None, []
-        self._ahead = Ahead(self._pool, "", 0.0)
+        self._ahead = Ahead(self._pool, "", 0.0, self._auditor)

@@ -12,15 +12,24 @@ from typing import TypeVar
 
 from loom.core.arrays import Array
 from loom.nn.digests import digest_of
-from loom.nn.train.parallel.courses import CourseRunner, checks_of, room_for
+from loom.nn.train.parallel.courses import CourseRunner, audit_checks, checks_of, room_for
 from loom.nn.train.parallel.crew import Replica
-from loom.nn.train.parallel.messages import Change, CourseTold, MicroBatches, Recipe, TrainState, WorkerCourse
+from loom.nn.train.parallel.messages import (
+    AuditRecord,
+    Change,
+    CourseTold,
+    MicroBatches,
+    Recipe,
+    TrainState,
+    WorkerCourse,
+)
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.tree import Sums, TreeNode, join, root_of
+from loom.workers.audit import result_digest
 from loom.workers.neighbours import MEETS, LostNeighbourError, Neighbours, Threshold
 from loom.workers.worker import Reported, UnfitWorkerError
 
-__all__ = ["PooledReplica", "SentSums", "packed", "redo", "unpacked"]
+__all__ = ["PooledReplica", "SentSums", "join_parts", "packed", "redo", "report_of", "unpacked"]
 
 T = TypeVar("T")
 _MEETING_SECONDS = 10.0
@@ -38,6 +47,17 @@ def packed(sums: Sequence[Sums]) -> SentSums:
 def unpacked(parts: Sequence[SentSums]) -> list[Sums]:
     """Return sums that came."""
     return [Sums(TreeNode(level, index), arrays) for part in parts for level, index, arrays in part]
+
+
+def report_of(sums: Sequence[Sums]) -> Reported:
+    """Return sums as they travel, and their losses to be told beside them."""
+    return Reported([(s.node.level, s.node.index, {"loss": s.arrays["loss"]}) for s in sums], packed(sums))
+
+
+def join_parts(count: int, is_audited: bool, parts: Sequence[SentSums]) -> Reported:
+    """Return what can be made of parts of ``count`` micro-batches; where it is audited their digests are told."""
+    seen = [result_digest(part) for part in parts] if is_audited else []
+    return Reported(seen, packed(join(unpacked(parts), count)))
 
 
 def redo(replica: MicroPrograms, changes: Sequence[Change]) -> None:
@@ -68,18 +88,18 @@ class PooledReplica:
         self._runner: CourseRunner | None = None
         self._neighbours: Neighbours | None = None
         self._meeting = ""
+        self._before: TrainState | None = None
         self._replica = Replica(recipe, state, room=None if self._room is None else self._room.take)
         redo(self._replica, changes)
 
     def gradients(self, batch: MicroBatches, first: int, last: int) -> Reported:
         """Return the sums of a range of micro-batches; their losses are told beside them."""
         self._require(batch.version)
-        found = self._replica.gradients(batch, first, last)
-        return Reported([(s.node.level, s.node.index, {"loss": s.arrays["loss"]}) for s in found], packed(found))
+        return report_of(self._replica.gradients(batch, first, last))
 
-    def join(self, count: int, *parts: SentSums) -> SentSums:
+    def join(self, count: int, is_audited: bool, *parts: SentSums) -> Reported:
         """Return as few sums as can be made of those of neighbours, of ``count`` micro-batches in all."""
-        return packed(join(unpacked(parts), count))
+        return join_parts(count, is_audited, parts)
 
     def change(self, change: Change, may_use_own: bool, *parts: SentSums) -> None:
         """Make the next version of the state with the sums of all micro-batches, of which some may be kept here.
@@ -96,6 +116,16 @@ class PooledReplica:
         except Exception as error:  # told with the next answer
             self._why = f"a change failed: {error}"
 
+    def record_change(self, change: Change, *parts: SentSums) -> Reported:
+        """Make the next version of the state of sums that were all sent; tell what was seen of it."""
+        self._require(change.version)
+        self._before = TrainState(change.version, self._replica.arrays())
+        seen = tuple(result_digest(part) for part in parts)
+        self.change(change, False, *parts)
+        self._require(change.version + 1)
+        before, after = audit_checks(self._before.arrays), audit_checks(self._replica.arrays())
+        return Reported(AuditRecord(before, after, seen=seen), None)
+
     # courses
 
     def met_at(self) -> Reported:
@@ -111,7 +141,8 @@ class PooledReplica:
         """
         self._require(course.changes[0].version)
         try:
-            told = self._runner_of(course, rank).run(course)
+            runner = self._runner_of(course, rank)
+            told, self._before = runner.run(course), runner.before
         except LostNeighbourError as error:
             told = CourseTold(self._replica.version, (), 0, 0.0, "", str(error))
         except BaseException:
@@ -172,6 +203,12 @@ class PooledReplica:
         """Return the state."""
         self._require(version)
         return TrainState(version, self._replica.arrays())
+
+    def state_before(self, version: int) -> TrainState:
+        """Return the state before the last audited change."""
+        if self._before is None or self._before.version != version:
+            raise UnfitWorkerError(f"it does not keep version {version} of the state")
+        return self._before
 
     def state_digest(self, version: int) -> str:
         """Return the digest of the state."""

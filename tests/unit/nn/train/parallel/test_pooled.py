@@ -171,8 +171,9 @@ def test_one_bit_of_one_gradient_is_found_named_and_undone(
 
 def test_without_audits_replicas_that_differ_are_found(opened: Any, alone: Any) -> None:
     """Who sends other sums than it keeps comes to another state than those it sends to."""
-    with pytest.raises(DeviceError, match="replicas of one state have different bits"):
-        train(workers=opened(SimulatedRay(), 2, Flipping))
+    named = pytest.warns(UserWarning, match=r"worker 1 .* gave a wrong result")
+    with named, pytest.warns(UserWarning, match="replicas of one state have different bits .* it is not plain whose"):
+        assert train(workers=opened(SimulatedRay(), 2, Flipping)) == alone
     with pytest.warns(UserWarning, match=r"worker 1 .* gave a wrong result"):
         assert train(workers=opened(SimulatedRay(), 3, Flipping)) == alone
 
@@ -206,8 +207,10 @@ def test_a_replica_with_other_bits_is_found(opened: Any, alone: Any, monkeypatch
     with pytest.warns(UserWarning, match=r"worker 1 \(.*\) gave a wrong result"):
         assert train(workers=pool) == alone
     assert [fault.worker for fault in pool.faults] == [1]
-    with pytest.raises(DeviceError, match="replicas of one state have different bits"):
-        train(workers=opened(SimulatedRay(2), 2, Decaying))
+    pool = opened(SimulatedRay(2), 2, Decaying)
+    with pytest.warns(UserWarning, match="replicas of one state have different bits .* it is not plain whose"):
+        assert train(workers=pool) == alone
+    assert not pool.faults
 
 
 def test_a_checkpoint_goes_on_with_other_numbers_of_workers(opened: Any, alone: Any, tmp_path: Path) -> None:
