@@ -6,7 +6,7 @@ against NaN) is told by numbers here, and by nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,19 +18,28 @@ from loom.core.arrays import Array
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping
 from loom.core.numbers import whole
 from loom.export.frozen import Ends, Image, draft
 from loom.export.words import require_identifier
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.network import Network, digest_of
+from loom.nn.spec import NetworkSpec
+from loom.nn.spec.layer import Layer, Shared
+from loom.nn.spec.layers.embedding import Embedding
+from loom.nn.spec.layers.nested import Sequential
+from loom.nn.spec.layers.parallel import Parallel
+from loom.nn.spec.layers.shaping import Flatten, Permute, Reshape
 from loom.nn.spec.reader import write_network
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN
 from loom.nn.train.programs import BatchShape, Programs
 from loom.nn.train.samples import Samples, batches, by_name
 from loom.nn.train.schedules import Constant
+from loom.nn.train.trainer import settings_of
 from loom.tensor import Tensor
 
-__all__ = ["FrozenNetwork", "Measure", "Training", "freeze"]
+__all__ = ["FrozenNetwork", "Limit", "Measure", "Training", "freeze"]
 
 _MOST_RATES = 1 << 20
 """Updates whose rates are written down."""
@@ -42,7 +51,8 @@ class Training:
 
     One rate stands for all updates; else there are ``epochs`` of them. ``accumulate``: batches of an update;
     ``patience``: None, or epochs without a gain of more than ``least_gain`` before training ends, watched on the
-    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes.
+    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes, ``truths``: what it may
+    hold; ``config``: what a training that goes on elsewhere must have in common.
     """
 
     samples: int
@@ -57,6 +67,8 @@ class Training:
     least_gain: float
     held_out: int
     measures: tuple[Measure, ...]
+    truths: tuple[Limit | None, ...]
+    config: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +80,20 @@ class Measure:
     above: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What an array of callers may hold, from 0 to ``most``: ``tokens``, ``classes`` (``padded``: or padding), or
+    ``chances``; of all but chances whole numbers alone."""
+
+    kind: str
+    most: int
+
+
 class FrozenNetwork:
     """What every export of a network is made of; ``image`` lays it out for one machine.
 
     ``outputs``: name, dtype and shape (without the axis of samples) of each; ``targets``: name and dtype of what
-    training compares them with; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
+    training compares them with; ``tokens``: inputs that are ids of a vocabulary; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
     """
 
     def __init__(
@@ -93,6 +114,7 @@ class FrozenNetwork:
         self._ends, self._kept = ends, kept
         names = network.spec.outputs
         made, _ = ends["forward_1"]()
+        self.tokens = tokens_of(network.spec)
         self.outputs = [(n, t.dtype, tuple(t.shape[1:])) for n, t in zip(names, made, strict=True)]
         self.targets = list(zip(names, targets, strict=False))
 
@@ -184,7 +206,8 @@ def freeze(
     training = Training(
         len(samples), size, tuple(steps), config.epochs, _rates(config, -(-len(cuts) // config.accumulate)),
         config.shuffle, config.seed, config.accumulate, config.patience, config.least_gain, len(held),
-        _measures(network, config, samples),
+        _measures(network, config, samples), _truths(network, config, samples),
+        tuple(settings_of(config, network.model).items()),
     )  # fmt: skip
     learned = _scaling(network, data[0])
     return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads)
@@ -261,6 +284,50 @@ def _measures(network: Network, config: TrainConfig, samples: Samples) -> tuple[
         else:
             found.append(Measure())
     return tuple(found)
+
+
+def _truths(network: Network, config: TrainConfig, samples: Samples) -> tuple[Limit | None, ...]:
+    """Return what each target may hold: see ``nn.train.targets.fit_targets``."""
+    shapes, found = network.spec.shapes(), list[Limit | None]()
+    for name, dtype in zip(network.spec.outputs, samples.y_types, strict=True):
+        loss = config.loss[name] if is_mapping(config.loss) else config.loss
+        if not dtype.is_float:
+            found.append(Limit("padded" if loss == NEXT_TOKEN else "classes", shapes[name][-1] - 1))
+        else:
+            found.append(Limit("chances", 1) if isinstance(loss, str) and loss in CHANCE_LOSSES else None)
+    return tuple(found)
+
+
+_RESHAPES = (Flatten, Permute, Reshape)
+
+
+def tokens_of(spec: NetworkSpec) -> dict[str, Limit]:
+    """Return the inputs that embeddings look up, as they are or reshaped, each with its smallest vocabulary."""
+    sources, found = {i.name: i.name for i in spec.inputs}, dict[str, Limit]()
+    for node in spec.nodes:
+        source = sources.get(node.inputs[0])
+        if source is None:
+            continue
+        if isinstance(node.layer, _RESHAPES):
+            sources[node.name] = source
+        for size in _vocabularies(node.layer):
+            most = size - 1 if source not in found else min(size - 1, found[source].most)
+            found[source] = Limit("tokens", most)
+    return found
+
+
+def _vocabularies(layer: Layer) -> Iterator[int]:
+    """Yield the vocabularies of embeddings that read what a layer reads."""
+    if isinstance(layer, Shared):
+        yield from _vocabularies(layer.layer)
+    elif isinstance(layer, Embedding):
+        yield layer.vocab_size
+    elif isinstance(layer, Sequential):
+        first = next((each for each in layer.layers if not isinstance(each, _RESHAPES)), None)
+        yield from _vocabularies(first) if first is not None else ()
+    elif isinstance(layer, Parallel):
+        for branch in layer.branches:
+            yield from _vocabularies(branch)
 
 
 def _rates(config: TrainConfig, updates: int) -> Array:
