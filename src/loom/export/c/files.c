@@ -6,10 +6,31 @@ static const Tensor *tensor_of(const char *name) {
   return 0;
 }
 
+/* How far a training is: epochs, updates, epochs since the best, whether it is over, the best loss, batches of the epoch. */
+
+static int is_progress(const char *name) { return TRAINS && same_text(name, "training/progress"); }
+
+static int write_progress(const struct NET *net, u8 *at) {
+  u64 words[PROGRESS] = {net->epoch, net->updates, net->stale, net->over};
+  copy(words + 4, &net->best, 8);
+  copy(at, words, sizeof words);
+  return LOOM_OK;
+}
+
+static int read_progress(struct NET *net, const void *at) {
+  u64 words[PROGRESS];
+  copy(words, at, sizeof words);
+  if (words[0] >> 31 || words[1] >> 62 || words[2] >> 31 || words[3] > 1 || words[5]) return LOOM_FOREIGN;
+  net->epoch = words[0], net->updates = words[1], net->stale = words[2], net->over = words[3];
+  copy(&net->best, words + 4, 8);
+  return LOOM_OK;
+}
+
 int LOOM(read)(const struct NET *net, const char *name, void *out, size_t nbytes) {
   const Tensor *found = tensor_of(name);
   if (!is_open(net)) return LOOM_NOT_OPEN;
   if (!name || !out) return LOOM_NULL;
+  if (is_progress(name)) return nbytes == 8 * PROGRESS ? write_progress(net, out) : LOOM_SIZE;
   if (!found) return LOOM_NO_TENSOR;
   if (nbytes != found->nbytes) return LOOM_SIZE;
   copy(out, net->image + found->offset, found->nbytes);
@@ -20,6 +41,7 @@ int LOOM(write)(struct NET *net, const char *name, const void *data, size_t nbyt
   const Tensor *found = tensor_of(name);
   if (!is_open(net)) return LOOM_NOT_OPEN;
   if (!name || !data) return LOOM_NULL;
+  if (is_progress(name)) return nbytes == 8 * PROGRESS ? read_progress(net, data) : LOOM_SIZE;
   if (!found) return LOOM_NO_TENSOR;
   if (nbytes != found->nbytes) return LOOM_SIZE;
   if (!are_finite(data, found->nbytes / found->element, found->kind)) return LOOM_NOT_FINITE;
@@ -127,12 +149,6 @@ void LOOM(seal)(void *file) {
 
 /* bf16 of a weight is the f32 of the same number there. */
 static u64 nbytes_in_file(const Tensor *t) { return t->is_wide ? 2 * t->nbytes : t->nbytes; }
-
-static void write_progress(const struct NET *net, u8 *at) {
-  u64 progress[PROGRESS] = {net->epoch, net->updates, net->stale, net->over};
-  copy(progress + 4, &net->best, 8);
-  copy(at, progress, sizeof progress);
-}
 
 int LOOM(save)(const struct NET *net, void *out, size_t capacity, size_t *written) {
   if (!is_open(net)) return LOOM_NOT_OPEN;
@@ -274,7 +290,7 @@ static const u8 *elements(const File *file, Span ours, Span theirs, u64 nbytes) 
 /* What a file says of a training: nothing (0), another's (-1), or that it goes on from here (1). */
 typedef struct { u64 words[PROGRESS]; int goes_on; } Progress;
 
-static int read_progress(File *file, File *own, Progress *out) {
+static int progress_in(File *file, File *own, Progress *out) {
   Span settings = find_text(&file->metadata, "\"loom.settings\"");
   out->goes_on = TRAINS && settings.at;
   if (!out->goes_on) return LOOM_OK;
@@ -284,7 +300,8 @@ static int read_progress(File *file, File *own, Progress *out) {
   if (!at) return LOOM_FOREIGN;
   u64 *words = out->words;
   copy(words, at, 8 * PROGRESS);
-  if (words[0] >> 31 || words[1] >> 62 || words[2] >> 31 || words[3] > 1 || words[5]) return LOOM_FOREIGN;
+  struct NET tried;
+  if (read_progress(&tried, words)) return LOOM_FOREIGN;
 #if PATIENT
   words[3] |= words[0] >= EPOCHS; /* then weights are the best already */
 #endif
@@ -351,7 +368,7 @@ static int look(struct NET *net, const u8 *data, u64 nbytes, File *file, File *o
   digits_of(data, nbytes, (u64)(digest.at + 1 - data), digits);
   if (!same(digits, digest.at + 1, DIGITS)) return LOOM_DAMAGED;
   if (!same_span(find_text(&file->metadata, IDENTITY), find_text(&own->metadata, IDENTITY))) return LOOM_FOREIGN;
-  int code = read_progress(file, own, progress);
+  int code = progress_in(file, own, progress);
   return code ? code : take_tensors(net, file, own, progress, 0);
 }
 
@@ -364,10 +381,7 @@ int LOOM(load)(struct NET *net, const void *data, size_t nbytes) {
   if (code) return code;
   LOOM(reset)(net);
   take_tensors(net, &file, &own, &progress, 1);
-  net->epoch = progress.words[0], net->updates = progress.words[1];
-  net->stale = progress.words[2], net->over = progress.words[3];
-  copy(&net->best, progress.words + 4, 8);
-  return LOOM_OK;
+  return read_progress(net, progress.words);
 }
 
 const char *LOOM(manifest)(void) { return manifest; }

@@ -15,6 +15,7 @@ from loom.core.version import __version__
 from loom.export.c.text import RESERVED, TYPES, unused
 from loom.export.frozen import FrozenProgram, Image, Named
 from loom.export.network import FrozenNetwork, Limit
+from loom.nn.train.losses import PADDING
 
 __all__ = ["CODES", "header", "manifest", "ports_in_order", "wrappers"]
 
@@ -194,9 +195,13 @@ def _targets(net: FrozenNetwork, image: Image) -> list[dict[str, Any]]:
     ]
 
 
-def _told(key: str, limit: Limit | None) -> dict[str, int]:
-    """Return what a manifest tells of how many ids or classes there are."""
-    return {} if limit is None or limit.kind == "chances" else {key: limit.most + 1}
+def _told(key: str, limit: Limit | None) -> dict[str, Any]:
+    """Return what a manifest tells of ids or classes (how many there are), or of chances."""
+    if limit is None:
+        return {}
+    if limit.kind == "chances":
+        return {"range": [0, limit.most]}
+    return {key: limit.most + 1, **({"padding": PADDING} if limit.kind == "padded" else {})}
 
 
 _NUMBERS = {"step": ("rate",), "sum": ("share",), "update": ("rate",)}

@@ -16,6 +16,13 @@ export interface Column {
   readonly dtype: string;
   /** Without the axis of samples. */
   readonly shape: readonly number[];
+  /** Of ids: how many there are. */
+  readonly vocabulary?: number;
+  /** Of targets that are classes: how many there are, and what stands for none. */
+  readonly classes?: number;
+  readonly padding?: number;
+  /** Of targets that are chances: the least and the most. */
+  readonly range?: readonly number[];
 }
 
 export interface Manifest {
@@ -45,6 +52,8 @@ export interface Manifest {
 export class NetError extends Error {
   constructor(code: string, text: string);
   readonly code: @CODES@ | "ARGUMENT" | "WASM";
+  /** The message without the code. */
+  readonly text: string;
 }
 
 //training
