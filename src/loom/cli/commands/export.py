@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from json import loads as parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -48,7 +50,7 @@ def export(
         int | None, typer.Option("--length", help="Of onnx: tokens of a sample, else any number.")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Of onnx: in place of a file of that name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="In place of files that no export wrote, or that were changed.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a network as C, wasm, npm, a package (with --data it trains), ONNX; programs, kernels, models of ONNX too.
@@ -61,12 +63,12 @@ def export(
     from loom.export import freeze
     from loom.nn.train.datasets import divide
 
-    asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
+    asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize), overwrite)
     if asked.kinds == ["onnx"]:
         size = _size(batch) if _is_given(context, "batch") else None
         _to_onnx(context, network, out, _OnnxSettings(name, size, length, opset, overwrite), json)
         return
-    _require_not_given(context, ["length", "opset", "overwrite"], f"--to {to}, which is not onnx alone")
+    _require_not_given(context, ["length", "opset"], f"--to {to}, which is not onnx alone")
     if ".py:" in str(network[0]):
         _export_kernel(context, network, to, out, asked, json)
         return
@@ -89,24 +91,32 @@ def export(
         if data is not None:
             samples, held_out = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
         called = name if name and len(network) == 1 else _prefix(path)
-        _require_elsewhere(path, out / f"{called}.json")
         watched = held_out if patience is not None else None
         frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
                               threads=threads))  # fmt: skip
         frozen[-1].documents += _documents(path)
-    _write(frozen, network, to, out, asked, name, json)
+    if len(frozen) == 1:
+        _write(frozen[0], network, out, asked, json, frozen[0].digest())
+        return
+    if asked.kinds != ["c"]:
+        _require_one(network, f"--to {to}")
+    _print(_delivered([lambda folder: _several_to_c(frozen, folder, asked, name)], network, out, asked), None, json)
 
 
 def _write(
-    frozen: list[FrozenNetwork], network: list[Path], to: str, out: Path, asked: _Asked, name: str | None, json: bool
-) -> None:
-    if len(frozen) > 1:
-        if asked.kinds != ["c"]:
-            _require_one(network, f"--to {to}")
-        _print([_several_to_c(frozen, out, asked, name)], None, json)
-        return
-    writers = dict.fromkeys(_EXPORTS.get(kind, _to_c) for kind in asked.kinds)
-    _print([write(frozen[0], out, asked) for write in writers], frozen[0].digest(), json)
+    frozen: FrozenNetwork | FrozenFunction | FrozenKernel, sources: list[Path], out: Path, asked: _Asked, json: bool,
+    digest: str | None = None,
+) -> None:  # fmt: skip
+    """Write one thing in all kinds that are asked for, all or none, and print what was written."""
+    writers = [partial(write, frozen, asked) for write in dict.fromkeys(_EXPORTS.get(k, _to_c) for k in asked.kinds)]
+    _print(_delivered(writers, sources, out, asked), digest, json)
+
+
+def _delivered(writers: list[Callable[[Path], Any]], sources: list[Path], out: Path, asked: _Asked) -> list[Any]:
+    from loom.export.delivery import export_together
+
+    files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
+    return export_together(writers, out, overwrite=asked.overwrite, sources=files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +159,7 @@ def _export_kernel(context: typer.Context, network: list[Path], to: str, out: Pa
     """Write a kernel, program or chain of a file."""
     _require_not_given(context, ["batch", "data", "threads", "shape", *_OF_TRAINING], "a kernel")
     _require_one(network, "a kernel")
-    kernel = _kernel(str(network[0]), to, context.params["name"])
-    _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
+    _write(_kernel(str(network[0]), to, context.params["name"]), network, out, asked, json)
 
 
 def _export_graph(context: typer.Context, network: list[Path], to: str, out: Path, asked: _Asked, json: bool) -> None:
@@ -163,7 +172,7 @@ def _export_graph(context: typer.Context, network: list[Path], to: str, out: Pat
     _require_kernel_kinds(to, what)
     name = given["name"] or _prefix(network[0])
     graph = freeze_file(network[0], given["shape"] or [], _size(given["batch"]), name)
-    _print([_EXPORTS[kind](graph, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
+    _write(graph, network, out, asked, json)
 
 
 def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:
@@ -182,15 +191,6 @@ def _documents(path: Path) -> list[Any]:
     found: Any = parse(path.read_bytes())
     models: Any = found.get("models") if is_mapping(found) else None
     return [found] if models is None else [model["cfg"] for model in models[:1]]
-
-
-def _require_elsewhere(path: Path, written: Path) -> None:
-    from loom.core.errors import ArgumentError
-
-    if path.resolve() == written.resolve():
-        raise ArgumentError("loom export, --out", "the manifest would be written over the document",
-                            expected="another folder, or another name", got=str(written),
-                            remedy="Write --out build")  # fmt: skip
 
 
 def _require_one(network: list[Path], what: str) -> None:
@@ -247,6 +247,7 @@ class _Asked:
     kinds: list[str]
     target: str | None
     optimize: Optimize | None
+    overwrite: bool
 
 
 def _kinds(to: str) -> list[str]:
@@ -265,7 +266,7 @@ def _kinds(to: str) -> list[str]:
     return kinds
 
 
-def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: _Asked) -> Any:
+def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, asked: _Asked, out: Path) -> Any:
     """Write the C libraries, and packages of all languages that are asked for."""
     from loom.export import FrozenNetwork, export_bindings, export_c
 
@@ -276,7 +277,7 @@ def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: 
     return export_bindings(net, out, languages, targets, optimize=asked.optimize or "speed")
 
 
-def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: _Asked) -> Any:
+def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, asked: _Asked, out: Path) -> Any:
     from loom.export import export_wasm
 
     if set(asked.kinds) <= _OF_THE_WEB:
@@ -284,7 +285,7 @@ def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, aske
     return export_wasm(net, out, optimize=asked.optimize or "speed")
 
 
-def _to_npm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
+def _to_npm(net: FrozenNetwork, asked: _Asked, out: Path) -> Any:
     from loom.export import export_npm
 
     if set(asked.kinds) <= _OF_THE_WEB:

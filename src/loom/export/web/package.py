@@ -72,7 +72,7 @@ def _package(name: str) -> dict[str, Any]:
             "./net.wasm": "./net.wasm",
             "./package.json": "./package.json",
         },
-        "files": ["*.js", "*.d.ts", "*.wasm", "test"],
+        "files": ["*.js", "*.d.ts", "net.wasm", "test"],
         "sideEffects": False,
         "engines": {"node": ">=18"},
         "scripts": {"test": "node --test"},
