@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +18,7 @@ from loom.core.errors import ArgumentError, FileError
 from loom.core.given import is_mapping
 from loom.storage.atomic import replace_file
 
-__all__ = ["deliver", "export_together", "relocate", "staging"]
+__all__ = ["deliver", "deliver_together"]
 
 _LIST, _FORMAT = ".loom-export.json", "loom/export/files/1"
 _MOST_SHOWN = 8
@@ -35,45 +34,33 @@ def deliver(
     FileError, and nothing is written, for files that are there and were not written by an export, or were changed
     since, unless ``overwrite``; for folders of such names; and for any of ``sources``, which the export reads.
     """
-    with staging() as folder:
-        made = write(folder)
-        _bring(folder, Path(out), overwrite, {path.resolve() for path in sources})
-        return relocate(made, folder, out)
+    return deliver_together([(write, out)], overwrite=overwrite, sources=sources)[0]
 
 
-def export_together(
-    writers: Sequence[Callable[[Path], Export]], out: str | Path, *, overwrite: bool, sources: Iterable[Path] = ()
+def deliver_together(
+    writers: Sequence[tuple[Callable[[Path], Export], str | Path]], *, overwrite: bool, sources: Iterable[Path] = ()
 ) -> list[Export]:
-    """Deliver several exports to one folder, all or none; ArgumentError where two would write different files of one
-    name."""
+    """Deliver several exports, each to its folder, all or none; ArgumentError where two would write different files of
+    one name into one folder."""
     made: list[Export] = []
-    with staging() as folder:
-        for write in writers:
-            with staging() as apart:
-                each = write(apart)
-                for name in _names(apart):
-                    content, place = (apart / name).read_bytes(), folder / name
-                    if place.exists() and place.read_bytes() != content:
-                        raise ArgumentError("loom.export", "two of the exports write this file, each another one",
-                                            expected="files of different names", got=name,
-                                            remedy="Choose another name, or give each a folder")  # fmt: skip
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(content)
-                made.append(relocate(each, apart, out))
-        _bring(folder, Path(out), overwrite, {path.resolve() for path in sources})
+    contents: dict[Path, dict[str, bytes]] = {}
+    for write, out in writers:
+        with tempfile.TemporaryDirectory() as folder:
+            each = write(Path(folder))
+            found = contents.setdefault(Path(out), {})
+            for name in _names(Path(folder)):
+                content = (Path(folder) / name).read_bytes()
+                if found.setdefault(name, content) != content:
+                    raise ArgumentError("loom.export", "two of the exports write this file, each another one",
+                                        expected="files of different names", got=name,
+                                        remedy="Choose another name, or give each a folder")  # fmt: skip
+            made.append(replace(each, files=tuple(Path(out) / p.relative_to(folder) for p in each.files)))
+    read = {path.resolve() for path in sources}
+    for out, found in contents.items():
+        _check(found, out, overwrite, read)
+    for out, found in contents.items():
+        _bring(found, out)
     return made
-
-
-@contextmanager
-def staging() -> Iterator[Path]:
-    """Yield an empty folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-def relocate(made: Export, folder: Path, out: str | Path) -> Export:
-    """Return what an export told, its files in ``out`` instead of ``folder``."""
-    return replace(made, files=tuple(Path(out) / path.relative_to(folder) for path in made.files))
 
 
 def _names(folder: Path) -> list[str]:
@@ -81,20 +68,22 @@ def _names(folder: Path) -> list[str]:
     return sorted(name for name in found if name != _LIST)
 
 
-def _bring(folder: Path, out: Path, overwrite: bool, sources: set[Path]) -> None:
-    contents = {name: (folder / name).read_bytes() for name in _names(folder)}
-    known = _known(out)
+def _check(contents: Mapping[str, bytes], out: Path, overwrite: bool, sources: set[Path]) -> None:
     blocked = [name for name in contents if _is_blocked(out, name)]
     _refuse(blocked, "folders, or files where folders have to be, have these names", "Remove them, or choose another")
     read = [name for name in contents if (out / name).resolve() in sources]
     _refuse(read, "the export would be written over what it is made of", "Choose another name, or another folder")
     if not overwrite:
+        known = _known(out)
         lost = [name for name, content in contents.items() if not _is_ours(out / name, content, known.get(name))]
         lost += [] if known or not _exists(out / _LIST) else [_LIST]
         _refuse(lost, "files are there already that no export wrote, or that were changed since",
                 "Choose another name or folder, or pass overwrite=True (--overwrite)")  # fmt: skip
+
+
+def _bring(contents: Mapping[str, bytes], out: Path) -> None:
     written = {name: sha256(content).hexdigest() for name, content in contents.items()}
-    listed = {"format": _FORMAT, "files": dict(sorted({**known, **written}.items()))}
+    listed = {"format": _FORMAT, "files": dict(sorted({**_known(out), **written}.items()))}
     try:
         for name, content in {**contents, _LIST: (json.dumps(listed, indent=1) + "\n").encode()}.items():
             replace_file(out / name, content)

@@ -12,7 +12,7 @@ import loom
 from loom.cli.main import app
 from loom.core.errors import ArgumentError, FileError
 from loom.export import export_bindings, export_c, export_npm, export_wasm, freeze, freeze_kernel
-from loom.export.delivery import deliver, export_together
+from loom.export.delivery import deliver, deliver_together
 from loom.export.web import WebExport
 
 DOCUMENT = {"format": "loom/1", "input": {"shape": [4]}, "layers": [{"type": "dense", "output_size": 3}]}
@@ -71,9 +71,14 @@ def test_folders_sources_and_lists_of_others_are_never_written_over(tmp_path: Pa
 
 def test_two_exports_that_write_one_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="two of the exports write this file"):
-        export_together([one(a="1", b="1"), one(a="2")], tmp_path, overwrite=False)
+        deliver_together([(one(a="1", b="1"), tmp_path), (one(a="2"), tmp_path)], overwrite=False)
     assert not tree(tmp_path)
-    assert len(export_together([one(a="1"), one(a="1", c="1")], tmp_path, overwrite=False)) == 2
+    assert len(deliver_together([(one(a="1"), tmp_path), (one(a="1", c="1"), tmp_path)], overwrite=False)) == 2
+    (tmp_path / "c").write_text(MINE)
+    before = tree(tmp_path)
+    with pytest.raises(FileError, match="got c"):
+        deliver_together([(one(a="2"), tmp_path / "new"), (one(c="2"), tmp_path)], overwrite=False)
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("kind", ["c", "python", "wasm", "npm", "kernel"])

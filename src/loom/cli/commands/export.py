@@ -113,10 +113,10 @@ def _write(
 
 
 def _delivered(writers: list[Callable[[Path], Any]], sources: list[Path], out: Path, asked: _Asked) -> list[Any]:
-    from loom.export.delivery import export_together
+    from loom.export.delivery import deliver_together
 
     files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
-    return export_together(writers, out, overwrite=asked.overwrite, sources=files)
+    return deliver_together([(write, out) for write in writers], overwrite=asked.overwrite, sources=files)
 
 
 @dataclass(frozen=True, slots=True)
