@@ -7,6 +7,7 @@ against NaN) is told by numbers here, and by nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,8 +52,9 @@ class Training:
 
     One rate stands for all updates; else there are ``epochs`` of them. ``accumulate``: batches of an update;
     ``patience``: None, or epochs without a gain of more than ``least_gain`` before training ends, watched on the
-    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes, ``truths``: what it may
-    hold; ``config``: what a training that goes on elsewhere must have in common.
+    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes,
+    ``truths``: what it may hold; ``config``: what a training that goes on elsewhere must have in common; ``digest``:
+    what all epochs end in, if that was asked.
     """
 
     samples: int
@@ -69,6 +71,7 @@ class Training:
     measures: tuple[Measure, ...]
     truths: tuple[Limit | None, ...]
     config: tuple[tuple[str, str], ...]
+    digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ class FrozenNetwork:
     """What every export of a network is made of; ``image`` lays it out for one machine.
 
     ``outputs``: name, dtype and shape (without the axis of samples) of each; ``targets``: name and dtype of what
-    training compares them with; ``tokens``: inputs that are ids of a vocabulary; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
+    training compares them with; ``samples``: those it was frozen with; ``tokens``: inputs that are ids of a
+    vocabulary; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
     """
 
     def __init__(
@@ -107,7 +111,9 @@ class FrozenNetwork:
         learned: Mapping[str, Array] | None = None,
         *,
         threads: bool = False,
+        samples: Samples | None = None,
     ) -> None:
+        self.samples = samples
         self.network, self.name, self.training, self.threads = network, name, training, threads
         self._learned = dict(learned or {})
         self.documents: list[Any] = [write_network(network.spec)]
@@ -170,6 +176,7 @@ def freeze(
     data: tuple[Any, Any] | None = None,
     validation: tuple[Any, Any] | None = None,
     threads: bool = False,
+    proof: bool = False,
 ) -> FrozenNetwork:
     """Return a network written down: its forward pass for ``batch`` samples at once (1 always is among them).
 
@@ -177,6 +184,7 @@ def freeze(
     shapes and types are written down (and, for layers ``scale`` that have met none, mean and deviation), nothing else
     of them. ``validation``: such that are measured after each epoch. ``train``: settings of ``Network.train``. Without
     data the export does not train. ``threads``: nets may compute with several threads, those of the system.
+    ``proof``: a copy is trained here for all epochs, and the manifest tells the digest that they end in.
     ArgumentError for settings that an export does not have, StateError for weights that are kept quantised.
     """
     require_identifier(name)
@@ -185,7 +193,7 @@ def freeze(
     sizes = sorted({1, *(whole(n, "loom.export, batch", least=1) for n in sizes)}, reverse=True)
     ends: dict[str, Callable[[], Ends]] = {f"forward_{n}": _forward(network, n) for n in sizes}
     if data is None:
-        for setting, given in (("train", train), ("validation", validation)):
+        for setting, given in (("train", train), ("validation", validation), ("proof", proof)):
             if given:
                 raise ArgumentError(f"loom.export, {setting}", "has no effect without data", expected="data=(x, y)",
                                     got="none", remedy="Pass samples like those it will be trained with")  # fmt: skip
@@ -207,10 +215,20 @@ def freeze(
         len(samples), size, tuple(steps), config.epochs, _rates(config, -(-len(cuts) // config.accumulate)),
         config.shuffle, config.seed, config.accumulate, config.patience, config.least_gain, len(held),
         _measures(network, config, samples), _truths(network, config, samples),
-        tuple(settings_of(config, network.model).items()),
+        tuple(settings_of(config, network.model).items()), _proof(network, train, data, validation) if proof else None,
     )  # fmt: skip
     learned = _scaling(network, data[0])
-    return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads)
+    return FrozenNetwork(
+        network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads, samples=samples
+    )
+
+
+def _proof(
+    network: Network, train: Mapping[str, Any] | None, data: tuple[Any, Any], validation: tuple[Any, Any] | None
+) -> str:
+    other = copy(network)
+    other.train(*data, validation=validation, progress=False, **(train or {}))
+    return other.digest()
 
 
 def _programs(network: Network, config: TrainConfig) -> Programs:

@@ -205,8 +205,9 @@ def _snapshot(told: Mapping[str, str], kept: Arrays, where: str) -> Snapshot:
     if "epoch" in facts or words is None:
         return Snapshot(facts, kept)
     if (words.dtype, words.shape) != (np.dtype(np.uint64), (PROGRESS_NUMBERS,)):
-        raise ArgumentError(where, f"the tensor {KEPT + PROGRESS!r} tells no progress", got=f"{words.dtype}, {words.shape}",
-                            expected=f"{PROGRESS_NUMBERS} of uint64", remedy="Check which file it is")  # fmt: skip
+        raise ArgumentError(where, f"the tensor {KEPT + PROGRESS!r} tells no progress",
+                            expected=f"{PROGRESS_NUMBERS} of uint64", got=f"{words.dtype}, {words.shape}",
+                            remedy="Check which file it is")  # fmt: skip
     facts = facts_of(facts, words, kept)
     return Snapshot(facts, {n: a for n, a in kept.items() if facts["epoch"] or not n.startswith("best/")})
 

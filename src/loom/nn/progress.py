@@ -38,7 +38,8 @@ def progress_of(facts: Mapping[str, Any]) -> Array | None:
     try:
         size, accumulate = int(config["batch_size"]), int(config["accumulate"])
         epoch, at, stale = int(facts["epoch"]), int(facts["at"]), int(facts["stale"])
-        updates = epoch * -(-(-(-int(facts["samples"]) // size)) // accumulate)
+        batches = -(-int(facts["samples"]) // size)
+        updates = epoch * -(-batches // accumulate)
     except (KeyError, TypeError, ValueError):
         return None
     found = np.array([epoch, updates, stale, bool(history.get("stopped")), 0, at], np.uint64)

@@ -40,8 +40,8 @@ class Attestation:
     """What a device computed. ``layers`` maps a layer's number to its digest, ``root`` joins them.
 
     ``vectors`` is the digest of all inputs; ``differing`` names the cases whose digest is not the golden one,
-    with what was wrong; ``seconds`` is how long the proof took. ``recorded``: when it was computed (UTC), of a record read
-    from disk; None of one that was just computed.
+    with what was wrong; ``seconds`` is how long the proof took. ``recorded``: when it was computed (UTC), of a
+    record read from disk; None of one that was just computed.
     """
 
     spec: str
@@ -78,7 +78,8 @@ def verify(
     """Prove a device: run the cases of ``layers`` (1 to 4) and compare every digest with the golden one.
 
     An attestation of the same device, code, settings and versions (Python's and numpy's among them) that was exact is
-    returned from disk unless ``fresh``; it says when it was ``recorded``. ``progress`` is told the name of each case before it runs. ArgumentError for an unknown layer.
+    returned from disk unless ``fresh``; it says when it was ``recorded``. ``progress`` is told the name of each case
+    before it runs. ArgumentError for an unknown layer.
 
     >>> verify("cpu", layers=[1]).exact
     True

@@ -272,7 +272,10 @@ def test_samples_that_loom_refuses_are_refused(library: Library, dense: tuple[Pa
         bad[69] = wrong
         with pytest.raises(ArgumentError, match="a class out of range"):
             dense[1].evaluate(x, bad)
-        assert [f(library.net, at(x), at(bad), 70, *more) for f, more in ((score, [loss]), (train, [1, loss]))] == [13, 13]
+        assert [f(library.net, at(x), at(bad), 70, *more) for f, more in ((score, [loss]), (train, [1, loss]))] == [
+            13,
+            13,
+        ]
 
 
 def test_a_loss_that_is_not_finite_leaves_the_net(library: Library) -> None:

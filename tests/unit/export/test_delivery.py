@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,7 @@ def test_what_an_export_wrote_is_written_over_and_what_was_changed_is_not(tmp_pa
     deliver(one(a="2", b="2", c="2"), tmp_path, overwrite=False)
     (tmp_path / "b").write_text(MINE)
     before = tree(tmp_path)
-    with pytest.raises(FileError, match=r"changed since: expected none of them, got b. .*--overwrite.*nothing was written"):
+    with pytest.raises(FileError, match=r"changed since: expected none of them, got b. .*--overwrite.*nothing was"):
         deliver(one(a="3", b="3", d="3"), tmp_path, overwrite=False)
     assert tree(tmp_path) == before
     deliver(one(a="3", b="3", d="3"), tmp_path, overwrite=True)
@@ -91,7 +93,9 @@ def test_no_export_writes_over_files_of_others(kind: str, tmp_path: Path) -> Non
         "npm": lambda **more: export_npm(frozen, tmp_path, optimize="size", **more),
         "kernel": lambda **more: export_c(freeze_kernel(net), tmp_path, optimize="size", **more),
     }[kind]
-    theirs = {"c": "main.c", "python": "python/README.md", "wasm": "net.js", "npm": "package.json", "kernel": "net.h"}[kind]
+    theirs = {"c": "main.c", "python": "python/README.md", "wasm": "net.js", "npm": "package.json", "kernel": "net.h"}[
+        kind
+    ]
     (tmp_path / theirs).parent.mkdir(exist_ok=True)
     (tmp_path / theirs).write_text(MINE)
     with pytest.raises(FileError, match=f"got {theirs}"):
@@ -124,3 +128,26 @@ def test_the_command_line_asks_before_it_writes_over(tmp_path: Path, monkeypatch
     assert twice.exit_code
     assert "two of the exports write this file" in twice.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_samples_and_the_digest_they_end_in_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn has the samples")
+    monkeypatch.chdir(tmp_path)
+    document = {**DOCUMENT, "input": {"shape": [1, 8, 8]}}
+    document["layers"] = [{"type": "flatten"}, {"type": "dense", "output_size": 10}]  # type: ignore[assignment]
+    (tmp_path / "net.json").write_text(json.dumps(document))
+    line = ["export", "net.json", "--to", "python", "--data", "digits", "--epochs", "2", "--optimize", "size"]
+    found = CliRunner().invoke(app, [*line, "--samples", "samples"])
+    assert not found.exit_code, found.output
+    trained = CliRunner().invoke(app, ["train", "net.json", "--data", "digits", "--epochs", "2", "--out", "model.json"])
+    assert not trained.exit_code, trained.output
+    told = json.loads((tmp_path / "build" / "net.json").read_text())["training"]
+    assert told["digest"] == loom.Network.load(tmp_path / "model.json", on="cpu").digest()
+    assert f"2 epochs end in the digest `{told['digest']}`" in (tmp_path / "build/python/README.md").read_text()
+    command = [sys.executable, "train.py", tmp_path / "samples" / "x.bin", tmp_path / "samples" / "target.bin", "2"]
+    done = subprocess.run(command, cwd=tmp_path / "build" / "python", capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == told["digest"]
+    none = CliRunner().invoke(app, ["export", "net.json", "--samples", "samples"])
+    assert none.exit_code
+    assert "--samples" in none.stderr
+    assert not (tmp_path / "net.h").exists()

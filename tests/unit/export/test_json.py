@@ -127,7 +127,10 @@ def test_ids_and_classes_that_are_not_there_are_told(library: Library) -> None:
     library("CreateLoomNetwork", "other")
     assert "error" not in library("LoomForward", {"a": [1, 2, 3, 4], "b": [1, 0, 4]})
     for wrong in (5, -1, 1 << 30):
-        assert "an id that the vocabulary does not have" in library("LoomForward", {"a": [1] * 4, "b": [1, 0, wrong]})["error"]
+        assert (
+            "an id that the vocabulary does not have"
+            in library("LoomForward", {"a": [1] * 4, "b": [1, 0, wrong]})["error"]
+        )
     library("CreateLoomNetwork", "small")
     wrong = data()
     wrong[39]["target"] = 3

@@ -218,7 +218,10 @@ def test_an_exact_record_is_kept_and_read_again(computed: list[str], monkeypatch
     assert (first.exact, len(computed)) == (True, 2)
     again = verify("cpu", layers=[1])
     assert (replace(again, recorded=None), len(computed)) == (first, 2)
-    assert (first.recorded, re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", again.recorded or "") is None) == (None, False)
+    assert (first.recorded, re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", again.recorded or "") is None) == (
+        None,
+        False,
+    )
     verify("cpu", layers=[1], fresh=True)
     assert len(computed) == 4
     with environment(LOOM_THREADS=1 if first.driver else 2, LOOM_SIMD=4):

@@ -41,6 +41,9 @@ def export(
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the rate: linear, cosine, ...")] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="Else cross_entropy for classes, mse for numbers.")] = None,
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples that is not trained with.")] = 0.2,
+    keep: Annotated[
+        Path | None, typer.Option("--samples", help="Folder for them, as x.bin and target.bin; trains a copy.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
@@ -50,7 +53,9 @@ def export(
         int | None, typer.Option("--length", help="Of onnx: tokens of a sample, else any number.")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="In place of files that no export wrote, or that were changed.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="In place of files that no export wrote, or that were changed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a network as C, wasm, npm, a package (with --data it trains), ONNX; programs, kernels, models of ONNX too.
@@ -93,30 +98,36 @@ def export(
         called = name if name and len(network) == 1 else _prefix(path)
         watched = held_out if patience is not None else None
         frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
-                              threads=threads))  # fmt: skip
+                              threads=threads, proof=keep is not None))  # fmt: skip
         frozen[-1].documents += _documents(path)
     if len(frozen) == 1:
-        _write(frozen[0], network, out, asked, json, frozen[0].digest())
+        _write(frozen[0], network, out, asked, json, frozen[0].digest(), keep)
         return
+    _require_not_given(context, ["keep"], "several networks")
     if asked.kinds != ["c"]:
         _require_one(network, f"--to {to}")
-    _print(_delivered([lambda folder: _several_to_c(frozen, folder, asked, name)], network, out, asked), None, json)
+    _print(_delivered([(lambda folder: _several_to_c(frozen, folder, asked, name), out)], network, asked), None, json)
 
 
 def _write(
     frozen: FrozenNetwork | FrozenFunction | FrozenKernel, sources: list[Path], out: Path, asked: _Asked, json: bool,
-    digest: str | None = None,
+    digest: str | None = None, samples: Path | None = None,
 ) -> None:  # fmt: skip
     """Write one thing in all kinds that are asked for, all or none, and print what was written."""
+    from loom.export.samples import write_samples
+
     writers = [partial(write, frozen, asked) for write in dict.fromkeys(_EXPORTS.get(k, _to_c) for k in asked.kinds)]
-    _print(_delivered(writers, sources, out, asked), digest, json)
+    places: list[tuple[Callable[[Path], Any], Path]] = [(write, out) for write in writers]
+    if samples is not None:
+        places.append((partial(write_samples, frozen), samples))
+    _print(_delivered(places, sources, asked), digest, json)
 
 
-def _delivered(writers: list[Callable[[Path], Any]], sources: list[Path], out: Path, asked: _Asked) -> list[Any]:
+def _delivered(writers: list[tuple[Callable[[Path], Any], Path]], sources: list[Path], asked: _Asked) -> list[Any]:
     from loom.export.delivery import deliver_together
 
     files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
-    return deliver_together([(write, out) for write in writers], overwrite=asked.overwrite, sources=files)
+    return deliver_together(writers, overwrite=asked.overwrite, sources=files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,13 +314,19 @@ def _require_no(given: str | None, option: str, what: str) -> None:
 
 _OF_TRAINING = [
     "epochs", "batch_size", "rate", "optimizer", "schedule", "loss", "hold_out", "seed", "clip_norm", "patience",
+    "keep",
 ]  # fmt: skip
 
 
 def _require_not_given(context: typer.Context, options: list[str], what: str) -> None:
     for option in options:
         if _is_given(context, option):
-            _require_no(str(context.params[option]), f"--{option.replace('_', '-')}", what)
+            name = _NAMES.get(option, option.replace("_", "-"))
+            _require_no(str(context.params[option]), f"--{name}", what)
+
+
+_NAMES = {"keep": "samples"}
+"""What options are called where that is no name of a parameter."""
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

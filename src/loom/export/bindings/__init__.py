@@ -53,8 +53,8 @@ def export_bindings(
 ) -> CExport:
     """Write a frozen network as C into ``out``, and a package of each language into ``out/<language>``.
 
-    ArgumentError for languages and targets that do not exist, and for a name that a language has for itself. ``overwrite``
-    and FileError are those of ``export_c``.
+    ArgumentError for languages and targets that do not exist, and for a name that a language has for itself.
+    ``overwrite`` and FileError are those of ``export_c``.
     """
     chosen = [language_of(name) for name in languages]
     if chosen and net.threads:
@@ -154,6 +154,7 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
         "codes": codes, "errors": codes[1:], "first_type": first_type, "first_tensor": first["name"],
         "first_real": first["dtype"] in ("f32", "f64"), "training": about is not None,
         "train_samples": about["samples"] if about else 0, "test_epochs": min(about["epochs"], 2) if about else 0,
+        "epochs": about["epochs"] if about and "digest" in about else 3, "proof": about and about.get("digest"),
         "step_sizes": ", ".join(map(str, about["step"])) if about else "",
         "targets_built": [_built(language, target, name) for target in targets],
     }  # fmt: skip

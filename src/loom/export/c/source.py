@@ -179,6 +179,8 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
             "seed": t.seed, "accumulate": t.accumulate, "patience": t.patience, "least_gain": t.least_gain,
             "held_out": t.held_out, "targets": _targets(net, image),
         }  # fmt: skip
+        if t.digest is not None:
+            found["training"]["digest"] = t.digest
         if t.accumulate > 1:
             found["training"]["step"] = []
     return json.dumps(found, separators=(",", ":"))

@@ -48,8 +48,8 @@ def export_wasm(
     """Write what was frozen into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
     ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.
-    ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``); FileError, nothing
-    being written, for files in ``out`` that no export wrote, or that were changed since, unless ``overwrite``.
+    ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``); FileError,
+    nothing being written, for files in ``out`` that no export wrote, or that were changed since, unless ``overwrite``.
     """
     replaced = flag("loom.export, overwrite", overwrite)
     if isinstance(net, FrozenKernel):

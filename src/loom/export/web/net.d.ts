@@ -45,6 +45,8 @@ export interface Manifest {
     readonly patience: number | null;
     readonly least_gain: number;
     readonly held_out: number;
+    /** What all epochs end in with the samples of the export, if it was asked. */
+    readonly digest?: string;
     readonly targets: readonly Column[];
   };
 }

@@ -98,6 +98,8 @@ def _readme(package: str, about: Mapping[str, Any]) -> str:
         for c in each
     ]
     told = template("npm/training.md").replace("@EPOCHS@", str(training["epochs"])) if training else ""
+    if training and "digest" in training:
+        told += f"\nWith the samples that it was exported with these epochs end in `{training['digest']}`.\n"
     values = {"TRAINING": told, "PACKAGE": package, "VERSION": __version__, "COLUMNS": "\n".join(columns),
               "DIGEST": about["digest"]}  # fmt: skip
     found = template("npm/README.md")

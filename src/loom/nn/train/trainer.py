@@ -348,7 +348,8 @@ class Trainer:
 
     def _snapshot(self) -> Snapshot:
         facts = {
-            "config": settings_of(self.config, self.programs.model), **self._data, "epoch": self.epoch, "at": self._at, "total": self._total,
+            "config": settings_of(self.config, self.programs.model), **self._data, "epoch": self.epoch,
+            "at": self._at, "total": self._total,
             "best": None if self._best == float("inf") else self._best, "stale": self._stale,
             "history": self.history.to_dict(),
         }  # fmt: skip
