@@ -62,10 +62,9 @@ def load(module: str, where: str, error: type[LoomError] = StateError, otherwise
         why = "is not installed" if is_absent else f"cannot be loaded ({' '.join(str(reason).split())[:300]})"
         flag = "" if is_absent else "--force-reinstall "
         if sys.version_info[:2] < _SINCE.get(package, (3, 0)):
-            raise error(where, f"the package {distribution} has no release for this Python",
-                        expected=f"Python {'.'.join(map(str, _SINCE[package]))} or newer",
-                        got=platform.python_version(), remedy=f"Use a newer Python{otherwise and ', ' + otherwise}",
-                        ) from None  # fmt: skip
+            what, wanted = f"the package {distribution} has no release for this Python", _SINCE[package]
+            least, remedy = f"{wanted[0]}.{wanted[1]} or newer", f"Use a newer Python{otherwise and ', ' + otherwise}"
+            raise error(where, what, expected=least, got=platform.python_version(), remedy=remedy) from None
         raise error(where, f"the package {distribution} {why}", expected=f"the extra {extra!r}",
                     got="none" if is_absent else "a broken one",
                     remedy=f"Run pip install {flag}'loom-compute[{extra}]'{otherwise and ', ' + otherwise}",

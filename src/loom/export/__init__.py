@@ -13,7 +13,7 @@ from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
 from loom.export.onnx import OnnxExport, export_onnx, to_onnx
 from loom.export.program import FrozenFunction, freeze_chain, freeze_program
-from loom.export.samples import SamplesExport, export_samples
+from loom.export.trainingdata import export_samples
 from loom.export.web import export_npm, export_wasm
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "FrozenKernel",
     "FrozenNetwork",
     "OnnxExport",
-    "SamplesExport",
     "export_bindings",
     "export_c",
     "export_npm",

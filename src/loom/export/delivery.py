@@ -9,26 +9,34 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import is_mapping
 from loom.storage.atomic import replace_file
 
-__all__ = ["deliver", "deliver_together"]
+__all__ = ["Export", "deliver", "deliver_together"]
 
 _LIST, _FORMAT = ".loom-export.json", "loom/export/files/1"
 _MOST_SHOWN = 8
-Export = TypeVar("Export", bound=Any)
-"""What an export returns: a dataclass with ``files``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export tells: the files that were written."""
+
+    files: tuple[Path, ...]
+
+
+Written = TypeVar("Written", bound=Export)
 
 
 def deliver(
-    write: Callable[[Path], Export], out: str | Path, *, overwrite: bool, sources: Iterable[Path] = ()
-) -> Export:
+    write: Callable[[Path], Written], out: str | Path, *, overwrite: bool, sources: Iterable[Path] = ()
+) -> Written:
     """Have ``write`` fill an empty folder, bring its files to ``out``, and return what it told, of files there.
 
     FileError, and nothing is written, for files that are there and were not written by an export, or were changed
@@ -38,11 +46,11 @@ def deliver(
 
 
 def deliver_together(
-    writers: Sequence[tuple[Callable[[Path], Export], str | Path]], *, overwrite: bool, sources: Iterable[Path] = ()
-) -> list[Export]:
+    writers: Sequence[tuple[Callable[[Path], Written], str | Path]], *, overwrite: bool, sources: Iterable[Path] = ()
+) -> list[Written]:
     """Deliver several exports, each to its folder, all or none; ArgumentError where two would write different files of
     one name into one folder."""
-    made: list[Export] = []
+    made: list[Written] = []
     contents: dict[Path, dict[str, bytes]] = {}
     for write, out in writers:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,9 +59,13 @@ def deliver_together(
             for name in _names(Path(folder)):
                 content = (Path(folder) / name).read_bytes()
                 if found.setdefault(name, content) != content:
-                    raise ArgumentError("loom.export", "two of the exports write this file, each another one",
-                                        expected="files of different names", got=name,
-                                        remedy="Choose another name, or give each a folder")  # fmt: skip
+                    raise ArgumentError(
+                        "loom.export",
+                        "two of the exports write this file, each another one",
+                        expected="files of different names",
+                        got=name,
+                        remedy="Choose another name, or give each a folder",
+                    )
             made.append(replace(each, files=tuple(Path(out) / p.relative_to(folder) for p in each.files)))
     read = {path.resolve() for path in sources}
     for out, found in contents.items():
@@ -74,30 +86,42 @@ def _check(contents: Mapping[str, bytes], out: Path, overwrite: bool, sources: s
     read = [name for name in contents if (out / name).resolve() in sources]
     _refuse(read, "the export would be written over what it is made of", "Choose another name, or another folder")
     if not overwrite:
-        known = _known(out)
+        known = _read_list(out)
         lost = [name for name, content in contents.items() if not _is_ours(out / name, content, known.get(name))]
         lost += [] if known or not _exists(out / _LIST) else [_LIST]
-        _refuse(lost, "files are there already that no export wrote, or that were changed since",
-                "Choose another name or folder, or pass overwrite=True (--overwrite)")  # fmt: skip
+        _refuse(
+            lost,
+            "files are there already that no export wrote, or that were changed since",
+            "Choose another name or folder, or pass overwrite=True (--overwrite)",
+        )
 
 
 def _bring(contents: Mapping[str, bytes], out: Path) -> None:
     written = {name: sha256(content).hexdigest() for name, content in contents.items()}
-    listed = {"format": _FORMAT, "files": dict(sorted({**_known(out), **written}.items()))}
+    listed = {"format": _FORMAT, "files": dict(sorted({**_read_list(out), **written}.items()))}
     try:
         for name, content in {**contents, _LIST: (json.dumps(listed, indent=1) + "\n").encode()}.items():
             replace_file(out / name, content)
     except OSError as error:
-        raise FileError("loom.export, out", f"the files cannot be written ({error.strerror or error})",
-                        expected="a folder that can be written to", got=str(out)[:200],
-                        remedy="Choose another place") from None  # fmt: skip
+        raise FileError(
+            "loom.export, out",
+            f"the files cannot be written ({error.strerror or error})",
+            expected="a folder that can be written to",
+            got=str(out)[:200],
+            remedy="Choose another place",
+        ) from None
 
 
 def _refuse(names: Sequence[str], what: str, remedy: str) -> None:
     if names:
         more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-        raise FileError("loom.export, out", what, expected="none of them", got=", ".join(names[:_MOST_SHOWN]) + more,
-                        remedy=f"{remedy}; nothing was written")  # fmt: skip
+        raise FileError(
+            "loom.export, out",
+            what,
+            expected="none of them",
+            got=", ".join(names[:_MOST_SHOWN]) + more,
+            remedy=f"{remedy}; nothing was written",
+        )
 
 
 def _exists(path: Path) -> bool:
@@ -120,11 +144,11 @@ def _is_ours(path: Path, content: bytes, digest: str | None) -> bool:
     return held == content or sha256(held).hexdigest() == digest
 
 
-def _known(out: Path) -> Mapping[str, str]:
+def _read_list(out: Path) -> Mapping[str, str]:
     """Return the digests of what exports wrote into a folder; none where nothing tells them."""
     try:
-        found: Any = json.loads((out / _LIST).read_bytes())
+        found: object = json.loads((out / _LIST).read_bytes())
     except (OSError, ValueError):
         return {}
-    files: Any = found.get("files") if is_mapping(found) and found.get("format") == _FORMAT else None
+    files = found.get("files") if is_mapping(found) and found.get("format") == _FORMAT else None
     return {str(name): str(digest) for name, digest in files.items()} if is_mapping(files) else {}

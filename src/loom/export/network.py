@@ -211,24 +211,21 @@ def freeze(
         ends["update_0"] = partial(programs.record, "update", 0, None)
     for n in sorted({*steps, *_sizes(len(held), size), 1}, reverse=True):  # 1: any number of samples has a score
         ends[f"score_{n}"] = partial(programs.record, "loss", n, shape)
+    digest = None
+    if proof:
+        other = copy(network)
+        other.train(*data, validation=validation, progress=False, **(train or {}))
+        digest = other.digest()
     training = Training(
         len(samples), size, tuple(steps), config.epochs, _rates(config, -(-len(cuts) // config.accumulate)),
         config.shuffle, config.seed, config.accumulate, config.patience, config.least_gain, len(held),
         _measures(network, config, samples), _truths(network, config, samples),
-        tuple(settings_of(config, network.model).items()), _proof(network, train, data, validation) if proof else None,
+        tuple(settings_of(config, network.model).items()), digest,
     )  # fmt: skip
     learned = _scaling(network, data[0])
     return FrozenNetwork(
         network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads, samples=samples
     )
-
-
-def _proof(
-    network: Network, train: Mapping[str, Any] | None, data: tuple[Any, Any], validation: tuple[Any, Any] | None
-) -> str:
-    other = copy(network)
-    other.train(*data, validation=validation, progress=False, **(train or {}))
-    return other.digest()
 
 
 def _programs(network: Network, config: TrainConfig) -> Programs:

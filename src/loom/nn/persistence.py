@@ -20,7 +20,7 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.core.given import path as path_of
-from loom.nn.progress import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest
+from loom.nn.resumption import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -108,11 +108,12 @@ def network_metadata(network: NetworkSpec) -> dict[str, str]:
     return {_NETWORK: to_json(network)}
 
 
-def training_metadata(facts: Mapping[str, Any]) -> dict[str, str]:
+def training_metadata(facts: Mapping[str, object]) -> dict[str, str]:
     """Return what a .safetensors file tells of a training: its facts, and the digest of its settings."""
     found = {_FACTS: json.dumps(dict(facts))}
-    if is_mapping(facts.get("config")) and "samples" in facts:
-        found[SETTINGS_KEY] = settings_digest(facts["config"], facts["samples"])
+    config, samples = facts.get("config"), facts.get("samples")
+    if is_mapping(config) and isinstance(samples, int):
+        found[SETTINGS_KEY] = settings_digest(config, samples)
     return found
 
 
@@ -205,9 +206,8 @@ def _snapshot(told: Mapping[str, str], kept: Arrays, where: str) -> Snapshot:
     if "epoch" in facts or words is None:
         return Snapshot(facts, kept)
     if (words.dtype, words.shape) != (np.dtype(np.uint64), (PROGRESS_NUMBERS,)):
-        raise ArgumentError(where, f"the tensor {KEPT + PROGRESS!r} tells no progress",
-                            expected=f"{PROGRESS_NUMBERS} of uint64", got=f"{words.dtype}, {words.shape}",
-                            remedy="Check which file it is")  # fmt: skip
+        what, wanted = f"the tensor {KEPT + PROGRESS!r} tells no progress", f"{PROGRESS_NUMBERS} of uint64"
+        raise ArgumentError(where, what, expected=wanted, got=words.dtype, remedy="Check which file it is")
     facts = facts_of(facts, words, kept)
     return Snapshot(facts, {n: a for n, a in kept.items() if facts["epoch"] or not n.startswith("best/")})
 

@@ -82,9 +82,9 @@ def _require_whole(data: bytes, told: Mapping[str, str], where: str) -> None:
     digest = told.get(DIGEST_KEY)
     found = "none" if digest is None else sha256(data.replace(digest.encode(), NO_DIGEST.encode(), 1)).hexdigest()
     if found != digest and (digest is not None or any(_differ_by_one(key, DIGEST_KEY) for key in told)):
-        raise FileError(where, "the file is damaged, or was changed", expected=f"SHA-256 {digest or 'of its bytes'}",
-                        got=found, remedy=f"Get it again; if it was changed on purpose, write it without the metadata "
-                        f"{DIGEST_KEY!r}")  # fmt: skip
+        remedy = f"Get it again; if it was changed on purpose, write it without the metadata {DIGEST_KEY!r}"
+        wanted = f"SHA-256 {digest or 'of its bytes'}"
+        raise FileError(where, "the file is damaged, or was changed", expected=wanted, got=found, remedy=remedy)
 
 
 def _differ_by_one(one: str, other: str) -> bool:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import loom
 from loom.cli.main import app
 from loom.core.errors import ArgumentError, FileError
-from loom.export import export_bindings, export_c, export_npm, export_wasm, freeze, freeze_kernel
+from loom.export import export_bindings, export_c, export_npm, export_samples, export_wasm, freeze, freeze_kernel
 from loom.export.delivery import deliver, deliver_together
 from loom.export.web import WebExport
 
@@ -128,6 +129,19 @@ def test_the_command_line_asks_before_it_writes_over(tmp_path: Path, monkeypatch
     assert twice.exit_code
     assert "two of the exports write this file" in twice.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_samples_are_written_as_c_has_them(tmp_path: Path) -> None:
+    x, y = np.arange(12, dtype=np.float64).reshape(3, 4), np.array([2, 0, 1])
+    frozen = freeze(loom.Network.from_json(DOCUMENT, on="cpu"), train={"epochs": 1}, data=(x, y))
+    (tmp_path / "x.bin").write_text(MINE)
+    with pytest.raises(FileError, match=r"got x\.bin"):
+        export_samples(frozen, tmp_path)
+    files = export_samples(frozen, tmp_path, overwrite=True).files
+    assert [f.name for f in files] == ["x.bin", "target.bin"]
+    assert [f.read_bytes() for f in files] == [x.astype("<f4").tobytes(), y.astype("<i4").tobytes()]
+    with pytest.raises(ArgumentError, match="the export does not train"):
+        export_samples(freeze(loom.Network.from_json(DOCUMENT, on="cpu")), tmp_path)
 
 
 def test_samples_and_the_digest_they_end_in_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

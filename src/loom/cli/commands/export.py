@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from json import loads as parse
@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from loom.export import FrozenFunction, FrozenKernel, FrozenNetwork
     from loom.export.c.levels import Optimize
+    from loom.export.delivery import Export
 
 __all__ = ["export"]
 
@@ -64,10 +65,6 @@ def export(
 
     Example: loom export net.json --to c,rust --out build --data digits --epochs 3
     """
-    from loom.cli.networks import open_network, samples_for
-    from loom.export import freeze
-    from loom.nn.train.datasets import divide
-
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize), overwrite)
     if asked.kinds == ["onnx"]:
         size = _size(batch) if _is_given(context, "batch") else None
@@ -88,42 +85,63 @@ def export(
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     else:
         _require_not_given(context, _OF_TRAINING, "an export that does not train: --data is missing")
-    sizes = [_size(text) for text in batch.split(",")]
-    frozen: list[FrozenNetwork] = []
-    for path in network:
-        net = open_network(path, "cpu")
-        samples = held_out = None
-        if data is not None:
-            samples, held_out = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
-        called = name if name and len(network) == 1 else _prefix(path)
-        watched = held_out if patience is not None else None
-        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
-                              threads=threads, proof=keep is not None))  # fmt: skip
-        frozen[-1].documents += _documents(path)
+    frozen = [_freeze(context, path, settings, hold_out, threads) for path in network]
     if len(frozen) == 1:
         _write(frozen[0], network, out, asked, json, frozen[0].digest(), keep)
         return
     _require_not_given(context, ["keep"], "several networks")
     if asked.kinds != ["c"]:
         _require_one(network, f"--to {to}")
-    _print(_delivered([(lambda folder: _several_to_c(frozen, folder, asked, name), out)], network, asked), None, json)
+    _print(_deliver([(lambda folder: _several_to_c(frozen, folder, asked, name), out)], network, asked), None, json)
+
+
+def _freeze(
+    context: typer.Context, path: Path, settings: dict[str, Any], hold_out: float, threads: bool
+) -> FrozenNetwork:
+    """Return the network of a file written down, with the samples that are asked for."""
+    from loom.cli.networks import open_network, samples_for
+    from loom.export import freeze
+    from loom.nn.train.datasets import divide
+
+    asked, net = context.params, open_network(path, "cpu")
+    samples = held_out = None
+    if asked["data"] is not None:
+        samples, held_out = divide(*samples_for(net, asked["data"], learn_names=True), hold_out, asked["seed"])
+    found = freeze(
+        net,
+        name=asked["name"] if asked["name"] and len(asked["network"]) == 1 else _prefix(path),
+        batch=[_size(text) for text in asked["batch"].split(",")],
+        train=settings,
+        data=samples,
+        validation=held_out if asked["patience"] is not None else None,
+        threads=threads,
+        proof=asked["keep"] is not None,
+    )
+    found.documents += _documents(path)
+    return found
 
 
 def _write(
-    frozen: FrozenNetwork | FrozenFunction | FrozenKernel, sources: list[Path], out: Path, asked: _Asked, json: bool,
-    digest: str | None = None, samples: Path | None = None,
-) -> None:  # fmt: skip
+    frozen: FrozenNetwork | FrozenFunction | FrozenKernel,
+    sources: list[Path],
+    out: Path,
+    asked: _Asked,
+    json: bool,
+    digest: str | None = None,
+    samples: Path | None = None,
+) -> None:
     """Write one thing in all kinds that are asked for, all or none, and print what was written."""
-    from loom.export.samples import write_samples
+    from loom.export import FrozenNetwork
+    from loom.export.trainingdata import write_samples
 
     writers = [partial(write, frozen, asked) for write in dict.fromkeys(_EXPORTS.get(k, _to_c) for k in asked.kinds)]
-    places: list[tuple[Callable[[Path], Any], Path]] = [(write, out) for write in writers]
-    if samples is not None:
+    places: list[tuple[Callable[[Path], Export], Path]] = [(write, out) for write in writers]
+    if samples is not None and isinstance(frozen, FrozenNetwork):
         places.append((partial(write_samples, frozen), samples))
-    _print(_delivered(places, sources, asked), digest, json)
+    _print(_deliver(places, sources, asked), digest, json)
 
 
-def _delivered(writers: list[tuple[Callable[[Path], Any], Path]], sources: list[Path], asked: _Asked) -> list[Any]:
+def _deliver(writers: list[tuple[Callable[[Path], Export], Path]], sources: list[Path], asked: _Asked) -> list[Export]:
     from loom.export.delivery import deliver_together
 
     files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
@@ -186,7 +204,7 @@ def _export_graph(context: typer.Context, network: list[Path], to: str, out: Pat
     _write(graph, network, out, asked, json)
 
 
-def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:
+def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Export:
     from loom.export import export_c
 
     targets = [text.strip() for text in (asked.target or "x86_64-linux").split(",")]
@@ -237,7 +255,7 @@ def _require_kernel_kinds(to: str, what: str) -> None:
                             remedy="Write --to c")  # fmt: skip
 
 
-def _print(exports: list[Any], digest: str | None, json: bool) -> None:
+def _print(exports: Sequence[Any], digest: str | None, json: bool) -> None:
     made, paths = exports[0], [path for each in exports for path in each.files]
     if json:
         from loom.cli.output import print_json

@@ -21,7 +21,7 @@ from loom.export.c.program import export_function
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
 from loom.export.c.text import source_text
-from loom.export.delivery import deliver
+from loom.export.delivery import Export, deliver
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.program import FrozenFunction
@@ -32,10 +32,9 @@ __all__ = ["PLATFORMS", "CExport", "Written", "export_c", "write_sources"]
 
 
 @dataclass(frozen=True, slots=True)
-class CExport:
+class CExport(Export):
     """Files that were written, and what a net of the first target takes: memory, kernels, bytes of their code."""
 
-    files: tuple[Path, ...]
     net_nbytes: int
     kernels: int
     code_nbytes: int
@@ -66,9 +65,12 @@ def export_c(
 
 
 def _write(
-    net: FrozenNetwork | FrozenFunction | FrozenKernel | Sequence[FrozenNetwork], folder: Path, targets: Sequence[str],
-    optimize: Optimize, name: str | None,
-) -> CExport:  # fmt: skip
+    net: FrozenNetwork | FrozenFunction | FrozenKernel | Sequence[FrozenNetwork],
+    folder: Path,
+    targets: Sequence[str],
+    optimize: Optimize,
+    name: str | None,
+) -> CExport:
     platforms = [platform_of(target) for target in targets]
     for platform in platforms:
         levels_of(platform, optimize)

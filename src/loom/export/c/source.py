@@ -164,7 +164,7 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
         "name": net.name,
         "loom": __version__,
         "inputs": [
-            {"name": name, "dtype": dtype.name, "shape": list(shape), **_told("vocabulary", net.tokens.get(name))}
+            {"name": name, "dtype": dtype.name, "shape": list(shape), **_facts_of("vocabulary", net.tokens.get(name))}
             for name, dtype, shape in net.inputs
         ],
         "outputs": [{"name": n, "dtype": t.name, "shape": list(shape)} for n, t, shape in net.outputs],
@@ -174,15 +174,16 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
     }
     if net.training is not None:
         t = net.training
-        found["training"] = {
+        about: dict[str, object] = {
             "samples": t.samples, "batch": t.batch, "step": list(t.sizes), "epochs": t.epochs, "shuffle": t.shuffle,
             "seed": t.seed, "accumulate": t.accumulate, "patience": t.patience, "least_gain": t.least_gain,
             "held_out": t.held_out, "targets": _targets(net, image),
         }  # fmt: skip
         if t.digest is not None:
-            found["training"]["digest"] = t.digest
+            about["digest"] = t.digest
         if t.accumulate > 1:
-            found["training"]["step"] = []
+            about["step"] = []
+        found["training"] = about
     return json.dumps(found, separators=(",", ":"))
 
 
@@ -192,12 +193,12 @@ def _targets(net: FrozenNetwork, image: Image) -> list[dict[str, Any]]:
     ports = ports_in_order(score, net)[len(net.network.spec.inputs) :]
     truths = net.training.truths if net.training is not None else ()
     return [
-        {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:]), **_told("classes", truth)}
+        {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:]), **_facts_of("classes", truth)}
         for (name, dtype), port, truth in zip(net.targets, ports, truths, strict=False)
     ]
 
 
-def _told(key: str, limit: Limit | None) -> dict[str, Any]:
+def _facts_of(key: str, limit: Limit | None) -> dict[str, int | list[int]]:
     """Return what a manifest tells of ids or classes (how many there are), or of chances."""
     if limit is None:
         return {}

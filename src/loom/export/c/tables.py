@@ -20,7 +20,7 @@ from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, 
 from loom.export.network import FrozenNetwork
 from loom.ir.verify import VerifiedKernel
 from loom.nn.persistence import KEPT, network_metadata, training_metadata
-from loom.nn.progress import PROGRESS, PROGRESS_NUMBERS
+from loom.nn.resumption import PROGRESS, PROGRESS_NUMBERS
 from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST
 from loom.nn.train.losses import PADDING
 
@@ -331,8 +331,7 @@ def _ranges(frozen: Runnable, net: FrozenNetwork | None, image: Image) -> list[s
     ports = ports_in_order(next(p for p in image.programs if p.name.startswith("score")), net) if net.training else []
     each = [(dtype, prod(shape), net.tokens.get(name)) for name, dtype, shape in net.inputs]
     about = net.training.truths if net.training is not None else ()
-    each += [(p.dtype, prod(p.shape[1:]), truth)
-             for p, truth in zip(ports[len(net.inputs) :], about, strict=False)]  # fmt: skip
+    each += [(p.dtype, prod(p.shape[1:]), t) for p, t in zip(ports[len(net.inputs) :], about, strict=False)]
     rows: list[str] = []
     for dtype, elements, told in each:
         kind = _FLOATS.get(dtype.name, "INTEGER" if dtype.name[0] == "i" else "OTHER")

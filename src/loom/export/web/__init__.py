@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError
 from loom.export.c.levels import Optimize
-from loom.export.delivery import deliver
+from loom.export.delivery import Export, deliver
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.program import FrozenFunction
@@ -32,19 +32,21 @@ __all__ = ["WebExport", "export_npm", "export_wasm"]
 
 
 @dataclass(frozen=True, slots=True)
-class WebExport:
+class WebExport(Export):
     """Files that were written, and what a net takes: memory, kernels, bytes of their code."""
 
-    files: tuple[Path, ...]
     net_nbytes: int
     kernels: int
     code_nbytes: int
 
 
 def export_wasm(
-    net: FrozenNetwork | FrozenKernel | FrozenFunction, out: str | Path, *, optimize: Optimize = "speed",
+    net: FrozenNetwork | FrozenKernel | FrozenFunction,
+    out: str | Path,
+    *,
+    optimize: Optimize = "speed",
     overwrite: bool = False,
-) -> WebExport:  # fmt: skip
+) -> WebExport:
     """Write what was frozen into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
     ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.

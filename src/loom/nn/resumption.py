@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 
@@ -30,32 +29,32 @@ def settings_digest(config: Mapping[str, str], samples: int) -> str:
     return sha256(json.dumps([dict(config), samples], sort_keys=True).encode()).hexdigest()
 
 
-def progress_of(facts: Mapping[str, Any]) -> Array | None:
+def progress_of(facts: Mapping[str, object]) -> Array | None:
     """Return the words of a snapshot's facts, None of facts that are not those of ``Trainer``."""
-    config, history = facts.get("config"), facts.get("history")
-    if not is_mapping(config) or not is_mapping(history):
+    config, history, best = facts.get("config"), facts.get("history"), facts.get("best")
+    told = (facts.get(name) for name in ("epoch", "at", "stale", "samples"))
+    counts = [n for n in told if isinstance(n, int)]
+    if not is_mapping(config) or not is_mapping(history) or len(counts) < 4:
         return None
+    epoch, at, stale, samples = counts
     try:
-        size, accumulate = int(config["batch_size"]), int(config["accumulate"])
-        epoch, at, stale = int(facts["epoch"]), int(facts["at"]), int(facts["stale"])
-        batches = -(-int(facts["samples"]) // size)
-        updates = epoch * -(-batches // accumulate)
-    except (KeyError, TypeError, ValueError):
+        batches = -(-samples // int(config["batch_size"]))
+        updates = epoch * -(-batches // int(config["accumulate"]))
+    except (KeyError, ValueError, ZeroDivisionError):
         return None
     found = np.array([epoch, updates, stale, bool(history.get("stopped")), 0, at], np.uint64)
-    best = facts.get("best")
-    found[4:5] = np.array([math.inf if best is None else float(best)]).view(np.uint64)
+    found[4:5] = np.array([best if isinstance(best, float) else math.inf]).view(np.uint64)
     return found
 
 
-def facts_of(told: Mapping[str, Any], words: Array, arrays: Mapping[str, Array]) -> dict[str, Any]:
+def facts_of(told: Mapping[str, object], words: Array, arrays: Mapping[str, Array]) -> dict[str, object]:
     """Return the facts of a snapshot whose file tells settings alone, and these words; the history begins anew."""
     epoch, _, stale, is_over, _, at = (int(n) for n in words)
+    best, config = float(words[4:5].view(np.float64)[0]), told.get("config")
+    is_watched = epoch and is_mapping(config) and config.get("patience") != "None" and not math.isinf(best)
     skipped = arrays.get("state/skipped_steps")
-    history: dict[str, Any] = {name: [] for name in ("loss", "validation_loss", "validation_accuracy", "rate")}
+    history: dict[str, object] = {name: [] for name in ("loss", "validation_loss", "validation_accuracy", "rate")}
     history["stopped"] = f"no gain for {stale} epochs" if is_over else ""
     history["skipped"] = [int(skipped)] if epoch and skipped is not None else []
-    best = float(words[4:5].view(np.float64)[0])
-    is_watched = bool(epoch) and told["config"].get("patience") != "None" and not math.isinf(best)
-    return {**told, "epoch": epoch, "at": at, "total": 0.0, "best": best if is_watched else None,
-            "stale": stale, "history": history}  # fmt: skip
+    progress = {"epoch": epoch, "at": at, "total": 0.0, "best": best if is_watched else None, "stale": stale}
+    return {**told, **progress, "history": history}
