@@ -48,7 +48,14 @@ def command(made: Path, *words: str) -> list[str]:
     """Return the command that runs Python of such a folder with these words, Loom's sources of this clone imported."""
     told = {"PYTHONHOME": made / "root" / "usr", "PYTHONPATH": f"{ROOT / 'src'}:{made / 'wheels'}"}
     settings = [part for name, value in told.items() for part in ("-E", f"{name}={value}")]
-    return [_QEMU, "-L", str(made / "root"), *settings, str(made / "root" / "usr" / "bin" / f"python{_VERSION}"), *words]
+    return [
+        _QEMU,
+        "-L",
+        str(made / "root"),
+        *settings,
+        str(made / "root" / "usr" / "bin" / f"python{_VERSION}"),
+        *words,
+    ]
 
 
 def _unpack_debian(made: Path) -> None:
