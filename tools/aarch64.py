@@ -1,8 +1,9 @@
 """A Python of AArch64 under qemu, with what Loom depends on: where the package itself is proved on another processor.
 
-``python -m tools.aarch64 -m loom verify --layer 1`` runs it. Debian's packages for arm64 are unpacked into ``build/aarch64``
-(nothing of this machine changes), wheels come from pip, and ``qemu-aarch64-static`` runs both. Invariant: the
-interpreter, its libraries and every compiled wheel are those that an AArch64 machine of Debian 12 would run.
+``python -m tools.aarch64 -m loom verify --layer 1`` runs it. Debian's packages for arm64 are unpacked into
+``build/aarch64`` (nothing of this machine changes), wheels come from pip, and ``qemu-aarch64-static`` runs both.
+Invariant: the interpreter, its libraries and every compiled wheel are those that an AArch64 machine of Debian 12 would
+run.
 """
 
 from __future__ import annotations
