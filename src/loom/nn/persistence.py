@@ -280,7 +280,9 @@ def _arrays_of(source: Mapping[str, Any] | str | bytes | os.PathLike[str], where
 
 def _weights_of(data: bytes, where: str) -> Arrays:
     """Return the weights of a .safetensors, without what it may have of a training."""
-    return {name: a for name, a in read_stored(data, where)[0].items() if not name.startswith(KEPT)}
+    arrays, _, told = read_stored(data, where)
+    of_training = ("state/", "best/") if told.get("loom", "").startswith("export of ") else KEPT  # of older exports
+    return {name: a for name, a in arrays.items() if not name.startswith(of_training)}
 
 
 def _require_no_archive(data: bytes, where: str) -> None:

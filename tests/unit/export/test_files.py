@@ -182,6 +182,15 @@ def test_files_without_a_digest_are_read(tmp_path: Path) -> None:
     assert other.digest() == net.digest()
 
 
+def test_weights_of_older_exports_are_read() -> None:
+    net = trained(network(), 1)
+    kept = {"state/step": np.zeros((), np.uint32), "state/progress": np.zeros(5, np.uint64)}
+    best = {f"best/{name}": a for name, a in net.weights().items()}
+    other = network()
+    other.load_weights(others.save({**net.weights(), **kept, **best}, metadata={"loom": "export of net"}))
+    assert other.digest() == net.digest()
+
+
 def others_header(data: bytes) -> dict[str, str]:
     import json
 
