@@ -53,7 +53,9 @@ def _digits(folder: Path) -> dict[str, Any]:
     assert held is not None
     network = loom.Network.from_json(demo_digits.document(), on="cpu")
     settings = demo_digits.SETTINGS | {"epochs": EPOCHS}
-    export_npm(freeze(network, name="digits", batch=(1, 32), train=settings, data=kept), folder / "digits")
+    export_npm(
+        freeze(network, name="digits", batch=(1, 32), train=settings, data=kept), folder / "digits", overwrite=True
+    )  # what an older Loom left there is the tool's own
     with (folder / "digits.bin").open("wb") as file:
         for x, y in (kept, held):
             file.write((x * 16).astype(np.uint8).tobytes() + y.astype(np.uint8).tobytes())
@@ -63,7 +65,7 @@ def _digits(folder: Path) -> dict[str, Any]:
 def _mandelbrot(folder: Path) -> dict[str, Any]:
     """Write the kernel; return the first view, and the digest of what Loom draws of it."""
     kernel = _kernels().mandelbrot
-    export_wasm(freeze_kernel(kernel), folder)
+    export_wasm(freeze_kernel(kernel), folder, overwrite=True)
     turns = np.zeros((VIEW["height"], VIEW["width"]), np.uint32)
     kernel(turns.reshape(-1), **VIEW, lanes=turns.shape, on="cpu")
     made = WgslTarget().compile(kernel.verified, Bounds.CHECKED)
@@ -74,7 +76,7 @@ def _mandelbrot(folder: Path) -> dict[str, Any]:
 
 def _primes(folder: Path) -> dict[str, Any]:
     """Write the kernel; return what is counted, and how many Loom's own sieve counts."""
-    export_wasm(freeze_kernel(_kernels().primes), folder)
+    export_wasm(freeze_kernel(_kernels().primes), folder, overwrite=True)
     return {"below": BELOW, "span": _kernels().SPAN, "found": loom.gpu_prime_count(BELOW, on="cpu")}
 
 

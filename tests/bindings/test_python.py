@@ -78,9 +78,10 @@ def test_numbers_are_given_in_many_forms(line: Any) -> None:
     ],
 )
 def test_numbers_of_another_kind_are_refused(line: Any, given: Any, told: str) -> None:
-    with pytest.raises(line.NetError, match=rf"input: .*{told}.*: see the manifest") as caught:
+    with pytest.raises(line.NetError, match=rf"input: .*{told}") as caught:
         line.Net().forward(given)
     assert caught.value.code == line.Code.SIZE
+    assert "another number of bytes" not in str(caught.value)  # what the code alone would say
 
 
 def test_targets_and_tensors_too(line: Any) -> None:
@@ -101,5 +102,15 @@ def test_targets_and_tensors_too(line: Any) -> None:
     net.write("layers.0.weight", (weight + 1).tolist())
     assert np.array_equal(net.read("layers.0.weight"), weight + 1)
     assert net.tensors["layers.0.weight"].shape == (3, 2)
-    with pytest.raises(line.NetError, match="NaN"):
-        net.step(np.full((32, 3), np.nan, np.float32), target[:32])
+    before = net.save()
+    bad, other = np.full((32, 3), np.nan, np.float32), target[:32] + 2
+    for refused in (lambda: net.step(bad, target[:32]), lambda: net.forward(bad), lambda: net.score(bad, target[:32])):
+        with pytest.raises(line.NetError, match="a sample, the loss or a weight is NaN") as caught:
+            refused()
+        assert caught.value.code == line.Code.NOT_FINITE
+    with pytest.raises(line.NetError, match="a target is no class of the output") as caught:
+        net.step(x[:32], other)
+    assert caught.value.code == line.Code.CLASS
+    with pytest.raises(line.NetError, match="the file is damaged"):
+        net.load(before[:-1] + bytes([before[-1] ^ 1]))
+    assert net.save() == before

@@ -6,6 +6,8 @@ nobody meets a bare ModuleNotFoundError; ``tests/architecture/test_extras.py`` r
 
 from __future__ import annotations
 
+import platform
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -41,6 +43,10 @@ PACKAGES = {
 """What is imported: the distribution that brings it, and the extra of Loom's that asks for that."""
 
 
+_SINCE = {"wgpu": (3, 11)}
+"""The oldest Python that a package has releases for, where that is newer than Loom's."""
+
+
 def load(module: str, where: str, error: type[LoomError] = StateError, otherwise: str = "") -> Any:
     """Return a module of a package of ``PACKAGES``.
 
@@ -55,6 +61,10 @@ def load(module: str, where: str, error: type[LoomError] = StateError, otherwise
         is_absent = isinstance(reason, ModuleNotFoundError) and (reason.name or "").partition(".")[0] == package
         why = "is not installed" if is_absent else f"cannot be loaded ({' '.join(str(reason).split())[:300]})"
         flag = "" if is_absent else "--force-reinstall "
+        if sys.version_info[:2] < _SINCE.get(package, (3, 0)):
+            what, wanted = f"the package {distribution} has no release for this Python", _SINCE[package]
+            least, remedy = f"{wanted[0]}.{wanted[1]} or newer", f"Use a newer Python{otherwise and ', ' + otherwise}"
+            raise error(where, what, expected=least, got=platform.python_version(), remedy=remedy) from None
         raise error(where, f"the package {distribution} {why}", expected=f"the extra {extra!r}",
                     got="none" if is_absent else "a broken one",
                     remedy=f"Run pip install {flag}'loom-compute[{extra}]'{otherwise and ', ' + otherwise}",

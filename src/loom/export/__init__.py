@@ -13,6 +13,7 @@ from loom.export.kernel import FrozenKernel, freeze_kernel
 from loom.export.network import FrozenNetwork, freeze
 from loom.export.onnx import OnnxExport, export_onnx, to_onnx
 from loom.export.program import FrozenFunction, freeze_chain, freeze_program
+from loom.export.trainingdata import export_samples
 from loom.export.web import export_npm, export_wasm
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "export_c",
     "export_npm",
     "export_onnx",
+    "export_samples",
     "export_wasm",
     "freeze",
     "freeze_chain",

@@ -6,7 +6,8 @@ against NaN) is told by numbers here, and by nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,19 +19,28 @@ from loom.core.arrays import Array
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.core.given import is_mapping
 from loom.core.numbers import whole
 from loom.export.frozen import Ends, Image, draft
 from loom.export.words import require_identifier
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.network import Network, digest_of
+from loom.nn.spec import NetworkSpec
+from loom.nn.spec.layer import Layer, Shared
+from loom.nn.spec.layers.embedding import Embedding
+from loom.nn.spec.layers.nested import Sequential
+from loom.nn.spec.layers.parallel import Parallel
+from loom.nn.spec.layers.shaping import Flatten, Permute, Reshape
 from loom.nn.spec.reader import write_network
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN
 from loom.nn.train.programs import BatchShape, Programs
 from loom.nn.train.samples import Samples, batches, by_name
 from loom.nn.train.schedules import Constant
+from loom.nn.train.trainer import settings_of
 from loom.tensor import Tensor
 
-__all__ = ["FrozenNetwork", "Measure", "Training", "freeze"]
+__all__ = ["FrozenNetwork", "Limit", "Measure", "Training", "freeze"]
 
 _MOST_RATES = 1 << 20
 """Updates whose rates are written down."""
@@ -42,7 +52,9 @@ class Training:
 
     One rate stands for all updates; else there are ``epochs`` of them. ``accumulate``: batches of an update;
     ``patience``: None, or epochs without a gain of more than ``least_gain`` before training ends, watched on the
-    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes.
+    ``held_out`` samples, or on those it trains with if there are none; ``measures``: how each target says classes,
+    ``truths``: what it may hold; ``config``: what a training that goes on elsewhere must have in common; ``digest``:
+    what all epochs end in, if that was asked.
     """
 
     samples: int
@@ -57,6 +69,9 @@ class Training:
     least_gain: float
     held_out: int
     measures: tuple[Measure, ...]
+    truths: tuple[Limit | None, ...]
+    config: tuple[tuple[str, str], ...]
+    digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +83,21 @@ class Measure:
     above: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What an array of callers may hold, from 0 to ``most``: ``tokens``, ``classes`` (``padded``: or padding), or
+    ``chances``; of all but chances whole numbers alone."""
+
+    kind: str
+    most: int
+
+
 class FrozenNetwork:
     """What every export of a network is made of; ``image`` lays it out for one machine.
 
     ``outputs``: name, dtype and shape (without the axis of samples) of each; ``targets``: name and dtype of what
-    training compares them with; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
+    training compares them with; ``samples``: those it was frozen with; ``tokens``: inputs that are ids of a
+    vocabulary; ``documents``: those that ``CreateLoomNetwork`` knows it by, the network's own first.
     """
 
     def __init__(
@@ -86,13 +111,16 @@ class FrozenNetwork:
         learned: Mapping[str, Array] | None = None,
         *,
         threads: bool = False,
+        samples: Samples | None = None,
     ) -> None:
+        self.samples = samples
         self.network, self.name, self.training, self.threads = network, name, training, threads
         self._learned = dict(learned or {})
         self.documents: list[Any] = [write_network(network.spec)]
         self._ends, self._kept = ends, kept
         names = network.spec.outputs
         made, _ = ends["forward_1"]()
+        self.tokens = tokens_of(network.spec)
         self.outputs = [(n, t.dtype, tuple(t.shape[1:])) for n, t in zip(names, made, strict=True)]
         self.targets = list(zip(names, targets, strict=False))
 
@@ -148,6 +176,7 @@ def freeze(
     data: tuple[Any, Any] | None = None,
     validation: tuple[Any, Any] | None = None,
     threads: bool = False,
+    proof: bool = False,
 ) -> FrozenNetwork:
     """Return a network written down: its forward pass for ``batch`` samples at once (1 always is among them).
 
@@ -155,6 +184,7 @@ def freeze(
     shapes and types are written down (and, for layers ``scale`` that have met none, mean and deviation), nothing else
     of them. ``validation``: such that are measured after each epoch. ``train``: settings of ``Network.train``. Without
     data the export does not train. ``threads``: nets may compute with several threads, those of the system.
+    ``proof``: a copy is trained here for all epochs, and the manifest tells the digest that they end in.
     ArgumentError for settings that an export does not have, StateError for weights that are kept quantised.
     """
     require_identifier(name)
@@ -163,7 +193,7 @@ def freeze(
     sizes = sorted({1, *(whole(n, "loom.export, batch", least=1) for n in sizes)}, reverse=True)
     ends: dict[str, Callable[[], Ends]] = {f"forward_{n}": _forward(network, n) for n in sizes}
     if data is None:
-        for setting, given in (("train", train), ("validation", validation)):
+        for setting, given in (("train", train), ("validation", validation), ("proof", proof)):
             if given:
                 raise ArgumentError(f"loom.export, {setting}", "has no effect without data", expected="data=(x, y)",
                                     got="none", remedy="Pass samples like those it will be trained with")  # fmt: skip
@@ -181,13 +211,21 @@ def freeze(
         ends["update_0"] = partial(programs.record, "update", 0, None)
     for n in sorted({*steps, *_sizes(len(held), size), 1}, reverse=True):  # 1: any number of samples has a score
         ends[f"score_{n}"] = partial(programs.record, "loss", n, shape)
+    digest = None
+    if proof:
+        other = copy(network)
+        other.train(*data, validation=validation, progress=False, **(train or {}))
+        digest = other.digest()
     training = Training(
         len(samples), size, tuple(steps), config.epochs, _rates(config, -(-len(cuts) // config.accumulate)),
         config.shuffle, config.seed, config.accumulate, config.patience, config.least_gain, len(held),
-        _measures(network, config, samples),
+        _measures(network, config, samples), _truths(network, config, samples),
+        tuple(settings_of(config, network.model).items()), digest,
     )  # fmt: skip
     learned = _scaling(network, data[0])
-    return FrozenNetwork(network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads)
+    return FrozenNetwork(
+        network, name, ends, programs.kept, training, samples.y_types, learned, threads=threads, samples=samples
+    )
 
 
 def _programs(network: Network, config: TrainConfig) -> Programs:
@@ -261,6 +299,50 @@ def _measures(network: Network, config: TrainConfig, samples: Samples) -> tuple[
         else:
             found.append(Measure())
     return tuple(found)
+
+
+def _truths(network: Network, config: TrainConfig, samples: Samples) -> tuple[Limit | None, ...]:
+    """Return what each target may hold: see ``nn.train.targets.fit_targets``."""
+    shapes, found = network.spec.shapes(), list[Limit | None]()
+    for name, dtype in zip(network.spec.outputs, samples.y_types, strict=True):
+        loss = config.loss[name] if is_mapping(config.loss) else config.loss
+        if not dtype.is_float:
+            found.append(Limit("padded" if loss == NEXT_TOKEN else "classes", shapes[name][-1] - 1))
+        else:
+            found.append(Limit("chances", 1) if isinstance(loss, str) and loss in CHANCE_LOSSES else None)
+    return tuple(found)
+
+
+_RESHAPES = (Flatten, Permute, Reshape)
+
+
+def tokens_of(spec: NetworkSpec) -> dict[str, Limit]:
+    """Return the inputs that embeddings look up, as they are or reshaped, each with its smallest vocabulary."""
+    sources, found = {i.name: i.name for i in spec.inputs}, dict[str, Limit]()
+    for node in spec.nodes:
+        source = sources.get(node.inputs[0])
+        if source is None:
+            continue
+        if isinstance(node.layer, _RESHAPES):
+            sources[node.name] = source
+        for size in _vocabularies(node.layer):
+            most = size - 1 if source not in found else min(size - 1, found[source].most)
+            found[source] = Limit("tokens", most)
+    return found
+
+
+def _vocabularies(layer: Layer) -> Iterator[int]:
+    """Yield the vocabularies of embeddings that read what a layer reads."""
+    if isinstance(layer, Shared):
+        yield from _vocabularies(layer.layer)
+    elif isinstance(layer, Embedding):
+        yield layer.vocab_size
+    elif isinstance(layer, Sequential):
+        first = next((each for each in layer.layers if not isinstance(each, _RESHAPES)), None)
+        yield from _vocabularies(first) if first is not None else ()
+    elif isinstance(layer, Parallel):
+        for branch in layer.branches:
+            yield from _vocabularies(branch)
 
 
 def _rates(config: TrainConfig, updates: int) -> Array:

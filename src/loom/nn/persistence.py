@@ -20,6 +20,7 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.core.given import path as path_of
+from loom.nn.resumption import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -39,8 +40,8 @@ from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file
 
 __all__ = [
-    "Document", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "path_to_write", "read_model",
-    "read_saved", "write_file", "write_models", "write_older", "write_saved",
+    "KEPT", "Document", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "path_to_write", "read_model",
+    "read_saved", "training_metadata", "write_file", "write_models", "write_older", "write_saved",
 ]  # fmt: skip
 
 Document = str | bytes | dict[str, Any] | Path
@@ -49,7 +50,7 @@ LAYOUTS = ("loom", "torch", "older")
 SAFETENSORS = ".safetensors"
 _NETWORK, _FACTS = "loom.network", "loom.training"
 """Keys of the file's metadata: the network's document, and the facts of a training."""
-_KEPT = "training/"
+KEPT = "training/"
 """Begins the names of a training's arrays; no weight is called so."""
 
 
@@ -107,16 +108,27 @@ def network_metadata(network: NetworkSpec) -> dict[str, str]:
     return {_NETWORK: to_json(network)}
 
 
+def training_metadata(facts: Mapping[str, object]) -> dict[str, str]:
+    """Return what a .safetensors file tells of a training: its facts, and the digest of its settings."""
+    found = {_FACTS: json.dumps(dict(facts))}
+    config, samples = facts.get("config"), facts.get("samples")
+    if is_mapping(config) and isinstance(samples, int):
+        found[SETTINGS_KEY] = settings_digest(config, samples)
+    return found
+
+
 def write_safetensors(path: Path, model: SavedModel) -> None:
     """Write weights by their names, and the network's document as metadata; StateError without the library."""
     arrays, metadata = _wide(model.weights, model.network.dtype), network_metadata(model.network)
     if model.training is not None:
-        arrays |= {_KEPT + n: a for n, a in model.training.arrays.items()}
-        metadata[_FACTS] = json.dumps(dict(model.training.facts))
+        arrays |= {KEPT + n: a for n, a in model.training.arrays.items()}
+        progress = progress_of(model.training.facts)
+        if progress is not None:
+            arrays[KEPT + PROGRESS] = progress
+        metadata |= training_metadata(model.training.facts)
     flat = {n: np.asarray(a, order="C") for n, a in arrays.items()}
-    library = safetensors_library()
-    data = write_stored(flat, model.stored, metadata) if model.stored else library.save(flat, metadata=metadata)
-    write_file(path, data, "loom.Network.save")
+    safetensors_library()  # who cannot read what is written is told now
+    write_file(path, write_stored(flat, model.stored, metadata), "loom.Network.save")
 
 
 def path_to_write(given: str | os.PathLike[str], where: str) -> Path:
@@ -182,10 +194,22 @@ def read_safetensors(source: Path | bytes) -> SavedModel:
         raise ArgumentError(where, "the file holds no network", expected=f"metadata {_NETWORK!r}", got="none",
                             remedy="Make the network from its document, then load_weights")  # fmt: skip
     found = parse(told[_NETWORK])
-    kept = {n.removeprefix(_KEPT): arrays.pop(n) for n in list(arrays) if n.startswith(_KEPT)}
+    kept = {n.removeprefix(KEPT): arrays.pop(n) for n in list(arrays) if n.startswith(KEPT)}
     _require_fit(arrays, found, where)
-    training = Snapshot(_facts(told, where), kept) if _FACTS in told else None
+    training = _snapshot(told, kept, where) if _FACTS in told else None
     return SavedModel(id=Path(name).stem, network=found, weights=arrays, training=training, stored=stored)
+
+
+def _snapshot(told: Mapping[str, str], kept: Arrays, where: str) -> Snapshot:
+    """Return where a training stopped; that of an export, which tells it in words, as Loom keeps it."""
+    facts, words = _facts(told, where), kept.pop(PROGRESS, None)
+    if "epoch" in facts or words is None:
+        return Snapshot(facts, kept)
+    if (words.dtype, words.shape) != (np.dtype(np.uint64), (PROGRESS_NUMBERS,)):
+        what, wanted = f"the tensor {KEPT + PROGRESS!r} tells no progress", f"{PROGRESS_NUMBERS} of uint64"
+        raise ArgumentError(where, what, expected=wanted, got=words.dtype, remedy="Check which file it is")
+    facts = facts_of(facts, words, kept)
+    return Snapshot(facts, {n: a for n, a in kept.items() if facts["epoch"] or not n.startswith("best/")})
 
 
 def _facts(told: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -243,7 +267,7 @@ def _arrays_of(source: Mapping[str, Any] | str | bytes | os.PathLike[str], where
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
         _require_no_archive(data, where)
-        return read_stored(data, where)[0] if is_safetensors(data) else read_model(data).weights
+        return _weights_of(data, where) if is_safetensors(data) else read_model(data).weights
     if not isinstance(source, (str, os.PathLike)):
         raise DTypeError(where, "not weights", expected="a mapping of arrays, a file's name or its bytes",
                          got=type(source).__name__, remedy="Pass for example a state_dict")  # fmt: skip
@@ -251,8 +275,14 @@ def _arrays_of(source: Mapping[str, Any] | str | bytes | os.PathLike[str], where
     if path.suffix != SAFETENSORS:
         _require_no_archive(file_bytes(path, where), where)
         return read_model(path).weights
-    found = read_stored(file_bytes(path, where), where)[0]
-    return {name: a for name, a in found.items() if not name.startswith(_KEPT)}
+    return _weights_of(file_bytes(path, where), where)
+
+
+def _weights_of(data: bytes, where: str) -> Arrays:
+    """Return the weights of a .safetensors, without what it may have of a training."""
+    arrays, _, told = read_stored(data, where)
+    of_training = ("state/", "best/") if told.get("loom", "").startswith("export of ") else KEPT  # of older exports
+    return {name: a for name, a in arrays.items() if not name.startswith(of_training)}
 
 
 def _require_no_archive(data: bytes, where: str) -> None:

@@ -25,6 +25,7 @@ STORAGE_KEY = "loom.storage"
 SCALE, ZERO = "_scale", "_zero_point"
 """What the names of a tensor's scales and codes of 0 end in."""
 _PLAIN = {"f": "F", "i": "I", "u": "U"}
+_TRUTHS = "BOOL"
 
 
 def write_stored(arrays: Mapping[str, Array], stored: Mapping[str, StoredArray], metadata: Mapping[str, str]) -> bytes:
@@ -45,11 +46,11 @@ def write_stored(arrays: Mapping[str, Array], stored: Mapping[str, StoredArray],
         for ending, part in ((SCALE, held.scale), (ZERO, held.zero)):
             if part is not None:
                 raw[name + ending] = _raw(part)
-    return write_raw(raw, {**metadata, STORAGE_KEY: json.dumps(told)})
+    return write_raw(raw, {**metadata, STORAGE_KEY: json.dumps(told)} if stored else metadata)
 
 
 def _raw(array: Array) -> tuple[str, tuple[int, ...], bytes]:
-    kind = f"{_PLAIN[array.dtype.kind]}{8 * array.dtype.itemsize}"
+    kind = _TRUTHS if array.dtype.kind == "b" else f"{_PLAIN[array.dtype.kind]}{8 * array.dtype.itemsize}"
     return kind, array.shape, np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
 
 

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError, NotFinite
+from loom.core.errors import ArgumentError, DTypeError, FileError, NotFinite
 from loom.core.narrow import TYPES, StoredArray
 from loom.core.optional import load
 
 __all__ = [
-    "LARGEST", "Arrays", "RawTensors", "as_arrays", "is_safetensors", "read_raw", "read_tensors", "require_numbers",
-    "safetensors_library", "write_head", "write_raw",
+    "DIGEST_KEY", "LARGEST", "NO_DIGEST", "Arrays", "RawTensors", "as_arrays", "is_safetensors", "read_raw",
+    "read_tensors", "require_numbers", "safetensors_library", "write_head", "write_raw",
 ]  # fmt: skip
 
 Arrays = dict[str, Array]
 RawTensors = dict[str, tuple[str, tuple[int, ...], bytes]]
 """Name -> what the format calls the element type, shape, and bytes."""
+
+DIGEST_KEY, NO_DIGEST = "loom.sha256", "0" * 64
+"""Metadata: the SHA-256 of a file's bytes, of which the digest's own digits count as zeros."""
 
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -58,7 +62,10 @@ def as_arrays(raw: RawTensors, where: str) -> Arrays:
 
 
 def read_raw(data: bytes, where: str) -> tuple[RawTensors, dict[str, str]]:
-    """Return a file's tensors as they are, and its metadata. ArgumentError for bytes that are no such file."""
+    """Return a file's tensors as they are, and its metadata.
+
+    ArgumentError for bytes that are no such file; FileError for those that are not the ones whose digest it has.
+    """
     library = safetensors_library("safetensors")
     try:
         found = library.deserialize(data)
@@ -66,13 +73,35 @@ def read_raw(data: bytes, where: str) -> tuple[RawTensors, dict[str, str]]:
         told: dict[str, str] = header.get("__metadata__") or {}
     except Exception as error:  # the library's own class, which may change
         raise ArgumentError(where, f"not a safetensors file ({error})", remedy="Check which file it is") from None
+    _require_whole(data, told, where)
     return {n: (str(t["dtype"]), tuple(t["shape"]), bytes(t["data"])) for n, t in found}, told
 
 
+def _require_whole(data: bytes, told: Mapping[str, str], where: str) -> None:
+    """See that a file that tells its digest has it; those of older versions and of other programs tell none."""
+    digest = told.get(DIGEST_KEY)
+    found = "none" if digest is None else sha256(data.replace(digest.encode(), NO_DIGEST.encode(), 1)).hexdigest()
+    if found != digest and (digest is not None or any(_differ_by_one(key, DIGEST_KEY) for key in told)):
+        remedy = f"Get it again; if it was changed on purpose, write it without the metadata {DIGEST_KEY!r}"
+        wanted = f"SHA-256 {digest or 'of its bytes'}"
+        raise FileError(where, "the file is damaged, or was changed", expected=wanted, got=found, remedy=remedy)
+
+
+def _differ_by_one(one: str, other: str) -> bool:
+    return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) == 1
+
+
 def write_raw(tensors: RawTensors, metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes of a file of these tensors."""
-    head, order = write_head({n: (kind, shape, len(data)) for n, (kind, shape, data) in tensors.items()}, metadata)
-    return b"".join([head, *(tensors[n][2] for n in order)])
+    """Return the bytes of a file of these tensors, with its digest among the metadata."""
+    told = {**metadata, DIGEST_KEY: NO_DIGEST}
+    head, order = write_head({n: (kind, shape, len(data)) for n, (kind, shape, data) in tensors.items()}, told)
+    parts = [head, *(tensors[n][2] for n in order)]
+    digest = sha256()
+    for part in parts:
+        digest.update(part)
+    at = head.index(f'"{DIGEST_KEY}":"{NO_DIGEST}"'.encode()) + len(DIGEST_KEY) + 4
+    parts[0] = head[:at] + digest.hexdigest().encode() + head[at + len(NO_DIGEST) :]
+    return b"".join(parts)
 
 
 def write_head(

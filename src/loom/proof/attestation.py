@@ -12,9 +12,12 @@ import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from loom.core import options
 from loom.core.errors import ArgumentError, LoomError
@@ -37,7 +40,8 @@ class Attestation:
     """What a device computed. ``layers`` maps a layer's number to its digest, ``root`` joins them.
 
     ``vectors`` is the digest of all inputs; ``differing`` names the cases whose digest is not the golden one,
-    with what was wrong; ``seconds`` is how long the proof took.
+    with what was wrong; ``seconds`` is how long the proof took. ``recorded``: when it was computed (UTC), of a
+    record read from disk; None of one that was just computed.
     """
 
     spec: str
@@ -52,6 +56,7 @@ class Attestation:
     cases: int
     differing: tuple[str, ...]
     seconds: float
+    recorded: str | None = None
 
     @property
     def exact(self) -> bool:
@@ -72,8 +77,9 @@ def verify(
 ) -> Attestation:
     """Prove a device: run the cases of ``layers`` (1 to 4) and compare every digest with the golden one.
 
-    An attestation of the same device, code and settings that was exact is returned from disk unless
-    ``fresh``. ``progress`` is told the name of each case before it runs. ArgumentError for an unknown layer.
+    An attestation of the same device, code, settings and versions (Python's and numpy's among them) that was exact is
+    returned from disk unless ``fresh``; it says when it was ``recorded``. ``progress`` is told the name of each case
+    before it runs. ArgumentError for an unknown layer.
 
     >>> verify("cpu", layers=[1]).exact
     True
@@ -172,7 +178,7 @@ def _code() -> str:
 
 def _path(where: Device, layers: list[int]) -> Path:
     about = where.describe()
-    settings = [*options.compile_settings(), platform.platform()]
+    settings = [*options.compile_settings(), platform.platform(), platform.python_version(), np.__version__]
     key = json.dumps([SPEC, _code(), asdict(about), layers, settings, _compiler()], default=str, sort_keys=True)
     return cache_folder() / f"attestation-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
@@ -183,13 +189,15 @@ def _load(path: Path) -> Attestation | None:
         fields = json.loads(path.read_text())
         fields.pop("exact")
         given: dict[str, Any] = {**fields, "differing": tuple(fields["differing"])}
-        return Attestation(**given)
+        found = Attestation(**given)
+        return found if found.recorded else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def _store(path: Path, made: Attestation) -> None:
     try:
-        replace_file(path, json.dumps(made.to_json(), indent=2).encode())
+        now = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")
+        replace_file(path, json.dumps({**made.to_json(), "recorded": now}, indent=2).encode())
     except OSError:
         return

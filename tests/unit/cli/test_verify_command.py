@@ -25,6 +25,13 @@ def test_prints_layers_root_and_verdict() -> None:
     assert text[4].endswith(": every digest is the golden one")
 
 
+def test_a_record_says_that_it_is_one() -> None:
+    first = _invoke("--device", "cpu", "--layer", "1", "--fresh").splitlines()[-1]
+    again = _invoke("--device", "cpu", "--layer", "1").splitlines()[-1]
+    assert again.startswith(f"{first} (recorded 20")
+    assert again.endswith("; --fresh computes anew)")
+
+
 def test_json_of_several_devices() -> None:
     found = json.loads(_invoke("--device", "all", "--layer", "1", "--json"))
     assert [a["device"] for a in found][:2] == ["cpu", "interp"]

@@ -15,7 +15,7 @@ import pytest
 
 import loom
 from loom.cli import demo_digits
-from loom.core.errors import ArgumentError, StateError
+from loom.core.errors import ArgumentError, NotFinite, StateError
 from loom.export import export_c, freeze
 from loom.export.c.levels import OPTIMIZE
 from loom.nn.train.datasets import divide, read_samples
@@ -241,7 +241,9 @@ def test_what_is_wrong_is_told_and_changes_nothing(library: Library) -> None:
         "TOO_SMALL": library("open")(small, size(64), ctypes.byref(net)),
         "SIZE": library("load")(library.net, saved, size(len(saved) - 1)),
         "FOREIGN": library("load")(library.net, bytes(flipped), size(len(saved))),
-        "NOT_FINITE": library("load")(library.net, bytes(broken), size(len(saved))),
+        "DAMAGED": library("load")(library.net, bytes(broken), size(len(saved))),
+        "NOT_FINITE": library("write")(library.net, b"layers.1.bias", at(nan), size(12)),
+        "CLASS": library("step")(library.net, at(x), at(y + 1), 32, None),
         "NO_TENSOR": library("read")(library.net, b"layers.9.bias", at(nan), size(64)),
         "BATCH": library("train")(library.net, at(x), at(y), 69, 1, None),
     }
@@ -252,11 +254,38 @@ def test_what_is_wrong_is_told_and_changes_nothing(library: Library) -> None:
     assert library.digest() == before
 
 
+def test_samples_that_loom_refuses_are_refused(library: Library, dense: tuple[Path, loom.Network]) -> None:
+    x, y = samples((4,))
+    train, score, loss = library("train"), library("score"), ctypes.byref(ctypes.c_double())
+    for wrong in (np.nan, np.inf, -np.inf):
+        bad, out = x.copy(), np.full((70, 3), 7, np.float32)
+        bad[69, 3] = wrong
+        with pytest.raises(NotFinite):
+            dense[1].predict(bad)
+        before = library.save()
+        found = [library("forward")(library.net, at(bad), at(out), n) for n in (69, 70)]
+        found += [score(library.net, at(bad), at(y), 70, loss), train(library.net, at(bad), at(y), 70, 1, loss)]
+        assert found == [0, 7, 7, 7]
+        assert library.save() == before
+    for wrong in (3, -1, -100, 2**31 - 1):
+        bad = y.copy()
+        bad[69] = wrong
+        with pytest.raises(ArgumentError, match="a class out of range"):
+            dense[1].evaluate(x, bad)
+        assert [f(library.net, at(x), at(bad), 70, *more) for f, more in ((score, [loss]), (train, [1, loss]))] == [
+            13,
+            13,
+        ]
+
+
 def test_a_loss_that_is_not_finite_leaves_the_net(library: Library) -> None:
     x, y = samples((4,))
     library.train(x, y, 1)
-    before, loss = library.digest(), ctypes.c_double()
-    x[3] = np.inf
+    loss, far = ctypes.c_double(), np.full((4, 16), 3e38, np.float32)
+    far[1::2] *= -1
+    assert library("write")(library.net, b"layers.0.weight", at(far), ctypes.c_size_t(far.nbytes)) == 0
+    before = library.digest()
+    x[3] = 3e38
     assert library("step")(library.net, at(x), at(y), 32, ctypes.byref(loss)) == 7
     assert library.digest() == before
     assert library.train(x, y, 1)[0] == 7

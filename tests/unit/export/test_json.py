@@ -123,6 +123,22 @@ def test_several_inputs_and_outputs_go_by_name(library: Library) -> None:
         assert "takes" in library("LoomForward", wrong)["error"]
 
 
+def test_ids_and_classes_that_are_not_there_are_told(library: Library) -> None:
+    library("CreateLoomNetwork", "other")
+    assert "error" not in library("LoomForward", {"a": [1, 2, 3, 4], "b": [1, 0, 4]})
+    for wrong in (5, -1, 1 << 30):
+        assert (
+            "an id that the vocabulary does not have"
+            in library("LoomForward", {"a": [1] * 4, "b": [1, 0, wrong]})["error"]
+        )
+    library("CreateLoomNetwork", "small")
+    wrong = data()
+    wrong[39]["target"] = 3
+    before = library.text("LoomSaveModel", "m")
+    assert "no class of the output" in library("LoomTrain", {"data": wrong})["error"]
+    assert library.text("LoomSaveModel", "m") == before
+
+
 def test_models_pass_between_loom_and_c(library: Library) -> None:
     net, (x, y) = network(), samples()
     library("CreateLoomNetwork", "small")

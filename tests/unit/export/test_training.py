@@ -40,9 +40,14 @@ def test_gradients_of_several_batches_make_an_update(tmp_path: Path) -> None:
     library = exported(tmp_path, net, train=settings, data=(x, y))
     assert library("step")(library.net, at(x), at(y), 16, None) == 6
     assert [library.train(x, y, 1)[0] for _ in range(2)] == [0, 0]
-    x[40] = np.nan
+    kept, far = library.save(), np.full((4, 12), 9, np.float32)
+    far[1::2] *= -1
+    assert library("write")(library.net, b"layers.0.weight", at(far), ctypes.c_size_t(far.nbytes)) == 0
+    x[40] = 3e38  # finite, but not times 9
     assert library.train(x, y, 1)[0] == 7  # two batches of the update were added already: they are forgotten
     x[40] = samples(75, 0)[0][40]
+    assert library("load")(library.net, kept, ctypes.c_size_t(len(kept))) == 0
+    assert library.train(x, y, 1)[0] == 0
     library("reset")(library.net)
     code, loss = library.train(x, y, 3)
     history = net.train(x, y, progress=False, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -215,8 +216,12 @@ def test_an_exact_record_is_kept_and_read_again(computed: list[str], monkeypatch
     _two_cases(monkeypatch)
     first = verify("cpu", layers=[1])
     assert (first.exact, len(computed)) == (True, 2)
-    assert verify("cpu", layers=[1]) == first
-    assert len(computed) == 2
+    again = verify("cpu", layers=[1])
+    assert (replace(again, recorded=None), len(computed)) == (first, 2)
+    assert (first.recorded, re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", again.recorded or "") is None) == (
+        None,
+        False,
+    )
     verify("cpu", layers=[1], fresh=True)
     assert len(computed) == 4
     with environment(LOOM_THREADS=1 if first.driver else 2, LOOM_SIMD=4):
@@ -235,6 +240,17 @@ def test_a_broken_file_costs_a_proof(
     second = verify("cpu", layers=[1])
     assert len(computed) == 4
     assert second.root == first.root
+
+
+def test_other_versions_ask_for_a_new_proof(computed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_cases(monkeypatch)
+    verify("cpu", layers=[1])
+    with monkeypatch.context() as changed:
+        changed.setattr(attestation.platform, "python_version", lambda: "3.99.0")
+        assert verify("cpu", layers=[1]).recorded is None
+    monkeypatch.setattr(attestation.np, "__version__", "9.9")
+    assert verify("cpu", layers=[1]).recorded is None
+    assert len(computed) == 6
 
 
 def test_what_differs_is_not_kept(computed: list[str], tmp_path: Path) -> None:

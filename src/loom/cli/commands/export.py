@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from json import loads as parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -12,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from loom.export import FrozenFunction, FrozenKernel, FrozenNetwork
     from loom.export.c.levels import Optimize
+    from loom.export.delivery import Export
 
 __all__ = ["export"]
 
@@ -39,6 +42,9 @@ def export(
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the rate: linear, cosine, ...")] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="Else cross_entropy for classes, mse for numbers.")] = None,
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples that is not trained with.")] = 0.2,
+    keep: Annotated[
+        Path | None, typer.Option("--samples", help="Folder for them, as x.bin and target.bin; trains a copy.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
@@ -48,7 +54,9 @@ def export(
         int | None, typer.Option("--length", help="Of onnx: tokens of a sample, else any number.")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Of onnx: in place of a file of that name.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="In place of files that no export wrote, or that were changed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a network as C, wasm, npm, a package (with --data it trains), ONNX; programs, kernels, models of ONNX too.
@@ -57,16 +65,12 @@ def export(
 
     Example: loom export net.json --to c,rust --out build --data digits --epochs 3
     """
-    from loom.cli.networks import open_network, samples_for
-    from loom.export import freeze
-    from loom.nn.train.datasets import divide
-
-    asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize))
+    asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize), overwrite)
     if asked.kinds == ["onnx"]:
         size = _size(batch) if _is_given(context, "batch") else None
         _to_onnx(context, network, out, _OnnxSettings(name, size, length, opset, overwrite), json)
         return
-    _require_not_given(context, ["length", "opset", "overwrite"], f"--to {to}, which is not onnx alone")
+    _require_not_given(context, ["length", "opset"], f"--to {to}, which is not onnx alone")
     if ".py:" in str(network[0]):
         _export_kernel(context, network, to, out, asked, json)
         return
@@ -81,32 +85,67 @@ def export(
         settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
     else:
         _require_not_given(context, _OF_TRAINING, "an export that does not train: --data is missing")
-    sizes = [_size(text) for text in batch.split(",")]
-    frozen: list[FrozenNetwork] = []
-    for path in network:
-        net = open_network(path, "cpu")
-        samples = held_out = None
-        if data is not None:
-            samples, held_out = divide(*samples_for(net, data, learn_names=True), hold_out, seed)
-        called = name if name and len(network) == 1 else _prefix(path)
-        _require_elsewhere(path, out / f"{called}.json")
-        watched = held_out if patience is not None else None
-        frozen.append(freeze(net, name=called, batch=sizes, train=settings, data=samples, validation=watched,
-                              threads=threads))  # fmt: skip
-        frozen[-1].documents += _documents(path)
-    _write(frozen, network, to, out, asked, name, json)
+    frozen = [_freeze(context, path, settings, hold_out, threads) for path in network]
+    if len(frozen) == 1:
+        _write(frozen[0], network, out, asked, json, frozen[0].digest(), keep)
+        return
+    _require_not_given(context, ["keep"], "several networks")
+    if asked.kinds != ["c"]:
+        _require_one(network, f"--to {to}")
+    _print(_deliver([(lambda folder: _several_to_c(frozen, folder, asked, name), out)], network, asked), None, json)
+
+
+def _freeze(
+    context: typer.Context, path: Path, settings: dict[str, Any], hold_out: float, threads: bool
+) -> FrozenNetwork:
+    """Return the network of a file written down, with the samples that are asked for."""
+    from loom.cli.networks import open_network, samples_for
+    from loom.export import freeze
+    from loom.nn.train.datasets import divide
+
+    asked, net = context.params, open_network(path, "cpu")
+    samples = held_out = None
+    if asked["data"] is not None:
+        samples, held_out = divide(*samples_for(net, asked["data"], learn_names=True), hold_out, asked["seed"])
+    found = freeze(
+        net,
+        name=asked["name"] if asked["name"] and len(asked["network"]) == 1 else _prefix(path),
+        batch=[_size(text) for text in asked["batch"].split(",")],
+        train=settings,
+        data=samples,
+        validation=held_out if asked["patience"] is not None else None,
+        threads=threads,
+        proof=asked["keep"] is not None,
+    )
+    found.documents += _documents(path)
+    return found
 
 
 def _write(
-    frozen: list[FrozenNetwork], network: list[Path], to: str, out: Path, asked: _Asked, name: str | None, json: bool
+    frozen: FrozenNetwork | FrozenFunction | FrozenKernel,
+    sources: list[Path],
+    out: Path,
+    asked: _Asked,
+    json: bool,
+    digest: str | None = None,
+    samples: Path | None = None,
 ) -> None:
-    if len(frozen) > 1:
-        if asked.kinds != ["c"]:
-            _require_one(network, f"--to {to}")
-        _print([_several_to_c(frozen, out, asked, name)], None, json)
-        return
-    writers = dict.fromkeys(_EXPORTS.get(kind, _to_c) for kind in asked.kinds)
-    _print([write(frozen[0], out, asked) for write in writers], frozen[0].digest(), json)
+    """Write one thing in all kinds that are asked for, all or none, and print what was written."""
+    from loom.export import FrozenNetwork
+    from loom.export.trainingdata import write_samples
+
+    writers = [partial(write, frozen, asked) for write in dict.fromkeys(_EXPORTS.get(k, _to_c) for k in asked.kinds)]
+    places: list[tuple[Callable[[Path], Export], Path]] = [(write, out) for write in writers]
+    if samples is not None and isinstance(frozen, FrozenNetwork):
+        places.append((partial(write_samples, frozen), samples))
+    _print(_deliver(places, sources, asked), digest, json)
+
+
+def _deliver(writers: list[tuple[Callable[[Path], Export], Path]], sources: list[Path], asked: _Asked) -> list[Export]:
+    from loom.export.delivery import deliver_together
+
+    files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
+    return deliver_together(writers, overwrite=asked.overwrite, sources=files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +188,7 @@ def _export_kernel(context: typer.Context, network: list[Path], to: str, out: Pa
     """Write a kernel, program or chain of a file."""
     _require_not_given(context, ["batch", "data", "threads", "shape", *_OF_TRAINING], "a kernel")
     _require_one(network, "a kernel")
-    kernel = _kernel(str(network[0]), to, context.params["name"])
-    _print([_EXPORTS[kind](kernel, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
+    _write(_kernel(str(network[0]), to, context.params["name"]), network, out, asked, json)
 
 
 def _export_graph(context: typer.Context, network: list[Path], to: str, out: Path, asked: _Asked, json: bool) -> None:
@@ -163,10 +201,10 @@ def _export_graph(context: typer.Context, network: list[Path], to: str, out: Pat
     _require_kernel_kinds(to, what)
     name = given["name"] or _prefix(network[0])
     graph = freeze_file(network[0], given["shape"] or [], _size(given["batch"]), name)
-    _print([_EXPORTS[kind](graph, out, asked) for kind in dict.fromkeys(asked.kinds)], None, json)
+    _write(graph, network, out, asked, json)
 
 
-def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Any:
+def _several_to_c(nets: list[FrozenNetwork], out: Path, asked: _Asked, name: str | None) -> Export:
     from loom.export import export_c
 
     targets = [text.strip() for text in (asked.target or "x86_64-linux").split(",")]
@@ -182,15 +220,6 @@ def _documents(path: Path) -> list[Any]:
     found: Any = parse(path.read_bytes())
     models: Any = found.get("models") if is_mapping(found) else None
     return [found] if models is None else [model["cfg"] for model in models[:1]]
-
-
-def _require_elsewhere(path: Path, written: Path) -> None:
-    from loom.core.errors import ArgumentError
-
-    if path.resolve() == written.resolve():
-        raise ArgumentError("loom export, --out", "the manifest would be written over the document",
-                            expected="another folder, or another name", got=str(written),
-                            remedy="Write --out build")  # fmt: skip
 
 
 def _require_one(network: list[Path], what: str) -> None:
@@ -226,7 +255,7 @@ def _require_kernel_kinds(to: str, what: str) -> None:
                             remedy="Write --to c")  # fmt: skip
 
 
-def _print(exports: list[Any], digest: str | None, json: bool) -> None:
+def _print(exports: Sequence[Any], digest: str | None, json: bool) -> None:
     made, paths = exports[0], [path for each in exports for path in each.files]
     if json:
         from loom.cli.output import print_json
@@ -247,6 +276,7 @@ class _Asked:
     kinds: list[str]
     target: str | None
     optimize: Optimize | None
+    overwrite: bool
 
 
 def _kinds(to: str) -> list[str]:
@@ -265,7 +295,7 @@ def _kinds(to: str) -> list[str]:
     return kinds
 
 
-def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: _Asked) -> Any:
+def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, asked: _Asked, out: Path) -> Any:
     """Write the C libraries, and packages of all languages that are asked for."""
     from loom.export import FrozenNetwork, export_bindings, export_c
 
@@ -276,7 +306,7 @@ def _to_c(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: 
     return export_bindings(net, out, languages, targets, optimize=asked.optimize or "speed")
 
 
-def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, asked: _Asked) -> Any:
+def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, asked: _Asked, out: Path) -> Any:
     from loom.export import export_wasm
 
     if set(asked.kinds) <= _OF_THE_WEB:
@@ -284,7 +314,7 @@ def _to_wasm(net: FrozenNetwork | FrozenFunction | FrozenKernel, out: Path, aske
     return export_wasm(net, out, optimize=asked.optimize or "speed")
 
 
-def _to_npm(net: FrozenNetwork, out: Path, asked: _Asked) -> Any:
+def _to_npm(net: FrozenNetwork, asked: _Asked, out: Path) -> Any:
     from loom.export import export_npm
 
     if set(asked.kinds) <= _OF_THE_WEB:
@@ -302,13 +332,19 @@ def _require_no(given: str | None, option: str, what: str) -> None:
 
 _OF_TRAINING = [
     "epochs", "batch_size", "rate", "optimizer", "schedule", "loss", "hold_out", "seed", "clip_norm", "patience",
+    "keep",
 ]  # fmt: skip
 
 
 def _require_not_given(context: typer.Context, options: list[str], what: str) -> None:
     for option in options:
         if _is_given(context, option):
-            _require_no(str(context.params[option]), f"--{option.replace('_', '-')}", what)
+            name = _NAMES.get(option, option.replace("_", "-"))
+            _require_no(str(context.params[option]), f"--{name}", what)
+
+
+_NAMES = {"keep": "samples"}
+"""What options are called where that is no name of a parameter."""
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

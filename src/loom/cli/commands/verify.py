@@ -65,7 +65,8 @@ def _print(made: object) -> None:
     if len(made.differing) > _MOST_LINES:
         typer.echo(f"and {len(made.differing) - _MOST_LINES} more")
     verdict = "every digest is the golden one" if made.exact else f"{len(made.differing)} differ: NOT exact"
-    typer.echo(f"{made.cases} cases in {made.seconds:.1f} s: {verdict}")
+    record = "" if made.recorded is None else f" (recorded {made.recorded}; --fresh computes anew)"
+    typer.echo(f"{made.cases} cases in {made.seconds:.1f} s: {verdict}{record}")
 
 
 _MOST_LINES = 10

@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from loom.export.c.build import link_shim, platform_of
 from loom.export.c.levels import Optimize
 from loom.export.c.source import CODES
 from loom.export.c.text import TYPES, unused
+from loom.export.delivery import deliver
 from loom.export.network import FrozenNetwork
+from loom.nn.train.scalars import flag
 
 __all__ = ["LANGUAGES", "export_bindings", "language_of"]
 
@@ -46,10 +49,12 @@ def export_bindings(
     targets: Sequence[str] = ("x86_64-linux",),
     *,
     optimize: Optimize = "speed",
+    overwrite: bool = False,
 ) -> CExport:
     """Write a frozen network as C into ``out``, and a package of each language into ``out/<language>``.
 
     ArgumentError for languages and targets that do not exist, and for a name that a language has for itself.
+    ``overwrite`` and FileError are those of ``export_c``.
     """
     chosen = [language_of(name) for name in languages]
     if chosen and net.threads:
@@ -60,12 +65,17 @@ def export_bindings(
         _require_name(net.name, language)
         for name in targets:
             _require_machine(name, language)
-    made = export_c(net, out, targets, optimize=optimize)
-    manifest = json.loads((Path(out) / f"{net.name}.json").read_text(encoding="utf-8"))
-    written = list(made.files)
-    for language in chosen:
-        written += _write(language, manifest, Path(out), targets)
-    return CExport(tuple(written), made.net_nbytes, made.kernels, made.code_nbytes)
+    replaced = flag("loom.export, overwrite", overwrite)
+
+    def write(folder: Path) -> CExport:
+        made = export_c(net, folder, targets, optimize=optimize)
+        manifest = json.loads((folder / f"{net.name}.json").read_text(encoding="utf-8"))
+        written = list(made.files)
+        for language in chosen:
+            written += _write(language, manifest, folder, targets)
+        return replace(made, files=tuple(written))
+
+    return deliver(write, out, overwrite=replaced)
 
 
 def _require_name(name: str, language: Language) -> None:
@@ -144,6 +154,7 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
         "codes": codes, "errors": codes[1:], "first_type": first_type, "first_tensor": first["name"],
         "first_real": first["dtype"] in ("f32", "f64"), "training": about is not None,
         "train_samples": about["samples"] if about else 0, "test_epochs": min(about["epochs"], 2) if about else 0,
+        "epochs": about["epochs"] if about and "digest" in about else 3, "proof": about and about.get("digest"),
         "step_sizes": ", ".join(map(str, about["step"])) if about else "",
         "targets_built": [_built(language, target, name) for target in targets],
     }  # fmt: skip

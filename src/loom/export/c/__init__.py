@@ -21,19 +21,20 @@ from loom.export.c.program import export_function
 from loom.export.c.source import header, manifest
 from loom.export.c.tables import tables
 from loom.export.c.text import source_text
+from loom.export.delivery import Export, deliver
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.program import FrozenFunction
 from loom.export.words import require_identifier
+from loom.nn.train.scalars import flag
 
 __all__ = ["PLATFORMS", "CExport", "Written", "export_c", "write_sources"]
 
 
 @dataclass(frozen=True, slots=True)
-class CExport:
+class CExport(Export):
     """Files that were written, and what a net of the first target takes: memory, kernels, bytes of their code."""
 
-    files: tuple[Path, ...]
     net_nbytes: int
     kernels: int
     code_nbytes: int
@@ -46,6 +47,7 @@ def export_c(
     *,
     optimize: Optimize = "speed",
     name: str | None = None,
+    overwrite: bool = False,
 ) -> CExport:
     """Write a frozen network, program, chain or kernel, or several networks in one library, as C into ``out``.
 
@@ -55,26 +57,34 @@ def export_c(
     ``optimize``: ``speed`` (code for several levels of x86-64, of which a net takes the best that the processor has)
     or ``size`` (short code, of which only sums of products are computed in vectors); the bits are the same.
     ``name``: of the library, else the first one's. ArgumentError for targets that do not exist, and for networks of
-    one name; StateError without Zig (the extra ``export``).
+    one name; StateError without Zig (the extra ``export``); FileError, nothing being written, for files in ``out`` that
+    no export wrote, or that were changed since, unless ``overwrite``.
     """
-    folder = Path(out)
+    replaced = flag("loom.export, overwrite", overwrite)
+    return deliver(lambda folder: _write(net, folder, targets, optimize, name), out, overwrite=replaced)
+
+
+def _write(
+    net: FrozenNetwork | FrozenFunction | FrozenKernel | Sequence[FrozenNetwork],
+    folder: Path,
+    targets: Sequence[str],
+    optimize: Optimize,
+    name: str | None,
+) -> CExport:
     platforms = [platform_of(target) for target in targets]
     for platform in platforms:
         levels_of(platform, optimize)
     if isinstance(net, FrozenKernel):
         _require_none(name)
-        folder.mkdir(parents=True, exist_ok=True)
         files, code_nbytes = export_kernel(net, folder, platforms, optimize)
         return CExport(tuple(files), 0, 1, code_nbytes)
     if isinstance(net, FrozenFunction):
         _require_none(name)
-        folder.mkdir(parents=True, exist_ok=True)
         files, *sizes = export_function(net, folder, platforms, optimize)
         return CExport(tuple(files), *sizes)
     nets = [net] if isinstance(net, FrozenNetwork) else list(net)
     _require_names(nets)
     require_identifier(name or nets[0].name)
-    folder.mkdir(parents=True, exist_ok=True)
     headers = _headers(nets)
     written = [folder / file for file in headers]
     for path, text in zip(written, headers.values(), strict=True):

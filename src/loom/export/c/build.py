@@ -130,7 +130,7 @@ def link_shared(
         zig("build-lib", "-target", platform.zig, "-fcompiler-rt", "-fPIC", "-ffunction-sections", "-OReleaseSmall",
             _empty(folder), f"-femit-bin={more[0]}")  # fmt: skip
     flags = ["-shared", "-lpthread" if threads else "-nostdlib", "-s"]
-    flags += ["-Wl,--gc-sections"] if platform.shared == "so" else []
+    flags += ["-Wl,--gc-sections", f"-Wl,-soname,{shared.name}"] if platform.shared == "so" else []
     zig("cc", "-target", platform.zig, *flags, *objects, *more, "-o", shared)
 
 

@@ -15,7 +15,7 @@ typedef struct { u32 at, elements; } Place; /* at: 64 bytes each, in the block, 
 typedef struct { Place place; u64 offset; u32 largest[3]; } Indirect;
 typedef struct { u64 offset, nbytes; } Port;
 typedef struct { u32 kind, samples, first, rows, port; } Program;
-typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind; } Tensor;
+typedef struct { const char *name, *told; u64 offset, nbytes, saved; u32 element, kind, is_wide; } Tensor;
 typedef struct { u64 offset, nbytes, from; } Fill;
 /* what one level of the processor runs: src/loom/export/c/levels.py */
 typedef struct {
@@ -32,13 +32,17 @@ typedef struct {
   u32 count; /* of programs */
 } Level;
 enum { FORWARD, STEP, SCORE, SUM, UPDATE };
-enum { OTHER, F16, BF16, F32, F64 };
+enum { OTHER, F16, BF16, F32, F64, INTEGER };
+/* what an array of callers may hold: finite floats; from 0 to `most`; whole numbers of those; or PADDING besides */
+enum { ANY, BETWEEN, WHOLE, PADDED };
+typedef struct { u32 kind, nbytes, elements, form; double most; } Range;
 enum { NEITHER, CLASSES, CHANCES };
 typedef struct { u32 kind, classes, nbytes, target_nbytes; double above; } Measure;
 
 /* Memory. Loops of our own: the compiler is told not to make calls of them (-fno-builtin). */
 
 typedef u64 Piece __attribute__((vector_size(16), aligned(1), may_alias)); /* 16 bytes anywhere */
+typedef u32 Words __attribute__((vector_size(16), aligned(1), may_alias));
 
 static void copy(void *to, const void *from, u64 n) {
 #ifdef __wasm_bulk_memory__

@@ -1,7 +1,7 @@
 /* What every exported network does with its tables. No C library is needed; a net is one block of memory, and two nets
  * share nothing but constants. Offsets are from the start of that block's image, which is aligned to 64 bytes. */
 
-enum { TRAINS = TRAIN_SAMPLES > 0, MOST_PROGRESS = 5 };
+enum { TRAINS = TRAIN_SAMPLES > 0 };
 
 struct NET {
   u8 *image;           /* state, ports, scratch memory */
@@ -60,15 +60,25 @@ static double number(const u8 *at, u64 nbytes) {
   return nbytes == 8 ? wide : narrow;
 }
 
-/* Whether all floats of a state are finite: of the image, or of what was saved. Their last two bytes hold what tells. */
-static int all_finite(const u8 *base, int of_saved) {
-  static const u32 masks[] = {[F16] = 0x7c00, [BF16] = 0x7f80, [F32] = 0x7f80, [F64] = 0x7ff0};
-  for (u32 i = 0; i < TENSORS; i++) {
-    const u8 *at = base + (of_saved ? tensors[i].saved : tensors[i].offset);
-    u32 mask = masks[tensors[i].kind];
-    for (u64 k = tensors[i].element; mask && k <= tensors[i].nbytes; k += tensors[i].element)
-      if (((at[k - 2] | (u32)at[k - 1] << 8) & mask) == mask) return 0;
+/* Whether floats are finite. Their last two bytes hold what tells. */
+static int are_finite(const u8 *at, u64 count, u32 kind) {
+  static const u32 masks[] = {[F16] = 0x7c00, [BF16] = 0x7f80, [F32] = 0x7f80, [F64] = 0x7ff0, [INTEGER] = 0};
+  u32 mask = masks[kind], each = kind == F64 ? 8 : kind == F32 ? 4 : 2;
+  u64 i = 0;
+  if (kind == F32) {
+    const Words inf = {0x7f800000u, 0x7f800000u, 0x7f800000u, 0x7f800000u};
+    Words bad = {0, 0, 0, 0};
+    for (; i + 4 <= count; i += 4) bad |= (Words)((*(const Words *)(at + 4 * i) & inf) == inf);
+    if (bad[0] | bad[1] | bad[2] | bad[3]) return 0;
   }
+  for (at += each * i; mask && i < count; i++, at += each)
+    if (((at[each - 2] | (u32)at[each - 1] << 8) & mask) == mask) return 0;
+  return 1;
+}
+
+static int all_finite(const u8 *image) {
+  for (u32 i = 0; i < TENSORS; i++)
+    if (!are_finite(image + tensors[i].offset, tensors[i].nbytes / tensors[i].element, tensors[i].kind)) return 0;
   return 1;
 }
 
@@ -189,6 +199,46 @@ static int is_null(const void *const *arrays, u32 count) {
   return 0;
 }
 
+/* What callers pass. */
+
+static double half(u32 word) { /* f16, whose subnormals are no whole numbers but 0 */
+  u32 exponent = word >> 10 & 31, bits = (word & 0x8000) << 16 | (exponent + 112) << 23 | (word & 1023) << 13;
+  float value = 0.5f;
+  if (exponent) copy(&value, &bits, 4);
+  return exponent || word & 1023 ? value : 0;
+}
+
+static double element_of(const u8 *at, u32 kind, u32 nbytes) {
+  u64 word = 0;
+  copy(&word, at, nbytes);
+  if (kind == F16) return half((u32)word);
+  if (kind == BF16) return word <<= 16, number((u8 *)&word, 4);
+  if (kind == F32 || kind == F64) return number(at, nbytes);
+  u64 sign = (u64)1 << (8 * nbytes - 1);
+  return kind == INTEGER && (word & sign) ? -(double)((sign << 1) - word) : (double)word;
+}
+
+/* Whether an array may be computed with: its floats are finite, its classes and token ids there. */
+static int check_array(const Range *about, const u8 *at, u64 samples, int code) {
+  u64 count = samples * about->elements;
+  if (!are_finite(at, count, about->kind)) return LOOM_NOT_FINITE;
+  for (u64 i = 0; about->form && i < count; i++, at += about->nbytes) {
+    double value = element_of(at, about->kind, about->nbytes);
+    if (about->form == PADDED && value == PADDING) continue;
+    if (!(value >= 0 && value <= about->most)) return code;
+    if (about->form != BETWEEN && value != (double)(u64)value) return code;
+  }
+  return LOOM_OK;
+}
+
+/* Inputs, and targets if there are more arrays than those. */
+static int check(const void *const *arrays, u32 count, u64 samples) {
+  int code = LOOM_OK;
+  for (u32 i = 0; i < count && !code; i++)
+    code = check_array(ranges + i, arrays[i], samples, i < INPUTS ? LOOM_TOKEN : LOOM_CLASS);
+  return code;
+}
+
 static void feed(struct NET *net, const Program *program, u32 port, const void *data, const u32 *chosen, u64 first) {
   const Port *to = net->level->ports + program->port + port;
   u64 each = to->nbytes / program->samples;
@@ -201,11 +251,12 @@ static void feed(struct NET *net, const Program *program, u32 port, const void *
 static int forward(struct NET *net, const void *const *x, void *const *y, u32 samples) {
   if (!is_open(net)) return LOOM_NOT_OPEN;
   if (is_null(x, INPUTS) || is_null((const void *const *)y, OUTPUTS)) return LOOM_NULL;
+  int code = check(x, INPUTS, samples);
+  if (code) return code;
   for (u64 first = 0; first < samples;) {
     const Program *program = largest(net, FORWARD, (u32)(samples - first));
     for (u32 i = 0; i < INPUTS; i++) feed(net, program, i, x[i], 0, first);
-    int code = run(net, program);
-    if (code) return code;
+    if ((code = run(net, program))) return code;
     for (u32 i = 0; i < OUTPUTS; i++) {
       const Port *from = net->level->ports + program->port + INPUTS + i;
       copy((u8 *)y[i] + first * (from->nbytes / program->samples), net->image + from->offset, from->nbytes);

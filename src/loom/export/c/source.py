@@ -14,7 +14,8 @@ from loom.core.errors import ArgumentError
 from loom.core.version import __version__
 from loom.export.c.text import RESERVED, TYPES, unused
 from loom.export.frozen import FrozenProgram, Image, Named
-from loom.export.network import FrozenNetwork
+from loom.export.network import FrozenNetwork, Limit
+from loom.nn.train.losses import PADDING
 
 __all__ = ["CODES", "header", "manifest", "ports_in_order", "wrappers"]
 
@@ -27,12 +28,15 @@ CODES: dict[str, str] = {
     "SIZE": "another number of bytes than the tensor or file has: see the manifest",
     "NO_TENSOR": "no tensor has this name: see the manifest for names",
     "BATCH": "not a number of samples that the export has a program for: see the manifest, or export with others",
-    "NOT_FINITE": "the loss, a weight or the file is NaN or infinite; the net is as before the step or the epoch",
+    "NOT_FINITE": "a sample, the loss or a weight is NaN or infinite; the net is as before the call, step or epoch",
     "SCHEDULE_OVER": "the schedule of the learning rate is over: export more epochs",
-    "FOREIGN": "not a file of this network and version: the net is as it was",
+    "FOREIGN": "not a file of this network, version and settings of training, or of the midst of an epoch",
     "TOO_MANY": "a kernel asked for more groups than there may be: the results are not whole",
     "OVER": "training is over: patience, or all its epochs; the best weights are there, and reset begins anew",
     "THREADS": "threads: from 1 to 64, and as many as the system gives; the net computes with those there are",
+    "CLASS": "a target is no class of the output, or no chance from 0 to 1: see the manifest; classes count from 0",
+    "TOKEN": "an id that the vocabulary does not have: see the manifest; ids are whole numbers that count from 0",
+    "DAMAGED": "the file is damaged, or was changed: its SHA-256 is another; the net is as it was",
 }
 """What functions return, and what ``message`` says of it."""
 
@@ -159,7 +163,10 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
         "format": "loom/export/1",
         "name": net.name,
         "loom": __version__,
-        "inputs": [{"name": i.name, "dtype": i.dtype.name, "shape": list(i.shape)} for i in net.network.spec.inputs],
+        "inputs": [
+            {"name": name, "dtype": dtype.name, "shape": list(shape), **_facts_of("vocabulary", net.tokens.get(name))}
+            for name, dtype, shape in net.inputs
+        ],
         "outputs": [{"name": n, "dtype": t.name, "shape": list(shape)} for n, t, shape in net.outputs],
         "forward": sorted(p.inputs[0].shape[0] for p in image.programs if p.name.startswith("forward")),
         "tensors": [{"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape)} for t in image.tensors.values()],
@@ -167,13 +174,16 @@ def manifest(net: FrozenNetwork, image: Image) -> str:
     }
     if net.training is not None:
         t = net.training
-        found["training"] = {
+        about: dict[str, object] = {
             "samples": t.samples, "batch": t.batch, "step": list(t.sizes), "epochs": t.epochs, "shuffle": t.shuffle,
             "seed": t.seed, "accumulate": t.accumulate, "patience": t.patience, "least_gain": t.least_gain,
             "held_out": t.held_out, "targets": _targets(net, image),
         }  # fmt: skip
+        if t.digest is not None:
+            about["digest"] = t.digest
         if t.accumulate > 1:
-            found["training"]["step"] = []
+            about["step"] = []
+        found["training"] = about
     return json.dumps(found, separators=(",", ":"))
 
 
@@ -181,10 +191,20 @@ def _targets(net: FrozenNetwork, image: Image) -> list[dict[str, Any]]:
     """Return name, dtype and shape (without the axis of samples) of each target."""
     score = next(p for p in image.programs if p.name.startswith("score"))
     ports = ports_in_order(score, net)[len(net.network.spec.inputs) :]
+    truths = net.training.truths if net.training is not None else ()
     return [
-        {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:])}
-        for (name, dtype), port in zip(net.targets, ports, strict=False)
+        {"name": name, "dtype": dtype.name, "shape": list(port.shape[1:]), **_facts_of("classes", truth)}
+        for (name, dtype), port, truth in zip(net.targets, ports, truths, strict=False)
     ]
+
+
+def _facts_of(key: str, limit: Limit | None) -> dict[str, int | list[int]]:
+    """Return what a manifest tells of ids or classes (how many there are), or of chances."""
+    if limit is None:
+        return {}
+    if limit.kind == "chances":
+        return {"range": [0, limit.most]}
+    return {key: limit.most + 1, **({"padding": PADDING} if limit.kind == "padded" else {})}
 
 
 _NUMBERS = {"step": ("rate",), "sum": ("share",), "update": ("rate",)}

@@ -19,6 +19,9 @@ from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 from loom.ir.verify import VerifiedKernel
+from loom.nn.persistence import KEPT, network_metadata, training_metadata
+from loom.nn.resumption import PROGRESS, PROGRESS_NUMBERS
+from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST
 from loom.nn.train.losses import PADDING
 
 __all__ = ["Face", "Runnable", "choice_of_levels", "level_tables", "runnable_tables", "tables"]
@@ -28,9 +31,8 @@ _SAFETENSORS = {
     "u64": "U64", "u32": "U32", "u16": "U16", "u8": "U8", "bool": "BOOL",
 }  # fmt: skip
 _KINDS = {"forward": "FORWARD", "step": "STEP", "score": "SCORE", "sum": "SUM", "update": "UPDATE"}
-
-_PROGRESS = 5
-"""Numbers that are saved of a training: as ``files.c`` has them."""
+_FLOATS = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16"}
+_FORMS = {"": "ANY", "chances": "BETWEEN", "tokens": "WHOLE", "classes": "WHOLE", "padded": "PADDED"}
 
 
 class Runnable(Protocol):
@@ -77,7 +79,7 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
     """Return the C source of what has programs, for the levels of one platform; ``net``: if it may train."""
     first = levels[0].image
     assert all(level.image.tensors == first.tensors for level in levels)
-    saved, saved_header, tensors = _saved(frozen, first)
+    saved, saved_header, tensors = _saved(frozen, first, net)
     fills, start = _start(frozen, first)
     training = net.training if net is not None else None
     sources = [*(["threads"] if net is not None and net.threads else []), "runtime", "training", "files"]
@@ -85,12 +87,13 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
     parts = [
         f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',
         f"#define LOOM(f) {frozen.name}_##f\n#define NET {frozen.name}",
-        _defines(frozen, net, first, saved, len(saved_header), len(rates)),
+        _defines(frozen, net, first, saved, saved_header, len(rates)),
         level_tables(levels, face.in_order),
         table("double", "rates", rates),
         table("Tensor", "tensors", tensors),
         table("Fill", "fills", fills),
         table("Measure", "measures", _measures(net, first) if net is not None else []),
+        table("Range", "ranges", _ranges(frozen, net, first)),
         table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
         byte_table("start", start),
         byte_table("saved_header", saved_header),
@@ -136,7 +139,7 @@ def choice_of_levels(levels: Sequence[Compiled]) -> str:
     return "\n".join(parts)
 
 
-def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: int, header: int, rates: int) -> str:
+def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: int, header: bytes, rates: int) -> str:
     training = net.training if net is not None else None
     numbers = {
         "TRAIN_SAMPLES": 0 if training is None else training.samples,
@@ -149,7 +152,9 @@ def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: i
         "ACCUMULATE": 1 if training is None else training.accumulate,
         "THREADED": int(net is not None and net.threads),
         "HELD_SAMPLES": 0 if training is None else training.held_out,
-        "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{header}ull",
+        "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{len(header)}ull", "PROGRESS": PROGRESS_NUMBERS,
+        "DIGEST_AT": f"{header.index(NO_DIGEST.encode())}ull",
+        "IDENTITY": quoted(f'"{next(iter(_identity(frozen, net)))}"'),
     }  # fmt: skip
     if not image.tensors:
         numbers["TENSORS"] = "0u"
@@ -319,23 +324,56 @@ def _start(net: Runnable, image: Image) -> tuple[list[str], bytes]:
     return [f"{{{offset}u, {nbytes}u, {at}u}}" for offset, nbytes, at in fills], bytes(found)
 
 
-def _saved(net: Runnable, image: Image) -> tuple[int, bytes, list[str]]:
-    """Return the bytes of a saved file after its header, the header, and the table of tensors."""
-    weights = net.weights()
+def _ranges(frozen: Runnable, net: FrozenNetwork | None, image: Image) -> list[str]:
+    """Return what the arrays of callers may hold: of a network inputs, then targets; of a program anything."""
+    if net is None:
+        return [f"{{OTHER, 1, {prod(a.shape)}u, ANY, 0}}" for a in frozen.inputs]
+    ports = ports_in_order(next(p for p in image.programs if p.name.startswith("score")), net) if net.training else []
+    each = [(dtype, prod(shape), net.tokens.get(name)) for name, dtype, shape in net.inputs]
+    about = net.training.truths if net.training is not None else ()
+    each += [(p.dtype, prod(p.shape[1:]), t) for p, t in zip(ports[len(net.inputs) :], about, strict=False)]
+    rows: list[str] = []
+    for dtype, elements, told in each:
+        kind = _FLOATS.get(dtype.name, "INTEGER" if dtype.name[0] == "i" else "OTHER")
+        form, most = ("ANY", 0) if told is None else (_FORMS[told.kind], told.most)
+        rows.append(f"{{{kind}, {dtype.nbytes}, {elements}u, {form}, {most}}}")
+    return rows
+
+
+def _identity(frozen: Runnable, net: FrozenNetwork | None) -> dict[str, str]:
+    """Return the metadata that tells a saved file's network, or program, from others."""
+    return {"loom": f"export of {frozen.name}"} if net is None else network_metadata(net.network.spec)
+
+
+def _saved(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> tuple[int, bytes, list[str]]:
+    """Return the bytes of a saved file after its header, the header, and the table of tensors.
+
+    The file of a network is one of Loom's own (``loom.nn.persistence``): weights of bf16 are f32 there, what belongs to
+    the training has names of its own, and is of the integers that hold its bits.
+    """
+    weights, training = frozen.weights(), net.training if net is not None else None
     at, about, rows = 0, dict[str, Any](), list[str]()
     for t in image.tensors.values():
-        kind = _SAFETENSORS[t.dtype.name]
-        about[t.name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [at, at + t.nbytes]}
+        is_weight = net is None or t.name in weights
+        is_wide = net is not None and is_weight and t.dtype.name == "bf16"
+        kind = "F32" if is_wide else "U16" if not is_weight and t.dtype.name == "bf16" else _SAFETENSORS[t.dtype.name]
+        size = t.nbytes * (2 if is_wide else 1)
+        name = t.name if is_weight else f"{KEPT}{t.name}"
+        about[name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [at, at + size]}
         told = "0"
         if t.name in weights:
             a = weights[t.name]
             told = quoted(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
-        code = {"f64": "F64", "f32": "F32", "f16": "F16", "bf16": "BF16"}.get(t.dtype.name, "OTHER")
-        fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}"
+        code = _FLOATS.get(t.dtype.name, "OTHER") if net is not None else "OTHER"
+        fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}, {int(is_wide)}"
         rows.append(f"{{{quoted(t.name)}, {told}, {fields}}}")
-        at += t.nbytes
-    nbytes = 8 * _PROGRESS
-    about["state/progress"] = {"dtype": "U64", "shape": [_PROGRESS], "data_offsets": [at, at + nbytes]}
-    text = json.dumps({"__metadata__": {"loom": f"export of {net.name}"}, **about}, separators=(",", ":")).encode()
+        at += size
+    metadata = {DIGEST_KEY: NO_DIGEST, **_identity(frozen, net)}
+    if training is not None:
+        size = 8 * PROGRESS_NUMBERS
+        about[KEPT + PROGRESS] = {"dtype": "U64", "shape": [PROGRESS_NUMBERS], "data_offsets": [at, at + size]}
+        at += size
+        metadata |= training_metadata({"config": dict(training.config), "samples": training.samples})
+    text = json.dumps({"__metadata__": metadata, **about}, separators=(",", ":")).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
-    return at + nbytes, len(text).to_bytes(8, "little") + text, rows
+    return at, len(text).to_bytes(8, "little") + text, rows

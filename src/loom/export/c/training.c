@@ -33,7 +33,9 @@ static int step(struct NET *net, const void *const *given, u32 samples, double *
   const Program *program = program_of(net, STEP, samples);
   if (!program) return LOOM_BATCH;
   if (RATES > 1 && net->updates >= RATES) return LOOM_SCHEDULE_OVER;
-  int code = one_batch(net, program, given, 0, 0, rate_of(net), &found);
+  int code = check(given, INPUTS + TARGETS, samples);
+  if (code) return code;
+  code = one_batch(net, program, given, 0, 0, rate_of(net), &found);
   if (loss) *loss = found;
   if (!code) net->updates++;
   return code;
@@ -107,7 +109,9 @@ static int score(struct NET *net, const void *const *given, u32 samples, double 
   if (!is_open(net)) return LOOM_NOT_OPEN;
   if (!loss || is_null(given, INPUTS + TARGETS)) return LOOM_NULL;
   if (!samples) return LOOM_BATCH;
-  int code = measure(net, given, samples, &found, accuracy ? &right : 0);
+  int code = check(given, INPUTS + TARGETS, samples);
+  if (code) return code;
+  code = measure(net, given, samples, &found, accuracy ? &right : 0);
   if (!code && !is_finite(found)) code = LOOM_NOT_FINITE;
   if (!code) *loss = found;
   if (!code && accuracy) *accuracy = right;
@@ -191,13 +195,13 @@ static int epoch(struct NET *net, const void *const *given, u32 samples, double 
   net->updates = net->epoch * updates;
   for (u32 first = 0, taken = 0; first < samples; first += taken, net->updates++) {
     int code = update(net, given, first, samples, &total, &taken);
-    if (code == LOOM_NOT_FINITE && !all_finite(net->image, 0)) {
+    if (code == LOOM_NOT_FINITE && !all_finite(net->image)) {
       copy(net->image, net->good, STATE_NBYTES);
       net->updates = before;
     }
     if (code) return code;
   }
-  if (!all_finite(net->image, 0)) {
+  if (!all_finite(net->image)) {
     copy(net->image, net->good, STATE_NBYTES);
     net->updates = before;
     return LOOM_NOT_FINITE;
@@ -231,9 +235,12 @@ static int train(struct NET *net, const void *const *given, u32 samples, const v
   if (is_null(given, INPUTS + TARGETS) || (held && is_null(held, INPUTS + TARGETS))) return LOOM_NULL;
   if (samples != TRAIN_SAMPLES || (held && of_held != HELD_SAMPLES)) return LOOM_BATCH;
   if (net->over && epochs) return LOOM_OVER;
+  int code = check(given, INPUTS + TARGETS, samples);
+  if (!code && held) code = check(held, INPUTS + TARGETS, of_held);
+  if (code) return code;
   for (u32 e = 0; e < epochs && !net->over; e++) {
     double mean = 0, watched;
-    int code = epoch(net, given, samples, &mean);
+    code = epoch(net, given, samples, &mean);
     if (code) return code;
     if (loss) *loss = mean;
     watched = mean;

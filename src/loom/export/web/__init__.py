@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError
 from loom.export.c.levels import Optimize
+from loom.export.delivery import Export, deliver
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.program import FrozenFunction
@@ -25,53 +26,63 @@ from loom.export.web.types import (
     program_typescript,
     typescript,
 )
+from loom.nn.train.scalars import flag
 
 __all__ = ["WebExport", "export_npm", "export_wasm"]
 
 
 @dataclass(frozen=True, slots=True)
-class WebExport:
+class WebExport(Export):
     """Files that were written, and what a net takes: memory, kernels, bytes of their code."""
 
-    files: tuple[Path, ...]
     net_nbytes: int
     kernels: int
     code_nbytes: int
 
 
 def export_wasm(
-    net: FrozenNetwork | FrozenKernel | FrozenFunction, out: str | Path, *, optimize: Optimize = "speed"
+    net: FrozenNetwork | FrozenKernel | FrozenFunction,
+    out: str | Path,
+    *,
+    optimize: Optimize = "speed",
+    overwrite: bool = False,
 ) -> WebExport:
     """Write what was frozen into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
     ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.
-    ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``).
+    ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``); FileError,
+    nothing being written, for files in ``out`` that no export wrote, or that were changed since, unless ``overwrite``.
     """
+    replaced = flag("loom.export, overwrite", overwrite)
     if isinstance(net, FrozenKernel):
         _require_no_records(net)
     built = build_wasm(net, optimize)
-    about = json.loads(built.manifest)
+    told = json.loads(built.manifest)
     if isinstance(net, FrozenKernel):
-        script, types = kernel_javascript(about), kernel_typescript(about)
+        script, types = kernel_javascript(told), kernel_typescript(told)
     elif isinstance(net, FrozenFunction):
-        script, types = program_javascript(about), program_typescript(about)
+        script, types = program_javascript(told), program_typescript(told)
     else:
-        script, types = javascript(net.name, net.name), typescript(about)
+        script, types = javascript(net.name, net.name), typescript(told)
     contents = {
         f"{net.name}.wasm": built.module,
         f"{net.name}.js": script.encode(),
         f"{net.name}.d.ts": types.encode(),
     }
-    return WebExport(_write(contents, out), built.net_nbytes, built.kernels, built.code_nbytes)
+    about = built.net_nbytes, built.kernels, built.code_nbytes
+    return deliver(lambda folder: WebExport(_write(contents, folder), *about), out, overwrite=replaced)
 
 
-def export_npm(net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "speed") -> WebExport:
+def export_npm(
+    net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "speed", overwrite: bool = False
+) -> WebExport:
     """Write a frozen network into the folder ``out`` as a package for npm: an ES module with types, README and test.
 
-    ``optimize`` is that of ``export_wasm``. StateError without Zig (the extra ``export``).
+    ``optimize``, ``overwrite`` and errors are those of ``export_wasm``.
     """
+    replaced = flag("loom.export, overwrite", overwrite)
     contents, *about = package_files(net, optimize)
-    return WebExport(_write(contents, out), *about)
+    return deliver(lambda folder: WebExport(_write(contents, folder), *about), out, overwrite=replaced)
 
 
 def _require_no_records(kernel: FrozenKernel) -> None:
@@ -81,8 +92,8 @@ def _require_no_records(kernel: FrozenKernel) -> None:
                             remedy="Give the kernel an array for each field, or export it to C")  # fmt: skip
 
 
-def _write(contents: Mapping[str, bytes], out: str | Path) -> tuple[Path, ...]:
-    paths = tuple(Path(out) / name for name in contents)
+def _write(contents: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
+    paths = tuple(folder / name for name in contents)
     for path, content in zip(paths, contents.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

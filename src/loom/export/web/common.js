@@ -11,6 +11,7 @@ export class NetError extends Error {
     super(`${code}: ${text}`);
     this.name = "NetError";
     this.code = code;
+    this.text = text;
   }
 }
 

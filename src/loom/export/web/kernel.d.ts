@@ -10,6 +10,8 @@ export interface Given {
 export class NetError extends Error {
   constructor(code: string, text: string);
   readonly code: @CODES@ | "ARGUMENT" | "TOO_SMALL" | "WASM";
+  /** The message without the code. */
+  readonly text: string;
 }
 
 export class Kernel {

@@ -16,6 +16,13 @@ export interface Column {
   readonly dtype: string;
   /** Without the axis of samples. */
   readonly shape: readonly number[];
+  /** Of ids: how many there are. */
+  readonly vocabulary?: number;
+  /** Of targets that are classes: how many there are, and what stands for none. */
+  readonly classes?: number;
+  readonly padding?: number;
+  /** Of targets that are chances: the least and the most. */
+  readonly range?: readonly number[];
 }
 
 export interface Manifest {
@@ -38,6 +45,8 @@ export interface Manifest {
     readonly patience: number | null;
     readonly least_gain: number;
     readonly held_out: number;
+    /** What all epochs end in with the samples of the export, if it was asked. */
+    readonly digest?: string;
     readonly targets: readonly Column[];
   };
 }
@@ -45,6 +54,8 @@ export interface Manifest {
 export class NetError extends Error {
   constructor(code: string, text: string);
   readonly code: @CODES@ | "ARGUMENT" | "WASM";
+  /** The message without the code. */
+  readonly text: string;
 }
 
 //training

@@ -7,6 +7,17 @@
 // Runs in node, Deno, Bun, a worker and a page; needs WebAssembly with SIMD. Arrays are flat and row-major, samples first.
 
 @COMMON@
+/** Whether the numbers of an input or target are what the manifest tells of it. */
+function isSound(array, { dtype, vocabulary, classes = vocabulary, padding, range }) {
+  const mask = { f16: 0x7c00, bf16: 0x7f80 }[dtype];
+  if (mask) return classes === undefined && !range && array.every((word) => (word & mask) !== mask);
+  return array.every((element) => {
+    const value = Number(element);
+    if (classes !== undefined) return value === padding || (Number.isInteger(value) && value >= 0 && value < classes);
+    return Number.isFinite(value) && (!range || (value >= range[0] && value <= range[1]));
+  });
+}
+
 export class Net {
 @HELD@
   /** Outputs for any number of samples: an array; of a network of several outputs, arrays by name. */
@@ -20,10 +31,27 @@ export class Net {
     return outputs.length === 1 ? made[0] : Object.fromEntries(outputs.map((o, i) => [o.name, made[i]]));
   }
 
-  /** What another back end computes with: arrays of inputs, and of targets if they are passed, and how many samples. */
+  /**
+   * What another back end computes with: arrays of inputs, and of targets if they are passed, how many samples, and whether
+   * they may be computed with; else `forward` and others of this net tell what is wrong with them.
+   */
   given(...both) {
-    const [arrays, samples] = both.length > 1 ? this.#samples(...both) : this.#columns(this.manifest.inputs, both[0], "input");
-    return { arrays, samples };
+    const { inputs, training } = this.manifest;
+    const [arrays, samples] = both.length > 1 ? this.#samples(...both) : this.#columns(inputs, both[0], "input");
+    return { arrays, samples, isSound: arrays.every((array, i) => isSound(array, [...inputs, ...(training?.targets ?? [])][i])) };
+  }
+
+  /** The bytes of a tensor, or of how far the training is (`training/progress`), for another back end. */
+  bytes(name, nbytes) {
+    const [at, text] = this.#named({ name }, nbytes);
+    call(this.#wasm, "read", this.#net, text, at, nbytes);
+    return this.#copied(Uint8Array, at, nbytes);
+  }
+
+  setBytes(name, bytes) {
+    const [at, text] = this.#named({ name }, bytes.length);
+    put(this.#wasm, at, bytes);
+    call(this.#wasm, "write", this.#net, text, at, bytes.length);
   }
 
   /** Outputs as `forward` gives them, of the bytes of each. */

@@ -72,7 +72,7 @@ def _package(name: str) -> dict[str, Any]:
             "./net.wasm": "./net.wasm",
             "./package.json": "./package.json",
         },
-        "files": ["*.js", "*.d.ts", "*.wasm", "test"],
+        "files": ["*.js", "*.d.ts", "net.wasm", "test"],
         "sideEffects": False,
         "engines": {"node": ">=18"},
         "scripts": {"test": "node --test"},
@@ -98,6 +98,8 @@ def _readme(package: str, about: Mapping[str, Any]) -> str:
         for c in each
     ]
     told = template("npm/training.md").replace("@EPOCHS@", str(training["epochs"])) if training else ""
+    if training and "digest" in training:
+        told += f"\nWith the samples that it was exported with these epochs end in `{training['digest']}`.\n"
     values = {"TRAINING": told, "PACKAGE": package, "VERSION": __version__, "COLUMNS": "\n".join(columns),
               "DIGEST": about["digest"]}  # fmt: skip
     found = template("npm/README.md")

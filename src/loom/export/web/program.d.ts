@@ -31,6 +31,8 @@ export interface Manifest {
 export class NetError extends Error {
   constructor(code: string, text: string);
   readonly code: @CODES@ | "ARGUMENT" | "WASM";
+  /** The message without the code. */
+  readonly text: string;
 }
 
 export class Program {

@@ -31,6 +31,7 @@ from loom.nn.spec.keys import keys_of, object_at
 from loom.nn.spec.layer import Shared
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
 from loom.nn.spec.text import file_bytes
+from loom.nn.storedfile import write_stored
 from loom.nn.tensorfile import is_safetensors, read_tensors, require_numbers, safetensors_library
 from loom.tensor.ops.precision import IN_FULL
 
@@ -244,7 +245,8 @@ def save_adapters(network: Network, path: str | os.PathLike[str], *, names: Modu
         for kind, own in zip("AB", adapter_names(matrix), strict=True):
             arrays[f"{_BEGIN}{name}.lora_{kind}.weight"] = np.ascontiguousarray(np.asarray(held[f"{key}.{own}"]).T)
     facts = _facts(modules)
-    data = safetensors_library().save(arrays, metadata={"format": "pt", "loom.lora": json.dumps(facts)})
+    safetensors_library()
+    data = write_stored(arrays, {}, {"format": "pt", "loom.lora": json.dumps(facts)})
     if target.suffix == ".safetensors":
         write_file(target, data, where)
         return

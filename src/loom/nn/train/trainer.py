@@ -31,7 +31,7 @@ from loom.nn.train.programs import Trainable
 from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
 
-__all__ = ["Progress", "Trainer"]
+__all__ = ["Progress", "Trainer", "settings_of"]
 
 Arrays = dict[str, Array]
 
@@ -348,7 +348,8 @@ class Trainer:
 
     def _snapshot(self) -> Snapshot:
         facts = {
-            "config": self._settings(), **self._data, "epoch": self.epoch, "at": self._at, "total": self._total,
+            "config": settings_of(self.config, self.programs.model), **self._data, "epoch": self.epoch,
+            "at": self._at, "total": self._total,
             "best": None if self._best == float("inf") else self._best, "stale": self._stale,
             "history": self.history.to_dict(),
         }  # fmt: skip
@@ -383,15 +384,8 @@ class Trainer:
         self._best, self._stale, self.history = best, stale, history
         self.epoch, self._at, self._total = epoch, at, total
 
-    def _settings(self) -> dict[str, str]:
-        """Return what a training that goes on must have in common, the precision in which its products are too."""
-        found = self.config.facts()
-        network = getattr(self.programs.model, "network", None)  # other models have no document
-        name = self.config.precision or (FULL if network is None else network.precision.value)
-        return {n: v for n, v in found.items() if n != "precision"} | ({} if name == FULL else {"precision": name})
-
     def _require_same(self, facts: Mapping[str, Any]) -> None:
-        settings = self._settings()
+        settings = settings_of(self.config, self.programs.model)
         mine = {**dict.fromkeys(facts["config"]), **settings, **self._data}
         told = {name: facts[name] for name in self._data if name in facts or name == "samples"}
         theirs = {**facts["config"], **told}
@@ -406,6 +400,14 @@ class Trainer:
                     got=theirs.get(name),
                     remedy=f"Use the same {'data' if name in _DATA else 'settings'}, or train from the start",
                 )
+
+
+def settings_of(config: TrainConfig, model: Trainable) -> dict[str, str]:
+    """Return what a training that goes on must have in common, the precision in which its products are too."""
+    found = config.facts()
+    network = getattr(model, "network", None)  # other models have no document
+    name = config.precision or (FULL if network is None else network.precision.value)
+    return {n: v for n, v in found.items() if n != "precision"} | ({} if name == FULL else {"precision": name})
 
 
 _DATA = {"data": "other data than these of as many samples", "held_out": "other data for validation"}

@@ -48,6 +48,10 @@ await refused("object", net.fit(x, y, { validationData: { x, y } }));
 await refused("other_rows", blown.fit(x, y, { validationData: [x, y.subarray(1)] }));
 await refused("module", Net.open({ wasm: Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0) }));
 const fresh = Buffer.from(await (await Net.open()).save());
+await refused("nan", blown.predict([[1, 2, NaN, 4]]));
+await refused("class", blown.trainOnBatch(x.subarray(0, 128), y.subarray(0, 32).map(() => 3)));
+await refused("damaged", blown.load(whole.map((byte, i) => (i === whole.length - 1 ? byte ^ 1 : byte))));
+await refused("no_gpu", Net.open({ backend: "webgpu" }));
 await refused("blown", blown.fit(x.map((v, i) => (i === 7 ? 1e30 : v)), y));
 told.unchanged = fresh.equals(Buffer.from(await blown.save())) && whole.equals(Buffer.from(await net.save()));
 

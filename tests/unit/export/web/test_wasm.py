@@ -105,7 +105,7 @@ def test_a_dense_network_does_all_that_there_is(package: Path) -> None:
     assert told["nested"] == net.predict(x[:2]).tobytes().hex()
     assert told["of_name"] == net.predict(x[:1]).tobytes().hex()
     assert (told["written"], told["cut"], told["stopped"]) == ([0.5, 0.5], "WASM", 1)
-    assert told["manifest"]["training"]["targets"] == [{"name": "layers.1", "dtype": "i32", "shape": []}]
+    assert told["manifest"]["training"]["targets"] == [{"name": "layers.1", "dtype": "i32", "shape": [], "classes": 3}]
     assert (told["realm"], told["empty"]) == (told["here"], 0)
     assert told["open"] == "ARGUMENT: there is no option of open wams, but wasm"
     codes = {
@@ -151,7 +151,11 @@ def test_a_package_reads_like_tensorflow_js(package: Path) -> None:
         "object": "validationData is not [x, y]",
         "other_rows": "there are 70 samples and targets of 69",
         "module": "pass the one that was exported with this file",
-        "blown": "the net is as before the step or the epoch",
+        "blown": "the net is as before the call, step or epoch",
+        "nan": "NaN or infinite; the net is as before the call, step or epoch",
+        "class": "see the manifest; classes count from 0",
+        "damaged": "its SHA-256 is another; the net is as it was",
+        "no_gpu": "BACKEND: webgpu: there is no WebGPU here",
         "disposed": "the net was disposed of: open another one",
     }.items():  # fmt: skip
         assert told[name].endswith(text), name

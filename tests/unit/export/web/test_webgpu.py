@@ -39,6 +39,11 @@ try {
   const [x, y] = [await all("x", Float32Array), await all("y", Int32Array)];
   const net = await Net.open({ backend: "webgpu" });
   const made = new Uint32Array((await net.predict(x)).buffer);
+  const start = await net.digest();
+  const code = (promise) => promise.then(() => "taken", (error) => error.code);
+  const nan = x.map((value, i) => (i === 5 ? NaN : value));
+  const refused = [await code(net.predict(nan)), await code(net.fit(nan, y)), await code(net.evaluate(nan, y)),
+                   await code(net.fit(x, y.map(() => 3))), (await net.digest()) === start];
   const { history } = await net.fit(x, y, { epochs: 2 });
   const file = await net.save();
   await net.fit(x, y, { epochs: 1 });
@@ -49,7 +54,7 @@ try {
   const any = await Net.open();
   await tell({
     backend: net.backend, made: [...made], digest, loss: history.loss, evaluated, on: await wasm.digest(),
-    any: any.backend, skipped: any.skipped[0].reason,
+    refused, any: any.backend, skipped: any.skipped[0].reason,
   });
 } catch (error) {
   await tell({ error: String(error) });
@@ -127,7 +132,8 @@ def test_a_page_trains_on_webgpu_to_the_digest_of_loom(kind: str, tmp_path: Path
     assert "error" not in told, told["error"]
     history = net.train(x, y, **SETTINGS)
     assert (told["backend"], told["any"], told["skipped"]) == (
-        "webgpu", "wasm", "BACKEND: the adapter is the processor")  # fmt: skip
+        "webgpu", "wasm", "the adapter is the processor")  # fmt: skip
+    assert told["refused"] == ["NOT_FINITE", "NOT_FINITE", "NOT_FINITE", "CLASS", True]
     assert told["made"] == made.tolist()
     assert told["loss"] == list(history.loss)[:2]
     assert told["digest"] == net.digest() == told["on"]

@@ -111,7 +111,8 @@ def _glue(number: int, net: FrozenNetwork, told: Mapping[str, Any]) -> tuple[str
     lines = [
         f"size_t {name}_size(void);\nint {name}_open(void *, size_t, void **);\nint {name}_reset(void *);",
         f"int {name}_forward(void *, {', '.join(pointers)}, u32);\nint {name}_digest(const void *, u8 *);",
-        f"int {name}_save(const void *, void *, size_t, size_t *);\nint {name}_load(void *, const void *, size_t);",
+        f"int {name}_save(const void *, void *, size_t, size_t *);\nint {name}_load(void *, const void *, size_t);\n"
+        f"void {name}_seal(void *);",
         f"const char *{name}_manifest(void), *{name}_message(int);",
         f"static int forward_{number}(void *at, const void *const *x, void *const *y, u32 samples) {{\n"
         f"  return {name}_forward(at, {', '.join([*given, *made])}, samples);\n}}",
@@ -132,7 +133,7 @@ def _glue(number: int, net: FrozenNetwork, told: Mapping[str, Any]) -> tuple[str
             lines.append(f"static const double rate_{number} = {float(net.training.rates[0]).hex()};")
     columns = [f'"{name}"', f"document_{number}", f"identities_{number}", rate, f"{name}_size", f"{name}_open",
                f"{name}_reset", f"forward_{number}", train, f"{name}_digest", f"{name}_save", f"{name}_load",
-               f"{name}_manifest", f"{name}_message"]  # fmt: skip
+               f"{name}_seal", f"{name}_manifest", f"{name}_message"]  # fmt: skip
     return "\n".join(lines), f"  {{{', '.join(columns)}}}"
 
 

@@ -17,5 +17,6 @@ typedef struct {
   int (*digest)(const void *, u8 *);
   int (*save)(const void *, void *, size_t, size_t *);
   int (*load)(void *, const void *, size_t);
+  void (*seal)(void *); /* the digest of a saved state that was changed */
   const char *(*manifest)(void), *(*message)(int);
 } Net;

@@ -20,7 +20,7 @@ static int starts_with(Text string, const char *text) {
 }
 
 static int is_weight(Text key) {
-  return !is_text(key, "__metadata__") && !starts_with(key, "state/") && !starts_with(key, "best/");
+  return !is_text(key, "__metadata__") && !starts_with(key, "training/");
 }
 
 static void put_raw(Out *out, Text from, Text to) {
@@ -109,12 +109,6 @@ static int commented_state(Text comment, u8 *file, u64 nbytes) {
   return base64_bytes(s, file, nbytes) ? 1 : -1;
 }
 
-static int same_bytes(const u8 *a, const u8 *b, u64 n) {
-  for (u64 i = 0; i < n; i++)
-    if (a[i] != b[i]) return 0;
-  return 1;
-}
-
 /* Makes the model's state of the net as it begins, of its comment and of its weights, and loads it. */
 static const char *load_model(Out *out, const Net *net, Text model) {
   u8 *old = here.saved[0], *file = here.saved[1];
@@ -125,17 +119,17 @@ static const char *load_model(Out *out, const Net *net, Text model) {
   int code = net->save(at, 0, 0, &nbytes);
   if (!code) code = net->save(at, old, nbytes, &nbytes);
   if (code) return failed_with(out, net, code);
-  u64 header = (u64)(elements_of(old) - old);
   int state = commented_state(member(model, "comment"), file, nbytes);
-  if (state < 0 || (state && !same_bytes(file, old, header)))
+  if (state < 0 || (state && net->load(at, file, nbytes)))
     return failed(out, "the model's comment is a state of another network, or broken", ": take it out");
   if (!state) { /* training begins anew: the net says how */
     net->reset(at);
     net->save(at, file, nbytes, &nbytes);
-    net->load(at, old, nbytes);
   }
+  net->load(at, old, nbytes);
   const char *wrong = merge_weights(tensors, file);
   if (wrong) return failed(out, wrong, ": save the model again");
+  net->seal(file);
   code = net->load(at, file, nbytes);
   if (code) return failed_with(out, net, code);
   here.active = net;

@@ -51,7 +51,7 @@ export class Net {
         return new this(await open(plain, backend === name), name, skipped);
       } catch (error) {
         if (!(error instanceof NetError) || error.code !== "BACKEND") throw error;
-        skipped.push({ backend: name, reason: error.message });
+        skipped.push({ backend: name, reason: error.text });
       }
     }
     throw new NetError("BACKEND", skipped.map((s) => `${s.backend}: ${s.reason}`).join("; ") || "no backend was named");

@@ -318,37 +318,32 @@ class Driver {
     return done;
   }
 
-  // state: as the file that save gives has it
-
-  #file() {
-    const file = this.#plain.save();
-    const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
-    const about = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
-    const part = (name) => file.subarray(...about[name].data_offsets.map((at) => at + 8 + length));
-    return { file, part };
-  }
+  // state
 
   #upload() {
     if (!this.#isBehind) return;
-    const { part } = this.#file();
-    for (const [name, offset] of this.#machine.about.tensors) this.#machine.write(this.memory, offset, part(name).slice());
+    for (const [name, offset, nbytes] of this.#machine.about.tensors)
+      this.#machine.write(this.memory, offset, this.#plain.bytes(name, nbytes));
     this.#isBehind = false;
   }
 
   async #download() {
     if (!this.#isAhead) return;
-    const { file, part } = this.#file();
-    const state = await this.#machine.read(this.memory, 0, this.#machine.about.state);
-    for (const [name, offset, nbytes] of this.#machine.about.tensors) part(name).set(state.subarray(offset, offset + nbytes));
-    part("state/progress").set(new Uint8Array(BigUint64Array.from([this.epoch, this.updates]).buffer));
-    this.#plain.load(file);
+    const { tensors, state: size } = this.#machine.about;
+    const state = await this.#machine.read(this.memory, 0, size);
+    for (const [name, offset, nbytes] of tensors) this.#plain.setBytes(name, state.subarray(offset, offset + nbytes));
+    const words = this.#words();
+    [words[0], words[1]] = [this.epoch, this.updates];
+    this.#plain.setBytes("training/progress", new Uint8Array(words.buffer));
     this.#isAhead = false;
   }
 
+  #words() {
+    return new BigUint64Array(this.#plain.bytes("training/progress", 48).buffer);
+  }
+
   #progress() {
-    if (this.#isAhead) return;
-    const [epoch, updates] = new BigUint64Array(this.#file().part("state/progress").slice().buffer);
-    [this.epoch, this.updates] = [epoch, updates];
+    if (!this.#isAhead) [this.epoch, this.updates] = this.#words();
   }
 
   // programs
@@ -421,7 +416,8 @@ class Driver {
   // what a net does
 
   async forward(x) {
-    const { arrays, samples } = this.#plain.given(x);
+    const { arrays, samples, isSound } = this.#plain.given(x);
+    if (!isSound) return this.#asked("forward", [x]);
     return this.#alone(async () => {
       this.#upload();
       const [inputs, , outputs] = this.#machine.about.counts;
@@ -439,9 +435,9 @@ class Driver {
   }
 
   async step(x, y) {
-    const { arrays, samples } = this.#plain.given(x, y);
+    const { arrays, samples, isSound } = this.#plain.given(x, y);
     return this.#alone(async () => {
-      const program = this.#program("step", samples);
+      const program = isSound && this.#program("step", samples);
       const { rates } = this.#machine.about.training;
       this.#progress();
       if (!program || (rates.length > 1 && this.updates >= rates.length)) {
@@ -453,7 +449,7 @@ class Driver {
       this.#upload();
       const rows = Array.from({ length: samples }, (_, i) => i);
       const [loss] = await this.#losses([[program, rows, this.#rate(this.updates)]], arrays);
-      if (!Number.isFinite(loss)) {
+      if (!Number.isFinite(loss) || !(await this.#isFinite())) {
         this.#isBehind = true;
         return this.#plain.step(x, y);
       }
@@ -464,20 +460,21 @@ class Driver {
   }
 
   async trainer(x, y, validation) {
-    const { arrays, samples } = this.#plain.given(x, y);
+    const { isSound, ...both } = this.#plain.given(x, y);
     const slow = this.#plain.trainer(x, y, validation); // which looks at what is passed
     const held = validation && this.#plain.given(...validation);
-    return () => this.#alone(() => this.#epoch(arrays, samples, slow, held));
+    const isWhole = isSound && (!held || held.isSound);
+    return () => this.#alone(() => this.#epoch(both, isWhole, slow, held));
   }
 
   /** An epoch; where something is wrong, or a number is not finite, the plain net does it and says what it is. */
-  async #epoch(arrays, samples, slow, held) {
+  async #epoch({ arrays, samples }, isSound, slow, held) {
     const { training } = this.#machine.about;
     const count = Math.ceil(samples / training.batch);
     await this.#download();
     this.#progress();
     const last = (Number(this.epoch) + 1) * count;
-    if (samples !== training.samples || (training.rates.length > 1 && last > training.rates.length)) return this.#plainly(slow);
+    if (!isSound || samples !== training.samples || (training.rates.length > 1 && last > training.rates.length)) return this.#plainly(slow);
     this.#upload();
     const order = orderOf(training, Number(this.epoch & 0x7fffffffn), samples);
     const first = Number(this.epoch) * count;
@@ -511,9 +508,9 @@ class Driver {
   }
 
   async score(x, y) {
-    const { arrays, samples } = this.#plain.given(x, y);
+    const { arrays, samples, isSound } = this.#plain.given(x, y);
     return this.#alone(async () => {
-      if (!samples) return this.#plain.score(x, y);
+      if (!samples || !isSound) return this.#plain.score(x, y); // which says what is wrong
       const mean = await this.#measured(arrays, samples);
       if (Number.isFinite(mean)) return mean;
       await this.#download();
