@@ -372,22 +372,35 @@ class VectorStore:
             )
         return [as_hits(each, view, self._programs.layout.is_euclidean) for each in ranks]
 
-    def build_index(self, *, connectivity: int = 16, expansion: int = 128, samples: int = 100) -> IndexReport:
+    def build_index(
+        self, *, connectivity: int = 16, expansion: int = 128, samples: int | None = None, queries: Any = None
+    ) -> IndexReport:
         """Build an approximate index of the vectors there are now (HNSW, by the package usearch); tell its recall.
 
         ``connectivity`` and ``expansion``: neighbours of a vector, and candidates looked at, as of usearch. Its recall
-        is that of the best 10 for ``samples`` of the stored vectors. What is captured later is searched exactly beside
-        it; ``compact`` and ``normalize`` drop it. StateError without the package.
+        is that of the best 10 for ``samples`` stored vectors (100, at most half of them) that neither index nor exact
+        search has while it is measured: what queries that are like the stored vectors will meet. ``queries``: a matrix
+        (n, dims) of others to measure with in their place. What is captured later is searched exactly beside it;
+        ``compact`` and ``normalize`` drop it. StateError without the package.
         """
         where = "build_index"
         self._alive(where)
-        numbers = [whole(n, f"{where}, {what}", least=least, most=1 << 16) for n, what, least in (
-            (connectivity, "connectivity", 2), (expansion, "expansion", 1), (samples, "samples", 1))]  # fmt: skip
+        m, ef, count = (whole(n, f"{where}, {what}", least=least, most=1 << 16) for n, what, least in (
+            (connectivity, "connectivity", 2), (expansion, "expansion", 1),
+            (100 if samples is None else samples, "samples", 1)))  # fmt: skip
+        measured: Any = count
+        if queries is not None:
+            measured = read_matrix(queries, self.dims, f"{where}, queries")
+            if samples is not None or not len(measured):
+                raise ArgumentError(where, "recall is measured with samples or with queries",
+                                    expected="samples=, or queries= of at least one",
+                                    got="both" if samples is not None else "no query",
+                                    remedy="Leave one of them out")  # fmt: skip
         with self._state.writing:
             self._alive(where)
             entries = list(self.items())
             view = self._state.view([])
-            index, report = build_index(self._programs, view.parts, entries, *numbers)
+            index, report = build_index(self._programs, view.parts, entries, m, ef, measured)
             self._state.index = index
             return report
 
