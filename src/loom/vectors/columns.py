@@ -7,7 +7,7 @@ row that lacks a name, or is told nothing, has None there.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -272,6 +272,9 @@ def _require_told(condition: Condition, column: _Column, metas: Sequence[Meta | 
                             remedy=remedy)  # fmt: skip
     for kinds in condition.kinds:
         if column.kinds and not kinds & column.kinds:
-            raise DTypeError(here, f"no vector can be kept by {condition.sign!r}",
-                             expected=" or ".join(sorted(column.kinds)), got=" or ".join(sorted(kinds)),
-                             remedy="Compare with what the vectors are told")  # fmt: skip
+            raise DTypeError(here, f"{condition.sign!r} can hold for no vector", expected=_either(column.kinds),
+                             got=_either(kinds), remedy="Compare with what the vectors are told")  # fmt: skip
+
+
+def _either(kinds: Iterable[str]) -> str:
+    return " or ".join(sorted(kinds))

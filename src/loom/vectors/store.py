@@ -8,6 +8,7 @@ what was there when they began, without keeping others waiting. Invariant: a cal
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ class VectorStore:
         _require_room(programs.segment_nbytes, budget, f"{where}, memory_budget")
         programs.warm()
         self._programs = programs
-        self._precise: dict[str, VectorPrograms] = {}
+        self._others: dict[tuple[str, str], VectorPrograms] = {}
+        """Programs of searches in another precision, or by another metric."""
         self._state = StoreState(programs, budget)
         self._is_open = True
 
@@ -308,8 +310,9 @@ class VectorStore:
     # searching
 
     def search(
-        self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None
-    ) -> list[Hit]:
+        self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None,
+        metric: str | None = None,
+    ) -> list[Hit]:  # fmt: skip
         """Return the best ``k`` vectors for a query, best first, of equal scores the older row first.
 
         ``where`` keeps vectors by what they are told before the best are chosen: ``{"batch": 42}``,
@@ -320,57 +323,81 @@ class VectorStore:
         2). The first such search packs the vectors, which ``nbytes`` tells; what is captured later is packed when it is
         searched. ArgumentError for "euclidean", whose scores are no products, for stores of i8, x12 of f16, and stores
         with a ``memory_budget``.
+        ``metric``: another than the store's, over the same rows, with the bits of a store of that metric. ArgumentError
+        for stores of i8 or with a ``memory_budget``, and where ``approximate``.
         """
         self._alive(place := "search")
-        return self._found(read_vector(query, self.dims, place), k, where, approximate, precision, place)[0]
+        programs = self._within(precision, metric, place)
+        return self._found(read_vector(query, self.dims, place), k, where, approximate, programs, place)[0]
 
     def search_many(
-        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None
-    ) -> list[list[Hit]]:
+        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None,
+        metric: str | None = None,
+    ) -> list[list[Hit]]:  # fmt: skip
         """Return what ``search`` does for each row of a matrix (n, dims), at once."""
         self._alive(place := "search_many")
-        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, precision, place)
+        programs = self._within(precision, metric, place)
+        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, programs, place)
 
-    def _within(self, precision: Any, place: str) -> VectorPrograms:
-        """Return the programs of a precision; ArgumentError for one that has no meaning here."""
-        if precision is None or precision == FULL:
+    def _within(self, precision: Any, metric: Any, place: str) -> VectorPrograms:
+        """Return the programs of a precision and a metric; ArgumentError for what has no meaning here."""
+        asked = self.metric if metric is None else one_of(metric, f"{place}, metric", METRICS)
+        name = "" if precision is None or precision == FULL else one_of(
+            precision, f"{place}, precision", PRECISIONS_OF_SEARCH)  # fmt: skip
+        if asked != self.metric:
+            self._require_plain(f"{place}, metric", "vectors are weighed for one metric", "Restore a store of that metric")
+        if name:
+            where = f"{place}, precision"
+            self._require_plain(where, "vectors are whole numbers already", "Leave precision out")
+            if asked == "euclidean":
+                raise ArgumentError(where, "distances are no products", expected='the metric "cosine" or "dot"',
+                                    got=asked, remedy="Leave precision out")  # fmt: skip
+            if name == "x12" and self.dtype != f32:
+                raise ArgumentError(where, "x12 rounds elements of f32", expected="vectors of f32", got=self.dtype.name,
+                                    remedy="Leave precision out")  # fmt: skip
+        if not name and asked == self.metric:
             return self._programs
-        name, where = one_of(precision, f"{place}, precision", PRECISIONS_OF_SEARCH), f"{place}, precision"
-        wrong = next((said for is_wrong, said in (
-            (self.metric == "euclidean", ("distances are no products", 'the metric "cosine" or "dot"', self.metric)),
-            (self.dtype == i8, ("vectors are whole numbers already", "vectors of f32 or f16", "i8")),
-            (name == "x12" and self.dtype != f32, ("x12 rounds elements of f32", "vectors of f32", self.dtype.name)),
-            (self.memory_budget is not None, ("packed vectors do not leave the device", "no memory_budget",
-                                              f"{self.memory_budget} bytes")),
-        ) if is_wrong), None)  # fmt: skip
-        if wrong is not None:
-            raise ArgumentError(where, wrong[0], expected=wrong[1], got=wrong[2], remedy="Leave precision out")
         with self._state.lock:
-            if name not in self._precise:
-                layout = self._programs.layout.within(name, self.device.caps.dots)
-                self._precise[name] = VectorPrograms(self.device, layout)
-            return self._precise[name]
+            if (name, asked) not in self._others:
+                laid = self._programs.layout
+                layout = replace(laid, metric=asked)
+                if name:
+                    layout = layout.within(name, self.device.caps.dots)
+                self._others[name, asked] = VectorPrograms(self.device, layout, laid)
+            return self._others[name, asked]
+
+    def _require_plain(self, where: str, why: str, remedy: str) -> None:
+        """ArgumentError for stores of integers, and ``why``, or whose vectors leave the device."""
+        if self.dtype == i8:
+            raise ArgumentError(where, why, expected="vectors of f32 or f16", got="i8", remedy=remedy)
+        if self.memory_budget is not None:
+            raise ArgumentError(where, "what is made of vectors for it does not leave the device",
+                                expected="no memory_budget", got=f"{self.memory_budget} bytes",
+                                remedy=remedy)  # fmt: skip
 
     def _found(
-        self, queries: Array, k: Any, where: Any, approximate: Any, precision: Any, place: str
+        self, queries: Array, k: Any, where: Any, approximate: Any, programs: VectorPrograms, place: str
     ) -> list[list[Hit]]:
         k = whole(k, f"{place}, k", least=1)
-        programs = self._within(precision, place)
         conditions = read_where(where, f"{place}, where")
         is_approximate = flag(approximate, f"{place}, approximate")
         with self._state.lock:
             self._alive(place)
             view = self._state.view(conditions)
         parts = [part.packed(programs) for part in view.parts]
+        layout = programs.layout
         if not is_approximate:
             ranks = find_best(programs, parts, queries, k, place)
+        elif layout.metric != self.metric:
+            raise ArgumentError(f"{place}, metric", "the index is of one metric", expected=self.metric,
+                                got=layout.metric, remedy="Leave one of metric and approximate out")  # fmt: skip
         elif view.index is not None:
             ranks = view.index.find(programs, parts, queries, k, place)
         else:
             raise StateError(
                 place, "there is no index", expected="build_index() before", remedy="Build one, or leave it exact"
             )
-        return [as_hits(each, view, self._programs.layout.is_euclidean) for each in ranks]
+        return [as_hits(each, view, layout.is_euclidean) for each in ranks]
 
     def build_index(
         self, *, connectivity: int = 16, expansion: int = 128, samples: int | None = None, queries: Any = None
