@@ -12,7 +12,17 @@ from typing import Any, cast
 
 from loom.core.errors import FileError
 
-__all__ = ["RESTORE", "VERSION", "broken", "digest_of", "manifest_path", "named_files", "read_manifest", "sibling", "signed"]
+__all__ = [
+    "RESTORE",
+    "VERSION",
+    "broken",
+    "digest_of",
+    "manifest_path",
+    "named_files",
+    "read_manifest",
+    "sibling",
+    "signed",
+]
 
 VERSION = 2
 """2: panels as they lie on the device, ids in lists of many. 1: rows one after the other, a row of SQLite for each."""
@@ -72,6 +82,9 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
                         got=found["version"], remedy="Read it with a newer Loom")  # fmt: skip
     if found.pop("sha256", None) != digest_of(found):
         raise broken(manifest, "the manifest is not what was written")
+    generation = found.get("generation", 0)  # stores flushed by older versions have none
+    if not isinstance(generation, int) or generation < 0:
+        raise broken(manifest, f"its generation is {generation!r:.50}")
     return found
 
 
