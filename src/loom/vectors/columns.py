@@ -119,7 +119,7 @@ def _name(name: Any, place: str) -> str:
 
 
 def _condition(name: str, wanted: Any, place: str) -> Condition:
-    here = f"{place}, {name!r}"
+    here = f"{place}, {name[:60]!r}"
     sign, value = _read(wanted, here)
     values: Sequence[Any] = value if sign in ("in", "between") else [value]
     if sign == "contains":
@@ -265,10 +265,10 @@ def _require_told(condition: Condition, column: _Column, metas: Sequence[Meta | 
         outer = next((each for each in known if name.startswith(f"{each}.")), None)
         remedy = (
             "Tell the vectors something, or leave where out" if not known
-            else f"Names within {outer!r} are not reached: tell the vectors {name!r} itself" if outer is not None
-            else f'{near_matches(name, known)} ("is-null", True) keeps those that are told nothing'
+            else f"Names within {outer!r} are not reached: tell the vectors {name[:60]!r} itself" if outer is not None
+            else f'{near_matches(name, known).rstrip("?.")}. ("is-null", True) keeps those that are told nothing'
         )  # fmt: skip
-        raise ArgumentError(here, "no vector is told anything under this name", expected="a name of theirs", got=name,
+        raise ArgumentError(here, "no vector is told anything under this name", expected="a name of theirs", got=name[:60],
                             remedy=remedy)  # fmt: skip
     for kinds in condition.kinds:
         if column.kinds and not kinds & column.kinds:

@@ -83,7 +83,8 @@ def require_lengths(squares: Array, where: str, what: str = "row", first: int = 
     square = float(squares[place])
     if not square <= _LONGEST:
         text = "a vector holds NaN or infinity, or is too long"
-        remedy = "Correct it, or leave it out" if not np.isfinite(square) else "Scale it down"
+        remedy = ("Scale it down" if np.isfinite(square) else
+                  "Correct it, or leave it out" if np.isnan(square) else "Correct it, or scale it down")  # fmt: skip
     else:
         text, remedy = "a vector is too short to be compared", "Scale it up"
     length = "a length of 2^64 or more" if np.isinf(square) else f"length {np.sqrt(square):g}"  # squares are of f32
