@@ -41,7 +41,8 @@ __all__ += window.__all__
 brief_names(globals(), __all__)
 
 _OF_LOOM = (
-    "gpu_attention", "gpu_map", "gpu_matmul", "gpu_max", "gpu_min", "gpu_prime_count", "gpu_scan", "gpu_sort", "gpu_sum",
+    "gpu_attention", "gpu_map", "gpu_matmul", "gpu_max", "gpu_min", "gpu_prime_count", "gpu_scan", "gpu_sort",
+    "gpu_sum",
 )  # fmt: skip
 _OF_VECTORS = (
     "loomdb_capture", "loomdb_create", "loomdb_create_vectors", "loomdb_flush", "loomdb_gpu_search",

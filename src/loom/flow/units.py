@@ -1,8 +1,8 @@
 """Tier 2 of docs/guide/flow.md, "Tier 2": each function is a line over ``loom.boot`` and the unit it returns.
 
 Layer: flow. Wherever a count is written as a float (``4.0``), a whole float is taken as an int. Memory
-is named by number: 0 registers, 1 globals, 2 heap, then further ones, all 32-bit words. A program is polled by itself, by its
-unit (the unit's last launch) or by what ``loom_launch`` returned. Errors are those of ``Unit`` and
+is named by number: 0 registers, 1 globals, 2 heap, then further ones, all 32-bit words. A program is polled by
+itself, by its unit (the unit's last launch) or by what ``loom_launch`` returned. Errors are those of ``Unit`` and
 ``Program``, plus DTypeError for an object of the wrong kind. Invariant: nothing is computed here, so bits
 are those of ``loom.boot``'s units.
 """
@@ -123,8 +123,9 @@ def loom_write(unit: Unit, offset: float, data: Any, *, bind: float | str = 1) -
 
     A number takes the type that the kernels of the next ``loom_build`` take the binding's words for, so that 53.0
     reaches an integer kernel as 53; where they say nothing, or several things, floats are f32 and integers u32 (i32 if
-    one is negative). ``bind=0`` writes registers, 2 the heap, from 3 on (or by name) further ones. DTypeError for what does not fit 32 bits; ArgumentError
-    for a fraction where kernels take integers. ``unit.write`` copies raw words.
+    one is negative). ``bind=0`` writes registers, 2 the heap, from 3 on (or by name) further ones. DTypeError for
+    what does not fit 32 bits; ArgumentError for a fraction where kernels take integers. ``unit.write`` copies raw
+    words.
     """
     where = "loom_write"
     target = require_unit(unit, where)

@@ -31,7 +31,7 @@ _held: set[str] = set()
 
 
 def _forget_parent() -> None:
-    global _guard
+    global _guard  # noqa: PLW0603 - another thread of the parent may have had it
     _guard = threading.Lock()
     _held.clear()
 

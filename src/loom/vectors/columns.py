@@ -268,8 +268,8 @@ def _require_told(condition: Condition, column: _Column, metas: Sequence[Meta | 
             else f"Names within {outer!r} are not reached: tell the vectors {name[:60]!r} itself" if outer is not None
             else f'{near_matches(name, known).rstrip("?.")}. ("is-null", True) keeps those that are told nothing'
         )  # fmt: skip
-        raise ArgumentError(here, "no vector is told anything under this name", expected="a name of theirs", got=name[:60],
-                            remedy=remedy)  # fmt: skip
+        raise ArgumentError(here, "no vector is told anything under this name", expected="a name of theirs",
+                            got=name[:60], remedy=remedy)  # fmt: skip
     for kinds in condition.kinds:
         if column.kinds and not kinds & column.kinds:
             raise DTypeError(here, f"{condition.sign!r} can hold for no vector", expected=_either(column.kinds),

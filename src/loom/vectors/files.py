@@ -28,6 +28,7 @@ from loom.vectors.store import VectorStore
 
 __all__ = ["edit", "flush", "restore"]
 
+
 def flush(store: VectorStore, path: str | os.PathLike[str], *, replace: bool = False) -> None:
     """Keep a store at ``path`` (``path.ldb`` and two data files), in place of the one it was restored from.
 

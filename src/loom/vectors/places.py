@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from loom.storage.locks import FileLock
+if TYPE_CHECKING:  # a store opens no file
+    from loom.storage.locks import FileLock
 
 __all__ = ["Place", "Places"]
 

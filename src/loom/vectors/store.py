@@ -345,7 +345,9 @@ class VectorStore:
         name = "" if precision is None or precision == FULL else one_of(
             precision, f"{place}, precision", PRECISIONS_OF_SEARCH)  # fmt: skip
         if asked != self.metric:
-            self._require_plain(f"{place}, metric", "vectors are weighed for one metric", "Restore a store of that metric")
+            self._require_plain(
+                f"{place}, metric", "vectors are weighed for one metric", "Capture them in a store of that metric"
+            )
         if name:
             where = f"{place}, precision"
             self._require_plain(where, "vectors are whole numbers already", "Leave precision out")

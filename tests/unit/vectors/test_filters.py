@@ -14,7 +14,12 @@ from loom.vectors import VectorStore
 @pytest.fixture
 def db() -> VectorStore:
     store = VectorStore(2)
-    metas = [{"year": 1999, "who": {"name": "Ann"}}, {"year": 2001.5, "tags": ["a"]}, {"flag": True, "none": None}, None]
+    metas = [
+        {"year": 1999, "who": {"name": "Ann"}},
+        {"year": 2001.5, "tags": ["a"]},
+        {"flag": True, "none": None},
+        None,
+    ]
     store.capture_many(["a", "b", "c", "d"], np.eye(4, 2) + 1, metas)
     return store
 
@@ -22,7 +27,10 @@ def db() -> VectorStore:
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ({"yaer": 2000}, r"\[search(_many)?, where, 'yaer'\] no vector is told anything under this name.*Did you mean 'year'"),
+        (
+            {"yaer": 2000},
+            r"\[search(_many)?, where, 'yaer'\] no vector is told anything under this name.*Did you mean 'year'",
+        ),
         ({"yaer": ("!=", 2000)}, "Did you mean 'year'"),
         ({"yaer": (">", 2000)}, "Did you mean 'year'"),
         ({"year": 1999, "tag": ("contains", "a")}, "Did you mean 'tags'"),
@@ -42,7 +50,10 @@ def test_names_that_nobody_has(db: VectorStore, where: Any, told: str) -> None:
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ({"year": (">", "1999")}, r"\[search, where, 'year'\] '>' can hold for no vector: expected a number, got a text"),
+        (
+            {"year": (">", "1999")},
+            r"\[search, where, 'year'\] '>' can hold for no vector: expected a number, got a text",
+        ),
         ({"year": "1999"}, "'==' can hold for no vector: expected a number, got a text"),
         ({"year": ("!=", "1999")}, "'!='"),
         ({"year": True}, "got a bool"),
@@ -93,7 +104,10 @@ def test_a_store_that_is_empty_or_told_nothing() -> None:
 
 def test_lengths_are_told_as_they_are() -> None:
     db = VectorStore(2)
-    with pytest.raises(ArgumentError, match=r"too long: expected .* got a length of 2\^64 or more in row 0. Correct it, or scale it down"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"too long: expected .* got a length of 2\^64 or more in row 0. Correct it, or scale it down",
+    ):
         db.capture("a", [1e20, 0])
     with pytest.raises(ArgumentError, match=r"got length 2.2518e\+15 in row 0"):
         db.capture("a", [2.0**51, 0])

@@ -44,7 +44,9 @@ def test_a_stale_store_drops_nothing(path: Path) -> None:
     b.capture("y", [0, 1])
     flush(b, path)
     a.capture("z", [1, 1])
-    told = r"\[vectors.flush\] the store at '.*store.ldb' was flushed by another since this one was: expected generation 1"
+    told = (
+        r"\[vectors.flush\] the store at '.*store.ldb' was flushed by another since this one was: expected generation 1"
+    )
     with pytest.raises(StateError, match=told + r", got 2. Restore it and make the changes there.*replace=True"):
         flush(a, path)
     assert list(restore(path)) == ["x", "y"]
@@ -59,7 +61,9 @@ def test_a_stale_store_drops_nothing(path: Path) -> None:
 
 
 def test_a_store_that_comes_from_elsewhere(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(StateError, match=r"that this one does not come from: expected nothing, or the store.*generation 1"):
+    with pytest.raises(
+        StateError, match=r"that this one does not come from: expected nothing, or the store.*generation 1"
+    ):
         flush(one("other"), path)
     db = restore(path)
     flush(db, tmp_path / "copy")
@@ -99,7 +103,7 @@ def test_stores_without_a_generation(version: str, tmp_path: Path) -> None:
     a, b = restore(tmp_path / version), restore(tmp_path / version)
     flush(a, tmp_path / version)
     assert read_manifest(tmp_path / f"{version}.ldb")["generation"] == 1
-    with pytest.raises(StateError, match="flushed by another|does not come from"):
+    with pytest.raises(StateError, match=r"flushed by another|does not come from"):
         flush(b, tmp_path / version)
 
 

@@ -2,7 +2,7 @@
 
 Layer: support. A store at ``path`` is three files: ``path.ldb``, the manifest, JSON that names the other two and their
 checksums; ``path.<tag>.vectors``, safetensors; and ``path.<tag>.meta``, SQLite. Every flush writes new data files under
-a tag of its own, has them on the medium, and only then puts its manifest in the place of the one before. Invariants: the
+a tag of its own, has them on the medium, and only then puts its manifest in the place of the one before. Invariant: the
 manifest only ever names whole files; a crash at any step leaves the old store or the new one; a flush takes the place
 of a store that it comes from, and of no other (``turns``).
 """
