@@ -15,14 +15,14 @@ from typing import Any
 
 from loom.core.names import missing_name
 from loom.core.tracebacks import brief_names
-from loom.flow import aliases, arithmetic, extras, functions, ir, numbers, streams, units, window
+from loom.flow import aliases, arithmetic, async_files, extras, functions, ir, tier_one, units, window
 from loom.flow.aliases import *  # noqa: F403
 from loom.flow.arithmetic import *  # noqa: F403
+from loom.flow.async_files import *  # noqa: F403
 from loom.flow.extras import *  # noqa: F403
 from loom.flow.functions import *  # noqa: F403
 from loom.flow.ir import *  # noqa: F403
-from loom.flow.numbers import *  # noqa: F403
-from loom.flow.streams import *  # noqa: F403
+from loom.flow.tier_one import *  # noqa: F403
 from loom.flow.units import *  # noqa: F403
 from loom.flow.window import *  # noqa: F403
 
@@ -32,8 +32,8 @@ __all__ += [name for name in arithmetic.__all__ if name.startswith("ir_")]
 __all__ += extras.__all__
 __all__ += functions.__all__
 __all__ += ir.__all__
-__all__ += numbers.__all__
-__all__ += streams.__all__
+__all__ += tier_one.__all__
+__all__ += async_files.__all__
 __all__ += [name for name in units.__all__ if name.startswith("loom_")]
 __all__ += window.__all__
 
@@ -41,19 +41,52 @@ __all__ += window.__all__
 brief_names(globals(), __all__)
 
 _OF_LOOM = (
-    "gpu_attention", "gpu_map", "gpu_matmul", "gpu_max", "gpu_min", "gpu_prime_count", "gpu_scan", "gpu_sort",
+    "gpu_attention",
+    "gpu_map",
+    "gpu_matmul",
+    "gpu_max",
+    "gpu_min",
+    "gpu_prime_count",
+    "gpu_scan",
+    "gpu_sort",
     "gpu_sum",
-)  # fmt: skip
+)
 _OF_VECTORS = (
-    "loomdb_capture", "loomdb_create", "loomdb_create_vectors", "loomdb_flush", "loomdb_gpu_search",
-    "loomdb_needs_flush", "loomdb_normalize", "loomdb_restore_meta", "loomdb_restore_vectors", "loomdb_result_count",
-    "loomdb_result_id", "loomdb_result_meta", "loomdb_result_score", "loomdb_search",
-)  # fmt: skip
+    "loomdb_capture",
+    "loomdb_create",
+    "loomdb_create_vectors",
+    "loomdb_flush",
+    "loomdb_gpu_search",
+    "loomdb_needs_flush",
+    "loomdb_normalize",
+    "loomdb_restore_meta",
+    "loomdb_restore_vectors",
+    "loomdb_result_count",
+    "loomdb_result_id",
+    "loomdb_result_meta",
+    "loomdb_result_score",
+    "loomdb_search",
+)
 _OF_TABLES = (
-    "db_aggregate", "db_count", "db_create", "db_delete", "db_distinct", "db_import_csv", "db_insert", "db_load",
-    "db_load_all", "db_save", "db_save_all_add", "db_save_all_start", "db_select", "db_select_column", "db_select_row",
-    "db_table", "db_update", "db_where",
-)  # fmt: skip
+    "db_aggregate",
+    "db_count",
+    "db_create",
+    "db_delete",
+    "db_distinct",
+    "db_import_csv",
+    "db_insert",
+    "db_load",
+    "db_load_all",
+    "db_save",
+    "db_save_all_add",
+    "db_save_all_start",
+    "db_select",
+    "db_select_column",
+    "db_select_row",
+    "db_table",
+    "db_update",
+    "db_where",
+)
 _LATER = {
     **dict.fromkeys(_OF_LOOM, "loom"),
     **dict.fromkeys(_OF_VECTORS, "loom.flow.vectors"),

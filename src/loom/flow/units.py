@@ -67,7 +67,7 @@ def loom_boot(
     reg_size: float,
     globals: float = 0,  # noqa: A002 - a word of loom.flow
     *,
-    bindings: Mapping[str, Any] | None = None,
+    bindings: Mapping[str, float] | None = None,
     device: str | Device | None = None,
     on: str | Device | None = None,
 ) -> Unit:
@@ -91,8 +91,13 @@ def loom_boot(
         )
     sizes = whole(reg_size, "loom_boot", "reg_size"), whole(globals, "loom_boot", "globals")
     if bindings is not None and not is_mapping(bindings):
-        raise DTypeError("loom_boot, bindings", "not a mapping", expected='names with words, such as {"metrics": 64.0}',
-                         got=repr(bindings)[:200], remedy="Pass a dict")  # fmt: skip
+        raise DTypeError(
+            "loom_boot, bindings",
+            "not a mapping",
+            expected='names with words, such as {"metrics": 64.0}',
+            got=repr(bindings)[:200],
+            remedy="Pass a dict",
+        )
     further = {name: (None, whole(n, "loom_boot", f"binding {name!r}")) for name, n in (bindings or {}).items()}
     return boot(*sizes, bindings=further, device=device, on=on)
 
@@ -246,7 +251,7 @@ def loom_read(
     ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
     """
     if len is None:
-        words = loom_read(unit, 1, bind, 1 if off is None else off, dtype=dtype)
+        words = loom_read(unit, 1, cast("float", bind), 1 if off is None else off, dtype=dtype)
         return words[0] if off is None else words
     where = "loom_read"
     target = require_unit(unit, where)

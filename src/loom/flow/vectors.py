@@ -193,7 +193,8 @@ def loomdb_restore_vectors(path: str | os.PathLike[str]) -> FlowVectors:
 
 
 def _place(path: str | os.PathLike[str]) -> str:
-    return os.path.realpath(os.fspath(path)).removesuffix(".ldb")
+    place: str = os.path.realpath(os.fspath(path))
+    return place.removesuffix(".ldb")
 
 
 def _join(ldb: Any, vecs: Any, where: str) -> None:
@@ -207,9 +208,13 @@ def _join(ldb: Any, vecs: Any, where: str) -> None:
                             got="others",
                             remedy="Make vectors for each database with loomdb_create_vectors")  # fmt: skip
     if not is_known and ldb.path is not None and ldb.path != vecs.path:
-        raise ArgumentError(where, "these vectors are not of this database", expected=f"those of {ldb.path!r}",
-                            got="new ones" if vecs.path is None else f"those of {vecs.path!r}",
-                            remedy=f"Call loomdb_restore_vectors({ldb.path!r})")  # fmt: skip
+        raise ArgumentError(
+            where,
+            "these vectors are not of this database",
+            expected=f"those of {ldb.path!r}",
+            got="new ones" if vecs.path is None else f"those of {vecs.path!r}",
+            remedy=f"Call loomdb_restore_vectors({ldb.path!r})",
+        )
     vecs.database, ldb.vectors = ldb, vecs
 
 

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.arrays import read_array
+from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
@@ -119,19 +119,24 @@ class Words:
 
     def expect(
         self, unit: Unit, name: str, offset: int, count: int, dtype: DType, where: str
-    ) -> Callable[[np.ndarray[Any, Any]], None]:
+    ) -> Callable[[Array], None]:
         """Take note of numbers of a type that another thread will write, and return what writes them."""
         if name not in unit.memory():
             raise ArgumentError(where, f"the unit has no {name}", remedy="Call loom_set_heap(unit, data) first")
         held = unit.memory()[name][0].nbytes // 4
         if offset + count > held:
-            raise ShapeError(where, f"range outside {name!r}", expected=f"within its {held} words",
-                             got=f"{offset} + {count}", remedy="Boot the unit with more, or read fewer")  # fmt: skip
+            raise ShapeError(
+                where,
+                f"range outside {name!r}",
+                expected=f"within its {held} words",
+                got=f"{offset} + {count}",
+                remedy="Boot the unit with more, or read fewer",
+            )
         taken = self._taken.get(name, {})
         wanted, kernel = next(iter(taken.items())) if len(taken) == 1 else (dtype, "")
         self._known(name, offset + count)[offset : offset + count] = _mark(_TYPES.index(dtype) + 1, wanted)
 
-        def take(words: np.ndarray[Any, Any]) -> None:
+        def take(words: Array) -> None:
             unit.write(_converted(words, wanted, offset, name, kernel, where).view(np.uint32), offset, binding=name)
 
         return take

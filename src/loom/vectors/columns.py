@@ -35,13 +35,19 @@ class Condition(NamedTuple):
     sign: str
 
 
-_KINDS: dict[type, str] = {str: "a text", bool: "a bool", int: "a number", float: "a number", list: "a list",
-                           dict: "a dict"}  # fmt: skip
+_KINDS: dict[type, str] = {
+    str: "a text",
+    bool: "a bool",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "a dict",
+}
 _HOLDERS = frozenset(("a text", "a list", "a dict"))
 
 
 def _kind(value: Any) -> str:
-    return _KINDS.get(type(value)) or next(name for kind, name in _KINDS.items() if isinstance(value, kind))
+    return next(name for kind, name in _KINDS.items() if isinstance(value, kind))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -264,16 +270,28 @@ def _require_told(condition: Condition, column: _Column, metas: Sequence[Meta | 
         known = {each for meta in metas if meta is not None for each in meta}
         outer = next((each for each in known if name.startswith(f"{each}.")), None)
         remedy = (
-            "Tell the vectors something, or leave where out" if not known
-            else f"Names within {outer!r} are not reached: tell the vectors {name[:60]!r} itself" if outer is not None
+            "Tell the vectors something, or leave where out"
+            if not known
+            else f"Names within {outer!r} are not reached: tell the vectors {name[:60]!r} itself"
+            if outer is not None
             else f'{near_matches(name, known).rstrip("?.")}. ("is-null", True) keeps those that are told nothing'
-        )  # fmt: skip
-        raise ArgumentError(here, "no vector is told anything under this name", expected="a name of theirs",
-                            got=name[:60], remedy=remedy)  # fmt: skip
+        )
+        raise ArgumentError(
+            here,
+            "no vector is told anything under this name",
+            expected="a name of theirs",
+            got=name[:60],
+            remedy=remedy,
+        )
     for kinds in condition.kinds:
         if column.kinds and not kinds & column.kinds:
-            raise DTypeError(here, f"{condition.sign!r} can hold for no vector", expected=_either(column.kinds),
-                             got=_either(kinds), remedy="Compare with what the vectors are told")  # fmt: skip
+            raise DTypeError(
+                here,
+                f"{condition.sign!r} can hold for no vector",
+                expected=_either(column.kinds),
+                got=_either(kinds),
+                remedy="Compare with what the vectors are told",
+            )
 
 
 def _either(kinds: Iterable[str]) -> str:

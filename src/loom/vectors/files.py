@@ -18,12 +18,13 @@ from loom.core.given import flag
 from loom.core.given import path as path_of
 from loom.core.numbers import real
 from loom.runtime.device import Device
-from loom.storage.locks import FileLock
+from loom.storage.file_lock import FileLock
 from loom.support.vectors import open_vectors, write_vectors
+from loom.support.vectors.flush_turns import busy, lock_of
 from loom.support.vectors.manifest import digest_of, manifest_path
-from loom.support.vectors.turns import busy, lock_of
 from loom.vectors.growing import GrowingList
-from loom.vectors.places import Place
+from loom.vectors.known_places import KnownPlace
+from loom.vectors.state import StoreState
 from loom.vectors.store import VectorStore
 
 __all__ = ["edit", "flush", "restore"]
@@ -64,7 +65,7 @@ def restore(
     store = VectorStore(
         facts["dims"], facts["capacity"], facts["metric"], device, facts["dtype"], on=on, memory_budget=memory_budget,
     )  # fmt: skip
-    state = store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+    state = _state_of(store)
     ids, metas = (
         GrowingList[Any](packed=lists, step=told.step, count=told.rows, unpack=told.read)
         for lists in (told.ids, told.metas)
@@ -82,7 +83,7 @@ def edit(
     capacity: int | None = None,
     metric: str | None = None,
     device: str | Device | None = None,
-    dtype: Any = None,
+    dtype: object = None,
     *,
     memory_budget: int | None = None,
     on: str | Device | None = None,
@@ -113,13 +114,22 @@ def edit(
             store = restore(named, device, on=on, memory_budget=memory_budget)
             _require_same(store, dims, capacity, metric, dtype, where)
         elif dims is None:
-            raise FileError(where, f"there is no store at {str(manifest_path(named))!r}", expected="what flush wrote",
-                            remedy="Pass dims for a new one, or name the path that was flushed to")  # fmt: skip
+            raise FileError(
+                where,
+                f"there is no store at {str(manifest_path(named))!r}",
+                expected="what flush wrote",
+                remedy="Pass dims for a new one, or name the path that was flushed to",
+            )
         else:
             store = VectorStore(
-                dims, 10_000 if capacity is None else capacity, "cosine" if metric is None else metric, device,
-                f32 if dtype is None else dtype, on=on, memory_budget=memory_budget,
-            )  # fmt: skip
+                dims,
+                10_000 if capacity is None else capacity,
+                "cosine" if metric is None else metric,
+                device,
+                f32 if dtype is None else dtype,
+                on=on,
+                memory_budget=memory_budget,
+            )
         _place(store, named).lock = lock
         with store:
             yield store
@@ -129,15 +139,18 @@ def edit(
         lock.release()
 
 
-def _place(store: VectorStore, path: Path) -> Place:
+def _state_of(store: VectorStore) -> StoreState:
+    return store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+
+
+def _place(store: VectorStore, path: Path) -> KnownPlace:
     """Return where a store lies, or will lie, as it knows the place."""
-    places = store._state.places  # pyright: ignore[reportPrivateUsage] - both are of one package
-    return places[os.path.realpath(manifest_path(path))]
+    return _state_of(store).places[os.path.realpath(manifest_path(path))]
 
 
 def _is_there(store: VectorStore, path: Path) -> bool:
     """Tell whether a place has all that was ever changed in a store."""
-    state = store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+    state = _state_of(store)
     return store.is_open and not state.unflushed and _place(store, path).generation > 0
 
 
@@ -150,22 +163,40 @@ def _lock(path: Path, timeout: float | None, where: str) -> FileLock:
         manifest.parent.mkdir(parents=True, exist_ok=True)
         is_mine = lock.acquire(seconds)
     except OSError as error:
-        raise FileError(where, f"cannot write to {str(path)!r} ({error})",
-                        remedy="Name a place that can be written to, or restore what is there") from error  # fmt: skip
+        raise FileError(
+            where,
+            f"cannot write to {str(path)!r} ({error})",
+            remedy="Name a place that can be written to, or restore what is there",
+        ) from error
     if not is_mine:
         raise busy(manifest, lock, seconds, where)
     if not lock.is_real:
         lock.release()
-        raise FileError(where, f"files beside {str(path)!r} cannot be locked", expected="a file system with locks",
-                        remedy="Name another place, or see to it that one process at a time flushes there")  # fmt: skip
+        raise FileError(
+            where,
+            f"files beside {str(path)!r} cannot be locked",
+            expected="a file system with locks",
+            remedy="Name another place, or see to it that one process at a time flushes there",
+        )
     return lock
 
 
-def _require_same(store: VectorStore, dims: Any, capacity: Any, metric: Any, dtype: Any, where: str) -> None:
+def _require_same(
+    store: VectorStore, dims: int | None, capacity: int | None, metric: str | None, dtype: object, where: str
+) -> None:
     """ArgumentError where what is told of a store is not so."""
-    told = {"dims": (dims, store.dims), "capacity": (capacity, store.capacity), "metric": (metric, store.metric),
-            "dtype": (None if dtype is None else dtype_of(dtype, f"{where}, dtype"), store.dtype)}  # fmt: skip
+    told = {
+        "dims": (dims, store.dims),
+        "capacity": (capacity, store.capacity),
+        "metric": (metric, store.metric),
+        "dtype": (None if dtype is None else dtype_of(dtype, f"{where}, dtype"), store.dtype),
+    }
     for name, (given, found) in told.items():
         if given is not None and given != found:
-            raise ArgumentError(f"{where}, {name}", "the store that is there has another", expected=found, got=given,
-                                remedy="Leave it out, or name another place")  # fmt: skip
+            raise ArgumentError(
+                f"{where}, {name}",
+                "the store that is there has another",
+                expected=found,
+                got=given,
+                remedy="Leave it out, or name another place",
+            )

@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.vectors.given import Id, Meta
 from loom.vectors.growing import GrowingList
-from loom.vectors.places import Place
+from loom.vectors.known_places import KnownPlace
 from loom.vectors.segments import RowSegment, WrittenRows
 
 __all__ = ["FrozenStore"]
@@ -32,7 +32,7 @@ class FrozenStore:
     ids: GrowingList[Id]
     metas: GrowingList[Meta | None]
     done: Callable[[], None]
-    placing: Callable[[str], AbstractContextManager[Place]]
+    placing: Callable[[str], AbstractContextManager[KnownPlace]]
     """Gives a place as the store knows it, while nobody else puts this store there."""
 
     def panels(self, step: int) -> Iterator[Array]:

@@ -23,8 +23,8 @@ from loom.vectors.columns import Condition, MetaColumns
 from loom.vectors.frozen import FrozenStore
 from loom.vectors.given import Id, Meta, require_lengths
 from loom.vectors.growing import GrowingList
+from loom.vectors.known_places import KnownPlace, KnownPlaces
 from loom.vectors.pieces import GivenRows, Piece, neighbours
-from loom.vectors.places import Place, Places
 from loom.vectors.programs import Laying, VectorPrograms
 from loom.vectors.search import SearchPart
 from loom.vectors.segments import Residence, RowSegment, WrittenRows
@@ -71,7 +71,7 @@ class StoreState:
         self.flushed = 0
         """How many of these changes a file has."""
         self._frozen = 0
-        self.places = Places()
+        self.places = KnownPlaces()
         self._columns = MetaColumns()
         self._fresh: dict[Id, int] = {}
         """New ids by their place in a capture that is under way: their rows, where there were none before."""
@@ -353,7 +353,7 @@ class StoreState:
                 with self.lock:
                     self.flushed = max(self.flushed, changed)
 
-            def placing(path: str) -> AbstractContextManager[Place]:
+            def placing(path: str) -> AbstractContextManager[KnownPlace]:
                 return self.places[path].at(number)
 
             facts = {

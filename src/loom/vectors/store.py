@@ -310,9 +310,15 @@ class VectorStore:
     # searching
 
     def search(
-        self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None,
+        self,
+        query: Any,
+        k: int = 10,
+        *,
+        where: Any = None,
+        approximate: bool = False,
+        precision: str | None = None,
         metric: str | None = None,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         """Return the best ``k`` vectors for a query, best first, of equal scores the older row first.
 
         ``where`` keeps vectors by what they are told before the best are chosen: ``{"batch": 42}``,
@@ -331,19 +337,28 @@ class VectorStore:
         return self._found(read_vector(query, self.dims, place), k, where, approximate, programs, place)[0]
 
     def search_many(
-        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None,
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        where: Any = None,
+        approximate: bool = False,
+        precision: str | None = None,
         metric: str | None = None,
-    ) -> list[list[Hit]]:  # fmt: skip
+    ) -> list[list[Hit]]:
         """Return what ``search`` does for each row of a matrix (n, dims), at once."""
         self._alive(place := "search_many")
         programs = self._within(precision, metric, place)
         return self._found(read_matrix(queries, self.dims, place), k, where, approximate, programs, place)
 
-    def _within(self, precision: Any, metric: Any, place: str) -> VectorPrograms:
+    def _within(self, precision: object, metric: object, place: str) -> VectorPrograms:
         """Return the programs of a precision and a metric; ArgumentError for what has no meaning here."""
         asked = self.metric if metric is None else one_of(metric, f"{place}, metric", METRICS)
-        name = "" if precision is None or precision == FULL else one_of(
-            precision, f"{place}, precision", PRECISIONS_OF_SEARCH)  # fmt: skip
+        name = (
+            ""
+            if precision is None or precision == FULL
+            else one_of(precision, f"{place}, precision", PRECISIONS_OF_SEARCH)
+        )
         if asked != self.metric:
             self._require_plain(
                 f"{place}, metric", "vectors are weighed for one metric", "Capture them in a store of that metric"
@@ -352,11 +367,21 @@ class VectorStore:
             where = f"{place}, precision"
             self._require_plain(where, "vectors are whole numbers already", "Leave precision out")
             if asked == "euclidean":
-                raise ArgumentError(where, "distances are no products", expected='the metric "cosine" or "dot"',
-                                    got=asked, remedy="Leave precision out")  # fmt: skip
+                raise ArgumentError(
+                    where,
+                    "distances are no products",
+                    expected='the metric "cosine" or "dot"',
+                    got=asked,
+                    remedy="Leave precision out",
+                )
             if name == "x12" and self.dtype != f32:
-                raise ArgumentError(where, "x12 rounds elements of f32", expected="vectors of f32", got=self.dtype.name,
-                                    remedy="Leave precision out")  # fmt: skip
+                raise ArgumentError(
+                    where,
+                    "x12 rounds elements of f32",
+                    expected="vectors of f32",
+                    got=self.dtype.name,
+                    remedy="Leave precision out",
+                )
         if not name and asked == self.metric:
             return self._programs
         with self._state.lock:
@@ -373,9 +398,13 @@ class VectorStore:
         if self.dtype == i8:
             raise ArgumentError(where, why, expected="vectors of f32 or f16", got="i8", remedy=remedy)
         if self.memory_budget is not None:
-            raise ArgumentError(where, "what is made of vectors for it does not leave the device",
-                                expected="no memory_budget", got=f"{self.memory_budget} bytes",
-                                remedy=remedy)  # fmt: skip
+            raise ArgumentError(
+                where,
+                "what is made of vectors for it does not leave the device",
+                expected="no memory_budget",
+                got=f"{self.memory_budget} bytes",
+                remedy=remedy,
+            )
 
     def _found(
         self, queries: Array, k: Any, where: Any, approximate: Any, programs: VectorPrograms, place: str
@@ -391,8 +420,13 @@ class VectorStore:
         if not is_approximate:
             ranks = find_best(programs, parts, queries, k, place)
         elif layout.metric != self.metric:
-            raise ArgumentError(f"{place}, metric", "the index is of one metric", expected=self.metric,
-                                got=layout.metric, remedy="Leave one of metric and approximate out")  # fmt: skip
+            raise ArgumentError(
+                f"{place}, metric",
+                "the index is of one metric",
+                expected=self.metric,
+                got=layout.metric,
+                remedy="Leave one of metric and approximate out",
+            )
         elif view.index is not None:
             ranks = view.index.find(programs, parts, queries, k, place)
         else:
@@ -402,7 +436,7 @@ class VectorStore:
         return [as_hits(each, view, layout.is_euclidean) for each in ranks]
 
     def build_index(
-        self, *, connectivity: int = 16, expansion: int = 128, samples: int | None = None, queries: Any = None
+        self, *, connectivity: int = 16, expansion: int = 128, samples: int | None = None, queries: object = None
     ) -> IndexReport:
         """Build an approximate index of the vectors there are now (HNSW, by the package usearch); tell its recall.
 
@@ -414,17 +448,25 @@ class VectorStore:
         """
         where = "build_index"
         self._alive(where)
-        m, ef, count = (whole(n, f"{where}, {what}", least=least, most=1 << 16) for n, what, least in (
-            (connectivity, "connectivity", 2), (expansion, "expansion", 1),
-            (100 if samples is None else samples, "samples", 1)))  # fmt: skip
-        measured: Any = count
+        m, ef, count = (
+            whole(n, f"{where}, {what}", least=least, most=1 << 16)
+            for n, what, least in (
+                (connectivity, "connectivity", 2),
+                (expansion, "expansion", 1),
+                (100 if samples is None else samples, "samples", 1),
+            )
+        )
+        measured: Array | int = count
         if queries is not None:
             measured = read_matrix(queries, self.dims, f"{where}, queries")
             if samples is not None or not len(measured):
-                raise ArgumentError(where, "recall is measured with samples or with queries",
-                                    expected="samples=, or queries= of at least one",
-                                    got="both" if samples is not None else "no query",
-                                    remedy="Leave one of them out")  # fmt: skip
+                raise ArgumentError(
+                    where,
+                    "recall is measured with samples or with queries",
+                    expected="samples=, or queries= of at least one",
+                    got="both" if samples is not None else "no query",
+                    remedy="Leave one of them out",
+                )
         with self._state.writing:
             self._alive(where)
             entries = list(self.items())

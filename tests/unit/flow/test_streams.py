@@ -15,6 +15,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, DTypeError, FileError, LoomTimeout, ShapeError
 from loom.flow import (
+    async_files,
     loom_async_read,
     loom_async_write,
     loom_await,
@@ -28,9 +29,8 @@ from loom.flow import (
     loom_stream,
     loom_wait,
     loom_write,
-    streams,
 )
-from loom.support.streams import RawArray
+from loom.support.raw_arrays import RawArray
 
 DOUBLE = "stdlib/loom/kernels/math/double.spv"
 VALUES = np.arange(1000, dtype=np.float32)
@@ -208,6 +208,6 @@ def test_a_child_of_fork_has_a_thread_of_its_own(path: Path) -> None:
     loom_await(loom_async_read(path))
     child = os.fork()
     if not child:
-        found = streams.loom_await(streams.loom_async_read(path), 20)
+        found = async_files.loom_await(async_files.loom_async_read(path), 20)
         os._exit(int(found.sum() != VALUES.sum()))
     assert os.waitpid(child, 0)[1] == 0

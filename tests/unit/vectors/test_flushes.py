@@ -16,7 +16,7 @@ from loom.core.errors import StateError
 from loom.storage.disk import Disk
 from loom.support.vectors import write_vectors
 from loom.vectors import VectorStore, flush, restore
-from loom.vectors.places import Place
+from loom.vectors.known_places import KnownPlace
 from unit.vectors.vector_cases import vectors
 
 
@@ -112,7 +112,7 @@ def test_another_insists_right_after_a_flush(tmp_path: Path) -> None:
     frozen = db.freeze()
 
     @contextmanager
-    def overtaken(path: str) -> Generator[Place, None, None]:
+    def overtaken(path: str) -> Generator[KnownPlace, None, None]:
         with frozen.placing(path) as place:
             yield place
         flush(other, tmp_path / "store", replace=True)  # and removes the files that this manifest named

@@ -18,8 +18,8 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, FileError, StateError
 from loom.storage.disk import Disk
-from loom.storage.locks import FileLock
-from loom.support.vectors import turns, write_vectors
+from loom.storage.file_lock import FileLock
+from loom.support.vectors import flush_turns, write_vectors
 from loom.support.vectors.manifest import read_manifest, signed
 from loom.vectors import VectorStore, edit, flush, restore
 from unit.vectors.writers import race
@@ -130,6 +130,8 @@ def test_edit_makes_changes_and_leaves_what_fails(path: Path) -> None:
     assert path.with_suffix(".ldb").read_bytes() == before
     assert list(restore(path)) == ["x", "y", "z"]
     assert len(list(path.parent.iterdir())) == 3
+    with edit(path, device="cpu") as here, edit(path.with_name("other"), 2, on="cpu", memory_budget=1 << 22) as there:
+        assert (here.device.name, there.device.name, there.memory_budget) == ("cpu", "cpu", 1 << 22)
     with edit(path.with_name("new"), dims=3, metric="dot", dtype="f16", capacity=5):
         pass
     made = restore(path.with_name("new"))
@@ -166,7 +168,7 @@ def test_what_cannot_be_edited(path: Path, call: Callable[[Path], Any], kind: ty
 
 
 def test_nobody_else_flushes_meanwhile(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_TURN_SECONDS", 0.05)
+    monkeypatch.setattr(flush_turns, "_TURN_SECONDS", 0.05)
     with edit(path) as db:
         for call in (lambda: flush(restore(path), path), lambda: flush(one("a"), path, replace=True)):
             with pytest.raises(StateError, match=rf"is being written by process {os.getpid()}.*within 0.05 seconds"):
@@ -204,7 +206,7 @@ with edit(sys.argv[1]) as db:
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_holder_that_is_killed_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_TURN_SECONDS", 0.05)
+    monkeypatch.setattr(flush_turns, "_TURN_SECONDS", 0.05)
     holder = subprocess.Popen([sys.executable, "-c", _HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "here\n"

@@ -4,7 +4,7 @@ Layer: support. A store at ``path`` is three files: ``path.ldb``, the manifest, 
 checksums; ``path.<tag>.vectors``, safetensors; and ``path.<tag>.meta``, SQLite. Every flush writes new data files under
 a tag of its own, has them on the medium, and only then puts its manifest in the place of the one before. Invariant: the
 manifest only ever names whole files; a crash at any step leaves the old store or the new one; a flush takes the place
-of a store that it comes from, and of no other (``turns``).
+of a store that it comes from, and of no other (``flush_turns``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from loom.core.errors import FileError
 from loom.storage.atomic import replace_file
 from loom.storage.disk import Disk
+from loom.support.vectors.flush_turns import FLUSH, FlushPlace, next_generation, turn_at
 from loom.support.vectors.manifest import (
     VERSION,
     broken,
@@ -34,7 +35,6 @@ from loom.support.vectors.manifest import (
 )
 from loom.support.vectors.rows import FrozenRows, VectorFile, write_rows
 from loom.support.vectors.told import FrozenFacts, ToldRows, read_told, write_told
-from loom.support.vectors.turns import FLUSH, Place, next_generation, turn_at
 
 __all__ = ["VERSION", "Flushable", "Frozen", "ToldRows", "VectorFile", "open_vectors", "write_vectors"]
 
@@ -45,7 +45,7 @@ _TURNS = 8
 class Frozen(FrozenRows, FrozenFacts, Protocol):
     """A store as it was at one moment; nothing of it changes any more."""
 
-    def placing(self, path: str, /) -> contextlib.AbstractContextManager[Place]:
+    def placing(self, path: str, /) -> contextlib.AbstractContextManager[FlushPlace]:
         """Give the place ``path`` as the store knows it, while nobody else puts this store there."""
         ...
 
@@ -80,8 +80,13 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replac
             generation = next_generation(manifest, place, replace=replace)
             before = named_files(manifest)
             _clean(manifest, before, disk, is_alone=is_alone)
-            facts = {"format": "loom vectors", "version": VERSION, "generation": generation,
-                     **store.facts, **_write_data(store, vectors, meta, disk)}  # fmt: skip
+            facts = {
+                "format": "loom vectors",
+                "version": VERSION,
+                "generation": generation,
+                **store.facts,
+                **_write_data(store, vectors, meta, disk),
+            }
             kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
             place.attempt(digest := digest_of(facts))
             replace_file(manifest, signed(facts), durable=True, disk=disk)
@@ -101,7 +106,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replac
     store.flushed(kept)
 
 
-def _write_data(store: Frozen, vectors: Path, meta: Path, disk: Disk) -> dict[str, Any]:
+def _write_data(store: Frozen, vectors: Path, meta: Path, disk: Disk) -> dict[str, object]:
     """Have the data files on the medium; return what the manifest tells of them."""
     with ThreadPoolExecutor(1, "loom flush") as beside:
         telling = beside.submit(write_told, disk, meta, store)
@@ -128,9 +133,11 @@ def _clean(manifest: Path, before: set[str], disk: Disk, *, is_alone: bool) -> N
     removed does no harm.
     """
     ours = re.compile(
-        re.escape(manifest.stem) + r"\.[0-9a-f]{16}\.(vectors|meta)(-journal)?|"
-        + re.escape(manifest.name) + r"\.[0-9a-f]{16}\.partial"
-    )  # fmt: skip
+        re.escape(manifest.stem)
+        + r"\.[0-9a-f]{16}\.(vectors|meta)(-journal)?|"
+        + re.escape(manifest.name)
+        + r"\.[0-9a-f]{16}\.partial"
+    )
     with contextlib.suppress(OSError):
         now = named_files(manifest)
         for path in sorted(manifest.parent.iterdir()):

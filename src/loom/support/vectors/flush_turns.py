@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from loom.core.errors import FileError, StateError
-from loom.storage.locks import FileLock
+from loom.storage.file_lock import FileLock
 from loom.support.vectors.manifest import digest_of, read_manifest
 
-__all__ = ["FLUSH", "Place", "busy", "lock_of", "next_generation", "turn_at"]
+__all__ = ["FLUSH", "FlushPlace", "busy", "lock_of", "next_generation", "turn_at"]
 
 FLUSH = "vectors.flush"
 _TURN_SECONDS = 10.0
 
 
-class Place(Protocol):
+class FlushPlace(Protocol):
     """A place in files as a store knows it."""
 
     lock: FileLock | None
@@ -57,9 +57,13 @@ def lock_of(manifest: Path) -> FileLock:
 
 def busy(manifest: Path, lock: FileLock, seconds: float, where: str) -> StateError:
     """Return the error of a store that another is writing."""
-    return StateError(where, f"the store at {str(manifest)!r} is being written by {lock.holder()}",
-                      expected=f"a turn within {seconds:g} seconds", got="none",
-                      remedy="Wait until it is done, or name another place")  # fmt: skip
+    return StateError(
+        where,
+        f"the store at {str(manifest)!r} is being written by {lock.holder()}",
+        expected=f"a turn within {seconds:g} seconds",
+        got="none",
+        remedy="Wait until it is done, or name another place",
+    )
 
 
 @contextmanager
@@ -80,16 +84,19 @@ def turn_at(manifest: Path, own: FileLock | None) -> Generator[bool, None, None]
         lock.release()
 
 
-def next_generation(manifest: Path, place: Place, *, replace: bool) -> int:
+def next_generation(manifest: Path, place: FlushPlace, *, replace: bool) -> int:
     """Return the generation of the next flush; StateError if it would drop what the store does not come from."""
     try:
-        before: dict[str, Any] | None = read_manifest(manifest) if manifest.exists() else None
+        before = read_manifest(manifest) if manifest.exists() else None
     except FileError as error:
         if not replace:
-            raise StateError(FLUSH, f"what lies at {str(manifest)!r} is no store that can be read ({error.what})",
-                             expected="a store that this one comes from, or nothing", got="something else",
-                             remedy="Name another place, or pass replace=True to put the store in its place",
-                             ) from None  # fmt: skip
+            raise StateError(
+                FLUSH,
+                f"what lies at {str(manifest)!r} is no store that can be read ({error.what})",
+                expected="a store that this one comes from, or nothing",
+                got="something else",
+                remedy="Name another place, or pass replace=True to put the store in its place",
+            ) from None
         before = None
     if before is None:
         return place.generation + 1
@@ -102,8 +109,17 @@ def next_generation(manifest: Path, place: Place, *, replace: bool) -> int:
 def _overtaken(manifest: Path, known: int, generation: int) -> StateError:
     remedy = "Restore it and make the changes there, name another place, or pass replace=True to drop what is there"
     if known:
-        return StateError(FLUSH, f"the store at {str(manifest)!r} was flushed by another since this one was",
-                          expected=f"generation {known}", got=generation, remedy=remedy)  # fmt: skip
-    return StateError(FLUSH, f"there is a store at {str(manifest)!r} that this one does not come from",
-                      expected="nothing, or the store that this one was restored from",
-                      got=f"generation {generation} of another", remedy=remedy)  # fmt: skip
+        return StateError(
+            FLUSH,
+            f"the store at {str(manifest)!r} was flushed by another since this one was",
+            expected=f"generation {known}",
+            got=generation,
+            remedy=remedy,
+        )
+    return StateError(
+        FLUSH,
+        f"there is a store at {str(manifest)!r} that this one does not come from",
+        expected="nothing, or the store that this one was restored from",
+        got=f"generation {generation} of another",
+        remedy=remedy,
+    )

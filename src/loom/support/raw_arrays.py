@@ -34,7 +34,7 @@ class RawArray:
     def read(self) -> Array:
         """Return the numbers; FileError if there are fewer by now."""
         found = np.empty(self.count, self._kind)
-        room, got = memoryview(found.view(np.uint8)), 0
+        room, got = found.view(np.uint8).data, 0
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(self.first * self.dtype.nbytes)
@@ -43,9 +43,13 @@ class RawArray:
         except OSError as error:
             raise unreadable(self.path, error, self.where) from error
         if got < len(room):
-            raise FileError(self.where, f"{str(self.path)!r} was cut off while it was read",
-                            expected=f"{self.count} numbers from {self.first} on", got=got // self.dtype.nbytes,
-                            remedy="Read it when it is whole")  # fmt: skip
+            raise FileError(
+                self.where,
+                f"{str(self.path)!r} was cut off while it was read",
+                expected=f"{self.count} numbers from {self.first} on",
+                got=got // self.dtype.nbytes,
+                remedy="Read it when it is whole",
+            )
         return found if sys.byteorder == "little" else found.astype(self.dtype.numpy)
 
     def parts(self, count: int) -> Iterator[RawArray]:
@@ -69,21 +73,30 @@ def open_array(path: Path, dtype: DType, first: int, count: int | None, where: s
         raise unreadable(path, error, where) from error
     there, rest = divmod(nbytes, dtype.nbytes)
     if count is None and rest:
-        raise FileError(where, f"{str(path)!r} holds no whole numbers of {dtype}",
-                        expected=f"a multiple of {dtype.nbytes} bytes", got=f"{nbytes} bytes",
-                        remedy="Name the dtype it was written as, or how many to read")  # fmt: skip
+        raise FileError(
+            where,
+            f"{str(path)!r} holds no whole numbers of {dtype}",
+            expected=f"a multiple of {dtype.nbytes} bytes",
+            got=f"{nbytes} bytes",
+            remedy="Name the dtype it was written as, or how many to read",
+        )
     wanted = max(0, there - first) if count is None else count
     if first + wanted > there:
-        raise FileError(where, f"{str(path)!r} is shorter", expected=f"{wanted} numbers from {first} on",
-                        got=f"{there} in all", remedy="Check offset and count")  # fmt: skip
+        raise FileError(
+            where,
+            f"{str(path)!r} is shorter",
+            expected=f"{wanted} numbers from {first} on",
+            got=f"{there} in all",
+            remedy="Check offset and count",
+        )
     return RawArray(path, dtype, first, wanted, where)
 
 
 def write_array(path: Path, data: Array, where: str) -> int:
     """Write numbers to a file in place of one that is there, all or nothing; return how many."""
-    kind = data.dtype.newbyteorder("<")
+    flat = np.ascontiguousarray(data, data.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     try:
-        replace_file(path, memoryview(np.ascontiguousarray(data, kind).reshape(-1).view(np.uint8)), durable=True)
+        replace_file(path, flat.data, durable=True)
     except (OSError, ValueError) as error:
         raise FileError(where, f"cannot write to {str(path)!r} ({error})", remedy="Name another place") from error
     return data.size
@@ -91,5 +104,9 @@ def write_array(path: Path, data: Array, where: str) -> int:
 
 def unreadable(path: Path, error: Exception, where: str) -> FileError:
     """Return the error of a file that cannot be read."""
-    return FileError(where, f"{str(path)!r} cannot be read ({error})", expected="a file of numbers",
-                     remedy="Name a file that is there")  # fmt: skip
+    return FileError(
+        where,
+        f"{str(path)!r} cannot be read ({error})",
+        expected="a file of numbers",
+        remedy="Name a file that is there",
+    )

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a store opens no file
-    from loom.storage.locks import FileLock
+    from loom.storage.file_lock import FileLock
 
-__all__ = ["Place", "Places"]
+__all__ = ["KnownPlace", "KnownPlaces"]
 
 
-class Place:
+class KnownPlace:
     """A place as its store knows it. ``generation``: of the flush that it comes from; 0: it was never there."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Place:
         self.generation, self._digests = generation, {digest}
 
     @contextmanager
-    def at(self, number: int) -> Generator[Place, None, None]:
+    def at(self, number: int) -> Generator[KnownPlace, None, None]:
         """Give it for state ``number`` of its store, one state after the other."""
         with self.turn:
             self.is_latest = self._number < number
@@ -50,13 +50,13 @@ class Place:
             self._number = max(self._number, number)
 
 
-class Places:
+class KnownPlaces:
     """The places of a store, by the manifest's path."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, KnownPlace] = {}
 
-    def __getitem__(self, path: str) -> Place:
+    def __getitem__(self, path: str) -> KnownPlace:
         with self._lock:
-            return self._places.setdefault(path, Place())
+            return self._places.setdefault(path, KnownPlace())

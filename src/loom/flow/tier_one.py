@@ -5,11 +5,9 @@ Layer: flow. Invariant: nothing is computed here but where bits are looked at as
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from loom.core.arrays import read_as
+from loom.core.arrays import Array, read_as
 from loom.core.dtype import f32, u32
 from loom.flow.counts import whole
 from loom.patterns.sieve import gpu_primes
@@ -18,7 +16,7 @@ from loom.runtime.device import Device
 __all__ = ["bits_to_float", "float_to_bits", "gpu_sieve"]
 
 
-def gpu_sieve(N: float, *, on: str | Device | None = None) -> np.ndarray[Any, Any]:  # noqa: N803 - their name
+def gpu_sieve(N: float, *, on: str | Device | None = None) -> Array:  # noqa: N803 - their name
     """Return the primes below ``N`` (at most 10^12), ascending, as uint64; see ``loom.gpu_primes``.
 
     >>> gpu_sieve(20.0).tolist()
@@ -27,7 +25,7 @@ def gpu_sieve(N: float, *, on: str | Device | None = None) -> np.ndarray[Any, An
     return gpu_primes(0, whole(N, "gpu_sieve", "N"), on=on)
 
 
-def float_to_bits(data: Any) -> Any:
+def float_to_bits(data: object) -> int | Array:
     """Return the 32 bits of numbers taken as f32: an int for one, a uint32 array for several.
 
     >>> hex(float_to_bits(1.0)), bits_to_float(0x3F800000)
@@ -37,7 +35,7 @@ def float_to_bits(data: Any) -> Any:
     return bits if bits.ndim else int(bits)
 
 
-def bits_to_float(data: Any) -> Any:
+def bits_to_float(data: object) -> float | Array:
     """Return the f32 numbers that 32 bits are: a float for one, a float32 array for several."""
     found = read_as(data, u32, "bits_to_float").view(np.float32)
     return found if found.ndim else float(found)

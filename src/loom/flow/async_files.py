@@ -24,7 +24,7 @@ from loom.flow.words import as_words, words_of
 from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.unit import Unit
 from loom.support.io_thread import IoThread, Transfer
-from loom.support.streams import RawArray, open_array, write_array
+from loom.support.raw_arrays import RawArray, open_array, write_array
 
 __all__ = ["loom_async_read", "loom_async_write", "loom_await", "loom_stream"]
 
@@ -38,7 +38,7 @@ def loom_async_read(
     off: float = 0,
     len: float | None = None,  # noqa: A002 - a word of loom.flow
     *,
-    dtype: Any = f32,
+    dtype: object = f32,
     unit: Unit | None = None,
     at: float = 0,
     bind: float | str = 1,
@@ -70,7 +70,7 @@ def loom_async_read(
     return _thread().ask(where, load, [target])
 
 
-def loom_async_write(path: str | os.PathLike[str], data: Any) -> Transfer:
+def loom_async_write(path: str | os.PathLike[str], data: object) -> Transfer:
     """Begin to write numbers to a file, in place of one that is there; ``loom_await`` gives how many.
 
     They are taken as by ``loom_write``, and copied now. A crash at any moment leaves the file before.
@@ -86,14 +86,23 @@ def loom_await(handle: Transfer, timeout: float | None = None) -> Any:
     Raises what went wrong: FileError for a file that was cut off meanwhile.
     """
     if not isinstance(handle, Transfer):
-        raise DTypeError("loom_await", "not under way", expected="what loom_async_read or loom_async_write returned",
-                         got=type(handle).__name__, remedy="Write handle = loom_async_read(path)")  # fmt: skip
+        raise DTypeError(
+            "loom_await",
+            "not under way",
+            expected="what loom_async_read or loom_async_write returned",
+            got=type(handle).__name__,
+            remedy="Write handle = loom_async_read(path)",
+        )
     deadline_of(timeout, "loom_await")
     try:
         return handle.result(timeout)
     except futures.TimeoutError:
-        raise LoomTimeout("loom_await", "still under way", expected=f"done within {timeout} s",
-                          remedy="Wait again: the work goes on and nothing is lost") from None  # fmt: skip
+        raise LoomTimeout(
+            "loom_await",
+            "still under way",
+            expected=f"done within {timeout} s",
+            remedy="Wait again: the work goes on and nothing is lost",
+        ) from None
 
 
 def loom_stream(
@@ -101,7 +110,7 @@ def loom_stream(
     len: float,  # noqa: A002 - a word of loom.flow
     *,
     off: float = 0,
-    dtype: Any = f32,
+    dtype: object = f32,
 ) -> Generator[Array, None, None]:
     """Give the numbers of a file from ``off`` on, ``len`` at a time; the next are read while these are in use.
 
@@ -126,11 +135,12 @@ def _ahead(parts: Iterator[RawArray]) -> Generator[Array, None, None]:
         yield coming.result()
 
 
-def _array(path: Any, off: Any, count: Any, dtype: Any, where: str) -> RawArray:
+def _array(path: str | os.PathLike[str], off: float, count: float | None, dtype: object, where: str) -> RawArray:
     kind = dtype_of(dtype, f"{where}, dtype")
     if kind not in (f32, u32, i32):
-        raise DTypeError(f"{where}, dtype", "memory is 32-bit words", expected="f32, u32 or i32", got=kind,
-                         remedy="Use u32")  # fmt: skip
+        raise DTypeError(
+            f"{where}, dtype", "memory is 32-bit words", expected="f32, u32 or i32", got=kind, remedy="Use u32"
+        )
     wanted = None if count is None else whole(count, where, "len")
     return open_array(path_of(path, where), kind, whole(off, where, "off"), wanted, where)
 
