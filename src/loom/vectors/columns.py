@@ -46,7 +46,7 @@ _KINDS: dict[type, str] = {
 _HOLDERS = frozenset(("a text", "a list", "a dict"))
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return next(name for kind, name in _KINDS.items() if isinstance(value, kind))
 
 
@@ -124,7 +124,7 @@ def _name(name: Any, place: str) -> str:
     return name
 
 
-def _condition(name: str, wanted: Any, place: str) -> Condition:
+def _condition(name: str, wanted: object, place: str) -> Condition:
     here = f"{place}, {name[:60]!r}"
     sign, value = _read(wanted, here)
     values: Sequence[Any] = value if sign in ("in", "between") else [value]
@@ -135,7 +135,7 @@ def _condition(name: str, wanted: Any, place: str) -> Condition:
     return Condition(name, OPERATORS[sign](value), here, kinds, sign)
 
 
-def _read(wanted: Any, here: str) -> tuple[str, Any]:
+def _read(wanted: object, here: str) -> tuple[str, Any]:
     """Return the operator and the value of a condition."""
     if not isinstance(wanted, tuple):
         _require_value(wanted, here)
