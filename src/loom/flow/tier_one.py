@@ -16,13 +16,13 @@ from loom.runtime.device import Device
 __all__ = ["bits_to_float", "float_to_bits", "gpu_sieve"]
 
 
-def gpu_sieve(N: float, *, on: str | Device | None = None) -> Array:  # noqa: N803 - their name
-    """Return the primes below ``N`` (at most 10^12), ascending, as uint64; see ``loom.gpu_primes``.
+def gpu_sieve(n: float, *, on: str | Device | None = None) -> Array:
+    """Return the primes below ``n`` (at most 10^12), ascending, as uint64; see ``loom.gpu_primes``.
 
     >>> gpu_sieve(20.0).tolist()
     [2, 3, 5, 7, 11, 13, 17, 19]
     """
-    return gpu_primes(0, whole(N, "gpu_sieve", "N"), on=on)
+    return gpu_primes(0, whole(n, "gpu_sieve", "n"), on=on)
 
 
 def float_to_bits(data: object) -> int | Array:

@@ -59,7 +59,7 @@ def test_gpu_sieve_and_what_is_said_where_it_is_not() -> None:
     with pytest.raises(AttributeError, match=r"It is loom\.flow\.gpu_sieve"):
         loom.gpu_sieve  # noqa: B018
     for wrong in (-1, 2.5, "many"):
-        with pytest.raises(ArgumentError, match=r"\[gpu_sieve\] unusable N"):
+        with pytest.raises(ArgumentError, match=r"\[gpu_sieve\] unusable n"):
             flow.gpu_sieve(wrong)
 
 
