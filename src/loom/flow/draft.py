@@ -8,6 +8,7 @@ changes it. Invariant: nothing changes a draft once ``ir_finalize`` has given it
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from loom.ir.verify import VerifiedKernel, verify
 
 __all__ = [
     "BINDINGS",
+    "FURTHER",
     "IrBlock",
     "IrProgram",
     "IrValue",
@@ -36,21 +38,33 @@ _Given = TypeVar("_Given")
 BINDINGS = ("registers", "globals", "heap")
 """Names of a unit's memory, by the numbers of bindings."""
 
+FURTHER = "binding"
+"""What a kernel calls the bindings of higher numbers, with the number."""
+
 _OURS = f"{__name__.rpartition('.')[0]}."
 
 
-def binding_name(bind: Any, where: str) -> str:
-    """Return what a unit calls binding number ``bind``: 0 registers, 1 globals, 2 heap."""
+def binding_name(bind: Any, where: str, further: Sequence[str] | None = None) -> str:
+    """Return what a unit calls binding number ``bind``: 0 registers, 1 globals, 2 heap, from 3 on ``further`` ones.
+
+    A name of a unit's binding is one itself. Without a unit (``further`` None) numbers from 3 on have names of their
+    own.
+    """
+    names = [*BINDINGS, *(further or ())]
+    if isinstance(bind, str) and further is not None and bind in names:
+        return bind
     number = whole(bind, where, "binding")
-    if number >= len(BINDINGS):
+    if further is None and number >= len(BINDINGS):
+        return f"{FURTHER}{number}"
+    if number >= len(names):
         raise ArgumentError(
             where,
             f"there is no binding {number}",
-            expected="0 (registers), 1 (globals) or 2 (heap)",
+            expected=", ".join(f"{n} ({name})" for n, name in enumerate(names)),
             got=number,
-            remedy="Use @loom.kernel and loom.boot(bindings=...) for further buffers",
+            remedy='Boot the unit with further ones: loom_boot(1.0, words, 0, bindings={"more": words})',
         )
-    return BINDINGS[number]
+    return names[number]
 
 
 @dataclass(slots=True, eq=False)

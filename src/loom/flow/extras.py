@@ -13,8 +13,8 @@ from typing import Any
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, StateError
 from loom.flow.counts import whole
-from loom.flow.draft import BINDINGS, binding_name
-from loom.flow.units import kernel_of, push_constants, require_unit
+from loom.flow.draft import binding_name
+from loom.flow.units import bind_by_number, further_bindings, kernel_of, push_constants, require_unit
 from loom.flow.words import words_of
 from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Segment
@@ -59,7 +59,7 @@ def loom_dispatch_indirect(
     unit: Unit,
     kernel: Any,
     params: Sequence[Any],
-    bind: float,
+    bind: float | str,
     off: float,
     *,
     buffers: Mapping[str, str] | None = None,
@@ -69,9 +69,10 @@ def loom_dispatch_indirect(
     A count of zero skips it. ``buffers`` names bindings for the kernel's, as ``bind`` of ``loom_dispatch``.
     """
     where = "loom_dispatch_indirect"
-    target, counts = require_unit(unit, where), binding_name(bind, where)
+    target = require_unit(unit, where)
+    counts = binding_name(bind, where, further_bindings(target))
     verified = kernel_of(kernel, where, target)
-    ours = buffers if buffers is not None else {m.name: m.name for m in verified.bound if m.name in BINDINGS}
+    ours = buffers if buffers is not None else bind_by_number(target, verified, where)
     target.dispatch_indirect(
         verified, push_constants(verified, params), counts, whole(off, where, "off"), bind=ours
     )  # fmt: skip
@@ -83,10 +84,10 @@ def loom_copy(
     unit: Unit,
     source: Unit,
     *,
-    bind: float = 0,
+    bind: float | str = 0,
     off: float = 0,
     len: float | None = None,  # noqa: A002 - a word of loom.flow
-    to: float | None = None,
+    to: float | str | None = None,
     at: float = 0,
 ) -> None:
     """Copy ``len`` numbers from word ``off`` of a binding of ``source`` to word ``at`` of binding ``to`` of ``unit``.
@@ -95,7 +96,8 @@ def loom_copy(
     """
     where = "loom_copy"
     target, origin = require_unit(unit, where), require_unit(source, where)
-    name, into = binding_name(bind, where), binding_name(bind if to is None else to, where)
+    name = binding_name(bind, where, further_bindings(origin))
+    into = binding_name(bind if to is None else to, where, further_bindings(target))
     start = whole(off, where, "off")
     if name not in origin.memory():
         raise ArgumentError(where, f"the source has no {name}", remedy="Call loom_set_heap(source, data) first")

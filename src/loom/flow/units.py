@@ -1,8 +1,8 @@
 """Tier 2 of docs/guide/flow.md, "Tier 2": each function is a line over ``loom.boot`` and the unit it returns.
 
 Layer: flow. Wherever a count is written as a float (``4.0``), a whole float is taken as an int. Memory
-is named by number: 0 registers, 1 globals, 2 heap, all 32-bit words. A program is polled by itself, by its
-unit (the unit's last launch) or by what ``loom_launch`` returned. Errors are those of ``Unit`` and
+is named by number: 0 registers, 1 globals, 2 heap, then further ones, all 32-bit words. A program is polled by
+itself, by its unit (the unit's last launch) or by what ``loom_launch`` returned. Errors are those of ``Unit`` and
 ``Program``, plus DTypeError for an object of the wrong kind. Invariant: nothing is computed here, so bits
 are those of ``loom.boot``'s units.
 """
@@ -19,9 +19,9 @@ import numpy as np
 
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
-from loom.core.given import is_array, is_list
+from loom.core.given import is_array, is_list, is_mapping
 from loom.flow.counts import is_whole, whole
-from loom.flow.draft import BINDINGS, IrProgram, binding_name, require_kind
+from loom.flow.draft import BINDINGS, FURTHER, IrProgram, binding_name, require_kind
 from loom.flow.stdlib import FOLDER, stdlib_kernel
 from loom.flow.words import as_words, words_of
 from loom.ir.kernel import Param
@@ -31,11 +31,14 @@ from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.frames import Frame
+from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.unit import Unit, boot
 from loom.support.presenters import Presenter
 from loom.support.window import current_window
 
 __all__ = [
+    "bind_by_number",
+    "further_bindings",
     "kernel_of",
     "loom_boot",
     "loom_build",
@@ -64,12 +67,14 @@ def loom_boot(
     reg_size: float,
     globals: float = 0,  # noqa: A002 - a word of loom.flow
     *,
+    bindings: Mapping[str, float] | None = None,
     device: str | Device | None = None,
     on: str | Device | None = None,
 ) -> Unit:
     """Return a unit of ``reg_size`` register words and ``globals`` words, all zero.
 
-    ``bind`` is the number of register buffers: 1.
+    ``bind`` is the number of register buffers: 1. ``bindings`` adds further ones, words by their names, bindings 3, 4
+    and so on in their order: ``{"metrics": 64.0, "control": 16.0}``.
 
     >>> unit = loom_boot(1.0, 4, 2)
     >>> loom_write(unit, 0.0, [1.5, 2.5])
@@ -82,23 +87,54 @@ def loom_boot(
             "a unit has one register buffer",
             expected=1,
             got=bind,
-            remedy="Boot several units, or use loom.boot(registers, globals, bindings=...)",
+            remedy='Boot several units, or one with further buffers: bindings={"more": words}',
         )
     sizes = whole(reg_size, "loom_boot", "reg_size"), whole(globals, "loom_boot", "globals")
-    return boot(*sizes, device=device, on=on)
+    if bindings is not None and not is_mapping(bindings):
+        raise DTypeError(
+            "loom_boot, bindings",
+            "not a mapping",
+            expected='names with words, such as {"metrics": 64.0}',
+            got=repr(bindings)[:200],
+            remedy="Pass a dict",
+        )
+    further = {name: (None, whole(n, "loom_boot", f"binding {name!r}")) for name, n in (bindings or {}).items()}
+    return boot(*sizes, bindings=further, device=device, on=on)
 
 
-def loom_write(unit: Unit, offset: float, data: Any, *, bind: float = 1) -> None:
+def further_bindings(unit: Unit) -> list[str]:
+    """Return the names of a unit's bindings from number 3 on."""
+    return [name for name in unit.memory() if name not in BINDINGS]
+
+
+def bind_by_number(unit: Unit, kernel: VerifiedKernel, where: str) -> dict[str, str]:
+    """Return the bindings of a unit that a kernel's buffers name, or mean by their number.
+
+    ArgumentError for a number that the unit has not. SPIR-V of others means them in their order.
+    """
+    further = further_bindings(unit)
+    found: dict[str, str] = {}
+    for name in [] if isinstance(kernel, ForeignKernel) else [m.name for m in kernel.bound]:
+        number = name.removeprefix(FURTHER)
+        if name in BINDINGS or name in further:
+            found[name] = name
+        elif number != name and number.isdecimal():
+            found[name] = binding_name(int(number), where, further)
+    return found
+
+
+def loom_write(unit: Unit, offset: float, data: Any, *, bind: float | str = 1) -> None:
     """Write numbers from word ``offset`` of the globals on: a list, or an array.
 
     A number takes the type that the kernels of the next ``loom_build`` take the binding's words for, so that 53.0
     reaches an integer kernel as 53; where they say nothing, or several things, floats are f32 and integers u32 (i32 if
-    one is negative). ``bind=0`` writes registers, 2 the heap. DTypeError for what does not fit 32 bits; ArgumentError
-    for a fraction where kernels take integers. ``unit.write`` copies raw words.
+    one is negative). ``bind=0`` writes registers, 2 the heap, from 3 on (or by name) further ones. DTypeError for
+    what does not fit 32 bits; ArgumentError for a fraction where kernels take integers. ``unit.write`` copies raw
+    words.
     """
     where = "loom_write"
-    binding = binding_name(bind, where)
     target = require_unit(unit, where)
+    binding = binding_name(bind, where, further_bindings(target))
     words_of(target).write(target, binding, whole(offset, where, "offset"), as_words(data, where), where)
 
 
@@ -201,7 +237,7 @@ def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Pr
 
 def loom_read(
     unit: Unit,
-    bind: float,
+    bind: float | str,
     off: float | None = None,
     len: float | None = None,  # noqa: A002 - a word of loom.flow
     *,
@@ -215,10 +251,11 @@ def loom_read(
     ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
     """
     if len is None:
-        words = loom_read(unit, 1, bind, 1 if off is None else off, dtype=dtype)
+        words = loom_read(unit, 1, cast("float", bind), 1 if off is None else off, dtype=dtype)
         return words[0] if off is None else words
     where = "loom_read"
-    target, binding = require_unit(unit, where), binding_name(bind, where)
+    target = require_unit(unit, where)
+    binding = binding_name(bind, where, further_bindings(target))
     start, count = whole(0 if off is None else off, where, "off"), whole(len, where, "len")
     if dtype is None:
         return words_of(target).read(target, binding, start, count, where)
@@ -240,7 +277,7 @@ def _dispatch(
     verified = kernel_of(kernel, where, target)
     counts = tuple(wg) if is_list(wg) else (wg,)
     groups = tuple(whole(n, where, "wg") for n in counts)
-    ours = bind if bind is not None else {m.name: m.name for m in verified.bound if m.name in BINDINGS}
+    ours = bind if bind is not None else bind_by_number(target, verified, where)
     target.dispatch(verified, push_constants(verified, params), groups, bind=ours)
     words_of(target).record(verified, target.bound(verified, ours))
 

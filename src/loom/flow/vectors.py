@@ -1,8 +1,8 @@
 """LoomDB under its older names: ``loomdb_create``, ``loomdb_capture``, ``loomdb_search`` and what belongs to them.
 
 Layer: flow, over ``loom.vectors``. The database tells what vectors are called and mean, the other object holds them:
-both belong together from the first capture on. A metric is named by each search, so there is a store for each metric
-that was ever asked for. Invariant: nothing here but ``loomdb_flush`` and the two that restore opens a file.
+both belong together from the first capture on. A metric is named by each search: one store serves all. Invariant:
+nothing here but ``loomdb_flush`` and the two that restore opens a file.
 """
 
 from __future__ import annotations
@@ -42,20 +42,16 @@ class FlowVectors:
 
     def __init__(self) -> None:
         self.database: LoomDb | None = None
-        self.stores: dict[str, VectorStore] = {}
+        self.path: str | None = None
+        self.kept: VectorStore | None = None
 
-    def store(self, metric: str) -> VectorStore:
-        """Return the store for a metric, filled from another one at its first use."""
-        if metric not in self.stores:
+    @property
+    def store(self) -> VectorStore:
+        """The store, made at its first use."""
+        if self.kept is None:
             assert self.database is not None
-            first = next(iter(self.stores.values()), None)
-            made = VectorStore(self.database.dims, self.database.capacity, metric)
-            if first is not None:
-                for name in first:
-                    entry = first[name]
-                    made.capture(name, entry.vector, entry.meta)
-            self.stores[metric] = made
-        return self.stores[metric]
+            self.kept = VectorStore(self.database.dims, self.database.capacity)
+        return self.kept
 
 
 class LoomDb:
@@ -93,16 +89,12 @@ def loomdb_capture(ldb: LoomDb, vecs: FlowVectors, id: str, emb: Any, meta: str 
     where = "loomdb_capture"
     _join(ldb, vecs, where)
     told = {_META: text(meta, f"{where}, meta")}
-    if not vecs.stores:
-        vecs.store("cosine")
-    first, *others = vecs.stores.values()
-    if text(id, f"{where}, id") in first:
+    store = vecs.store
+    if text(id, f"{where}, id") in store:
         raise ArgumentError(where, f"there is a vector {id!r:.200} already", expected="a new id", got=id,
                             remedy="Capture it under another one")  # fmt: skip
-    first.capture(id, emb, told)
-    for store in others:
-        store.capture(id, emb, told)
-    return float(len(first))
+    store.capture(id, emb, told)
+    return float(len(store))
 
 
 def loomdb_search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str = "cosine") -> float:
@@ -121,8 +113,8 @@ def loomdb_gpu_search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float) -> float
 
 def _search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str, where: str) -> float:
     _join(ldb, vecs, where)
-    store = vecs.store(one_of(metric, f"{where}, metric", _METRICS))
-    ldb.hits = store.search(q, whole(k, where, "k", least=1))
+    asked = one_of(metric, f"{where}, metric", _METRICS)
+    ldb.hits = vecs.store.search(q, whole(k, where, "k", least=1), metric=asked)
     ldb.has_searched = True
     return float(len(ldb.hits))
 
@@ -130,16 +122,14 @@ def _search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str, where
 def loomdb_normalize(ldb: LoomDb, vecs: FlowVectors) -> float:
     """Bring all vectors to length 1, those of length 0 left alone; return how many there are."""
     _join(ldb, vecs, "loomdb_normalize")
-    for store in vecs.stores.values():
-        store.normalize()
-    return float(len(next(iter(vecs.stores.values()), ())))
+    vecs.store.normalize()
+    return float(len(vecs.store))
 
 
 def loomdb_needs_flush(ldb: LoomDb) -> float:
     """Return 1.0 once as many vectors as the capacity were captured since the last flush, else 0.0."""
     _require(ldb, LoomDb, "loomdb_needs_flush", "a database of loomdb_create")
-    stores = {} if ldb.vectors is None else ldb.vectors.stores
-    return float(any(store.needs_flush for store in list(stores.values())[:1]))
+    return float(ldb.vectors is not None and ldb.vectors.store.needs_flush)
 
 
 def loomdb_result_count(ldb: LoomDb) -> int:
@@ -175,39 +165,56 @@ def _hit(ldb: LoomDb, i: float, where: str) -> Hit:
     return ldb.hits[number]
 
 
-def loomdb_flush(ldb: LoomDb, vecs: FlowVectors, path: str | os.PathLike[str]) -> float:
-    """Keep the database at ``path`` (``.ldb``, ``.vectors``, ``.meta``); return how many vectors. This is I/O."""
+def loomdb_flush(ldb: LoomDb, vecs: FlowVectors, path: str | os.PathLike[str], *, replace: bool = False) -> float:
+    """Keep the database at ``path`` (``.ldb``, ``.vectors``, ``.meta``); return how many vectors. This is I/O.
+
+    ``replace``: whatever database lies there; else one that this does not come from is a StateError.
+    """
     _join(ldb, vecs, "loomdb_flush")
-    store = vecs.store(next(iter(vecs.stores), "cosine"))
-    flush(store, path)
-    return float(len(store))
+    flush(vecs.store, path, replace=replace)
+    vecs.path = ldb.path = _place(path)
+    return float(len(vecs.store))
 
 
 def loomdb_restore_meta(path: str | os.PathLike[str]) -> LoomDb:
     """Return the database that was flushed to ``path``, without its vectors. This is I/O."""
     store = restore(path)
     found = LoomDb(store.dims, store.capacity)
-    found.path = os.path.abspath(path)
+    found.path = _place(path)
     store.close()
     return found
 
 
 def loomdb_restore_vectors(path: str | os.PathLike[str]) -> FlowVectors:
     """Return the vectors that were flushed to ``path``, on the device. This is I/O."""
-    found, store = FlowVectors(), restore(path)
-    found.stores[store.metric] = store
+    found = FlowVectors()
+    found.kept, found.path = restore(path), _place(path)
     return found
+
+
+def _place(path: str | os.PathLike[str]) -> str:
+    place: str = os.path.realpath(os.fspath(path))
+    return place.removesuffix(".ldb")
 
 
 def _join(ldb: Any, vecs: Any, where: str) -> None:
     """See that a database and vectors belong together, from now on if they are new."""
     _require(ldb, LoomDb, where, "a database of loomdb_create")
     _require(vecs, FlowVectors, where, "vectors of loomdb_create_vectors")
-    dims = next((store.dims for store in vecs.stores.values()), ldb.dims)
-    if (vecs.database, ldb.vectors) not in ((None, None), (ldb, vecs)) or dims != ldb.dims:
+    is_known = (vecs.database, ldb.vectors) == (ldb, vecs)
+    is_new = (vecs.database, ldb.vectors) == (None, None)
+    if not is_known and (not is_new or (vecs.kept is not None and vecs.kept.dims != ldb.dims)):
         raise ArgumentError(where, "these vectors are not of this database", expected="those it was first used with",
                             got="others",
                             remedy="Make vectors for each database with loomdb_create_vectors")  # fmt: skip
+    if not is_known and ldb.path is not None and ldb.path != vecs.path:
+        raise ArgumentError(
+            where,
+            "these vectors are not of this database",
+            expected=f"those of {ldb.path!r}",
+            got="new ones" if vecs.path is None else f"those of {vecs.path!r}",
+            remedy=f"Call loomdb_restore_vectors({ldb.path!r})",
+        )
     vecs.database, ldb.vectors = ldb, vecs
 
 

@@ -9,6 +9,7 @@ value but by rounding to f32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,10 +17,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.arrays import read_array
+from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, i32, u32
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.flow.roles import buffer_types
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.unit import Unit
@@ -115,6 +116,30 @@ class Words:
         unit.write(words.view(np.uint32), offset, binding=name)
         kinds = self._known(name, offset + words.size)
         kinds[offset : offset + words.size] = mark
+
+    def expect(
+        self, unit: Unit, name: str, offset: int, count: int, dtype: DType, where: str
+    ) -> Callable[[Array], None]:
+        """Take note of numbers of a type that another thread will write, and return what writes them."""
+        if name not in unit.memory():
+            raise ArgumentError(where, f"the unit has no {name}", remedy="Call loom_set_heap(unit, data) first")
+        held = unit.memory()[name][0].nbytes // 4
+        if offset + count > held:
+            raise ShapeError(
+                where,
+                f"range outside {name!r}",
+                expected=f"within its {held} words",
+                got=f"{offset} + {count}",
+                remedy="Boot the unit with more, or read fewer",
+            )
+        taken = self._taken.get(name, {})
+        wanted, kernel = next(iter(taken.items())) if len(taken) == 1 else (dtype, "")
+        self._known(name, offset + count)[offset : offset + count] = _mark(_TYPES.index(dtype) + 1, wanted)
+
+        def take(words: Array) -> None:
+            unit.write(_converted(words, wanted, offset, name, kernel, where).view(np.uint32), offset, binding=name)
+
+        return take
 
     def _known(self, name: str, least: int) -> np.ndarray[Any, Any]:
         kinds = self._kinds.get(name)

@@ -167,13 +167,15 @@ class Bindings:
         self._areas[name] = Area(name, self._allocate(count * WORD_NBYTES) if given is None else given, None)
 
     def add(self, name: Any, spec: Any) -> None:
-        """Add a typed binding: of (dtype, size), or with the contents of an array."""
+        """Add a binding: of (dtype, size), None for untyped words, or with the contents of an array."""
         where = f"{self._unit}, binding {name!r}"
         if not isinstance(name, str):
             raise ArgumentError(where, "not a name", expected="a str", got=repr(name), remedy="Name the binding")
         if name in self._areas or name in _RESERVED:
             raise ArgumentError(where, "the name is taken", expected="a new name", got=name, remedy="Choose another")
-        if (
+        if is_list(spec) and isinstance(spec, tuple) and len(spec) == 2 and spec[0] is None:
+            self.add_words(name, spec[1])
+        elif (
             is_list(spec)
             and isinstance(spec, tuple)
             and len(spec) == 2

@@ -61,8 +61,8 @@ def boot(
 
     ``registers`` and ``globals`` count 32-bit words; ``heap`` is an array that kernels only read;
     ``bindings`` adds typed buffers: ``{"x": (loom.f32, 1024)}``, ``{"x": (loom.f32, (480, 640))}``, ``{"x": array}``
-    or (name, dtype, size) triples. Raises ArgumentError for sizes that make no sense and DeviceError for a missing
-    device.
+    or (name, dtype, size) triples; of dtype None they are words, as registers are. Raises ArgumentError for sizes that
+    make no sense and DeviceError for a missing device.
 
     >>> import loom
     >>> with loom.boot(registers=8) as unit:

@@ -11,17 +11,15 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from loom.storage.disk import Disk
 
-__all__ = ["replace_file", "sweep", "turn_in"]
+__all__ = ["replace_file", "sweep"]
 
 _SUFFIX = ".partial"
 _STALE_SECONDS = 3600
-_TURN_SECONDS = 5
-_PAUSE_SECONDS = 0.001
 _DISK = Disk()
 _STANDARD = (Path("/dev/stdout"), Path("/dev/stderr"))  # symbolic links to what may be a file
 
@@ -66,32 +64,6 @@ def _is_stream(path: Path) -> bool:
         return False
     return not stat.S_ISREG(mode) or path.is_relative_to("/dev/fd") or path.is_relative_to("/proc") \
         or path in _STANDARD  # fmt: skip
-
-
-@contextlib.contextmanager
-def turn_in(folder: Path) -> Generator[None, None, None]:
-    """Keep others who ask for a turn in ``folder`` waiting, processes too: for the short time in which names change.
-
-    Whoever was killed holds nobody up; nobody waits longer than some seconds; where a system has no locks (POSIX has),
-    it is everybody's turn.
-    """
-    with contextlib.ExitStack() as ending:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            descriptor = os.open(folder, os.O_RDONLY)
-            ending.callback(os.close, descriptor)
-            end = time.monotonic() + _TURN_SECONDS
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        break
-                    time.sleep(_PAUSE_SECONDS)
-                else:
-                    break
-        yield
 
 
 def sweep(folder: Path) -> None:

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
-from loom.core.given import able, items, text
+from loom.core.given import able, flag, items, text
 from loom.core.given import path as path_of
 from loom.core.options import thread_count
 from loom.core.tracebacks import brief_class
@@ -268,11 +268,11 @@ class Support:
         folder, chosen = path_of(path, "support.resume"), self._chosen(units, "support.resume")
         return self._io.ask("resume", lambda _: read_checkpoint(folder, chosen), chosen.values())
 
-    def flush(self, store: Flushable, path: str | os.PathLike[str]) -> Transfer:
+    def flush(self, store: Flushable, path: str | os.PathLike[str], *, replace: bool = False) -> Transfer:
         """Write a store of vectors, as it is now, to ``path`` (see ``loom.vectors.flush``)."""
-        where = path_of(path, "support.flush")
+        where, insists = path_of(path, "support.flush"), flag(replace, "support.flush, replace")
         frozen = able(store, "support.flush", "freeze", "a loom.vectors.VectorStore").freeze()
-        return self._io.ask("flush", lambda _: write_vectors(where, frozen))
+        return self._io.ask("flush", lambda _: write_vectors(where, frozen, replace=insists))
 
     # building
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 from loom.core.tracebacks import brief_names
 from loom.vectors.approximate import IndexReport
 from loom.vectors.entries import Entry, Hit
-from loom.vectors.files import flush, restore
+from loom.vectors.files import edit, flush, restore
 from loom.vectors.store import VectorStore
 
-__all__ = ["Entry", "Hit", "IndexReport", "VectorStore", "flush", "restore"]
+__all__ = ["Entry", "Hit", "IndexReport", "VectorStore", "edit", "flush", "restore"]
 
 brief_names(globals(), __all__)

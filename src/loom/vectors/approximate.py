@@ -11,7 +11,7 @@ small world graphs" (TPAMI 2020).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,15 @@ _MORE = 2
 class IndexReport:
     """An index that was built: how many ``vectors`` it knows, and its ``recall``.
 
-    Recall: the part of the best 10 exact hits that it finds, over ``samples`` stored vectors as queries.
+    Recall: the part of the best 10 exact hits that it finds, over ``samples`` ``queries``: "held-out", stored vectors
+    that were left out of index and exact search while it was measured and are no neighbours of themselves therefore;
+    or "given".
     """
 
     vectors: int
     recall: float
     samples: int
+    queries: str = "held-out"
 
 
 class ApproximateIndex:
@@ -76,9 +79,9 @@ class ApproximateIndex:
 
 def build_index(
     programs: VectorPrograms, parts: Sequence[SearchPart], entries: Sequence[Any], connectivity: int, expansion: int,
-    samples: int,
+    queries: Array | int,
 ) -> tuple[ApproximateIndex, IndexReport]:  # fmt: skip
-    """Return an index of entries, and its recall. StateError without usearch."""
+    """Return an index of entries, and its recall: for queries, or for so many entries. StateError without usearch."""
     library: Any = load("usearch.index", "build_index")
     dims = programs.layout.dims
     index = library.Index(
@@ -86,13 +89,32 @@ def build_index(
         expansion_add=expansion, expansion_search=expansion,
     )  # fmt: skip
     matrix = np.array([e.vector for e in entries], np.float32).reshape(-1, dims)
-    if entries:
-        index.add(np.array([e.row for e in entries], np.uint64), matrix, threads=thread_count())
-    rows = max((part.first + part.used for part in parts), default=0)
-    made = ApproximateIndex(index, rows, len(entries))
-    chosen = matrix[np.linspace(0, len(entries) - 1, min(samples, len(entries))).astype(np.int64)]
-    exact = find_best(programs, parts, chosen, _TOLD, "build_index")
-    found = made.find(programs, parts, chosen, _TOLD, "build_index")
+    rows = np.array([e.row for e in entries], np.int64)
+    most = max((part.first + part.used for part in parts), default=0)
+
+    def add(chosen: Array) -> None:
+        if len(chosen):
+            index.add(rows[chosen].astype(np.uint64), matrix[chosen], threads=thread_count())
+
+    if isinstance(queries, int):
+        order = np.random.default_rng(0).permutation(len(entries))
+        late, early = (np.sort(part) for part in np.split(order, [min(queries, len(entries) // 2)]))
+        add(early)
+        left = [part.without(rows[late]) for part in parts]
+        report = _report(programs, left, ApproximateIndex(index, most, len(early)), matrix[late], "held-out")
+        add(late)
+    else:
+        add(np.arange(len(entries)))
+        report = _report(programs, parts, ApproximateIndex(index, most, len(entries)), queries, "given")
+    return ApproximateIndex(index, most, len(entries)), replace(report, vectors=len(entries))
+
+
+def _report(
+    programs: VectorPrograms, parts: Sequence[SearchPart], index: ApproximateIndex, queries: Array, kind: str
+) -> IndexReport:
+    """Measure the recall of an index among the rows that take part."""
+    exact = find_best(programs, parts, queries, _TOLD, "build_index")
+    found = index.find(programs, parts, queries, _TOLD, "build_index")
     hits = sum(len(np.intersect1d(a.rows, b.rows)) for a, b in zip(exact, found, strict=True))
     wanted = sum(len(a.rows) for a in exact)
-    return made, IndexReport(len(entries), hits / wanted if wanted else 1.0, len(chosen))
+    return IndexReport(0, hits / wanted if wanted else 1.0, len(queries), kind)

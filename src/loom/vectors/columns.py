@@ -7,19 +7,47 @@ row that lacks a name, or is told nothing, has None there.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_array, is_mapping, is_scalar, one_of
 from loom.vectors.given import Meta
 
-__all__ = ["OPERATORS", "MetaColumns", "read_where"]
+__all__ = ["OPERATORS", "Condition", "MetaColumns", "read_where"]
 
 Test = Callable[[Any], bool]
+
+
+class Condition(NamedTuple):
+    """What is asked of a name: ``test`` of its values, as ``place`` of a call says.
+
+    ``kinds``: for each value that it is asked with, of which kinds a value must be that it can hold for.
+    """
+
+    name: str
+    test: Test
+    place: str
+    kinds: Sequence[frozenset[str]]
+    sign: str
+
+
+_KINDS: dict[type, str] = {
+    str: "a text",
+    bool: "a bool",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "a dict",
+}
+_HOLDERS = frozenset(("a text", "a list", "a dict"))
+
+
+def _kind(value: object) -> str:
+    return next(name for kind, name in _KINDS.items() if isinstance(value, kind))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -76,7 +104,7 @@ OPERATORS: dict[str, Callable[[Any], Test]] = {
 _ORDERED = ("<", "<=", ">", ">=")
 
 
-def read_where(where: Any, place: str) -> list[tuple[str, Test]]:
+def read_where(where: Any, place: str) -> list[Condition]:
     """Return the conditions of a filter: names and values, or names and (operator, value); all must hold.
 
     ArgumentError for an operator that there is not, DTypeError for a value it cannot be asked with.
@@ -86,7 +114,7 @@ def read_where(where: Any, place: str) -> list[tuple[str, Test]]:
     if not is_mapping(where):
         raise DTypeError(place, "not a filter", expected='a dict such as {"batch": 42, "year": (">", 2000)}',
                          got=repr(where)[:200], remedy="Pass a dict")  # fmt: skip
-    return [(_name(name, place), _condition(name, wanted, place)) for name, wanted in where.items()]
+    return [_condition(_name(name, place), wanted, place) for name, wanted in where.items()]
 
 
 def _name(name: Any, place: str) -> str:
@@ -96,11 +124,22 @@ def _name(name: Any, place: str) -> str:
     return name
 
 
-def _condition(name: Any, wanted: Any, place: str) -> Test:
-    here = f"{place}, {name!r}"
+def _condition(name: str, wanted: object, place: str) -> Condition:
+    here = f"{place}, {name[:60]!r}"
+    sign, value = _read(wanted, here)
+    values: Sequence[Any] = value if sign in ("in", "between") else [value]
+    if sign == "contains":
+        kinds = [_HOLDERS if isinstance(value, str) else frozenset(("a list",))]
+    else:
+        kinds = [] if sign == "is-null" else [frozenset((_kind(each),)) for each in values if each is not None]
+    return Condition(name, OPERATORS[sign](value), here, kinds, sign)
+
+
+def _read(wanted: object, here: str) -> tuple[str, Any]:
+    """Return the operator and the value of a condition."""
     if not isinstance(wanted, tuple):
         _require_value(wanted, here)
-        return OPERATORS["=="](_plain(wanted, here))
+        return "==", _plain(wanted, here)
     pair = cast("tuple[Any, ...]", wanted)
     if len(pair) == 1 and pair[0] == "is-null":
         pair = ("is-null", True)
@@ -112,14 +151,14 @@ def _condition(name: Any, wanted: Any, place: str) -> Test:
         values = [_plain(each, here) for each in _several(value, here, sign)]
         if sign == "between":
             _require_ordered(values, here, sign)
-        return OPERATORS[sign](values)
+        return sign, values
     value = _plain(value, here)
     if sign in _ORDERED:
         _require_ordered([value], here, sign)
     if sign == "is-null" and not isinstance(value, bool):
         raise DTypeError(here, "not usable with 'is-null'", expected="True or False", got=repr(value)[:200],
                          remedy='Write ("is-null", True)')  # fmt: skip
-    return OPERATORS[sign](value)
+    return sign, value
 
 
 def _require_value(wanted: Any, here: str) -> None:
@@ -169,6 +208,10 @@ class _Column:
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.values: list[Any] = []
+        self.kinds: set[str] = set()
+        """Of values that are not None."""
+        self.is_told = False
+        """Whether any row is told something under the name, None included."""
         self._known: dict[Any, int] = {}
         self._packed = np.empty(0, np.int64)
 
@@ -181,6 +224,9 @@ class _Column:
             if code is None:
                 code = self._known[key] = len(self.values)
                 self.values.append(value)
+                if value is not None:
+                    self.kinds.add(_kind(value))
+            self.is_told = self.is_told or value is not None or (meta is not None and name in meta)
             self.codes.append(code)
 
     def keeps(self, test: Test, rows: int) -> Array:
@@ -197,16 +243,56 @@ class MetaColumns:
     def __init__(self) -> None:
         self._columns: dict[str, _Column] = {}
 
-    def keeps(self, conditions: Sequence[tuple[str, Test]], metas: Sequence[Meta | None], rows: int) -> Array | None:
-        """Return which of the first rows of ``metas`` all conditions hold for; None: there is no condition."""
+    def keeps(self, conditions: Sequence[Condition], metas: Sequence[Meta | None], rows: int) -> Array | None:
+        """Return which of the first rows of ``metas`` all conditions hold for; None: there is no condition.
+
+        ArgumentError for a name that no row is told anything under, DTypeError for a value of a kind that none has.
+        """
         found: Array | None = None
-        for name, test in conditions:
-            column = self._columns.setdefault(name, _Column())
-            column.extend(metas[len(column.codes) : rows], name)
-            kept = column.keeps(test, rows)
+        for each in conditions:
+            column = self._columns.setdefault(each.name, _Column())
+            column.extend(metas[len(column.codes) : rows], each.name)
+            if rows:
+                _require_told(each, column, metas[:rows])
+            kept = column.keeps(each.test, rows)
             found = kept if found is None else found & kept
         return found
 
     def forget(self) -> None:
         """Begin again: rows were told something else."""
         self._columns = {}
+
+
+def _require_told(condition: Condition, column: _Column, metas: Sequence[Meta | None]) -> None:
+    """See that a condition could hold for some row: a slip in a name or a value finds nothing, or everything."""
+    name, here = condition.name, condition.place
+    if not column.is_told and condition.sign != "is-null":
+        known = {each for meta in metas if meta is not None for each in meta}
+        outer = next((each for each in known if name.startswith(f"{each}.")), None)
+        remedy = (
+            "Tell the vectors something, or leave where out"
+            if not known
+            else f"Names within {outer!r} are not reached: tell the vectors {name[:60]!r} itself"
+            if outer is not None
+            else f'{near_matches(name, known).rstrip("?.")}. ("is-null", True) keeps those that are told nothing'
+        )
+        raise ArgumentError(
+            here,
+            "no vector is told anything under this name",
+            expected="a name of theirs",
+            got=name[:60],
+            remedy=remedy,
+        )
+    for kinds in condition.kinds:
+        if column.kinds and not kinds & column.kinds:
+            raise DTypeError(
+                here,
+                f"{condition.sign!r} can hold for no vector",
+                expected=_either(column.kinds),
+                got=_either(kinds),
+                remedy="Compare with what the vectors are told",
+            )
+
+
+def _either(kinds: Iterable[str]) -> str:
+    return " or ".join(sorted(kinds))

@@ -5,30 +5,45 @@ Layer: vectors, over ``loom.support.vectors``. Invariant: what is restored gives
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from loom.core.errors import DTypeError
+from loom.core.dtype import dtype_of, f32
+from loom.core.errors import ArgumentError, DTypeError, FileError
+from loom.core.given import flag
 from loom.core.given import path as path_of
+from loom.core.numbers import real
 from loom.runtime.device import Device
+from loom.storage.file_lock import FileLock
 from loom.support.vectors import open_vectors, write_vectors
+from loom.support.vectors.flush_turns import busy, lock_of
+from loom.support.vectors.manifest import digest_of, manifest_path
 from loom.vectors.growing import GrowingList
+from loom.vectors.known_places import KnownPlace
+from loom.vectors.state import StoreState
 from loom.vectors.store import VectorStore
 
-__all__ = ["flush", "restore"]
+__all__ = ["edit", "flush", "restore"]
 
 
-def flush(store: VectorStore, path: str | os.PathLike[str]) -> None:
-    """Keep a store at ``path`` (``path.ldb`` and two data files), in place of one that is there.
+def flush(store: VectorStore, path: str | os.PathLike[str], *, replace: bool = False) -> None:
+    """Keep a store at ``path`` (``path.ldb`` and two data files), in place of the one it was restored from.
 
     When this returns the store survives a power cut. A crash or a full disk at any moment leaves the one before. Others
-    may search, capture and flush meanwhile: what is written is the store of this moment. FileError if it cannot be.
+    may search, capture and flush meanwhile: what is written is the store of this moment. ``replace``: take the place of
+    any store that is there. StateError if another holder flushed one there, or is writing it; FileError if it cannot be
+    written. See ``edit`` for many that write to one place.
     """
     where = "vectors.flush"
     if not isinstance(store, VectorStore):
         raise DTypeError(where, "not a store of vectors", expected="a loom.vectors.VectorStore",
                          got=type(store).__name__, remedy="Pass the store, then the path")  # fmt: skip
-    write_vectors(path_of(path, where), store.freeze())
+    insists = flag(replace, f"{where}, replace")
+    write_vectors(path_of(path, where), store.freeze(), replace=insists)
 
 
 def restore(
@@ -44,16 +59,144 @@ def restore(
     version.
     """
     where = "vectors.restore"
-    file, told = open_vectors(path_of(path, where))
+    named = path_of(path, where)
+    file, told = open_vectors(named)
     facts: dict[str, Any] = file.facts
     store = VectorStore(
         facts["dims"], facts["capacity"], facts["metric"], device, facts["dtype"], on=on, memory_budget=memory_budget,
     )  # fmt: skip
-    state = store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+    state = _state_of(store)
     ids, metas = (
         GrowingList[Any](packed=lists, step=told.step, count=told.rows, unpack=told.read)
         for lists in (told.ids, told.metas)
     )
     state.adopt(file, ids, metas, told.gone)
     state.captured = facts["captured"]
+    _place(store, named).put(facts.get("generation", 0), digest_of(facts))
     return store
+
+
+@contextmanager
+def edit(
+    path: str | os.PathLike[str],
+    dims: int | None = None,
+    capacity: int | None = None,
+    metric: str | None = None,
+    device: str | Device | None = None,
+    dtype: object = None,
+    *,
+    memory_budget: int | None = None,
+    on: str | Device | None = None,
+    timeout: float | None = 10.0,
+) -> Generator[VectorStore, None, None]:
+    """Give the store at ``path`` to be changed while nobody else may flush there; flush it at the end of the ``with``.
+
+    Where there is none and ``dims`` are told, a new one: these and the rest as of ``VectorStore``. An error inside the
+    ``with`` leaves the files as they were. Others wait for it up to ``timeout`` seconds (None: for as long as it
+    takes), then StateError; ``restore`` waits for nobody, and gives what was flushed last. A process that ends lets go
+    of the store, however it ends. FileError if there is none, or on a file system without locks; ArgumentError if the
+    one that is there has other dims, another metric or dtype.
+
+    >>> import tempfile
+    >>> import loom
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for n in range(2):
+    ...         with loom.vectors.edit(f"{folder}/store", dims=2) as store:
+    ...             _ = store.capture(n, [1.0, n])
+    ...     len(loom.vectors.restore(f"{folder}/store"))
+    2
+    """
+    where = "vectors.edit"
+    named = path_of(path, where)
+    lock = _lock(named, timeout, where)
+    try:
+        if manifest_path(named).exists():
+            store = restore(named, device, on=on, memory_budget=memory_budget)
+            _require_same(store, dims, capacity, metric, dtype, where)
+        elif dims is None:
+            raise FileError(
+                where,
+                f"there is no store at {str(manifest_path(named))!r}",
+                expected="what flush wrote",
+                remedy="Pass dims for a new one, or name the path that was flushed to",
+            )
+        else:
+            store = VectorStore(
+                dims,
+                10_000 if capacity is None else capacity,
+                "cosine" if metric is None else metric,
+                device,
+                f32 if dtype is None else dtype,
+                on=on,
+                memory_budget=memory_budget,
+            )
+        _place(store, named).lock = lock
+        with store:
+            yield store
+            if not _is_there(store, named):
+                flush(store, named)
+    finally:
+        lock.release()
+
+
+def _state_of(store: VectorStore) -> StoreState:
+    return store._state  # pyright: ignore[reportPrivateUsage] - both are of one package
+
+
+def _place(store: VectorStore, path: Path) -> KnownPlace:
+    """Return where a store lies, or will lie, as it knows the place."""
+    return _state_of(store).places[os.path.realpath(manifest_path(path))]
+
+
+def _is_there(store: VectorStore, path: Path) -> bool:
+    """Tell whether a place has all that was ever changed in a store."""
+    state = _state_of(store)
+    return store.is_open and not state.unflushed and _place(store, path).generation > 0
+
+
+def _lock(path: Path, timeout: float | None, where: str) -> FileLock:
+    """Return the lock of a store; StateError if others have it for longer than ``timeout``."""
+    seconds = math.inf if timeout is None else real(timeout, f"{where}, timeout", least=0)
+    manifest = manifest_path(path)
+    lock = lock_of(manifest)
+    try:
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        is_mine = lock.acquire(seconds)
+    except OSError as error:
+        raise FileError(
+            where,
+            f"cannot write to {str(path)!r} ({error})",
+            remedy="Name a place that can be written to, or restore what is there",
+        ) from error
+    if not is_mine:
+        raise busy(manifest, lock, seconds, where)
+    if not lock.is_real:
+        lock.release()
+        raise FileError(
+            where,
+            f"files beside {str(path)!r} cannot be locked",
+            expected="a file system with locks",
+            remedy="Name another place, or see to it that one process at a time flushes there",
+        )
+    return lock
+
+
+def _require_same(
+    store: VectorStore, dims: int | None, capacity: int | None, metric: str | None, dtype: object, where: str
+) -> None:
+    """ArgumentError where what is told of a store is not so."""
+    told = {
+        "dims": (dims, store.dims),
+        "capacity": (capacity, store.capacity),
+        "metric": (metric, store.metric),
+        "dtype": (None if dtype is None else dtype_of(dtype, f"{where}, dtype"), store.dtype),
+    }
+    for name, (given, found) in told.items():
+        if given is not None and given != found:
+            raise ArgumentError(
+                f"{where}, {name}",
+                "the store that is there has another",
+                expected=found,
+                got=given,
+                remedy="Leave it out, or name another place",
+            )

@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.vectors.given import Id, Meta
 from loom.vectors.growing import GrowingList
+from loom.vectors.known_places import KnownPlace
 from loom.vectors.segments import RowSegment, WrittenRows
 
 __all__ = ["FrozenStore"]
@@ -31,8 +32,8 @@ class FrozenStore:
     ids: GrowingList[Id]
     metas: GrowingList[Meta | None]
     done: Callable[[], None]
-    placing: Callable[[str], AbstractContextManager[bool]]
-    """Tells, while nobody else puts this store there, whether a place has none that was frozen later."""
+    placing: Callable[[str], AbstractContextManager[KnownPlace]]
+    """Gives a place as the store knows it, while nobody else puts this store there."""
 
     def panels(self, step: int) -> Iterator[Array]:
         """Give the bytes of all panels, at most ``step`` at a time, rows that are none being 0."""

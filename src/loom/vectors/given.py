@@ -83,11 +83,23 @@ def require_lengths(squares: Array, where: str, what: str = "row", first: int = 
     square = float(squares[place])
     if not square <= _LONGEST:
         text = "a vector holds NaN or infinity, or is too long"
-        remedy = "Correct it, or leave it out" if not np.isfinite(square) else "Scale it down"
+        remedy = (
+            "Scale it down"
+            if np.isfinite(square)
+            else "Correct it, or leave it out"
+            if np.isnan(square)
+            else "Correct it, or scale it down"
+        )
     else:
         text, remedy = "a vector is too short to be compared", "Scale it up"
-    raise ArgumentError(where, text, expected="finite numbers, length 0 or from 2^-50 to 2^50",
-                        got=f"length {np.sqrt(square):g} in {what} {first + place}", remedy=remedy)  # fmt: skip
+    length = "a length of 2^64 or more" if np.isinf(square) else f"length {np.sqrt(square):g}"  # squares are of f32
+    raise ArgumentError(
+        where,
+        text,
+        expected="finite numbers, length 0 or from 2^-50 to 2^50",
+        got=f"{length} in {what} {first + place}",
+        remedy=remedy,
+    )
 
 
 def _is_id(value: Any) -> TypeGuard[Id]:

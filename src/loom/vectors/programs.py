@@ -25,6 +25,7 @@ from loom.runtime.chain.program import Submission
 from loom.runtime.device import Device
 from loom.runtime.storage import HostSlot, Storage
 from loom.schedules.vectors import VectorLayout
+from loom.vectors.queries import inverse_lengths
 
 __all__ = ["Comparison", "SegmentMemory", "VectorPrograms"]
 
@@ -44,7 +45,7 @@ class SegmentMemory:
     weights: Storage
     scales: Storage
     packed: dict[str, PackedRows] = field(default_factory=dict[str, "PackedRows"])
-    """Whole numbers of vectors, by the precision that they have been searched in."""
+    """Whole numbers of vectors by the precision, weights by the metric, that they have been searched in."""
 
     @property
     def nbytes(self) -> int:
@@ -55,7 +56,7 @@ class SegmentMemory:
 
 @dataclass(slots=True, eq=False)
 class PackedRows:
-    """Whole numbers of the first ``count`` rows of a segment."""
+    """Whole numbers, or weights, of the first ``count`` rows of a segment."""
 
     data: Storage
     count: int = 0
@@ -86,11 +87,12 @@ class Laying:
 
 
 class VectorPrograms:
-    """The programs for one layout on one device."""
+    """The programs for one layout on one device; ``laid``: that of rows as they lie, if it is another's."""
 
-    def __init__(self, device: Device, layout: VectorLayout) -> None:
+    def __init__(self, device: Device, layout: VectorLayout, laid: VectorLayout | None = None) -> None:
         self.device = device
         self.layout = layout
+        self._weighs_anew = laid is not None and laid.is_cosine != layout.is_cosine
         self.in_place = shares_memory(device)
         self._packing = Lock()
         self._is_native = device.kind == "cpu"
@@ -185,6 +187,8 @@ class VectorPrograms:
         DeviceError if there is not enough memory, or over the budget of all units.
         """
         layout = self.layout
+        if self._weighs_anew:
+            memory = replace(memory, weights=self._weights(memory, used))
         if layout.packing is None:
             return memory
         with self._packing:
@@ -200,6 +204,22 @@ class VectorPrograms:
                          there.data)  # fmt: skip
                 there.count = used
             return replace(memory, data=there.data, packed={})
+
+    def _weights(self, memory: SegmentMemory, used: int) -> Storage:
+        """Return the weights of a segment's first ``used`` rows for this layout's metric, made of their squares."""
+        name = "cosine" if self.layout.is_cosine else "length"
+        with self._packing:
+            there = memory.packed.get(name)
+            if there is None:
+                there = PackedRows(LEDGER.allocate(self.device, memory.weights.nbytes, "vectors"))
+                memory.packed[name] = there
+            if used > there.count:
+                at, count = there.count * _WORD, used - there.count
+                squares = memory.squares.read(at, count * _WORD).view(np.float32)
+                weights = inverse_lengths(squares) if self.layout.is_cosine else np.ones(count, np.float32)
+                there.data.write(at, weights.view(np.uint8))
+                there.count = used
+            return there.data
 
     # running
 

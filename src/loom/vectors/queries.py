@@ -17,7 +17,7 @@ from loom.kernels.vectors.rank import FACTS
 from loom.schedules.vectors import VectorLayout
 from loom.vectors.given import require_lengths
 
-__all__ = ["prepare_queries"]
+__all__ = ["inverse_lengths", "prepare_queries"]
 
 _LEAST = np.float32(2.0**-149)
 _MOST_WORD = 32767
@@ -35,7 +35,7 @@ def prepare_queries(array: Array, layout: VectorLayout, where: str) -> tuple[Arr
     facts = np.zeros((len(padded), FACTS), np.float32)
     if layout.kept == i8:
         return _as_integers(padded, facts, layout), facts
-    facts[: len(array), 0] = _inverse(squares) if layout.is_cosine else 1
+    facts[: len(array), 0] = inverse_lengths(squares) if layout.is_cosine else 1
     facts[: len(array), 1] = squares
     if layout.packing is not None:
         return packed_queries(padded, layout.packing), facts
@@ -59,8 +59,8 @@ def _squares(array: Array) -> Array:
     return total
 
 
-def _inverse(squares: Array) -> Array:
-    """Return 1 / length, 0 for length 0."""
+def inverse_lengths(squares: Array) -> Array:
+    """Return 1 / length of squared lengths, 0 for length 0."""
     lengths = np.sqrt(squares, dtype=np.float32)
     return np.divide(np.float32(1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
@@ -73,7 +73,7 @@ def _as_integers(array: Array, facts: Array, layout: VectorLayout) -> Array:
     fine = np.divide(np.float32(most), largest, out=np.zeros_like(largest), where=largest > 0)
     integers = np.clip(np.rint(array * fine[:, None]), -most, most).astype(np.int64)
     squares = (integers * integers).sum(axis=1).astype(np.float32)
-    facts[:, 0] = _inverse(squares) if layout.is_cosine else scale
+    facts[:, 0] = inverse_lengths(squares) if layout.is_cosine else scale
     facts[:, 1] = squares * scale * scale
     facts[:, 2] = integers.sum(axis=1)
     padded = np.zeros((len(array), layout.words * BYTES), np.int64)

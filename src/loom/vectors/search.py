@@ -39,6 +39,12 @@ class SearchPart:
         words = np.arange(len(self.mask) * 32) + self.first >= row
         return replace(self, mask=self.mask & np.packbits(words, bitorder="little").view("<u4").astype(np.uint32))
 
+    def without(self, rows: Array) -> SearchPart:
+        """Return the same without some rows."""
+        words = np.ones(len(self.mask) * 32, np.bool_)
+        words[rows[(rows >= self.first) & (rows < self.first + self.used)] - self.first] = False
+        return replace(self, mask=self.mask & np.packbits(words, bitorder="little").view("<u4").astype(np.uint32))
+
     def packed(self, programs: VectorPrograms) -> SearchPart:
         """Return the same as programs of an order-free precision compare it."""
         return replace(self, memory=lambda: programs.packed(self.memory(), self.used))

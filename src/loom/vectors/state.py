@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
 from loom.runtime.storage import Storage
-from loom.vectors.columns import MetaColumns, Test
+from loom.vectors.columns import Condition, MetaColumns
 from loom.vectors.frozen import FrozenStore
 from loom.vectors.given import Id, Meta, require_lengths
 from loom.vectors.growing import GrowingList
+from loom.vectors.known_places import KnownPlace, KnownPlaces
 from loom.vectors.pieces import GivenRows, Piece, neighbours
 from loom.vectors.programs import Laying, VectorPrograms
 from loom.vectors.search import SearchPart
@@ -70,9 +71,7 @@ class StoreState:
         self.flushed = 0
         """How many of these changes a file has."""
         self._frozen = 0
-        self._placed: dict[str, int] = {}
-        """Which state was written to each place last."""
-        self._placing = threading.Lock()
+        self.places = KnownPlaces()
         self._columns = MetaColumns()
         self._fresh: dict[Id, int] = {}
         """New ids by their place in a capture that is under way: their rows, where there were none before."""
@@ -111,7 +110,7 @@ class StoreState:
     def _live(self) -> Array:
         return np.concatenate([np.empty(0, bool), *(s.live[: s.used] for s in self.segments)])
 
-    def view(self, conditions: Sequence[tuple[str, Test]]) -> StoreView:
+    def view(self, conditions: Sequence[Condition]) -> StoreView:
         """Return what there is now, as far as all conditions hold."""
         with self.lock:
             kept = self._columns.keeps(conditions, self.metas, len(self.ids))
@@ -354,11 +353,8 @@ class StoreState:
                 with self.lock:
                     self.flushed = max(self.flushed, changed)
 
-            @contextmanager
-            def placing(path: str) -> Generator[bool, None, None]:
-                with self._placing:
-                    yield self._placed.get(path, 0) < number
-                    self._placed[path] = max(self._placed.get(path, 0), number)
+            def placing(path: str) -> AbstractContextManager[KnownPlace]:
+                return self.places[path].at(number)
 
             facts = {
                 **facts,

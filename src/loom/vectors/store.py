@@ -8,6 +8,7 @@ what was there when they began, without keeping others waiting. Invariant: a cal
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ class VectorStore:
         _require_room(programs.segment_nbytes, budget, f"{where}, memory_budget")
         programs.warm()
         self._programs = programs
-        self._precise: dict[str, VectorPrograms] = {}
+        self._others: dict[tuple[str, str], VectorPrograms] = {}
+        """Programs of searches in another precision, or by another metric."""
         self._state = StoreState(programs, budget)
         self._is_open = True
 
@@ -308,7 +310,14 @@ class VectorStore:
     # searching
 
     def search(
-        self, query: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None
+        self,
+        query: Any,
+        k: int = 10,
+        *,
+        where: Any = None,
+        approximate: bool = False,
+        precision: str | None = None,
+        metric: str | None = None,
     ) -> list[Hit]:
         """Return the best ``k`` vectors for a query, best first, of equal scores the older row first.
 
@@ -320,74 +329,149 @@ class VectorStore:
         2). The first such search packs the vectors, which ``nbytes`` tells; what is captured later is packed when it is
         searched. ArgumentError for "euclidean", whose scores are no products, for stores of i8, x12 of f16, and stores
         with a ``memory_budget``.
+        ``metric``: another than the store's, over the same rows, with the bits of a store of that metric. ArgumentError
+        for stores of i8 or with a ``memory_budget``, and where ``approximate``.
         """
         self._alive(place := "search")
-        return self._found(read_vector(query, self.dims, place), k, where, approximate, precision, place)[0]
+        programs = self._within(precision, metric, place)
+        return self._found(read_vector(query, self.dims, place), k, where, approximate, programs, place)[0]
 
     def search_many(
-        self, queries: Any, k: int = 10, *, where: Any = None, approximate: bool = False, precision: str | None = None
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        where: Any = None,
+        approximate: bool = False,
+        precision: str | None = None,
+        metric: str | None = None,
     ) -> list[list[Hit]]:
         """Return what ``search`` does for each row of a matrix (n, dims), at once."""
         self._alive(place := "search_many")
-        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, precision, place)
+        programs = self._within(precision, metric, place)
+        return self._found(read_matrix(queries, self.dims, place), k, where, approximate, programs, place)
 
-    def _within(self, precision: Any, place: str) -> VectorPrograms:
-        """Return the programs of a precision; ArgumentError for one that has no meaning here."""
-        if precision is None or precision == FULL:
+    def _within(self, precision: object, metric: object, place: str) -> VectorPrograms:
+        """Return the programs of a precision and a metric; ArgumentError for what has no meaning here."""
+        asked = self.metric if metric is None else one_of(metric, f"{place}, metric", METRICS)
+        name = (
+            ""
+            if precision is None or precision == FULL
+            else one_of(precision, f"{place}, precision", PRECISIONS_OF_SEARCH)
+        )
+        if asked != self.metric:
+            self._require_plain(
+                f"{place}, metric", "vectors are weighed for one metric", "Capture them in a store of that metric"
+            )
+        if name:
+            where = f"{place}, precision"
+            self._require_plain(where, "vectors are whole numbers already", "Leave precision out")
+            if asked == "euclidean":
+                raise ArgumentError(
+                    where,
+                    "distances are no products",
+                    expected='the metric "cosine" or "dot"',
+                    got=asked,
+                    remedy="Leave precision out",
+                )
+            if name == "x12" and self.dtype != f32:
+                raise ArgumentError(
+                    where,
+                    "x12 rounds elements of f32",
+                    expected="vectors of f32",
+                    got=self.dtype.name,
+                    remedy="Leave precision out",
+                )
+        if not name and asked == self.metric:
             return self._programs
-        name, where = one_of(precision, f"{place}, precision", PRECISIONS_OF_SEARCH), f"{place}, precision"
-        wrong = next((said for is_wrong, said in (
-            (self.metric == "euclidean", ("distances are no products", 'the metric "cosine" or "dot"', self.metric)),
-            (self.dtype == i8, ("vectors are whole numbers already", "vectors of f32 or f16", "i8")),
-            (name == "x12" and self.dtype != f32, ("x12 rounds elements of f32", "vectors of f32", self.dtype.name)),
-            (self.memory_budget is not None, ("packed vectors do not leave the device", "no memory_budget",
-                                              f"{self.memory_budget} bytes")),
-        ) if is_wrong), None)  # fmt: skip
-        if wrong is not None:
-            raise ArgumentError(where, wrong[0], expected=wrong[1], got=wrong[2], remedy="Leave precision out")
         with self._state.lock:
-            if name not in self._precise:
-                layout = self._programs.layout.within(name, self.device.caps.dots)
-                self._precise[name] = VectorPrograms(self.device, layout)
-            return self._precise[name]
+            if (name, asked) not in self._others:
+                laid = self._programs.layout
+                layout = replace(laid, metric=asked)
+                if name:
+                    layout = layout.within(name, self.device.caps.dots)
+                self._others[name, asked] = VectorPrograms(self.device, layout, laid)
+            return self._others[name, asked]
+
+    def _require_plain(self, where: str, why: str, remedy: str) -> None:
+        """ArgumentError for stores of integers, and ``why``, or whose vectors leave the device."""
+        if self.dtype == i8:
+            raise ArgumentError(where, why, expected="vectors of f32 or f16", got="i8", remedy=remedy)
+        if self.memory_budget is not None:
+            raise ArgumentError(
+                where,
+                "what is made of vectors for it does not leave the device",
+                expected="no memory_budget",
+                got=f"{self.memory_budget} bytes",
+                remedy=remedy,
+            )
 
     def _found(
-        self, queries: Array, k: Any, where: Any, approximate: Any, precision: Any, place: str
+        self, queries: Array, k: Any, where: Any, approximate: Any, programs: VectorPrograms, place: str
     ) -> list[list[Hit]]:
         k = whole(k, f"{place}, k", least=1)
-        programs = self._within(precision, place)
         conditions = read_where(where, f"{place}, where")
         is_approximate = flag(approximate, f"{place}, approximate")
         with self._state.lock:
             self._alive(place)
             view = self._state.view(conditions)
         parts = [part.packed(programs) for part in view.parts]
+        layout = programs.layout
         if not is_approximate:
             ranks = find_best(programs, parts, queries, k, place)
+        elif layout.metric != self.metric:
+            raise ArgumentError(
+                f"{place}, metric",
+                "the index is of one metric",
+                expected=self.metric,
+                got=layout.metric,
+                remedy="Leave one of metric and approximate out",
+            )
         elif view.index is not None:
             ranks = view.index.find(programs, parts, queries, k, place)
         else:
             raise StateError(
                 place, "there is no index", expected="build_index() before", remedy="Build one, or leave it exact"
             )
-        return [as_hits(each, view, self._programs.layout.is_euclidean) for each in ranks]
+        return [as_hits(each, view, layout.is_euclidean) for each in ranks]
 
-    def build_index(self, *, connectivity: int = 16, expansion: int = 128, samples: int = 100) -> IndexReport:
+    def build_index(
+        self, *, connectivity: int = 16, expansion: int = 128, samples: int | None = None, queries: object = None
+    ) -> IndexReport:
         """Build an approximate index of the vectors there are now (HNSW, by the package usearch); tell its recall.
 
         ``connectivity`` and ``expansion``: neighbours of a vector, and candidates looked at, as of usearch. Its recall
-        is that of the best 10 for ``samples`` of the stored vectors. What is captured later is searched exactly beside
-        it; ``compact`` and ``normalize`` drop it. StateError without the package.
+        is that of the best 10 for ``samples`` stored vectors (100, at most half of them) that neither index nor exact
+        search has while it is measured: what queries that are like the stored vectors will meet. ``queries``: a matrix
+        (n, dims) of others to measure with in their place. What is captured later is searched exactly beside it;
+        ``compact`` and ``normalize`` drop it. StateError without the package.
         """
         where = "build_index"
         self._alive(where)
-        numbers = [whole(n, f"{where}, {what}", least=least, most=1 << 16) for n, what, least in (
-            (connectivity, "connectivity", 2), (expansion, "expansion", 1), (samples, "samples", 1))]  # fmt: skip
+        m, ef, count = (
+            whole(n, f"{where}, {what}", least=least, most=1 << 16)
+            for n, what, least in (
+                (connectivity, "connectivity", 2),
+                (expansion, "expansion", 1),
+                (100 if samples is None else samples, "samples", 1),
+            )
+        )
+        measured: Array | int = count
+        if queries is not None:
+            measured = read_matrix(queries, self.dims, f"{where}, queries")
+            if samples is not None or not len(measured):
+                raise ArgumentError(
+                    where,
+                    "recall is measured with samples or with queries",
+                    expected="samples=, or queries= of at least one",
+                    got="both" if samples is not None else "no query",
+                    remedy="Leave one of them out",
+                )
         with self._state.writing:
             self._alive(where)
             entries = list(self.items())
             view = self._state.view([])
-            index, report = build_index(self._programs, view.parts, entries, *numbers)
+            index, report = build_index(self._programs, view.parts, entries, m, ef, measured)
             self._state.index = index
             return report
 

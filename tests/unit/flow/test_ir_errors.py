@@ -111,9 +111,9 @@ MISUSES: dict[str, tuple[Callable[[Parts], Any], type[LoomError], str]] = {
         "lt cannot take a bool",
     ),
     "missing binding": (
-        lambda p: ir_buf_load(p.body, 3.0, p.u),
+        lambda p: ir_buf_load(p.body, -1.0, p.u),
         ArgumentError,
-        "[ir_buf_load] there is no binding 3: expected 0 (registers), 1 (globals) or 2 (heap), got 3.",
+        "[ir_buf_load] unusable binding: expected a whole number of at least 0, got -1.0.",
     ),
     "fractional binding": (
         lambda p: ir_buf_load(p.body, 0.5, p.u),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, IndexOutside, LoomError, StateError
+from loom.core.errors import ArgumentError, DTypeError, IndexOutside, LoomError, StateError
 from loom.vectors import VectorStore, flush, restore
 from unit.vectors.model import Model
 
@@ -34,6 +34,28 @@ FILTERS: list[tuple[Any, Any]] = [
     ({"l": [1, {"m": None}]}, lambda m: _get(m, "l") == [1, {"m": None}]),
     ({"none": 1}, lambda m: False),
 ]
+
+
+REFUSED = (ArgumentError, DTypeError)
+"""What filters raise that could hold for no row: of a name that none has, or a value of a kind that none has."""
+
+
+def could_hold(where: Any, metas: list[Any]) -> bool:
+    """Tell whether no condition is on a name that none of the rows has, or on a value of a kind that none has."""
+
+    def of_kind(value: Any) -> Any:
+        return type(value) if isinstance(value, (bool, str, list)) else float
+
+    def is_sensible(name: str, wanted: Any) -> bool:
+        found = [meta[name] for meta in metas if meta is not None and name in meta]
+        sign, value = wanted if isinstance(wanted, tuple) else ("==", wanted)
+        if sign == "is-null":
+            return True
+        asked = value if sign == "between" else [value]
+        kinds = {of_kind(each) for each in found}
+        return bool(found) and all(of_kind(each) in kinds for each in asked)
+
+    return where is None or all(is_sensible(*each) for each in where.items())
 
 
 def _get(meta: Any, name: str) -> Any:
@@ -215,6 +237,10 @@ class Sequence:
             self.held(calls[int(self.rng.integers(len(calls)))])
         assert len(self.db) == len(self.model.alive())
 
+    def metas(self) -> list[Any]:
+        """What rows that are alive are told."""
+        return [row.meta for row in self.model.rows if row is not None]
+
     def search(self) -> None:
         self._search(1)
 
@@ -224,10 +250,14 @@ class Sequence:
     def _search(self, count: int) -> None:
         queries, k = self.matrix(count), int(self.rng.choice([1, 2, 3, 10, 64, 1000, 1 << 40]))
         where, test = FILTERS[int(self.rng.integers(len(FILTERS)))]
-        if count == 1:
-            found = [self.held(lambda: self.db.search(self.spelled(queries[0]), k, where=where))]
-        else:
-            found = self.held(lambda: self.db.search_many(self.spelled(queries), k, where=where))
+        try:
+            if count == 1:
+                found = [self.held(lambda: self.db.search(self.spelled(queries[0]), k, where=where))]
+            else:
+                found = self.held(lambda: self.db.search_many(self.spelled(queries), k, where=where))
+        except REFUSED:
+            assert not could_hold(where, self.metas())
+            return
         assert len(found) == count
         for query, hits in zip(queries, found, strict=True):
             wanted = self.model.search(query, k, test)
@@ -296,7 +326,7 @@ class Sequence:
         self.changed(1)
 
     def flush(self) -> None:
-        flush(self.db, self.folder / "store")
+        flush(self.db, self.folder / "store", replace=True)  # of an older state that was restored, too
         self.saved, self.changes = self.model.copy(), 0
         assert not self.db.needs_flush
 
@@ -323,7 +353,11 @@ class Sequence:
                 self.db.search(query, k, approximate=True)
             return
         where, test = FILTERS[int(self.rng.integers(len(FILTERS)))]
-        hits = self.held(lambda: self.db.search(query, k, where=where, approximate=True))
+        try:
+            hits = self.held(lambda: self.db.search(query, k, where=where, approximate=True))
+        except REFUSED:
+            assert not could_hold(where, self.metas())
+            return
         everything = self.model.search(query, len(self.model.rows), test)
         found = [(h.id, int(np.float32(h.score).view(np.uint32)), h.meta, h.row) for h in hits]
         assert len(found) == min(k, len(everything))

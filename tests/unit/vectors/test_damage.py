@@ -131,10 +131,11 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert list(restore(tmp_path / "store")) == ["old", "new"]
 
 
-def test_what_an_old_crash_left_is_swept(folder: Path) -> None:
-    for name in ("store.0123456789abcdef.vectors", "store.0123456789abcdef.meta", "other.0123456789abcdef.meta"):
+def test_what_a_crash_left_is_swept(folder: Path) -> None:
+    tag = "0123456789abcdef"
+    for name in (f"store.{tag}.vectors", f"store.{tag}.meta", f"store.ldb.{tag}.partial", "store.ldb.lock",
+                 f"other.{tag}.meta"):  # fmt: skip
         (folder / name).write_bytes(b"half")
-        os.utime(folder / name, (time.time() - 7200,) * 2)
     flush(restore(folder / "store"), folder / "store")
     assert sorted(p.name.partition(".")[0] for p in folder.iterdir()) == ["other", "store", "store", "store"]
 

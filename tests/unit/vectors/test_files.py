@@ -67,7 +67,7 @@ def test_a_restored_store_goes_on(first: str, tmp_path: Path) -> None:
         "capture": lambda s: s.capture_many(["null 1024", "new"], x[:2], duplicates="skip"),
         "delete": lambda s: s.delete([1025, "null 3"], missing="skip"),
         "iterate": list,
-        "flush": lambda s: flush(s, tmp_path / "again"),
+        "flush": lambda s: flush(s, tmp_path / "again", replace=True),
         "compact": lambda s: s.compact(),
         "tell": lambda s: s.update("null 1023", meta={"n": -1}),
     }
@@ -101,13 +101,13 @@ def test_every_step_may_fail(tmp_path: Path, torn: bool) -> None:
         flush(old, path)
         disk = FaultyDisk(fails_at, torn=torn)
         try:
-            write_vectors(path, new.freeze(), disk)
+            write_vectors(path, new.freeze(), disk, replace=True)
         except OSError:
             assert len(restore(path)) in (20, 30)
         else:
             assert len(restore(path)) == 30
         assert restore(path).search(np.ones(DIMS), 3) in (old.search(np.ones(DIMS), 3), new.search(np.ones(DIMS), 3))
-        flush(old, path)  # what a failure left is in nobody's way
+        flush(old, path, replace=True)  # what a failure left is in nobody's way
         assert len(restore(path)) == 20
         if disk.steps <= fails_at:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from loom.core.errors import StateError
 from loom.storage.disk import Disk
 from loom.support.vectors import write_vectors
 from loom.vectors import VectorStore, flush, restore
+from loom.vectors.known_places import KnownPlace
 from unit.vectors.vector_cases import vectors
 
 
@@ -102,7 +104,7 @@ def test_two_flushes_of_the_same_changes_count_once(tmp_path: Path) -> None:
     assert db.needs_flush
 
 
-def test_another_process_flushes_to_the_same_place_at_once(tmp_path: Path) -> None:
+def test_another_insists_right_after_a_flush(tmp_path: Path) -> None:
     db, other = VectorStore(2), VectorStore(2)
     db.capture("mine", [1, 2])
     other.capture("theirs", [3, 4])
@@ -110,10 +112,10 @@ def test_another_process_flushes_to_the_same_place_at_once(tmp_path: Path) -> No
     frozen = db.freeze()
 
     @contextmanager
-    def overtaken(path: str) -> Generator[bool, None, None]:
-        with frozen.placing(path) as is_latest:
-            yield is_latest
-        flush(other, tmp_path / "store")  # and removes the files that this manifest named
+    def overtaken(path: str) -> Generator[KnownPlace, None, None]:
+        with frozen.placing(path) as place:
+            yield place
+        flush(other, tmp_path / "store", replace=True)  # and removes the files that this manifest named
 
     write_vectors(tmp_path / "store", replace(frozen, placing=overtaken))
     assert list(restore(tmp_path / "store")) == ["theirs"]
@@ -158,13 +160,16 @@ def test_flushes_beside_each_other_leave_nothing_behind(tmp_path: Path) -> None:
     db, other = VectorStore(2), VectorStore(2)
     db.capture("mine", [1, 2])
     other.capture("theirs", [3, 4])
+    with ThreadPoolExecutor(1) as beside:
+        waiting: list[Future[None]] = []
 
-    class Beside(Disk):
-        def sync_folder(self, folder: Path) -> None:  # the data is written, the manifest not yet
-            if not (tmp_path / "store.ldb").exists():
-                flush(other, tmp_path / "store")
-            super().sync_folder(folder)
+        class Beside(Disk):
+            def sync_folder(self, path: Path) -> None:  # the data is written, the manifest not yet
+                if not waiting:
+                    waiting.append(beside.submit(flush, other, tmp_path / "store", replace=True))
+                super().sync_folder(path)
 
-    write_vectors(tmp_path / "store", db.freeze(), Beside())
-    assert list(restore(tmp_path / "store")) == ["mine"]
+        write_vectors(tmp_path / "store", db.freeze(), Beside())
+        waiting[0].result()
+    assert list(restore(tmp_path / "store")) == ["theirs"]
     assert len(list(tmp_path.iterdir())) == 3

@@ -118,7 +118,6 @@ METAS = [
     ({"tags": ("contains", 1)}, [5]),
     ({"tags": ["a", "b"]}, [0]),
     ({"year": ("is-null", False), "name": ("contains", "A")}, [0]),
-    ({"nothing": 1}, []),
 ])  # fmt: skip
 def test_filters(where: Any, rows: list[int]) -> None:
     made = VectorStore(2)

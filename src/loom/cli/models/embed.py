@@ -137,7 +137,7 @@ def _write(out: Path, lines: Sequence[str], vectors: np.ndarray[Any, Any], metri
 
         with VectorStore(dims=vectors.shape[1], capacity=len(lines), metric=metric, device=on) as store:
             store.capture_many(list(range(1, len(lines) + 1)), vectors, [{"text": line} for line in lines])
-            flush(store, out)
+            flush(store, out, replace=True)
     elif out.suffix == ".npy":
         import io
 

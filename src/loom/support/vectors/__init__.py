@@ -3,7 +3,8 @@
 Layer: support. A store at ``path`` is three files: ``path.ldb``, the manifest, JSON that names the other two and their
 checksums; ``path.<tag>.vectors``, safetensors; and ``path.<tag>.meta``, SQLite. Every flush writes new data files under
 a tag of its own, has them on the medium, and only then puts its manifest in the place of the one before. Invariant: the
-manifest only ever names whole files; a crash at any step leaves the old store or the new one.
+manifest only ever names whole files; a crash at any step leaves the old store or the new one; a flush takes the place
+of a store that it comes from, and of no other (``flush_turns``).
 """
 
 from __future__ import annotations
@@ -19,9 +20,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loom.core.errors import FileError
-from loom.storage.atomic import replace_file, turn_in
+from loom.storage.atomic import replace_file
 from loom.storage.disk import Disk
-from loom.support.vectors.manifest import VERSION, broken, manifest_path, named_files, read_manifest, sibling, signed
+from loom.support.vectors.flush_turns import FLUSH, FlushPlace, next_generation, turn_at
+from loom.support.vectors.manifest import (
+    VERSION,
+    broken,
+    digest_of,
+    manifest_path,
+    named_files,
+    read_manifest,
+    sibling,
+    signed,
+)
 from loom.support.vectors.rows import FrozenRows, VectorFile, write_rows
 from loom.support.vectors.told import FrozenFacts, ToldRows, read_told, write_told
 
@@ -34,8 +45,8 @@ _TURNS = 8
 class Frozen(FrozenRows, FrozenFacts, Protocol):
     """A store as it was at one moment; nothing of it changes any more."""
 
-    def placing(self, path: str, /) -> contextlib.AbstractContextManager[bool]:
-        """Tell, while nobody else puts this store at ``path``, whether there is none of a later moment."""
+    def placing(self, path: str, /) -> contextlib.AbstractContextManager[FlushPlace]:
+        """Give the place ``path`` as the store knows it, while nobody else puts this store there."""
         ...
 
     def flushed(self, kept: VectorFile) -> None:
@@ -51,43 +62,60 @@ class Flushable(Protocol):
         ...
 
 
-def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
-    """Keep a store at ``path`` in place of one that is there; FileError, and that stays, if it cannot be written."""
+def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replace: bool = False) -> None:
+    """Keep a store at ``path``, in place of the one it comes from, or, to ``replace``, of any that is there.
+
+    StateError if another one is there, or is being written; FileError if it cannot be written. Both leave what is
+    there as it is.
+    """
     disk = disk or Disk()
     manifest = manifest_path(path)
     tag = os.urandom(8).hex()
     vectors, meta = (manifest.with_name(f"{manifest.stem}.{tag}.{kind}") for kind in ("vectors", "meta"))
     try:
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(1, "loom flush") as beside:
-            telling = beside.submit(write_told, disk, meta, store)
-            try:
-                laid = write_rows(disk, vectors, store)
-            finally:
-                told = telling.result()
-        disk.sync_folder(manifest.parent)
-        facts = {"format": "loom vectors", "version": VERSION, **store.facts, "vectors": laid, "meta": told}
-        kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
-        with store.placing(os.path.realpath(manifest)) as is_latest, turn_in(manifest.parent):
-            before = named_files(manifest)  # now: others may have flushed meanwhile
-            if is_latest:
-                replace_file(manifest, signed(facts), durable=True, disk=disk)
+        with store.placing(os.path.realpath(manifest)) as place, turn_at(manifest, place.lock) as is_alone:
+            if not place.is_latest:
+                return
+            generation = next_generation(manifest, place, replace=replace)
+            before = named_files(manifest)
+            _clean(manifest, before, disk, is_alone=is_alone)
+            facts = {
+                "format": "loom vectors",
+                "version": VERSION,
+                "generation": generation,
+                **store.facts,
+                **_write_data(store, vectors, meta, disk),
+            }
+            kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
+            place.attempt(digest := digest_of(facts))
+            replace_file(manifest, signed(facts), durable=True, disk=disk)
+            place.put(generation, digest)
+            _clean(manifest, before, disk, is_alone=is_alone)
     except OSError as error:
         _forget(manifest, (vectors, meta), disk)
         if isinstance(error, FileError):  # rows that had left the device cannot be read back
             raise
         raise FileError(
-            "vectors.flush", f"cannot write to {str(path)!r} ({error})",
+            FLUSH, f"cannot write to {str(path)!r} ({error})",
             remedy="Make room, or name another place; the store before is still there",
         ) from error  # fmt: skip
     except BaseException:
         _forget(manifest, (vectors, meta), disk)
         raise
     store.flushed(kept)
-    if is_latest:
-        _clean(manifest, before, {vectors.name, meta.name}, disk)
-    else:
-        _forget(manifest, (vectors, meta), disk)
+
+
+def _write_data(store: Frozen, vectors: Path, meta: Path, disk: Disk) -> dict[str, object]:
+    """Have the data files on the medium; return what the manifest tells of them."""
+    with ThreadPoolExecutor(1, "loom flush") as beside:
+        telling = beside.submit(write_told, disk, meta, store)
+        try:
+            laid = write_rows(disk, vectors, store)
+        finally:
+            told = telling.result()
+    disk.sync_folder(vectors.parent)
+    return {"vectors": laid, "meta": told}
 
 
 def _forget(manifest: Path, files: Iterable[Path], disk: Disk) -> None:
@@ -98,14 +126,24 @@ def _forget(manifest: Path, files: Iterable[Path], disk: Disk) -> None:
                 disk.remove(file)
 
 
-def _clean(manifest: Path, before: set[str], now: set[str], disk: Disk) -> None:
-    """Remove data files of the manifest before, and those that a crash left an hour ago; what stays does no harm."""
-    ours = re.compile(re.escape(manifest.stem) + r"\.[0-9a-f]{16}\.(vectors|meta)(-journal)?")
+def _clean(manifest: Path, before: set[str], disk: Disk, *, is_alone: bool) -> None:
+    """Remove what the manifest does not name: files of flushes before it, and of those that were killed.
+
+    Where others may be writing theirs, only those of the manifest before and what is an hour old. What cannot be
+    removed does no harm.
+    """
+    ours = re.compile(
+        re.escape(manifest.stem)
+        + r"\.[0-9a-f]{16}\.(vectors|meta)(-journal)?|"
+        + re.escape(manifest.name)
+        + r"\.[0-9a-f]{16}\.partial"
+    )
     with contextlib.suppress(OSError):
+        now = named_files(manifest)
         for path in sorted(manifest.parent.iterdir()):
             if ours.fullmatch(path.name) and path.name not in now:
                 is_stale = time.time() - path.stat().st_mtime > _STALE_SECONDS
-                if (path.name in before or is_stale) and path.name not in named_files(manifest):
+                if is_alone or is_stale or path.name in before:
                     disk.remove(path)
 
 

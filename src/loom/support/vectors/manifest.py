@@ -12,7 +12,17 @@ from typing import Any, cast
 
 from loom.core.errors import FileError
 
-__all__ = ["RESTORE", "VERSION", "broken", "manifest_path", "named_files", "read_manifest", "sibling", "signed"]
+__all__ = [
+    "RESTORE",
+    "VERSION",
+    "broken",
+    "digest_of",
+    "manifest_path",
+    "named_files",
+    "read_manifest",
+    "sibling",
+    "signed",
+]
 
 VERSION = 2
 """2: panels as they lie on the device, ids in lists of many. 1: rows one after the other, a row of SQLite for each."""
@@ -29,10 +39,11 @@ def manifest_path(path: Path) -> Path:
 
 def signed(facts: dict[str, Any]) -> bytes:
     """Return a manifest with the checksum of all else in it."""
-    return json.dumps({**facts, "sha256": _digest(facts)}, indent=1).encode()
+    return json.dumps({**facts, "sha256": digest_of(facts)}, indent=1).encode()
 
 
-def _digest(facts: dict[str, Any]) -> str:
+def digest_of(facts: dict[str, Any]) -> str:
+    """Return the checksum of what a manifest tells, which no other manifest has: it names files of random names."""
     return hashlib.sha256(json.dumps(facts, indent=1).encode()).hexdigest()
 
 
@@ -69,8 +80,11 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
     if found["version"] > VERSION:
         raise FileError(RESTORE, f"{str(manifest)!r} is of a newer version", expected=f"at most {VERSION}",
                         got=found["version"], remedy="Read it with a newer Loom")  # fmt: skip
-    if found.pop("sha256", None) != _digest(found):
+    if found.pop("sha256", None) != digest_of(found):
         raise broken(manifest, "the manifest is not what was written")
+    generation = found.get("generation", 0)  # stores flushed by older versions have none
+    if not isinstance(generation, int) or generation < 0:
+        raise broken(manifest, f"its generation is {generation!r:.50}")
     return found
 
 

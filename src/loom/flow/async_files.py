@@ -1,0 +1,164 @@
+"""Files beside chains: raw arrays are read and written by a thread of their own while units run.
+
+Layer: flow, over ``loom.support``. A file holds numbers one after the other, of 32 bits each. Invariant: what a unit
+was asked after a read into it waits for that read, so that what comes out does not depend on when the file does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Generator, Iterator
+from concurrent import futures
+from threading import Lock
+from typing import Any
+
+from loom.core.arrays import Array
+from loom.core.dtype import dtype_of, f32, i32, u32
+from loom.core.errors import DTypeError, LoomTimeout
+from loom.core.given import path as path_of
+from loom.flow.counts import whole
+from loom.flow.draft import binding_name
+from loom.flow.units import further_bindings, require_unit
+from loom.flow.words import as_words, words_of
+from loom.runtime.chain.timeline import deadline_of
+from loom.runtime.unit import Unit
+from loom.support.io_thread import IoThread, Transfer
+from loom.support.raw_arrays import RawArray, open_array, write_array
+
+__all__ = ["loom_async_read", "loom_async_write", "loom_await", "loom_stream"]
+
+_threads: dict[int, IoThread] = {}
+"""The thread of each process, which a child of fork lacks."""
+_starting = Lock()
+
+
+def loom_async_read(
+    path: str | os.PathLike[str],
+    off: float = 0,
+    len: float | None = None,  # noqa: A002 - a word of loom.flow
+    *,
+    dtype: object = f32,
+    unit: Unit | None = None,
+    at: float = 0,
+    bind: float | str = 1,
+) -> Transfer:
+    """Begin to read ``len`` numbers (None: all) from number ``off`` of a file on; ``loom_await`` gives them.
+
+    With a ``unit`` they go to word ``at`` of its globals, or of another binding, and ``loom_await`` gives how many:
+    as by ``loom_write``, and what the unit is asked meanwhile waits for them. ``dtype``: loom.f32, u32 or i32.
+    FileError if the file has fewer.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = loom_await(loom_async_write(f"{folder}/numbers", [1.0, 2.0, 3.0]))
+    ...     loom_await(loom_async_read(f"{folder}/numbers", 1.0)).tolist()
+    [2.0, 3.0]
+    """
+    where = "loom_async_read"
+    array = _array(path, off, len, dtype, where)
+    if unit is None:
+        return _thread().ask(where, lambda _: array.read())
+    target = require_unit(unit, where)
+    binding, start = binding_name(bind, where, further_bindings(target)), whole(at, where, "at")
+    take = words_of(target).expect(target, binding, start, array.count, array.dtype, where)
+
+    def load(_: Transfer) -> int:
+        take(array.read())
+        return array.count
+
+    return _thread().ask(where, load, [target])
+
+
+def loom_async_write(path: str | os.PathLike[str], data: object) -> Transfer:
+    """Begin to write numbers to a file, in place of one that is there; ``loom_await`` gives how many.
+
+    They are taken as by ``loom_write``, and copied now. A crash at any moment leaves the file before.
+    """
+    where = "loom_async_write"
+    target, words = path_of(path, where), as_words(data, where).copy()
+    return _thread().ask(where, lambda _: write_array(target, words, where))
+
+
+def loom_await(handle: Transfer, timeout: float | None = None) -> Any:
+    """Wait for a read or a write and return what it gives; LoomTimeout after ``timeout`` seconds, nothing being lost.
+
+    Raises what went wrong: FileError for a file that was cut off meanwhile.
+    """
+    if not isinstance(handle, Transfer):
+        raise DTypeError(
+            "loom_await",
+            "not under way",
+            expected="what loom_async_read or loom_async_write returned",
+            got=type(handle).__name__,
+            remedy="Write handle = loom_async_read(path)",
+        )
+    deadline_of(timeout, "loom_await")
+    try:
+        return handle.result(timeout)
+    except futures.TimeoutError:
+        raise LoomTimeout(
+            "loom_await",
+            "still under way",
+            expected=f"done within {timeout} s",
+            remedy="Wait again: the work goes on and nothing is lost",
+        ) from None
+
+
+def loom_stream(
+    path: str | os.PathLike[str],
+    len: float,  # noqa: A002 - a word of loom.flow
+    *,
+    off: float = 0,
+    dtype: object = f32,
+) -> Generator[Array, None, None]:
+    """Give the numbers of a file from ``off`` on, ``len`` at a time; the next are read while these are in use.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = loom_await(loom_async_write(f"{folder}/numbers", range(5)))
+    ...     [part.tolist() for part in loom_stream(f"{folder}/numbers", 2.0, dtype="u32")]
+    [[0, 1], [2, 3], [4]]
+    """
+    where = "loom_stream"
+    parts = _array(path, off, None, dtype, where).parts(whole(len, where, "len", least=1))
+    return _ahead(parts)
+
+
+def _ahead(parts: Iterator[RawArray]) -> Generator[Array, None, None]:
+    coming: Transfer | None = None
+    for part in parts:
+        found, coming = coming, _thread().ask("loom_stream", lambda _, part=part: part.read())
+        if found is not None:
+            yield found.result()
+    if coming is not None:
+        yield coming.result()
+
+
+def _array(path: str | os.PathLike[str], off: float, count: float | None, dtype: object, where: str) -> RawArray:
+    kind = dtype_of(dtype, f"{where}, dtype")
+    if kind not in (f32, u32, i32):
+        raise DTypeError(
+            f"{where}, dtype", "memory is 32-bit words", expected="f32, u32 or i32", got=kind, remedy="Use u32"
+        )
+    wanted = None if count is None else whole(count, where, "len")
+    return open_array(path_of(path, where), kind, whole(off, where, "off"), wanted, where)
+
+
+def _thread() -> IoThread:
+    """Return this process's thread for files, started at its first use."""
+    with _starting:
+        found = _threads.get(os.getpid())
+        if found is None:
+            _threads.clear()
+            found = _threads[os.getpid()] = IoThread("loom files")
+        atexit.unregister(_end)
+        atexit.register(_end)  # anew, so that it comes before the end of devices that were opened meanwhile
+        return found
+
+
+def _end() -> None:
+    """Finish what was asked for; what failed and nobody awaited is told."""
+    found = _threads.pop(os.getpid(), None)
+    if found is not None:
+        found.close()
