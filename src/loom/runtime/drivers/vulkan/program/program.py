@@ -101,7 +101,7 @@ class VulkanProgram:
     def _recording(self) -> Recording:
         """Return a recording of what is attached, to run now; the one used last is the last in the list."""
         wanted = self.slots.bound()
-        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.talks)), None)
+        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.is_alone)), None)
         if found is None and len(self.recordings) < _MOST_RECORDINGS:
             found = self._recorded()
             self.recordings.append(found)

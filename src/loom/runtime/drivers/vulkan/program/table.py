@@ -18,8 +18,9 @@ from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.vulkan.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
-from loom.runtime.drivers.vulkan.native.recorder import EMPTY, INDIRECT, ROW, WAITS
+from loom.runtime.drivers.vulkan.native.recorder import EMPTY, FOR_HEAP, INDIRECT, ROW, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
+from loom.runtime.drivers.vulkan.program.heap import heap_groups, most_groups, refuse_indirect
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
@@ -60,7 +61,8 @@ class Item:
     @property
     def key(self) -> tuple[Any, ...]:
         """What a descriptor set depends on."""
-        return id(self.kernel), *((s if isinstance(s, str) else id(s), n) for s, n in self.bound)
+        bound = ((s if isinstance(s, str) else id(s), n) for s, n in self.bound)
+        return id(self.kernel), heap_groups(self.kernel, self.groups), *bound
 
 
 def _repeated(row: Array, count: int) -> Array:
@@ -122,6 +124,8 @@ class PlanTable:
         order, groups, waits = 2 * numbers + 1, dispatch.groups, step.waits
         starts = np.broadcast_to(np.int64(0), groups.shape)
         indirect = dispatch.indirect is not None
+        if indirect and kernel.heap:
+            refuse_indirect(self.device, kernel)
         if indirect:
             waits = np.ones_like(waits)
         item = Item(
@@ -160,9 +164,8 @@ class PlanTable:
         self.checked += numbers.tolist()
 
     def _cut(self, item: Item) -> Item:
-        """Give turns with more groups than the device takes several rows."""
-        most = np.array([self.device.adapter.limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
-        parts = cut_groups(item.groups, most)
+        """Give turns with more groups than the device takes, or its heap has room for, several rows."""
+        parts = cut_groups(item.groups, most_groups(self.device, item.kernel, item.groups))
         if parts is None:
             return item
         if isinstance(item.kernel.verified, ForeignKernel):
@@ -191,6 +194,8 @@ class PlanTable:
         if (item.groups != item.groups[0]).any():
             rows["groups"] = item.groups
         rows["flags"] = item.waits * np.uint32(WAITS)
+        if kernel.heap:
+            rows["flags"] |= np.where(item.waits, np.uint32(0), np.uint32(WAITS | FOR_HEAP))
         if not item.groups.all():
             rows["flags"] |= (item.groups == 0).any(axis=1) * np.uint32(EMPTY)
         if item.indirect:
