@@ -11,8 +11,10 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
+
+from loom.core.process.critical import Crew
 
 __all__ = ["Disk", "FaultyDisk"]
 
@@ -33,7 +35,7 @@ class Disk:
 
     def write_parts(self, path: Path, parts: Iterable[bytes | memoryview]) -> None:
         """Write a new file of parts, one after the other; of a long one the medium gets parts while others come."""
-        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
+        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file, Crew(1) as beside:
             syncing: Future[None] | None = None
             waiting = 0
             for part in parts:

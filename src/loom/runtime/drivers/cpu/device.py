@@ -25,6 +25,7 @@ from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError, KernelFault, StateError
 from loom.core.numerics import Guarantee
+from loom.core.process.critical import start_thread
 from loom.core.process.forks import hold_over_forks
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
@@ -392,7 +393,7 @@ class _CpuSubmission:
         mine = ref(self)
         timer = threading.Timer(GRACE_SECONDS, lambda: (found := mine()) is not None and found.end())
         timer.daemon = True
-        timer.start()
+        start_thread(timer)
 
     def end(self) -> None:
         """Have the dispatch under way end where it is; what it writes has any contents."""

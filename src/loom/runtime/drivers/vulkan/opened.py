@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from loom.core.errors import DeviceError
+from loom.core.process.critical import CRITICAL
 from loom.ir.verify import MAX_PRIVATE_NBYTES, VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
@@ -94,21 +95,21 @@ class OpenAdapter(DeviceContext):
             found = self._kernels.get(key)
             if found is None:
                 features = replace(self.features, push_nbytes=0) if counted else self.features
-                found = self._kernels[key] = self._pipeline(kernel, bounds, features, key[1])
+                artifact = self._artifact(kernel, bounds, features, key[1])
+                try:
+                    found = self._keep(key, kernel, artifact)
+                except DeviceError as error:  # what the driver gives up may have room for a heap
+                    if not (isinstance(error.__cause__, DeviceError) and is_unknown(error.__cause__)):
+                        raise
+                    artifact = self._artifact(kernel, bounds, replace(features, private_nbytes=0), key[1])
+                    if "heap" not in artifact.facts:
+                        raise
+                    found = self._keep(key, kernel, artifact)
             return found
 
-    def _pipeline(self, kernel: VerifiedKernel, bounds: Bounds, features: Features, locations: str) -> LoadedKernel:
-        """Return a kernel's pipeline; one that the driver gives up is made with private arrays in a heap."""
-        try:
-            artifact = self._artifact(kernel, bounds, features, locations)
-            return load_kernel(self.pipelines, self.features, kernel, artifact)
-        except DeviceError as error:
-            if not (isinstance(error.__cause__, DeviceError) and is_unknown(error.__cause__)):
-                raise
-            artifact = self._artifact(kernel, bounds, replace(features, private_nbytes=0), locations)
-            if "heap" not in artifact.facts:
-                raise
-        return load_kernel(self.pipelines, self.features, kernel, artifact)
+    def _keep(self, key: Any, kernel: VerifiedKernel, artifact: Artifact) -> LoadedKernel:
+        with CRITICAL:
+            return self._kernels.setdefault(key, load_kernel(self.pipelines, self.features, kernel, artifact))
 
     def _load_foreign(self, kernel: ForeignKernel) -> LoadedKernel:
         with self.lock:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import KernelFault
+from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import do_all
 from loom.runtime.drivers.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
@@ -86,11 +87,12 @@ class Recording:
         self.parts: list[tuple[Any, Any]] = []
         self.sets: Sets | None = None
         self.stamps: Timestamps | None = None
-        try:
-            self._make()
-        except BaseException:
-            self.destroy(failed=True)
-            raise
+        with CRITICAL:
+            try:
+                self._make()
+            except BaseException:
+                self.destroy(failed=True)
+                raise
 
     @property
     def talks(self) -> bool:
