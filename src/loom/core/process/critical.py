@@ -13,20 +13,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
-from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["CRITICAL", "Crew", "Flag", "start_thread"]
+__all__ = ["CRITICAL", "Latch", "start_thread"]
 
 _SLICE_SECONDS = 0.05
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-_Handler = Callable[[int, FrameType | None], Any]
+_Handler = Callable[[int, FrameType | None], object]
 
 
 class _Critical:
@@ -92,7 +86,7 @@ def start_thread(thread: threading.Thread) -> None:
         thread.start()
 
 
-class Flag:
+class Latch:
     """A flag to wait for: as ``threading.Event``, but for what Ctrl-C can leave of it."""
 
     __slots__ = ("_gate", "_is_set")
@@ -123,70 +117,3 @@ class Flag:
                 self.set()
             CRITICAL.look()
         return self._is_set
-
-
-class _Task(Future[_T]):
-    """What a crew was asked for. Who asked waits for a flag, and takes the result in a section."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._flag = Flag()
-
-    def do(self, work: Callable[[], _T]) -> None:
-        """Do the work, in a thread of the crew, unless it was cancelled."""
-        if not self.set_running_or_notify_cancel():
-            return
-        try:
-            found = work()
-        except BaseException as error:
-            self.set_exception(error)
-        else:
-            self.set_result(found)
-        finally:
-            self._flag.set()
-
-    def follow(self, begun: Future[None]) -> None:
-        """Be cancelled with what was to do it."""
-        if begun.cancelled():
-            self.cancel()
-
-    def cancel(self) -> bool:
-        with CRITICAL:
-            done = super().cancel()
-            if done:
-                self._flag.set()
-            return done
-
-    def done(self) -> bool:
-        with CRITICAL:
-            return super().done()
-
-    def result(self, timeout: float | None = None) -> _T:
-        if not self._flag.wait(timeout):
-            raise NotYet
-        with CRITICAL:
-            return super().result(0)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        if not self._flag.wait(timeout):
-            raise NotYet
-        with CRITICAL:
-            return super().exception(0)
-
-
-class Crew(ThreadPoolExecutor):
-    """Threads for work of their own: an executor that Ctrl-C in the main thread leaves whole, with its futures."""
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Have a function called by a thread; return the future of its result."""
-        with CRITICAL:
-            task: _Task[_T] = _Task()
-            super().submit(task.do, partial(fn, *args, **kwargs)).add_done_callback(task.follow)
-            return task
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Begin nothing more; ``wait`` for what was begun."""
-        with CRITICAL:
-            super().shutdown(wait=False, cancel_futures=cancel_futures)
-        if wait:
-            super().shutdown(wait=True)

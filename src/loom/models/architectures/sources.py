@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import NotFinite
-from loom.core.process.critical import Crew
+from loom.core.process.thread_pools import ThreadPool
 from loom.models.files import Checkpoint
 
 __all__ = ["CheckpointWeights", "RowChoice", "StoredRows", "WeightSource"]
@@ -125,12 +125,12 @@ class CheckpointWeights(Mapping[str, Array]):
         self._checkpoint, self._sources = checkpoint, sources
         self._left: list[str] = []
         self._begun: OrderedDict[str, Future[Array]] = OrderedDict()
-        self._crew: Crew | None = None
+        self._crew: ThreadPool | None = None
 
     def __enter__(self) -> CheckpointWeights:
         """Begin to read ahead."""
         self._left = list(self._sources)[::-1]
-        self._crew = Crew(min(_MOST_THREADS, os.cpu_count() or 1), "loom weights")
+        self._crew = ThreadPool(min(_MOST_THREADS, os.cpu_count() or 1), "loom weights")
         self._go_on()
         return self
 

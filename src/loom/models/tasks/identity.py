@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom.core.given import is_array, is_mapping, is_scalar
-from loom.core.process.critical import Crew
+from loom.core.process.thread_pools import ThreadPool
 from loom.models.files import Checkpoint, StoredTensor
 from loom.models.receipts import ModelIdentity
 
@@ -34,7 +34,7 @@ def identify(checkpoint: Checkpoint, document: Mapping[str, Any], stored_as: str
 def weights_digest(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 over name, encoding, shape and digest of each tensor, in the order of their names."""
     tensors = sorted(checkpoint.tensors.values(), key=lambda tensor: tensor.name)
-    with Crew(2) as threads:
+    with ThreadPool(2) as threads:
         lines = list(threads.map(_line, tensors))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

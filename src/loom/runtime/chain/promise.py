@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from loom.core.process.critical import Flag
+from loom.core.process.critical import Latch
 
 __all__ = ["Promise", "Promises"]
 
@@ -23,7 +23,7 @@ class Promise:
     def __init__(self, keeper: int, among: list[Promise]) -> None:
         self.keeper = keeper
         self._among = among
-        self._kept = Flag()
+        self._kept = Latch()
 
     def keep(self) -> None:
         """Let those go on who wait; calling it again does nothing."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.process.critical import CRITICAL, Crew
+from loom.core.process.critical import CRITICAL
+from loom.core.process.thread_pools import ThreadPool
 
 __all__ = ["LEAST_PART", "MOST_THREADS", "PIECE_NBYTES", "copy_bytes", "do_all", "parts_of", "pieces_of"]
 
@@ -43,14 +44,14 @@ def parts_of(nbytes: int, threads: int) -> list[slice]:
     return [slice(at, min(at + size, nbytes)) for at in range(0, nbytes, size)]
 
 
-def copy_bytes(crew: Crew, target: Array, source: Array) -> None:
+def copy_bytes(crew: ThreadPool, target: Array, source: Array) -> None:
     """Copy bytes, many of them by the threads of ``crew``, which then do nothing else."""
     first, *others = parts_of(target.nbytes, min(MOST_THREADS, os.cpu_count() or 1)) or [slice(0, 0)]
     jobs = [partial(np.copyto, target[part], source[part]) for part in others]
     do_all(crew, jobs, meanwhile=partial(np.copyto, target[first], source[first]))
 
 
-def do_all(crew: Crew, jobs: Sequence[Callable[[], object]], *, meanwhile: Callable[[], object]) -> None:
+def do_all(crew: ThreadPool, jobs: Sequence[Callable[[], object]], *, meanwhile: Callable[[], object]) -> None:
     """Do jobs by the threads of ``crew``, and ``meanwhile`` by this one; raise what one raises, Ctrl-C at the end."""
     with CRITICAL:
         begun: list[Future[object]] = []

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loom.core.errors import FileError
-from loom.core.process.critical import Crew
+from loom.core.process.thread_pools import ThreadPool
 from loom.storage.atomic import replace_file, turn_in
 from loom.storage.disk import Disk
 from loom.support.vectors.manifest import VERSION, broken, manifest_path, named_files, read_manifest, sibling, signed
@@ -59,7 +59,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None) -> None:
     vectors, meta = (manifest.with_name(f"{manifest.stem}.{tag}.{kind}") for kind in ("vectors", "meta"))
     try:
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        with Crew(1, "loom flush") as beside:
+        with ThreadPool(1, "loom flush") as beside:
             telling = beside.submit(write_told, disk, meta, store)
             try:
                 laid = write_rows(disk, vectors, store)

@@ -24,13 +24,13 @@ from loom.targets.base import Bounds, Site
 from loom.targets.known import Knowledge
 from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.features import Features
-from loom.targets.spirv.heap import declare_heap, heap_arrays
 from loom.targets.spirv.identity import Identity
 from loom.targets.spirv.loops import Loop, lower_for, lower_while
 from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
+from loom.targets.spirv.private_arrays import declare_heap, heap_arrays
 from loom.targets.spirv.tiles import CooperativeTiles
 from loom.targets.walking import Walk
 from loom.targets.words import PushLayout, push_layout

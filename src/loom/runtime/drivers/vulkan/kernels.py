@@ -60,10 +60,8 @@ def load_kernel(pipelines: Pipelines, features: Features, verified: VerifiedKern
         raw["words"], raw["in_table"],
     )  # fmt: skip
     count, heap = len(verified.kernel.buffers), tuple(artifact.facts.get("heap", ()))
-    bindings = (
-        *range(count), *([count] if artifact.sites else []), *([count + 1] if push.in_table else []),
-        *(count + 2 + n for n in range(len(heap))),
-    )  # fmt: skip
+    own = (*([count] if artifact.sites else []), *([count + 1] if push.in_table else []))
+    bindings = (*range(count), *own, *range(count + 2, count + 2 + len(heap)))
     _check(pipelines.device, features, verified.kernel, len(bindings))
     return make_pipeline(pipelines, verified, artifact.data, "main", push, artifact.sites, bindings, heap)
 

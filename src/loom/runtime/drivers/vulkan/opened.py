@@ -107,7 +107,7 @@ class OpenAdapter(DeviceContext):
                     found = self._keep(key, kernel, artifact)
             return found
 
-    def _keep(self, key: Any, kernel: VerifiedKernel, artifact: Artifact) -> LoadedKernel:
+    def _keep(self, key: object, kernel: VerifiedKernel, artifact: Artifact) -> LoadedKernel:
         with CRITICAL:
             return self._kernels.setdefault(key, load_kernel(self.pipelines, self.features, kernel, artifact))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from loom.core.errors import DeviceError
-from loom.core.process.critical import Crew
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.runtime.order import Uses, touching
 from loom.runtime.storage import as_bytes, check_range, not_given
@@ -44,7 +44,7 @@ class Owner(Protocol):
     native: Any
     queue: Any
     lock: threading.RLock
-    waiters: Crew
+    waiters: ThreadPool
 
 
 class BufferMemory:

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from typing import Any, cast
 
-from loom.core.process.critical import Crew
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.api import LeftBehind, Vulkan, load
 from loom.runtime.drivers.vulkan.native.logical import open_device
@@ -31,7 +31,7 @@ class DeviceContext:
         self.lock = threading.RLock()
         self.lost = False
         self.threads = min(_MOST_THREADS, os.cpu_count() or 1)
-        self.crew = Crew(self.threads, thread_name_prefix=f"loom {name}")
+        self.crew = ThreadPool(self.threads, thread_name_prefix=f"loom {name}")
         """Threads for what one alone is slow at: recording long tables, copying large arrays."""
         self.handle: Any = open_device(adapter, queues)
 

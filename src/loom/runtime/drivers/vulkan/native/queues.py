@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loom.core.errors import DeviceError
-from loom.core.process.critical import CRITICAL, Flag
+from loom.core.process.critical import CRITICAL, Latch
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.log import Outcome
 
@@ -33,7 +33,7 @@ class Stoppable(Protocol):
 
     stopped: bool
     broken: DeviceError | None
-    handed: Flag
+    handed: Latch
     """Set when its fence is with the driver, where others may wait for it, or never will be."""
 
     @property

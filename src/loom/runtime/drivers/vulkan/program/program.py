@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.core.errors import DeviceError
-from loom.core.process.critical import CRITICAL, Flag
+from loom.core.process.critical import CRITICAL, Latch
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.vulkan.native.api import is_loss
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
@@ -152,7 +152,7 @@ class Run:
         self.over = False
         self.stopped = False
         self.broken: DeviceError | None = None
-        self.handed = Flag()
+        self.handed = Latch()
         self.kept = Outcome()
         self.taken: Times | None = None
         self.fence: Any = program.device.queues.fence()

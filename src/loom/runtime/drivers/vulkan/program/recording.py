@@ -26,7 +26,7 @@ from loom.runtime.drivers.vulkan.native.queues import UnderWay
 from loom.runtime.drivers.vulkan.native.recorder import FOR_HEAP, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
-from loom.runtime.drivers.vulkan.program.heap import heap_nbytes, heap_ranges
+from loom.runtime.drivers.vulkan.program.lane_heap import heap_nbytes, heap_ranges
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, PlanTable
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
@@ -124,7 +124,7 @@ class Recording:
         if table.slots:
             self.status = device.memory.visible(4 * STATUS_WORDS * table.slots)
             self.status.view(0, self.status.nbytes)[:] = 0
-        nbytes = heap_nbytes(device, [(item.kernel, item.groups) for item in table.items if item.kernel.heap])
+        nbytes = heap_nbytes(device, [(item.kernel, item.at_once) for item in table.items])
         if nbytes:
             self.heap = device.memory.allocate(nbytes, zeroed=False)
         wanted = {item.key: item for item in table.items}
@@ -173,7 +173,7 @@ class Recording:
             found.append((table.words.arena.buffer.handle, table.words.offset, table.words.nbytes))
         if item.kernel.heap:
             assert self.heap is not None
-            found += heap_ranges(self.device, item.kernel, item.groups, self.heap.arena.buffer.handle, self.heap.offset)
+            found += heap_ranges(self.device, item.kernel, item.at_once, self.heap)
         return found
 
     def _record(self) -> None:

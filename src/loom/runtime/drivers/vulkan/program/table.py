@@ -20,7 +20,7 @@ from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.recorder import EMPTY, FOR_HEAP, INDIRECT, ROW, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
-from loom.runtime.drivers.vulkan.program.heap import heap_groups, most_groups, refuse_indirect
+from loom.runtime.drivers.vulkan.program.lane_heap import most_groups, refuse_indirect
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
@@ -62,7 +62,12 @@ class Item:
     def key(self) -> tuple[Any, ...]:
         """What a descriptor set depends on."""
         bound = ((s if isinstance(s, str) else id(s), n) for s, n in self.bound)
-        return id(self.kernel), heap_groups(self.kernel, self.groups), *bound
+        return id(self.kernel), self.at_once, *bound
+
+    @property
+    def at_once(self) -> int:
+        """For how many groups the heap must have room, 0 without one."""
+        return max(1, int(self.groups.astype(np.int64).prod(axis=1).max(initial=0))) if self.kernel.heap else 0
 
 
 def _repeated(row: Array, count: int) -> Array:
@@ -165,7 +170,8 @@ class PlanTable:
 
     def _cut(self, item: Item) -> Item:
         """Give turns with more groups than the device takes, or its heap has room for, several rows."""
-        parts = cut_groups(item.groups, most_groups(self.device, item.kernel, item.groups))
+        most = most_groups(self.device, item.kernel, item.groups.max(axis=0, initial=1).tolist())
+        parts = cut_groups(item.groups, np.array(most, np.int64))
         if parts is None:
             return item
         if isinstance(item.kernel.verified, ForeignKernel):
