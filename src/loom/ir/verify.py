@@ -47,7 +47,7 @@ from loom.ir.rules import TypeRule, infer
 if TYPE_CHECKING:
     from loom.ir.passes.spacing import Apart
 
-__all__ = ["MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
+__all__ = ["MAX_PRIVATE_NBYTES", "MAX_WORKGROUP_LANES", "VerifiedKernel", "verify"]
 
 MAX_WORKGROUP_LANES = 1024
 MAX_PRIVATE_NBYTES = 1 << 16

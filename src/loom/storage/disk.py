@@ -11,8 +11,13 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loom.core.process.critical import CRITICAL
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Disk", "FaultyDisk"]
 
@@ -21,6 +26,11 @@ _MODE = 0o644
 """Before the umask takes its bits."""
 _MANY_NBYTES = 1 << 25
 """Bytes that the medium gets while more are written."""
+
+
+def _is_over(syncing: Future[None] | None) -> bool:
+    with CRITICAL:
+        return syncing is None or syncing.done()
 
 
 class Disk:
@@ -33,13 +43,15 @@ class Disk:
 
     def write_parts(self, path: Path, parts: Iterable[bytes | memoryview]) -> None:
         """Write a new file of parts, one after the other; of a long one the medium gets parts while others come."""
-        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
+        from loom.core.process.thread_pools import ThreadPool  # few processes write long files
+
+        with os.fdopen(os.open(path, _FLAGS, _MODE), "wb", buffering=0) as file, ThreadPool(1) as beside:
             syncing: Future[None] | None = None
             waiting = 0
             for part in parts:
                 self.append(file, part)
                 waiting += len(part)
-                if waiting >= _MANY_NBYTES and (syncing is None or syncing.done()):
+                if waiting >= _MANY_NBYTES and _is_over(syncing):
                     if syncing is not None:
                         syncing.result()  # an error is told once, and must not be lost
                     syncing, waiting = beside.submit(os.fsync, file.fileno()), 0

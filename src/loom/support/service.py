@@ -14,7 +14,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,6 +21,7 @@ from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import able, flag, items, text
 from loom.core.given import path as path_of
 from loom.core.options import thread_count
+from loom.core.process.thread_pools import ThreadPool
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
@@ -67,7 +67,7 @@ class Support:
         self._units: dict[str, Unit] = {}
         self._own: list[Unit] = []
         self._snapshots = Snapshots(budget)
-        self._builders: ThreadPoolExecutor | None = None
+        self._builders: ThreadPool | None = None
         with _opening:
             if any(s is not None and s.is_open for s in (ref() for ref in _opened)):
                 raise StateError(
@@ -285,7 +285,7 @@ class Support:
         if len(chosen) < 2:
             return [unit.build() for unit in chosen]
         if self._builders is None:
-            self._builders = ThreadPoolExecutor(self._workers, "loom build")
+            self._builders = ThreadPool(self._workers, "loom build")
         futures = [self._builders.submit(unit.build) for unit in chosen]
         for future in futures:
             future.exception()

@@ -4,7 +4,8 @@ Layer: targets. Words: parameters in order (one word each, narrow integers as nu
 of elements of each buffer, the dispatch's number, its group counts, then where its groups start along each dimension
 that a device may have to cut. SPIR-V has them pushed, or, if that is more than a device takes, lie in a table of which
 the dispatch pushes its first word; its descriptor set 0 holds the buffers in order, then the log if the kernel has
-sites, then that table. WGSL has them in a uniform buffer. Invariant: driver and writer both go by this layout.
+sites, then that table, then a buffer for each private array in a heap. WGSL has them in a uniform buffer. Invariant:
+driver and writer both go by this layout.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 from weakref import WeakSet
 
@@ -18,6 +17,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import i8
 from loom.core.errors import StateError
+from loom.core.process.thread_pools import ThreadPool
 from loom.kernels.vectors.packed import panels_of_rows
 from loom.runtime.storage import HostStorage
 from loom.vectors.programs import SegmentMemory, VectorPrograms
@@ -194,9 +194,7 @@ class RowSegment:
                 scales = file.fact("scales", first, end - first)
                 self.lay(memory, file.rows(first, end - first), scales, first - self.first)
 
-        with ThreadPoolExecutor(
-            max(2, min(_MOST_READERS, self._programs.device.caps.workers)), "loom restore"
-        ) as readers:
+        with ThreadPool(max(2, min(_MOST_READERS, self._programs.device.caps.workers)), "loom restore") as readers:
             for _ in readers.map(lay, begins):
                 pass
         if is_as_here:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import NotFinite
+from loom.core.process.thread_pools import ThreadPool
 from loom.models.files import Checkpoint
 
 __all__ = ["CheckpointWeights", "RowChoice", "StoredRows", "WeightSource"]
@@ -124,12 +125,12 @@ class CheckpointWeights(Mapping[str, Array]):
         self._checkpoint, self._sources = checkpoint, sources
         self._left: list[str] = []
         self._begun: OrderedDict[str, Future[Array]] = OrderedDict()
-        self._crew: ThreadPoolExecutor | None = None
+        self._crew: ThreadPool | None = None
 
     def __enter__(self) -> CheckpointWeights:
         """Begin to read ahead."""
         self._left = list(self._sources)[::-1]
-        self._crew = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "loom weights")
+        self._crew = ThreadPool(min(_MOST_THREADS, os.cpu_count() or 1), "loom weights")
         self._go_on()
         return self
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from loom.core.given import is_array, is_mapping, is_scalar
+from loom.core.process.thread_pools import ThreadPool
 from loom.models.files import Checkpoint, StoredTensor
 from loom.models.receipts import ModelIdentity
 
@@ -34,7 +34,7 @@ def identify(checkpoint: Checkpoint, document: Mapping[str, Any], stored_as: str
 def weights_digest(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 over name, encoding, shape and digest of each tensor, in the order of their names."""
     tensors = sorted(checkpoint.tensors.values(), key=lambda tensor: tensor.name)
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPool(2) as threads:
         lines = list(threads.map(_line, tensors))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

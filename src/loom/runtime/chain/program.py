@@ -12,6 +12,7 @@ from weakref import ref
 
 from loom.core.errors import LoomError, StateError
 from loom.core.numerics import Guarantee
+from loom.core.process.critical import CRITICAL
 from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
@@ -205,12 +206,13 @@ class Program:
                 watch = self._watch(inner, alone=previous is None)
             begun: DeviceSubmission | None = None
             use = self.enter()
-            try:
-                begun = found = inner.launch(previous)
-            finally:
-                use.began(begun)
-            submission = Submission(found, self.name, self._timeline, watch)
-            self._started(submission.number)
+            with CRITICAL:
+                try:
+                    begun = found = inner.launch(previous)
+                finally:
+                    use.began(begun)
+                submission = Submission(found, self.name, self._timeline, watch)
+                self._started(submission.number)
             return submission
 
     def enter(self) -> Use:
@@ -299,7 +301,8 @@ class Program:
         """
         if self.moves is not None:
             self._timeline.settle()
-            moving.enter_context(MOVING.lock)
+            with CRITICAL:
+                moving.enter_context(MOVING.lock)
             for timeline in list(MOVING.owing):
                 timeline.bring_back(self.moves)
             self.moves.push(is_loose=self._guarantee is Guarantee.FAST)

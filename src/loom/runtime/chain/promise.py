@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
+from loom.core.process.critical import Latch
+
 __all__ = ["Promise", "Promises"]
 
 
@@ -21,7 +23,7 @@ class Promise:
     def __init__(self, keeper: int, among: list[Promise]) -> None:
         self.keeper = keeper
         self._among = among
-        self._kept = threading.Event()
+        self._kept = Latch()
 
     def keep(self) -> None:
         """Let those go on who wait; calling it again does nothing."""

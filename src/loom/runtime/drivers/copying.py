@@ -8,13 +8,15 @@ is under way when a call returns or raises, Ctrl-C included: what threads work o
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any
 
 import numpy as np
+
+from loom.core.process.critical import CRITICAL
+from loom.core.process.thread_pools import ThreadPool
 
 __all__ = ["LEAST_PART", "MOST_THREADS", "PIECE_NBYTES", "copy_bytes", "do_all", "parts_of", "pieces_of"]
 
@@ -42,55 +44,22 @@ def parts_of(nbytes: int, threads: int) -> list[slice]:
     return [slice(at, min(at + size, nbytes)) for at in range(0, nbytes, size)]
 
 
-def copy_bytes(crew: ThreadPoolExecutor, target: Array, source: Array) -> None:
+def copy_bytes(crew: ThreadPool, target: Array, source: Array) -> None:
     """Copy bytes, many of them by the threads of ``crew``, which then do nothing else."""
     first, *others = parts_of(target.nbytes, min(MOST_THREADS, os.cpu_count() or 1)) or [slice(0, 0)]
     jobs = [partial(np.copyto, target[part], source[part]) for part in others]
     do_all(crew, jobs, meanwhile=partial(np.copyto, target[first], source[first]))
 
 
-def do_all(crew: ThreadPoolExecutor, jobs: Sequence[Callable[[], object]], *, meanwhile: Callable[[], object]) -> None:
-    """Do jobs by the threads of ``crew``, and ``meanwhile`` by this one; raise what one raises."""
-    gate = _Gate()
-    try:
-        begun = [crew.submit(gate.do, job) for job in jobs]
-        meanwhile()
+def do_all(crew: ThreadPool, jobs: Sequence[Callable[[], object]], *, meanwhile: Callable[[], object]) -> None:
+    """Do jobs by the threads of ``crew``, and ``meanwhile`` by this one; raise what one raises, Ctrl-C at the end."""
+    with CRITICAL:
+        begun: list[Future[object]] = []
+        try:
+            for job in jobs:
+                begun.append(crew.submit(job))
+            meanwhile()
+        finally:
+            wait(begun)
         for done in begun:
             done.result()
-    finally:
-        gate.close()
-
-
-class _Gate:
-    """Lets jobs begin until it is closed. It counts them, as Ctrl-C may come before a future is in anybody's hands."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._is_closed = False
-
-    def do(self, job: Callable[[], object]) -> None:
-        with self._changed:
-            if self._is_closed:
-                return
-            self._inside += 1
-        try:
-            job()
-        finally:
-            with self._changed:
-                self._inside -= 1
-                self._changed.notify_all()
-
-    def close(self) -> None:
-        """Let none begin any more, and wait for those that did, however often Ctrl-C is press."""
-        press: KeyboardInterrupt | None = None
-        while True:
-            try:
-                with self._changed:
-                    self._is_closed = True
-                    self._changed.wait_for(lambda: not self._inside)
-                break
-            except KeyboardInterrupt as again:
-                press = again
-        if press is not None:
-            raise press

@@ -15,11 +15,11 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 from loom.core.errors import FileError
+from loom.core.process.thread_pools import ThreadPool
 from loom.storage.atomic import replace_file
 from loom.storage.disk import Disk
 from loom.support.vectors.flush_turns import FLUSH, FlushPlace, next_generation, turn_at
@@ -108,7 +108,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replac
 
 def _write_data(store: Frozen, vectors: Path, meta: Path, disk: Disk) -> dict[str, object]:
     """Have the data files on the medium; return what the manifest tells of them."""
-    with ThreadPoolExecutor(1, "loom flush") as beside:
+    with ThreadPool(1, "loom flush") as beside:
         telling = beside.submit(write_told, disk, meta, store)
         try:
             laid = write_rows(disk, vectors, store)

@@ -12,13 +12,13 @@ import threading
 import weakref
 import zlib
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.process.thread_pools import ThreadPool
 from loom.kernels.vectors.packed import panel_shape, rows_of_panels
 from loom.storage.disk import Disk
 from loom.support.vectors.manifest import broken
@@ -75,7 +75,7 @@ def write_rows(disk: Disk, path: Path, store: FrozenRows) -> dict[str, Any]:
         yield from _summed((np.ascontiguousarray(each, "<f4") for each in store.told_of_rows()),
                            _FACTS_BLOCK_NBYTES, sums[1])  # fmt: skip
 
-    with ThreadPoolExecutor(1, "loom flush") as ahead:
+    with ThreadPool(1, "loom flush") as ahead:
         disk.write_parts(path, _ahead(ahead, parts()))
     disk.sync(path)
     size, begin = path.stat().st_size, len(head)
@@ -126,7 +126,7 @@ def _summed(parts: Iterable[Array], block: int, sums: list[int]) -> Generator[me
         sums.append(total)
 
 
-def _ahead(pool: ThreadPoolExecutor, parts: Generator[memoryview, None, None]) -> Iterator[memoryview]:
+def _ahead(pool: ThreadPool, parts: Generator[memoryview, None, None]) -> Iterator[memoryview]:
     """Give parts, each made while the one before is written."""
     coming = pool.submit(next, parts, None)
     while (part := coming.result()) is not None:

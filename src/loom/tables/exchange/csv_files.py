@@ -15,7 +15,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.core.optional import load
+from loom.core.process.thread_pools import ThreadPool
 from loom.patterns.data.csv import read_separator
 from loom.patterns.data.csv_cells import (
     MISSING,
@@ -277,7 +278,7 @@ def import_sheet(
 
 def _ahead(parts: Iterable[Callable[[], Any]]) -> Iterator[Any]:
     """Yield what each of several calls returns, the next of them under way in another thread meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPool(1) as pool:
         under_way: Future[Any] | None = None
         for part in parts:
             following = pool.submit(part)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loom.ir.verify import MAX_PRIVATE_NBYTES
+
 __all__ = ["Features", "Matrices"]
 
 
@@ -39,6 +41,7 @@ class Features:
     ``whole_loops``: a loop ends when its condition says so, however many turns it takes. ``dots``: four products of
     packed bytes are one operation (SPV_KHR_integer_dot_product), else they are taken apart. ``matrices``: tiles of
     bytes are multiplied by cooperative matrices (SPV_KHR_cooperative_matrix), else by dot products.
+    ``private_nbytes``: the most bytes of private arrays a lane may have; a kernel's largest beyond it lie in a heap.
     """
 
     modes: tuple[tuple[str, int], ...] = (
@@ -61,3 +64,4 @@ class Features:
     whole_loops: bool = True
     dots: bool = False
     matrices: Matrices | None = None
+    private_nbytes: int = MAX_PRIVATE_NBYTES

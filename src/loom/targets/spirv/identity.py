@@ -167,6 +167,20 @@ class Identity:
                 found = self._early("IAdd", found, rows)
         return found
 
+    def invocation(self) -> int:
+        """Return the number of an invocation in its workgroup, also where it only looks on."""
+        return self._built_in("LocalInvocationId", 0) if self.filled else self.flat()
+
+    def group_of_part(self) -> int:
+        """Return the group's number among those of its part of the dispatch (a dispatch may come in parts)."""
+        if "part" not in self._known:
+            found = self._built_in("WorkgroupId", 2)
+            for dimension in (1, 0):
+                rows = self._early("IMul", found, self._built_in("NumWorkgroups", dimension))
+                found = self._early("IAdd", rows, self._built_in("WorkgroupId", dimension))
+            self._known["part"] = found
+        return self._known["part"]
+
     def lane_number(self) -> tuple[int, int]:
         """Return the lane's number in the dispatch, by 32-bit words: group * lanes + lane."""
         m, kind = self.m, self.m.u32()

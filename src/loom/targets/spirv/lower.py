@@ -7,7 +7,7 @@ depends on kernel, bounds and features alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from loom.core.dtype import lookup, u32
@@ -30,6 +30,7 @@ from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
+from loom.targets.spirv.private_arrays import declare_heap, heap_arrays
 from loom.targets.spirv.tiles import CooperativeTiles
 from loom.targets.walking import Walk
 from loom.targets.words import PushLayout, push_layout
@@ -43,11 +44,12 @@ _BUFFERS, _SHARED = 0x40, 0x100
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A module with the words its dispatches hand over and the places it may send records from."""
+    """A module, its dispatches' words, where it may send records from, a group's bytes of each array of the heap."""
 
     data: bytes
     push: PushLayout
     sites: tuple[Site, ...]
+    heap: tuple[int, ...]
 
 
 def _stays_whole(memory: Memory, bounds: Bounds) -> bool:
@@ -84,7 +86,9 @@ class Function(Walk[int]):
         self.components = components
         self.m = Module()
         self.a = Arithmetic(self.m, features)
-        self.layout = push_layout(kernel, features)
+        self.heap_arrays = heap_arrays(kernel, features)
+        most = (0, 0, 0) if self.heap_arrays else features.most_groups  # with a heap, groups may come in turns
+        self.layout = push_layout(kernel, replace(features, most_groups=most))
         self.identity = Identity(self.m, self.a, kernel, self.layout)
         self.a.hidden_zero = self.identity.hidden_zero
         self.a.knowledge = Knowledge(kernel)
@@ -98,6 +102,7 @@ class Function(Walk[int]):
         self.slots: dict[Variable, int] = {}
         self.loops: list[Loop] = []
         self.long_arrays: list[Memory] = []
+        self.heap: tuple[int, ...] = ()
         self.flags: int | None = None
         self.flag_count = 0
 
@@ -123,7 +128,7 @@ class Function(Walk[int]):
         self.block(self.kernel.body)
         if not self.ended:
             m.emit("Return")
-        return Lowered(m.assemble(), self.layout, tuple(self.messages.sites))
+        return Lowered(m.assemble(), self.layout, tuple(self.messages.sites), self.heap)
 
     # memories
 
@@ -139,16 +144,21 @@ class Function(Walk[int]):
             kind = memory.element_type(array.dtype, array.space)
             initial = m.null(kind) if self.bounds is not Bounds.TRUSTED else None
             memory.elements[array] = {index: m.local(kind, initial) for index in indexes}
+        self.heap = declare_heap(self.heap_arrays, memory, self.identity)
+        zeroed = self.bounds is not Bounds.TRUSTED
         for array in (*self.kernel.shared, *self.kernel.private):
             if array in memory.elements:
                 continue
             assert array.size is not None
+            if array in memory.heap:
+                memory.lengths[array] = m.word(array.size)
+                self.long_arrays += [array] if zeroed else []
+                continue
             kind = m.declare("TypeArray", memory.element_type(array.dtype, array.space), m.word(max(1, array.size)))
             memory.lengths[array] = m.word(array.size)
             if array.space is Space.SHARED:
                 memory.variables[array] = m.variable("Workgroup", kind)
             else:
-                zeroed = self.bounds is not Bounds.TRUSTED
                 initial = m.null(kind) if zeroed and array.size <= _ZEROED_AT_ONCE else None
                 memory.variables[array] = m.local(kind, initial)
                 if zeroed and initial is None:
@@ -172,14 +182,14 @@ class Function(Walk[int]):
             m.emit("BranchConditional", self.a.test("ULessThan", first, m.word(array.size - rest)), inside, leave)
             m.label(inside)
             for n in range(_ZEROED_AT_ONCE):
-                m.emit("Store", self.memory.pointer(array, self.a.op("IAdd", u32, first, m.word(n))), zero)
+                self.memory.put(array, self.memory.pointer(array, self.a.op("IAdd", u32, first, m.word(n))), zero)
             m.emit("Branch", again)
             m.label(again)
             m.emit("Store", counter, self.a.op("IAdd", u32, first, m.word(_ZEROED_AT_ONCE)))
             m.emit("Branch", head)
             m.label(leave)
             for n in range(array.size - rest, array.size):
-                m.emit("Store", self.memory.pointer(array, m.word(n)), zero)
+                self.memory.put(array, self.memory.pointer(array, m.word(n)), zero)
 
     def zero_shared(self) -> None:
         """Each lane zeroes its share of shared memory, then all wait."""

@@ -61,6 +61,8 @@ class MemoryAccess:
         self.elements: dict[Memory, dict[int, int]] = {}
         """The variables of private arrays whose elements are that (see ``scattered``)."""
         self.lengths: dict[Memory, int] = {}
+        self.heap: dict[Memory, tuple[int, int]] = {}
+        """Of private arrays in the heap: where a lane's first element is, and how far apart its elements are."""
 
     def element(self, dtype: DType) -> DType:
         """Return the type elements have in memory."""
@@ -68,8 +70,12 @@ class MemoryAccess:
 
     def element_type(self, dtype: DType, space: Space) -> int:
         """Return that type, declaring what narrow types in buffers need."""
+        return self.buffer_type(dtype) if space is Space.BUFFER else self.a.type_of(self.element(dtype))
+
+    def buffer_type(self, dtype: DType) -> int:
+        """Return the type of elements in a buffer, declaring what narrow ones need."""
         held = self.element(dtype)
-        if space is Space.BUFFER and held.bits < 32:
+        if held.bits < 32:
             self.m.capability(f"StorageBuffer{held.bits}BitAccess")
             if held.bits == 8:
                 self.m.extension("SPV_KHR_8bit_storage")
@@ -77,6 +83,11 @@ class MemoryAccess:
 
     def pointer(self, memory: Memory, index: int) -> int:
         """Return the address of an element."""
+        if memory in self.heap:
+            first, apart = self.heap[memory]
+            at = self.a.op("IAdd", u32, first, self.a.op("IMul", u32, index, self.m.word(apart)))
+            kind = self.m.pointer("StorageBuffer", self.buffer_type(memory.dtype))
+            return self.m.value("AccessChain", kind, self.variables[memory], self.m.word(0), at)
         held = self.element_type(memory.dtype, memory.space)
         kind = self.m.pointer(_STORAGE[memory.space], held)
         steps = [self.m.word(0)] if memory.space is Space.BUFFER else []
@@ -117,8 +128,7 @@ class MemoryAccess:
     def loaded(self, memory: Memory, pointer: int, inside: int | None = None) -> int:
         """Emit the load from an address, 0 if it is not ``inside``."""
         held = self.element(memory.dtype)
-        extra = () if memory.space is Space.PRIVATE else self.m.shared_access
-        value = self.m.value("Load", self.a.type_of(held), pointer, *extra)
+        value = self.m.value("Load", self.a.type_of(held), pointer, *self.visibility(memory))
         if inside is not None:
             value = self.a.select(inside, value, self.a.constant(0, held), held)
         if memory.dtype.is_bool:
@@ -138,7 +148,12 @@ class MemoryAccess:
 
     def put(self, memory: Memory, pointer: int, value: int) -> None:
         """Emit the store to an address."""
-        self.m.emit("Store", pointer, value, *(() if memory.space is Space.PRIVATE else self.m.shared_access))
+        self.m.emit("Store", pointer, value, *self.visibility(memory))
+
+    def visibility(self, memory: Memory) -> tuple[int, ...]:
+        """Return what is said of loads and stores of an array."""
+        own = memory.space is Space.PRIVATE and memory not in self.heap
+        return () if own else self.m.shared_access
 
     def atomic(self, instr: Instr, memory: Memory, index: int, values: list[int]) -> int:
         """Emit an atomic; gives the old value. A lane that only looks on takes a look."""

@@ -37,11 +37,12 @@ class SpirvTarget:
     def compile(self, kernel: VerifiedKernel, bounds: Bounds, form: str | None = None) -> Artifact:
         """Return ``kernel`` as a binary module with the entry point ``main``, or (asm) its text.
 
-        Facts are its push constants.
+        Facts are its push constants, and of private arrays in a heap the bytes of each for a group.
         """
         lowered = lower(telling(kernel, bounds), bounds, self.features)
         data = disassemble(lowered.data) if form == "asm" else lowered.data
-        return Artifact(form or "spirv", data, "main", lowered.sites, {"push": asdict(lowered.push)})
+        heap = {"heap": lowered.heap} if lowered.heap else {}
+        return Artifact(form or "spirv", data, "main", lowered.sites, {"push": asdict(lowered.push), **heap})
 
 
 def disassemble(data: bytes) -> bytes:

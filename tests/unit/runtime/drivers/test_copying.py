@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers import copying
 from loom.runtime.drivers.copying import LEAST_PART, MOST_THREADS, PIECE_NBYTES, copy_bytes, parts_of, pieces_of
 
@@ -44,7 +43,7 @@ def test_bytes_arrive(monkeypatch: pytest.MonkeyPatch, nbytes: int, threads: int
     monkeypatch.setattr(copying.os, "cpu_count", lambda: threads)
     source = np.random.default_rng(nbytes).integers(0, 256, nbytes, np.uint8)
     target = np.zeros(nbytes + 2, np.uint8)
-    with ThreadPoolExecutor(2) as crew:
+    with ThreadPool(2) as crew:
         copy_bytes(crew, target[1:-1], source)
     assert np.array_equal(target[1:-1], source)
     assert target[0] == target[-1] == 0

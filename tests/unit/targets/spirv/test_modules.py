@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def test_library_is_valid(part: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_library_is_valid_with_every_replacement(bounds: Bounds, tmp_path: Path) -> None:
     validate(kernels_of(LIBRARY[::11]), WORST, bounds, tmp_path)
+
+
+@pytest.mark.parametrize("features", [Features(), WORST], ids=["best", "worst"])
+def test_kernels_with_a_heap_are_valid(features: Features, tmp_path: Path) -> None:
+    kernels = [k for k in kernels_of([*LIBRARY[::5], *OTHERS[::5]]) if k.kernel.private]
+    assert len(kernels) > 20
+    for bounds in (Bounds.TRUSTED, Bounds.REPORTED):
+        validate(kernels, replace(features, private_nbytes=0), bounds, tmp_path)
 
 
 @pytest.mark.parametrize("features", [Features(), WORST], ids=["best", "worst"])

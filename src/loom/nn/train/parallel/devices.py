@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
@@ -19,6 +18,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError
 from loom.core.given import is_list
+from loom.core.process.thread_pools import ThreadPool
 from loom.nn.model import Model
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.crew import Replica, require_micro_batch
@@ -46,7 +46,7 @@ class DeviceCrew:
         self._seconds: list[list[float]] = []
         """Of each worker: for a micro-batch, of its batches."""
         self._found: list[list[Sums]] = []
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: ThreadPool | None = None
         self._checked = -1
 
     def start(self, home: MicroPrograms, recipe: Recipe) -> None:
@@ -61,7 +61,7 @@ class DeviceCrew:
         self._checked = home.version
         kinds = len(set(self.devices))
         if kinds > 1 and self._threads is None:
-            self._threads = ThreadPoolExecutor(kinds, "loom-crew")
+            self._threads = ThreadPool(kinds, "loom-crew")
 
     def foresee(self, changes: Iterable[Change]) -> None:
         """Take it that these changes are to come: each is made when it is asked for."""

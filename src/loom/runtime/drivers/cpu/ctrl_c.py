@@ -19,6 +19,8 @@ from types import CodeType, FrameType
 from typing import Protocol
 from weakref import ref
 
+from loom.core.process.critical import start_thread
+
 __all__ = ["GRACE_SECONDS", "Interrupts", "Led"]
 
 GRACE_SECONDS = 0.5
@@ -65,7 +67,7 @@ class Interrupts:
             read, write = os.pipe()
             os.set_blocking(write, False)
             self._files = read, write
-            threading.Thread(target=self._hear, args=(read,), name="loom interrupts", daemon=True).start()
+            start_thread(threading.Thread(target=self._hear, args=(read,), name="loom interrupts", daemon=True))
         write = self._files[1]
         with contextlib.suppress(ValueError):  # another interpreter of this process has the signals
             before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)

@@ -25,6 +25,7 @@ from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError, KernelFault, StateError
 from loom.core.numerics import Guarantee
+from loom.core.process.critical import start_thread
 from loom.core.process.forks import hold_over_forks
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
@@ -46,6 +47,7 @@ from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fing
 __all__ = ["CpuDevice"]
 
 _DONE = 2
+_EMPTY_LOG = SubmissionCells.empty_log.offset
 _SHORT_WORK = 1e7
 """Operations that a caller runs itself: some milliseconds."""
 _NO_WORDS = np.empty(0, np.int64)
@@ -273,8 +275,10 @@ class _CpuProgram:
             _interrupts.listen()
         submission = self._submission()  # where the thread that hears of Ctrl-C looks for it
         try:
-            self.threads.run(submission.address)
-            if submission.is_ended:  # by whoever pressed Ctrl-C twice, whatever their handler did
+            (self._pool if self._process is _process else self.threads).run(submission.address)
+            if (
+                submission.fate is not None and submission.fate.is_ended
+            ):  # Ctrl-C pressed twice, whatever the handler did
                 raise KeyboardInterrupt
         except BaseException:  # Ctrl-C while native code ran, which may have handed the rest to the workers
             submission.cancel()
@@ -283,7 +287,7 @@ class _CpuProgram:
             if submission.has_begun():
                 begun(submission)
             raise
-        if not submission.is_over():
+        if submission.cells.state != _DONE:
             _hold(submission)
         begun(submission)
 
@@ -299,7 +303,7 @@ def _hold(submission: _CpuSubmission) -> None:
     """Keep a run alive until it is over; let go of those that are."""
     for address, other in list(_under_way.items()):
         if other.is_over():
-            other.attached = []
+            other.attached = ()
             _under_way.pop(address, None)
     _under_way[submission.address] = submission
 
@@ -309,29 +313,25 @@ def _all_runs() -> list[_CpuSubmission]:
     return [*_under_way.values(), *(r for r in _interrupts.runs().values() if isinstance(r, _CpuSubmission))]
 
 
+@dataclass
+class _Fate:
+    """What befalls few runs: a fork that left its threads behind, Ctrl-C (the dispatch waited for then), an end."""
+
+    is_lost: bool = False
+    is_ended: bool = False
+    waited_for: int = -1
+    error: DeviceError | None = None
+
+
 class _CpuSubmission:
     """One run: what the walker calls %Submission, and its log."""
 
-    __slots__ = (
-        "__weakref__",
-        "address",
-        "attached",
-        "cells",
-        "clock",
-        "interrupted",
-        "is_ended",
-        "log",
-        "lost",
-        "lost_to",
-        "program",
-    )
+    __slots__ = ("__weakref__", "address", "attached", "cells", "clock", "fate", "log", "program")
 
     def __init__(self, program: _CpuProgram) -> None:
         self.program = program
-        self.attached: list[Any] = []
-        self.lost = self.is_ended = False
-        self.interrupted = 0
-        self.lost_to: DeviceError | None = None
+        self.attached: Sequence[Any] = ()
+        self.fate: _Fate | None = None
         self.cells = SubmissionCells.from_buffer_copy(program.fresh)
         self.address = ctypes.addressof(self.cells)
         self.log = self.clock = _NO_WORDS
@@ -339,7 +339,7 @@ class _CpuSubmission:
             self.log = new_log(LOG_WORDS)
             self.cells.log = self.log.ctypes.data
         else:
-            self.cells.log = self.address + SubmissionCells.empty_log.offset
+            self.cells.log = self.address + _EMPTY_LOG
         if program.timed:
             self.clock = np.zeros(program.plan.count + 1, np.int64)
             self.cells.clock = self.clock.ctypes.data
@@ -347,14 +347,14 @@ class _CpuSubmission:
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds``; tell whether the run is over."""
         if not self.is_over():
-            if self.lost:
+            if self.fate is not None and self.fate.is_lost:
                 raise StateError(
                     "device 'cpu'", "the run was under way when this process was forked, and its threads stayed behind",
                     remedy="Wait for runs before a fork, or boot a new unit after it",
                 )  # fmt: skip
             if seconds <= 0 or not self._wait(seconds):
                 return False
-        self.attached = []
+        self.attached = ()
         _under_way.pop(self.address, None)
         return True
 
@@ -368,13 +368,19 @@ class _CpuSubmission:
 
     def interrupt(self) -> None:
         """Take note of Ctrl-C while somebody waits; end a dispatch that was there the time before."""
-        here = self.cells.executed + 1
-        if self.interrupted == here and not self.is_over():
+        here, fate = self.cells.executed, self.meet_fate()
+        if fate.waited_for == here and not self.is_over():
             what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
             remedy = "What it writes has any contents: write it anew"
-            self.lost_to = DeviceError("device 'cpu'", what, remedy=remedy)
+            fate.error = DeviceError("device 'cpu'", what, remedy=remedy)
             self.end()
-        self.interrupted = here
+        fate.waited_for = here
+
+    def meet_fate(self) -> _Fate:
+        """Return what befell it, to be changed."""
+        if self.fate is None:
+            self.fate = _Fate()
+        return self.fate
 
     def is_over(self) -> bool:
         """Tell whether the walker is done with this run's memory."""
@@ -392,11 +398,11 @@ class _CpuSubmission:
         mine = ref(self)
         timer = threading.Timer(GRACE_SECONDS, lambda: (found := mine()) is not None and found.end())
         timer.daemon = True
-        timer.start()
+        start_thread(timer)
 
     def end(self) -> None:
         """Have the dispatch under way end where it is; what it writes has any contents."""
-        self.cells.cancel = self.is_ended = True
+        self.cells.cancel = self.meet_fate().is_ended = True
         if self.program.talks:
             self.log[STOP_WORD] = 1
         else:
@@ -412,8 +418,8 @@ class _CpuSubmission:
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
         sent = read_log(self.log, self.program.sites_of) if self.program.talks else SILENT
-        if self.lost_to is not None:
-            return Outcome(sent.lines, lost=self.lost_to)
+        if self.fate is not None and self.fate.error is not None:
+            return Outcome(sent.lines, lost=self.fate.error)
         excess = self.cells.excess
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 
@@ -430,7 +436,7 @@ def _after_fork() -> None:
     global _process  # noqa: PLW0603
     _process = object()
     for submission in _under_way.values():
-        submission.lost = True
+        submission.meet_fate().is_lost = True
     _under_way.clear()
     _interrupts.after_fork()
 

@@ -13,7 +13,6 @@ import threading
 import time
 import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
@@ -24,6 +23,7 @@ from loom.core.dlpack import CUDA, give, over_memory
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DeviceError
 from loom.core.given import is_int
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.copying import MOST_THREADS, PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.cuda.api import Api, is_loss, is_memory
 from loom.runtime.drivers.cuda.gpus import Gpu
@@ -97,7 +97,7 @@ class GpuMemory:
         """Where memory is that other libraries may be using, in streams that Loom does not know."""
         self._reached: WeakKeyDictionary[GpuMemory, bool] = WeakKeyDictionary()
         self._pieces: list[Array] = []
-        self._crew: ThreadPoolExecutor | None = None
+        self._crew: ThreadPool | None = None
 
     def _pool(self) -> Any:
         driver = self.api.driver
@@ -229,10 +229,10 @@ class GpuMemory:
             self._pieces.append(np.ctypeslib.as_array((ctypes.c_uint8 * PIECE_NBYTES).from_address(address)))
         return self._pieces
 
-    def _copiers(self) -> ThreadPoolExecutor:
+    def _copiers(self) -> ThreadPool:
         """Return the threads that copy bytes of the host."""
         if self._crew is None:
-            self._crew = ThreadPoolExecutor(MOST_THREADS, "loom-cuda-copies")
+            self._crew = ThreadPool(MOST_THREADS, "loom-cuda-copies")
         return self._crew
 
     def copy(self, target: int, source: CudaStorage, start: int, nbytes: int) -> None:

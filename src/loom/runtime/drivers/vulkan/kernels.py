@@ -5,7 +5,7 @@ Layer: runtime. Invariant: a kernel the device has no room or no types for is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loom.core.errors import DeviceError
@@ -26,7 +26,11 @@ _STORAGE_BUFFER = 7
 
 @dataclass(frozen=True, eq=False)
 class LoadedKernel:
-    """A pipeline with its layouts; ``bindings`` are numbers of descriptors: buffers, the log, the table of words."""
+    """A pipeline with its layouts.
+
+    ``bindings`` are numbers of descriptors: buffers, the log, the table of words, arrays of the heap. ``heap``: a
+    group's bytes of each of these arrays.
+    """
 
     verified: VerifiedKernel
     pipeline: Any
@@ -36,6 +40,7 @@ class LoadedKernel:
     push: PushLayout
     sites: tuple[Site, ...]
     bindings: tuple[int, ...]
+    heap: tuple[int, ...] = ()
 
     def destroy(self, device: DeviceContext) -> None:
         """Free the native objects."""
@@ -54,20 +59,21 @@ def load_kernel(pipelines: Pipelines, features: Features, verified: VerifiedKern
         tuple(raw["params"]), raw["lengths"], raw["number"], raw["groups"], (starts[0], starts[1], starts[2]),
         raw["words"], raw["in_table"],
     )  # fmt: skip
-    count = len(verified.kernel.buffers)
-    bindings = (*range(count), *([count] if artifact.sites else []), *([count + 1] if push.in_table else []))
+    count, heap = len(verified.kernel.buffers), tuple(artifact.facts.get("heap", ()))
+    own = (*([count] if artifact.sites else []), *([count + 1] if push.in_table else []))
+    bindings = (*range(count), *own, *range(count + 2, count + 2 + len(heap)))
     _check(pipelines.device, features, verified.kernel, len(bindings))
-    return make_pipeline(pipelines, verified, artifact.data, "main", push, artifact.sites, bindings)
+    return make_pipeline(pipelines, verified, artifact.data, "main", push, artifact.sites, bindings, heap)
 
 
 def make_pipeline(
     pipelines: Pipelines, verified: VerifiedKernel, data: bytes, entry: str, push: PushLayout, sites: tuple[Site, ...],
-    bindings: tuple[int, ...],
+    bindings: tuple[int, ...], heap: tuple[int, ...] = (),
 ) -> LoadedKernel:  # fmt: skip
     """Return the pipeline of a module's entry point; nothing is left of one that cannot be made."""
     made: list[tuple[str, Any]] = []
     try:
-        return _make(pipelines, verified, data, entry, push, sites, bindings, made)
+        return replace(_make(pipelines, verified, data, entry, push, sites, bindings, made), heap=heap)
     except DeviceError as error:
         device = pipelines.device
         for kind, handle in reversed(made):

@@ -10,13 +10,16 @@ from functools import partial
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from loom.ir.verify import VerifiedKernel
+from loom.core.errors import DeviceError
+from loom.core.process.critical import CRITICAL
+from loom.ir.verify import MAX_PRIVATE_NBYTES, VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.proofs import Proofs
 from loom.runtime.drivers.vulkan.foreign import load_foreign
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel, load_kernel
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
+from loom.runtime.drivers.vulkan.native.api import is_unknown
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import DeviceMemory
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
@@ -31,6 +34,10 @@ __all__ = ["OpenAdapter", "claimed_features"]
 
 _MOST_QUEUES = 4
 """More overlap less: 16 chains of dependent dispatches took 17.8, 20.9 and 24.0 ms on 2, 4 and 8 queues of an H200."""
+
+
+_PRIVATE_NBYTES = {4: (16 << 10) - 1}
+"""Bytes of private arrays that drivers take, by their numbers: NVIDIA's makes no pipeline of a kernel with 16 KiB."""
 
 
 class Destroyable(Protocol):
@@ -89,8 +96,20 @@ class OpenAdapter(DeviceContext):
             if found is None:
                 features = replace(self.features, push_nbytes=0) if counted else self.features
                 artifact = self._artifact(kernel, bounds, features, key[1])
-                found = self._kernels[key] = load_kernel(self.pipelines, self.features, kernel, artifact)
+                try:
+                    found = self._keep(key, kernel, artifact)
+                except DeviceError as error:  # what the driver gives up may have room for a heap
+                    if not (isinstance(error.__cause__, DeviceError) and is_unknown(error.__cause__)):
+                        raise
+                    artifact = self._artifact(kernel, bounds, replace(features, private_nbytes=0), key[1])
+                    if "heap" not in artifact.facts:
+                        raise
+                    found = self._keep(key, kernel, artifact)
             return found
+
+    def _keep(self, key: object, kernel: VerifiedKernel, artifact: Artifact) -> LoadedKernel:
+        with CRITICAL:
+            return self._kernels.setdefault(key, load_kernel(self.pipelines, self.features, kernel, artifact))
 
     def _load_foreign(self, kernel: ForeignKernel) -> LoadedKernel:
         with self.lock:
@@ -143,6 +162,7 @@ def claimed_features(adapter: Adapter) -> Features:
         no_fast_math=_no_fast_math(adapter), dots=adapter.dots,
         matrices=adapter.matrices and Matrices(*adapter.matrices, adapter.subgroup), push_nbytes=limits["push_nbytes"],
         most_groups=(limits["groups_x"], limits["groups_y"], limits["groups_z"]),
+        private_nbytes=_PRIVATE_NBYTES.get(adapter.driver_id, MAX_PRIVATE_NBYTES),
     )  # fmt: skip
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.runtime.order import Uses, touching
 from loom.runtime.storage import as_bytes, check_range, not_given
@@ -43,7 +44,7 @@ class Owner(Protocol):
     native: Any
     queue: Any
     lock: threading.RLock
-    waiters: ThreadPoolExecutor
+    waiters: ThreadPool
 
 
 class BufferMemory:

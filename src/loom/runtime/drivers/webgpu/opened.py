@@ -7,11 +7,11 @@ Layer: runtime. Everything goes to the one queue, which does it in its order. In
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.process.thread_pools import ThreadPool
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
@@ -41,7 +41,7 @@ class OpenWebGpu:
             )
         self.queue: Any = self.native.queue
         self.memory = BufferMemory(self)
-        self.waiters = ThreadPoolExecutor(1, "loom-webgpu")
+        self.waiters = ThreadPool(1, "loom-webgpu")
         groups = adapter.limits["groups"]
         self.features = Features(most_groups=(groups, groups, groups))
         self._kernels: dict[Any, LoadedPipeline] = {}

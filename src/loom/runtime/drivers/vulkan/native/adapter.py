@@ -36,6 +36,8 @@ _PROCESSOR_COUNTS = (
     ("VK_AMD_shader_core_properties2", "VkPhysicalDeviceShaderCoreProperties2AMD", "activeComputeUnitCount"),
 )
 _USUAL_PROCESSORS = 64
+_HEAP_NBYTES = 1 << 28
+"""Of private arrays that kernels keep in buffers, at most: dispatches that need more come in turns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,7 @@ def _limits(limits: Any) -> dict[str, int]:
         "workgroup_lanes": limits.maxComputeWorkGroupInvocations,
         **{f"workgroup_{axis}": lanes[n] for n, axis in enumerate("xyz")},
         **{f"groups_{axis}": groups[n] for n, axis in enumerate("xyz")},
+        "heap_nbytes": min(limits.maxStorageBufferRange, _HEAP_NBYTES),
         "offset_alignment": limits.minStorageBufferOffsetAlignment,
         "allocations": limits.maxMemoryAllocationCount,
     }

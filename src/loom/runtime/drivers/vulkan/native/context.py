@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
+from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.api import LeftBehind, Vulkan, load
 from loom.runtime.drivers.vulkan.native.logical import open_device
@@ -31,7 +31,7 @@ class DeviceContext:
         self.lock = threading.RLock()
         self.lost = False
         self.threads = min(_MOST_THREADS, os.cpu_count() or 1)
-        self.crew = ThreadPoolExecutor(self.threads, thread_name_prefix=f"loom {name}")
+        self.crew = ThreadPool(self.threads, thread_name_prefix=f"loom {name}")
         """Threads for what one alone is slow at: recording long tables, copying large arrays."""
         self.handle: Any = open_device(adapter, queues)
 

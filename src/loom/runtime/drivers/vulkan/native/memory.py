@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.vulkan.native.arenas import Arena, Buffer
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
@@ -88,7 +89,7 @@ class DeviceMemory:
                 got=nbytes, remedy="Split the work, or use another device",
             )  # fmt: skip
         room = -(-max(nbytes, LEAST_NBYTES) // self.alignment) * self.alignment
-        with self._ranges:
+        with self._ranges, CRITICAL:
             self._take_back()
             arena, offset, taken = self._range(room)
             storage = VulkanStorage(self, arena, offset, nbytes)
@@ -134,11 +135,12 @@ class DeviceMemory:
     def _free(self, arena: Arena, offset: int, room: int) -> None:
         """Have a range taken back: now, or by the call whose middle the collector of garbage has come into."""
         self._given.append((arena, offset, room))
-        if self._ranges.acquire(blocking=False):
-            try:
-                self._take_back()
-            finally:
-                self._ranges.release()
+        with CRITICAL:
+            if self._ranges.acquire(blocking=False):
+                try:
+                    self._take_back()
+                finally:
+                    self._ranges.release()
 
     def _take_back(self) -> None:
         """Take back what was given. Of shared arenas with nothing in them one stays; others become spares."""

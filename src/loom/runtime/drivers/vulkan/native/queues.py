@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loom.core.errors import DeviceError
+from loom.core.process.critical import CRITICAL, Latch
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.log import Outcome
 
@@ -32,7 +33,7 @@ class Stoppable(Protocol):
 
     stopped: bool
     broken: DeviceError | None
-    handed: threading.Event
+    handed: Latch
     """Set when its fence is with the driver, where others may wait for it, or never will be."""
 
     @property
@@ -236,21 +237,23 @@ class Queues:
 
     def begin(self, record: Callable[[Any], None]) -> tuple[Any, Any, Any]:
         """Record commands and start them on the shared queue; ``finish`` must be given what is returned."""
-        pool, commands = self.commands()
-        self.api.call("vkBeginCommandBuffer", commands, self.api.new("VkCommandBufferBeginInfo", flags=_ONE_TIME))
-        record(commands)
-        self.api.call("vkEndCommandBuffer", commands)
-        fence = self.fence()
-        self.shared.submit([commands], fence)
-        return pool, commands, fence
+        with CRITICAL:
+            pool, commands = self.commands()
+            self.api.call("vkBeginCommandBuffer", commands, self.api.new("VkCommandBufferBeginInfo", flags=_ONE_TIME))
+            record(commands)
+            self.api.call("vkEndCommandBuffer", commands)
+            fence = self.fence()
+            self.shared.submit([commands], fence)
+            return pool, commands, fence
 
     def finish(self, begun: tuple[Any, Any, Any]) -> None:
         """Wait for short work."""
         pool, commands, fence = begun
-        while not self.wait(fence, 1.0):
-            pass
-        self.give_back(fence)
-        self.keep(pool, commands)
+        while not self.wait(fence, _SLICE_SECONDS):
+            CRITICAL.look()
+        with CRITICAL:
+            self.give_back(fence)
+            self.keep(pool, commands)
 
     # command buffers
 

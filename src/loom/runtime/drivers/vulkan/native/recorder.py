@@ -19,7 +19,7 @@ from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.targets.base import Artifact
 
-__all__ = ["EMPTY", "INDIRECT", "ROW", "WAITS", "NativeRecorder"]
+__all__ = ["EMPTY", "FOR_HEAP", "INDIRECT", "ROW", "WAITS", "NativeRecorder"]
 
 ROW = np.dtype(
     [
@@ -28,7 +28,8 @@ ROW = np.dtype(
     ]
 )  # fmt: skip
 """What ``recorder.ll`` calls %Row."""
-WAITS, INDIRECT, EMPTY = 1, 2, 4
+WAITS, INDIRECT, EMPTY, FOR_HEAP = 1, 2, 4, 8
+"""Flags of a row; the last tells that it waits only for those that have the heap, and needs nothing of theirs."""
 
 _FUNCTIONS = (
     "vkCmdBindPipeline", "vkCmdBindDescriptorSets", "vkCmdPushConstants", "vkCmdDispatch", "vkCmdDispatchIndirect",

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.process.critical import CRITICAL, Latch
 from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.vulkan.native.api import is_loss
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
@@ -66,24 +67,25 @@ class VulkanProgram:
         if self.device.shared_run is not None:
             self.device.shared_run.finish()
         queue = self.device.queues.after(previous.queue if isinstance(previous, Run) else None)
-        with self.lock:
+        with self.lock, CRITICAL:
             return Run(self, self._recording(), queue)
 
     def _launch_shared(self) -> Run:
         """Start a run over what is attached."""
-        with self.lock:
+        with self.lock, CRITICAL:
             recording = self._recording()
             run = Run(self, recording, self.device.queues.shared, self.slots.attached())
-        for slot in self.slots.written:
-            self.slots.memory(slot).run = run
-        self.device.shared_run = run
+            for slot in self.slots.written:
+                self.slots.memory(slot).run = run
+            self.device.shared_run = run
         if recording.talks:
             run.finish()
         return run
 
     def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
         """Start a run; the caller waits."""
-        begun(self.launch(None))
+        with CRITICAL:
+            begun(self.launch(None))
 
     def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> VulkanProgram | None:
         """Return a program of a plan that does all ``programs`` do; None unless all are this device's."""
@@ -101,7 +103,7 @@ class VulkanProgram:
     def _recording(self) -> Recording:
         """Return a recording of what is attached, to run now; the one used last is the last in the list."""
         wanted = self.slots.bound()
-        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.talks)), None)
+        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.is_alone)), None)
         if found is None and len(self.recordings) < _MOST_RECORDINGS:
             found = self._recorded()
             self.recordings.append(found)
@@ -109,6 +111,7 @@ class VulkanProgram:
             found = next((r for r in self.recordings if r.is_idle), None)
             if found is None:
                 self.recordings[0].runs[0].wait(_SLICE_SECONDS)
+                CRITICAL.look()
         if found.bound != wanted:
             found.bind()
         self.recordings.remove(found)
@@ -123,13 +126,14 @@ class VulkanProgram:
 
     def __del__(self) -> None:
         if getattr(self, "recordings", None) and self.device.handle is not None:
-            self.destroy()
+            with CRITICAL:
+                self.destroy()
 
 
 def _finish(run: DeviceSubmission) -> None:
     """Wait to the end."""
     while not run.wait(_SLICE_SECONDS):
-        pass
+        CRITICAL.look()
 
 
 class Run:
@@ -148,7 +152,7 @@ class Run:
         self.over = False
         self.stopped = False
         self.broken: DeviceError | None = None
-        self.handed = threading.Event()
+        self.handed = Latch()
         self.kept = Outcome()
         self.taken: Times | None = None
         self.fence: Any = program.device.queues.fence()
@@ -197,7 +201,7 @@ class Run:
 
     def _leave_fence(self) -> None:
         """Give the fence back with the last thread that waits for it: who waits still may signal it anew."""
-        with self.lock:
+        with self.lock, CRITICAL:
             self._waiting -= 1
             if self._waiting or not self.over:
                 return
@@ -210,7 +214,7 @@ class Run:
 
     def _end(self, lost: DeviceError | None = None) -> None:
         """Take what the run left, once. A device that was lost left an error."""
-        with self.lock:
+        with self.lock, CRITICAL:
             if self.over:
                 return
             assert self.program is not None, "it is let go of when the run is over"

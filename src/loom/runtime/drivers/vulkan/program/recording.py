@@ -1,6 +1,7 @@
 """A program's commands, recorded: command buffer, descriptor sets, and the log and status that a run leaves.
 
-Layer: runtime. A recording whose kernels tell the host something serves one run at a time; the others any number.
+Layer: runtime. A recording whose kernels tell the host something, or have a heap, serves one run at a time; the others
+any number.
 What is attached to slots stands in descriptor sets: to attach something else, sets are written and the commands
 recorded again from the same rows. A long table is cut into parts, each with a command buffer of its own, that threads
 record at the same time (most of the time goes into the driver), and between which a run can be stopped. Where kernels
@@ -16,13 +17,16 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import KernelFault
+from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import do_all
 from loom.runtime.drivers.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
+from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
-from loom.runtime.drivers.vulkan.native.recorder import WAITS
+from loom.runtime.drivers.vulkan.native.recorder import FOR_HEAP, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
+from loom.runtime.drivers.vulkan.program.lane_heap import heap_nbytes, heap_ranges
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, PlanTable
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
@@ -56,7 +60,7 @@ def _fault_cuts(table: PlanTable) -> list[int]:
         return [0]
     failing = np.concatenate([[0], np.cumsum(may_fail[table.owners])])
     cuts = [0]
-    for row in np.flatnonzero(table.rows["flags"] & WAITS).tolist():
+    for row in np.flatnonzero(table.rows["flags"] & (WAITS | FOR_HEAP) == WAITS).tolist():
         if failing[row] > failing[cuts[-1]]:
             cuts.append(row)
     return cuts
@@ -76,22 +80,29 @@ class Recording:
         self.runs: list[UnderWay] = []
         self.log: Buffer | None = None
         self.status: Buffer | None = None
+        self.heap: VulkanStorage | None = None
         self.cuts = _fault_cuts(table) if not timed and not woven else [0]
         self.is_careful = len(self.cuts) > 1
         """Whether a part may be run only when those before it are over, and did not fail."""
         self.parts: list[tuple[Any, Any]] = []
         self.sets: Sets | None = None
         self.stamps: Timestamps | None = None
-        try:
-            self._make()
-        except BaseException:
-            self.destroy(failed=True)
-            raise
+        with CRITICAL:
+            try:
+                self._make()
+            except BaseException:
+                self.destroy(failed=True)
+                raise
 
     @property
     def talks(self) -> bool:
         """True when a run leaves something to read."""
         return self.log is not None or self.status is not None or self.timed
+
+    @property
+    def is_alone(self) -> bool:
+        """True when it serves one run at a time, which has log, status, stamps and heap to itself."""
+        return self.talks or self.heap is not None
 
     @property
     def has_failed(self) -> bool:
@@ -113,6 +124,9 @@ class Recording:
         if table.slots:
             self.status = device.memory.visible(4 * STATUS_WORDS * table.slots)
             self.status.view(0, self.status.nbytes)[:] = 0
+        nbytes = heap_nbytes(device, [(item.kernel, item.at_once) for item in table.items])
+        if nbytes:
+            self.heap = device.memory.allocate(nbytes, zeroed=False)
         wanted = {item.key: item for item in table.items}
         self.sets = Sets(device, [(k, i.kernel, lambda i=i: self._ranges(i)) for k, i in wanted.items()])
         self._changing = [(k, i) for k, i in wanted.items() if self.slots.any_in(i.bound)]
@@ -157,6 +171,9 @@ class Recording:
         if item.kernel.push.in_table:
             assert table.words is not None
             found.append((table.words.arena.buffer.handle, table.words.offset, table.words.nbytes))
+        if item.kernel.heap:
+            assert self.heap is not None
+            found += heap_ranges(self.device, item.kernel, item.at_once, self.heap)
         return found
 
     def _record(self) -> None:
@@ -175,7 +192,7 @@ class Recording:
     def _record_part(self, commands: Any, rows: np.ndarray[Any, Any], *, is_first: bool, is_last: bool) -> None:
         """Record rows, after what comes before the first of all and before what comes after the last."""
         api, table = self.device.api, self.table
-        flags = 0 if self.talks else _SIMULTANEOUS
+        flags = 0 if self.is_alone else _SIMULTANEOUS
         api.call("vkBeginCommandBuffer", commands, api.new("VkCommandBufferBeginInfo", flags=flags))
         if is_first:
             self._barrier(commands)
@@ -253,4 +270,4 @@ class Recording:
         if self.stamps is not None:
             self.stamps.destroy()
         self.stamps = None
-        self.log = self.status = self.sets = None
+        self.log = self.status = self.sets = self.heap = None

@@ -18,8 +18,9 @@ from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.vulkan.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
-from loom.runtime.drivers.vulkan.native.recorder import EMPTY, INDIRECT, ROW, WAITS
+from loom.runtime.drivers.vulkan.native.recorder import EMPTY, FOR_HEAP, INDIRECT, ROW, WAITS
 from loom.runtime.drivers.vulkan.opened import OpenAdapter
+from loom.runtime.drivers.vulkan.program.lane_heap import most_groups, refuse_indirect
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
@@ -60,7 +61,13 @@ class Item:
     @property
     def key(self) -> tuple[Any, ...]:
         """What a descriptor set depends on."""
-        return id(self.kernel), *((s if isinstance(s, str) else id(s), n) for s, n in self.bound)
+        bound = ((s if isinstance(s, str) else id(s), n) for s, n in self.bound)
+        return id(self.kernel), self.at_once, *bound
+
+    @property
+    def at_once(self) -> int:
+        """For how many groups the heap must have room, 0 without one."""
+        return max(1, int(self.groups.astype(np.int64).prod(axis=1).max(initial=0))) if self.kernel.heap else 0
 
 
 def _repeated(row: Array, count: int) -> Array:
@@ -122,6 +129,8 @@ class PlanTable:
         order, groups, waits = 2 * numbers + 1, dispatch.groups, step.waits
         starts = np.broadcast_to(np.int64(0), groups.shape)
         indirect = dispatch.indirect is not None
+        if indirect and kernel.heap:
+            refuse_indirect(self.device, kernel)
         if indirect:
             waits = np.ones_like(waits)
         item = Item(
@@ -160,9 +169,9 @@ class PlanTable:
         self.checked += numbers.tolist()
 
     def _cut(self, item: Item) -> Item:
-        """Give turns with more groups than the device takes several rows."""
-        most = np.array([self.device.adapter.limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
-        parts = cut_groups(item.groups, most)
+        """Give turns with more groups than the device takes, or its heap has room for, several rows."""
+        most = most_groups(self.device, item.kernel, item.groups.max(axis=0, initial=1).tolist())
+        parts = cut_groups(item.groups, np.array(most, np.int64))
         if parts is None:
             return item
         if isinstance(item.kernel.verified, ForeignKernel):
@@ -191,6 +200,8 @@ class PlanTable:
         if (item.groups != item.groups[0]).any():
             rows["groups"] = item.groups
         rows["flags"] = item.waits * np.uint32(WAITS)
+        if kernel.heap:
+            rows["flags"] |= np.where(item.waits, np.uint32(0), np.uint32(WAITS | FOR_HEAP))
         if not item.groups.all():
             rows["flags"] |= (item.groups == 0).any(axis=1) * np.uint32(EMPTY)
         if item.indirect:
