@@ -6,10 +6,12 @@ Invariant: a graph is recorded for lengths that it was traced for alone; others 
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ShapeError
 from loom.pytorch.graph import AtenGraph, graph_of
@@ -77,6 +79,47 @@ def select(ways: Sequence[Way], names: Sequence[str], shapes: Sequence[tuple[int
                      remedy=f"Import it with an example of length {n} there and dynamic=False")  # fmt: skip
 
 
-def unchecked(guards: Sequence[str]) -> list[str]:
-    """Return the conditions on lengths that ranges do not tell."""
-    return [g for g in guards if "size()" in g and not _CHECKED.fullmatch(g.strip())]
+def unchecked(guards: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
+    """Return the conditions on lengths that ranges do not tell, and that do not hold whatever the lengths are.
+
+    ``arguments``: what forward is called with, by its parameters, nested, with shapes in the places of tensors.
+    """
+    return [
+        g for g in map(str.strip, guards) if "size()" in g and not _CHECKED.fullmatch(g) and not _holds(g, arguments)
+    ]
+
+
+_ARITHMETIC: dict[type[ast.operator], Any] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+
+
+def _holds(guard: str, arguments: Mapping[str, Any]) -> bool:
+    """Tell whether both sides of an equation are one polynomial of the lengths' symbols, which sympy expands."""
+    try:
+        tree = ast.parse(guard, mode="eval").body
+        if not (isinstance(tree, ast.Compare) and [type(op) for op in tree.ops] == [ast.Eq]):
+            return False
+        difference = _number(tree.left, arguments) - _number(tree.comparators[0], arguments)
+    except (SyntaxError, LookupError, TypeError):
+        return False
+    return bool((difference if isinstance(difference, int) else difference.expand()) == 0)
+
+
+def _number(node: ast.expr, arguments: Mapping[str, Any]) -> Any:
+    """Return an expression of lengths: an int, or sympy's; TypeError for other arithmetic than sums and products."""
+    match node:
+        case ast.Constant(value=int()):
+            return node.value
+        case ast.BinOp() if type(node.op) in _ARITHMETIC:
+            return _ARITHMETIC[type(node.op)](_number(node.left, arguments), _number(node.right, arguments))
+        case ast.Subscript(value=ast.Call(func=ast.Attribute(attr="size")), slice=ast.Constant()):
+            call = cast("ast.Call", node.value)
+            return _argument(cast("ast.Attribute", call.func).value, arguments)[cast("Any", node.slice).value]
+        case _:
+            raise TypeError(ast.unparse(node))
+
+
+def _argument(node: ast.expr, arguments: Any) -> Any:
+    """Return what ``L['x'][0]`` is among arguments."""
+    if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)):
+        return arguments
+    return _argument(node.value, arguments)[node.slice.value]

@@ -81,7 +81,7 @@ def test_a_training_that_is_refused_learns_no_scaling(tmp_path: Path) -> None:
 def test_scaling_reads_what_training_reads() -> None:
     torch = pytest.importorskip("torch")
     found = []
-    for x in (X.astype(np.float32), torch.tensor(X, dtype=torch.float32, requires_grad=True)):
+    for x in (X.astype(np.float32), torch.tensor(X, dtype=torch.float32)):
         made = net({"type": "scale"}, dense(2))
         made.train(x, Y)
         found.append(made.digest())

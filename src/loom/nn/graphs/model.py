@@ -322,12 +322,17 @@ class TrainableGraph(HeldWeights, ABC):
         return found if isinstance(found, Readable) else show(found, held)
 
     def _feeds(self) -> dict[str, str]:
-        return {info.name: f"x{n}" for n, info in enumerate(self.inputs)}
+        """Return what programs call the inputs: as the model does where that is a name, and no weight's."""
+        names = [info.name for info in self.inputs]
+        if all(name.isidentifier() and name not in self.parameters and name not in self.state for name in names):
+            return {name: name for name in names}
+        return {name: f"x{n}" for n, name in enumerate(names)}
 
     def compile(self, shapes: Mapping[str, tuple[int, ...]]) -> TensorProgram:
-        """Return a new program of the forward pass for inputs of these shapes, called x0, x1, ...: what exports take.
+        """Return a new program of the forward pass for inputs of these shapes: what exports take.
 
-        Its outputs are in the order of ``outputs``; it reads the model's weights.
+        Its inputs are called as the model's are, or x0, x1, ... where one of these is no identifier, or is called as a
+        weight. Its outputs are in the order of ``outputs``; it reads the model's weights.
         """
         feeds = self._feeds()
         fed = {i.name: tensor.input(feeds[i.name], shapes[i.name], i.type) for i in self.inputs}
