@@ -412,7 +412,8 @@ class Network(Runner):
         given, targets, config = self._told(x, y, where, optimizer, schedule, settings or {})
         types, y_type = self._plain(self._types()), self.model.result_type
         found = check_samples(
-            self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names()
+            self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names(),
+            rows=self.spec.vocabularies(),
         )  # fmt: skip
         return config, found
 

@@ -76,6 +76,10 @@ class TorchModel(TrainableGraph):
         self.imported = imported
         self.notes = imported.notes
         self._constants = {n: tensor.array(a, t, on=self.device) for n, (a, t) in imported.constants.items()}
+        names = dict(zip(imported.graph.inputs, (i.name for i in imported.inputs), strict=True))
+        tables = {n: imported.tied.get(w, w) for n, w in imported.graph.lookups().items()}
+        held = self.parameters | self.state
+        self._vocabularies = {names[n]: held[w].shape[0] for n, w in tables.items() if w in held}
 
     @property
     def where(self) -> str:
@@ -88,6 +92,10 @@ class TorchModel(TrainableGraph):
         shapes = ", ".join(f"{i.name}: {i.shape}" for i in self.inputs)
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
+
+    def vocabularies(self) -> Mapping[str, int]:
+        """Return input -> rows of the table that an embedding looks it up in."""
+        return self._vocabularies
 
     # recording
 

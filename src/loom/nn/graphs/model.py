@@ -31,7 +31,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
 from loom.nn.train.progress import show_progress
-from loom.nn.train.samples import by_name
+from loom.nn.train.samples import by_name, require_ids
 from loom.nn.train.schedules import Schedule
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
@@ -309,7 +309,14 @@ class TrainableGraph(HeldWeights, ABC):
         given = by_name(x, [i.name for i in self.inputs], where) if self.inputs else {}
         found = {i.name: self._array(given[i.name], i, where) for i in self.inputs}
         check_shapes(found, {i.name: i for i in self.inputs}, where)
+        for name, rows in self.vocabularies().items():
+            ids = found[name]
+            require_ids(ids.host_elements()[0] if isinstance(ids, Readable) else ids, rows, where, f"{name!r}")
         return found
+
+    def vocabularies(self) -> Mapping[str, int]:
+        """Return input -> rows of the table that it is looked up in, as far as the graph tells."""
+        return {}
 
     def _array(self, value: Any, info: ArrayInfo, where: str) -> Any:
         if isinstance(value, Readable):

@@ -7,7 +7,7 @@ its weights; it holds no weight. Shapes are of one sample: the batch is no axis 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -26,6 +26,8 @@ __all__ = [
     "Part",
     "Shape",
     "Shared",
+    "Vocabulary",
+    "chain_vocabulary",
     "keys_of_layers",
     "keys_of_names",
     "layer_schema",
@@ -53,6 +55,30 @@ class Part:
     name: str
     layer: Layer
     shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """``rows`` of the tables that numbers are rows of, None where they are no such numbers; ``passes``: whether a layer
+    gives on the same numbers."""
+
+    rows: int | None = None
+    passes: bool = False
+
+    def beside(self, other: Vocabulary) -> Vocabulary:
+        """Return that of numbers that two layers are given; none of them gives the numbers on."""
+        rows = [n for n in (self.rows, other.rows) if n is not None]
+        return Vocabulary(min(rows, default=None))
+
+
+def chain_vocabulary(layers: Iterable[Layer]) -> Vocabulary:
+    """Return that of layers one after another."""
+    found = Vocabulary(passes=True)
+    for layer in layers:
+        if found.passes:
+            own = layer.vocabulary()
+            found = Vocabulary(found.beside(own).rows, own.passes)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +120,10 @@ class Layer(Config, ABC):
     def means_all(self, shapes: tuple[Shape, ...], given: tuple[Meaning, ...]) -> Meaning:
         """Return what the output of a graph's node means, for all of its inputs."""
         return self.means(shapes[0], given[0])
+
+    def vocabulary(self) -> Vocabulary:
+        """Return what the numbers that it is given are rows of; of several tables the one of the fewest rows."""
+        return Vocabulary()
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         """Return the trained arrays of this layer alone, for an input of ``shape``."""
@@ -182,6 +212,9 @@ class Shared(Layer):
 
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         return self.layer.means(shape, given)
+
+    def vocabulary(self) -> Vocabulary:
+        return self.layer.vocabulary()
 
     def borrowed(self) -> tuple[str, ...]:
         return self.layer.borrowed()
