@@ -42,6 +42,17 @@ Shape = tuple[int, ...]
 LAYERS: dict[str, type[Layer]] = {}
 """Type name in documents -> config class."""
 
+_ELSEWHERE = frozenset(
+    """adaptiveavgpool2d adaptivemaxpool2d alphadropout averagepool3d bidirectional bilinear convlstm convlstm2d conv3d
+    convtranspose1d convtranspose2d convtranspose3d conv1dtranspose conv2dtranspose conv3dtranspose crossattention
+    depthwiseconv2d einsumdense embeddingbag globalaveragepooling1d globalaveragepooling2d globalmaxpooling2d
+    groupnorm groupnormalization grucell instancenorm instancenorm1d instancenorm2d lambda localresponsenorm lstmcell
+    masking maxpool3d pixelshuffle prelu qrnn rnncell separableconv2d spectralnorm sru timedistributed transformer
+    transformerdecoder transformerdecoderlayer transformerencoder transformerencoderlayer upsample upsampling2d
+    zeropadding2d""".split()
+)
+"""Layers of other libraries that documents have not, in small letters without ``_``."""
+
 NODE_KEYS = ("name", "inputs", "cell")
 """Keys of a node's object that are not its layer's."""
 
@@ -273,6 +284,10 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
         other = next((k for k, config in LAYERS.items() if kind.lower() in config.other_names), None)
         if other:
             place.at("type").fault(f"unknown layer type {brief(kind)}", remedy=f"Did you mean {other!r}?")
+        elif kind.lower().replace("_", "") in _ELSEWHERE:
+            place.at("type").fault(f"documents have no layer {brief(kind)}", expected="one of docs/formats/network.md",
+                                   remedy="A module of PyTorch or a file of ONNX may have it: loom.from_torch, "
+                                   "loom.onnx.load.")  # fmt: skip
         else:
             place.at("type").unknown("layer type", kind, LAYERS)
         return BAD
