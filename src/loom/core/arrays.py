@@ -1,9 +1,9 @@
 """Reads whatever a caller passes as an array, once for patterns, tensors, networks, units and signals.
 
 Layer: core (numpy alone). Lists, numbers, numpy arrays of any layout and byte order, objects with
-``__array_interface__`` or a buffer, DLPack (torch among them, but no gradient is cut), and Loom's own arrays. Invariant: a
-number arrives as it is, or as the nearest one of a float type that was asked for, or not at all; an array that needs
-no change is used in place.
+``__array_interface__`` or a buffer, DLPack (torch among them, whose gradients are not cut), and Loom's own arrays.
+Invariant: a number arrives as it is, or as the nearest one of a float type that was asked for, or not at all; an array
+that needs no change is used in place.
 """
 
 from __future__ import annotations

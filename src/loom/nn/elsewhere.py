@@ -59,7 +59,9 @@ METHODS = {
     **dict.fromkeys(("add", "add_module", "append", "layers", "modules", "children"), _DOCUMENT),
     "history": "It is what training returns: history = network.train(x, y)",
     **dict.fromkeys(("plot", "plot_model"), "It is network.diagram(), the text of an SVG"),
-    **dict.fromkeys(("get_params", "get_config", "config"), "It is network.spec; network.weights() has what is learned"),
+    **dict.fromkeys(
+        ("get_params", "get_config", "config"), "It is network.spec; network.weights() has what is learned"
+    ),
     "set_params": _DOCUMENT,
 }
 """A method elsewhere -> what to do here."""

@@ -130,9 +130,7 @@ def _models(source: Document, model_id: str | None, told: Any) -> list[SavedMode
     return models if model_id is None else [read_saved(source, model_id, told)]
 
 
-def _document(
-    source: Document, to: str, dtype: str | None, name: str | None, lossy: bool, told: Any
-) -> Converted:
+def _document(source: Document, to: str, dtype: str | None, name: str | None, lossy: bool, told: Any) -> Converted:
     """Return a document without weights in another format."""
     found = convert(source, told)
     network, notes = found.network, list(found.warnings)

@@ -159,8 +159,9 @@ class Network(Runner):
         """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors (file, bytes).
 
         ``id`` names one of several models; ``input``: the shape of a sample, for a bundle of the older generations that
-        does not tell it (one that begins with a lone softmax). A text that does not begin with ``{`` is a file's name. FileError for a
-        file that cannot be read, SpecError and ArgumentError for what is no model. Warns as ``from_json`` does.
+        does not tell it (one that begins with a lone softmax). A text that does not begin with ``{`` is a file's name.
+        FileError for a file that cannot be read, SpecError and ArgumentError for what is no model. Warns as
+        ``from_json`` does.
         """
         net = cls._load(read_saved(source, id, input), on)
         net._warn()

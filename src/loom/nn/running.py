@@ -56,9 +56,7 @@ class Runner:
     def _check(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """Return what is given as arrays of the inputs' types, all numbers finite, ids rows of their tables."""
         types, rows = self._types(), self.spec.vocabularies()
-        return {
-            n: check_inputs(a, types[n], "loom.Network", _place(n, given), rows.get(n)) for n, a in given.items()
-        }
+        return {n: check_inputs(a, types[n], "loom.Network", _place(n, given), rows.get(n)) for n, a in given.items()}
 
     def _readable(self, output: Any) -> Any:
         """Return outputs of bf16, which numpy lacks, as f32."""

@@ -19,7 +19,11 @@ GOOD = [[0, 4, 1]]
 
 
 def net(*layers: Any, dtype: str = "i32") -> loom.Network:
-    document = {"format": "loom/1", "input": {"shape": [3], "dtype": dtype}, "layers": list(layers or (EMBEDDING, DENSE))}
+    document = {
+        "format": "loom/1",
+        "input": {"shape": [3], "dtype": dtype},
+        "layers": list(layers or (EMBEDDING, DENSE)),
+    }
     return loom.Network.from_json(document, on="interp")
 
 
@@ -65,7 +69,12 @@ def test_ids_among_floats_are_whole() -> None:
 
 HOLDERS: dict[str, Any] = {
     "sequential": [{"type": "sequential", "layers": [EMBEDDING, DENSE]}],
-    "behind shapes": [{"type": "reshape", "shape": [3, 1]}, {"type": "permute", "axes": [1, 0]}, {"type": "flatten"}, EMBEDDING],
+    "behind shapes": [
+        {"type": "reshape", "shape": [3, 1]},
+        {"type": "permute", "axes": [1, 0]},
+        {"type": "flatten"},
+        EMBEDDING,
+    ],
     "branches": [{"type": "parallel", "branches": [EMBEDDING, {"type": "sequential", "layers": [EMBEDDING]}]}],
     "kmeans": [{"type": "kmeans", "num_clusters": 2, "attached_layer": EMBEDDING}],
 }

@@ -142,11 +142,19 @@ def test_what_is_told_of_other_names_works() -> None:
 
 
 def test_layers_and_lengths_that_documents_have_not_are_told() -> None:
-    for kind in ("conv_transpose2d", "ConvTranspose2d", "bidirectional", "cross_attention", "lambda", "GroupNorm", "prelu"):
+    for kind in (
+        "conv_transpose2d",
+        "ConvTranspose2d",
+        "bidirectional",
+        "cross_attention",
+        "lambda",
+        "GroupNorm",
+        "prelu",
+    ):
         assert f"documents have no layer {kind!r}" in error(net, {"type": kind})
         assert "loom.from_torch, loom.onnx.load." in error(net, {"type": kind})
     told = error(loom.Network.from_json, {"format": "loom/1", "input": {"shape": [None, 3]}, "layers": [dense(2)]})
-    assert 'a size is null' in told
+    assert "a size is null" in told
     assert 'Write {"shape": [64, 3], "variable_length": true}' in told
     varying = {"shape": [64, 3], "variable_length": True}
     document = {"format": "loom/1", "input": varying, "layers": [{"type": "lstm", "hidden_size": 2}]}

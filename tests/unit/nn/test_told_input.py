@@ -18,8 +18,8 @@ from loom.core.errors import ArgumentError, LoomError, SpecError
 from loom.nn.formats import convert_model
 
 REMEDY = (
-    "the size of the network's input cannot be told: expected the first layer's input size. Give input_size in the first "
-    "layer, or pass the shape of a sample: input=(12,), on the command line loom convert --input 12."
+    "the size of the network's input cannot be told: expected the first layer's input size. Give input_size in the "
+    "first layer, or pass the shape of a sample: input=(12,), on the command line loom convert --input 12."
 )
 X = np.linspace(-1, 2, 12, dtype=np.float32)
 LAYERS: dict[str, dict[str, Any]] = {
@@ -87,7 +87,7 @@ def test_any_first_layer_takes_the_size(name: str, told: Any, out: tuple[int, ..
 
 
 def test_a_size_that_does_not_fit_is_told() -> None:
-    with pytest.raises(SpecError, match="expected a multiple of 2 elements, got 11|multiple of 2"):
+    with pytest.raises(SpecError, match="multiple of 2 elements, got 11"):
         loom.Network.from_json(document(LAYERS["mixture"]), input=11)
     for wrong in (0, -1, "12", 1.5):
         with pytest.raises(LoomError):
@@ -103,7 +103,9 @@ def test_a_size_that_the_document_tells_is_not_told_again(tmp_path: Path) -> Non
         lambda: loom.Network.from_json(document({"type": "dense", "input_size": 3, "output_size": 2}), input=3),
         lambda: loom.Network.load(loom.Network.from_json(TOLD).save(), input=12),
     ):
-        with pytest.raises(ArgumentError, match="has no effect: the document tells the size of its input: expected input left out"):
+        with pytest.raises(
+            ArgumentError, match="has no effect: the document tells the size of its input: expected input left out"
+        ):
             call()
     pytest.importorskip("safetensors")
     loom.Network.from_json(TOLD).save(tmp_path / "a.safetensors")

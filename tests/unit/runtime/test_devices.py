@@ -60,8 +60,11 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
             "Such a GPU is reached as 'vulkan', by RADV, AMDVLK or AMD's own driver.",
         ),
         *(
-            (name, f"[loom.device] no device is called {name!r}: expected one of auto, cpu, cuda, gpu, interp, vulkan, "
-             "webgpu. Such a GPU is reached as 'vulkan'")
+            (
+                name,
+                f"[loom.device] no device is called {name!r}: expected one of auto, cpu, cuda, gpu, interp, vulkan, "
+                "webgpu. Such a GPU is reached as 'vulkan'",
+            )
             for name in ("mps", "rocm", "amd", "directml", "d3d12", "dml", "xpu", "sycl", "oneapi", "opencl")
         ),
     ],

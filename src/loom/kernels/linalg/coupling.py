@@ -15,7 +15,7 @@ from functools import cache
 from loom.core.dtype import DType, u32
 from loom.ir.frontend.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import global_id, private
+from loom.ir.frontend.intrinsics import global_id, private, select
 
 __all__ = ["couple_pairs"]
 
@@ -26,6 +26,8 @@ _ERROR = 0.005
 @cache
 def couple_pairs(classes: int, element: DType) -> KernelFunction:
     """Return the kernel (r, p, n): p (n, classes), of r (n, classes, classes): the chance of row's against column's.
+
+    Of a class against itself ``r`` has 0.
     """
     rounds, least, even = max(_ROUNDS, classes), _ERROR / classes, 1 / classes
 
@@ -39,8 +41,7 @@ def couple_pairs(classes: int, element: DType) -> KernelFunction:
             for i in range(classes):
                 total = element(0)
                 for j in range(classes):
-                    if j != i:
-                        total += r[pairs + j * classes + i] * r[pairs + j * classes + i]
+                    total += r[pairs + j * classes + i] * r[pairs + j * classes + i]
                 square[i] = total
                 chance[i] = element(even)
             rest = u32(rounds)
@@ -49,10 +50,8 @@ def couple_pairs(classes: int, element: DType) -> KernelFunction:
                 for i in range(classes):
                     total = element(0)
                     for j in range(classes):
-                        if j == i:
-                            total += square[i] * chance[j]
-                        else:
-                            total -= r[pairs + j * classes + i] * r[pairs + i * classes + j] * chance[j]
+                        both = r[pairs + j * classes + i] * r[pairs + i * classes + j]
+                        total += select(i == j, square[i], -both) * chance[j]
                     slope[i] = total
                     mean += chance[i] * total
                 error = element(0)
@@ -68,11 +67,8 @@ def couple_pairs(classes: int, element: DType) -> KernelFunction:
                         whole = 1 + step
                         mean = (mean + step * (step * square[i] + 2 * slope[i])) / whole / whole
                         for j in range(classes):
-                            if j == i:
-                                slope[j] = (slope[j] + step * square[i]) / whole
-                            else:
-                                both = r[pairs + j * classes + i] * r[pairs + i * classes + j]
-                                slope[j] = (slope[j] - step * both) / whole
+                            both = r[pairs + j * classes + i] * r[pairs + i * classes + j]
+                            slope[j] = (slope[j] + step * select(i == j, square[i], -both)) / whole
                             chance[j] = chance[j] / whole
             for i in range(classes):
                 p[first + i] = chance[i]

@@ -57,12 +57,13 @@ class SavedModel:
 
 
 def read_bundle(
-    document: str | bytes | JsonObject | Path, input: int | Sequence[int] | None = None  # noqa: A002
+    document: str | bytes | JsonObject | Path,
+    input: int | Sequence[int] | None = None,  # noqa: A002
 ) -> tuple[SavedModel, ...]:
     """Return the models of a bundle of ours or of the first generation, in the document's order.
 
-    ``document`` and ``input`` are as for ``parse``. Weights of older bundles come as float32, ours as they were written; arrays
-    own their memory. SpecError lists every problem of every model.
+    ``document`` and ``input`` are as for ``parse``. Weights of older bundles come as float32, ours as they were
+    written; arrays own their memory. SpecError lists every problem of every model.
     """
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(

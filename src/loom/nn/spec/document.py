@@ -23,11 +23,22 @@ from loom.nn.spec.reader import FORMAT, read_network, write_network
 from loom.nn.spec.text import canonical, load
 from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["Conversion", "check", "convert", "parse", "read_any", "sample_shape", "to_document", "to_json", "with_scaling"]
+__all__ = [
+    "Conversion",
+    "check",
+    "convert",
+    "parse",
+    "read_any",
+    "sample_shape",
+    "to_document",
+    "to_json",
+    "with_scaling",
+]
 
 
 def parse(
-    document: str | bytes | JsonObject | Path, input: int | Sequence[int] | None = None  # noqa: A002
+    document: str | bytes | JsonObject | Path,
+    input: int | Sequence[int] | None = None,  # noqa: A002
 ) -> NetworkSpec:
     """Return the network of a document: ``loom/1``, or one of the first or second generation.
 
@@ -44,7 +55,8 @@ def parse(
 
 
 def convert(
-    document: str | bytes | JsonObject | Path, input: int | Sequence[int] | None = None  # noqa: A002
+    document: str | bytes | JsonObject | Path,
+    input: int | Sequence[int] | None = None,  # noqa: A002
 ) -> Conversion:
     """Return the network of a document of any generation, with warnings of all that changes its meaning.
 

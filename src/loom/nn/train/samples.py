@@ -152,8 +152,10 @@ def check_samples(
     """
     types = x_type if isinstance(x_type, Mapping) else {"x": x_type}
     given = by_name(x, tuple(types), where) if isinstance(x_type, Mapping) else {"x": x}
-    tables = rows if isinstance(x_type, Mapping) else {"x": n for n in (rows or {}).values()}
-    inputs = [check_inputs(a, types[n], where, _place("x", n), (tables or {}).get(n)) for n, a in given.items()]
+    tables = rows or {}
+    if not isinstance(x_type, Mapping):
+        tables = dict(zip(given, tables.values(), strict=False))
+    inputs = [check_inputs(a, types[n], where, _place("x", n), tables.get(n)) for n, a in given.items()]
     wanted = by_name(y, outputs, where, "y") if outputs else {"y": y}
     losses = for_each(loss, wanted)
     targets: list[Array] = []

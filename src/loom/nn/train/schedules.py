@@ -197,8 +197,9 @@ SCHEDULES = ("constant", "linear", "cosine", "cosine_warm_restarts", "exponentia
 def schedule_of(name: str, rate: float, steps: int) -> Schedule:
     """Return the schedule called ``name``, in capitals or not, for a training of ``steps``.
 
-    ``linear``, ``polynomial`` (power 1) and ``exponential`` end at 1 % of the rate; ``step`` divides it by 10 after each
-    third; ``warmup`` rises for a tenth of the steps, then is constant; ``cosine_warm_restarts`` begins anew four times.
+    ``linear``, ``polynomial`` (power 1) and ``exponential`` end at 1 % of the rate; ``step`` divides it by 10 after
+    each third; ``warmup`` rises for a tenth of the steps, then is constant; ``cosine_warm_restarts`` begins anew four
+    times.
 
     >>> schedule_of("linear", 1.0, 100).at(50)
     0.505

@@ -20,10 +20,8 @@ from loom.nn.train.targets import Output
 __all__ = ["read_inputs", "read_targets"]
 
 
-def read_inputs(
-    inputs: Sequence[Input], x: Any, where: str, rows: Mapping[str, int]
-) -> tuple[dict[str, Array], bool]:
-    """Return inputs by name, of a batch, and whether one sample was given; ``rows``: of tables they are looked up in."""
+def read_inputs(inputs: Sequence[Input], x: Any, where: str, rows: Mapping[str, int]) -> tuple[dict[str, Array], bool]:
+    """Return inputs by name, of a batch, and whether one sample was given; ``rows``: of their tables."""
     kinds = {i.name: i for i in inputs}
     named = by_name(x, tuple(kinds), f"{where}, x")
     labels = {n: f"x {n!r}" if len(named) > 1 else "x" for n in named}

@@ -12,9 +12,9 @@ import loom
 from loom.core.errors import ArgumentError
 
 TEXT = re.escape(
-    "[train, batch_size] a batch of one sample, of which batch_norm 'layers.1' has no statistics: expected 2 samples or "
-    "more in every batch, in the last one too, got 1. Choose a batch_size that leaves no sample over, leave one out, or "
-    "freeze the layer."
+    "[train, batch_size] a batch of one sample, of which batch_norm 'layers.1' has no statistics: expected 2 samples "
+    "or more in every batch, in the last one too, got 1. Choose a batch_size that leaves no sample over, leave one "
+    "out, or freeze the layer."
 )
 DENSE: list[dict[str, Any]] = [
     {"type": "dense", "output_size": 3}, {"type": "batch_norm"}, {"type": "dense", "output_size": 2},

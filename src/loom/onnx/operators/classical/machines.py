@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import loom.runtime.calls.kernels  # noqa: F401  # pyright: ignore[reportUnusedImport] - what runs kernels
 from loom import tensor as lt
 from loom.core.dtype import f32
 from loom.kernels.linalg.coupling import couple_pairs
-import loom.runtime.calls.kernels  # noqa: F401  # pyright: ignore[reportUnusedImport] - what runs kernels
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.scores import as_float, class_labels, picked_labels, transformed
 from loom.tensor.tensor import Tensor

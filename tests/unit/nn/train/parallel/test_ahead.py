@@ -54,7 +54,9 @@ def recorded(**settings: Any) -> tuple[Recording, dict[str, Any]]:
     told: dict[str, Any] = {"loss": "cross_entropy", "epochs": 2, "batch_size": 10, "micro_batch": 2,
                             "optimizer": Adam(), "learning_rate": 0.02}  # fmt: skip
     crew = Recording()
-    trainer = Trainer(network(norm=settings.get("micro_batch") != 1).model, TrainConfig(**{**told, **settings}), crew=crew)
+    trainer = Trainer(
+        network(norm=settings.get("micro_batch") != 1).model, TrainConfig(**{**told, **settings}), crew=crew
+    )
     trainer.fit(X, Y)
     return crew, trainer.arrays()
 
