@@ -89,23 +89,56 @@ def unchecked(guards: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_ARITHMETIC: dict[type[ast.operator], Any] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+_ARITHMETIC: dict[type[ast.operator], Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
+    ast.FloorDiv: operator.floordiv,
+}  # fmt: skip
+_TRUE: dict[type[ast.cmpop], frozenset[int]] = {
+    ast.Eq: frozenset((0,)), ast.NotEq: frozenset((-1, 1)), ast.Lt: frozenset((-1,)), ast.LtE: frozenset((-1, 0)),
+    ast.Gt: frozenset((1,)), ast.GtE: frozenset((0, 1)),
+}  # fmt: skip
+"""A comparison -> the signs that what is left less what is right has where it holds."""
 
 
 def _holds(guard: str, arguments: Mapping[str, Any]) -> bool:
-    """Tell whether both sides of an equation are one polynomial of the lengths' symbols, which sympy expands."""
+    """Tell whether comparisons of polynomials of lengths are true whatever these are, from ``LEAST`` on."""
     try:
-        tree = ast.parse(guard, mode="eval").body
-        if not (isinstance(tree, ast.Compare) and [type(op) for op in tree.ops] == [ast.Eq]):
-            return False
-        difference = _number(tree.left, arguments) - _number(tree.comparators[0], arguments)
-    except (SyntaxError, LookupError, TypeError):
+        return _is_true(ast.parse(guard, mode="eval").body, arguments)
+    except (SyntaxError, LookupError, TypeError, ZeroDivisionError):
         return False
-    return bool((difference if isinstance(difference, int) else difference.expand()) == 0)
+
+
+def _is_true(node: ast.expr, arguments: Mapping[str, Any]) -> bool:
+    match node:
+        case ast.BoolOp():
+            found = (_is_true(each, arguments) for each in node.values)
+            return any(found) if isinstance(node.op, ast.Or) else all(found)
+        case ast.Compare(ops=[op]):
+            difference = _number(node.left, arguments) - _number(node.comparators[0], arguments)
+            return _signs(difference) <= _TRUE.get(type(op), frozenset())
+        case _:
+            return False
+
+
+def _signs(number: Any) -> frozenset[int]:
+    """Return the signs that a polynomial, an int or sympy's, may have of symbols from ``LEAST`` on; all if it is none.
+
+    In powers of what each symbol is above the least, coefficients of one sign add up to that sign.
+    """
+    if isinstance(number, int):
+        return frozenset(((number > 0) - (number < 0),))
+    symbols = number.free_symbols
+    if not number.is_polynomial(*symbols):
+        return frozenset((-1, 0, 1))
+    terms = number.xreplace({symbol: symbol + LEAST for symbol in symbols}).expand().as_coefficients_dict()
+    signs = {(n > 0) - (n < 0) for n in map(int, terms.values())} - {0}
+    if len(signs) > 1:
+        return frozenset((-1, 0, 1))
+    return frozenset(signs) if terms.get(1, 0) else frozenset(signs | {0})
 
 
 def _number(node: ast.expr, arguments: Mapping[str, Any]) -> Any:
-    """Return an expression of lengths: an int, or sympy's; TypeError for other arithmetic than sums and products."""
+    """Return an expression of lengths: an int, or sympy's; TypeError for other arithmetic than that of whole numbers."""
     match node:
         case ast.Constant(value=int()):
             return node.value
@@ -114,6 +147,14 @@ def _number(node: ast.expr, arguments: Mapping[str, Any]) -> Any:
         case ast.Subscript(value=ast.Call(func=ast.Attribute(attr="size")), slice=ast.Constant()):
             call = cast("ast.Call", node.value)
             return _argument(cast("ast.Attribute", call.func).value, arguments)[cast("Any", node.slice).value]
+        case ast.Call(func=ast.Name(id="max" | "min" as name)):
+            found, *others = (_number(each, arguments) for each in node.args)
+            for other in others:
+                signs = _signs(found - other)
+                if not (signs <= {0, 1} or signs <= {-1, 0}):
+                    raise TypeError(ast.unparse(node))
+                found = found if (signs <= {0, 1}) == (name == "max") else other
+            return found
         case _:
             raise TypeError(ast.unparse(node))
 

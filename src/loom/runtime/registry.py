@@ -51,10 +51,12 @@ DRIVERS: Registry[Driver] = Registry(
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}
-_REACHED = dict.fromkeys(("metal", "mps"), "'vulkan', by MoltenVK, or as 'webgpu'")
-_REACHED |= dict.fromkeys(("hip", "rocm", "amd"), "'vulkan', by RADV, AMDVLK or AMD's own driver")
-_REACHED |= dict.fromkeys(("directml", "dml", "d3d12"), "'vulkan', or as 'webgpu'")
-_REACHED |= dict.fromkeys(("xpu", "sycl", "oneapi", "opencl"), "'vulkan'")
+_REACHED: dict[str, str] = {
+    **dict.fromkeys(("metal", "mps"), "'vulkan', by MoltenVK, or as 'webgpu'"),
+    **dict.fromkeys(("hip", "rocm", "amd"), "'vulkan', by RADV, AMDVLK or AMD's own driver"),
+    **dict.fromkeys(("directml", "dml", "d3d12"), "'vulkan', or as 'webgpu'"),
+    **dict.fromkeys(("xpu", "sycl", "oneapi", "opencl"), "'vulkan'"),
+}
 """By names that other software has for a GPU, or for a way to it, the devices that reach it here."""
 _PORT = ("name", "kind", "guarantee", "caps", "describe", "allocate", "adopt", "build")
 _opened: dict[str, Driver] = {}

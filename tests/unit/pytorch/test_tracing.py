@@ -153,6 +153,41 @@ def test_the_batch_of_cross_attention_may_be_named() -> None:
     assert np.allclose(model(*given)[0], numbers(module(*given)[0]), atol=1e-5)
 
 
+def test_all_lengths_of_cross_attention_may_be_named() -> None:
+    """It asks whether twice the batch is the batch, which no batch is."""
+    module = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    free = {"query": {0: "n", 1: "q"}, "key": {0: "n", 1: "k"}, "value": {0: "n", 1: "k"}}
+    model = loom.from_torch(module, _three(2), dynamic=free, training=False, on="interp")
+    for n, q, k in ((4, 3, 9), (1, 6, 2), (2, 1, 5)):
+        given = torch.randn(n, q, 8), torch.randn(n, k, 8), torch.randn(n, k, 8)
+        assert np.allclose(model(*given)[0], numbers(module(*given)[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("guard", "holds"), [
+    ("L['a'].size()[0] * 3 == L['b'][0].size()[1] * 3", True), ("(2*L['a'].size()[0]) != L['a'].size()[0]", True),
+    ("2*L['a'].size()[0] > L['a'].size()[0]", True), ("2*L['a'].size()[0] <= L['a'].size()[0]", False),
+    ("L['a'].size()[0] * 2 != L['a'].size()[1]", False), ("3*L['a'].size()[0] == 2*L['a'].size()[0]", False),
+    ("L['a'].size()[0] // 2 == L['a'].size()[0] // 2", True),
+    ("(L['a'].size()[0] % (2*L['a'].size()[0])) != 0", True), ("L['a'].size()[0] % 2 != 0", False),
+    ("L['a'].size()[0] // 3 != 0", False), ("L['a'].size()[0] // 0 == 1", False),
+    ("8*L['a'].size()[0]*L['a'].size()[1]*((4*L['a'].size()[0]) // L['a'].size()[0]) >= 2", True),
+    ("L['a'].size()[0] >= 2", True), ("L['a'].size()[0] - 2 >= 0", True), ("L['a'].size()[0] - 2 > 0", False),
+    ("L['a'].size()[0] - 3 >= 0", False),
+    ("8*L['a'].size()[0] != max(1, (4*L['a'].size()[0]) // L['a'].size()[0])", True),
+    ("L['a'].size()[0] == 3 or min(4, 2*L['a'].size()[0]) == 4", True), ("max(3, L['a'].size()[0]) >= 3", False),
+    ("L['a'].size()[0] == 3 or L['a'].size()[0] != 3", False), ("L['a'].size()[0] > 1 and L['a'].size()[0] > 5", False), ("1 - L['a'].size()[0] < 0", True),
+    ("L['a'].size()[0] * L['a'].size()[1] - L['a'].size()[0] > 0", True), ("2*L['c'].size()[0] == 2*L['c'].size()[0]", False),
+    ("L['a'].size()[0] * L['a'].size()[1] >= L['a'].size()[1] * L['a'].size()[0]", True),
+])  # fmt: skip
+def test_conditions_that_follow_from_names(guard: str, holds: bool) -> None:
+    import sympy
+
+    from loom.pytorch.ranges import unchecked
+
+    n, m = sympy.symbols("n m")
+    assert unchecked([guard], {"a": (n, m), "b": [(4, n)]}) == ([] if holds else [guard])
+
+
 def test_lengths_that_a_module_compares_are_not_free() -> None:
     class Squares(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
