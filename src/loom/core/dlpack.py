@@ -179,24 +179,26 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
     return Taken(array, dtype, CPU if device in _ON_HOST else device, number, copied)
 
 
-def is_torch(data: Any) -> bool:
+def is_torch(data: object) -> bool:
     """Tell whether an object is a tensor of PyTorch's, of a class of a user's too."""
     kind = getattr(sys.modules.get("torch"), "Tensor", None)
     return kind is not None and isinstance(data, kind)
 
 
-def require_no_gradient(data: Any, where: str) -> None:
+def require_no_gradient(data: object, where: str) -> None:
     """Raise ArgumentError for a tensor of PyTorch's that is part of a computation which it will differentiate.
 
     Loom's result would be a constant to it, and what comes before would have no gradient. Under ``torch.no_grad()``
     nothing is to be differentiated.
     """
-    if is_torch(data) and data.requires_grad and sys.modules["torch"].is_grad_enabled():
+    if is_torch(data) and getattr(data, "requires_grad", False) and sys.modules["torch"].is_grad_enabled():
         raise ArgumentError(
-            where, "the tensor requires a gradient, which would end here: PyTorch does not differentiate what Loom "
-            "computes", expected="a tensor without", got="requires_grad=True",
+            where,
+            "the tensor requires a gradient, which would end here: PyTorch does not differentiate what Loom computes",
+            expected="a tensor without",
+            got="requires_grad=True",
             remedy="Pass x.detach(), or write it under torch.no_grad(), if no gradient is to go through",
-        )  # fmt: skip
+        )
 
 
 def _detached(data: Any) -> Any:

@@ -113,7 +113,7 @@ def convert_model(
     return made
 
 
-def _models(source: Document, model_id: str | None, told: Any) -> list[SavedModel] | None:
+def _models(source: Document, model_id: str | None, told: int | Sequence[int] | None) -> list[SavedModel] | None:
     """Return the models of a source, None for a document without weights."""
     data = file_bytes(source, _WHERE) if isinstance(source, Path) else source
     if isinstance(data, bytes) and is_safetensors(data):
@@ -130,7 +130,9 @@ def _models(source: Document, model_id: str | None, told: Any) -> list[SavedMode
     return models if model_id is None else [read_saved(source, model_id, told)]
 
 
-def _document(source: Document, to: str, dtype: str | None, name: str | None, lossy: bool, told: Any) -> Converted:
+def _document(
+    source: Document, to: str, dtype: str | None, name: str | None, lossy: bool, told: int | Sequence[int] | None
+) -> Converted:
     """Return a document without weights in another format."""
     found = convert(source, told)
     network, notes = found.network, list(found.warnings)

@@ -107,9 +107,12 @@ class Network(Runner):
 
     @classmethod
     def from_json(
-        cls, document: Document, *, input: int | Sequence[int] | None = None,  # noqa: A002
+        cls,
+        document: Document,
+        *,
+        input: int | Sequence[int] | None = None,  # noqa: A002
         on: str | Device | None = None,
-    ) -> Network:  # fmt: skip
+    ) -> Network:
         """Return a network with starting weights drawn by its seed.
 
         ``document``: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation. ``input``: the shape of
@@ -153,9 +156,13 @@ class Network(Runner):
 
     @classmethod
     def load(
-        cls, source: Document, id: str | None = None, *,  # noqa: A002
-        input: int | Sequence[int] | None = None, on: str | Device | None = None,  # noqa: A002
-    ) -> Network:  # fmt: skip
+        cls,
+        source: Document,
+        id: str | None = None,  # noqa: A002
+        *,
+        input: int | Sequence[int] | None = None,  # noqa: A002
+        on: str | Device | None = None,
+    ) -> Network:
         """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors (file, bytes).
 
         ``id`` names one of several models; ``input``: the shape of a sample, for a bundle of the older generations that
@@ -222,9 +229,12 @@ class Network(Runner):
 
     @classmethod
     def load_all(
-        cls, source: Document, *, input: int | Sequence[int] | None = None,  # noqa: A002
+        cls,
+        source: Document,
+        *,
+        input: int | Sequence[int] | None = None,  # noqa: A002
         on: str | Device | None = None,
-    ) -> dict[str, Network]:  # fmt: skip
+    ) -> dict[str, Network]:
         """Return all networks of a bundle (file, text, bytes, dict) by their ids; ``input`` as of ``load``."""
         return {model.id: cls._load(model, on) for model in read_bundle(as_document(source), input)}
 

@@ -78,7 +78,7 @@ def write_models(models: Sequence[SavedModel]) -> str:
     return write_bundle([replace(m, weights=_wide(m.weights, m.network.dtype)) for m in models])
 
 
-def read_model(document: Document, model_id: str | None = None, told: Any = None) -> SavedModel:
+def read_model(document: Document, model_id: str | None = None, told: int | Sequence[int] | None = None) -> SavedModel:
     """Return the model called ``model_id`` of a bundle, or its only one; ArgumentError if there is no such.
 
     ``told``: the shape of a sample, where the bundle has none.
@@ -133,7 +133,7 @@ def as_document(source: Document) -> Document:
     return Path(str(source)) if is_name else source
 
 
-def read_saved(source: Document, model_id: str | None, told: Any = None) -> SavedModel:
+def read_saved(source: Document, model_id: str | None, told: int | Sequence[int] | None = None) -> SavedModel:
     """Return a model of a bundle (file, text, bytes, dict), or that of a .safetensors (file, bytes).
 
     ``told``: the shape of a sample, where a bundle has none.
@@ -144,8 +144,13 @@ def read_saved(source: Document, model_id: str | None, told: Any = None) -> Save
     ):
         _require_no_id(model_id, None, "loom.Network.load, id")
         if told is not None:
-            raise ArgumentError("loom.Network.load, input", "has no effect: the file tells the size of its input",
-                                expected="input left out", got=told, remedy="Leave it out")  # fmt: skip
+            raise ArgumentError(
+                "loom.Network.load, input",
+                "has no effect: the file tells the size of its input",
+                expected="input left out",
+                got=told,
+                remedy="Leave it out",
+            )
         return read_safetensors(source)
     return read_model(source, model_id, told)
 

@@ -77,7 +77,7 @@ class Runner:
         y_type, names = self.model.result_type, self._names()
         data = check_samples(
             given, targets, found, types, "evaluate", y_type=y_type, outputs=names, rows=self.spec.vocabularies()
-        )  # fmt: skip
+        )
         made = self._predict(data.x)
         losses, each = for_each(found, self.spec.outputs), dict[str, Evaluation]()
         functions = TrainConfig(loss=found, probabilities=self._probabilities).loss_functions(names)

@@ -15,13 +15,13 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
-from loom.pytorch.elements import Constant, array_of, dtype_name
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.ranges import LEAST, Ranges, Way, unchecked
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.structure import Leaf
-from loom.pytorch.tracing import memory, modes, quiet, states_of_lstms
+from loom.pytorch.surroundings import memory, modes, quiet, states_of_lstms
+from loom.pytorch.torchtypes import Constant, array_of, dtype_name
 
 __all__ = ["Exported", "Made", "NotExported", "export"]
 
@@ -93,14 +93,12 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
     return _Reading(program, shapes, tuple(custom)).read()
 
 
-def _shapes(program: Any, module: Any) -> dict[str, Any]:
+def _shapes(program: Any, module: Any) -> dict[str, object]:
     """Return what forward is called with, by its parameters, tensors as shapes of ints and of sympy's symbols."""
-    torch: Any = load("torch", _WHERE)
 
-    def shape(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return None
-        return tuple(n.node.expr if isinstance(n, torch.SymInt) else n for n in value.shape)
+    def shape(value: object) -> object:
+        lengths: Sequence[Any] | None = getattr(value, "shape", None)
+        return None if lengths is None else tuple(n.node.expr if hasattr(n, "node") else n for n in lengths)
 
     held = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
     leaves = [shape(held.get(str(name))) for name in program.graph_signature.user_inputs]

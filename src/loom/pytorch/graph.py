@@ -17,10 +17,23 @@ __all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of"
            "references"]  # fmt: skip
 
 
-_SAME = frozenset((
-    "alias", "clone", "contiguous", "detach", "expand", "flatten", "permute", "reshape", "squeeze", "t", "transpose",
-    "unsqueeze", "view",
-))  # fmt: skip
+_SAME = frozenset(
+    (
+        "alias",
+        "clone",
+        "contiguous",
+        "detach",
+        "expand",
+        "flatten",
+        "permute",
+        "reshape",
+        "squeeze",
+        "t",
+        "transpose",
+        "unsqueeze",
+        "view",
+    )
+)
 """Operators that give the elements that they are given."""
 
 

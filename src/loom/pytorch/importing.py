@@ -20,12 +20,12 @@ from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.optional import load
 from loom.core.tracebacks import warn_caller
-from loom.pytorch.elements import array_of
 from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.lengths import outputs_of_all, special, with_own_constants
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.refusing import check_module, refuse_packed
-from loom.pytorch.tracing import memory, own_copy
+from loom.pytorch.surroundings import memory, own_copy
+from loom.pytorch.torchtypes import array_of
 from loom.pytorch.trial import refuse_undone, untrained_for
 from loom.runtime.device import Device
 from loom.tensor.tensor import Tensor, parameter

@@ -15,7 +15,7 @@ from loom.onnx import OnnxModel
 from loom.onnx import load as load_onnx
 from loom.pytorch.exporting import NotExported
 from loom.pytorch.refusing import custom_functions, short
-from loom.pytorch.tracing import modes, quiet
+from loom.pytorch.surroundings import modes, quiet
 from loom.runtime.device import Device
 
 __all__ = ["through_onnx"]

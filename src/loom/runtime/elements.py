@@ -144,8 +144,9 @@ class Readable(Sized):
         if not isinstance(memory, HostStorage):
             why = (
                 "they may be written in place, as those of create, empty and parameter are"
-                if there == wanted and memory is None else "they are in memory of the device"
-            )  # fmt: skip
+                if there == wanted and memory is None
+                else "they are in memory of the device"
+            )
             raise BufferError(
                 f"{self.called}: the elements must be copied, since {why}; leave copy out, or pass copy=True"
             )

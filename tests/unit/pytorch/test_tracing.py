@@ -175,8 +175,10 @@ def test_all_lengths_of_cross_attention_may_be_named() -> None:
     ("L['a'].size()[0] - 3 >= 0", False),
     ("8*L['a'].size()[0] != max(1, (4*L['a'].size()[0]) // L['a'].size()[0])", True),
     ("L['a'].size()[0] == 3 or min(4, 2*L['a'].size()[0]) == 4", True), ("max(3, L['a'].size()[0]) >= 3", False),
-    ("L['a'].size()[0] == 3 or L['a'].size()[0] != 3", False), ("L['a'].size()[0] > 1 and L['a'].size()[0] > 5", False), ("1 - L['a'].size()[0] < 0", True),
-    ("L['a'].size()[0] * L['a'].size()[1] - L['a'].size()[0] > 0", True), ("2*L['c'].size()[0] == 2*L['c'].size()[0]", False),
+    ("L['a'].size()[0] == 3 or L['a'].size()[0] != 3", False), ("L['a'].size()[0] > 1 and L['a'].size()[0] > 5", False),
+    ("1 - L['a'].size()[0] < 0", True),
+    ("L['a'].size()[0] * L['a'].size()[1] - L['a'].size()[0] > 0", True),
+    ("2*L['c'].size()[0] == 2*L['c'].size()[0]", False),
     ("L['a'].size()[0] * L['a'].size()[1] >= L['a'].size()[1] * L['a'].size()[0]", True),
 ])  # fmt: skip
 def test_conditions_that_follow_from_names(guard: str, holds: bool) -> None:

@@ -58,8 +58,9 @@ def convert(
     from loom.cli.checkpoints import is_checkpoint
 
     if is_checkpoint(source):
-        _refuse("has no effect on a checkpoint", {"--to": to, "--id": model_id, "--lossy": lossy or None,
-                                                "--input": sample})  # fmt: skip
+        _refuse(
+            "has no effect on a checkpoint", {"--to": to, "--id": model_id, "--lossy": lossy or None, "--input": sample}
+        )
         _convert_checkpoint(source, target, dtype, scales, keep or [], shard_size, check=check, json=json)
         return
     _refuse("means checkpoints", {"--scales": scales, "--keep": keep or None, "--shard-size": shard_size,
@@ -82,8 +83,13 @@ def _sizes(text: str) -> list[int]:
     """Return sizes as ``12`` and ``3,8,8`` tell them."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
-        raise ArgumentError("loom convert, --input", "not the shape of a sample", expected="sizes from 1",
-                            got=text[:60], remedy="Write --input 12, or --input 3,8,8")  # fmt: skip
+        raise ArgumentError(
+            "loom convert, --input",
+            "not the shape of a sample",
+            expected="sizes from 1",
+            got=text[:60],
+            remedy="Write --input 12, or --input 3,8,8",
+        )
     return [int(part) for part in parts]
 
 

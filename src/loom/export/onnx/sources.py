@@ -80,7 +80,7 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
     if isinstance(source, TrainableGraph):
         _require_none(batch, "batch", "an imported model")
         _require_none(outputs, "outputs", "an imported model")
-        return _imported(source, name, inputs)
+        return _of_model(source, name, inputs)
     if callable(source) and not isinstance(source, (Tensor, Mapping)):
         _require_none(batch, "batch", "a function")
         return _function(source, name, inputs, outputs)
@@ -192,7 +192,7 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
     return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 
 
-def _imported(model: TrainableGraph, name: str | None, inputs: Any) -> OnnxSource:
+def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSource:
     """Return what an imported model computes, its inputs as ``inputs`` tells, else as the model does."""
     free = {
         i.name: (tuple(f"{i.name}_{k}" if n is None else n for k, n in enumerate(i.shape or ())), i.dtype)

@@ -32,7 +32,7 @@ def couple_pairs(classes: int, element: DType) -> KernelFunction:
     rounds, least, even = max(_ROUNDS, classes), _ERROR / classes, 1 / classes
 
     @kernel(workgroup=64, trusted=True)
-    def coupled(r: In[element], p: Out[element], n: u32):  # type: ignore[valid-type]
+    def couple(r: In[element], p: Out[element], n: u32):
         sample = global_id()
         if sample < n:
             pairs, first = sample * (classes * classes), sample * classes
@@ -73,4 +73,4 @@ def couple_pairs(classes: int, element: DType) -> KernelFunction:
             for i in range(classes):
                 p[first + i] = chance[i]
 
-    return coupled
+    return couple

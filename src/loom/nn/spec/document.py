@@ -65,7 +65,7 @@ def convert(
     return _convert(document, "loom.nn.convert", input)
 
 
-def sample_shape(given: Any, where: str) -> Shape | None:
+def sample_shape(given: int | Sequence[int] | None, where: str) -> Shape | None:
     """Return the shape of a sample, one size or several; None if it is not told."""
     if given is None:
         return None
@@ -73,7 +73,7 @@ def sample_shape(given: Any, where: str) -> Shape | None:
     return tuple(whole(n, where, least=1, most=MOST_WIDTH) for n in sizes)
 
 
-def _convert(document: str | bytes | JsonObject | Path, where: str, told: Any) -> Conversion:
+def _convert(document: str | bytes | JsonObject | Path, where: str, told: int | Sequence[int] | None) -> Conversion:
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(
             where, "not a document", expected="JSON text, bytes, a dict or a pathlib.Path", got=type(document).__name__

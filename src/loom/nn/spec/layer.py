@@ -26,8 +26,8 @@ __all__ = [
     "Part",
     "Shape",
     "Shared",
-    "Vocabulary",
-    "chain_vocabulary",
+    "TableRows",
+    "chain_rows",
     "keys_of_layers",
     "keys_of_names",
     "layer_schema",
@@ -69,26 +69,26 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class TableRows:
     """``rows`` of the tables that numbers are rows of, None where they are no such numbers; ``passes``: whether a layer
     gives on the same numbers."""
 
     rows: int | None = None
     passes: bool = False
 
-    def beside(self, other: Vocabulary) -> Vocabulary:
+    def beside(self, other: TableRows) -> TableRows:
         """Return that of numbers that two layers are given; none of them gives the numbers on."""
         rows = [n for n in (self.rows, other.rows) if n is not None]
-        return Vocabulary(min(rows, default=None))
+        return TableRows(min(rows, default=None))
 
 
-def chain_vocabulary(layers: Iterable[Layer]) -> Vocabulary:
+def chain_rows(layers: Iterable[Layer]) -> TableRows:
     """Return that of layers one after another."""
-    found = Vocabulary(passes=True)
+    found = TableRows(passes=True)
     for layer in layers:
         if found.passes:
-            own = layer.vocabulary()
-            found = Vocabulary(found.beside(own).rows, own.passes)
+            own = layer.table_rows()
+            found = TableRows(found.beside(own).rows, own.passes)
     return found
 
 
@@ -132,9 +132,9 @@ class Layer(Config, ABC):
         """Return what the output of a graph's node means, for all of its inputs."""
         return self.means(shapes[0], given[0])
 
-    def vocabulary(self) -> Vocabulary:
+    def table_rows(self) -> TableRows:
         """Return what the numbers that it is given are rows of; of several tables the one of the fewest rows."""
-        return Vocabulary()
+        return TableRows()
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         """Return the trained arrays of this layer alone, for an input of ``shape``."""
@@ -224,8 +224,8 @@ class Shared(Layer):
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         return self.layer.means(shape, given)
 
-    def vocabulary(self) -> Vocabulary:
-        return self.layer.vocabulary()
+    def table_rows(self) -> TableRows:
+        return self.layer.table_rows()
 
     def borrowed(self) -> tuple[str, ...]:
         return self.layer.borrowed()
@@ -285,9 +285,11 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
         if other:
             place.at("type").fault(f"unknown layer type {brief(kind)}", remedy=f"Did you mean {other!r}?")
         elif kind.lower().replace("_", "") in _ELSEWHERE:
-            place.at("type").fault(f"documents have no layer {brief(kind)}", expected="one of docs/formats/network.md",
-                                   remedy="A module of PyTorch or a file of ONNX may have it: loom.from_torch, "
-                                   "loom.onnx.load.")  # fmt: skip
+            place.at("type").fault(
+                f"documents have no layer {brief(kind)}",
+                expected="one of docs/formats/network.md",
+                remedy="A module of PyTorch or a file of ONNX may have it: loom.from_torch, loom.onnx.load.",
+            )
         else:
             place.at("type").unknown("layer type", kind, LAYERS)
         return BAD

@@ -124,7 +124,7 @@ class NetworkSpec(Config):
             return self._vocabularies
         origin, found = {i.name: i.name for i in self.inputs}, dict[str, int]()
         for node in self.nodes:
-            own = node.layer.vocabulary()
+            own = node.layer.table_rows()
             for name in (origin[source] for source in node.inputs if source in origin):
                 if own.rows is not None:
                     found[name] = min(own.rows, found.get(name, own.rows))
@@ -136,9 +136,10 @@ class NetworkSpec(Config):
     def lone_statistics(self) -> str | None:
         """Return the first layer that takes statistics of a batch and has one value of a channel in each sample."""
         found = (
-            p.name for p in self.walk()
+            p.name
+            for p in self.walk()
             if isinstance(p.layer, BatchNorm) and not p.layer.frozen and count(p.shape[1:]) == 1
-        )  # fmt: skip
+        )
         return next(found, None)
 
     def parameters(self) -> dict[str, Shape]:

@@ -78,8 +78,13 @@ class Reading:
     def require_use(self, where: str) -> None:
         """Raise ArgumentError if an input is told that no network took."""
         if self.told_input is not None and not self.uses_input:
-            raise ArgumentError(f"{where}, input", "has no effect: the document tells the size of its input",
-                                expected="input left out", got=self.told_input, remedy="Leave it out")  # fmt: skip
+            raise ArgumentError(
+                f"{where}, input",
+                "has no effect: the document tells the size of its input",
+                expected="input left out",
+                got=self.told_input,
+                remedy="Leave it out",
+            )
 
     def check(self, where: str, what: str = "network document") -> None:
         """Raise SpecError with every problem found, in the order they were found; nothing if there is none."""

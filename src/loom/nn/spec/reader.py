@@ -98,10 +98,11 @@ def _read_input(name: str, what: JsonValue, place: Place, dtype: DType) -> list[
     sizes = what.get("shape") if isinstance(what, dict) else None
     if isinstance(sizes, list) and None in sizes:
         place.at("shape").fault(
-            "a size is null", expected="sizes; of samples of different lengths the most that one may have",
+            "a size is null",
+            expected="sizes; of samples of different lengths the most that one may have",
             got=brief(sizes),
             remedy='Write {"shape": [64, 3], "variable_length": true}: the first size is then a most.',
-        )  # fmt: skip
+        )
         return []
     only = read_object(Input, what, place)
     if only is BAD:

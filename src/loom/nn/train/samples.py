@@ -20,8 +20,17 @@ from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.core.given import is_mapping
 from loom.nn.train.losses import CHANCE_LOSSES
 
-__all__ = ["WHOLE", "Samples", "batches", "by_name", "check_inputs", "check_samples", "for_each", "numbers",
-           "require_ids"]  # fmt: skip
+__all__ = [
+    "WHOLE",
+    "Samples",
+    "batches",
+    "by_name",
+    "check_inputs",
+    "check_samples",
+    "for_each",
+    "numbers",
+    "require_ids",
+]
 
 WHOLE = "biu"
 """Kinds of numpy types that number classes."""
@@ -115,10 +124,12 @@ def require_ids(ids: Array, rows: int, where: str, name: str = "x") -> None:
     wrong = (wide < 0) | (wide >= rows) | (np.floor(wide) != wide)
     at = tuple(np.argwhere(wrong)[0])
     raise ArgumentError(
-        where, f"an id out of range: {name}, sample {at[0]}", expected=f"whole numbers from 0 to {rows - 1}, the rows "
-        "of the embedding", got=f"{wide[at]:g}", remedy="Check which tokenizer made them, or give the embedding a row "
-        "for each id",
-    )  # fmt: skip
+        where,
+        f"an id out of range: {name}, sample {at[0]}",
+        expected=f"whole numbers from 0 to {rows - 1}, the rows of the embedding",
+        got=f"{wide[at]:g}",
+        remedy="Check which tokenizer made them, or give the embedding a row for each id",
+    )
 
 
 def _require_finite(array: Array, where: str, name: str) -> None:

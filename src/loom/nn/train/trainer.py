@@ -164,10 +164,12 @@ class Trainer:
         name = None if network is None or 1 not in sizes else network.lone_statistics()
         if name is not None:
             raise ArgumentError(
-                "train, batch_size", f"a batch of one sample, of which batch_norm {name!r} has no statistics",
-                expected="2 samples or more in every batch, in the last one too", got="1",
+                "train, batch_size",
+                f"a batch of one sample, of which batch_norm {name!r} has no statistics",
+                expected="2 samples or more in every batch, in the last one too",
+                got="1",
                 remedy="Choose a batch_size that leaves no sample over, leave one out, or freeze the layer",
-            )  # fmt: skip
+            )
 
     # epochs
 
@@ -416,9 +418,12 @@ class Trainer:
                 continue
             if theirs.get(name) != value:
                 raise CheckpointError(
-                    "train, resume", f"the checkpoint was made with {_DATA.get(name, f'another {name}')}",
-                    expected=value, got=theirs.get(name), remedy=_remedy(name, value, theirs.get(name)),
-                )  # fmt: skip
+                    "train, resume",
+                    f"the checkpoint was made with {_DATA.get(name, f'another {name}')}",
+                    expected=value,
+                    got=theirs.get(name),
+                    remedy=_remedy(name, value, theirs.get(name)),
+                )
 
 
 _DATA = {"data": "other data than these of as many samples", "held_out": "other data for validation"}
@@ -429,7 +434,7 @@ _LENGTHS = re.compile(r"\b(?:steps|period|every|decay_steps)=\d+")
 """What of a schedule's text tells how long it is."""
 
 
-def _remedy(name: str, mine: Any, theirs: Any) -> str:
+def _remedy(name: str, mine: object, theirs: object) -> str:
     """Return what to do about a setting that differs; two schedules may differ in their lengths alone."""
     shapes = {_LENGTHS.sub("", str(schedule)) for schedule in (mine, theirs)}
     if name == "schedule" and len(shapes) == 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import field_of, size
-from loom.nn.spec.layer import Layer, Shape, Vocabulary, register
+from loom.nn.spec.layer import Layer, Shape, TableRows, register
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import LayerName
 from loom.nn.spec.shapes import has_rank
@@ -36,8 +36,8 @@ class Embedding(Layer):
         del place
         return (*shape, self.embedding_dim)
 
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.vocab_size)
+    def table_rows(self) -> TableRows:
+        return TableRows(self.vocab_size)
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         del shape

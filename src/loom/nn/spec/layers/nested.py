@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import choice, field_of, real, several, size
-from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, Vocabulary, chain_vocabulary, register
+from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, TableRows, chain_rows, register
 from loom.nn.spec.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.shapes import has_rank
@@ -53,8 +53,8 @@ class Sequential(Layer):
 
     layers: tuple[Layer, ...] = several(LayerRule(), "the layers, first to last", least=1)
 
-    def vocabulary(self) -> Vocabulary:
-        return chain_vocabulary(self.layers)
+    def table_rows(self) -> TableRows:
+        return chain_rows(self.layers)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         return _chain(self.layers, shape, place)
@@ -75,8 +75,8 @@ class Residual(Layer):
 
     layers: tuple[Layer, ...] = several(LayerRule(), "the layers whose result is added, first to last", least=1)
 
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(chain_vocabulary(self.layers).rows)
+    def table_rows(self) -> TableRows:
+        return TableRows(chain_rows(self.layers).rows)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         met = _chain(self.layers, shape, place)
@@ -135,8 +135,8 @@ class KMeans(Layer):
     output_mode: KMeansOutput = choice(KMeansOutput, "what the output is", KMeansOutput.PROBABILITIES)
     learning_rate: float | None = real("step size of the centres; the optimiser's own if not given", None, above=0.0)
 
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(None if self.attached_layer is None else self.attached_layer.vocabulary().rows)
+    def table_rows(self) -> TableRows:
+        return TableRows(None if self.attached_layer is None else self.attached_layer.table_rows().rows)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         features: Shape | None = shape

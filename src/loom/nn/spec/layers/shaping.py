@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from loom.nn.spec.activations import OTHER_NAMES, Activation
 from loom.nn.spec.fields import choice, real, several
-from loom.nn.spec.layer import Layer, Shape, Vocabulary, register
+from loom.nn.spec.layer import Layer, Shape, TableRows, register
 from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, meaning_of_activation
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
@@ -26,8 +26,8 @@ class Flatten(Layer):
 
     kind: ClassVar[str] = "flatten"
 
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(passes=True)
+    def table_rows(self) -> TableRows:
+        return TableRows(passes=True)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         del place
@@ -55,8 +55,8 @@ class Reshape(Layer):
             if n == 0:
                 place.at("shape", i).wrong("an integer from 1, or -1", n)
 
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(passes=True)
+    def table_rows(self) -> TableRows:
+        return TableRows(passes=True)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         known = count(tuple(n for n in self.shape if n != -1))
@@ -84,8 +84,8 @@ class Permute(Layer):
 
     axes: tuple[int, ...] = several(Whole(0, 7), "each axis of a sample once, counted from 0", least=1)
 
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(passes=True)
+    def table_rows(self) -> TableRows:
+        return TableRows(passes=True)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         if sorted(self.axes) != list(range(len(shape))):

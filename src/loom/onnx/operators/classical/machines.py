@@ -6,10 +6,10 @@ Layer: onnx. Invariant: distances of the radial kernel are sums of squared diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import numpy as np
 
-import loom.runtime.calls.kernels  # noqa: F401  # pyright: ignore[reportUnusedImport] - what runs kernels
 from loom import tensor as lt
 from loom.core.dtype import f32
 from loom.kernels.linalg.coupling import couple_pairs
@@ -111,6 +111,7 @@ def _chances(call: NodeCall, scores: Tensor, pairs: Sequence[tuple[int, int]], c
     none = lt.zeros_like(first[:, 0])
     table = lt.stack([columns.get((i, j), none) for i in range(count) for j in range(count)], 1)
     n = scores.shape[0]
+    import_module("loom.runtime.calls.kernels")  # what runs kernels
     return couple_pairs(count, f32)(table, n=n, out=(n, count))
 
 

@@ -11,18 +11,19 @@ import logging
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any
+from typing import Any, TypeVar
 
 from loom.core.errors import ArgumentError
 from loom.core.optional import load
-from loom.pytorch.elements import array_of
+from loom.pytorch.torchtypes import array_of
 
 __all__ = ["memory", "modes", "own_copy", "quiet", "states_of_lstms"]
 
 _WHERE = "loom.from_torch"
+_Module = TypeVar("_Module")
 
 
-def own_copy(module: Any) -> Any:
+def own_copy(module: _Module) -> _Module:
     """Return a copy of a module, which other threads do not call while it is traced; itself where none can be made."""
     try:
         return copy.deepcopy(module)
@@ -46,12 +47,11 @@ def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
 
     ArgumentError where its own ``train`` or ``eval`` writes weights: the graphs would be of two sets of them.
     """
-    torch: Any = load("torch", _WHERE)
+    torch = load("torch", _WHERE)
 
-    before: list[tuple[Any, bool]] = [(part, part.training) for part in module.modules()]
-    kind: Any = torch.nn.Module
-    kinds: set[Any] = {type(part) for part, _ in before}
-    own = any(each.train is not kind.train or each.eval is not kind.eval for each in kinds)
+    before = [(part, part.training) for part in module.modules()]
+    plain = torch.nn.Module
+    own = any(p.__class__.train is not plain.train or p.__class__.eval is not plain.eval for p, _ in before)
     bits = _bits(module) if own else {}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -61,9 +61,13 @@ def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
         elif not module.training:
             module.train()
         if own and bits != _bits(module):
-            raise ArgumentError(_WHERE, "the module's own train() or eval() writes its weights", expected="weights that"
-                                " are the same in both modes", got=type(module).__name__,
-                                remedy="Merge or unmerge them for good, or import a module without")  # fmt: skip
+            raise ArgumentError(
+                _WHERE,
+                "the module's own train() or eval() writes its weights",
+                expected="weights that are the same in both modes",
+                got=type(module).__name__,
+                remedy="Merge or unmerge them for good, or import a module without",
+            )
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -76,10 +80,10 @@ def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
 @contextmanager
 def states_of_lstms() -> Generator[None, None, None]:
     """Have PyTorch tell the last states of an LSTM as they are: 2.9 to 2.11 put an axis of 1 into each."""
-    tables: Any = load("torch._decomp.decompositions", _WHERE)
+    tables = load("torch._decomp.decompositions", _WHERE)
     plain = tables.one_layer_lstm
 
-    def one_layer(inp: Any, hidden: Any, *rest: Any, **named: Any) -> Any:
+    def one_layer(inp: object, hidden: Any, *rest: object, **named: object) -> object:
         outputs, states = plain(inp, hidden, *rest, **named)
         return outputs, tuple(s.reshape(first.shape) for s, first in zip(states, hidden, strict=True))
 
