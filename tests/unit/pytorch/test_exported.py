@@ -11,25 +11,15 @@ import loom
 from loom.core.errors import ArgumentError
 from loom.core.optional import has
 from loom.export import to_onnx
+from unit.pytorch import traced_modules
 
 if not (has("torch") and has("onnx")):
     pytest.skip("PyTorch or onnx is not installed", allow_module_level=True)
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 runtime: Any = pytest.importorskip("onnxruntime")
-
-
-class Two(nn.Module):
-    """Cross attention, and a number beside it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-
-    def forward(self, query: Tensor, memory: Tensor) -> dict[str, Tensor]:
-        return {"mixed": self.attention(query, memory, memory)[0], "total": query.sum()}
 
 
 def _session(proto: Any) -> Any:
@@ -42,7 +32,7 @@ def _shapes(values: Any) -> dict[str, list[Any]]:
 
 def test_a_model_is_exported_by_its_own_inputs() -> None:
     torch.manual_seed(0)
-    model = loom.from_torch(Two(), (torch.randn(2, 5, 8), torch.randn(2, 7, 8)), on="cpu")
+    model = loom.from_torch(traced_modules.Two(), (torch.randn(2, 5, 8), torch.randn(2, 7, 8)), on="cpu")
     proto = to_onnx(model)
     assert _shapes(proto.graph.input) == {"query": ["batch", 5, 8], "memory": ["batch", 7, 8]}
     assert _shapes(proto.graph.output) == {"mixed": ["batch", 5, 8], "total": []}
@@ -70,15 +60,7 @@ def test_a_compiled_model_keeps_the_names_of_its_inputs() -> None:
 
 
 def test_names_that_weights_have_are_counted() -> None:
-    class Named(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.x = nn.Parameter(torch.ones(3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.x * x
-
-    model = loom.from_torch(Named(), torch.zeros(2, 3), on="cpu")
+    model = loom.from_torch(traced_modules.Scaling(), torch.zeros(2, 3), on="cpu")
     assert list(model.compile({"x": (2, 3)}).inputs) == ["x0"]
     proto = to_onnx(model)
     x = np.arange(6, dtype="f4").reshape(2, 3)

@@ -13,6 +13,7 @@ import loom
 from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.optional import has
+from unit.pytorch import traced_modules
 
 if not has("torch"):
     pytest.skip("PyTorch is not installed", allow_module_level=True)
@@ -24,10 +25,6 @@ TEXT = (
     "a tensor without, got requires_grad=True. Pass x.detach(), or write it under torch.no_grad(), if no gradient is "
     "to go through."
 )
-
-
-class Mine(torch.Tensor):
-    """A user's class of tensors."""
 
 
 def _imported() -> Callable[[Any], Any]:
@@ -83,7 +80,7 @@ def test_a_gradient_that_would_end_here_is_refused(name: str, kind: str) -> None
     take = TAKERS[name]()
     leaf = torch.arange(16, dtype=torch.float32).reshape(4, 4)
     if kind == "class":
-        leaf = leaf.as_subclass(Mine)
+        leaf = leaf.as_subclass(traced_modules.Mine)
     x: Any = leaf.requires_grad_() * 2 if kind == "result" else leaf.requires_grad_()
     with pytest.raises(ArgumentError, match=re.escape(TEXT)):
         take(x)

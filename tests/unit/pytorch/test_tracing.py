@@ -12,15 +12,16 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError
 from loom.core.optional import has
+from unit.pytorch import traced_modules
 
 if not has("torch"):
     pytest.skip("PyTorch is not installed", allow_module_level=True)
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
-def numbers(x: Tensor) -> np.ndarray[Any, Any]:
+def numbers(x: torch.Tensor) -> np.ndarray[Any, Any]:
     return x.detach().numpy()
 
 
@@ -51,28 +52,9 @@ def test_other_threads_call_the_module_while_it_is_traced() -> None:
     assert np.allclose(models[0](x), numbers(wanted), atol=1e-6)
 
 
-class Reaching(nn.Module):
-    """It reaches its weights through functions that are its attributes, which a copy shares."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.part, self.scale = nn.Linear(3, 3), nn.Parameter(torch.full((3,), 2.0))
-        self.function: Callable[[Tensor], Tensor] = self.method
-        if kind == "lambda":
-            self.function = lambda x: self.part(x) * self.scale
-        if kind == "forward":
-            self.forward = lambda x: self.part(x) * self.scale
-
-    def method(self, x: Tensor) -> Tensor:
-        return self.part(x) * self.scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 @pytest.mark.parametrize("kind", ["method", "lambda", "forward"])
 def test_weights_that_functions_reach_are_parameters(kind: str) -> None:
-    module, x = Reaching(kind), torch.randn(2, 3)
+    module, x = traced_modules.Reaching(kind), torch.randn(2, 3)
     model = loom.from_torch(module, x, on="interp")
     assert not model.not_trained([])
     assert np.allclose(model(x), numbers(module(x)), atol=1e-6)
@@ -81,15 +63,8 @@ def test_weights_that_functions_reach_are_parameters(kind: str) -> None:
     assert all((before[name] != a).any() for name, a in model.state_dict().items())
 
 
-class Unlike(nn.Linear):
-    """Nothing can copy it."""
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        raise TypeError("no copies")
-
-
 def test_a_module_that_nothing_copies_is_traced_itself() -> None:
-    module, x = Unlike(3, 2), torch.randn(2, 3)
+    module, x = traced_modules.Unlike(3, 2), torch.randn(2, 3)
     assert np.allclose(loom.from_torch(module, x, on="interp")(x), numbers(module(x)), atol=1e-6)
 
 
@@ -105,18 +80,7 @@ def test_a_module_is_left_as_it_is() -> None:
 # lengths
 
 
-class Named(nn.Module):
-    """Attention between what comes in a dict, a tuple and by keyword."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-
-    def forward(self, queries: dict[str, Tensor], pair: tuple[Tensor, Tensor]) -> Tensor:
-        return self.attention(queries["q"], *pair)[0]
-
-
-def _three(n: int) -> tuple[Tensor, Tensor, Tensor]:
+def _three(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.randn(n, 5, 8), torch.randn(n, 7, 8), torch.randn(n, 7, 8)
 
 
@@ -124,7 +88,7 @@ CROSS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Any, ...]]
     "attention": (lambda: nn.MultiheadAttention(8, 2, batch_first=True), _three),
     "decoder": (lambda: nn.TransformerDecoderLayer(8, 2, 16, 0.0, batch_first=True), lambda n: _three(n)[:2]),
     "transformer": (lambda: nn.Transformer(8, 2, 1, 1, 16, 0.0, batch_first=True), lambda n: _three(n)[:2]),
-    "nested": (Named, lambda n: ({"q": _three(n)[0]}, _three(n)[1:])),
+    "nested": (lambda: traced_modules.Named().eval(), lambda n: ({"q": _three(n)[0]}, _three(n)[1:])),
 }
 
 
@@ -192,7 +156,7 @@ def test_conditions_that_follow_from_names(guard: str, holds: bool) -> None:
 
 def test_lengths_that_a_module_compares_are_not_free() -> None:
     class Squares(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2 if 3 * x.shape[0] == x.shape[0] * x.shape[1] else x * 3
 
     module, x = Squares(), torch.randn(4, 3)
