@@ -28,6 +28,7 @@ LIBRARIES = frozenset({
 HELPERS = frozenset({
     "unit.nn.structure.modules_of_torch", "unit.pytorch.odd_modules", "unit.pytorch.operator_cases",
     "unit.pytorch.random_modules", "unit.pytorch.torch_modules",
+    "unit.pytorch.traced_modules",
 })  # fmt: skip
 
 

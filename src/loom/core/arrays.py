@@ -1,9 +1,9 @@
 """Reads whatever a caller passes as an array, once for patterns, tensors, networks, units and signals.
 
 Layer: core (numpy alone). Lists, numbers, numpy arrays of any layout and byte order, objects with
-``__array_interface__`` or a buffer, DLPack (torch among them, gradients or not), and Loom's own arrays. Invariant: a
-number arrives as it is, or as the nearest one of a float type that was asked for, or not at all; an array that needs
-no change is used in place.
+``__array_interface__`` or a buffer, DLPack (torch among them, whose gradients are not cut), and Loom's own arrays.
+Invariant: a number arrives as it is, or as the nearest one of a float type that was asked for, or not at all; an array
+that needs no change is used in place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, SupportsInt, cast
 import numpy as np
 
 from loom.core.conversions import Array, convert, refuse, show, view_typed
-from loom.core.dlpack import take
+from loom.core.dlpack import is_torch, take
 from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar
@@ -208,7 +208,7 @@ def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
     try:
         taken = take(data, where)
     except DTypeError as error:
-        if hasattr(data, "__array__") and type(data).__module__.partition(".")[0] != "torch":
+        if hasattr(data, "__array__") and not is_torch(data):
             return _through_numpy(data, error, where), None
         raise
     return (view_typed(taken.array, bf16), bf16) if taken.dtype == bf16 else (taken.array, None)

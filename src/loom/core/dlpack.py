@@ -11,16 +11,17 @@ Source: dlpack.h, version 1.1 (DLManagedTensor, DLManagedTensorVersioned).
 from __future__ import annotations
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, bf16, of_numpy
-from loom.core.errors import DTypeError
+from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int, is_list
 
-__all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "over_memory", "take"]
+__all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "is_torch", "over_memory", "require_no_gradient", "take"]
 
 CPU, CUDA = 1, 2
 _NEWEST = (1, 0)
@@ -148,8 +149,10 @@ def cuda_home(data: Any) -> int | None:
 def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int, ...] = _ON_HOST) -> Taken:
     """Return the memory of an object with DLPack; ``stream`` is the caller's, where its elements are on a GPU.
 
-    DTypeError for elements that Loom has no type for, or on no device of ``devices``.
+    DTypeError for elements that Loom has no type for, or on no device of ``devices``; ArgumentError for a tensor of
+    PyTorch's whose gradient would end here.
     """
+    require_no_gradient(data, where)
     try:
         capsule = _capsule_of(_detached(data), stream)
         found = _tensor_in(capsule)
@@ -176,16 +179,36 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
     return Taken(array, dtype, CPU if device in _ON_HOST else device, number, copied)
 
 
+def is_torch(data: object) -> bool:
+    """Tell whether an object is a tensor of PyTorch's, of a class of a user's too."""
+    kind = getattr(sys.modules.get("torch"), "Tensor", None)
+    return kind is not None and isinstance(data, kind)
+
+
+def require_no_gradient(data: object, where: str) -> None:
+    """Raise ArgumentError for a tensor of PyTorch's that is part of a computation which it will differentiate.
+
+    Loom's result would be a constant to it, and what comes before would have no gradient. Under ``torch.no_grad()``
+    nothing is to be differentiated.
+    """
+    if is_torch(data) and getattr(data, "requires_grad", False) and sys.modules["torch"].is_grad_enabled():
+        raise ArgumentError(
+            where,
+            "the tensor requires a gradient, which would end here: PyTorch does not differentiate what Loom computes",
+            expected="a tensor without",
+            got="requires_grad=True",
+            remedy="Pass x.detach(), or write it under torch.no_grad(), if no gradient is to go through",
+        )
+
+
 def _detached(data: Any) -> Any:
-    """Return an array, torch's as its numbers, whether or not a gradient is asked for."""
-    if type(data).__module__.partition(".")[0] != "torch":
-        return data
-    return data.detach().resolve_conj().resolve_neg()
+    """Return an array, torch's as its numbers."""
+    return data.detach().resolve_conj().resolve_neg() if is_torch(data) else data
 
 
 def _is_lazy(data: Any) -> bool:
     """Tell whether a tensor of torch's has numbers that are not in its memory but conjugate or negative to it."""
-    return type(data).__module__.partition(".")[0] == "torch" and bool(data.is_conj() or data.is_neg())
+    return is_torch(data) and bool(data.is_conj() or data.is_neg())
 
 
 _COPY_IT = "Pass a copy of its elements as a numpy array"

@@ -27,14 +27,44 @@ SETTINGS = {
 }  # fmt: skip
 """A setting elsewhere -> what to do here."""
 
+_IS = "It is network.{}"
+_WEIGHTS, _LOAD, _DEVICES = _IS.format("weights()"), _IS.format("load_weights(weights)"), _IS.format("to(device)")
+_BATCH = "It is network.train(x, y, epochs=1), which begins the optimiser anew"
+_SLOPES = (
+    "network.train(x, y) computes gradients itself; of an expression of your own loom.tensor.grad(loss, weights) does"
+)
+_NO_SWITCH = "There is nothing to switch: network.train(x, y) alone trains, network.predict(x) never does"
+_DOCUMENT = "Layers are those of the document: network.spec has it, loom.Network.from_json(document) makes another"
+
 METHODS = {
-    "fit": "train", "compile": "train", "__call__": "forward", "summary": "spec", "parameters": "weights",
-    "state_dict": "weights", "get_weights": "weights", "load_state_dict": "load_weights", "set_weights": "load_weights",
-    "cuda": "to", "cpu": "to", "requires_grad_": "freeze",
-    "score": "evaluate", "eval": "evaluate", "test": "evaluate",
-    "predict_proba": "predict", "to_json": "save",
-}  # fmt: skip
-"""A method elsewhere -> the name here."""
+    "fit": _IS.format("train(x, y)"),
+    "compile": "Nothing is to be compiled: network.train(x, y, loss=..., optimizer=...)",
+    "__call__": _IS.format("forward(x)"),
+    "summary": "It is print(network.blueprint())",
+    **dict.fromkeys(("parameters", "named_parameters", "state_dict", "get_weights"), _WEIGHTS),
+    **dict.fromkeys(("load_state_dict", "set_weights"), _LOAD),
+    **dict.fromkeys(("cuda", "cpu"), _DEVICES),
+    "requires_grad_": _IS.format("freeze(layers)"),
+    **dict.fromkeys(("score", "test"), _IS.format("evaluate(x, y)")),
+    "eval": f"{_NO_SWITCH}. How good it is tells network.evaluate(x, y)",
+    "predict_proba": "network.predict(x) gives what the last layer gives: probabilities of softmax or sigmoid "
+    "(network.gives_probabilities), of dense logits, of which loom.tensor.softmax(loom.tensor.array(logits), -1) "
+    "makes probabilities",
+    "predict_classes": "It is network.predict(x).argmax(-1)",
+    "to_json": "The document is loom.nn.spec.to_json(network.spec); with weights it is network.save()",
+    **dict.fromkeys(("partial_fit", "train_step", "train_on_batch", "train_batch"), _BATCH),
+    "fit_generator": "Samples are arrays, and no streams: network.train(x, y); numpy.memmap reads what is larger than "
+    "memory",
+    **dict.fromkeys(("backward", "zero_grad", "grad"), _SLOPES),
+    **dict.fromkeys(("add", "add_module", "append", "layers", "modules", "children"), _DOCUMENT),
+    "history": "It is what training returns: history = network.train(x, y)",
+    **dict.fromkeys(("plot", "plot_model"), "It is network.diagram(), the text of an SVG"),
+    **dict.fromkeys(
+        ("get_params", "get_config", "config"), "It is network.spec; network.weights() has what is learned"
+    ),
+    "set_params": _DOCUMENT,
+}
+"""A method elsewhere -> what to do here."""
 
 
 def name_here(name: str) -> str:
@@ -46,5 +76,4 @@ def of_network(name: str, known: Sequence[str]) -> str:
     """Return the message for an attribute that a network has not."""
     if name.startswith("_"):
         return f"loom.Network has no attribute {name!r}"
-    hint = f"It is {METHODS[name]}" if name in METHODS else near_matches(name, known)
-    return f"loom.Network has no attribute {name!r}. {hint}"
+    return f"loom.Network has no attribute {name!r}. {METHODS.get(name) or near_matches(name, known)}"

@@ -76,6 +76,7 @@ def convert_model(
     dtype: str | None = None,
     id: str | None = None,  # noqa: A002
     lossy: bool = False,
+    input: int | Sequence[int] | None = None,  # noqa: A002
 ) -> Converted:
     """Return a model in another format, and write it to ``target`` if there is one.
 
@@ -83,7 +84,8 @@ def convert_model(
     one of ``FORMATS``; by default ``loom/1``, or what ``target`` ends in. ``dtype``: the type of the weights: f32, f64,
     f16 or bf16 of ``loom/1`` and safetensors, one of the older generations' own types of theirs. ``id``: which model of
     a bundle of several, and what it is called. ``lossy``: note what the format cannot say, where something near can be
-    said; else that is an ArgumentError. Nothing is written then.
+    said; else that is an ArgumentError. Nothing is written then. ``input``: the shape of a sample, where a document or
+    bundle does not tell it.
 
     >>> found = convert_model({"layers": [{"type": "dense", "input_size": 2, "output_size": 1}]})
     >>> found.data.decode().splitlines()[1].strip(), found.losses
@@ -100,10 +102,10 @@ def convert_model(
         raise ArgumentError(_WHERE, f"{to} is no format of such a file", expected="a .safetensors for safetensors",
                             got=str(path), remedy="Name the file .json, or choose --to safetensors")  # fmt: skip
     source = as_document(source)
-    models = _models(source, id)
+    models = _models(source, id, input)
     dtype = _named(dtype)
     if models is None:
-        made = _document(source, to, dtype, id, lossy)
+        made = _document(source, to, dtype, id, lossy, input)
     else:
         made = _saved(models, to, dtype, lossy, is_tensors)
     if path is not None:
@@ -111,26 +113,28 @@ def convert_model(
     return made
 
 
-def _models(source: Document, model_id: str | None) -> list[SavedModel] | None:
+def _models(source: Document, model_id: str | None, told: int | Sequence[int] | None) -> list[SavedModel] | None:
     """Return the models of a source, None for a document without weights."""
     data = file_bytes(source, _WHERE) if isinstance(source, Path) else source
     if isinstance(data, bytes) and is_safetensors(data):
-        found = read_saved(source, None)
+        found = read_saved(source, None, told)
         return [replace(found, id=model_id or found.id or "model")]
     if not is_bundle(source):
-        found = convert(source)
+        found = convert(source, told)
         if not found.weights:
             return None
         held = {**Network(found.network, on="cpu").weights(), **found.weights}
         name = model_id or found.network.name or "model"
         return [SavedModel(id=name, network=found.network, weights=held, warnings=found.warnings)]
-    models = list(read_bundle(source))
-    return models if model_id is None else [read_saved(source, model_id)]
+    models = list(read_bundle(source, told))
+    return models if model_id is None else [read_saved(source, model_id, told)]
 
 
-def _document(source: Document, to: str, dtype: str | None, name: str | None, lossy: bool) -> Converted:
+def _document(
+    source: Document, to: str, dtype: str | None, name: str | None, lossy: bool, told: int | Sequence[int] | None
+) -> Converted:
     """Return a document without weights in another format."""
-    found = convert(source)
+    found = convert(source, told)
     network, notes = found.network, list(found.warnings)
     if name is not None:
         network = replace(network, name=name)

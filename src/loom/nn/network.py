@@ -106,13 +106,20 @@ class Network(Runner):
         self._storage: StoredWeights | None = None
 
     @classmethod
-    def from_json(cls, document: Document, *, on: str | Device | None = None) -> Network:
+    def from_json(
+        cls,
+        document: Document,
+        *,
+        input: int | Sequence[int] | None = None,  # noqa: A002
+        on: str | Device | None = None,
+    ) -> Network:
         """Return a network with starting weights drawn by its seed.
 
-        ``document``: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation. ``on``: the device.
+        ``document``: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation. ``input``: the shape of
+        a sample, where an older document does not tell it. ``on``: the device.
         SpecError lists every problem; what a conversion changed is shown as a ``UserWarning``, and in ``warnings``.
         """
-        found = convert(document)
+        found = convert(document, input)
         net = cls(found.network, on=on, warnings=tuple(found.warnings))
         if found.weights:
             net.model.load({**net.model.weights(), **found.weights})
@@ -148,13 +155,22 @@ class Network(Runner):
             warn_caller(f"loom.Network: {text}")
 
     @classmethod
-    def load(cls, source: Document, id: str | None = None, *, on: str | Device | None = None) -> Network:  # noqa: A002
+    def load(
+        cls,
+        source: Document,
+        id: str | None = None,  # noqa: A002
+        *,
+        input: int | Sequence[int] | None = None,  # noqa: A002
+        on: str | Device | None = None,
+    ) -> Network:
         """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors (file, bytes).
 
-        ``id`` names one of several models. A text that does not begin with ``{`` is a file's name. FileError for a
-        file that cannot be read, SpecError and ArgumentError for what is no model. Warns as ``from_json`` does.
+        ``id`` names one of several models; ``input``: the shape of a sample, for a bundle of the older generations that
+        does not tell it (one that begins with a lone softmax). A text that does not begin with ``{`` is a file's name.
+        FileError for a file that cannot be read, SpecError and ArgumentError for what is no model. Warns as
+        ``from_json`` does.
         """
-        net = cls._load(read_saved(source, id), on)
+        net = cls._load(read_saved(source, id, input), on)
         net._warn()
         return net
 
@@ -212,9 +228,15 @@ class Network(Runner):
         return text
 
     @classmethod
-    def load_all(cls, source: Document, *, on: str | Device | None = None) -> dict[str, Network]:
-        """Return all networks of a bundle (file, text, bytes, dict) by their ids."""
-        return {model.id: cls._load(model, on) for model in read_bundle(as_document(source))}
+    def load_all(
+        cls,
+        source: Document,
+        *,
+        input: int | Sequence[int] | None = None,  # noqa: A002
+        on: str | Device | None = None,
+    ) -> dict[str, Network]:
+        """Return all networks of a bundle (file, text, bytes, dict) by their ids; ``input`` as of ``load``."""
+        return {model.id: cls._load(model, on) for model in read_bundle(as_document(source), input)}
 
     # weights
 
@@ -412,7 +434,8 @@ class Network(Runner):
         given, targets, config = self._told(x, y, where, optimizer, schedule, settings or {})
         types, y_type = self._plain(self._types()), self.model.result_type
         found = check_samples(
-            self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names()
+            self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names(),
+            rows=self.spec.vocabularies(),
         )  # fmt: skip
         return config, found
 

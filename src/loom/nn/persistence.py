@@ -79,10 +79,13 @@ def write_models(models: Sequence[SavedModel]) -> str:
     return write_bundle([replace(m, weights=_wide(m.weights, m.network.dtype)) for m in models])
 
 
-def read_model(document: Document, model_id: str | None = None) -> SavedModel:
-    """Return the model called ``model_id`` of a bundle, or its only one; ArgumentError if there is no such."""
+def read_model(document: Document, model_id: str | None = None, told: int | Sequence[int] | None = None) -> SavedModel:
+    """Return the model called ``model_id`` of a bundle, or its only one; ArgumentError if there is no such.
+
+    ``told``: the shape of a sample, where the bundle has none.
+    """
     where = "loom.Network.load"
-    models = {m.id: m for m in read_bundle(document)}
+    models = {m.id: m for m in read_bundle(document, told)}
     if model_id is None and len(models) == 1:
         return next(iter(models.values()))
     if model_id is None:
@@ -142,15 +145,26 @@ def as_document(source: Document) -> Document:
     return Path(str(source)) if is_name else source
 
 
-def read_saved(source: Document, model_id: str | None) -> SavedModel:
-    """Return a model of a bundle (file, text, bytes, dict), or that of a .safetensors (file, bytes)."""
+def read_saved(source: Document, model_id: str | None, told: int | Sequence[int] | None = None) -> SavedModel:
+    """Return a model of a bundle (file, text, bytes, dict), or that of a .safetensors (file, bytes).
+
+    ``told``: the shape of a sample, where a bundle has none.
+    """
     source = as_document(source)
     if isinstance(source, (Path, bytes)) and (
         source.suffix == SAFETENSORS if isinstance(source, Path) else is_safetensors(source)
     ):
         _require_no_id(model_id, None, "loom.Network.load, id")
+        if told is not None:
+            raise ArgumentError(
+                "loom.Network.load, input",
+                "has no effect: the file tells the size of its input",
+                expected="input left out",
+                got=told,
+                remedy="Leave it out",
+            )
         return read_safetensors(source)
-    return read_model(source, model_id)
+    return read_model(source, model_id, told)
 
 
 def write_saved(path: Path | None, model: SavedModel) -> str:

@@ -54,9 +54,9 @@ class Runner:
         return {name: value[0] for name, value in out.items()} if is_mapping(out) else out[0]
 
     def _check(self, given: Mapping[str, Any]) -> dict[str, Array]:
-        """Return what is given as arrays of the inputs' types, all numbers finite."""
-        types = self._types()
-        return {n: check_inputs(a, types[n], "loom.Network", _place(n, given)) for n, a in given.items()}
+        """Return what is given as arrays of the inputs' types, all numbers finite, ids rows of their tables."""
+        types, rows = self._types(), self.spec.vocabularies()
+        return {n: check_inputs(a, types[n], "loom.Network", _place(n, given), rows.get(n)) for n, a in given.items()}
 
     def _readable(self, output: Any) -> Any:
         """Return outputs of bf16, which numpy lacks, as f32."""
@@ -75,7 +75,9 @@ class Runner:
         found, targets = fit_all_targets(self.outputs, y, loss, "evaluate, y")
         types = self._plain(self._types())
         y_type, names = self.model.result_type, self._names()
-        data = check_samples(given, targets, found, types, "evaluate", y_type=y_type, outputs=names)
+        data = check_samples(
+            given, targets, found, types, "evaluate", y_type=y_type, outputs=names, rows=self.spec.vocabularies()
+        )
         made = self._predict(data.x)
         losses, each = for_each(found, self.spec.outputs), dict[str, Evaluation]()
         functions = TrainConfig(loss=found, probabilities=self._probabilities).loss_functions(names)

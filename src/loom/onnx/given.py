@@ -13,13 +13,13 @@ import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.conversions import show
+from loom.core.dlpack import is_torch, require_no_gradient
 from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.tensor import Tensor
 
-__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "on_host",
-           "read_given"]  # fmt: skip
+__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "read_given"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read_given(value: Any, info: ValueInfo, where: str) -> Any:
 
 
 def _read_array(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]:
-    found = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+    found = value.numpy() if isinstance(value, Tensor) else np.asarray(_on_host(value, where))
     wanted = numpy_of_element(element_of_dtype(lookup(info.dtype)), where)
     if found.dtype != wanted:
         raise DTypeError(where, f"{info.name!r} has another dtype", expected=wanted, got=found.dtype,
@@ -102,13 +102,12 @@ def _read_array(value: Any, info: ValueInfo, where: str) -> np.ndarray[Any, Any]
     return found
 
 
-def on_host(value: Any) -> Any:
-    """Return what a call is given, tensors of PyTorch (within lists too) as arrays."""
-    if isinstance(value, (list, tuple)):
-        return [on_host(v) for v in cast("Sequence[Any]", value)]
-    if not hasattr(value, "detach") or isinstance(value, Tensor):
+def _on_host(value: Any, where: str) -> Any:
+    """Return a tensor of PyTorch's as an array, and what is none as it is."""
+    if not is_torch(value):
         return value
-    return show(*read_array(value.detach().cpu(), "onnx.run"))
+    require_no_gradient(value, where)
+    return show(*read_array(value.detach().cpu(), where))
 
 
 def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], where: str) -> None:

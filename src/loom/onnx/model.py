@@ -19,7 +19,7 @@ import numpy as np
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.optional import require
-from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, on_host, read_given
+from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded
@@ -272,7 +272,7 @@ class OnnxModel:
             if name in given:
                 raise ArgumentError("onnx.run", f"{name!r} is given twice", expected="once", got="twice",
                                     remedy="Leave one out")  # fmt: skip
-        found = tuple(self.run({n: on_host(a) for n, a in (given | kwargs).items()}).values())
+        found = tuple(self.run(given | kwargs).values())
         return found[0] if len(found) == 1 else found
 
     def _given(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,10 @@ forget it. Invariant: the module is left as it was: its modes, its weights, its 
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
-
-import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
@@ -25,24 +20,17 @@ from loom.pytorch.ranges import LEAST, Ranges, Way, unchecked
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.structure import Leaf
+from loom.pytorch.surroundings import memory, modes, quiet, states_of_lstms
+from loom.pytorch.torchtypes import Constant, array_of, dtype_name
 
-__all__ = ["Constant", "Exported", "Made", "NotExported", "array_of", "dtype_name", "export", "modes", "quiet"]
+__all__ = ["Exported", "Made", "NotExported", "export"]
 
 _WHERE = "loom.from_torch"
-_DTYPES = {
-    "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "int8": "i8", "int16": "i16",
-    "int32": "i32", "int64": "i64", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "bool": "bool",
-    "complex64": "c64", "complex128": "c128",
-}  # fmt: skip
 _CHECKS = ("_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range",
            "sym_constrain_range_for_size", "_functional_assert_async", "_functional_assert_scalar")  # fmt: skip
 """Operators that only check."""
 _MOST_ROUNDS = 8
 """Decompositions of decompositions."""
-
-
-Constant = tuple[np.ndarray[Any, Any], str]
-"""Elements, bf16 as the same numbers in f32, and Loom's name of the dtype."""
 
 
 Made = tuple[tuple[str, tuple[int, ...]] | None, ...]
@@ -68,6 +56,8 @@ class Exported:
     custom: tuple[str, ...] = ()
     ranges: Ranges = field(default_factory=dict[str, Any])
     """As PyTorch tells them: from 0, 1 or 2 on; the graph is of 2 and more."""
+    memory: frozenset[int] = frozenset()
+    """Where the constants lie in PyTorch."""
     hints: Mapping[str, Made] = field(default_factory=dict[str, Any])
     """Of the example, the dtypes and lengths of the values, by name."""
 
@@ -78,80 +68,6 @@ class Exported:
         return Way(self.graph, tuple(i.shape for i in self.inputs), ranges)
 
 
-def dtype_name(dtype: Any, where: str = _WHERE) -> str:
-    """Return Loom's name of a dtype of PyTorch's; DTypeError for one that Loom has not."""
-    name = str(dtype).removeprefix("torch.")
-    if name not in _DTYPES:
-        raise DTypeError(where, "Loom has no such dtype", expected=", ".join(_DTYPES.values()), got=name,
-                         remedy="Convert the module: module.float()")  # fmt: skip
-    return _DTYPES[name]
-
-
-def array_of(x: Any) -> Constant:
-    """Return the elements of a tensor of PyTorch's, bf16 as the same numbers in f32, and Loom's name of its dtype."""
-    name = dtype_name(x.dtype)
-    held = x.detach().cpu().resolve_conj().resolve_neg()
-    return np.array((held.float() if name == "bf16" else held).contiguous().numpy()), name
-
-
-def _bits(module: Any) -> dict[str, bytes]:
-    return {name: array_of(t)[0].tobytes() for name, t in (*module.named_parameters(), *module.named_buffers())}
-
-
-@contextmanager
-def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
-    """Have the module in a mode: in training as it is, or all of it; else in eval.
-
-    ArgumentError where its own ``train`` or ``eval`` writes weights: the graphs would be of two sets of them.
-    """
-    torch: Any = load("torch", _WHERE)
-
-    before: list[tuple[Any, bool]] = [(part, part.training) for part in module.modules()]
-    kind: Any = torch.nn.Module
-    kinds: set[Any] = {type(part) for part, _ in before}
-    own = any(each.train is not kind.train or each.eval is not kind.eval for each in kinds)
-    bits = _bits(module) if own else {}
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        if not training:
-            module.eval()
-        elif not module.training:
-            module.train()
-        if own and bits != _bits(module):
-            raise ArgumentError(_WHERE, "the module's own train() or eval() writes its weights", expected="weights that"
-                                " are the same in both modes", got=type(module).__name__,
-                                remedy="Merge or unmerge them for good, or import a module without")  # fmt: skip
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        if own:
-            module.train(before[0][1])
-        for part, mode in before:
-            part.training = mode
-
-
-@contextmanager
-def quiet() -> Generator[list[warnings.WarningMessage], None, None]:
-    """Keep what PyTorch prints, logs and warns of from the console; what is wrong comes as an error."""
-    loggers = [logging.getLogger(n) for n in list(logging.root.manager.loggerDict) if n.split(".")[0] == "torch"]
-    handlers = [h for logger in loggers for h in logger.handlers]
-    levels = [h.level for h in handlers]
-    try:
-        with (
-            warnings.catch_warnings(record=True) as seen,
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("always")
-            for handler in handlers:
-                handler.setLevel(logging.CRITICAL)
-            yield seen
-    finally:
-        for handler, level in zip(handlers, levels, strict=True):
-            handler.setLevel(level)
-
-
 def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, *, training: bool) -> Exported:
     """Return the graph of a module in a mode; ``shapes``: torch.export's ``dynamic_shapes``.
 
@@ -159,7 +75,7 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
     """
     torch: Any = load("torch", _WHERE)
 
-    with modes(module, training=training), quiet(), torch.enable_grad():
+    with modes(module, training=training), quiet(), states_of_lstms(), torch.enable_grad():
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:  # whatever PyTorch, or the module, raises
@@ -168,13 +84,26 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
             raise ArgumentError(_WHERE, "an embedding with max_norm, which writes its weights when it is called",
                                 expected="max_norm=None", got="max_norm",
                                 remedy="Normalise what the embedding gives")  # fmt: skip
-        left = unchecked(getattr(program, "_guards_code", None) or [])
+        left = unchecked(getattr(program, "_guards_code", None) or [], _shapes(program, module))
         if left:
             raise NotExported(f"it asks for lengths that no range tells: {left[0]}")
         program = _functional(program)
         program = _decomposed(program)
         custom = custom_functions(module, args, kwargs) if training else []
     return _Reading(program, shapes, tuple(custom)).read()
+
+
+def _shapes(program: Any, module: Any) -> dict[str, object]:
+    """Return what forward is called with, by its parameters, tensors as shapes of ints and of sympy's symbols."""
+
+    def shape(value: object) -> object:
+        lengths: Sequence[Any] | None = getattr(value, "shape", None)
+        return None if lengths is None else tuple(n.node.expr if hasattr(n, "node") else n for n in lengths)
+
+    held = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
+    leaves = [shape(held.get(str(name))) for name in program.graph_signature.user_inputs]
+    args, kwargs = _plain(_unflattened(leaves, program.call_spec.in_spec)[0])
+    return dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
 
 
 def _graphs(module: Any) -> list[Any]:
@@ -280,6 +209,8 @@ class _Reading:
     def __init__(self, program: Any, shapes: Any, custom: tuple[str, ...]) -> None:
         self.program, self.shapes, self.custom = program, shapes, custom
         self.constants: dict[str, Constant] = {}
+        self.tensors: list[Any] = []
+        """The constants, as PyTorch has them."""
         self.weights: dict[str, str] = {}
         self.symbols: dict[str, str] = {}
 
@@ -298,6 +229,7 @@ class _Reading:
             elif kind == "CONSTANT_TENSOR":
                 self.weights[name] = spec.target
                 self.constants[spec.target] = array_of(self.program.constants[spec.target])
+                self.tensors.append(self.program.constants[spec.target])
             else:
                 raise ArgumentError(_WHERE, f"an input of another kind ({kind.lower()})", expected="tensors",
                                     got=spec.target, remedy="Keep such objects out of forward")  # fmt: skip
@@ -320,7 +252,7 @@ class _Reading:
         call = _plain(_unflattened(leaves, self.program.call_spec.in_spec)[0])
         return Exported(
             graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom,
-            self._ranges([i for i in infos if i is not None]), self._hints(),
+            self._ranges([i for i in infos if i is not None]), memory(self.tensors), self._hints(),
         )  # fmt: skip
 
     def _hints(self) -> dict[str, Made]:
@@ -437,6 +369,7 @@ class _Reading:
                 held = getattr(self.program.graph_module, node.target)
                 self.weights[node.name] = node.target
                 self.constants[node.target] = array_of(held)
+                self.tensors.append(held)
             if node.op == "call_function" and not _is_check(_name_of(node.target)):
                 found.append(self._node(node))
         return tuple(found)

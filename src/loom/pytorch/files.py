@@ -125,6 +125,6 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
         if not isinstance(a, torch.Tensor):
             raise FileError(where, f"{name!r} is no tensor", expected="tensors by name", got=type(a).__name__,
                             remedy="Save module.state_dict()")  # fmt: skip
-    from loom.pytorch.exporting import array_of
+    from loom.pytorch.torchtypes import array_of
 
     return {str(n): array_of(a)[0] for n, a in arrays.items()}

@@ -17,6 +17,26 @@ __all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of"
            "references"]  # fmt: skip
 
 
+_SAME = frozenset(
+    (
+        "alias",
+        "clone",
+        "contiguous",
+        "detach",
+        "expand",
+        "flatten",
+        "permute",
+        "reshape",
+        "squeeze",
+        "t",
+        "transpose",
+        "unsqueeze",
+        "view",
+    )
+)
+"""Operators that give the elements that they are given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A value by its name."""
@@ -65,6 +85,19 @@ class AtenGraph:
             "outputs": [_to_json(o) for o in self.outputs],
             "updates": dict(self.updates),
         }
+
+    def lookups(self) -> dict[str, str]:
+        """Return input -> weight whose rows it numbers, of inputs that an embedding is given as they are."""
+        origin, found = {name: name for name in self.inputs}, dict[str, str]()
+        for node in self.nodes:
+            first = node.arguments.get("self")
+            if node.op.split(".")[1:2] and node.op.split(".")[1] in _SAME and isinstance(first, Ref):
+                origin |= {node.name: origin[first.name]} if first.name in origin else {}
+            if node.op == "aten.embedding.default":
+                ids, table = node.arguments["indices"], node.arguments["weight"]
+                if ids.name in origin and table.name in self.weights:
+                    found[origin[ids.name]] = self.weights[table.name]
+        return found
 
     def operators(self) -> set[str]:
         """Return the names of all operators, those of graphs within too."""

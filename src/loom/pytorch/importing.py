@@ -20,10 +20,12 @@ from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.core.optional import load
 from loom.core.tracebacks import warn_caller
-from loom.pytorch.exporting import Exported, NotExported, array_of, export
+from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.lengths import outputs_of_all, special, with_own_constants
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.refusing import check_module, refuse_packed
+from loom.pytorch.surroundings import memory, own_copy
+from loom.pytorch.torchtypes import array_of
 from loom.pytorch.trial import refuse_undone, untrained_for
 from loom.runtime.device import Device
 from loom.tensor.tensor import Tensor, parameter
@@ -69,15 +71,25 @@ def from_torch(
 def _imported(
     module: Any, example: Any, dynamic: Any, training: bool, seed: int, on: str | Device | None
 ) -> TorchModel | OnnxModel:
-    """Return what ``from_torch`` returns; no other thread imports meanwhile."""
+    """Return what ``from_torch`` returns; no other thread imports meanwhile.
+
+    A copy of the module is traced, which leaves the module to other threads; itself where a function of its own would
+    reach past the copy, into the module's weights.
+    """
     check_module(module)
     args, kwargs = _arguments(example)
     args, kwargs = _tensors(args), {n: _tensors(a) for n, a in kwargs.items()}
     names = _parameters(module)
     wanted, notes = flag(training, f"{_WHERE}, training"), list[str]()
     number = whole(seed, f"{_WHERE}, seed", least=0, most=(1 << 64) - 1)
+    own = memory((*module.parameters(), *module.buffers()))
+    module, original = own_copy(module), module
     try:
         evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+        if module is not original and any(own & each.memory for each in (*evaluation, *trained)):
+            module = original
+            notes.clear()
+            evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
     except NotExported as error:
         return _otherwise(module, args, kwargs, dynamic, error, on)
     notes += _unkept(evaluation[0])

@@ -16,9 +16,10 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
-from loom.pytorch.exporting import Constant, Exported, NotExported, export
+from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.graph import reached_weights
 from loom.pytorch.ranges import LEAST
+from loom.pytorch.torchtypes import Constant
 
 __all__ = ["outputs_of_all", "special", "with_own_constants"]
 

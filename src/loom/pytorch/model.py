@@ -15,6 +15,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
+from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
@@ -75,6 +76,10 @@ class TorchModel(TrainableGraph):
         self.imported = imported
         self.notes = imported.notes
         self._constants = {n: tensor.array(a, t, on=self.device) for n, (a, t) in imported.constants.items()}
+        names = dict(zip(imported.graph.inputs, (i.name for i in imported.inputs), strict=True))
+        tables = {n: imported.tied.get(w, w) for n, w in imported.graph.lookups().items()}
+        held = self.parameters | self.state
+        self._vocabularies = {names[n]: held[w].shape[0] for n, w in tables.items() if w in held}
 
     @property
     def where(self) -> str:
@@ -87,6 +92,10 @@ class TorchModel(TrainableGraph):
         shapes = ", ".join(f"{i.name}: {i.shape}" for i in self.inputs)
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
+
+    def vocabularies(self) -> Mapping[str, int]:
+        """Return input -> rows of the table that an embedding looks it up in."""
+        return self._vocabularies
 
     # recording
 
@@ -205,13 +214,18 @@ def _is_same(a: Array, b: Array) -> bool:
 
 
 def _on_host(array: Any, *, wide: bool = False) -> Any:
-    """Return PyTorch's tensors as arrays; bf16, which numpy lacks, as it lies on the host, or ``wide``, in f32."""
+    """Return PyTorch's tensors as arrays; bf16, which numpy lacks, as it lies on the host.
+
+    ``wide``: of weights to copy, whose gradients stay where they are; bf16 in f32.
+    """
     if not hasattr(array, "detach") or isinstance(array, Tensor):
         return array
     if str(array.layout) != "torch.strided" or array.is_meta:
         raise DTypeError("from_torch", "a tensor without elements side by side", expected="a dense tensor",
                          got="a meta tensor" if array.is_meta else str(array.layout),
                          remedy="Pass tensor.to_dense()")  # fmt: skip
+    if not wide:
+        require_no_gradient(array, "from_torch")
     held = array.detach().cpu().resolve_conj().resolve_neg()
     if str(held.dtype) == "torch.bfloat16":
         return held.float().numpy() if wide else held.contiguous()

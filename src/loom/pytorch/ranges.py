@@ -6,10 +6,12 @@ Invariant: a graph is recorded for lengths that it was traced for alone; others 
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from loom.core.errors import ShapeError
 from loom.pytorch.graph import AtenGraph, graph_of
@@ -19,6 +21,8 @@ __all__ = ["LEAST", "Ranges", "Way", "select", "unchecked", "way_of"]
 Ranges = Mapping[str, tuple[int, int | None]]
 """Least and most of each free length, by its name; None: no most."""
 Shape = tuple[int | str | None, ...]
+Lengths = Any
+"""An int or an expression of sympy's, and tuples, lists and dicts of them."""
 LEAST = 2
 """What PyTorch takes a free length to be at least."""
 _SIZE = r"L(?:\[[^\]]*\])+\.size\(\)\[\d+\]"
@@ -77,6 +81,99 @@ def select(ways: Sequence[Way], names: Sequence[str], shapes: Sequence[tuple[int
                      remedy=f"Import it with an example of length {n} there and dynamic=False")  # fmt: skip
 
 
-def unchecked(guards: Sequence[str]) -> list[str]:
-    """Return the conditions on lengths that ranges do not tell."""
-    return [g for g in guards if "size()" in g and not _CHECKED.fullmatch(g.strip())]
+def unchecked(guards: Sequence[str], arguments: Lengths) -> list[str]:
+    """Return the conditions on lengths that ranges do not tell, and that do not hold whatever the lengths are.
+
+    ``arguments``: what forward is called with, by its parameters, nested, with shapes in the places of tensors.
+    """
+    return [
+        g for g in map(str.strip, guards) if "size()" in g and not _CHECKED.fullmatch(g) and not _holds(g, arguments)
+    ]
+
+
+def _divide(a: Lengths, b: Lengths) -> Lengths:
+    return a // b
+
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Lengths, Lengths], Lengths]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Mod: operator.mod,
+    ast.FloorDiv: _divide,
+}
+_TRUE: dict[type[ast.cmpop], frozenset[int]] = {
+    ast.Eq: frozenset((0,)),
+    ast.NotEq: frozenset((-1, 1)),
+    ast.Lt: frozenset((-1,)),
+    ast.LtE: frozenset((-1, 0)),
+    ast.Gt: frozenset((1,)),
+    ast.GtE: frozenset((0, 1)),
+}
+"""A comparison -> the signs that what is left less what is right has where it holds."""
+
+
+def _holds(guard: str, arguments: Lengths) -> bool:
+    """Tell whether comparisons of polynomials of lengths are true whatever these are, from ``LEAST`` on."""
+    try:
+        return _is_true(ast.parse(guard, mode="eval").body, arguments)
+    except (SyntaxError, LookupError, TypeError, ZeroDivisionError):
+        return False
+
+
+def _is_true(node: ast.expr, arguments: Lengths) -> bool:
+    match node:
+        case ast.BoolOp():
+            found = (_is_true(each, arguments) for each in node.values)
+            return any(found) if isinstance(node.op, ast.Or) else all(found)
+        case ast.Compare(ops=[op]):
+            difference = _number(node.left, arguments) - _number(node.comparators[0], arguments)
+            return _signs(difference) <= _TRUE.get(type(op), frozenset())
+        case _:
+            return False
+
+
+def _signs(number: Lengths) -> frozenset[int]:
+    """Return the signs that a polynomial, an int or sympy's, may have of symbols from ``LEAST`` on; all if it is none.
+
+    In powers of what each symbol is above the least, coefficients of one sign add up to that sign.
+    """
+    if isinstance(number, int):
+        return frozenset(((number > 0) - (number < 0),))
+    symbols = number.free_symbols
+    if not number.is_polynomial(*symbols):
+        return frozenset((-1, 0, 1))
+    terms = number.xreplace({symbol: symbol + LEAST for symbol in symbols}).expand().as_coefficients_dict()
+    signs = {(n > 0) - (n < 0) for n in map(int, terms.values())} - {0}
+    if len(signs) > 1:
+        return frozenset((-1, 0, 1))
+    return frozenset(signs) if terms.get(1, 0) else frozenset(signs | {0})
+
+
+def _number(node: ast.expr, arguments: Lengths) -> Lengths:
+    """Return an expression of lengths: an int, or sympy's; TypeError for arithmetic of no whole numbers."""
+    match node:
+        case ast.Constant(value=int()):
+            return node.value
+        case ast.BinOp() if type(node.op) in _ARITHMETIC:
+            return _ARITHMETIC[type(node.op)](_number(node.left, arguments), _number(node.right, arguments))
+        case ast.Subscript(value=ast.Call(func=ast.Attribute(attr="size")), slice=ast.Constant()):
+            call = cast("ast.Call", node.value)
+            return _argument(cast("ast.Attribute", call.func).value, arguments)[cast("ast.Constant", node.slice).value]
+        case ast.Call(func=ast.Name(id="max" | "min" as name)):
+            found, *others = (_number(each, arguments) for each in node.args)
+            for other in others:
+                signs = _signs(found - other)
+                if not (signs <= {0, 1} or signs <= {-1, 0}):
+                    raise TypeError(ast.unparse(node))
+                found = found if (signs <= {0, 1}) == (name == "max") else other
+            return found
+        case _:
+            raise TypeError(ast.unparse(node))
+
+
+def _argument(node: ast.expr, arguments: Lengths) -> Lengths:
+    """Return what ``L['x'][0]`` is among arguments."""
+    if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)):
+        return arguments
+    return _argument(node.value, arguments)[node.slice.value]

@@ -13,8 +13,9 @@ from typing import Any
 from loom.core.optional import load
 from loom.onnx import OnnxModel
 from loom.onnx import load as load_onnx
-from loom.pytorch.exporting import NotExported, modes, quiet
+from loom.pytorch.exporting import NotExported
 from loom.pytorch.refusing import custom_functions, short
+from loom.pytorch.surroundings import modes, quiet
 from loom.runtime.device import Device
 
 __all__ = ["through_onnx"]

@@ -142,7 +142,14 @@ class Readable(Sized):
             return give(widen(*self.host_elements()), max_version, copied=True)
         memory = self.shared_memory() if there == wanted else None
         if not isinstance(memory, HostStorage):
-            raise BufferError(f"{self.called}: the elements must be copied; leave copy out, or pass copy=True")
+            why = (
+                "they may be written in place, as those of create, empty and parameter are"
+                if there == wanted and memory is None
+                else "they are in memory of the device"
+            )
+            raise BufferError(
+                f"{self.called}: the elements must be copied, since {why}; leave copy out, or pass copy=True"
+            )
         found = memory.bytes[: self.nbytes].view(self.dtype.numpy).reshape(self.shape)
         found.flags.writeable = not is_list(max_version) or tuple(max_version) < (1, 0)
         return give(found, max_version, is_bf16=self.dtype == bf16)

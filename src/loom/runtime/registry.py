@@ -51,6 +51,13 @@ DRIVERS: Registry[Driver] = Registry(
 """Every kind of device by name: the processor, the interpreter, then GPUs."""
 
 _ALIASES = {"auto": "cpu", "gpu": "vulkan"}
+_REACHED: dict[str, str] = {
+    **dict.fromkeys(("metal", "mps"), "'vulkan', by MoltenVK, or as 'webgpu'"),
+    **dict.fromkeys(("hip", "rocm", "amd"), "'vulkan', by RADV, AMDVLK or AMD's own driver"),
+    **dict.fromkeys(("directml", "dml", "d3d12"), "'vulkan', or as 'webgpu'"),
+    **dict.fromkeys(("xpu", "sycl", "oneapi", "opencl"), "'vulkan'"),
+}
+"""By names that other software has for a GPU, or for a way to it, the devices that reach it here."""
 _PORT = ("name", "kind", "guarantee", "caps", "describe", "allocate", "adopt", "build")
 _opened: dict[str, Driver] = {}
 """Drivers by the names of their devices that were found to be some."""
@@ -64,7 +71,8 @@ def driver(name: str, where: str = "loom.device") -> Driver:
         names = {*(each for each in DRIVERS.names() if ":" not in each), *_ALIASES}
         raise DeviceError(
             where, f"no device is called {name!r}", expected="one of " + ", ".join(sorted(names)),
-            remedy=near_matches(name, names),
+            remedy=f"Such a GPU is reached as {_REACHED[kind.lower()]}" if kind.lower() in _REACHED
+            else near_matches(name, names),
         )  # fmt: skip
     return found
 

@@ -96,11 +96,7 @@ READ: dict[str, tuple[Any, Any]] = {
     "torch transposed": (
         Later(lambda: torch.arange(6.0).reshape(2, 3).T), np.arange(6, dtype=np.float32).reshape(2, 3).T
     ),
-    "torch with gradient": (Later(lambda: torch.tensor([1.0, 2.0], requires_grad=True)), np.array([1, 2], np.float32)),
     "torch bf16": (Later(lambda: torch.tensor([1.5, -2.0], dtype=torch.bfloat16)), np.array([1.5, -2.0], BF16)),
-    "torch bf16 with gradient": (
-        Later(lambda: torch.tensor([1.5, -2.0], dtype=torch.bfloat16, requires_grad=True)), np.array([1.5, -2.0], BF16)
-    ),
     "torch f16": (Later(lambda: torch.tensor([1.5, -2.0], dtype=torch.float16)), np.array([1.5, -2.0], np.float16)),
     "a tensor": (tensor.array([1.5], on="interp"), np.array([1.5], np.float32)),
     "a tensor of bf16": (tensor.array([1.5], "bf16", on="interp"), np.array([1.5], BF16)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_training_that_is_refused_learns_no_scaling(tmp_path: Path) -> None:
 def test_scaling_reads_what_training_reads() -> None:
     torch = pytest.importorskip("torch")
     found = []
-    for x in (X.astype(np.float32), torch.tensor(X, dtype=torch.float32, requires_grad=True)):
+    for x in (X.astype(np.float32), torch.tensor(X, dtype=torch.float32)):
         made = net({"type": "scale"}, dense(2))
         made.train(x, Y)
         found.append(made.digest())
@@ -121,6 +122,44 @@ def test_targets_without_the_axis_of_one_output_are_told_how_to_get_it() -> None
 
 
 # going on
+
+
+def test_what_is_told_of_probabilities_makes_them() -> None:
+    logits, chances = net(dense(3)), net(dense(3), {"type": "softmax"})
+    assert not logits.gives_probabilities
+    assert chances.gives_probabilities
+    made = loom.tensor.softmax(loom.tensor.array(logits.predict(X)), -1).numpy()
+    assert np.allclose(made.sum(-1), 1, atol=1e-6)
+    chances.load_weights(logits.weights())
+    assert np.allclose(chances.predict(X), made, atol=1e-6)
+
+
+def test_what_is_told_of_other_names_works() -> None:
+    made = net(dense(3))
+    assert "dense" in str(made.blueprint())
+    assert loom.Network.from_json(loom.nn.spec.to_json(made.spec), on="cpu").spec == made.spec
+    assert made.diagram().lstrip().startswith("<svg")
+
+
+def test_layers_and_lengths_that_documents_have_not_are_told() -> None:
+    for kind in (
+        "conv_transpose2d",
+        "ConvTranspose2d",
+        "bidirectional",
+        "cross_attention",
+        "lambda",
+        "GroupNorm",
+        "prelu",
+    ):
+        assert f"documents have no layer {kind!r}" in error(net, {"type": kind})
+        assert "loom.from_torch, loom.onnx.load." in error(net, {"type": kind})
+    told = error(loom.Network.from_json, {"format": "loom/1", "input": {"shape": [None, 3]}, "layers": [dense(2)]})
+    assert "a size is null" in told
+    assert 'Write {"shape": [64, 3], "variable_length": true}' in told
+    varying = {"shape": [64, 3], "variable_length": True}
+    document = {"format": "loom/1", "input": varying, "layers": [{"type": "lstm", "hidden_size": 2}]}
+    made = loom.Network.from_json(document, on="cpu")
+    assert made.forward(np.ones((2, 7, 3), np.float32)).shape == (2, 7, 2)
 
 
 def test_resuming_with_other_data_is_an_error() -> None:
@@ -170,9 +209,14 @@ def test_names_of_other_libraries_are_told_theirs_here() -> None:
         assert f"no setting is called {name!r}. {SETTINGS[name]}" in error(made.train, X, Y, **{name: 1})
     assert "Did you mean 'validation'" in error(made.train, X, Y, validations=1)
     for name, here in METHODS.items():
-        assert hasattr(made, here)
+        for named in re.findall(r"network\.(\w+)", here):
+            assert hasattr(made, named), name
+        for path in re.findall(r"loom((?:\.\w+)+)", here):
+            found: Any = loom
+            for part in path[1:].split("."):
+                found = getattr(found, part)
         if not hasattr(type(made), name) and name != "__call__":
-            with pytest.raises(AttributeError, match=f"no attribute '{name}'. It is {here}"):
+            with pytest.raises(AttributeError, match=re.escape(f"no attribute '{name}'. {here}")):
                 getattr(made, name)
     with pytest.raises(AttributeError, match="Did you mean 'predict'"):
         getattr(made, "predct")  # noqa: B009

@@ -79,6 +79,31 @@ def test_classical_models_have_the_numbers_of_onnxruntime(name: str) -> None:
         assert found.dtype.kind == "f" or np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_chances_of_support_vectors_are_those_of_onnxruntime(classes: int, kernel: str) -> None:
+    """Coupled of pairs in rounds that end where libsvm's do; the interpreter has the same bits."""
+    convert = pytest.importorskip("skl2onnx").to_onnx
+    from sklearn.svm import SVC
+
+    rng = np.random.default_rng(classes)
+    x = rng.normal(size=(30 * classes, 4)).astype(np.float32)
+    score = x @ rng.normal(size=4) + 0.3 * rng.normal(size=len(x))
+    labels = 3 + np.digitize(score, np.quantile(score, np.arange(1, classes) / classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = SVC(probability=True, kernel=kernel).fit(x, labels)
+        proto = convert(model, x[:1], options={id(model): {"zipmap": False}}, target_opset={"": 18, "ai.onnx.ml": 3})
+    far = np.concatenate([2 * rng.normal(size=(50, 4)), [[1e6] * 4, [-1e6] * 4, [0] * 4]]).astype(np.float32)
+    label, chances = _session(proto).run(None, {"X": far})
+    found, made = loom.onnx.load(proto, on="cpu").run({"X": far}).values()
+    assert np.array_equal(found, label)
+    assert np.allclose(made, chances, rtol=0, atol=1e-5)
+    assert np.allclose(made[:50], model.predict_proba(far[:50]), rtol=0, atol=1e-5)
+    again = list(loom.onnx.load(proto, on="interp").run({"X": far}).values())[1]
+    assert np.array_equal(made.view(np.uint32), again.view(np.uint32))
+
+
 def test_scores_are_maps_where_the_model_says_so() -> None:
     convert = pytest.importorskip("skl2onnx").to_onnx
     from sklearn.linear_model import LogisticRegression

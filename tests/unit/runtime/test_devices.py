@@ -49,6 +49,24 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
             "Known names: ",
         ),
         ("", "[loom.device] no device is called ''"),
+        (
+            "metal",
+            "[loom.device] no device is called 'metal': expected one of auto, cpu, cuda, gpu, interp, vulkan, webgpu. "
+            "Such a GPU is reached as 'vulkan', by MoltenVK, or as 'webgpu'.",
+        ),
+        (
+            "HIP:1",
+            "[loom.device] no device is called 'HIP:1': expected one of auto, cpu, cuda, gpu, interp, vulkan, webgpu. "
+            "Such a GPU is reached as 'vulkan', by RADV, AMDVLK or AMD's own driver.",
+        ),
+        *(
+            (
+                name,
+                f"[loom.device] no device is called {name!r}: expected one of auto, cpu, cuda, gpu, interp, vulkan, "
+                "webgpu. Such a GPU is reached as 'vulkan'",
+            )
+            for name in ("mps", "rocm", "amd", "directml", "d3d12", "dml", "xpu", "sycl", "oneapi", "opencl")
+        ),
     ],
 )
 def test_unknown_devices(name: str, text: str) -> None:

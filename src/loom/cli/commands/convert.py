@@ -31,6 +31,10 @@ def convert(
         str | None, typer.Option("--id", help="Which model of a bundle of several; what a document is called.")
     ] = None,
     lossy: Annotated[bool, typer.Option("--lossy", help="Lose what the format cannot say, and tell it.")] = False,
+    sample: Annotated[
+        str | None,
+        typer.Option("--input", help="Shape of a sample, such as 12 or 3,8,8, where an older document tells none."),
+    ] = None,
     scales: Annotated[
         str | None, typer.Option("--scales", help="Of a checkpoint: row (default), tensor, channel, auto or none.")
     ] = None,
@@ -54,7 +58,9 @@ def convert(
     from loom.cli.checkpoints import is_checkpoint
 
     if is_checkpoint(source):
-        _refuse("has no effect on a checkpoint", {"--to": to, "--id": model_id, "--lossy": lossy or None})
+        _refuse(
+            "has no effect on a checkpoint", {"--to": to, "--id": model_id, "--lossy": lossy or None, "--input": sample}
+        )
         _convert_checkpoint(source, target, dtype, scales, keep or [], shard_size, check=check, json=json)
         return
     _refuse("means checkpoints", {"--scales": scales, "--keep": keep or None, "--shard-size": shard_size,
@@ -62,7 +68,8 @@ def convert(
     from loom.cli.output import print_json
     from loom.nn.formats import convert_model
 
-    made = convert_model(source, target, to=to, dtype=dtype, id=model_id, lossy=lossy)
+    shape = None if sample is None else _sizes(sample)
+    made = convert_model(source, target, to=to, dtype=dtype, id=model_id, lossy=lossy, input=shape)
     if json:
         print_json({"out": str(target), "nbytes": len(made.data), "notes": list(made.notes),
                     "losses": list(made.losses)})  # fmt: skip
@@ -70,6 +77,20 @@ def convert(
     for note in made.notes:
         typer.echo(note)
     typer.echo(f"{target}: {len(made.data):,} bytes, {len(made.notes)} changes, {len(made.losses)} of them losses")
+
+
+def _sizes(text: str) -> list[int]:
+    """Return sizes as ``12`` and ``3,8,8`` tell them."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
+        raise ArgumentError(
+            "loom convert, --input",
+            "not the shape of a sample",
+            expected="sizes from 1",
+            got=text[:60],
+            remedy="Write --input 12, or --input 3,8,8",
+        )
+    return [int(part) for part in parts]
 
 
 def _refuse(what: str, options: dict[str, object]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.conversions import widen
+from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, NotFinite, near_matches
 from loom.core.given import flag
 from loom.core.narrow.floats import encode_floats
@@ -83,6 +84,7 @@ def _numbers(array: Any, where: str) -> tuple[Array, type[np.floating[Any]]]:
     ):
         array = np.asarray(array).astype(np.float32)  # exactly: its types have at most 8 bits
     if str(cast("Any", given)).startswith("torch.float8"):  # which numpy lacks
+        require_no_gradient(array, where)
         array = array.detach().cpu().float()
     held, found = read_array(array, where)
     values = widen(held, found)

@@ -163,7 +163,7 @@ def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: i
     if training is not None and training.patience is not None:
         numbers |= {
             "BEST_OFFSET": f"{best[0]}ull", "WEIGHTS_NBYTES": f"{best[1]}ull", "EPOCHS": f"{training.epochs}u",
-            "PATIENCE": f"{training.patience}u", "LEAST_GAIN": float(training.least_gain).hex(),
+            "PATIENCE": f"{max(training.patience, 1)}u", "LEAST_GAIN": float(training.least_gain).hex(),
         }  # fmt: skip
     upper = frozen.name.upper()
     numbers |= {f"LOOM_{code}": f"{upper}_{code}" for code in CODES} | {"LOOM_CODES": len(CODES)}

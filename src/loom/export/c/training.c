@@ -220,7 +220,7 @@ static void watch(struct NET *net, double loss) {
   } else {
     net->stale++;
   }
-  if (net->stale <= PATIENCE && net->epoch < EPOCHS) return;
+  if (net->stale < PATIENCE && net->epoch < EPOCHS) return;
   copy(net->image, net->image + BEST_OFFSET, WEIGHTS_NBYTES);
   net->over = 1;
 }

@@ -22,6 +22,7 @@ from loom.export.onnx.records import GraphRecord, RecordsDiffer, SizedRecord, jo
 from loom.export.onnx.writer import WHERE
 from loom.export.program import FrozenFunction, named_parameters
 from loom.ir.frontend.decorator import KernelFunction
+from loom.nn.graphs import TrainableGraph
 from loom.nn.integer import IntegerNetwork
 from loom.nn.network import Network
 from loom.nn.spec.reader import write_network
@@ -34,7 +35,7 @@ _SIZES = ((3, 5, 11), (67, 71, 79), (1031, 1033, 1039))
 """Sizes that are recorded for an open length: small ones, then such that every schedule is that of large ones."""
 _BATCH, _LENGTH = "batch", "length"
 _REMEDIES = {_BATCH: "Pass batch=1", _LENGTH: "Pass length=, the number of tokens"}
-_SOURCES = "a network, a program or function of tensors, or tensors"
+_SOURCES = "a network, an imported model, a program or function of tensors, or tensors"
 _LEAST_OPEN = 4
 """A length that may be less than this is written as it is at most."""
 
@@ -76,6 +77,10 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
                   else "Export tensors, or what tensor.compile returned; or to C: loom export --to c")  # fmt: skip
         raise ArgumentError(WHERE, "ONNX cannot say what this computes", expected=_SOURCES, got=type(source).__name__,
                             remedy=remedy)  # fmt: skip
+    if isinstance(source, TrainableGraph):
+        _require_none(batch, "batch", "an imported model")
+        _require_none(outputs, "outputs", "an imported model")
+        return _of_model(source, name, inputs)
     if callable(source) and not isinstance(source, (Tensor, Mapping)):
         _require_none(batch, "batch", "a function")
         return _function(source, name, inputs, outputs)
@@ -185,6 +190,22 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
     parameters = named_parameters([cast("Tensor", v.nodes[0]) for v in record_all.outputs.values()])
     called = name or getattr(source, "__name__", "function")
     return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
+
+
+def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSource:
+    """Return what an imported model computes, its inputs as ``inputs`` tells, else as the model does."""
+    free = {
+        i.name: (tuple(f"{i.name}_{k}" if n is None else n for k, n in enumerate(i.shape or ())), i.dtype)
+        for i in model.inputs
+    }
+
+    def forward(**given: Tensor) -> dict[str, Tensor]:
+        updates = model.state_updates
+        made = model.apply_all(given)
+        model.state_updates = updates  # those of training stay
+        return {o.name if o.name not in given else f"{o.name}_": made[o.name] for o in model.outputs}
+
+    return _function(forward, name or "model", inputs or free, None)
 
 
 def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:

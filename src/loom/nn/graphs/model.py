@@ -31,7 +31,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
 from loom.nn.train.progress import show_progress
-from loom.nn.train.samples import by_name
+from loom.nn.train.samples import by_name, require_ids
 from loom.nn.train.schedules import Schedule
 from loom.nn.train.trainer import Trainer
 from loom.runtime.device import Device
@@ -309,7 +309,14 @@ class TrainableGraph(HeldWeights, ABC):
         given = by_name(x, [i.name for i in self.inputs], where) if self.inputs else {}
         found = {i.name: self._array(given[i.name], i, where) for i in self.inputs}
         check_shapes(found, {i.name: i for i in self.inputs}, where)
+        for name, rows in self.vocabularies().items():
+            ids = found[name]
+            require_ids(ids.host_elements()[0] if isinstance(ids, Readable) else ids, rows, where, f"{name!r}")
         return found
+
+    def vocabularies(self) -> Mapping[str, int]:
+        """Return input -> rows of the table that it is looked up in, as far as the graph tells."""
+        return {}
 
     def _array(self, value: Any, info: ArrayInfo, where: str) -> Any:
         if isinstance(value, Readable):
@@ -322,12 +329,17 @@ class TrainableGraph(HeldWeights, ABC):
         return found if isinstance(found, Readable) else show(found, held)
 
     def _feeds(self) -> dict[str, str]:
-        return {info.name: f"x{n}" for n, info in enumerate(self.inputs)}
+        """Return what programs call the inputs: as the model does where that is a name, and no weight's."""
+        names = [info.name for info in self.inputs]
+        if all(name.isidentifier() and name not in self.parameters and name not in self.state for name in names):
+            return {name: name for name in names}
+        return {name: f"x{n}" for n, name in enumerate(names)}
 
     def compile(self, shapes: Mapping[str, tuple[int, ...]]) -> TensorProgram:
-        """Return a new program of the forward pass for inputs of these shapes, called x0, x1, ...: what exports take.
+        """Return a new program of the forward pass for inputs of these shapes: what exports take.
 
-        Its outputs are in the order of ``outputs``; it reads the model's weights.
+        Its inputs are called as the model's are, or x0, x1, ... where one of these is no identifier, or is called as a
+        weight. Its outputs are in the order of ``outputs``; it reads the model's weights.
         """
         feeds = self._feeds()
         fed = {i.name: tensor.input(feeds[i.name], shapes[i.name], i.type) for i in self.inputs}

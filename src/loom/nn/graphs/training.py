@@ -73,6 +73,10 @@ class Trained(Protocol):
         """Return the names of parameters that a training of some outputs leaves as they are."""
         ...
 
+    def vocabularies(self) -> Mapping[str, int]:
+        """Return input -> rows of the table that it is looked up in."""
+        ...
+
     def load(self, weights: Mapping[str, Any]) -> None:
         """Write weights."""
         ...
@@ -122,6 +126,10 @@ class Trainee:
         self.parameters, self.device, self.lock = model.parameters, model.device, model.lock
         self.state_updates: list[tuple[Tensor, Tensor]] = []
         self._fed = [i.name for i in model.inputs if i.name not in self.unused]
+
+    def vocabularies(self) -> dict[str, int]:
+        """Return those of the graph, of the inputs that are fed."""
+        return {name: rows for name, rows in self.model.vocabularies().items() if name in self._fed}
 
     def suits(self, task: Task) -> bool:
         """Tell whether this is what a task trains."""

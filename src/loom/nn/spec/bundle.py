@@ -17,7 +17,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import bf16, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
 from loom.core.narrow import TYPES, NumericKind, StoredArray, numeric_type
-from loom.nn.spec.document import read_any
+from loom.nn.spec.document import read_any, sample_shape
 from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
@@ -56,23 +56,27 @@ class SavedModel:
     stored: Mapping[str, StoredArray] = field(default_factory=dict[str, StoredArray])
 
 
-def read_bundle(document: str | bytes | JsonObject | Path) -> tuple[SavedModel, ...]:
+def read_bundle(
+    document: str | bytes | JsonObject | Path,
+    input: int | Sequence[int] | None = None,  # noqa: A002
+) -> tuple[SavedModel, ...]:
     """Return the models of a bundle of ours or of the first generation, in the document's order.
 
-    ``document`` is as for ``parse``. Weights of older bundles come as float32, ours as they were written; arrays
-    own their memory. SpecError lists every problem of every model.
+    ``document`` and ``input`` are as for ``parse``. Weights of older bundles come as float32, ours as they were
+    written; arrays own their memory. SpecError lists every problem of every model.
     """
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(
             "loom.nn.read_bundle", "not a document", expected="JSON text, bytes, a dict or a pathlib.Path",
             got=type(document).__name__,
         )  # fmt: skip
-    reading = Reading()
+    reading = Reading(told_input=sample_shape(input, "loom.nn.read_bundle, input"))
     place = Place(reading)
     value = load(document, place)
     reading.check("loom.nn.read_bundle", "bundle")
     models = _read_models(value, place)
     reading.check("loom.nn.read_bundle", "bundle")
+    reading.require_use("loom.nn.read_bundle")
     return tuple(models)
 
 
@@ -152,9 +156,10 @@ def _read_model(value: JsonValue, place: Place) -> SavedModel | None:
 
 
 def _read_network(value: JsonValue, place: Place) -> Conversion | None:
-    own = Reading()  # names of layers are known within their network alone
+    own = Reading(told_input=place.reading.told_input)  # names of layers are known within their network alone
     here = Place(own, place.path)
     conversion = read_any(value, here, saved=True)
+    place.reading.uses_input |= own.uses_input
     for problem in own.problems:
         place.reading.note(problem)
     return None if own.problems else conversion

@@ -5,12 +5,16 @@ Layer: nn. Invariant: ``parse(to_json(network)) == network``, and ``to_json`` gi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.nn.spec.layer import Shared
+from loom.core.given import is_int, items
+from loom.core.numbers import whole
+from loom.nn.spec.layer import Shape, Shared
 from loom.nn.spec.layers.scale import Scale
+from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.reader import read_older
@@ -19,13 +23,27 @@ from loom.nn.spec.reader import FORMAT, read_network, write_network
 from loom.nn.spec.text import canonical, load
 from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["Conversion", "check", "convert", "parse", "read_any", "to_document", "to_json", "with_scaling"]
+__all__ = [
+    "Conversion",
+    "check",
+    "convert",
+    "parse",
+    "read_any",
+    "sample_shape",
+    "to_document",
+    "to_json",
+    "with_scaling",
+]
 
 
-def parse(document: str | bytes | JsonObject | Path) -> NetworkSpec:
+def parse(
+    document: str | bytes | JsonObject | Path,
+    input: int | Sequence[int] | None = None,  # noqa: A002
+) -> NetworkSpec:
     """Return the network of a document: ``loom/1``, or one of the first or second generation.
 
     ``document`` is JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
+    ``input``: the shape of a sample, for a document of the older generations that does not tell it.
     SpecError lists every problem with its path; DTypeError for another kind of argument; a file that cannot be
     read raises OSError. What a conversion from an older generation leaves out is told by ``convert``.
 
@@ -33,27 +51,39 @@ def parse(document: str | bytes | JsonObject | Path) -> NetworkSpec:
     >>> parse(text).outputs
     ('layers.0',)
     """
-    return _convert(document, "loom.nn.parse").network
+    return _convert(document, "loom.nn.parse", input).network
 
 
-def convert(document: str | bytes | JsonObject | Path) -> Conversion:
+def convert(
+    document: str | bytes | JsonObject | Path,
+    input: int | Sequence[int] | None = None,  # noqa: A002
+) -> Conversion:
     """Return the network of a document of any generation, with warnings of all that changes its meaning.
 
     Arguments and errors are those of ``parse``. ``to_json(convert(old).network)`` is the old document in ``loom/1``.
     """
-    return _convert(document, "loom.nn.convert")
+    return _convert(document, "loom.nn.convert", input)
 
 
-def _convert(document: str | bytes | JsonObject | Path, where: str) -> Conversion:
+def sample_shape(given: int | Sequence[int] | None, where: str) -> Shape | None:
+    """Return the shape of a sample, one size or several; None if it is not told."""
+    if given is None:
+        return None
+    sizes = [given] if is_int(given) else items(given, where, "sizes")
+    return tuple(whole(n, where, least=1, most=MOST_WIDTH) for n in sizes)
+
+
+def _convert(document: str | bytes | JsonObject | Path, where: str, told: int | Sequence[int] | None) -> Conversion:
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(
             where, "not a document", expected="JSON text, bytes, a dict or a pathlib.Path", got=type(document).__name__
         )
-    reading = Reading()
+    reading = Reading(told_input=sample_shape(told, f"{where}, input"))
     value = load(document, Place(reading))
     reading.check(where)
     conversion = read_any(value, Place(reading))
     reading.check(where)
+    reading.require_use(where)
     assert conversion is not None
     return conversion
 

@@ -7,7 +7,7 @@ its weights; it holds no weight. Shapes are of one sample: the batch is no axis 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -26,6 +26,8 @@ __all__ = [
     "Part",
     "Shape",
     "Shared",
+    "TableRows",
+    "chain_rows",
     "keys_of_layers",
     "keys_of_names",
     "layer_schema",
@@ -40,6 +42,17 @@ Shape = tuple[int, ...]
 LAYERS: dict[str, type[Layer]] = {}
 """Type name in documents -> config class."""
 
+_ELSEWHERE = frozenset(
+    """adaptiveavgpool2d adaptivemaxpool2d alphadropout averagepool3d bidirectional bilinear convlstm convlstm2d conv3d
+    convtranspose1d convtranspose2d convtranspose3d conv1dtranspose conv2dtranspose conv3dtranspose crossattention
+    depthwiseconv2d einsumdense embeddingbag globalaveragepooling1d globalaveragepooling2d globalmaxpooling2d
+    groupnorm groupnormalization grucell instancenorm instancenorm1d instancenorm2d lambda localresponsenorm lstmcell
+    masking maxpool3d pixelshuffle prelu qrnn rnncell separableconv2d spectralnorm sru timedistributed transformer
+    transformerdecoder transformerdecoderlayer transformerencoder transformerencoderlayer upsample upsampling2d
+    zeropadding2d""".split()
+)
+"""Layers of other libraries that documents have not, in small letters without ``_``."""
+
 NODE_KEYS = ("name", "inputs", "cell")
 """Keys of a node's object that are not its layer's."""
 
@@ -53,6 +66,30 @@ class Part:
     name: str
     layer: Layer
     shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """``rows`` of the tables that numbers are rows of, None where they are no such numbers; ``passes``: whether a layer
+    gives on the same numbers."""
+
+    rows: int | None = None
+    passes: bool = False
+
+    def beside(self, other: TableRows) -> TableRows:
+        """Return that of numbers that two layers are given; none of them gives the numbers on."""
+        rows = [n for n in (self.rows, other.rows) if n is not None]
+        return TableRows(min(rows, default=None))
+
+
+def chain_rows(layers: Iterable[Layer]) -> TableRows:
+    """Return that of layers one after another."""
+    found = TableRows(passes=True)
+    for layer in layers:
+        if found.passes:
+            own = layer.table_rows()
+            found = TableRows(found.beside(own).rows, own.passes)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +131,10 @@ class Layer(Config, ABC):
     def means_all(self, shapes: tuple[Shape, ...], given: tuple[Meaning, ...]) -> Meaning:
         """Return what the output of a graph's node means, for all of its inputs."""
         return self.means(shapes[0], given[0])
+
+    def table_rows(self) -> TableRows:
+        """Return what the numbers that it is given are rows of; of several tables the one of the fewest rows."""
+        return TableRows()
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         """Return the trained arrays of this layer alone, for an input of ``shape``."""
@@ -183,6 +224,9 @@ class Shared(Layer):
     def means(self, shape: Shape, given: Meaning) -> Meaning:
         return self.layer.means(shape, given)
 
+    def table_rows(self) -> TableRows:
+        return self.layer.table_rows()
+
     def borrowed(self) -> tuple[str, ...]:
         return self.layer.borrowed()
 
@@ -240,6 +284,12 @@ def read_layer(value: JsonValue, place: Place, *, besides: tuple[str, ...] = ())
         other = next((k for k, config in LAYERS.items() if kind.lower() in config.other_names), None)
         if other:
             place.at("type").fault(f"unknown layer type {brief(kind)}", remedy=f"Did you mean {other!r}?")
+        elif kind.lower().replace("_", "") in _ELSEWHERE:
+            place.at("type").fault(
+                f"documents have no layer {brief(kind)}",
+                expected="one of docs/formats/network.md",
+                remedy="A module of PyTorch or a file of ONNX may have it: loom.from_torch, loom.onnx.load.",
+            )
         else:
             place.at("type").unknown("layer type", kind, LAYERS)
         return BAD

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from loom.core.dtype import DType, f32
 from loom.nn.spec.fields import Config, Record, choice, field_of, flag, free, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
+from loom.nn.spec.layers.norm import BatchNorm
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 from loom.nn.spec.limits import MOST_ELEMENTS
 from loom.nn.spec.meaning import NUMBERS, Meaning
@@ -93,6 +94,8 @@ class NetworkSpec(Config):
     outputs: tuple[str, ...] = ()
     _shapes: dict[str, Shape] | None = field(default=None, init=False, repr=False, compare=False)
     """What ``shapes`` found: the spec is frozen, and they are asked for at every turn."""
+    _vocabularies: dict[str, int] | None = field(default=None, init=False, repr=False, compare=False)
+    """What ``vocabularies`` found."""
 
     def shapes(self) -> dict[str, Shape]:
         """Return name -> shape of one sample, of every network input and every node's output.
@@ -114,6 +117,30 @@ class NetworkSpec(Config):
             sources = tuple(shapes[n] for n in node.inputs)
             found[node.name] = node.layer.means_all(sources, tuple(found[n] for n in node.inputs))
         return found
+
+    def vocabularies(self) -> dict[str, int]:
+        """Return input -> rows of the table that it is looked up in, of inputs that are ids; of several the fewest."""
+        if self._vocabularies is not None:
+            return self._vocabularies
+        origin, found = {i.name: i.name for i in self.inputs}, dict[str, int]()
+        for node in self.nodes:
+            own = node.layer.table_rows()
+            for name in (origin[source] for source in node.inputs if source in origin):
+                if own.rows is not None:
+                    found[name] = min(own.rows, found.get(name, own.rows))
+                if own.passes:
+                    origin[node.name] = name
+        object.__setattr__(self, "_vocabularies", found)
+        return found
+
+    def lone_statistics(self) -> str | None:
+        """Return the first layer that takes statistics of a batch and has one value of a channel in each sample."""
+        found = (
+            p.name
+            for p in self.walk()
+            if isinstance(p.layer, BatchNorm) and not p.layer.frozen and count(p.shape[1:]) == 1
+        )
+        return next(found, None)
 
     def parameters(self) -> dict[str, Shape]:
         """Return name -> shape of every trained array of the network, in the order of the nodes.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from loom.core.errors import SpecError, near_matches
+from loom.core.errors import ArgumentError, SpecError, near_matches
 from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.values import JsonObject, JsonValue
 
@@ -56,6 +56,10 @@ class Reading:
     layers: int = 0
     misfit: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     """The last pair of shapes, met and wanted, that differ in their number of elements."""
+    told_input: tuple[int, ...] | None = None
+    """The shape of a sample that the caller tells, of a document that does not."""
+    uses_input: bool = False
+    """Whether a network took it."""
     _noted: set[Problem] = field(default_factory=set[Problem])
 
     def note(self, problem: Problem) -> None:
@@ -70,6 +74,17 @@ class Reading:
         del self.problems[count:]
         self._noted.difference_update(dropped)
         return dropped
+
+    def require_use(self, where: str) -> None:
+        """Raise ArgumentError if an input is told that no network took."""
+        if self.told_input is not None and not self.uses_input:
+            raise ArgumentError(
+                f"{where}, input",
+                "has no effect: the document tells the size of its input",
+                expected="input left out",
+                got=self.told_input,
+                remedy="Leave it out",
+            )
 
     def check(self, where: str, what: str = "network document") -> None:
         """Raise SpecError with every problem found, in the order they were found; nothing if there is none."""

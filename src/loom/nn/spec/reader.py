@@ -95,6 +95,15 @@ def _read_inputs(value: JsonObject, place: Place, dtype: DType) -> list[Input]:
 
 def _read_input(name: str, what: JsonValue, place: Place, dtype: DType) -> list[Input]:
     """Return the one input of an object, none if it is unusable."""
+    sizes = what.get("shape") if isinstance(what, dict) else None
+    if isinstance(sizes, list) and None in sizes:
+        place.at("shape").fault(
+            "a size is null",
+            expected="sizes; of samples of different lengths the most that one may have",
+            got=brief(sizes),
+            remedy='Write {"shape": [64, 3], "variable_length": true}: the first size is then a most.',
+        )
+        return []
     only = read_object(Input, what, place)
     if only is BAD:
         return []

@@ -26,7 +26,7 @@ from loom.nn.step.tokens import Forms, bare_shapes, one_token
 from loom.nn.step.watching import copies, show_tick
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.samples import by_name
+from loom.nn.train.samples import by_name, require_ids
 from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import Losses
 from loom.nn.train.updates import Pairs
@@ -155,6 +155,8 @@ class StepState:
         where = "StepState.set_input"
         given = by_name(x, self.wiring.inputs, f"{where}, x")
         fitted = [fit(a, self.tensors[n], f"{where}, {n!r}", self._forms[n]) for n, a in given.items()]
+        for name, (array, _) in zip(given, fitted, strict=True):
+            self._require_ids(name, array, where)
         with self._model.lock:
             for place, (array, _) in zip(self._inputs, fitted, strict=True):
                 place.write(array)
@@ -168,10 +170,16 @@ class StepState:
         form = self._forms[self.wiring.inputs[0]].get(x.shape)
         if form is None or not place.holds(x):
             return False
+        self._require_ids(self.wiring.inputs[0], x, "StepState.set_input")
         with self._model.lock:
             place.write(x.reshape(place.shape))
         self._form = form
         return True
+
+    def _require_ids(self, name: str, x: Array, where: str) -> None:
+        rows = self.wiring.spec.vocabularies().get(name)
+        if rows is not None:
+            require_ids(x, rows, where, f"{name!r}")
 
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
         """Advance every layer, or those named, at once, each from what the buffers hold."""
@@ -339,6 +347,7 @@ class StepState:
         """Write a buffer by hand. A gradient ends there: what was written is not the node's."""
         like = self._tensor(name, "StepState.set_buffer")
         array, _ = fit(values, like, f"StepState.set_buffer, {name!r}", self._forms_of(name))
+        self._require_ids(name, array, "StepState.set_buffer")
         with self._model.lock:
             like.assign(array)
             if name not in self.wiring.inputs:

@@ -37,8 +37,9 @@ class TrainConfig:
     whose gradients make one update, weighted by their samples. ``micro_batch``: samples of the micro-batches that each
     batch is cut into, whose gradients are added by a fixed tree (docs/numerics.md, section 5); None: a batch is one.
     Gradients are clipped element by element to ``clip_value``, then scaled so that the norm of all is at most
-    ``clip_norm``. ``patience``: epochs without a loss (of validation, else of training) lower by more than
-    ``least_gain``, after which training stops and the best weights are put back. ``checkpoint``: a folder, written
+    ``clip_norm``. ``patience``: training stops after so many epochs in a row (0: after one) whose
+    loss, of validation, else of training, is not lower by more than ``least_gain`` than the best, whose weights are put
+    back. ``checkpoint``: a folder, written
     every ``checkpoint_every`` epochs, at the end, and at Ctrl-C. ``budget_nbytes``: the most memory for weights, state
     and programs. ``evaluate_every``: epochs after which all measures of the validation samples are kept in
     ``History.evaluations``. ``compute``: ``"f16"`` or ``"bf16"``, in which layers are then computed, forward and

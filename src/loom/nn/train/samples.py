@@ -20,7 +20,17 @@ from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.core.given import is_mapping
 from loom.nn.train.losses import CHANCE_LOSSES
 
-__all__ = ["WHOLE", "Samples", "batches", "by_name", "check_inputs", "check_samples", "for_each", "numbers"]
+__all__ = [
+    "WHOLE",
+    "Samples",
+    "batches",
+    "by_name",
+    "check_inputs",
+    "check_samples",
+    "for_each",
+    "numbers",
+    "require_ids",
+]
 
 WHOLE = "biu"
 """Kinds of numpy types that number classes."""
@@ -88,15 +98,38 @@ def numbers(x: Any, where: str, name: str = "x") -> Array:
     return widen(*read_array(x, f"{where}, {name}"))
 
 
-def check_inputs(x: Any, x_type: DType, where: str, name: str = "x") -> Array:
-    """Return inputs as a contiguous array of a type; errors for no samples, no numbers, NaN and infinities."""
+def check_inputs(x: Any, x_type: DType, where: str, name: str = "x", rows: int | None = None) -> Array:
+    """Return inputs as a contiguous array of a type; errors for no samples, no numbers, NaN and infinities.
+
+    ``rows``: of the table that they are looked up in: ArgumentError for what is no row of it.
+    """
     found, held = read_array(x, f"{where}, {name}")
     if found.ndim == 0 or len(found) == 0:
         raise EmptyError(where, f"{name} has no samples", expected="at least 1", got=f"shape {found.shape}",
                          remedy="Pass an array whose first axis counts samples")  # fmt: skip
     if held.is_float:
         _require_finite(widen(found, held), where, name)
-    return show(convert(found, held, x_type, f"{where}, {name}"), x_type)
+    made = show(convert(found, held, x_type, f"{where}, {name}"), x_type)
+    if rows is not None:
+        require_ids(made, rows, where, name)
+    return made
+
+
+def require_ids(ids: Array, rows: int, where: str, name: str = "x") -> None:
+    """Raise ArgumentError for an id that is no row of a table, in place of looking up zeros."""
+    least, most = (ids.min(), ids.max()) if ids.size else (0, 0)
+    if least >= 0 and most < rows and (ids.dtype.kind in WHOLE or bool((np.floor(ids) == ids).all())):
+        return
+    wide = np.asarray(ids, np.float64) if ids.dtype.kind not in WHOLE else ids
+    wrong = (wide < 0) | (wide >= rows) | (np.floor(wide) != wide)
+    at = tuple(np.argwhere(wrong)[0])
+    raise ArgumentError(
+        where,
+        f"an id out of range: {name}, sample {at[0]}",
+        expected=f"whole numbers from 0 to {rows - 1}, the rows of the embedding",
+        got=f"{wide[at]:g}",
+        remedy="Check which tokenizer made them, or give the embedding a row for each id",
+    )
 
 
 def _require_finite(array: Array, where: str, name: str) -> None:
@@ -121,15 +154,19 @@ def check_samples(
     *,
     y_type: DType = f32,
     outputs: Sequence[str] = (),
+    rows: Mapping[str, int] | None = None,
 ) -> Samples:
     """Return samples for a loss; classes for those of classes become i32, other targets floats of ``y_type``.
 
     Of several inputs ``x_type`` has the types by name, of several outputs ``outputs`` the names and ``loss`` the losses
-    by name; ``x`` and ``y`` are what ``by_name`` takes then.
+    by name; ``x`` and ``y`` are what ``by_name`` takes then. ``rows``: of tables that inputs are looked up in.
     """
     types = x_type if isinstance(x_type, Mapping) else {"x": x_type}
     given = by_name(x, tuple(types), where) if isinstance(x_type, Mapping) else {"x": x}
-    inputs = [check_inputs(a, types[n], where, _place("x", n)) for n, a in given.items()]
+    tables = rows or {}
+    if not isinstance(x_type, Mapping):
+        tables = dict(zip(given, tables.values(), strict=False))
+    inputs = [check_inputs(a, types[n], where, _place("x", n), tables.get(n)) for n, a in given.items()]
     wanted = by_name(y, outputs, where, "y") if outputs else {"y": y}
     losses = for_each(loss, wanted)
     targets: list[Array] = []

@@ -195,11 +195,11 @@ SCHEDULES = ("constant", "linear", "cosine", "cosine_warm_restarts", "exponentia
 
 
 def schedule_of(name: str, rate: float, steps: int) -> Schedule:
-    """Return the schedule called ``name``, in capitals or not, for a training of ``steps``, with the older generations'
-    defaults.
+    """Return the schedule called ``name``, in capitals or not, for a training of ``steps``.
 
-    ``linear`` and ``polynomial`` (power 1) end at 1 % of the rate; ``warmup`` rises for a tenth of the steps, then is
-    constant; ``cosine_warm_restarts`` begins anew four times.
+    ``linear``, ``polynomial`` (power 1) and ``exponential`` end at 1 % of the rate; ``step`` divides it by 10 after
+    each third; ``warmup`` rises for a tenth of the steps, then is constant; ``cosine_warm_restarts`` begins anew four
+    times.
 
     >>> schedule_of("linear", 1.0, 100).at(50)
     0.505
@@ -210,8 +210,8 @@ def schedule_of(name: str, rate: float, steps: int) -> Schedule:
         "linear": Linear(rate, 0.01 * rate, steps),
         "cosine": Cosine(rate, steps),
         "cosine_warm_restarts": CosineWarmRestarts(rate, max(1, steps // 4)),
-        "exponential": Exponential(rate),
-        "step": Step(rate),
+        "exponential": Exponential(rate, 0.01, steps),
+        "step": Step(rate, 0.1, max(1, -(-steps // 3))),
         "polynomial": Polynomial(rate, 0.01 * rate, steps),
         "warmup": Warmup(Constant(rate), max(1, steps // 10)),
     }

@@ -7,6 +7,7 @@ and resumed has the bits of one that was not.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,10 @@ class Trainer:
         self.has_run = False
 
     def _check(self, x: Any, y: Any, where: str = "train") -> Samples:
+        told = getattr(getattr(self.model, "network", self.model), "vocabularies", None)  # of a document, of a graph
         return check_samples(
-            x, y, self.config.loss, self.x_type, where, y_type=self.y_type, outputs=self.outputs
+            x, y, self.config.loss, self.x_type, where, y_type=self.y_type, outputs=self.outputs,
+            rows=None if told is None else told(),
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -151,8 +154,22 @@ class Trainer:
     def _prepare(self, data: Samples, held_out: Samples | None) -> None:
         size = self.config.batch_size
         sizes = {s.stop - s.start for s in batches(len(data), size)}
+        self._require_several({*sizes, self.config.micro_batch or size})
         others = {s.stop - s.start for s in batches(0 if held_out is None else len(held_out), size)}
         self.programs.prepare(data, sorted(sizes, reverse=True), held_out, sorted(others, reverse=True))
+
+    def _require_several(self, sizes: Collection[int]) -> None:
+        """Refuse a batch of one sample before statistics of batches: of one value the mean is it, the variance 0."""
+        network = getattr(self.model, "network", None)  # other models have no document
+        name = None if network is None or 1 not in sizes else network.lone_statistics()
+        if name is not None:
+            raise ArgumentError(
+                "train, batch_size",
+                f"a batch of one sample, of which batch_norm {name!r} has no statistics",
+                expected="2 samples or more in every batch, in the last one too",
+                got="1",
+                remedy="Choose a batch_size that leaves no sample over, leave one out, or freeze the layer",
+            )
 
     # epochs
 
@@ -258,6 +275,7 @@ class Trainer:
             raise ArgumentError("train_batch", "more samples than a batch that is cut into micro-batches has",
                                 expected=f"at most {self.config.batch_size}", got=len(data),
                                 remedy="Use a larger batch_size")  # fmt: skip
+        self._require_several({len(data), self.config.micro_batch or len(data)})
         if not self._last_good:
             self.keep()
         schedule = self.config.schedule or Constant(self.config.learning_rate)
@@ -307,8 +325,8 @@ class Trainer:
             self._best, self._stale, self._best_weights = loss, 0, self.model.weights()
             return
         self._stale += 1
-        if self._stale > self.config.patience:
-            self.history.stopped = f"no gain for {self._stale} epochs"
+        if self._stale >= self.config.patience:
+            self.history.stopped = f"no gain for {self._stale} epoch{'s' * (self._stale > 1)}"
 
     # what is not finite
 
@@ -398,7 +416,7 @@ class Trainer:
                     f"the checkpoint was made with {_DATA.get(name, f'another {name}')}",
                     expected=value,
                     got=theirs.get(name),
-                    remedy=f"Use the same {'data' if name in _DATA else 'settings'}, or train from the start",
+                    remedy=_remedy(name, value, theirs.get(name)),
                 )
 
 
@@ -412,6 +430,21 @@ def settings_of(config: TrainConfig, model: Trainable) -> dict[str, str]:
 
 _DATA = {"data": "other data than these of as many samples", "held_out": "other data for validation"}
 """What a snapshot tells of data, besides their number, in words."""
+
+
+_LENGTHS = re.compile(r"\b(?:steps|period|every|decay_steps)=\d+")
+"""What of a schedule's text tells how long it is."""
+
+
+def _remedy(name: str, mine: object, theirs: object) -> str:
+    """Return what to do about a setting that differs; two schedules may differ in their lengths alone."""
+    shapes = {_LENGTHS.sub("", str(schedule)) for schedule in (mine, theirs)}
+    if name == "schedule" and len(shapes) == 1:
+        return (
+            "A schedule that is called by its name is as long as epochs and samples make it. Train from the start with "
+            f"schedule={mine}, of loom.nn.train, which stays the same for any epochs, or go on with as many epochs"
+        )
+    return f"Use the same {'data' if name in _DATA else 'settings'}, or train from the start"
 
 
 def _describe(data: Samples, held_out: Samples | None) -> dict[str, Any]:

@@ -202,7 +202,8 @@ class TweenState(TweenRunner):
     # reading
 
     def _read_inputs(self, x: Any, where: str) -> tuple[dict[str, Array], bool]:
-        return read_inputs(self.network.spec.inputs, x, where)
+        spec = self.network.spec
+        return read_inputs(spec.inputs, x, where, spec.vocabularies())
 
     def _read_targets(self, target: Any, given: Mapping[str, Array], is_one: bool, where: str) -> dict[str, Array]:
         found = read_targets(

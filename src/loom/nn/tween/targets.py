@@ -20,8 +20,8 @@ from loom.nn.train.targets import Output
 __all__ = ["read_inputs", "read_targets"]
 
 
-def read_inputs(inputs: Sequence[Input], x: Any, where: str) -> tuple[dict[str, Array], bool]:
-    """Return inputs by name, of a batch, and whether one sample was given."""
+def read_inputs(inputs: Sequence[Input], x: Any, where: str, rows: Mapping[str, int]) -> tuple[dict[str, Array], bool]:
+    """Return inputs by name, of a batch, and whether one sample was given; ``rows``: of their tables."""
     kinds = {i.name: i for i in inputs}
     named = by_name(x, tuple(kinds), f"{where}, x")
     labels = {n: f"x {n!r}" if len(named) > 1 else "x" for n in named}
@@ -29,7 +29,7 @@ def read_inputs(inputs: Sequence[Input], x: Any, where: str) -> tuple[dict[str, 
     is_one = all(a.shape == kinds[n].shape for n, a in arrays.items())
     found: dict[str, Array] = {}
     for name, value in arrays.items():
-        a = check_inputs(value[None] if is_one else value, kinds[name].dtype, where, labels[name])
+        a = check_inputs(value[None] if is_one else value, kinds[name].dtype, where, labels[name], rows.get(name))
         if a.shape[1:] != kinds[name].shape:
             sizes = ", ".join(["n", *map(str, kinds[name].shape)])
             raise ShapeError(f"{where}, input {name!r}", "the array has another shape", expected=f"({sizes})",

@@ -69,9 +69,9 @@ def test_as_many_rows_as_fit(layers: list[Any], read: tuple[int, ...], given: tu
     ("layers", "wanted"),
     [
         ([{"type": "softmax"}], "cannot be told: expected the first layer's input size. Give input_size in the first"),
-        ([{"type": "kmeans", "num_clusters": 2}], "Give input_size in the first layer."),
-        ([SCATTER], "Give input_size in the first layer."),
-        ([{"type": "mha", "num_heads": 2}], "Give d_model and seq_length in the first layer."),
+        ([{"type": "kmeans", "num_clusters": 2}], "Give input_size in the first layer, or pass"),
+        ([SCATTER], "Give input_size in the first layer, or pass"),
+        ([{"type": "mha", "num_heads": 2}], "Give d_model and seq_length in the first layer, or pass"),
         (
             [EMBEDDING | {"embedding_dim": 4}, dense(12, 8), dense(16, 2)],  # blames the layer that is wrong
             "$.layers[2]: the layer's input does not match the layer before: expected 8 elements, of shape (8,), got 1",

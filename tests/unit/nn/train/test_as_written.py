@@ -90,7 +90,7 @@ def test_a_small_gain_is_none(two_layers: Any, samples: Any) -> None:
     config = TrainConfig(loss="cross_entropy", learning_rate=1e-4, epochs=9, patience=1, batch_size=20)
     assert Trainer(two_layers(), config).fit(*samples).stopped == ""
     history = Trainer(two_layers(), replace(config, least_gain=0.5)).fit(*samples)
-    assert (history.stopped, history.epochs) == ("no gain for 2 epochs", 3)
+    assert (history.stopped, history.epochs) == ("no gain for 1 epoch", 2)
 
 
 def test_checkpoints_come_every_so_many_epochs(two_layers: Any, samples: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,36 @@ def test_broken_texts(samples: Any) -> None:
     bundle["models"][0]["training"] = {"facts": []}
     with pytest.raises(SpecError, match=r"training.*expected an object with facts and tensors, both objects"):
         loom.Network.load(bundle)
+
+
+@pytest.mark.parametrize(
+    "name", ["linear", "cosine", "cosine_warm_restarts", "polynomial", "warmup", "step", "exponential"]
+)
+def test_a_schedule_by_name_says_how_to_go_on_for_longer(samples: Any, name: str) -> None:
+    """What the message names works when it is followed."""
+    from loom.nn import train
+
+    net = built(SMALL)
+    net.train(*samples, epochs=1, batch_size=8, schedule=name)
+    with pytest.raises(CheckpointError, match="the checkpoint was made with another schedule") as raised:
+        net.train(*samples, epochs=8, batch_size=8, schedule=name, resume=True)
+    told = re.search(
+        r"Train from the start with schedule=(.*), of loom.nn.train, which stays the same", str(raised.value)
+    )
+    assert told
+    schedule = eval(told[1], vars(train))
+    whole, parts = built(SMALL), built(SMALL)
+    whole.train(*samples, epochs=8, batch_size=8, schedule=schedule)
+    parts.train(*samples, epochs=1, batch_size=8, schedule=schedule)
+    parts.train(*samples, epochs=8, batch_size=8, schedule=schedule, resume=True)
+    assert parts.digest() == whole.digest()
+    named = built(SMALL)
+    named.train(*samples, epochs=8, batch_size=8, schedule=name)
+    assert named.digest() == whole.digest()
+
+
+def test_other_schedules_are_other_settings(samples: Any) -> None:
+    net = built(SMALL)
+    net.train(*samples, epochs=1, schedule="linear")
+    with pytest.raises(CheckpointError, match=r"another schedule.*Use the same settings, or train from the start"):
+        net.train(*samples, epochs=1, schedule="cosine", resume=True)

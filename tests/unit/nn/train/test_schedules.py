@@ -58,6 +58,12 @@ def test_by_name() -> None:
         name: name.replace("_", "") for name in SCHEDULES
     }
     assert schedule_of("linear", 1.0, 100).at(100) == 0.01
+    for name in ("step", "exponential", "linear", "polynomial"):  # all that fall are low by the end
+        found = schedule_of(name, 1.0, 90)
+        assert found.at(0) == 1.0
+        assert 0.0099 < found.at(89) < 0.03
+    assert [schedule_of("step", 1.0, 90).at(n) for n in (29, 30, 59, 60)] == pytest.approx([1.0, 0.1, 0.1, 0.01])
+    assert schedule_of("exponential", 1.0, 90).at(45) == pytest.approx(0.1)
     with pytest.raises(ArgumentError, match=r"\[train, schedule\] no schedule is called 'cosin'.*'cosine'"):
         schedule_of("cosin", 0.1, 10)
     with pytest.raises(ArgumentError, match="steps is no number of steps: expected an int of at least 1, got 0"):

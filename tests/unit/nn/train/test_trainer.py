@@ -173,12 +173,22 @@ def test_patience_puts_the_best_weights_back(two_layers: Any, samples: Any) -> N
     config = replace(PLAIN, epochs=60, patience=2, learning_rate=0.3)
     trainer = Trainer(model, config)
     history = trainer.fit(x[:10], y[:10], (x[10:], y[10:]))
-    assert history.stopped == "no gain for 3 epochs"
+    assert history.stopped == "no gain for 2 epochs"
     assert history.epochs < 60
     from loom.nn.train.samples import check_samples
 
     loss, _ = trainer.validate(check_samples(x[10:], y[10:], "cross_entropy"))
     assert loss == min(history.validation_loss) < history.validation_loss[-1]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 2), (1, 2), (2, 3), (3, 4)])
+def test_patience_counts_epochs_without_gain_as_keras_does(
+    two_layers: Any, samples: Any, patience: int, epochs: int
+) -> None:
+    """The first epoch is the best: nothing is learned at a rate of 0."""
+    config = replace(PLAIN, epochs=50, patience=patience, learning_rate=0.0, shuffle=False)
+    history = Trainer(two_layers(), config).fit(*samples)
+    assert (history.epochs, history.stopped) == (epochs, f"no gain for {epochs - 1} epoch{'s' * (epochs > 2)}")
 
 
 def test_data_that_is_not_finite(two_layers: Any, samples: Any) -> None:

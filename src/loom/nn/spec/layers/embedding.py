@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import field_of, size
-from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.layer import Layer, Shape, TableRows, register
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import LayerName
 from loom.nn.spec.shapes import has_rank
@@ -23,7 +23,8 @@ class Embedding(Layer):
     """Row lookup, ids of any shape (...) to (..., embedding_dim); ids are integers, or floats that are whole.
 
     Weights: ``weight`` (vocab_size, embedding_dim), drawn from the standard normal distribution. An id outside the
-    table, or that is not whole, gives zeros and has no gradient.
+    table, or that is not whole, is refused in data of a network's input; computed by other layers it gives zeros and
+    has no gradient.
     """
 
     kind: ClassVar[str] = "embedding"
@@ -34,6 +35,9 @@ class Embedding(Layer):
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         del place
         return (*shape, self.embedding_dim)
+
+    def table_rows(self) -> TableRows:
+        return TableRows(self.vocab_size)
 
     def own_weights(self, shape: Shape) -> dict[str, Shape]:
         del shape

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import choice, field_of, real, several, size
-from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
+from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, TableRows, chain_rows, register
 from loom.nn.spec.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities
 from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.shapes import has_rank
@@ -53,6 +53,9 @@ class Sequential(Layer):
 
     layers: tuple[Layer, ...] = several(LayerRule(), "the layers, first to last", least=1)
 
+    def table_rows(self) -> TableRows:
+        return chain_rows(self.layers)
+
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         return _chain(self.layers, shape, place)
 
@@ -71,6 +74,9 @@ class Residual(Layer):
     kind: ClassVar[str] = "residual"
 
     layers: tuple[Layer, ...] = several(LayerRule(), "the layers whose result is added, first to last", least=1)
+
+    def table_rows(self) -> TableRows:
+        return TableRows(chain_rows(self.layers).rows)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         met = _chain(self.layers, shape, place)
@@ -128,6 +134,9 @@ class KMeans(Layer):
     temperature: float = real("T of the logits", 1.0, above=0.0)
     output_mode: KMeansOutput = choice(KMeansOutput, "what the output is", KMeansOutput.PROBABILITIES)
     learning_rate: float | None = real("step size of the centres; the optimiser's own if not given", None, above=0.0)
+
+    def table_rows(self) -> TableRows:
+        return TableRows(None if self.attached_layer is None else self.attached_layer.table_rows().rows)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         features: Shape | None = shape

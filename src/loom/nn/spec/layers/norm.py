@@ -84,7 +84,8 @@ class BatchNorm(Layer):
     """Each channel (the first axis) scaled by its mean and variance over batch and remaining axes.
 
     In training those of the batch; else running ones, ``running = (1 - momentum) running + momentum batch`` after
-    each batch. ``frozen``: the running ones in training too, and they stay. Weights: ``gamma``, ``beta`` (channels,);
+    each batch. A batch of one sample, also the last one that is left over, is refused in training where there are no
+    axes besides. ``frozen``: the running ones in training too, and they stay. Weights: ``gamma``, ``beta`` (channels,);
     state: ``running_mean``, ``running_variance`` (channels,).
     """
 

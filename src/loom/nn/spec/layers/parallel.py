@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loom.nn.spec.fields import Config, Record, choice, field_of, several, size
-from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, register
+from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, TableRows, register
 from loom.nn.spec.layers.combine import Combine, concatenate, equal, meaning_of_combination
 from loom.nn.spec.layers.softmax import Softmax
 from loom.nn.spec.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_sum, probabilities
@@ -127,6 +127,12 @@ class Parallel(Layer):
             here = place.at("grid_positions", i)
             if cell.within(self.grid, here) and taken.setdefault(cell, i) != i:
                 here.fault(f"the cell is that of branch {taken[cell]}", expected="a cell of its own")
+
+    def table_rows(self) -> TableRows:
+        found = TableRows()
+        for layer in (*self.branches, *(() if self.gate is None else (self.gate,))):
+            found = found.beside(layer.table_rows())
+        return found
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         met = [b.infer(shape, place.at("branches", i)) for i, b in enumerate(self.branches)]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from loom.nn.spec.activations import OTHER_NAMES, Activation
 from loom.nn.spec.fields import choice, real, several
-from loom.nn.spec.layer import Layer, Shape, register
+from loom.nn.spec.layer import Layer, Shape, TableRows, register
 from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, meaning_of_activation
 from loom.nn.spec.problems import Place
 from loom.nn.spec.rules import Whole
@@ -25,6 +25,9 @@ class Flatten(Layer):
     """All axes of a sample made one, (a, b, ...) to (a b ...,)."""
 
     kind: ClassVar[str] = "flatten"
+
+    def table_rows(self) -> TableRows:
+        return TableRows(passes=True)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         del place
@@ -52,6 +55,9 @@ class Reshape(Layer):
             if n == 0:
                 place.at("shape", i).wrong("an integer from 1, or -1", n)
 
+    def table_rows(self) -> TableRows:
+        return TableRows(passes=True)
+
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         known = count(tuple(n for n in self.shape if n != -1))
         total = count(shape)
@@ -77,6 +83,9 @@ class Permute(Layer):
     other_names: ClassVar[tuple[str, ...]] = ("transpose",)
 
     axes: tuple[int, ...] = several(Whole(0, 7), "each axis of a sample once, counted from 0", least=1)
+
+    def table_rows(self) -> TableRows:
+        return TableRows(passes=True)
 
     def infer(self, shape: Shape, place: Place) -> Shape | None:
         if sorted(self.axes) != list(range(len(shape))):

@@ -106,7 +106,10 @@ class _InputSearch:
 
     def run(self) -> _Building | None:
         """Return the network in the making; None where something is wrong, which is noted."""
-        start = start_of(self.definitions[0])
+        start, told = start_of(self.definitions[0]), self.reading.told_input
+        if told is not None and (start is None or start.is_guess):
+            self.reading.uses_input = True
+            return self._attempt(told)[0]
         if start is None:
             return self._untold()
         rows, met = 1, None
@@ -124,8 +127,8 @@ class _InputSearch:
                 break
             del self.notes.texts[clean[1] :]
             rows, met = rows * more, self.reading.misfit
-        if start.is_guess:
-            self._untold()
+        if start.is_guess:  # what else was found is of an input that nobody told
+            return self._untold()
         for problem in farthest[1]:
             self.reading.note(problem)
         return None
@@ -167,7 +170,8 @@ class _InputSearch:
         first = self.definitions[0]
         first.place.fault(
             "the size of the network's input cannot be told", expected="the first layer's input size",
-            remedy=f"Give {_TELLS.get(first.kind, 'input_size')} in the first layer.",
+            remedy=f"Give {_TELLS.get(first.kind, 'input_size')} in the first layer, or pass the shape of a sample: "
+            "input=(12,), on the command line loom convert --input 12.",
         )  # fmt: skip
 
 

@@ -6,10 +6,13 @@ Layer: onnx. Invariant: distances of the radial kernel are sums of squared diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.core.dtype import f32
+from loom.kernels.linalg.coupling import couple_pairs
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.scores import as_float, class_labels, picked_labels, transformed
 from loom.tensor.tensor import Tensor
@@ -17,6 +20,8 @@ from loom.tensor.tensor import Tensor
 __all__: list[str] = []
 
 _ML = "ai.onnx.ml"
+_LEAST_CHANCE = 1e-7
+"""Of one class against another, as libsvm bounds it."""
 
 
 def _kernel(call: NodeCall, x: Tensor, vectors: Tensor) -> Tensor:
@@ -80,9 +85,6 @@ def _svm_classifier(call: NodeCall) -> Made:
     labels = class_labels(call, "classlabels_ints")
     if labels is None:
         raise call.refused("no labels", expected="classlabels_ints")
-    if call.reals("prob_a", []) or call.reals("prob_b", []):
-        raise call.refused("probabilities are found by iteration, which ONNX does not define", expected="no prob_a",
-                           got="prob_a")  # fmt: skip
     each = call.integers("vectors_per_class", [])
     if not sum(each):
         coefficients, rho = _matrix(call, "coefficients", len(labels), x), call.reals("rho", [0.0])
@@ -93,6 +95,24 @@ def _svm_classifier(call: NodeCall) -> Made:
         raise call.refused("vectors_per_class", expected=len(labels), got=len(each))
     kernels = _kernel(call, x, _features(call, _matrix(call, "support_vectors", sum(each), x), x))
     return _by_votes(call, kernels, each, labels)
+
+
+def _chances(call: NodeCall, scores: Tensor, pairs: Sequence[tuple[int, int]], count: int) -> Tensor | None:
+    """Return the chance of each class, f32, of those of all pairs of them; None where the model tells none."""
+    a, b = call.reals("prob_a", []), call.reals("prob_b", [])
+    if not (a or b):
+        return None
+    if len(a) != len(pairs) or len(b) != len(pairs):
+        raise call.refused("prob_a or prob_b does not fit", expected=len(pairs), got=(len(a), len(b)))
+    slope, offset = (call.array(np.array(x, np.float32)) for x in (a, b))
+    first = lt.clip(lt.sigmoid(-(lt.cast(scores, "f32") * slope + offset)), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+    columns = {(i, j): first[:, k] for k, (i, j) in enumerate(pairs)}
+    columns |= {(j, i): 1 - chance for (i, j), chance in columns.items()}
+    none = lt.zeros_like(first[:, 0])
+    table = lt.stack([columns.get((i, j), none) for i in range(count) for j in range(count)], 1)
+    n = scores.shape[0]
+    import_module("loom.runtime.calls.kernels")  # what runs kernels
+    return couple_pairs(count, f32)(table, n=n, out=(n, count))
 
 
 def _by_votes(call: NodeCall, kernels: Tensor, each: Sequence[int], labels: list[int]) -> Made:
@@ -110,10 +130,13 @@ def _by_votes(call: NodeCall, kernels: Tensor, each: Sequence[int], labels: list
         matrix[starts[j] : starts[j + 1], k] = table[i, starts[j] : starts[j + 1]]
     scores = lt.matmul(kernels, call.array(matrix, kernels.dtype)) + call.array(np.array(rho), kernels.dtype)
     wins = lt.cast(scores > 0, "i32")
+    chances = _chances(call, scores, pairs, count)
     votes = [lt.zeros_like(wins[:, 0]) for _ in labels]
     for k, (i, j) in enumerate(pairs):
         votes[i], votes[j] = votes[i] + wins[:, k], votes[j] + (1 - wins[:, k])
     best = lt.argmax(lt.stack(votes, 1), -1)
+    if chances is not None:
+        return [picked_labels(call, labels, best), transformed(call, chances)]
     if count == 2 and call.text("post_transform", "NONE") != "PROBIT":
         scores = lt.concat([-scores, scores], 1)
     return [picked_labels(call, labels, best), lt.cast(transformed(call, scores), "f32")]

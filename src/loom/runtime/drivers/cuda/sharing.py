@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dlpack import CUDA, over_memory, take
+from loom.core.dlpack import CUDA, is_torch, over_memory, take
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
 from loom.runtime.drivers.cuda.memory import CudaStorage, GpuMemory
@@ -105,7 +105,7 @@ def borrow(device: Any, data: Any, where: str, *, writes: bool) -> TypedStorage:
 
 def _stream_of(data: Any) -> int:
     """Return the stream in which a library works on its array, as far as it says."""
-    if type(data).__module__.partition(".")[0] == "torch":
+    if is_torch(data):
         return int(sys.modules["torch"].cuda.current_stream(data.device).cuda_stream) or _LEGACY
     said: dict[str, Any] = getattr(data, "__cuda_array_interface__", None) or {}
     return int(said.get("stream") or _LEGACY)

@@ -22,9 +22,10 @@ X = DRAW.standard_normal((47, 5)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int32) + (X[:, 1] > 0)
 
 
-def network() -> Network:
+def network(*, norm: bool = True) -> Network:
+    """Return a network; ``norm``: with statistics of batches, which a single sample has not."""
     layers = [{"type": "dense", "output_size": 6, "activation": "tanh"}, {"type": "dropout", "rate": 0.2},
-              {"type": "batch_norm"}, {"type": "dense", "output_size": 3}]  # fmt: skip
+              {"type": "batch_norm" if norm else "layer_norm"}, {"type": "dense", "output_size": 3}]  # fmt: skip
     return Network.from_json({"format": "loom/1", "seed": 3, "input": {"shape": [5]}, "layers": layers}, on="cpu")
 
 
@@ -53,7 +54,9 @@ def recorded(**settings: Any) -> tuple[Recording, dict[str, Any]]:
     told: dict[str, Any] = {"loss": "cross_entropy", "epochs": 2, "batch_size": 10, "micro_batch": 2,
                             "optimizer": Adam(), "learning_rate": 0.02}  # fmt: skip
     crew = Recording()
-    trainer = Trainer(network().model, TrainConfig(**{**told, **settings}), crew=crew)
+    trainer = Trainer(
+        network(norm=settings.get("micro_batch") != 1).model, TrainConfig(**{**told, **settings}), crew=crew
+    )
     trainer.fit(X, Y)
     return crew, trainer.arrays()
 
