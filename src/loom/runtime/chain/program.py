@@ -14,6 +14,7 @@ from loom.core.errors import LoomError, StateError
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
+from loom.runtime.chain.meetings import Doubt
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
 from loom.runtime.device import DeviceProgram, DeviceSubmission
@@ -140,7 +141,13 @@ class Program:
     """A built chain. ``run`` and ``launch`` may be called any number of times."""
 
     def __init__(
-        self, inner: DeviceProgram, plan: Plan, timeline: Timeline, name: str, moves: Moves | None = None
+        self,
+        inner: DeviceProgram,
+        plan: Plan,
+        timeline: Timeline,
+        name: str,
+        moves: Moves | None = None,
+        doubts: tuple[Doubt, ...] = (),
     ) -> None:
         self._inner: DeviceProgram | None = inner
         self.moves = moves
@@ -151,6 +158,8 @@ class Program:
         self.name = name
         self._dispatches = plan.count
         self._guarantee = plan.guarantee
+        self._conditions = tuple(dict.fromkeys(doubt.text for doubt in doubts))
+        self._doubts = doubts
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)
@@ -163,6 +172,15 @@ class Program:
     def guarantee(self) -> Guarantee:
         """What is promised of the results: BIT_EXACT, RUN_TO_RUN with SPIR-V of others, FAST with order="any"."""
         return self._guarantee
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must be so for the guarantee to hold: of each kernel of which data decide whether lanes meet, where.
+
+        The first run is refused where lanes meet and the data that decide it are there before; later ones are not
+        looked at, nor are dispatches whose indexes the program itself computes. Empty where all is proved.
+        """
+        return self._conditions
 
     @property
     def dispatches(self) -> int:
@@ -218,6 +236,8 @@ class Program:
 
         ``began`` of what is returned is to be called, whatever happens.
         """
+        if self._doubts:
+            self._look()
         if self._guarantee is Guarantee.FAST:
             note_begun()
         touched = self._touched
@@ -228,6 +248,14 @@ class Program:
             use.began(None)
             raise
         return use
+
+    def _look(self) -> None:
+        """Before the first run: RaceDetected if data let lanes meet, and nothing is run."""
+        if current_debug() is None:
+            self._timeline.settle()
+            for doubt in self._doubts:
+                doubt.look()
+            self._doubts = ()
 
     def _watch(self, inner: DeviceProgram, *, alone: bool) -> Watch | None:
         """Return what times a run, None for one that is not to be timed."""

@@ -27,6 +27,7 @@ from loom.runtime.chain.arguments import (
 )
 from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.generics import instance_of
+from loom.runtime.chain.meetings import Doubt, doubt_of, doubts_of
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.tables import table_of
@@ -82,6 +83,9 @@ class Chain:
         self._open: Segment | None = None
         self.reports = False
         """What is recorded tells of an index outside, whatever the settings: a call that is not proved inside does."""
+        self.is_tried = False
+        """Lanes of what is recorded are known to stay apart: a call looks at them by itself."""
+        self._doubts: list[Doubt] = []
 
     def __len__(self) -> int:
         """Return the number of dispatches recorded and not yet built."""
@@ -204,6 +208,10 @@ class Chain:
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
+        if not (verified.trusted or self.is_tried or (type(groups) is int and not indirect and verified.is_apart)):
+            doubt = doubt_of(dispatch)
+            if doubt is not None:
+                self._doubts.append(doubt)
         if self._open is not None:
             self._open.dispatches.append(dispatch)
             return
@@ -267,8 +275,11 @@ class Chain:
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
         plan = make_plan(self._segments, self._guarantee(guarantee))
-        program = Program(self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()))
-        self._segments = []
+        doubts = doubts_of(self._doubts, plan) if self._doubts else ()
+        program = Program(
+            self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()), doubts
+        )
+        self._segments, self._doubts = [], []
         return program
 
     def _written(self) -> list[Storage]:

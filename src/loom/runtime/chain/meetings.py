@@ -1,0 +1,281 @@
+"""Which dispatches of chains surely keep their lanes apart, and what is done about the others.
+
+Layer: runtime. What is not proved for its numbers of groups (``ir.passes.laneorder``) is looked at by the interpreter's
+race check: accesses that no data decide when they are recorded, over samples in place of data; the others before the
+first run, where what decides them is at hand. Invariant: what was looked at is not looked at again, and what data may
+decide otherwise the next time is told (``Doubt.text``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from loom.core.errors import KernelFault, RaceDetected
+from loom.ir.constants import constant_value
+from loom.ir.interp import Options
+from loom.ir.kernel import Instr, Memory, Space, walk
+from loom.ir.passes.spacing import Apart
+from loom.ir.verify import VerifiedKernel
+from loom.runtime.chain.extents import Array
+from loom.runtime.plans.dispatch import Binding, Dispatch
+from loom.runtime.plans.plan import Plan, Resources
+from loom.runtime.storage import HostSlot
+
+__all__ = ["TRIAL", "Doubt", "doubt_of", "doubts_of"]
+
+TRIAL = Options(races=True, equal=True, work=1 << 21)
+"""A trial: about a tenth of a second."""
+_MOST_KINDS = 8
+"""Trials of dispatches that differ in numbers alone."""
+_MOST_TRIALS = 64
+"""Trials of one kernel, of those when recorded and of those before a run."""
+_MOST_KEPT = 4096
+_MOST_NBYTES = 1 << 28
+"""Memory of a dispatch that is read for a trial."""
+_MOST_SAMPLED = 1 << 24
+"""Bytes of a buffer beyond which samples stand here and there, among zeros."""
+_WINDOWS = 16
+_Groups = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Doubt:
+    """A dispatch of which data decide whether lanes meet; ``text`` says where, in words of a condition.
+
+    ``given``: the buffers that hold before a run what they hold at the dispatch; those else get samples.
+    """
+
+    meetings: Meetings
+    dispatch: Dispatch
+    text: str
+    given: frozenset[Memory] = frozenset()
+
+    def look(self) -> None:
+        """Try it over copies of what its memory holds, if its kind was not; RaceDetected if lanes meet."""
+        self.meetings.try_data(self.dispatch, self.given)
+
+
+class Meetings:
+    """What is known of lanes of one kernel that may meet by plain reads and writes."""
+
+    def __init__(self, kernel: VerifiedKernel) -> None:
+        self.kernel = kernel
+        self._apart: set[bytes] = set()
+        """Numbers of groups that are proved."""
+        self._doubts: dict[_Groups, str] = {}
+        self._kinds: tuple[dict[Any, int], dict[Any, int]] = {}, {}
+        """How often sizes were tried, and kinds, when recorded and before a run."""
+
+    def doubt(self, dispatch: Dispatch) -> Doubt | None:
+        """Return what is left to data; RaceDetected if lanes meet whatever these are."""
+        key = dispatch.groups.tobytes() if len(dispatch.groups) == 1 and dispatch.indirect is None else b""
+        if key in self._apart:
+            return None
+        if not self._suspects(largest := self._largest(dispatch)):
+            if key:
+                if len(self._apart) >= _MOST_KEPT:
+                    self._apart.clear()
+                self._apart.add(key)
+            return None
+        if dispatch.indirect is None:
+            self._try_settled(dispatch)
+        text = self._text(largest, is_open=dispatch.indirect is not None)
+        return Doubt(self, dispatch, text) if text else None
+
+    def _largest(self, dispatch: Dispatch) -> _Groups:
+        """Return numbers of groups for which no fewer lanes meet than in any turn."""
+        if dispatch.indirect is not None:
+            return tuple((1 << 32) // extent for extent in self.kernel.workgroup)
+        x, y, z = dispatch.groups.max(axis=0).tolist()
+        return x, y, z
+
+    @cached_property
+    def _conditions(self) -> dict[Memory, tuple[Apart, ...] | None]:
+        """What numbers of groups must keep, for each memory that is not proved with all others."""
+        from loom.ir.passes.laneorder import conditions_of_plain
+
+        kernel = self.kernel.kernel
+        written = {s.memory for s in self._accesses if s.name != "load" and s.memory is not None}
+        return {m: conditions_of_plain(kernel, self.kernel.uniformity, m) for m in written if m not in kernel.private}
+
+    def _suspects(self, groups: _Groups) -> list[Memory]:
+        """Return the memories of which nothing proves that lanes stay apart."""
+        whole = self.kernel.plain_aparts
+        if 0 in groups or (whole is not None and all(each.holds(groups) for each in whole)):
+            return []
+        found = self._conditions.items()
+        return [m for m, each in found if each is None or not all(one.holds(groups) for one in each)]
+
+    @cached_property
+    def _accesses(self) -> list[Instr]:
+        body = walk(self.kernel.kernel.body)
+        return [s for s in body if isinstance(s, Instr) and s.memory is not None and s.args]
+
+    @cached_property
+    def _use(self) -> tuple[frozenset[Instr], frozenset[Memory]]:
+        from loom.ir.passes.datause import data_use
+
+        found = data_use(self.kernel.kernel)
+        return found.settled, found.sources
+
+    def _text(self, groups: _Groups, *, is_open: bool) -> str:
+        """Return what must be so for the promise to hold, empty where data decide nothing."""
+        found = self._doubts.get(groups)
+        if found is None:
+            settled, _ = self._use
+            places: dict[str, int] = {}
+            for s in self._accesses:
+                if s.memory in self._suspects(groups) and (is_open or s not in settled):
+                    places.setdefault(f"{s.memory.name!r}", s.loc.line if s.loc is not None else 0)
+            where = " and ".join(f"{name} (line {line})" if line else name for name, line in places.items())
+            what = "what it reads, and its groups, tell" if is_open else "data tell"
+            found = self._doubts[groups] = where and (
+                f"kernel {self.kernel.name!r}: no two of its lanes meet at an element of {where}, of which {what}, "
+                "but to read it or to store the same"
+            )
+        return found
+
+    # trials
+
+    def _try_settled(self, dispatch: Dispatch) -> None:
+        settled, _ = self._use
+        if not any(s in settled and s.name != "load" for s in self._accesses):
+            return
+        options = replace(TRIAL, watched=settled)
+        for words, groups in _turns(dispatch):
+            kind = self._kind(dispatch, words, groups)
+            if self._is_new(0, kind):
+                memory = [
+                    _sample(m, b.elements, reads=m in self.kernel.reads)
+                    for m, b in zip(self.kernel.buffers, dispatch.bindings, strict=True)
+                ]
+                self._interpret(memory, words, groups, options)
+                self._count(0, kind)
+
+    def try_data(self, dispatch: Dispatch, given: frozenset[Memory]) -> None:
+        """Try the first turn of a dispatch with what it is ``given``, where that decides who meets."""
+        words, groups = next(iter(_turns(dispatch)), ((), (0,)))
+        kind = self._kind(dispatch, words, groups)
+        _, sources = self._use
+        if 0 in groups or dispatch.indirect is not None or not sources <= given or not self._is_new(1, kind):
+            return
+        pairs = list(zip(self.kernel.buffers, dispatch.bindings, strict=True))
+        if sum(m.dtype.nbytes * b.elements for m, b in pairs if m in given) > _MOST_NBYTES:
+            return
+        memory = [
+            _contents(m, b) if m in given else _sample(m, b.elements, reads=m in self.kernel.reads) for m, b in pairs
+        ]
+        self._interpret(memory, words, groups, TRIAL)
+        self._count(1, kind)
+
+    def _kind(self, dispatch: Dispatch, words: Sequence[int], groups: _Groups) -> tuple[Any, Any]:
+        """Return the sizes of a dispatch, and these with the numbers that decide where its lanes go."""
+        sizes = (*groups, *(b.elements for b in dispatch.bindings))
+        return sizes, (sizes, *(words[n] for n in self._deciding))
+
+    @cached_property
+    def _deciding(self) -> list[int]:
+        from loom.ir.passes.inside import Proof
+
+        kernel = self.kernel.kernel
+        params = Proof(kernel).params
+        return [n for n, p in enumerate(kernel.params) if p in params]
+
+    def _is_new(self, when: int, kind: tuple[Any, Any]) -> bool:
+        counts, (sizes, whole) = self._kinds[when], kind
+        few = counts.get(sizes, 0) < _MOST_KINDS and len(counts) < 2 * _MOST_TRIALS
+        return few and ("kind", whole) not in counts
+
+    def _count(self, when: int, kind: tuple[Any, Any]) -> None:
+        counts, (sizes, whole) = self._kinds[when], kind
+        counts[sizes] = counts.get(sizes, 0) + 1
+        counts["kind", whole] = 1
+
+    def _interpret(self, memory: Sequence[Array], words: Sequence[int], groups: _Groups, options: Options) -> None:
+        from loom.ir.interp import interpret  # most programs try nothing
+
+        kernel, (x, y, z) = self.kernel.kernel, groups
+        params = [
+            constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)
+        ]
+        try:
+            interpret(kernel, memory, params, (x, y, z), options=options, output=lambda _: None)
+        except RaceDetected:
+            raise
+        except (KernelFault, MemoryError):  # which are the run's to tell; arrays that fill the memory have no copy
+            return
+
+
+_met: WeakKeyDictionary[VerifiedKernel, Meetings] = WeakKeyDictionary()
+
+
+def doubt_of(dispatch: Dispatch) -> Doubt | None:
+    """Return what data decide about lanes of a dispatch that may meet, None where they surely stay apart.
+
+    RaceDetected if they meet whatever the data.
+    """
+    found = _met.get(dispatch.kernel)
+    if found is None:
+        found = _met[dispatch.kernel] = Meetings(dispatch.kernel)
+    return found.doubt(dispatch)
+
+
+def doubts_of(doubts: Iterable[Doubt], plan: Plan) -> tuple[Doubt, ...]:
+    """Return doubts of a plan's dispatches with the buffers that nothing before them writes."""
+    waiting = {id(doubt.dispatch): doubt for doubt in doubts}
+    if not waiting:
+        return ()
+    dispatches = [step.dispatch for _, steps in plan.segments for step in steps]
+    resources, written, found = Resources(dispatches), set[int](), list[Doubt]()
+    for d in dispatches:
+        doubt = waiting.pop(id(d), None)
+        if doubt is not None:
+            pairs = zip(d.kernel.buffers, d.bindings, strict=True)
+            given = (m for m, b in pairs if m.data is not None or resources.number(b.storage) not in written)
+            found.append(replace(doubt, given=frozenset(given)))
+        written |= resources.of(d)[1]
+    return tuple(found)
+
+
+def _turns(dispatch: Dispatch) -> Iterable[tuple[Sequence[int], _Groups]]:
+    """Yield parameters and groups of the turns that are tried: the first ones, and the last."""
+    rows = max(len(dispatch.params), len(dispatch.groups))
+    for turn in dict.fromkeys((*range(min(rows, _MOST_KINDS - 1)), rows - 1)):
+        groups = tuple(dispatch.groups[min(turn, len(dispatch.groups) - 1)].tolist())
+        if 0 not in groups:
+            yield dispatch.params[min(turn, len(dispatch.params) - 1)].tolist(), groups
+
+
+def _contents(memory: Memory, binding: Binding) -> Array:
+    """Return a copy of what a buffer holds, flat."""
+    if memory.data is not None:
+        return np.frombuffer(memory.data, memory.dtype.numpy)
+    storage, nbytes = binding.storage, binding.elements * memory.dtype.nbytes
+    if isinstance(storage, HostSlot) and storage.storage is not None:
+        storage = storage.storage
+    return storage.read(0, nbytes).view(memory.dtype.numpy)
+
+
+def _sample(memory: Memory, elements: int, *, reads: bool) -> Array:
+    """Return an array in place of data: small numbers, of which neighbours differ; zeros, if it is only written."""
+    if memory.data is not None:
+        return np.frombuffer(memory.data, memory.dtype.numpy)
+    kind = memory.dtype.numpy
+    count = elements * memory.dtype.nbytes // kind.itemsize
+    found = np.zeros(count, kind)
+    if not reads or not count:
+        return found
+    numbers = ((np.arange(65_521, dtype=np.uint32) * np.uint32(40_503) >> np.uint32(7)) % 126 + 1).astype(kind)
+    if found.nbytes <= _MOST_SAMPLED:
+        return np.resize(numbers, count)
+    for n in range(_WINDOWS + 1):
+        start = min(count * n // _WINDOWS, count - len(numbers))
+        found[start : start + len(numbers)] = numbers
+    return found
