@@ -78,7 +78,7 @@ class Meetings:
         key = dispatch.groups.tobytes() if len(dispatch.groups) == 1 and dispatch.indirect is None else b""
         if key in self._apart:
             return None
-        if not self._suspects(largest := self._largest(dispatch)):
+        if not len(dispatch.groups) or not self._suspects(largest := self._largest(dispatch)):
             if key:
                 if len(self._apart) >= _MOST_KEPT:
                     self._apart.clear()
