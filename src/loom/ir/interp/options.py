@@ -21,7 +21,8 @@ class Options:
     ``bounds``: OutOfBounds at the first access outside a memory, or with ``goes_on`` when all lanes are done, which
     read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic makes a NaN of operands
     that are none. ``races``: RaceDetected when two lanes meet at an element without order; with ``equal`` stores of
-    one value may meet, with ``watched`` others than these accesses. ``uninitialized``: KernelFault on a read of shared or private elements never written.
+    one value may meet, with ``watched`` all but these accesses. ``uninitialized``: KernelFault on a read of shared or
+    private elements never written.
     ``order``: RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
     ``work``: how many operations of lanes are run, of groups from all over the dispatch; nothing tells of the rest.
 

@@ -94,9 +94,7 @@ def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]
     return _OrderProof(kernel, uniformity, watched).run() if watched else ()
 
 
-def conditions_of_plain(
-    kernel: Kernel, uniformity: Uniformity, only: Memory | None = None
-) -> tuple[Apart, ...] | None:
+def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | None = None) -> tuple[Apart, ...] | None:
     """Return what a dispatch must be asked for its plain reads and writes to stay apart, None if that is not known.
 
     ``only``: those of one memory.

@@ -9,10 +9,9 @@ decide otherwise the next time is told (``Doubt.text``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from loom.core.errors import KernelFault, RaceDetected
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options
-from loom.ir.kernel import Instr, Memory, Space, walk
+from loom.ir.kernel import Instr, Memory, walk
 from loom.ir.passes.spacing import Apart
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.extents import Array
@@ -28,7 +27,10 @@ from loom.runtime.plans.dispatch import Binding, Dispatch
 from loom.runtime.plans.plan import Plan, Resources
 from loom.runtime.storage import HostSlot
 
-__all__ = ["TRIAL", "Doubt", "doubt_of", "doubts_of"]
+if TYPE_CHECKING:
+    from loom.ir.passes.datause import DataUse
+
+__all__ = ["TRIAL", "Doubt", "condition_of", "doubt_of", "doubts_of"]
 
 TRIAL = Options(races=True, equal=True, work=1 << 21)
 """A trial: about a tenth of a second."""
@@ -49,13 +51,20 @@ _Groups = tuple[int, ...]
 class Doubt:
     """A dispatch of which data decide whether lanes meet; ``text`` says where, in words of a condition.
 
-    ``given``: the buffers that hold before a run what they hold at the dispatch; those else get samples.
+    ``by_data``: data decide, not numbers alone. ``given``: the buffers that hold before a run what they hold at the
+    dispatch; those else get samples.
     """
 
     meetings: Meetings
     dispatch: Dispatch
     text: str
+    by_data: bool
     given: frozenset[Memory] = frozenset()
+
+    @property
+    def is_testable(self) -> bool:
+        """Whether what decides is at hand before a run."""
+        return self.by_data and self.dispatch.indirect is None and self.meetings.sources <= self.given
 
     def look(self) -> None:
         """Try it over copies of what its memory holds, if its kind was not; RaceDetected if lanes meet."""
@@ -69,7 +78,7 @@ class Meetings:
         self.kernel = kernel
         self._apart: set[bytes] = set()
         """Numbers of groups that are proved."""
-        self._doubts: dict[_Groups, str] = {}
+        self._doubts: dict[tuple[_Groups, str], str] = {}
         self._kinds: tuple[dict[Any, int], dict[Any, int]] = {}, {}
         """How often sizes were tried, and kinds, when recorded and before a run."""
 
@@ -84,17 +93,23 @@ class Meetings:
                     self._apart.clear()
                 self._apart.add(key)
             return None
-        if dispatch.indirect is None:
-            self._try_settled(dispatch)
-        text = self._text(largest, is_open=dispatch.indirect is not None)
-        return Doubt(self, dispatch, text) if text else None
+        by = "data and groups" if dispatch.indirect is not None else "data"
+        if dispatch.indirect is None and not self._try_settled(dispatch):
+            by = "numbers"
+        text = self.text(largest, by)
+        return Doubt(self, dispatch, text, bool(self.text(largest))) if text else None
 
     def _largest(self, dispatch: Dispatch) -> _Groups:
         """Return numbers of groups for which no fewer lanes meet than in any turn."""
         if dispatch.indirect is not None:
-            return tuple((1 << 32) // extent for extent in self.kernel.workgroup)
+            return self.most
         x, y, z = dispatch.groups.max(axis=0).tolist()
         return x, y, z
+
+    @property
+    def most(self) -> _Groups:
+        """The most groups that there may be along each dimension."""
+        return tuple(self.kernel.most_lanes // extent for extent in self.kernel.workgroup)
 
     @cached_property
     def _conditions(self) -> dict[Memory, tuple[Apart, ...] | None]:
@@ -119,52 +134,67 @@ class Meetings:
         return [s for s in body if isinstance(s, Instr) and s.memory is not None and s.args]
 
     @cached_property
-    def _use(self) -> tuple[frozenset[Instr], frozenset[Memory]]:
+    def _use(self) -> DataUse:
         from loom.ir.passes.datause import data_use
 
-        found = data_use(self.kernel.kernel)
-        return found.settled, found.sources
+        return data_use(self.kernel.kernel)
 
-    def _text(self, groups: _Groups, *, is_open: bool) -> str:
-        """Return what must be so for the promise to hold, empty where data decide nothing."""
-        found = self._doubts.get(groups)
+    @property
+    def sources(self) -> frozenset[Memory]:
+        """The buffers that decide which lanes meet, where data do."""
+        return self._use.sources
+
+    def text(self, groups: _Groups, by: str = "data") -> str:
+        """Return what must be so for the promise to hold, empty where nothing is left to decide.
+
+        ``by``: what decides, which is data, or also what was not tried.
+        """
+        found, is_open = self._doubts.get((groups, by)), by != "data"
         if found is None:
-            settled, _ = self._use
+            suspects = self._suspects(groups)
             places: dict[str, int] = {}
             for s in self._accesses:
-                if s.memory in self._suspects(groups) and (is_open or s not in settled):
-                    places.setdefault(f"{s.memory.name!r}", s.loc.line if s.loc is not None else 0)
+                if s.memory in suspects and (is_open or s not in self._use.settled):
+                    places.setdefault(repr(s.memory.name), s.loc.line if s.loc is not None else 0)
             where = " and ".join(f"{name} (line {line})" if line else name for name, line in places.items())
-            what = "what it reads, and its groups, tell" if is_open else "data tell"
-            found = self._doubts[groups] = where and (
-                f"kernel {self.kernel.name!r}: no two of its lanes meet at an element of {where}, of which {what}, "
-                "but to read it or to store the same"
-            )
+            if where and self.kernel.is_apart:
+                found = f"kernel {self.kernel.name!r}: its groups are along one dimension"
+            elif where:
+                found = (
+                    f"kernel {self.kernel.name!r}: no lane stores to an element of {where} that another comes to, "
+                    f"as {by} tell, but what that one stores"
+                )
+            self._doubts[groups, by] = found = found or ""
         return found
 
     # trials
 
-    def _try_settled(self, dispatch: Dispatch) -> None:
-        settled, _ = self._use
+    def _try_settled(self, dispatch: Dispatch) -> bool:
+        """Try the accesses that no data decide, in all turns that differ there; tell whether it was done."""
+        settled = self._use.settled
         if not any(s in settled and s.name != "load" for s in self._accesses):
-            return
+            return True
         options = replace(TRIAL, watched=settled)
-        for words, groups in _turns(dispatch):
+        turns, are_all = _turns(dispatch, self._deciding)
+        for turn in turns:
+            words, groups = dispatch.params[turn].tolist(), tuple(dispatch.groups[turn].tolist())
             kind = self._kind(dispatch, words, groups)
-            if self._is_new(0, kind):
+            if not self._may_try(0, kind):
+                return False
+            if self._is_new(0, kind) and 0 not in groups:
                 memory = [
                     _sample(m, b.elements, reads=m in self.kernel.reads)
                     for m, b in zip(self.kernel.buffers, dispatch.bindings, strict=True)
                 ]
                 self._interpret(memory, words, groups, options)
                 self._count(0, kind)
+        return are_all
 
     def try_data(self, dispatch: Dispatch, given: frozenset[Memory]) -> None:
         """Try the first turn of a dispatch with what it is ``given``, where that decides who meets."""
-        words, groups = next(iter(_turns(dispatch)), ((), (0,)))
+        words, groups = dispatch.params[0].tolist(), tuple(dispatch.groups[0].tolist())
         kind = self._kind(dispatch, words, groups)
-        _, sources = self._use
-        if 0 in groups or dispatch.indirect is not None or not sources <= given or not self._is_new(1, kind):
+        if 0 in groups or not (self._is_new(1, kind) and self._may_try(1, kind)):
             return
         pairs = list(zip(self.kernel.buffers, dispatch.bindings, strict=True))
         if sum(m.dtype.nbytes * b.elements for m, b in pairs if m in given) > _MOST_NBYTES:
@@ -189,9 +219,13 @@ class Meetings:
         return [n for n, p in enumerate(kernel.params) if p in params]
 
     def _is_new(self, when: int, kind: tuple[Any, Any]) -> bool:
-        counts, (sizes, whole) = self._kinds[when], kind
-        few = counts.get(sizes, 0) < _MOST_KINDS and len(counts) < 2 * _MOST_TRIALS
-        return few and ("kind", whole) not in counts
+        return ("kind", kind[1]) not in self._kinds[when]
+
+    def _may_try(self, when: int, kind: tuple[Any, Any]) -> bool:
+        """Tell whether a kind was tried, or there are not yet enough others."""
+        counts = self._kinds[when]
+        few = counts.get(kind[0], 0) < _MOST_KINDS and len(counts) < 2 * _MOST_TRIALS
+        return few or not self._is_new(when, kind)
 
     def _count(self, when: int, kind: tuple[Any, Any]) -> None:
         counts, (sizes, whole) = self._kinds[when], kind
@@ -221,10 +255,25 @@ def doubt_of(dispatch: Dispatch) -> Doubt | None:
 
     RaceDetected if they meet whatever the data.
     """
-    found = _met.get(dispatch.kernel)
+    return _meetings_of(dispatch.kernel).doubt(dispatch)
+
+
+def condition_of(kernel: VerifiedKernel) -> str:
+    """Return what must be so for what is promised of a kernel that anybody may call to hold; empty for nothing.
+
+    Groups along one dimension are taken for granted.
+    """
+    if kernel.trusted or kernel.is_apart:
+        return ""
+    found = _meetings_of(kernel)
+    return found.text((found.most[0], 1, 1), "data and numbers")
+
+
+def _meetings_of(kernel: VerifiedKernel) -> Meetings:
+    found = _met.get(kernel)
     if found is None:
-        found = _met[dispatch.kernel] = Meetings(dispatch.kernel)
-    return found.doubt(dispatch)
+        found = _met[kernel] = Meetings(kernel)
+    return found
 
 
 def doubts_of(doubts: Iterable[Doubt], plan: Plan) -> tuple[Doubt, ...]:
@@ -244,13 +293,13 @@ def doubts_of(doubts: Iterable[Doubt], plan: Plan) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
-def _turns(dispatch: Dispatch) -> Iterable[tuple[Sequence[int], _Groups]]:
-    """Yield parameters and groups of the turns that are tried: the first ones, and the last."""
-    rows = max(len(dispatch.params), len(dispatch.groups))
-    for turn in dict.fromkeys((*range(min(rows, _MOST_KINDS - 1)), rows - 1)):
-        groups = tuple(dispatch.groups[min(turn, len(dispatch.groups) - 1)].tolist())
-        if 0 not in groups:
-            yield dispatch.params[min(turn, len(dispatch.params) - 1)].tolist(), groups
+def _turns(dispatch: Dispatch, deciding: Sequence[int]) -> tuple[list[int], bool]:
+    """Return turns that differ in what decides where lanes go, and whether there are no others."""
+    numbers = np.hstack([dispatch.groups, dispatch.params[:, deciding]])
+    if (numbers == numbers[0]).all():
+        return [0], True
+    turns = np.unique(numbers[:_MOST_KEPT], axis=0, return_index=True)[1]
+    return np.sort(turns)[:_MOST_KINDS].tolist(), len(numbers) <= _MOST_KEPT and len(turns) <= _MOST_KINDS
 
 
 def _contents(memory: Memory, binding: Binding) -> Array:

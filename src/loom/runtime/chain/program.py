@@ -159,7 +159,7 @@ class Program:
         self._dispatches = plan.count
         self._guarantee = plan.guarantee
         self._conditions = tuple(dict.fromkeys(doubt.text for doubt in doubts))
-        self._doubts = doubts
+        self._doubts = tuple(doubt for doubt in doubts if doubt.is_testable)
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)

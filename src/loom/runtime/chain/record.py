@@ -101,6 +101,11 @@ class Chain:
         """What was recorded and not yet built, with its repeats."""
         return tuple(self._segments)
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must be so for the guarantee of what was recorded and not yet built (see ``Program.conditions``)."""
+        return tuple(dict.fromkeys(doubt.text for doubt in self._doubts))
+
     @brief
     def dispatch(
         self,

@@ -1,4 +1,4 @@
-"""Of drawn kernels that load and store plainly, those whose lanes meet are refused, called or in chains, and no others."""
+"""Of drawn kernels that load and store plainly, calls and chains refuse those whose lanes meet, and no others."""
 
 from __future__ import annotations
 
