@@ -121,10 +121,14 @@ class Image:
         return self.state_nbytes + self.ports_nbytes + self.scratch_nbytes
 
     @property
-    def promises(self) -> dict[str, Any]:
+    def promises(self) -> dict[str, str | list[str]]:
         """What a manifest tells of what is promised, where that is less than the same bits, or has conditions."""
-        found: dict[str, Any] = {"guarantee": Guarantee.FAST.name} if any(k.is_loose for k in self.kernels) else {}
-        return found | ({"conditions": list(self.conditions)} if self.conditions else {})
+        found: dict[str, str | list[str]] = {}
+        if any(k.is_loose for k in self.kernels):
+            found["guarantee"] = Guarantee.FAST.name
+        if self.conditions:
+            found["conditions"] = list(self.conditions)
+        return found
 
     def note(self, dispatch: Dispatch) -> None:
         """Take note of what must be so for a dispatch to give the same bits; RaceDetected if that is never so."""

@@ -39,7 +39,7 @@ class DataUse:
 
 def data_use(kernel: Kernel) -> DataUse:
     """Return where data decide in a verified kernel."""
-    found = _Flow()
+    found = _DataFlow()
     while True:
         known = found.extent()
         found.settled, found.is_left = set(), False
@@ -48,7 +48,7 @@ def data_use(kernel: Kernel) -> DataUse:
             return DataUse(frozenset(found.settled), _sources(kernel))
 
 
-class _Flow:
+class _DataFlow:
     """What is of data, growing turn by turn until it stays."""
 
     def __init__(self) -> None:
@@ -56,12 +56,14 @@ class _Flow:
         self.variables: set[Variable] = set()
         self.loops: set[For | While] = set()
         """Loops that lanes leave, or of which they leave out a part, by data."""
+        self.arrays: set[Memory] = set()
+        """Memory of lanes and groups that what is of data gets into."""
         self.settled: set[Instr] = set()
         self.is_left = False
         """Some lanes returned by data: what follows is met by the others alone."""
 
-    def extent(self) -> tuple[int, int, int]:
-        return len(self.values), len(self.variables), len(self.loops)
+    def extent(self) -> tuple[int, ...]:
+        return tuple(map(len, (self.values, self.variables, self.loops, self.arrays)))
 
     def block(self, block: Block, loop: For | While | None, *, by_data: bool) -> None:
         for s in block.statements:
@@ -99,7 +101,10 @@ class _Flow:
             if s.name in ("load", "store") or s.name.startswith("atomic_"):
                 if not (by_data or s.args[0] in self.values):
                     self.settled.add(s)
-            of_data = of_data or s.memory.data is None
+            if (of_data or by_data or s.name not in ("load", "store")) and s.memory.space is not Space.BUFFER:
+                self.arrays.add(s.memory)
+            given = s.memory in self.arrays if s.memory.space is not Space.BUFFER else s.memory.data is None
+            of_data = of_data or given
         if of_data or (s.name == "get" and s.attr in self.variables):
             self.values.add(s)
 

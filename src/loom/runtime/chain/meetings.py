@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,7 +20,6 @@ from loom.core.errors import KernelFault, RaceDetected
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options
 from loom.ir.kernel import Instr, Memory, walk
-from loom.ir.passes.spacing import Apart
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.extents import Array
 from loom.runtime.plans.dispatch import Binding, Dispatch
@@ -29,6 +28,7 @@ from loom.runtime.storage import HostSlot
 
 if TYPE_CHECKING:
     from loom.ir.passes.datause import DataUse
+    from loom.ir.passes.spacing import Apart
 
 __all__ = ["TRIAL", "Doubt", "condition_of", "doubt_of", "doubts_of"]
 
@@ -45,6 +45,8 @@ _MOST_SAMPLED = 1 << 24
 """Bytes of a buffer beyond which samples stand here and there, among zeros."""
 _WINDOWS = 16
 _Groups = tuple[int, ...]
+_Kind = tuple[tuple[int, ...], tuple[int, ...]]
+"""The sizes of a dispatch, and with them the numbers that decide where its lanes go."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +81,8 @@ class Meetings:
         self._apart: set[bytes] = set()
         """Numbers of groups that are proved."""
         self._doubts: dict[tuple[_Groups, str], str] = {}
-        self._kinds: tuple[dict[Any, int], dict[Any, int]] = {}, {}
-        """How often sizes were tried, and kinds, when recorded and before a run."""
+        self._tried: tuple[dict[_Kind, None], dict[_Kind, None]] = {}, {}
+        """The kinds that were tried when recorded, and before a run."""
 
     def doubt(self, dispatch: Dispatch) -> Doubt | None:
         """Return what is left to data; RaceDetected if lanes meet whatever these are."""
@@ -181,20 +183,20 @@ class Meetings:
             kind = self._kind(dispatch, words, groups)
             if not self._may_try(0, kind):
                 return False
-            if self._is_new(0, kind) and 0 not in groups:
+            if kind not in self._tried[0] and 0 not in groups:
                 memory = [
                     _sample(m, b.elements, reads=m in self.kernel.reads)
                     for m, b in zip(self.kernel.buffers, dispatch.bindings, strict=True)
                 ]
-                self._interpret(memory, words, groups, options)
-                self._count(0, kind)
+                self.interpret(memory, words, groups, options)
+                self._tried[0][kind] = None
         return are_all
 
     def try_data(self, dispatch: Dispatch, given: frozenset[Memory]) -> None:
         """Try the first turn of a dispatch with what it is ``given``, where that decides who meets."""
         words, groups = dispatch.params[0].tolist(), tuple(dispatch.groups[0].tolist())
         kind = self._kind(dispatch, words, groups)
-        if 0 in groups or not (self._is_new(1, kind) and self._may_try(1, kind)):
+        if 0 in groups or kind in self._tried[1] or not self._may_try(1, kind):
             return
         pairs = list(zip(self.kernel.buffers, dispatch.bindings, strict=True))
         if sum(m.dtype.nbytes * b.elements for m, b in pairs if m in given) > _MOST_NBYTES:
@@ -202,13 +204,11 @@ class Meetings:
         memory = [
             _contents(m, b) if m in given else _sample(m, b.elements, reads=m in self.kernel.reads) for m, b in pairs
         ]
-        self._interpret(memory, words, groups, TRIAL)
-        self._count(1, kind)
+        self.interpret(memory, words, groups, TRIAL)
+        self._tried[1][kind] = None
 
-    def _kind(self, dispatch: Dispatch, words: Sequence[int], groups: _Groups) -> tuple[Any, Any]:
-        """Return the sizes of a dispatch, and these with the numbers that decide where its lanes go."""
-        sizes = (*groups, *(b.elements for b in dispatch.bindings))
-        return sizes, (sizes, *(words[n] for n in self._deciding))
+    def _kind(self, dispatch: Dispatch, words: Sequence[int], groups: _Groups) -> _Kind:
+        return (*groups, *(b.elements for b in dispatch.bindings)), tuple(words[n] for n in self._deciding)
 
     @cached_property
     def _deciding(self) -> list[int]:
@@ -218,21 +218,15 @@ class Meetings:
         params = Proof(kernel).params
         return [n for n, p in enumerate(kernel.params) if p in params]
 
-    def _is_new(self, when: int, kind: tuple[Any, Any]) -> bool:
-        return ("kind", kind[1]) not in self._kinds[when]
+    def _may_try(self, when: int, kind: _Kind) -> bool:
+        """Tell whether a kind was tried, or not yet enough others."""
+        tried = self._tried[when]
+        return kind in tried or (
+            len(tried) < _MOST_TRIALS and sum(sizes == kind[0] for sizes, _ in tried) < _MOST_KINDS
+        )
 
-    def _may_try(self, when: int, kind: tuple[Any, Any]) -> bool:
-        """Tell whether a kind was tried, or there are not yet enough others."""
-        counts = self._kinds[when]
-        few = counts.get(kind[0], 0) < _MOST_KINDS and len(counts) < 2 * _MOST_TRIALS
-        return few or not self._is_new(when, kind)
-
-    def _count(self, when: int, kind: tuple[Any, Any]) -> None:
-        counts, (sizes, whole) = self._kinds[when], kind
-        counts[sizes] = counts.get(sizes, 0) + 1
-        counts["kind", whole] = 1
-
-    def _interpret(self, memory: Sequence[Array], words: Sequence[int], groups: _Groups, options: Options) -> None:
+    def interpret(self, memory: Sequence[Array], words: Sequence[int], groups: _Groups, options: Options) -> None:
+        """Run a turn over such memory, watched for lanes that meet; RaceDetected if they do."""
         from loom.ir.interp import interpret  # most programs try nothing
 
         kernel, (x, y, z) = self.kernel.kernel, groups

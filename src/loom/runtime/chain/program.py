@@ -7,14 +7,13 @@ different timelines that share storage one of them writes, too (see ``order``).
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from loom.core.errors import LoomError, StateError
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
-from loom.runtime.chain.meetings import Doubt
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
 from loom.runtime.device import DeviceProgram, DeviceSubmission
@@ -25,6 +24,9 @@ from loom.runtime.plans.plan import Plan
 from loom.runtime.profile import active_profile
 from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot
+
+if TYPE_CHECKING:
+    from loom.runtime.chain.meetings import Doubt
 
 __all__ = ["Program", "Submission"]
 

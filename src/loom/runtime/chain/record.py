@@ -6,7 +6,7 @@ Layer: runtime. Invariant: what is recorded has been checked and cannot fail to 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from loom.runtime.chain.arguments import (
 )
 from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.generics import instance_of
-from loom.runtime.chain.meetings import Doubt, doubt_of, doubts_of
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.tables import table_of
@@ -41,6 +40,9 @@ from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.runtime.storage import ShapedStorage, Storage, TypedStorage
+
+if TYPE_CHECKING:
+    from loom.runtime.chain.meetings import Doubt
 
 __all__ = ["Chain"]
 
@@ -214,6 +216,8 @@ class Chain:
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
         if not (verified.trusted or self.is_tried or (type(groups) is int and not indirect and verified.is_apart)):
+            from loom.runtime.chain.meetings import doubt_of  # programs of the library's kernels ask nothing
+
             doubt = doubt_of(dispatch)
             if doubt is not None:
                 self._doubts.append(doubt)
@@ -280,7 +284,11 @@ class Chain:
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
         plan = make_plan(self._segments, self._guarantee(guarantee))
-        doubts = doubts_of(self._doubts, plan) if self._doubts else ()
+        doubts: tuple[Doubt, ...] = ()
+        if self._doubts:
+            from loom.runtime.chain.meetings import doubts_of
+
+            doubts = doubts_of(self._doubts, plan)
         program = Program(
             self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()), doubts
         )
