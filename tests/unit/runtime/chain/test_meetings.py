@@ -98,8 +98,61 @@ def in_turns() -> Made:
     return made, [3], 4
 
 
+def by_private_index() -> Made:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        place = loom.private(u32, 2)
+        place[1] = loom.global_id() // 2
+        y[place[1]] = loom.global_id()
+
+    return made, [], 4
+
+
+def through_a_shared_array() -> Made:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        s = loom.shared(u32, 8)
+        s[loom.local_id()] = loom.global_id()
+        loom.barrier()
+        y[loom.local_id()] = s[7 - loom.local_id()]
+
+    return made, [], 4
+
+
+def strided() -> Made:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        k = loom.global_id()
+        while k < 64:
+            y[k // 2] = k
+            k += loom.num_groups() * 8
+
+    return made, [], 2
+
+
+def two_far_lanes() -> Made:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        if i in (70000, 70001):
+            y[0] = i
+
+    return made, [], 1 << 14
+
+
+def behind_an_assertion() -> Made:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        assert x[i] < 1000
+        y[min(i, 3)] = i
+
+    return made, [], 8
+
+
 SURE: list[Callable[[], Made]] = [
-    counter_of_groups, last_of_groups, remainder, halver, neighbour, columns, in_turns
+    counter_of_groups, last_of_groups, remainder, halver, neighbour, columns, in_turns, by_private_index,
+    through_a_shared_array, strided, two_far_lanes, behind_an_assertion,
 ]  # fmt: skip
 
 
@@ -343,6 +396,59 @@ def test_swarms_look_too() -> None:
 @loom.kernel(workgroup=8)
 def by_heap(registers: InOut[u32], heap: In[i64]):
     registers[heap[loom.global_id()]] = loom.global_id()
+
+
+def under_a_condition() -> Any:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        if x[i] % 2 == 0:
+            y[i // 2] = i
+
+    return made
+
+
+def in_a_loop_of_data() -> Any:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        for k in range(x[i] % 4):
+            y[(i + k) % 64] = k
+
+    return made
+
+
+def by_what_a_loop_leaves() -> Any:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        i, k = loom.global_id(), x[loom.global_id()]
+        while k > 2:
+            k = k // 2
+        y[i + k] = i
+
+    return made
+
+
+def behind_a_break() -> Any:
+    @loom.kernel(workgroup=8)
+    def made(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        for k in range(4):
+            if x[i] == k:
+                break
+            y[i + k] = k
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "make", [under_a_condition, in_a_loop_of_data, by_what_a_loop_leaves, behind_a_break], ids=lambda f: f.__name__
+)
+def test_what_data_decide_is_recorded_with_a_condition(make: Callable[[], Any]) -> None:
+    chain = loom.Chain("cpu")
+    chain.dispatch(make(), [np.zeros(64, np.uint32), whole(64)], [], 4)
+    (condition,) = chain.conditions
+    assert condition.startswith("kernel 'made': no lane stores to an element of 'y' (line ")
 
 
 # what it costs
