@@ -80,26 +80,38 @@ class Meetings:
         self.kernel = kernel
         self._apart: set[bytes] = set()
         """Numbers of groups that are proved."""
+        self._known: dict[tuple[bytes, tuple[int, ...], tuple[int, ...]], tuple[str, bool]] = {}
         self._doubts: dict[tuple[_Groups, str], str] = {}
         self._tried: tuple[dict[_Kind, None], dict[_Kind, None]] = {}, {}
         """The kinds that were tried when recorded, and before a run."""
 
     def doubt(self, dispatch: Dispatch) -> Doubt | None:
         """Return what is left to data; RaceDetected if lanes meet whatever these are."""
-        key = dispatch.groups.tobytes() if len(dispatch.groups) == 1 and dispatch.indirect is None else b""
-        if key in self._apart:
+        if not len(dispatch.groups):
             return None
-        if not len(dispatch.groups) or not self._suspects(largest := self._largest(dispatch)):
-            if key:
-                if len(self._apart) >= _MOST_KEPT:
-                    self._apart.clear()
-                self._apart.add(key)
+        is_one = len(dispatch.groups) == 1 and dispatch.indirect is None
+        groups = dispatch.groups.tobytes()
+        if is_one and groups in self._apart:
             return None
+        key = groups, *self._kind(dispatch, dispatch.params[0].tolist(), ())
+        found = self._known.get(key) if is_one else None
+        if found is None:
+            found = self._look(dispatch)
+            if is_one and len(self._known) < _MOST_KEPT:
+                self._known[key] = found
+                if not found[0] and not self._suspects(self._largest(dispatch)):
+                    self._apart.add(groups)
+        return Doubt(self, dispatch, *found) if found[0] else None
+
+    def _look(self, dispatch: Dispatch) -> tuple[str, bool]:
+        """Return the text of a doubt, empty for none, and whether it is of data."""
+        largest = self._largest(dispatch)
+        if not self._suspects(largest):
+            return "", False
         by = "data and groups" if dispatch.indirect is not None else "data"
         if dispatch.indirect is None and not self._try_settled(dispatch):
             by = "numbers"
-        text = self.text(largest, by)
-        return Doubt(self, dispatch, text, bool(self.text(largest))) if text else None
+        return self.text(largest, by), bool(self.text(largest))
 
     def _largest(self, dispatch: Dispatch) -> _Groups:
         """Return numbers of groups for which no fewer lanes meet than in any turn."""

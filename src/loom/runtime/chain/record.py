@@ -215,7 +215,7 @@ class Chain:
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
-        if not (verified.trusted or self.is_tried or (type(groups) is int and not indirect and verified.is_apart)):
+        if not (verified.trusted or self.is_tried or (_is_line(groups) and not indirect and verified.is_apart)):
             from loom.runtime.chain.meetings import doubt_of  # programs of the library's kernels ask nothing
 
             doubt = doubt_of(dispatch)
@@ -333,6 +333,11 @@ class Chain:
                 remedy="Write it with @loom.kernel and no order, or ask for less",
             )  # fmt: skip
         return offered
+
+
+def _is_line(groups: Any) -> bool:
+    """Tell whether groups are one number, along the first dimension; arrays and lists are not looked at."""
+    return type(groups) is int or (type(groups) is tuple and groups[1:] in ((), (1,), (1, 1)))
 
 
 def _one_each(declared: Sequence[Memory], buffers: Any, where: str) -> list[Any]:
