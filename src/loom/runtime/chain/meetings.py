@@ -78,30 +78,24 @@ class Meetings:
 
     def __init__(self, kernel: VerifiedKernel) -> None:
         self.kernel = kernel
-        self._apart: set[bytes] = set()
-        """Numbers of groups that are proved."""
-        self._known: dict[tuple[bytes, tuple[int, ...], tuple[int, ...]], tuple[str, bool]] = {}
+        self._known: dict[tuple[bytes | int, ...], tuple[str, bool]] = {}
+        """What was found of dispatches, by groups, parameters and elements."""
         self._doubts: dict[tuple[_Groups, str], str] = {}
         self._tried: tuple[dict[_Kind, None], dict[_Kind, None]] = {}, {}
         """The kinds that were tried when recorded, and before a run."""
 
     def doubt(self, dispatch: Dispatch) -> Doubt | None:
         """Return what is left to data; RaceDetected if lanes meet whatever these are."""
-        if not len(dispatch.groups):
-            return None
-        is_one = len(dispatch.groups) == 1 and dispatch.indirect is None
-        groups = dispatch.groups.tobytes()
-        if is_one and groups in self._apart:
-            return None
-        key = groups, *self._kind(dispatch, dispatch.params[0].tolist(), ())
-        found = self._known.get(key) if is_one else None
-        if found is None:
-            found = self._look(dispatch)
-            if is_one and len(self._known) < _MOST_KEPT:
-                self._known[key] = found
-                if not found[0] and not self._suspects(self._largest(dispatch)):
-                    self._apart.add(groups)
-        return Doubt(self, dispatch, *found) if found[0] else None
+        key: tuple[bytes | int, ...] = ()
+        text = None
+        if len(dispatch.groups) == 1 and dispatch.indirect is None:
+            key = (dispatch.groups.tobytes(), dispatch.params.tobytes(), *[b.elements for b in dispatch.bindings])
+            text = self._known.get(key)
+        if text is None:
+            text = self._look(dispatch) if len(dispatch.groups) else ("", False)
+            if key and len(self._known) < _MOST_KEPT:
+                self._known[key] = text
+        return Doubt(self, dispatch, *text) if text[0] else None
 
     def _look(self, dispatch: Dispatch) -> tuple[str, bool]:
         """Return the text of a doubt, empty for none, and whether it is of data."""

@@ -6,6 +6,8 @@ Layer: runtime. Invariant: what is recorded has been checked and cannot fail to 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -34,7 +36,7 @@ from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.foreign import ForeignKernel
-from loom.runtime.plans.groups import encode_groups, refuse_far_elements
+from loom.runtime.plans.groups import encode_groups, is_line, refuse_far_elements
 from loom.runtime.plans.library import LibraryKernel, require_fast
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
@@ -215,10 +217,8 @@ class Chain:
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
-        if not (verified.trusted or self.is_tried or (_is_line(groups) and not indirect and verified.is_apart)):
-            from loom.runtime.chain.meetings import doubt_of  # programs of the library's kernels ask nothing
-
-            doubt = doubt_of(dispatch)
+        if not (verified.trusted or self.is_tried or (is_line(groups) and not indirect and verified.is_apart)):
+            doubt = _meetings().doubt_of(dispatch)
             if doubt is not None:
                 self._doubts.append(doubt)
         if self._open is not None:
@@ -284,11 +284,7 @@ class Chain:
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
         plan = make_plan(self._segments, self._guarantee(guarantee))
-        doubts: tuple[Doubt, ...] = ()
-        if self._doubts:
-            from loom.runtime.chain.meetings import doubts_of
-
-            doubts = doubts_of(self._doubts, plan)
+        doubts = _meetings().doubts_of(self._doubts, plan) if self._doubts else ()
         program = Program(
             self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()), doubts
         )
@@ -335,9 +331,12 @@ class Chain:
         return offered
 
 
-def _is_line(groups: Any) -> bool:
-    """Tell whether groups are one number, along the first dimension; arrays and lists are not looked at."""
-    return type(groups) is int or (type(groups) is tuple and groups[1:] in ((), (1,), (1, 1)))
+@cache
+def _meetings() -> ModuleType:
+    """Return the module, which programs of the library's kernels do not load."""
+    from loom.runtime.chain import meetings
+
+    return meetings
 
 
 def _one_each(declared: Sequence[Memory], buffers: Any, where: str) -> list[Any]:
