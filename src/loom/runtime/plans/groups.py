@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 MAX_GROUPS = 0xFFFF_FFFF
+_ONE = (), (1,), (1, 1)
 _BELOW = "Take u32(...) or i64(...) of its lane numbers and lengths, which go below zero in it, or dispatch in parts"
 """What to do about a kernel that has signed indexes, for which 2^31 is the most."""
 
@@ -57,9 +58,9 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
     return full.astype(np.uint32)
 
 
-def is_line(groups: Any) -> bool:
+def is_line(groups: object) -> bool:
     """Tell whether groups are one number, along the first dimension; arrays and lists are not looked at."""
-    return type(groups) is int or (type(groups) is tuple and groups[1:] in ((), (1,), (1, 1)))
+    return type(groups) is int or (isinstance(groups, tuple) and groups[1:] in _ONE)
 
 
 def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:
