@@ -33,7 +33,7 @@ def asked(y: InOut[u32], n: u32) -> None:
 
 
 def asked_the_other_way(y: InOut[u32], n: u32) -> None:
-    if n - 2 < 0:  # here
+    if 0 > n - 2:  # noqa: SIM300  # here
         y[0] = 7
 
 
