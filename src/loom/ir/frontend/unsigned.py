@@ -1,7 +1,8 @@
 """Refuses questions that a number without a sign cannot answer: a loop down to 0, a difference asked for its sign.
 
 Layer: ir. Invariant: what is refused is a condition that holds always or never, or an operation that changes nothing,
-of a number that was meant to go below zero; elements of memory may have any type, and are left alone.
+of a number that was meant to go below zero. Differences of other things than parameters are left alone: elements may
+have any type, and bits are mixed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = ["refuse_unsigned"]
 
 _ASKS = {"ge": 0, "lt": 0, "le": 1, "gt": 1}
 """Comparisons with 0 that say nothing, and the side of the number: it is at least 0, and never below."""
-_PASSES = frozenset(("add", "min", "max", "select", "get"))
+_PASSES = frozenset(("add", "get"))
 """Operations whose result may be a difference that one of their operands is."""
 
 
@@ -65,20 +66,20 @@ def _is_difference(value: Instr, kernel: Kernel, sets: dict[Variable, list[Instr
         return False
     seen.add(value)
     if value in kernel.differences:
-        return not _is_data(value, sets, set())
+        return _is_given(value, sets, set())
     if value.name not in _PASSES:
         return False
     sources = sets.get(value.attr, []) if value.name == "get" else value.args
     return any(_is_difference(v, kernel, sets, seen) for v in sources if v.dtype == value.dtype)
 
 
-def _is_data(value: Instr, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
-    """Tell whether a value is computed of elements of memory, whose type may be one of several."""
-    if value in seen:
-        return False
+def _is_given(value: Instr, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
+    """Tell whether a value is a sum or difference of parameters and constants alone: a size, not bits that are mixed."""
+    if value in seen or value.name in ("const", "param"):
+        return True
     seen.add(value)
     sources = sets.get(value.attr, []) if value.name == "get" else value.args
-    return (value.memory is not None and bool(value.args)) or any(_is_data(v, sets, seen) for v in sources)
+    return value.name in ("get", "add", "sub", "neg") and all(_is_given(v, sets, seen) for v in sources)
 
 
 def _is_zero(value: Instr) -> bool:
