@@ -54,10 +54,6 @@ def far(y: InOut[u32], n: u32) -> None:
     y[0] = abs(n - 5)  # here
 
 
-def negated(y: InOut[u32], n: u32) -> None:
-    y[0] = max(-n, 0)  # here
-
-
 def long(y: InOut[u32], n: u64) -> None:
     y[0] = u32(max(n - 2, 0))  # here
 
@@ -67,8 +63,7 @@ def short(y: InOut[u32], n: u8) -> None:
 
 
 REFUSED: list[Callable[..., None]] = [
-    clamped, clamped_by_a_typed_zero, clipped, asked, asked_the_other_way, in_a_variable, counted_down, far, negated,
-    long, short,
+    clamped, clamped_by_a_typed_zero, clipped, asked, asked_the_other_way, in_a_variable, counted_down, far, long, short,
 ]  # fmt: skip
 
 

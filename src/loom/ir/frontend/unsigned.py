@@ -66,7 +66,8 @@ def _is_difference(value: Instr, kernel: Kernel, sets: dict[Variable, list[Instr
         return False
     seen.add(value)
     if value in kernel.differences:
-        return _is_given(value, sets, set())
+        is_size = value.name == "sub" and value.args[0].name != "const" and value.args[1].name == "const"
+        return is_size and _is_given(value, sets, set())
     if value.name not in _PASSES:
         return False
     sources = sets.get(value.attr, []) if value.name == "get" else value.args
@@ -74,7 +75,7 @@ def _is_difference(value: Instr, kernel: Kernel, sets: dict[Variable, list[Instr
 
 
 def _is_given(value: Instr, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
-    """Tell whether a value is a sum or difference of parameters and constants alone: a size, not bits that are mixed."""
+    """Tell whether a value is a sum of parameters and constants alone: a size, not bits that are mixed."""
     if value in seen or value.name in ("const", "param"):
         return True
     seen.add(value)
