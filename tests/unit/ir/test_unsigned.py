@@ -63,7 +63,8 @@ def short(y: InOut[u32], n: u8) -> None:
 
 
 REFUSED: list[Callable[..., None]] = [
-    clamped, clamped_by_a_typed_zero, clipped, asked, asked_the_other_way, in_a_variable, counted_down, far, long, short,
+    clamped, clamped_by_a_typed_zero, clipped, asked, asked_the_other_way, in_a_variable, counted_down, far, long,
+    short,
 ]  # fmt: skip
 
 
