@@ -19,9 +19,12 @@ from loom.core.errors import ArgumentError
 from loom.core.numerics import Guarantee
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel
+from loom.runtime.chain.meetings import doubt_of
 from loom.runtime.device import Device
+from loom.runtime.plans.dispatch import Binding, Dispatch
 from loom.runtime.plans.groups import encode_groups, largest_groups
 from loom.runtime.plans.library import refuse_library
+from loom.runtime.storage import HostSlot
 from loom.tensor import Tensor
 from loom.tensor.draft import DraftBuffer, Recorded
 from loom.tensor.program import Drafted
@@ -63,6 +66,10 @@ class Region:
     elements: int
 
 
+_NOWHERE = HostSlot(0)
+"""Stands for memory that an exported program has when it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrozenDispatch:
     """A kernel's number, its bindings, parameters (8-byte slots) and group counts.
@@ -102,6 +109,7 @@ class Image:
     state_nbytes: int = 0
     ports_nbytes: int = 0
     scratch_nbytes: int = 0
+    conditions: dict[str, None] = field(default_factory=dict[str, None])
     _states: dict[int, int] = field(default_factory=dict[int, int])  # id of a storage -> offset
     _held: list[Any] = field(default_factory=list[Any])
     _numbers: dict[str, int] = field(default_factory=dict[str, int])  # hash of a kernel -> its number
@@ -113,9 +121,20 @@ class Image:
         return self.state_nbytes + self.ports_nbytes + self.scratch_nbytes
 
     @property
-    def promises(self) -> dict[str, str]:
-        """What a manifest tells of what is promised, where that is less than the same bits."""
-        return {"guarantee": Guarantee.FAST.name} if any(k.is_loose for k in self.kernels) else {}
+    def promises(self) -> dict[str, str | list[str]]:
+        """What a manifest tells of what is promised, where that is less than the same bits, or has conditions."""
+        found: dict[str, str | list[str]] = {}
+        if any(k.is_loose for k in self.kernels):
+            found["guarantee"] = Guarantee.FAST.name
+        if self.conditions:
+            found["conditions"] = list(self.conditions)
+        return found
+
+    def note(self, dispatch: Dispatch) -> None:
+        """Take note of what must be so for a dispatch to give the same bits; RaceDetected if that is never so."""
+        doubt = None if dispatch.kernel.trusted else doubt_of(dispatch)
+        if doubt is not None:
+            self.conditions[doubt.text] = None
 
     def keep(self, name: str, parameter: Tensor) -> None:
         """Give a parameter a place in the state; before any program."""
@@ -165,11 +184,14 @@ class Image:
         shapes = {memory.name: shape for memory, (shape, _n) in zip(kernel.bound, d.shapes or (), strict=False)}
         params = encode_params(kernel, d.params, 1, where, shapes)[0].tolist()
         indirect = None
-        x, y, z = encode_groups(kernel, d.groups, 1, where)[0].tolist()
+        groups = encode_groups(kernel, d.groups, 1, where)
+        x, y, z = groups[0].tolist()
         if d.offset is not None:
             counts = self._binding(d.buffers[-1], 4, places)
             a, b, c = largest_groups(kernel)
             indirect = Region(counts.constant, counts.offset + d.offset, 3), (int(a), int(b), int(c))
+        bound, counted = tuple(Binding(_NOWHERE, each.elements) for each in bindings), (_NOWHERE, 0)
+        self.note(Dispatch(kernel, bound, np.array([params], np.uint64), groups, indirect and counted))
         return FrozenDispatch(self.number_of(kernel), bindings, tuple(params), (x, y, z), indirect)
 
     def number_of(self, kernel: VerifiedKernel) -> int:

@@ -290,6 +290,8 @@ def _chain_image(
         ports.append(Named(argument.name, argument.dtype, argument.shape, at))
         at += rounded(block.stop - block.start)
     image.ports_nbytes = at - image.state_nbytes
+    for d in dict.fromkeys(d for d, _ in dispatches):
+        image.note(d)
     made = tuple(_dispatch(image, d, turn, blocks, places) for d, turn in dispatches)
     written = tuple(p for p, a in zip(ports, arguments, strict=True) if a.is_written)
     image.programs.append(FrozenProgram("forward_1", made, tuple(ports), written))

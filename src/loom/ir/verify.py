@@ -132,6 +132,12 @@ class VerifiedKernel:
         return conditions_of_plain(self.kernel, self.uniformity)
 
     @cached_property
+    def is_apart(self) -> bool:
+        """True when plain reads and writes stay apart for any number of groups along the first dimension."""
+        found = self.plain_aparts
+        return found is not None and all(each.holds((self.most_lanes // self.workgroup[0], 1, 1)) for each in found)
+
+    @cached_property
     def statements(self) -> int | None:
         """How many statements a lane runs at most, None if it loops."""
         body = [s for s in walk(self.kernel.body) if not isinstance(s, Instr) or s.op.name != "within"]

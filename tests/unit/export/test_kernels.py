@@ -182,11 +182,20 @@ def own(y: InOut[i32]):
     y[i] = loom.atomic_exchange(y, i, 7) + 1
 
 
+@loom.kernel
+def put(at: In[i32], y: InOut[i32]):
+    y[at[loom.global_id()]] = loom.global_id()
+
+
 def test_it_tells_that_nothing_is_promised_and_asks_for_groups_that_stay_apart(tmp_path: Path) -> None:
     built(tickets, tmp_path)
     found = built(own, tmp_path)
     told = {name: json.loads((tmp_path / f"{name}.json").read_text()).get("guarantee") for name in ("tickets", "own")}
     assert told == {"tickets": "FAST", "own": None}
+    built(put, tmp_path)
+    conditions = [json.loads((tmp_path / f"{name}.json").read_text()).get("conditions") for name in ("own", "put")]
+    assert conditions[0] is None
+    assert conditions[1][0].startswith("kernel 'put': no lane stores to an element of 'y' (line ")
     assert "Nothing is promised of its results" in (tmp_path / "tickets.h").read_text()
     y, codes = np.zeros(128, np.int32), list(CODES)
     assert found.own_run(at(y), size(128), 2, 1, 1) == 0

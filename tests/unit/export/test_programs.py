@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import loom
-from loom import In, InOut, f32, i32, tensor, u32
-from loom.core.errors import ArgumentError
+from loom import In, InOut, Out, f32, i32, tensor, u32
+from loom.core.errors import ArgumentError, RaceDetected
 from loom.export import FrozenFunction, export_c, freeze_chain, freeze_program
 
 
@@ -160,6 +160,36 @@ def test_a_manifest_tells_that_nothing_is_promised(tmp_path: Path) -> None:
         export_c(freeze_chain(chain, {"x": x}, name=name), tmp_path / name, optimize="size")
     told = [json.loads((tmp_path / n / f"{n}.json").read_text()).get("guarantee") for n in ("loose", "firm")]
     assert told == ["FAST", None]
+
+
+@loom.kernel(workgroup=8)
+def put(at: In[u32], y: InOut[u32]):
+    i = loom.global_id()
+    y[at[i]] = i
+
+
+@loom.kernel(workgroup=8)
+def put_new(at: In[u32], y: Out[u32]):
+    i = loom.global_id()
+    y[at[i]] = i
+
+
+@loom.kernel(workgroup=8)
+def put_halved(at: In[u32], y: Out[u32]):
+    y[loom.global_id() // 2] = at[loom.global_id()]
+
+
+def test_a_manifest_tells_under_which_conditions_it_holds(tmp_path: Path) -> None:
+    at, y, chain = np.arange(64, dtype=np.uint32), np.zeros(64, np.uint32), loom.Chain("cpu")
+    chain.dispatch(put, [at, y], groups=8)
+    export_c(freeze_chain(chain, {"at": at, "y": y}, name="puts"), tmp_path / "puts", optimize="size")
+    given = tensor.input("at", (64,), u32)
+    export_c(freeze_program([put_new(given, out=64, groups=8)], name="news"), tmp_path / "news", optimize="size")
+    for name, kernel in (("puts", "put"), ("news", "put_new")):
+        (told,) = json.loads((tmp_path / name / f"{name}.json").read_text())["conditions"]
+        assert told.startswith(f"kernel '{kernel}': no lane stores to an element of 'y' (line ")
+    with pytest.raises(RaceDetected):
+        freeze_program([put_halved(given, out=64, groups=8)], name="halved")
 
 
 @loom.kernel

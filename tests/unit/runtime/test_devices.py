@@ -23,7 +23,7 @@ def light(x: loom.InOut[loom.u32]) -> None:
 @loom.kernel(workgroup=1)
 def looping(x: loom.InOut[loom.u32], turns: loom.u32) -> None:
     for _ in range(turns):
-        x[0] = x[0] + 1
+        x[loom.group_id()] = x[loom.group_id()] + 1
 
 
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from loom.export.c.text import RESERVED, TYPES, byte_table, closed, opened, quot
 from loom.export.kernel import FrozenKernel
 from loom.ir.kernel import Memory
 from loom.ir.records import RecordLayout, record_of
+from loom.runtime.chain.meetings import condition_of
 from loom.runtime.plans.groups import largest_groups
 
 __all__ = ["CODES", "export_kernel", "kernel_header", "kernel_manifest", "kernel_source"]
@@ -208,6 +209,7 @@ def kernel_manifest(frozen: FrozenKernel) -> str:
             for p in kernel.given
         ],
         **({"guarantee": Guarantee.FAST.name} if kernel.is_loose else {}),
+        **({"conditions": [condition]} if (condition := condition_of(kernel)) else {}),
     }
     return json.dumps(found, separators=(",", ":"))
 

@@ -141,7 +141,7 @@ class KernelFunction:
         return verify(self.ir)
 
     def _translate(self, retyped: dict[Any, DType]) -> Kernel:
-        from loom.ir.frontend.indexes import refuse_endless  # only where a kernel is translated
+        from loom.ir.frontend.unsigned import refuse_unsigned  # only where a kernel is translated
 
         source = function_source(self.fn, self._text)
         builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
@@ -153,7 +153,7 @@ class KernelFunction:
         translator.frames.append(frame)
         self._declare(builder, translator, parameters)
         translator.body(source.body)
-        return refuse_endless(builder.finish(trusted=self._trusted, guarantee=self._guarantee, order=self._order))
+        return refuse_unsigned(builder.finish(trusted=self._trusted, guarantee=self._guarantee, order=self._order))
 
     def _parameters(self, builder: Builder) -> list[str]:
         signature = inspect.signature(self.fn, follow_wrapped=False)

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from loom.core.dtype import DType, i32, u8, u16, u32
-from loom.core.errors import KernelTypeError
+from loom.core.dtype import DType, i32, u8, u16, u32, u64
 from loom.core.given import is_scalar
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
 from loom.ir.frontend.values import Operand, Retype, Static, Typing, is_number
-from loom.ir.kernel import Break, For, Instr, Kernel, Param, Return, Variable, While, walk
+from loom.ir.kernel import For, Instr, Param, Variable
 
-__all__ = ["IndexTyping", "refuse_endless"]
+__all__ = ["IndexTyping"]
 
 _COUNTED = ("add", "sub", "mul", "idiv", "irem", "min", "max", "abs", "neg")
 _KEEPS = frozenset((*_COUNTED, "and", "or", "xor", "shl", "shr", "not", "select"))
@@ -148,7 +147,7 @@ class IndexTyping(Typing):
         if found and name in ("neg", "not"):
             args = tuple(self.as_signed(a) for a in args)
         result = super().emit(name, *args, dtype=dtype)
-        if name == "sub" and result.dtype in (u8, u16, u32) and not self.is_own():
+        if name in ("sub", "neg") and result.dtype in (u8, u16, u32, u64) and not self.is_own():
             self.builder.differences.add(result)
         if found and name in _KEEPS and result.dtype in (u32, i32) and not self._is_bits(name, args):
             self.index(result)
@@ -352,31 +351,3 @@ def _is_natural(operand: Operand) -> bool:
 
 def _is_huge(value: Instr) -> bool:
     return value.op.name == "const" and value.dtype == u32 and constant_value(value.attr, u32) >= _HALF
-
-
-def refuse_endless(kernel: Kernel) -> Kernel:
-    """Return ``kernel``; raises KernelTypeError for a loop down to 0 in an unsigned type that nothing else ends."""
-    for loop in walk(kernel.body):
-        if not isinstance(loop, While) or not _always_holds(loop.condition):
-            continue
-        if not any(
-            isinstance(s, (Break, Return)) or (isinstance(s, Instr) and s.name == "assert") for s in walk(loop.body)
-        ):
-            dtype = loop.condition.args[0].dtype
-            raise KernelTypeError(
-                f"kernel {kernel.name!r} at {loop.loc or loop.condition.loc}",
-                "the loop never ends",
-                expected="a condition that can fail",
-                got=f"a {dtype} that is at least 0, as each is",
-                remedy="Count down in a type with a sign, for example j = i32(n) - 1",
-            )
-    return kernel
-
-
-def _always_holds(condition: Instr) -> bool:
-    """True for ``x >= 0`` and ``0 <= x`` where x has no sign."""
-    if condition.name not in ("ge", "le"):
-        return False
-    value, bound = condition.args if condition.name == "ge" else reversed(condition.args)
-    unsigned = value.type.is_integer and not value.type.is_signed and not value.type.is_vector
-    return unsigned and bound.name == "const" and not constant_value(bound.attr, bound.type)

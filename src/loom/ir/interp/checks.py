@@ -27,6 +27,7 @@ class MemoryWatch:
         self.bounds = options.bounds
         self.uninitialized = options.uninitialized
         self.races = RaceRecords(equal=options.equal, partly=options.work is not None) if options.races else None
+        self.watched = options.watched
         self.written: dict[Memory, Array] = {}
 
     def begin(self, batch: Batch) -> None:
@@ -66,6 +67,8 @@ class MemoryWatch:
         lanes = np.arange(batch.lanes)[found]
         if self.uninitialized and cells.memory.space is not Space.BUFFER:
             self._check_written(batch, instr, cells, index, lanes, address, effect)
+        if self.watched is not None and instr not in self.watched:
+            return
         if self.races is not None and cells.memory.space is not Space.PRIVATE:
             self.races.access(batch, instr, cells, lanes, address, effect)
 

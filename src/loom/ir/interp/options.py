@@ -6,7 +6,10 @@ Layer: ir. Invariant: options never change the bits a faultless kernel computes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from loom.ir.kernel import Instr
 
 __all__ = ["Options"]
 
@@ -18,7 +21,8 @@ class Options:
     ``bounds``: OutOfBounds at the first access outside a memory, or with ``goes_on`` when all lanes are done, which
     read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic makes a NaN of operands
     that are none. ``races``: RaceDetected when two lanes meet at an element without order; with ``equal`` stores of
-    one value may meet. ``uninitialized``: KernelFault on a read of shared or private elements never written.
+    one value may meet, with ``watched`` all but these accesses. ``uninitialized``: KernelFault on a read of shared or
+    private elements never written.
     ``order``: RaceDetected if a second run, its lanes in another order, leaves something else (see ``reorder``).
     ``work``: how many operations of lanes are run, of groups from all over the dispatch; nothing tells of the rest.
 
@@ -32,6 +36,7 @@ class Options:
     nan: bool = False
     races: bool = False
     equal: bool = False
+    watched: frozenset[Instr] | None = None
     uninitialized: bool = False
     order: bool = False
     work: int | None = None

@@ -39,16 +39,16 @@ class _Telling:
     """``pairs`` has what each watched value is the difference of; a variable that holds one is followed by two more."""
 
     def __init__(self, kernel: Kernel) -> None:
+        self.watched = {v for v in kernel.differences if v.name == "sub" and v.type.bits <= 32}
         self.pairs: dict[Instr, tuple[Instr, Instr]] = {}
         self.users: dict[Instr, list[Statement]] = {}
         body = list(walk(kernel.body))
         for s in body:
             for value in operands(s):
                 self.users.setdefault(value, []).append(s)
-        held = {s.attr for s in body if isinstance(s, Instr) and s.name == "set" and s.args[0] in kernel.differences}
+        held = {s.attr for s in body if isinstance(s, Instr) and s.name == "set" and s.args[0] in self.watched}
         read = {value.attr for s in body for value, _ in _uses_of(s) if value.name == "get"}
         self.shadows = {v: (Variable(f"{v.name}.a", u32), Variable(f"{v.name}.b", u32)) for v in held & read}
-        self.watched = kernel.differences
 
     def block(self, block: Block) -> Block:
         """Return a block with what tells of its statements, each behind what decides whether it is needed."""

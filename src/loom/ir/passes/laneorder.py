@@ -94,10 +94,14 @@ def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]
     return _OrderProof(kernel, uniformity, watched).run() if watched else ()
 
 
-def conditions_of_plain(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...] | None:
-    """Return what a dispatch must be asked for its plain reads and writes to stay apart, None if that is not known."""
+def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | None = None) -> tuple[Apart, ...] | None:
+    """Return what a dispatch must be asked for its plain reads and writes to stay apart, None if that is not known.
+
+    ``only``: those of one memory.
+    """
     accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None and s.args]
     watched = {s.memory for s in accesses if s.op.effect is not Effect.READ and s.memory not in kernel.private}
+    watched &= {only} if only is not None else watched
     if not watched or kernel.order is not LaneOrder.PROVED:
         return ()
     known = all(s.name not in ("fetch", "wide_product") for s in accesses)  # which name a memory beside their own

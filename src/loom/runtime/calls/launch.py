@@ -182,7 +182,7 @@ def _program(
             for slot, each, m in zip(slots, operands, kernel.bound, strict=True)
         ]
         chain = Chain(where, name=kernel.name)
-        chain.reports = reports
+        chain.reports, chain.is_tried = reports, True
         chain.dispatch(kernel, bound, raw, groups)
         row = chain.recorded[0].params
         numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []

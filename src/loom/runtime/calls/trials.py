@@ -14,21 +14,18 @@ import numpy as np
 
 from loom.core.errors import KernelFault, RaceDetected
 from loom.ir.constants import constant_value
-from loom.ir.interp import Options
 from loom.ir.kernel import Memory
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.data import CallBuffer
 from loom.runtime.chain.extents import Array
+from loom.runtime.chain.meetings import TRIAL
 
 __all__ = ["CallTrial", "Trials"]
 
-_WORK = 1 << 21
-"""Operations of lanes in a trial: about a tenth of a second."""
 _MOST_NUMBERS = 8
 """Trials of calls that differ in numbers alone, after which others of these sizes and groups are run untried."""
 _MOST_TRIALS = 64
 """Trials of one kernel."""
-_OPTIONS = Options(races=True, equal=True, work=_WORK)
 
 
 class CallTrial:
@@ -96,7 +93,7 @@ class Trials:
                 _copy(m, next(given) if m.data is None else None, writes=m in self.kernel.writes)
                 for m in self.kernel.buffers
             ]
-            interpret(kernel, buffers, params, (x, y, z), options=_OPTIONS, output=lambda _: None)
+            interpret(kernel, buffers, params, (x, y, z), options=TRIAL, output=lambda _: None)
 
 
 def _copy(memory: Memory, operand: CallBuffer | None, *, writes: bool) -> Array:

@@ -7,7 +7,7 @@ different timelines that share storage one of them writes, too (see ``order``).
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from loom.core.errors import LoomError, StateError
@@ -25,6 +25,9 @@ from loom.runtime.plans.plan import Plan
 from loom.runtime.profile import active_profile
 from loom.runtime.registry import device
 from loom.runtime.storage import HostSlot
+
+if TYPE_CHECKING:
+    from loom.runtime.chain.meetings import Doubt
 
 __all__ = ["Program", "Submission"]
 
@@ -141,7 +144,13 @@ class Program:
     """A built chain. ``run`` and ``launch`` may be called any number of times."""
 
     def __init__(
-        self, inner: DeviceProgram, plan: Plan, timeline: Timeline, name: str, moves: Moves | None = None
+        self,
+        inner: DeviceProgram,
+        plan: Plan,
+        timeline: Timeline,
+        name: str,
+        moves: Moves | None = None,
+        doubts: tuple[Doubt, ...] = (),
     ) -> None:
         self._inner: DeviceProgram | None = inner
         self.moves = moves
@@ -152,6 +161,8 @@ class Program:
         self.name = name
         self._dispatches = plan.count
         self._guarantee = plan.guarantee
+        self._conditions = tuple(dict.fromkeys(doubt.text for doubt in doubts))
+        self._doubts = tuple(doubt for doubt in doubts if doubt.is_testable)
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)
@@ -164,6 +175,15 @@ class Program:
     def guarantee(self) -> Guarantee:
         """What is promised of the results: BIT_EXACT, RUN_TO_RUN with SPIR-V of others, FAST with order="any"."""
         return self._guarantee
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must be so for the guarantee to hold: of each kernel of which data decide whether lanes meet, where.
+
+        The first run is refused where lanes meet and the data that decide it are there before; later ones are not
+        looked at, nor are dispatches whose indexes the program itself computes. Empty where all is proved.
+        """
+        return self._conditions
 
     @property
     def dispatches(self) -> int:
@@ -220,6 +240,8 @@ class Program:
 
         ``began`` of what is returned is to be called, whatever happens.
         """
+        if self._doubts:
+            self._look()
         if self._guarantee is Guarantee.FAST:
             note_begun()
         touched = self._touched
@@ -230,6 +252,14 @@ class Program:
             use.began(None)
             raise
         return use
+
+    def _look(self) -> None:
+        """Before the first run: RaceDetected if data let lanes meet, and nothing is run."""
+        if current_debug() is None:
+            self._timeline.settle()
+            for doubt in self._doubts:
+                doubt.look()
+            self._doubts = ()
 
     def _watch(self, inner: DeviceProgram, *, alone: bool) -> Watch | None:
         """Return what times a run, None for one that is not to be timed."""

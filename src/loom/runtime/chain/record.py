@@ -6,7 +6,9 @@ Layer: runtime. Invariant: what is recorded has been checked and cannot fail to 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, cast
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -34,12 +36,15 @@ from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.foreign import ForeignKernel
-from loom.runtime.plans.groups import encode_groups, refuse_far_elements
+from loom.runtime.plans.groups import encode_groups, is_line, refuse_far_elements
 from loom.runtime.plans.library import LibraryKernel, require_fast
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.runtime.storage import ShapedStorage, Storage, TypedStorage
+
+if TYPE_CHECKING:
+    from loom.runtime.chain.meetings import Doubt
 
 __all__ = ["Chain"]
 
@@ -82,6 +87,9 @@ class Chain:
         self._open: Segment | None = None
         self.reports = False
         """What is recorded tells of an index outside, whatever the settings: a call that is not proved inside does."""
+        self.is_tried = False
+        """Lanes of what is recorded are known to stay apart: a call looks at them by itself."""
+        self._doubts: list[Doubt] = []
 
     def __len__(self) -> int:
         """Return the number of dispatches recorded and not yet built."""
@@ -96,6 +104,11 @@ class Chain:
     def segments(self) -> tuple[Segment, ...]:
         """What was recorded and not yet built, with its repeats."""
         return tuple(self._segments)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must be so for the guarantee of what was recorded and not yet built (see ``Program.conditions``)."""
+        return tuple(dict.fromkeys(doubt.text for doubt in self._doubts))
 
     @brief
     def dispatch(
@@ -204,6 +217,10 @@ class Chain:
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
+        if not (verified.trusted or self.is_tried or (is_line(groups) and not indirect and verified.is_apart)):
+            doubt = _meetings().doubt_of(dispatch)
+            if doubt is not None:
+                self._doubts.append(doubt)
         if self._open is not None:
             self._open.dispatches.append(dispatch)
             return
@@ -267,8 +284,11 @@ class Chain:
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
         plan = make_plan(self._segments, self._guarantee(guarantee))
-        program = Program(self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()))
-        self._segments = []
+        doubts = _meetings().doubts_of(self._doubts, plan) if self._doubts else ()
+        program = Program(
+            self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()), doubts
+        )
+        self._segments, self._doubts = [], []
         return program
 
     def _written(self) -> list[Storage]:
@@ -309,6 +329,14 @@ class Chain:
                 remedy="Write it with @loom.kernel and no order, or ask for less",
             )  # fmt: skip
         return offered
+
+
+@cache
+def _meetings() -> ModuleType:
+    """Return the module, which programs of the library's kernels do not load."""
+    from loom.runtime.chain import meetings
+
+    return meetings
 
 
 def _one_each(declared: Sequence[Memory], buffers: Any, where: str) -> list[Any]:

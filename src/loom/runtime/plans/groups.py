@@ -14,9 +14,17 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
 from loom.ir.verify import VerifiedKernel
 
-__all__ = ["check_indirect_groups", "encode_groups", "excess_groups", "largest_groups", "refuse_far_elements"]
+__all__ = [
+    "check_indirect_groups",
+    "encode_groups",
+    "excess_groups",
+    "is_line",
+    "largest_groups",
+    "refuse_far_elements",
+]
 
 MAX_GROUPS = 0xFFFF_FFFF
+_ONE = (), (1,), (1, 1)
 _BELOW = "Take u32(...) or i64(...) of its lane numbers and lengths, which go below zero in it, or dispatch in parts"
 """What to do about a kernel that has signed indexes, for which 2^31 is the most."""
 
@@ -48,6 +56,11 @@ def encode_groups(kernel: VerifiedKernel, groups: Any, repeats: int, where: str)
     if kernel.aparts:
         _check_apart(kernel, np.unique(full, axis=0).tolist(), where)
     return full.astype(np.uint32)
+
+
+def is_line(groups: object) -> bool:
+    """Tell whether groups are one number, along the first dimension; arrays and lists are not looked at."""
+    return type(groups) is int or (isinstance(groups, tuple) and groups[1:] in _ONE)
 
 
 def _as_rows(groups: Any, repeats: int, where: str) -> np.ndarray[Any, Any]:

@@ -93,13 +93,14 @@ class Resources:
         """Return what a dispatch reads, and what it writes."""
         kernel = dispatch.kernel
         pairs = list(zip(kernel.buffers, dispatch.bindings, strict=True))
-        reads = {self._number(b.storage) for m, b in pairs if m in kernel.reads}
-        writes = {self._number(b.storage) for m, b in pairs if m in kernel.writes}
+        reads = {self.number(b.storage) for m, b in pairs if m in kernel.reads}
+        writes = {self.number(b.storage) for m, b in pairs if m in kernel.writes}
         if dispatch.indirect is not None:
-            reads.add(self._number(dispatch.indirect[0]))
+            reads.add(self.number(dispatch.indirect[0]))
         return reads, writes
 
-    def _number(self, storage: Storage) -> int:
+    def number(self, storage: Storage) -> int:
+        """Return the number of storage that a dispatch touches."""
         return self.numbers[id(storage)]
 
 

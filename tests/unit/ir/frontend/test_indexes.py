@@ -518,9 +518,9 @@ def wraps_and_is_converted(x: In[f32], y: Out[f32], n: u32):
 def wraps_and_is_compared(x: In[f32], y: Out[f32], n: u32):
     i = loom.global_id()
     if i < len(y):
-        j, k = n, 0
-        while j >= 0 and k < 9:
-            j -= 1
+        j, k = n - 1, 0
+        while j > 1 and k < 9:
+            j -= 2
             k += 1
         y[i] = f32(k)
 

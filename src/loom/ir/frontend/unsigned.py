@@ -1,0 +1,114 @@
+"""Refuses questions that a number without a sign cannot answer: a loop down to 0, a difference asked for its sign.
+
+Layer: ir. Invariant: what is refused is a condition that holds always or never, or an operation that changes nothing,
+of a number that was meant to go below zero. Differences of other things than parameters are left alone: elements may
+have any type, and bits are mixed.
+"""
+
+from __future__ import annotations
+
+from loom.core.errors import KernelTypeError
+from loom.ir.constants import constant_value
+from loom.ir.kernel import Break, Instr, Kernel, Return, Variable, While, walk
+
+__all__ = ["refuse_unsigned"]
+
+_ASKS = {"ge": 0, "lt": 0, "le": 1, "gt": 1}
+"""Comparisons with 0 that say nothing, and the side of the number: it is at least 0, and never below."""
+_PASSES = frozenset(("add", "get"))
+"""Operations whose result may be a difference that one of their operands is."""
+
+
+def refuse_unsigned(kernel: Kernel) -> Kernel:
+    """Return ``kernel``; raises KernelTypeError for what asks numbers without a sign whether they are below zero."""
+    _refuse_endless(kernel)
+    if kernel.differences:
+        _refuse_signless(kernel)
+    return kernel
+
+
+def _refuse_signless(kernel: Kernel) -> None:
+    body = [s for s in walk(kernel.body) if isinstance(s, Instr)]
+    sets: dict[Variable, list[Instr]] = {}
+    for s in body:
+        if s.name == "set":
+            sets.setdefault(s.attr, []).append(s.args[0])
+    for s in body:
+        found = _question(s)
+        if found is None or not found[0].type.is_integer or found[0].type.is_signed:
+            continue
+        value, what = found
+        if _is_difference(value, kernel, sets, set()):
+            signed = "i64" if value.type.bits == 64 else "i32"
+            raise KernelTypeError(
+                kernel.where(s.loc),
+                f"a difference of {value.dtype} {what}",
+                expected="a number with a sign",
+                got=f"{value.dtype}, which comes around to its largest instead of going below zero",
+                remedy=f"Subtract with a sign: {signed}(n) - 2 in place of n - 2",
+            )
+
+
+def _question(s: Instr) -> tuple[Instr, str] | None:
+    """Return the number that an operation asks for its sign, and what it does."""
+    if s.name == "abs":
+        return s.args[0], "is given to abs, and has no sign to lose"
+    if s.name in _ASKS and _is_zero(s.args[1 - _ASKS[s.name]]):
+        return s.args[_ASKS[s.name]], "is compared with 0, and is always at least that"
+    if s.name == "max" and any(map(_is_zero, s.args)):
+        return s.args[_is_zero(s.args[0])], "is kept from going below 0 by max, and never is"
+    return None
+
+
+def _is_difference(value: Instr, kernel: Kernel, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
+    """Tell whether a number may be a difference that came around, of what is not in memory."""
+    if value in seen:
+        return False
+    seen.add(value)
+    if value in kernel.differences:
+        is_size = value.name == "sub" and value.args[0].name != "const" and value.args[1].name == "const"
+        return is_size and _is_given(value, sets, set())
+    if value.name not in _PASSES:
+        return False
+    sources = sets.get(value.attr, []) if value.name == "get" else value.args
+    return any(_is_difference(v, kernel, sets, seen) for v in sources if v.dtype == value.dtype)
+
+
+def _is_given(value: Instr, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
+    """Tell whether a value is a sum of parameters and constants alone: a size, not bits that are mixed."""
+    if value in seen or value.name in ("const", "param"):
+        return True
+    seen.add(value)
+    sources = sets.get(value.attr, []) if value.name == "get" else value.args
+    return value.name in ("get", "add", "sub", "neg") and all(_is_given(v, sets, seen) for v in sources)
+
+
+def _is_zero(value: Instr) -> bool:
+    return value.name == "const" and value.type.is_integer and not constant_value(value.attr, value.type)
+
+
+def _refuse_endless(kernel: Kernel) -> None:
+    """Raise KernelTypeError for a loop down to 0 in an unsigned type that nothing else ends."""
+    for loop in walk(kernel.body):
+        if not isinstance(loop, While) or not _always_holds(loop.condition):
+            continue
+        if not any(
+            isinstance(s, (Break, Return)) or (isinstance(s, Instr) and s.name == "assert") for s in walk(loop.body)
+        ):
+            dtype = loop.condition.args[0].dtype
+            raise KernelTypeError(
+                f"kernel {kernel.name!r} at {loop.loc or loop.condition.loc}",
+                "the loop never ends",
+                expected="a condition that can fail",
+                got=f"a {dtype} that is at least 0, as each is",
+                remedy="Count down in a type with a sign, for example j = i32(n) - 1",
+            )
+
+
+def _always_holds(condition: Instr) -> bool:
+    """True for ``x >= 0`` and ``0 <= x`` where x has no sign."""
+    if condition.name not in ("ge", "le"):
+        return False
+    value, bound = condition.args if condition.name == "ge" else reversed(condition.args)
+    unsigned = value.type.is_integer and not value.type.is_signed and not value.type.is_vector
+    return unsigned and bound.name == "const" and not constant_value(bound.attr, bound.type)

@@ -1,0 +1,137 @@
+"""Which accesses are the same whatever buffers hold: what data decide, and what a dispatch gives alone.
+
+Layer: ir. A number is of data if it comes from memory (tables of constants apart) or from a variable that was set where
+data decide. An access is *settled* if neither its index nor any condition, loop or early exit on its way is of data.
+Invariant: whatever buffers hold, the same lanes make a settled access, at the same elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loom.ir.kernel import (
+    Block,
+    Break,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Memory,
+    Return,
+    Space,
+    Variable,
+    While,
+    operands,
+    walk,
+)
+
+__all__ = ["DataUse", "data_use"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataUse:
+    """The ``settled`` accesses, and the buffers of which the others' indexes and conditions are made."""
+
+    settled: frozenset[Instr]
+    sources: frozenset[Memory]
+
+
+def data_use(kernel: Kernel) -> DataUse:
+    """Return where data decide in a verified kernel."""
+    found = _DataFlow()
+    while True:
+        known = found.extent()
+        found.settled, found.is_left = set(), False
+        found.block(kernel.body, None, by_data=False)
+        if found.extent() == known:
+            return DataUse(frozenset(found.settled), _sources(kernel))
+
+
+class _DataFlow:
+    """What is of data, growing turn by turn until it stays."""
+
+    def __init__(self) -> None:
+        self.values: set[Instr] = set()
+        self.variables: set[Variable] = set()
+        self.loops: set[For | While] = set()
+        """Loops that lanes leave, or of which they leave out a part, by data."""
+        self.arrays: set[Memory] = set()
+        """Memory of lanes and groups that what is of data gets into."""
+        self.settled: set[Instr] = set()
+        self.is_left = False
+        """Some lanes returned by data: what follows is met by the others alone."""
+
+    def extent(self) -> tuple[int, ...]:
+        return tuple(map(len, (self.values, self.variables, self.loops, self.arrays)))
+
+    def block(self, block: Block, loop: For | While | None, *, by_data: bool) -> None:
+        for s in block.statements:
+            here = by_data or self.is_left or loop in self.loops
+            if isinstance(s, Instr):
+                self.instr(s, by_data=here)
+            elif isinstance(s, If):
+                inner = here or s.condition in self.values
+                self.block(s.then, loop, by_data=inner)
+                self.block(s.otherwise, loop, by_data=inner)
+            elif isinstance(s, For):
+                inner = here or any(v in self.values for v in (s.start, s.stop, s.step))
+                if inner:
+                    self.values.add(s.index)
+                self.block(s.body, s, by_data=inner)
+            elif isinstance(s, While):
+                self.block(s.test, s, by_data=here)
+                self.block(s.body, s, by_data=here or s.condition in self.values)
+                if s.condition in self.values:
+                    self.loops.add(s)
+            elif here and isinstance(s, (Break, Continue)) and loop is not None:
+                self.loops.add(loop)
+            elif here and isinstance(s, Return):
+                self.is_left = True
+                if loop is not None:
+                    self.loops.add(loop)
+
+    def instr(self, s: Instr, *, by_data: bool) -> None:
+        of_data = any(a in self.values for a in s.args)
+        if s.name == "set":
+            if of_data or by_data:
+                self.variables.add(s.attr)
+            return
+        if s.memory is not None and s.args:
+            if s.name in ("load", "store") or s.name.startswith("atomic_"):
+                if not (by_data or s.args[0] in self.values):
+                    self.settled.add(s)
+            if (of_data or by_data or s.name not in ("load", "store")) and s.memory.space is not Space.BUFFER:
+                self.arrays.add(s.memory)
+            given = s.memory in self.arrays if s.memory.space is not Space.BUFFER else s.memory.data is None
+            of_data = of_data or given
+        if of_data or (s.name == "get" and s.attr in self.variables):
+            self.values.add(s)
+
+
+def _sources(kernel: Kernel) -> frozenset[Memory]:
+    """Return the buffers that indexes, conditions and bounds of loops come from; all, where it is by other memory."""
+    sets: dict[Variable, list[Instr]] = {}
+    waiting: list[Instr] = []
+    buffers: set[Memory] = set()
+    for s in walk(kernel.body):
+        if not isinstance(s, Instr):
+            waiting += operands(s)
+        elif s.name == "set":
+            sets.setdefault(s.attr, []).append(s.args[0])
+        elif s.memory is not None and s.args:
+            waiting.append(s.args[0])
+    seen: set[Instr] = set()
+    while waiting:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        waiting += value.args
+        if value.name == "get":
+            waiting += sets.pop(value.attr, [])
+        if value.memory is not None and value.args:
+            if value.memory.space is not Space.BUFFER:
+                return frozenset(kernel.buffers)
+            buffers.add(value.memory)
+    return frozenset(buffers)
