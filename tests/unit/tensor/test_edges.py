@@ -269,7 +269,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "parts without number": (
         lambda: tensor.split(tensor.zeros((0, 3)), 2**63 - 1),
-        "[split, parts] out of range: expected an int from 1 to 65536, got 9223372036854775807. Pass one within the range.",
+        "[split, parts] out of range: expected an int from 1 to 65536, got 9223372036854775807. "
+        "Pass one within the range.",
     ),
     "a precision of numbers": (
         lambda: loom.precision(np.arange(3)),

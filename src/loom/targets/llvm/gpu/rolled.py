@@ -24,13 +24,13 @@ _PRAGMA = '\t.pragma "nounroll";\n'
 
 
 @dataclass(eq=False)
-class _Block:
+class _PtxBlock:
     """Instructions up to the next label or branch, and where that goes: taken first, else on."""
 
     text: str
     branch: re.Match[str] | None
-    following: list[_Block] = field(default_factory=list["_Block"])
-    before: list[_Block] = field(default_factory=list["_Block"])
+    following: list[_PtxBlock] = field(default_factory=list["_PtxBlock"])
+    before: list[_PtxBlock] = field(default_factory=list["_PtxBlock"])
 
 
 def with_rolled_loops(text: str) -> str:
@@ -45,18 +45,18 @@ def with_rolled_loops(text: str) -> str:
     )
 
 
-def _blocks(text: str) -> list[_Block]:
-    blocks: list[_Block] = []
+def _blocks(text: str) -> list[_PtxBlock]:
+    blocks: list[_PtxBlock] = []
     start = 0
     for line in re.finditer(r"^(\$\w+:)?.*\n?", text, re.MULTILINE):
         branch = _BRANCH.match(text, line.start())
         if line[1] and line.start() > start:
-            blocks.append(_Block(text[start : line.start()], None))
+            blocks.append(_PtxBlock(text[start : line.start()], None))
             start = line.start()
         if branch:
-            blocks.append(_Block(text[start : line.end()], branch))
+            blocks.append(_PtxBlock(text[start : line.end()], branch))
             start = line.end()
-    blocks.append(_Block(text[start:], None))
+    blocks.append(_PtxBlock(text[start:], None))
     named = {m[1]: block for block in blocks if (m := _LABEL.match(block.text))}
     for block, behind in zip(blocks, [*blocks[1:], None], strict=True):
         if block.branch and block.branch[3] in named:
@@ -69,9 +69,9 @@ def _blocks(text: str) -> list[_Block]:
     return blocks
 
 
-def _back_edges(blocks: list[_Block]) -> Iterator[tuple[_Block, _Block]]:
+def _back_edges(blocks: list[_PtxBlock]) -> Iterator[tuple[_PtxBlock, _PtxBlock]]:
     """Yield edges to a block that is being walked: depth first, from the beginning of each function."""
-    seen: set[_Block] = set()
+    seen: set[_PtxBlock] = set()
     for first in blocks:
         walked = [] if first in seen else [(first, iter(first.following))]
         seen.add(first)
@@ -88,7 +88,7 @@ def _back_edges(blocks: list[_Block]) -> Iterator[tuple[_Block, _Block]]:
                 walked.append((other, iter(other.following)))
 
 
-def _loop(end: _Block, head: _Block) -> set[_Block]:
+def _loop(end: _PtxBlock, head: _PtxBlock) -> set[_PtxBlock]:
     loop, waiting = {head}, [end]
     while waiting:
         if (block := waiting.pop()) not in loop:
@@ -97,7 +97,7 @@ def _loop(end: _Block, head: _Block) -> set[_Block]:
     return loop
 
 
-def _wraps(loop: set[_Block]) -> bool:
+def _wraps(loop: set[_PtxBlock]) -> bool:
     """Tell whether a counter that has to be less than something falls, or one that has to be greater rises."""
     steps: dict[str, list[tuple[str, int]]] = {}
     for block in loop:
@@ -106,7 +106,7 @@ def _wraps(loop: set[_Block]) -> bool:
     return any(turn * way > 0 for counter, way in _tests(loop) for turn in _turns(counter, steps))
 
 
-def _tests(loop: Iterable[_Block]) -> Iterator[tuple[str, int]]:
+def _tests(loop: Iterable[_PtxBlock]) -> Iterator[tuple[str, int]]:
     """Yield counters and how they compare while a loop goes on: -1 for less, 1 for greater."""
     compares = {m[2]: m for block in loop for m in _COMPARE.finditer(block.text)}
     joined = {m[1]: (m[2], m[3]) for block in loop for m in _JOINED.finditer(block.text)}
