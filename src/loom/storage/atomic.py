@@ -46,7 +46,7 @@ def replace_file(
     if _is_stream(path):
         parts = data if isinstance(data, Iterator) else iter((data,))
         with path.open("ab") as stream:
-            stream.writelines(parts if seal is None else (_sealed(parts, seal),))
+            stream.writelines(parts if seal is None else (_whole(parts, seal),))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
@@ -68,7 +68,7 @@ def replace_file(
         disk.sync_folder(path.parent)
 
 
-def _sealed(parts: Iterator[bytes | memoryview], seal: Callable[[], tuple[int, bytes]]) -> bytes:
+def _whole(parts: Iterator[bytes | memoryview], seal: Callable[[], tuple[int, bytes]]) -> bytes:
     """Return the whole of a file, of which a stream can take nothing back."""
     found = bytearray().join(parts)
     at, new = seal()

@@ -32,16 +32,17 @@ ARRAYS = {
 
 
 def test_every_file_has_its_own_digest(tmp_path: Path) -> None:
-    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [3]}, "layers": [
-        {"type": "dense", "output_size": 4}]}, on="cpu")  # fmt: skip
+    layers = [{"type": "dense", "output_size": 4}]
+    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [3]}, "layers": layers}, on="cpu")
     source, target = tmp_path / "net.safetensors", tmp_path / "small.safetensors"
     net.save(source)
     convert_checkpoint(source, target, dtype="bf16")  # with the metadata of the source, whose digest is another
     made = convert_checkpoint(source, dtype="bf16").data
     assert made == target.read_bytes()
     assert loom.Network.load(target, on="cpu").weights()["layers.0.weight"].shape == (3, 4)
-    shards = [p for p in convert_checkpoint(open_checkpoint(on_disk(tmp_path / "a", sharded())), tmp_path / "b",
-                                            shard_nbytes=1 << 10).files if p.suffix == ".safetensors"]  # fmt: skip
+    folder = on_disk(tmp_path / "a", sharded())
+    files = convert_checkpoint(folder, tmp_path / "b", shard_nbytes=1 << 10).files
+    shards = [path for path in files if path.suffix == ".safetensors"]
     for path in (target, *shards):
         data = path.read_bytes()
         assert read_tensors(data, "test")[0]
