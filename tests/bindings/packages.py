@@ -83,7 +83,7 @@ def trained(kind: str) -> Trained:
     """Return a network frozen, and what Loom trains it to."""
     settings = SETTINGS if kind != "digits" else demo_digits.SETTINGS | {"epochs": EPOCHS}
     net, (x, y) = _network(kind), _samples(kind)
-    frozen = freeze(_network(kind), name=kind, batch=(1, 32), train=settings, data=(x, y))
+    frozen = freeze(_network(kind), name=kind, batch=(1, 32), train=settings, data=(x, y), proof=True)
     history = net.train(x, y, progress=False, **settings)
     types = [i.dtype for i in net.spec.inputs] + [dtype for _, dtype in frozen.targets]
     given = [*(x.values() if isinstance(x, dict) else [x]), *(y.values() if isinstance(y, dict) else [y])]

@@ -9,7 +9,7 @@ import pytest
 
 from bindings.packages import EPOCHS, NETS, TOOLCHAINS, run, trained, untrained
 from loom.core.errors import ArgumentError
-from loom.export import LANGUAGES, export_bindings, freeze
+from loom.export import LANGUAGES, export_bindings, export_samples, freeze
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         export_bindings(trained(kind).frozen, folder / kind, list(LANGUAGES), optimize="size")
         for number, array in enumerate(trained(kind).arrays):
             (folder / kind / f"{number}.bin").write_bytes(array.tobytes())
+        export_samples(trained(kind).frozen, folder / kind / "samples")
     export_bindings(untrained(), folder / "Double", list(LANGUAGES), optimize="size")
     return {"Double": folder / "Double"} | {kind: folder / kind for kind in NETS}
 
@@ -34,7 +35,7 @@ def test_packages_train_to_the_digest_of_loom(language: str, exported: dict[str,
     for kind in NETS:
         package, loom = exported[kind] / language, trained(kind)
         for command in tools.test:
-            run(command.format(name=kind), package, tools.settings)
+            run(command.format(name=kind), package, {**tools.settings, "SAMPLES": "../samples"})
         files = " ".join(f"../{number}.bin" for number in range(len(loom.arrays)))
         told = run(f"{tools.train.format(name=kind)} {files} {EPOCHS}", package, tools.settings)
         digest, loss = told.split()
@@ -54,7 +55,7 @@ def test_no_byte_is_touched_that_is_not_a_net_s_own(exported: dict[str, Path]) -
     )
     checked = {"CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER": valgrind}
     told = run("cargo test --offline -q --tests 2>&1", exported["mixture"] / "rust", {**tools.settings, **checked})
-    assert "4 passed" in told
+    assert "5 passed" in told
 
 
 def test_every_language_is_tried() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bindings.packages import EPOCHS, TOOLCHAINS, run, trained
-from loom.export import export_bindings
+from loom.export import export_bindings, export_samples
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,19 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, given in enumerate(about.arrays):
         (folder / f"{number}.bin").write_bytes(given.tobytes())
     return folder / "python"
+
+
+def test_its_tests_train_with_the_samples_of_the_export(package: Path, tmp_path: Path) -> None:
+    tools, samples = TOOLCHAINS["python"], export_samples(trained("line").frozen, tmp_path).files
+    assert [file.name for file in samples] == ["x.bin", "target.bin"]
+    command = "python3 -W error -m unittest discover tests 2>&1"
+    told = run(command, package, {**tools.settings, "SAMPLES": str(tmp_path)})
+    assert "OK" in told
+    assert "skipped" not in told
+    assert "OK (skipped=1)" in run(command, package, tools.settings)
+    samples[0].write_bytes(b"\0\0\x80\x3f" + samples[0].read_bytes()[4:])
+    told = run(f"! {{ {command}; }}", package, {**tools.settings, "SAMPLES": str(tmp_path)})
+    assert "loom_s_digest" in told
 
 
 @pytest.fixture
@@ -60,6 +73,16 @@ def test_numbers_are_given_in_many_forms(line: Any) -> None:
     assert net.forward(x[:0]).shape == (0, 2)
 
 
+@pytest.mark.parametrize("given", ["net.safetensors", Path("net.safetensors"), 2824, None])
+def test_a_name_is_no_file_s_bytes(line: Any, given: Any) -> None:
+    net = line.Net()
+    with pytest.raises(
+        TypeError, match=r"load: a \w+, expected the bytes of a saved file: Path\(name\).read_bytes\(\)"
+    ):
+        net.load(given)
+    net.load(memoryview(net.save()))
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -73,6 +96,14 @@ def test_numbers_are_given_in_many_forms(line: Any) -> None:
         ([[1.0, 2.0], [3.0]], "lists of different lengths"),
         ([[1.0, 2.0]], r"shape \(1, 2\)"),
         (["a", "b", "c"], "must be real number"),
+        (np.zeros((4, 3), np.uint8), "format 'B', expected f32"),
+        (np.zeros(12, np.uint8), "format 'B', expected f32"),
+        (array.array("B", bytes(12)), "format 'B', expected f32"),
+        (memoryview(bytes(12)).cast("B", (4, 3)), "format 'B', expected f32"),
+        (
+            np.ma.masked_array(np.zeros((1, 3), np.float32), [[1, 0, 0]]),
+            "a mask, expected numbers: fill what is masked",
+        ),
         (None, "a NoneType, expected an object with the buffer protocol"),
         ("abc", "a str, expected"),
     ],

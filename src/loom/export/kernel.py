@@ -56,5 +56,5 @@ def freeze_kernel(kernel: Any, *, name: str | None = None) -> FrozenKernel:
         raise ArgumentError(where, "SPIR-V cannot be exported", expected="a kernel of Loom's", got="a module",
                             remedy="Write it with @loom.kernel")  # fmt: skip
     chosen = name or "".join(c if c.isalnum() else "_" for c in verified.name).strip("_")
-    require_identifier(chosen)
+    require_identifier(chosen, is_type=False)
     return FrozenKernel(verified, chosen)

@@ -35,7 +35,7 @@ from loom.nn.spec import (
 )
 from loom.nn.spec.text import file_bytes
 from loom.nn.storedfile import read_stored, write_stored
-from loom.nn.tensorfile import Arrays, is_safetensors, require_numbers, safetensors_library
+from loom.nn.tensorfile import Arrays, SealedParts, is_safetensors, require_numbers, safetensors_library
 from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file
 
@@ -99,7 +99,7 @@ def read_model(document: Document, model_id: str | None = None, told: int | Sequ
 def write_file(path: Path, data: bytes | Iterator[bytes | memoryview], where: str) -> None:
     """Write a file, or its parts, as a whole; FileError if it cannot be."""
     try:
-        replace_file(path, data, durable=True)
+        replace_file(path, data, durable=True, seal=data.seal if isinstance(data, SealedParts) else None)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or str(error)
         raise FileError(where, f"the file cannot be written ({why})", expected="a name in a folder that can be written",

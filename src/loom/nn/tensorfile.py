@@ -7,8 +7,9 @@ the network's type does not have, or that is no number, is an error and never an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from loom.core.narrow import TYPES, StoredArray
 from loom.core.optional import load
 
 __all__ = [
-    "DIGEST_KEY", "LARGEST", "NO_DIGEST", "Arrays", "RawTensors", "as_arrays", "is_safetensors", "read_raw",
-    "read_tensors", "require_numbers", "safetensors_library", "write_head", "write_raw",
+    "DIGEST_KEY", "LARGEST", "NO_DIGEST", "Arrays", "RawTensors", "SealedParts", "as_arrays", "is_safetensors",
+    "read_raw", "read_tensors", "require_numbers", "safetensors_library", "write_head", "write_raw",
 ]  # fmt: skip
 
 Arrays = dict[str, Array]
@@ -91,17 +92,35 @@ def _differ_by_one(one: str, other: str) -> bool:
     return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) == 1
 
 
+class SealedParts(Iterator[bytes | memoryview]):
+    """The parts of a file after its head, which has zeros for the digest that ``seal`` tells once all parts are out."""
+
+    def __init__(self, head: bytes, more: Iterable[bytes | memoryview]) -> None:
+        self._parts, self._digest = chain([head], more), sha256()
+        self._at = head.index(f'"{DIGEST_KEY}":"{NO_DIGEST}"'.encode()) + len(DIGEST_KEY) + 4
+
+    def __next__(self) -> bytes | memoryview:
+        part = next(self._parts)
+        self._digest.update(part)
+        return part
+
+    def seal(self) -> tuple[int, bytes]:
+        """Return where the digest stands in the file, and its digits."""
+        return self._at, self._digest.hexdigest().encode()
+
+    def whole(self) -> bytes:
+        """Return the bytes of the file."""
+        data = bytearray().join(self)
+        at, digits = self.seal()
+        data[at : at + len(digits)] = digits
+        return bytes(data)
+
+
 def write_raw(tensors: RawTensors, metadata: Mapping[str, str]) -> bytes:
     """Return the bytes of a file of these tensors, with its digest among the metadata."""
     told = {**metadata, DIGEST_KEY: NO_DIGEST}
     head, order = write_head({n: (kind, shape, len(data)) for n, (kind, shape, data) in tensors.items()}, told)
-    parts = [head, *(tensors[n][2] for n in order)]
-    digest = sha256()
-    for part in parts:
-        digest.update(part)
-    at = head.index(f'"{DIGEST_KEY}":"{NO_DIGEST}"'.encode()) + len(DIGEST_KEY) + 4
-    parts[0] = head[:at] + digest.hexdigest().encode() + head[at + len(NO_DIGEST) :]
-    return b"".join(parts)
+    return SealedParts(head, (tensors[n][2] for n in order)).whole()
 
 
 def write_head(

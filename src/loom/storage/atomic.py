@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loom.storage.disk import Disk
@@ -25,9 +25,16 @@ _STANDARD = (Path("/dev/stdout"), Path("/dev/stderr"))  # symbolic links to what
 
 
 def replace_file(
-    path: Path, data: bytes | memoryview | Iterator[bytes | memoryview], *, durable: bool = False, disk: Disk = _DISK
+    path: Path,
+    data: bytes | memoryview | Iterator[bytes | memoryview],
+    *,
+    durable: bool = False,
+    seal: Callable[[], tuple[int, bytes]] | None = None,
+    disk: Disk = _DISK,
 ) -> None:
     """Write ``data``, or its parts one after the other, to ``path`` in one step; OSError if it cannot.
+
+    ``seal``: called once all parts are written; bytes that replace others, and where.
 
     All that the umask lets can read it. ``durable``: when this returns, the file survives a power cut. A device or a
     pipe (``/dev/stdout``) stays what it is, and gets the data.
@@ -35,8 +42,9 @@ def replace_file(
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder has this name: name a file", str(path))
     if _is_stream(path):
+        parts = data if isinstance(data, Iterator) else iter((data,))
         with path.open("ab") as stream:
-            stream.writelines(data if isinstance(data, Iterator) else (data,))
+            stream.writelines(parts if seal is None else (_whole(parts, seal),))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}{_SUFFIX}")
@@ -45,6 +53,8 @@ def replace_file(
             disk.write_parts(temporary, data)
         else:
             disk.write(temporary, data)
+        if seal is not None:
+            disk.patch(temporary, *seal())
         if durable:
             disk.sync(temporary)
         disk.rename(temporary, path)
@@ -54,6 +64,14 @@ def replace_file(
         raise
     if durable:
         disk.sync_folder(path.parent)
+
+
+def _whole(parts: Iterator[bytes | memoryview], seal: Callable[[], tuple[int, bytes]]) -> bytes:
+    """Return the whole of a file, of which a stream can take nothing back."""
+    found = bytearray().join(parts)
+    at, new = seal()
+    found[at : at + len(new)] = new
+    return bytes(found)
 
 
 def _is_stream(path: Path) -> bool:

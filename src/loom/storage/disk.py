@@ -64,6 +64,12 @@ class Disk:
         while rest:
             rest = rest[file.write(rest) :]
 
+    def patch(self, path: Path, at: int, data: bytes) -> None:
+        """Write over some bytes of a file."""
+        with path.open("r+b", buffering=0) as file:
+            file.seek(at)
+            self.append(file, data)
+
     def fill(self, path: Path, fill: Callable[[Path], None]) -> None:
         """Have a library write a new file."""
         fill(path)

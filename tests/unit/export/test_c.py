@@ -317,6 +317,10 @@ def test_what_cannot_be_exported_is_refused() -> None:
     for name in ("a-b", "double", "class", "main", "std", "loom_json"):
         with pytest.raises(ArgumentError, match="functions cannot be called so"):
             freeze(net, name=name)
+    for name in ("index", "malloc", "rand", "time_t"):  # main.c and Go's package would not compile
+        with pytest.raises(ArgumentError, match=f"the library of C has this name.*such as net_{name}"):
+            freeze(net, name=name)
+        assert freeze(net, name=f"net_{name}").name == f"net_{name}"
     with pytest.raises(ArgumentError, match="no target is called 'x86_64-linus'"):
         export_c(freeze(net), "/nowhere", ["x86_64-linus"])
     with pytest.raises(ArgumentError, match=r"optimize.*not one of them"):

@@ -20,6 +20,7 @@ from loom.core.errors import ArgumentError
 from loom.export import export_c, freeze
 from loom.export.c.text import source_text
 from loom.ir.message import format_value
+from loom.nn.spec.text import value_digest
 
 DOCUMENT = {
     "format": "loom/1", "input": {"shape": [4]},
@@ -157,6 +158,44 @@ def test_models_pass_between_loom_and_c(library: Library) -> None:
     library.library.LoomLoadModel.restype = ctypes.c_char_p
     assert json.loads(library.library.LoomLoadModel(text, None))["digest"] == net.digest()
     pointer.restype = ctypes.c_char_p
+
+
+def drawn_value(draw: random.Random, depth: int = 0) -> Any:
+    """Return a JSON value of any kind."""
+    kind = draw.randrange(8 if depth < 4 else 6)
+    if kind < 2:
+        return draw.choice([None, True, False, 0, -0.0, 1, -1, 2**53, -(2**53) - 1, 2**64 - 1, 2**70, 10**400, 1e-320])
+    if kind < 4:
+        return draw.choice([draw.uniform(-1e3, 1e3), draw.getrandbits(64) * 1e280, draw.randrange(-(2**63), 2**63)])
+    if kind < 6:
+        return "".join(draw.choice('ab"\\\n\x01é€\U0001f40d') for _ in range(draw.choice([0, 3, 62, 63, 64, 130])))
+    if kind == 6:
+        return [drawn_value(draw, depth + 1) for _ in range(draw.randrange(5))]
+    return {f"k{i}{'é' * i}": drawn_value(draw, depth + 1) for i in range(draw.randrange(5))}
+
+
+def test_c_tells_a_bundle_that_is_not_whole(library: Library) -> None:
+    library("CreateLoomNetwork", "small")
+    of_c, of_loom, draw = library.text("LoomSaveModel", "m"), network().save(id="m"), random.Random(3)
+    assert loom.Network.load(of_c).digest() == network().digest()
+    for text in (of_c, of_loom):
+        older = {key: each for key, each in json.loads(text).items() if key != "sha256"}
+        assert library("LoomLoadModel", older, "m")["status"] == "loaded"
+        for _ in range(200):
+            at = draw.randrange(len(text))
+            damaged = text[:at] + draw.choice("ABab01 ") + text[at + 1 :]
+            same = damaged == text or (damaged[at] == " " and text[at].isspace())
+            assert ("error" in library("LoomLoadModel", damaged, "m")) != same, (at, damaged[at - 20 : at + 20])
+    assert "its SHA-256 is another" in library("LoomLoadModel", of_c.replace('"id":"m"', '"id":"n"'), "n")["error"]
+
+
+def test_digests_of_values_are_those_of_loom(library: Library) -> None:
+    draw, bundle = random.Random(11), json.loads(network().save(id="m"))
+    for _ in range(60):
+        given: Any = bundle | {"comment": drawn_value(draw)}
+        given["sha256"] = value_digest({key: each for key, each in given.items() if key != "sha256"}).hex()
+        text = json.dumps(given, ensure_ascii=draw.random() < 0.5, sort_keys=draw.random() < 0.5)
+        assert library("LoomLoadModel", text, "m").get("status") == "loaded", given["comment"]
 
 
 def test_evaluation_is_that_of_loom(library: Library) -> None:

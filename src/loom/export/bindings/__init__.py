@@ -202,8 +202,9 @@ class _Ports:
         shape: list[int] = port["shape"]
         dtype = port["dtype"]
         dims = [str(n) for n in shape]
-        name = unused(name, self.taken)
+        file, name = name, unused(name, self.taken)
         return {
+            "file": file,
             "id": name, "Id": _camel(name), "label": kind if kind == "target" else port["name"], "dtype": dtype,
             "type": self.language.types[dtype], "elements": math.prod(shape),
             "tuple": f"{', '.join(dims)}{',' * bool(dims)}",

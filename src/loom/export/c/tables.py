@@ -82,7 +82,7 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
     saved, saved_header, tensors = _saved(frozen, first, net)
     fills, start = _start(frozen, first)
     training = net.training if net is not None else None
-    sources = [*(["threads"] if net is not None and net.threads else []), "runtime", "training", "files"]
+    sources = [*(["threads"] if net is not None and net.threads else []), "runtime", "training", "sha", "files"]
     rates = [float(r).hex() for r in training.rates] if training is not None else ["0"]
     parts = [
         f'#pragma GCC visibility push(default)\n#include "{frozen.name}.h"\n#pragma GCC visibility pop',

@@ -100,6 +100,7 @@ def _readme(package: str, about: Mapping[str, Any]) -> str:
     told = template("npm/training.md").replace("@EPOCHS@", str(training["epochs"])) if training else ""
     if training and "digest" in training:
         told += f"\nWith the samples that it was exported with these epochs end in `{training['digest']}`.\n"
+        told += "`npm test` trains with them, too, where the environment's `SAMPLES` names the folder of `--samples`.\n"
     values = {"TRAINING": told, "PACKAGE": package, "VERSION": __version__, "COLUMNS": "\n".join(columns),
               "DIGEST": about["digest"]}  # fmt: skip
     found = template("npm/README.md")

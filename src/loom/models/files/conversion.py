@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from loom.models.files.opening import CONFIG_KEY, GGUF_KEY, Opened, open_checkpo
 from loom.models.files.storing import FilePiece, is_plain, is_weight, pieces_of
 from loom.nn.persistence import SAFETENSORS, write_file
 from loom.nn.storedfile import STORAGE_KEY
-from loom.nn.tensorfile import write_head
+from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST, SealedParts, write_head
 
 if TYPE_CHECKING:
     from loom.nn.network import Network
@@ -122,9 +123,7 @@ def convert_checkpoint(
                             remedy="Leave scales out, or name such a type")  # fmt: skip
     whole = _Whole(checkpoint, kind, scales, kept, note)
     if path is None:
-        parts = list(whole.parts(_metadata(checkpoint, alone=True)))
-        data = b"".join(parts)
-        return _made(checkpoint, notes, (), data)
+        return _made(checkpoint, notes, (), whole.parts(_metadata(checkpoint, alone=True)).whole())
     if path.suffix == SAFETENSORS:
         write_file(path, whole.parts(_metadata(checkpoint, alone=True)), _WHERE)
         return _made(checkpoint, notes, (path,))
@@ -213,15 +212,13 @@ class _Whole:
             if told is not None:
                 self.told[name] = told
 
-    def parts(self, metadata: Mapping[str, str], groups: Sequence[list[FilePiece]] | None = None) -> Iterator[Any]:
+    def parts(self, metadata: Mapping[str, str], groups: Sequence[list[FilePiece]] | None = None) -> SealedParts:
         """Return the parts of a file of all tensors, or of some of them."""
         pieces = {p.name: p for group in (self.groups if groups is None else groups) for p in group}
         told = {name: facts for name, facts in sorted(self.told.items()) if name in pieces}
-        more = {STORAGE_KEY: json.dumps(told)} if told else {}
+        more = {DIGEST_KEY: NO_DIGEST, **({STORAGE_KEY: json.dumps(told)} if told else {})}
         head, order = write_head({p.name: (p.kind, p.shape, p.nbytes) for p in pieces.values()}, {**metadata, **more})
-        yield head
-        for name in order:
-            yield from pieces[name].parts()
+        return SealedParts(head, chain.from_iterable(pieces[name].parts() for name in order))
 
     def shards(self, nbytes: int | None) -> list[list[list[FilePiece]]]:
         """Return the tensors in files of at most so many bytes, in their order; a larger tensor has one of its own."""

@@ -26,7 +26,7 @@ from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.reader import FORMAT, write_network
 from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
-from loom.nn.spec.text import canonical, from_base64, load
+from loom.nn.spec.text import canonical, from_base64, load, value_digest
 from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["SavedModel", "read_bundle", "write_bundle"]
@@ -35,6 +35,8 @@ __all__ = ["SavedModel", "read_bundle", "write_bundle"]
 KIND = "loom/bundle"
 """The type of our bundles, of version 1; ``OLDER_KIND`` with weights in ``loom/1`` is what we wrote before."""
 OLDER_KIND = "modelhost/bundle"
+DIGEST = "sha256"
+"""The key of a bundle's digest: ``value_digest`` of all else that it says. Those of older versions have none."""
 ID = Text(1000)
 """What a model may be called."""
 _STORED = ("f32", "f64", "f16")
@@ -96,19 +98,34 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
         remedy = "A newer Loom wrote it." if type(version) is int and version > 1 and kind == KIND else ""
         place.at("version").fault("unusable version", expected=1, got=brief(version), remedy=remedy)
     for key in value:
-        if key not in ("type", "version", "models", *IGNORED):
-            place.at(key).unknown("key", key, ("type", "version", "models"))
+        if key not in ("type", "version", "models", DIGEST, *IGNORED):
+            place.at(key).unknown("key", key, ("type", "version", "models", DIGEST))
     raw, here = value.get("models"), place.at("models")
     if not isinstance(raw, (list, tuple)):
         here.wrong("a list of models", raw)
         return []
-    models: list[SavedModel] = []
+    models, before = list[SavedModel](), place.count
     for i, each in enumerate(raw):
         model = _read_model(each, here.at(i))
         if model is not None and any(m.id == model.id for m in models):
             here.at(i, "id").fault(f"another model has the id {brief(model.id)}")
         models += [model] if model is not None else []
+    if place.count == before and DIGEST in value:
+        _require_whole(value, place.at(DIGEST))
     return models
+
+
+def _require_whole(value: JsonObject, place: Place) -> None:
+    """See that a bundle has the digest that it tells."""
+    found = _digest(value)
+    if value[DIGEST] != found:
+        remedy = f"Get it again; if it was changed on purpose, take out {DIGEST!r}."
+        what = "the bundle is damaged, or was changed"
+        place.fault(what, expected=f"SHA-256 {brief(value[DIGEST])}", got=brief(found), remedy=remedy)
+
+
+def _digest(value: JsonObject) -> str:
+    return value_digest({key: each for key, each in value.items() if key != DIGEST}).hex()
 
 
 def _read_second(value: JsonObject, place: Place) -> list[SavedModel]:
@@ -205,7 +222,7 @@ def _read_weights(
 
 
 def write_bundle(models: Sequence[SavedModel]) -> str:
-    """Return the text of a bundle: networks as ``loom/1``, weights as base64 of their little-endian bytes.
+    """Return the text of a bundle: networks as ``loom/1``, weights as base64 of their little-endian bytes, a digest.
 
     Each model's ``weights`` are f32, f64 or f16 arrays with exactly the names and shapes of ``parameters()`` and
     ``state()``. ArgumentError for a missing or strange name and for a double id, ShapeError, DTypeError.
@@ -218,7 +235,8 @@ def write_bundle(models: Sequence[SavedModel]) -> str:
                                 remedy="Call it by a short name")  # fmt: skip
     if len(set(ids)) != len(ids):
         raise ArgumentError(where, "two models have the same id", got=sorted(i for i in set(ids) if ids.count(i) > 1))
-    return canonical({"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]})
+    bundle: JsonObject = {"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]}
+    return canonical({**bundle, DIGEST: _digest(bundle)})
 
 
 def _write_model(model: SavedModel, where: str) -> JsonObject:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ import loom
 from loom.core.errors import ArgumentError, DTypeError, FileError, NotFinite
 from loom.core.narrow import TYPES, store
 from loom.models.files import convert_checkpoint, open_checkpoint
+from loom.nn.tensorfile import read_tensors
 from unit.models.files.test_folders import CONFIG, on_disk, sharded
 from unit.models.files.written import facts
 from unit.models.files.written import gguf as written
@@ -26,6 +29,36 @@ ARRAYS = {
     "half": RNG.standard_normal((4, 4)).astype(np.float16), "ids": np.arange(6).reshape(2, 3),
     "mask": np.array([True, False]), "none": np.zeros((0, 4), np.float32),
 }  # fmt: skip
+
+
+def test_every_file_has_its_own_digest(tmp_path: Path) -> None:
+    layers = [{"type": "dense", "output_size": 4}]
+    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [3]}, "layers": layers}, on="cpu")
+    source, target = tmp_path / "net.safetensors", tmp_path / "small.safetensors"
+    net.save(source)
+    convert_checkpoint(source, target, dtype="bf16")  # with the metadata of the source, whose digest is another
+    made = convert_checkpoint(source, dtype="bf16").data
+    assert made == target.read_bytes()
+    assert loom.Network.load(target, on="cpu").weights()["layers.0.weight"].shape == (3, 4)
+    folder = on_disk(tmp_path / "a", sharded())
+    files = convert_checkpoint(folder, tmp_path / "b", shard_nbytes=1 << 10).files
+    shards = [path for path in files if path.suffix == ".safetensors"]
+    for path in (target, *shards):
+        data = path.read_bytes()
+        assert read_tensors(data, "test")[0]
+        with pytest.raises(FileError, match="damaged, or was changed"):
+            read_tensors(data[:-1] + bytes([data[-1] ^ 1]), "test")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe with a name is POSIX's")
+def test_a_pipe_gets_the_digest(tmp_path: Path) -> None:
+    pipe, found = tmp_path / "pipe.safetensors", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    convert_checkpoint(ARRAYS, pipe)
+    reader.join()
+    assert found == [convert_checkpoint(ARRAYS).data]
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import re
 import struct
 from typing import Any
 
@@ -250,3 +252,29 @@ def test_our_own_that_is_wrong() -> None:
         f"{base}: weight 'layers.2.weight' is missing: expected shape (6, 2).",
         f"{base}['layers.2.bias'].shape: the weight has another shape: expected [2], got [3].",
     ]
+
+
+def test_one_digit_of_a_bundle_that_is_another_is_told() -> None:
+    text = write_bundle([SavedModel(id="x", network=NETWORK, weights=weights(0))])
+    draw = random.Random(7)
+    base64_at = [
+        found.start(1) + draw.randrange(len(found[1]) - 4) for found in re.finditer('"data": "(.{6,}?)"', text)
+    ]
+    wrong = [text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :] for at in base64_at]
+    wrong += [text.replace('"epsilon": 1e-05', '"epsilon": 1e-04'), text.replace('"id": "x"', '"id": "y"')]
+    assert len(wrong) > 5
+    for each in wrong:
+        if each != text:
+            with pytest.raises(SpecError, match=r"(?s)\$.sha256.*damaged, or was changed.*take out 'sha256'"):
+                read_bundle(each)
+
+
+@pytest.mark.parametrize("layout", [{"indent": None}, {"sort_keys": True}, {"ensure_ascii": False}])
+def test_a_digest_is_of_what_is_said_however_it_is_written(layout: dict[str, Any]) -> None:
+    text = write_bundle([SavedModel(id="Größe \U0001f40d", network=NETWORK, weights=weights(0))])
+    written = json.loads(text)
+    for document in (written, json.dumps(written, **layout), text.replace(": 2,", ": 2.0,")):
+        (found,) = read_bundle(document)
+        assert found.weights["layers.2.weight"].tobytes() == weights(0)["layers.2.weight"].tobytes()
+    del written["sha256"]  # as older versions wrote it
+    assert read_bundle(written)[0].id == "Größe \U0001f40d"

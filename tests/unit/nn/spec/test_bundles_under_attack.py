@@ -141,6 +141,7 @@ def test_our_bundles_say_what_they_are_and_those_before_them_are_read() -> None:
     weights = {n: np.ones(s, np.float32) for n, s in network.parameters().items()}
     written = json.loads(write_bundle([SavedModel(id="a", network=network, weights=weights)]))
     assert (written["type"], written["version"]) == ("loom/bundle", 1)
+    del written["sha256"]
     (before,) = read_bundle(written | {"type": "modelhost/bundle"})
     assert before.network == network
     written["models"][0]["weights"]["more"] = 1

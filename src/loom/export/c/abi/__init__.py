@@ -78,6 +78,7 @@ def functions(nets: Sequence[tuple[FrozenNetwork, str, int]]) -> str:
         source_text("common.c"),
         "typedef int64_t i64;",
         source_text("abi/number.c"),
+        source_text("sha.c"),
         source_text("abi/json.c"),
         source_text("abi/abi.c"),
         f"#define BLOCK_NBYTES {block}ull\nenum {{ NETS = {len(nets)} }};",

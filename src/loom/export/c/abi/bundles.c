@@ -2,6 +2,7 @@
  * the training is) is in a comment: the bytes that the network's own save writes. */
 
 static const char STATE_MARK[] = "loom/export:";
+#define DIGEST_KEY "sha256"
 
 /* The header of a saved state: JSON of tensors. Its text ends with the elements' first byte, so it is bounded. */
 static Text header_of(const u8 *file) { return (Text)file + 8; }
@@ -64,8 +65,36 @@ const char *LoomSaveModel(const char *id) {
     put_text(&out, ",\"shape\":"), put_raw(&out, member(about, "shape"), after(member(about, "shape")));
     put_text(&out, ",\"data\":\""), put_base64(&out, elements_of(file) + from, to - from), put_text(&out, "\"}");
   }
-  put_text(&out, "}}}]}");
+  put_text(&out, "}}}],\""), put_text(&out, DIGEST_KEY), put_text(&out, "\":\"");
+  char *at = out.at;
+  for (int i = 0; i < 64; i++) put(&out, '0');
+  put_text(&out, "\"}");
+  if (!out.full) {
+    *out.at = 0;
+    Out digits = {at, at, at + 64, 0};
+    put_hex(&digits, digest_value(out.start, DIGEST_KEY).bytes, 32);
+  }
   return finished(&out);
+}
+
+/* NULL, or what is wrong with a bundle: a key, or another digest than it tells; those of older versions tell none. */
+static const char *wrong_bundle(Text bundle) {
+  static const char *const KEYS[] = {"type", "version", "models", "comment", "$comment", DIGEST_KEY};
+  enum { COUNT = sizeof KEYS / sizeof *KEYS };
+  Text told = 0;
+  char digits[65] = {0};
+  Out out = {digits, digits, digits + 64, 0};
+  for (Text key = first(bundle); key; key = next_key(key)) {
+    u32 i = 0;
+    while (i < COUNT && !is_text(key, KEYS[i])) i++;
+    if (i == COUNT) return "a bundle has the keys type, version, models and sha256, and this one another: take it out";
+    if (i == COUNT - 1 && told) return "the key sha256 is there twice: keep one";
+    if (i == COUNT - 1) told = value_of(key);
+  }
+  if (!told) return 0;
+  put_hex(&out, digest_value(bundle, DIGEST_KEY).bytes, 32);
+  return is_text(told, digits) ? 0 : "the bundle is damaged, or was changed: its SHA-256 is another. Get it again; if it "
+                                     "was changed on purpose, take out sha256";
 }
 
 static int same_values(Text a, Text b) { return hash_value(a) == hash_value(b); }
@@ -160,6 +189,8 @@ const char *LoomLoadModel(const char *bundle, const char *id) {
   Text at = blank(bundle), type = *at == '{' ? member(at, "type") : 0;
   if (!type || !is_text(type, "loom/bundle") || number_at(at, "version") != 1)
     return failed(&out, "this is no bundle (loom/bundle, version 1): pass what LoomSaveModel or loom train wrote", "");
+  const char *wrong = wrong_bundle(at);
+  if (wrong) return failed(&out, wrong, "");
   Text model = model_of(member(at, "models"), id);
   if (!model || *model != '{') return failed(&out, "the bundle has no model of this id, or several", "");
   Text document = member(model, "cfg");

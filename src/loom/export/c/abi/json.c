@@ -299,6 +299,63 @@ static u64 hash_value(Text at) {
   return mixed(h);
 }
 
+/* The SHA-256 of a value, whatever the order of its keys and however numbers and texts are written, but for the keys
+ * called `but` at its top: `value_digest` of src/loom/nn/spec/text.py. */
+
+typedef struct { u8 bytes[32]; } Digest;
+
+static Digest digest_of(Sha *s) {
+  Digest found;
+  sha_end(s, found.bytes);
+  return found;
+}
+
+static Digest digest_string(Text at) {
+  Sha s = SHA_START;
+  Spelled letters = spelled(at);
+  u8 buffer[64] = {'s'};
+  u64 n = 1;
+  for (int c; (c = byte_of(&letters)) >= 0;) {
+    if (n == sizeof buffer) sha_add(&s, buffer, n), n = 0;
+    buffer[n++] = (u8)c;
+  }
+  sha_add(&s, buffer, n);
+  return digest_of(&s);
+}
+
+static Digest digest_number(Text at) {
+  Sha s = SHA_START;
+  u64 words[2] = {number_bits(DOUBLE, at), 0};
+  int negative;
+  if (words[0] == (u64)1 << 63) words[0] = 0;
+  int is_long = whole_number(at, words + 1, &negative) && words[1] >> 53; /* more than the double tells */
+  sha_add(&s, "d", 1), sha_add(&s, words, is_long ? 16 : 8);
+  return digest_of(&s);
+}
+
+static Digest digest_value(Text at, const char *but) {
+  at = blank(at);
+  if (*at == '"') return digest_string(at);
+  if (*at == '-' || is_digit(*at)) return digest_number(at);
+  Sha s = SHA_START;
+  Digest part, sum = {{0}};
+  sha_add(&s, at, 1);
+  if (*at == '[')
+    for (Text each = first(at); each; each = next(each)) part = digest_value(each, ""), sha_add(&s, part.bytes, 32);
+  if (*at == '{') {
+    for (Text key = first(at); key; key = next_key(key)) {
+      Sha pair = SHA_START;
+      if (*but && is_text(key, but)) continue;
+      part = digest_string(key), sha_add(&pair, part.bytes, 32);
+      part = digest_value(value_of(key), ""), sha_add(&pair, part.bytes, 32);
+      part = digest_of(&pair);
+      for (int i = 0; i < 32; i++) sum.bytes[i] = (u8)(sum.bytes[i] + part.bytes[i]);
+    }
+    sha_add(&s, sum.bytes, 32);
+  }
+  return digest_of(&s);
+}
+
 /* Writing into memory of a given size; `full` tells that it was too small. */
 
 typedef struct { char *start, *at, *end; int full; } Out;

@@ -1,6 +1,8 @@
 // What came with the package computes here what Loom computed where it was exported: `npm test`.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Net, NetError } from "../index.js";
 import { Net as Inline } from "../inline.js";
@@ -46,4 +48,29 @@ test("what was saved is loaded, and nothing else", async () => {
   await net.load(file);
   assert.equal(await net.digest(), net.manifest.digest);
   await assert.rejects(net.load(file.subarray(1)), NetError);
+});
+
+const FOLDER = process.env.SAMPLES;
+const TYPES = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u32: Uint32Array, i16: Int16Array, u8: Uint8Array };
+const { inputs: GIVEN, training } = (await Net.open()).manifest;
+const FILES = [...GIVEN, ...(training?.targets ?? [])];
+const not_tried = !training?.digest
+  ? "the export knows no digest of a training: loom export --samples"
+  : !FILES.every(({ dtype }) => dtype in TYPES)
+    ? "elements of a type that JavaScript has no arrays of"
+    : !FOLDER && "SAMPLES names no folder that loom export --samples wrote";
+
+/** The arrays of a folder's files: one, or by name. */
+function read(columns, only, before = "") {
+  const found = columns.map(({ name, dtype }) => {
+    const data = readFileSync(join(FOLDER, `${columns.length === 1 ? only : before + name}.bin`));
+    return [name, new TYPES[dtype](data.buffer.slice(data.byteOffset, data.byteOffset + data.length))];
+  });
+  return found.length === 1 ? found[0][1] : Object.fromEntries(found);
+}
+
+test("with the samples of the export it trains to Loom's digest", { skip: not_tried }, async () => {
+  const net = await Net.open();
+  await net.fit(read(GIVEN, "x"), read(training.targets, "target", "target_"), { epochs: training.epochs });
+  assert.equal(await net.digest(), training.digest);
 });
