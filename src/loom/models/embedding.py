@@ -17,7 +17,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.given import items
+from loom.core.given import flag, items
 from loom.models.architectures import ModelDescription, describe
 from loom.models.architectures.sources import CheckpointWeights
 from loom.models.files import open_checkpoint
@@ -60,19 +60,19 @@ class Embedder:
 
     @classmethod
     def of(
-        cls, source: Any, *, on: str | Device | None = None, pooling: str | None = None, normalize: bool = False,
-        config: Mapping[str, Any] | None = None,
+        cls, source: Any, *, on: str | Device | None = None, pooling: str | None = None,
+        normalize: bool | None = None, config: Mapping[str, Any] | None = None,
     ) -> Embedder:  # fmt: skip
         """Return the embedder of a checkpoint: an open one, or what ``open_checkpoint`` takes.
 
         A sentence transformer's own files say how tokens become one vector. For other models ``pooling`` does ("mean",
-        "first", "last" or "max" of the tokens' features), and ``normalize`` whether vectors get the length 1.
-        ``on``: the device. ArgumentError for a model of images or of a task that gives no features, and where nothing
-        says how to pool; errors of ``describe`` and ``Tokenizer.of``.
+        "first", "last" or "max" of the tokens' features), and ``normalize`` whether vectors get the length 1, None as
+        False. ``on``: the device. ArgumentError for a model of images or of a task that gives no features, and where
+        nothing says how to pool; errors of ``describe`` and ``Tokenizer.of``.
         """
         checkpoint = open_checkpoint(source)
         description = describe(checkpoint, config=config)
-        document = _pooled(description, pooling, normalize=normalize)
+        document = _pooled(description, pooling, normalize)
         description.warn()
         network = Network(parse(document), on=on, weights=CheckpointWeights(checkpoint, _taken(description, document)))
         most = _most_tokens(checkpoint.text("sentence_bert_config.json"), description.context_length)
@@ -90,13 +90,14 @@ class Embedder:
         they are an ArgumentError. DTypeError for what is no text.
         """
         where = "Embedder.embed"
+        is_cut = flag(truncate, f"{where}, truncate")
         is_one = isinstance(texts, str)
         listed: list[Any] = [texts] if is_one else items(texts, where, "texts")
         for number, text in enumerate(listed):
             if not isinstance(text, str):
                 raise DTypeError(where, f"text {number} is no text", expected="str", got=type(text).__name__,
                                  remedy="Pass a list of texts")  # fmt: skip
-        rows = [self.encode(text, truncate=truncate) for text in listed]
+        rows = [self.encode(text, truncate=is_cut) for text in listed]
         found = self.embed_tokens(rows)
         return found[0] if is_one else found
 
@@ -206,7 +207,7 @@ def _taken(description: ModelDescription, document: Mapping[str, Any]) -> dict[s
     return {n: s for n, s in description.sources.items() if n.split(".")[0] in document["nodes"]}
 
 
-def _pooled(description: ModelDescription, pooling: str | None, *, normalize: bool) -> dict[str, Any]:
+def _pooled(description: ModelDescription, pooling: str | None, normalize: bool | None) -> dict[str, Any]:
     """Return the document whose output is one vector for a text."""
     where, document = "Embedder.of", description.document
     if description.task != "embed" or "tokens" not in document["inputs"]:
@@ -215,21 +216,27 @@ def _pooled(description: ModelDescription, pooling: str | None, *, normalize: bo
                             remedy="Load it as what it is: loom.models.load")  # fmt: skip
     nodes = dict(document["nodes"])
     if "embedding" in document["outputs"]:
-        if pooling is not None or normalize:
-            raise ArgumentError(f"{where}, pooling", "the model's own files say how texts are embedded",
-                                expected="None", got=repr(pooling), remedy="Leave it out")  # fmt: skip
+        for name, value in (("pooling", pooling), ("normalize", normalize)):
+            if value is not None:
+                raise ArgumentError(f"{where}, {name}", "the model's own files say how texts are embedded",
+                                    expected="None", got=repr(value), remedy="Leave it out")  # fmt: skip
         return document
+    is_normal = normalize is not None and flag(normalize, f"{where}, normalize")
     if pooling not in POOLING:
-        raise ArgumentError(f"{where}, pooling", "nothing says how tokens become one vector", got=repr(pooling),
-                            expected=" or ".join(map(repr, POOLING)), remedy="Pass pooling='mean', for example",
-                            )  # fmt: skip
+        raise ArgumentError(
+            f"{where}, pooling",
+            "nothing says how tokens become one vector",
+            expected=" or ".join(map(repr, POOLING)),
+            got=repr(pooling),
+            remedy="Pass pooling='mean', for example, or put its modules.json and 1_Pooling/config.json beside it",
+        )
     inputs = dict(document["inputs"])
     inputs.setdefault(_MASK, inputs["tokens"])
     mask = {} if pooling == "first" else {"padding_mask": _MASK}
     hidden = document["outputs"][0]
-    last = "text_features" if normalize else "text_embedding"
+    last = "text_features" if is_normal else "text_embedding"
     nodes[last] = {"type": "token_pool", "mode": pooling, **mask, "inputs": [hidden]}
-    if normalize:
+    if is_normal:
         nodes["text_embedding"] = {"type": "normalize", "inputs": [last]}
     for name in ("first", "pooled"):  # what a classifier would read
         if name not in (hidden, last):

@@ -54,7 +54,12 @@ def load(
     checkpoint = open_checkpoint(source)
     description = describe(checkpoint)
     if description.task == "embed":
-        return _embedder(checkpoint, home, (weights, compute, context_length, name, adapters), settings)
+        told = (("context_length", context_length), ("name", name), ("adapters", adapters))
+        asked = [option for option, value in told if value is not None]
+        asked += [
+            option for option, value in (("weights", weights), ("compute", compute)) if value not in ("f32", "exact")
+        ]
+        return _embedder(checkpoint, home, asked, settings)
     if description.task != "generate":
         raise ArgumentError(
             _WHERE, f"the checkpoint makes neither text nor vectors of text: it is of the family {description.family}",
@@ -68,16 +73,15 @@ def load(
     network = _network(checkpoint, description, home, weights, compute)
     if adapters is not None:
         network = with_adapters(network, description, adapters)
-    told = name or description.document.get("name") or "model"
-    return LanguageModel(network, tokenizer, context_length=length, name=str(told), **settings)
+    called = name or description.document.get("name") or "model"
+    return LanguageModel(network, tokenizer, context_length=length, name=str(called), **settings)
 
 
-def _embedder(checkpoint: Checkpoint, home: Device, asked: Any, settings: dict[str, Any]) -> Embedder:
-    unknown = settings.keys() - {"pooling", "normalize"}
-    if asked != ("f32", "exact", None, None, None) or unknown:
+def _embedder(checkpoint: Checkpoint, home: Device, asked: list[str], settings: dict[str, Any]) -> Embedder:
+    unknown = [*asked, *(name for name in settings if name not in ("pooling", "normalize"))]
+    if unknown:
         raise ArgumentError(_WHERE, "a model of vectors has no such settings", expected="on, pooling and normalize",
-                            got=", ".join(unknown) or "weights, compute, context_length, name or adapters",
-                            remedy="Leave them out")  # fmt: skip
+                            got=", ".join(unknown), remedy="Leave them out")  # fmt: skip
     return Embedder.of(checkpoint, on=home, **settings)
 
 

@@ -26,6 +26,8 @@ __all__ = ["TextJob", "TextPart", "WrittenText", "embed_in_parts", "enter_in_tim
 
 _TEXTS_OF_A_PART = 64
 """Texts whose vectors are computed between two looks at whether somebody waits; it changes no bit."""
+_PARAMS = {"json_schema": "response_format", "chat template": "messages", "render_chat": "messages"}
+"""The field at fault, by the place that an error of Loom's names first."""
 
 
 @dataclass(slots=True)
@@ -214,7 +216,8 @@ def refusal_of(error: BaseException) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, LoomError) and isinstance(error, (ValueError, TypeError)):
-        return Refusal(400, " ".join(str(error).split()), code="invalid_value")
+        param = _PARAMS.get(error.where.partition(",")[0])
+        return Refusal(400, " ".join(str(error).split()), param=param, code="invalid_value")
     if isinstance(error, LoomError):
         return Refusal(500, " ".join(str(error).split()), code=type(error).__name__)
     return Refusal(500, "The server met an error of its own; it has written which to its log.", code="internal_error")

@@ -84,6 +84,8 @@ def test_generate_as_json_with_its_receipt(tmp_path: Path) -> None:
         (("serve", "m", "--key-file", "none.txt", "--port", "0"), "No such file"),
         (("serve", "=m", "--port", "0"), "names no model"),
         (("serve", "m", "--timeout", "0"), "no time at all"),
+        (("serve", "none", "--port", "0", "--allow-origin", "*"), "no origin of a page"),
+        (("serve", "none", "--port", "0", "--allow-host", "http://a"), "no name of a host"),
     ],
 )
 def test_errors_are_one_line(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, LoomError
-from loom.models import embedding
+from loom.models import embedding, load
 from loom.models.embedding import Embedder
+from loom.models.tasks.adapter import open_served
 from unit.models.architectures.peers import SMALL, make, run, save
 from unit.models.files.published import minilm
 
@@ -84,6 +85,21 @@ def test_what_cannot_be_embedded_is_told(folder: Path, tmp_path: Path) -> None:
     error("a token that the model has not: expected 0 to 98, got 99", ArgumentError, found.embed_tokens, [[2, 99]])
     error("row 1. not the tokens of a text", ArgumentError, found.embed_tokens, [[2], []])
     assert found.embed([]).shape == (0, 64)
+    error("normalize. not usable: expected True or False", ArgumentError, Embedder.of, folder, pooling="mean",
+          normalize="no")  # fmt: skip
+    error("truncate. not usable: expected True or False", ArgumentError, found.embed, "w1", truncate="no")
+
+
+def test_settings_of_vectors_reach_whoever_serves_them(folder: Path) -> None:
+    served = open_served(str(folder), on="cpu", pooling="first", normalize=True)
+    wanted = Embedder.of(folder, on="cpu", pooling="first", normalize=True)
+    assert (bits(served.embed([[2, 7, 3]])) == bits(wanted.embed_tokens([[2, 7, 3]]))).all()
+    error(
+        "has no such settings: .*got sequences.", ArgumentError, open_served, str(folder), pooling="mean", sequences=2
+    )
+    error("got context_length, compute.", ArgumentError, load, folder, context_length=8, compute="q8")
+    error("put its modules.json and 1_Pooling", ArgumentError, open_served, str(folder))
+    error("writes no text: .*got a model of vectors", ArgumentError, served.encode_chat, [])
 
 
 def test_a_sentence_transformer_says_how_it_pools(folder: Path, tmp_path: Path) -> None:
@@ -100,7 +116,9 @@ def test_a_sentence_transformer_says_how_it_pools(folder: Path, tmp_path: Path) 
     assert found.most_tokens == 16
     wanted = Embedder.of(folder, on="cpu", pooling="first", normalize=True).embed(TEXTS[:3])
     assert (bits(found.embed(TEXTS[:3])) == bits(wanted)).all()
-    error("own files say how", ArgumentError, Embedder.of, tmp_path, pooling="mean")
+    error("pooling. .*own files say how.*got 'mean'", ArgumentError, Embedder.of, tmp_path, pooling="mean")
+    for value in (True, False):  # what has no effect is refused, also where it is what is usual
+        error(f"normalize. .*own files say.*got {value}", ArgumentError, Embedder.of, tmp_path, normalize=value)
     config.write_text('{"pooling_mode_weightedmean_tokens": true}')
     error("unknown way of pooling.*pooling_mode_weightedmean_tokens", ArgumentError, Embedder.of, tmp_path)
     (tmp_path / "modules.json").write_text(json.dumps([{"type": "st.models.Dense"}]))

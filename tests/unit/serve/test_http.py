@@ -20,6 +20,7 @@ from loom.serve.http.application import Application, build_application
 from loom.serve.http.guard import is_loopback
 from loom.serve.http.server import BackgroundServer, listen
 from loom.serve.limits import ServerLimits
+from loom.serve.refusals import Refusal
 from unit.serve.standin import StandIn
 
 LIMITS = ServerLimits(body_bytes=20_000, sequences=4, queue=8, head_seconds=0.3, body_seconds=0.2, request_seconds=20)
@@ -443,3 +444,51 @@ def test_pages_of_other_origins_are_let_in_by_name() -> None:
                 "Access-Control-Request-Headers": "authorization,content-type"}  # fmt: skip
         assert web.options(CHAT, headers=asks).status_code == 200
         assert web.get("/v1/models", headers={"Origin": "https://other.example"}).status_code == 403
+
+
+def test_a_page_may_ask_before_it_shows_its_key() -> None:
+    """A browser asks without the key whether a page may send one, and OpenAI's client sends headers of its own."""
+    application = build_application([StandIn()], keys=["the-key"], origins=["https://mine.example"])
+    with BackgroundServer(application) as served, httpx.Client(base_url=served.url, verify=False) as web:
+        asks = {"Origin": "https://mine.example", "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os"}  # fmt: skip
+        found = web.options(CHAT, headers=asks)
+        assert found.status_code == 200
+        assert "x-stainless-os" in found.headers["access-control-allow-headers"]
+        assert web.options(CHAT, headers=asks | {"Origin": "https://other.example"}).status_code == 403
+        assert web.options(CHAT, headers={"Origin": "https://mine.example"}).status_code == 401
+        assert web.post(CHAT, json=asked("!say a"), headers={"Origin": "https://mine.example"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [("https://mine.example/", "https://mine.example"), ("HTTPS://Mine.example", "https://mine.example"),
+     ("https://mine.example:443", "https://mine.example"), ("http://[::1]:3000", "http://[::1]:3000"),
+     ("app://obsidian.md", "app://obsidian.md"), ("null", "null")],
+)  # fmt: skip
+def test_origins_are_those_that_browsers_send(told: str, sent: str) -> None:
+    guard = build_application([StandIn()], origins=[told]).guard
+    guard.check("/", [(b"host", b"localhost"), (b"origin", sent.encode())])
+    with pytest.raises(Refusal):
+        guard.check("/", [(b"host", b"localhost"), (b"origin", sent.encode() + b".evil")])
+
+
+@pytest.mark.parametrize(
+    "told", ["*", "mine.example", "https://mine.example/page", "https://*.mine.example", "", "//a"]
+)
+def test_an_origin_that_no_browser_sends_is_refused(told: str) -> None:
+    with pytest.raises(ArgumentError, match=r"no origin of a page.*Write https://example\.org"):
+        build_application([StandIn()], origins=[told])
+
+
+@pytest.mark.parametrize("told", ["mine.example:80", "http://mine.example", "*.mine.example", "", "bücher.example"])
+def test_a_host_that_no_client_names_is_refused(told: str) -> None:
+    with pytest.raises(ArgumentError, match=r"no name of a host.*Write example\.org"):
+        build_application([StandIn()], hosts=[told])
+    assert build_application([StandIn()], hosts=["Mine.Example", "::1", "a_b"]).guard.hosts[0] == "mine.example"
+
+
+def test_a_number_of_many_digits_is_told_to_the_client(web: httpx.Client) -> None:
+    body = '{"model": "stand-in", "seed": %s}' % ("9" * 5000)
+    found = web.post(CHAT, content=body, headers={"Content-Type": "application/json"})
+    assert found.json()["error"]["message"] == ("The body is not usable JSON: a whole number has thousands of digits.")

@@ -60,6 +60,7 @@ def serve(
     Example: loom serve smollm2.gguf,weights=stored minilm=./minilm --port 8000
     """
     from loom.serve.http.application import build_application
+    from loom.serve.http.guard import host_name, page_origin
     from loom.serve.http.server import listen, serve_on, url_of
     from loom.serve.limits import ServerLimits
 
@@ -68,11 +69,11 @@ def serve(
                           request_seconds=timeout, drain_seconds=drain, receipts=receipts)  # fmt: skip
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     sources = [_source_of(each) for each in models]
+    hosts, origins = [*map(host_name, allow_host or ()), host], [page_origin(each) for each in allow_origin or ()]
     sock = listen(host, port, keyed=bool(keys), no_key=no_key)
     try:
         opened = _open_models(sources, on, weights, compute)
-        hosts = [*(allow_host or ()), host]
-        made = build_application(opened, keys=keys, hosts=hosts, origins=allow_origin or (), limits=limits)
+        made = build_application(opened, keys=keys, hosts=hosts, origins=origins, limits=limits)
         url = url_of(sock)
         serve_on(made, sock, ready=lambda: typer.echo(f"serving at {url} (a page to chat at), {url}/v1 for clients"))
     finally:

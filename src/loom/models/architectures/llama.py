@@ -48,7 +48,7 @@ def _attention(settings: ModelSettings, family: str, number: int, width: int, co
         made["num_kv_heads"] = kv_heads
     if head_dim * heads != width:
         made["head_dim"] = head_dim
-    made |= {"causal": True, **rotation(settings, head_dim, context)}
+    made |= {"causal": True, **rotation(settings, head_dim, context, parts=False)}
     window = _window(settings, family, number, context)
     if window is not None and window < context:
         made["window"] = window

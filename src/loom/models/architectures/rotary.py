@@ -21,11 +21,19 @@ __all__ = ["rotation"]
 _KNOWN = ("default", "linear", "llama3", "yarn")
 
 
-def rotation(settings: ModelSettings, head_dim: int, context: int, *, dims: int | None = None) -> dict[str, Any]:
-    """Return the keys of an attention layer for rotary positions. ``dims``: the features rotated, None: as told."""
+def rotation(
+    settings: ModelSettings, head_dim: int, context: int, *, dims: int | None = None, parts: bool = True
+) -> dict[str, Any]:
+    """Return the keys of an attention layer for rotary positions. ``dims``: the features rotated, None: as told.
+
+    ``parts``: whether the family's share of a rotated head means one thing; where programs part it is refused.
+    """
     parameters = settings.within("rope_parameters")
     theta = parameters.real("rope_theta") if parameters.has("rope_theta") else settings.real("rope_theta", 10000.0)
-    share = next((s.real(k) for s, k in _shares(settings, parameters) if s.has(k)), 1.0)
+    holder, key = next(((s, k) for s, k in _shares(settings, parameters) if s.has(k)), (settings, ""))
+    share = holder.real(key) if key else 1.0
+    if share != 1 and not parts:
+        raise holder.wrong(key, "1.0", "transformers rotates whole heads of this family, other programs a part")
     rotated = settings.whole("rope_dims", int(head_dim * share)) if dims is None else dims
     scaling = parameters if parameters.has("rope_type") else settings.within("rope_scaling")
     factors, scores = _stretched(scaling, theta, rotated, context)

@@ -48,6 +48,7 @@ def open_served(
     compute of a model of text where these are None; a model of vectors is computed in f32, whatever is usual.
     """
     from loom.models.architectures import describe
+    from loom.models.loading import load
 
     if settings.get("adapters") is not None:
         raise ArgumentError("loom.models.tasks.open_served, adapters", "receipts tell a model by its files alone",
@@ -56,22 +57,23 @@ def open_served(
     checkpoint = open_checkpoint(source)
     called = name or _name_of(checkpoint)
     if describe(checkpoint).task == "embed":
-        return _open_embedder(checkpoint, called, on, weights, compute)
-    from loom.models.loading import load
+        return _open_embedder(checkpoint, called, on, weights, compute, settings)
 
     weights, compute = usual[0] if weights is None else weights, usual[1] if compute is None else compute
     model = cast("LanguageModel", load(checkpoint, on=on, weights=weights, compute=compute, **settings))
     return ServedLanguageModel(model, checkpoint, called, weights, compute)
 
 
-def _open_embedder(checkpoint: Checkpoint, name: str, on: Any, weights: str | None, compute: str | None) -> ServedModel:
-    from loom.models.embedding import Embedder
+def _open_embedder(
+    checkpoint: Checkpoint, name: str, on: Any, weights: str | None, compute: str | None, settings: dict[str, Any]
+) -> ServedModel:
+    from loom.models.loading import load
 
     if weights not in (None, "f32") or compute not in (None, "exact"):
         raise ArgumentError("loom.models.tasks.open_served", f"{name} is a model of vectors, computed in f32",
                             expected='weights="f32" and compute="exact"', got=f"{weights!r}, {compute!r}",
                             remedy="Leave them out")  # fmt: skip
-    return ServedEmbedder(Embedder.of(checkpoint, on=on), checkpoint, name)
+    return ServedEmbedder(cast("Embedder", load(checkpoint, on=on, **settings)), checkpoint, name)
 
 
 def _name_of(checkpoint: Checkpoint) -> str:
@@ -198,7 +200,8 @@ class ServedEmbedder:
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Raise ArgumentError: it writes no text."""
-        raise self._no_text(len(messages))
+        del messages
+        raise self._no_text()
 
     def decoder(self, *, continuing: bool) -> Decoder:
         """Return what makes text of tokens, from the beginning or behind a prompt."""
@@ -210,15 +213,17 @@ class ServedEmbedder:
 
     def write(self, task: TextTask) -> TextWriting:
         """Raise ArgumentError: it writes no text."""
-        raise self._no_text(len(task.prompt))
+        del task
+        raise self._no_text()
 
     def score(self, tokens: Sequence[int], top: int) -> list[TokenScore]:
         """Raise ArgumentError: it knows nothing of next tokens."""
-        raise self._no_text(len(tokens) + top)
+        del tokens, top
+        raise self._no_text()
 
-    def _no_text(self, given: int) -> ArgumentError:
+    def _no_text(self) -> ArgumentError:
         return ArgumentError(self.name, "the model makes vectors and writes no text", expected="a language model",
-                             got=f"a task of {given} parts", remedy="Load one, such as SmolLM2")  # fmt: skip
+                             got="a model of vectors", remedy="Load one, such as SmolLM2")  # fmt: skip
 
     def measures(self) -> Mapping[str, float]:
         """Return nothing: there is no engine."""

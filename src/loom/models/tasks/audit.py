@@ -66,8 +66,13 @@ def audit(receipt: Receipt, model: ServedModel, prompt: Sequence[Any] | None = N
     receipt.check()
     given = receipt.disclosed.get("prompt") if prompt is None else prompt
     if given is None:
-        raise ArgumentError("loom.models.tasks.audit", "the receipt does not disclose its prompt",
-                            expected="the prompt", remedy="Pass its tokens")  # fmt: skip
+        raise ArgumentError(
+            "loom.models.tasks.audit",
+            "the receipt does not disclose its prompt",
+            expected="the prompt",
+            got="its digest alone",
+            remedy="Pass its tokens, in Python: loom.models.tasks.audit.audit(receipt, model, prompt)",
+        )
     Receipt(receipt.claims, {"prompt": given}).check()
     differences = list(_other_model(receipt.claims, model))
     if differences:

@@ -137,9 +137,9 @@ class Chat:
             return self._templates["tool_use"]
         found = self._templates.get("default")
         if found is None:
-            raise _refuse("the model has none", "Write the prompt as text and use generate, or put the template of the"
-                          " model's authors beside it as chat_template.jinja", expected="a chat template",
-                          got=", ".join(self._templates) or "none")  # fmt: skip
+            raise _refuse("the model has none", "Write the prompt as text, for generate or /v1/completions, or put"
+                          " the template of the model's authors beside it as chat_template.jinja",
+                          expected="a chat template", got=", ".join(self._templates) or "none")  # fmt: skip
         return found
 
     def control_tokens(self, tools: Any, added: Mapping[str, bool]) -> list[str]:

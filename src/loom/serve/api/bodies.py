@@ -18,6 +18,7 @@ from loom.serve.refusals import Refusal
 __all__ = ["parse_object", "read_object"]
 
 _MOST_DEPTH = 64
+_MANY_DIGITS = "a whole number has thousands of digits"  # what Python says of it is advice to the server
 
 
 async def read_object(request: Request, limits: ServerLimits) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     except RecursionError:
         raise _not_json(f"it is nested deeper than {_MOST_DEPTH}") from None
     except ValueError as error:
-        raise _not_json(str(error)[:200]) from None
+        raise _not_json(_MANY_DIGITS if "integer string" in str(error) else str(error)[:200]) from None
     if not isinstance(found, dict):
         raise _not_json("it is no object")
     _check(found)

@@ -24,7 +24,7 @@ from loom.core.errors import ArgumentError
 from loom.core.version import __version__
 from loom.models.tasks.port import ServedModel
 from loom.serve.api.endpoints import Endpoints
-from loom.serve.http.guard import RequestGuard
+from loom.serve.http.guard import RequestGuard, host_name, page_origin
 from loom.serve.http.page import page_response
 from loom.serve.jobs import refusal_of
 from loom.serve.limits import ServerLimits
@@ -72,7 +72,7 @@ class Application:
         }  # fmt: skip
         origins = self.guard.origins
         cors = Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
-                          allow_headers=["Authorization", "Content-Type"],
+                          allow_headers=["*"],  # OpenAI's client for pages sends a dozen of its own
                           expose_headers=["Loom-Receipt-Id"])  # fmt: skip
         return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan,
                          middleware=[cors] if origins else [])  # fmt: skip
@@ -108,7 +108,7 @@ class Application:
         try:
             try:
                 self._require_small(scope)
-                self.guard.check(scope["path"], scope["headers"])
+                self.guard.check(scope["path"], scope["headers"], scope["method"])
             except Refusal as refusal:
                 await answer_of(refusal)(scope, receive, watched)
                 return
@@ -194,7 +194,7 @@ def build_application(
     """Return the ASGI application that serves models.
 
     ``keys``: any of them is asked for. ``hosts``: names of the server beside its addresses. ``origins``: whose pages
-    may use it beside its own. ArgumentError for models of one name.
+    may use it beside its own. ArgumentError for models of one name, and for hosts and origins that no browser sends.
     """
-    guard = RequestGuard(tuple(keys), tuple(host.lower() for host in hosts), tuple(origins))
+    guard = RequestGuard(tuple(keys), tuple(map(host_name, hosts)), tuple(map(page_origin, origins)))
     return Application(models, guard, limits or ServerLimits())

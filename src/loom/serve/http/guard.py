@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from loom.core.errors import ArgumentError
 from loom.serve.refusals import Refusal
 
-__all__ = ["RequestGuard", "is_loopback"]
+__all__ = ["RequestGuard", "host_name", "is_loopback", "page_origin"]
 
 _HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]*))(?::[0-9]*)?")
+_NAME = re.compile(r"[a-z0-9._-]+")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 _OPEN = ("/", "/health")
 """Paths that need no key: they tell nothing of models or texts."""
 
@@ -48,6 +52,33 @@ def _is_address(name: str) -> bool:
     return True
 
 
+def host_name(text: str) -> str:
+    """Return a name or an address as Host headers are compared with it; ArgumentError for what none can be.
+
+    >>> host_name("Loom.Example"), host_name("::1")
+    ('loom.example', '::1')
+    """
+    name = text.strip().lower()
+    if not _NAME.fullmatch(name) and not _is_address(name):
+        raise ArgumentError("loom serve, --allow-host", "no name of a host", expected="a name, without scheme and port",
+                            got=repr(text)[:100], remedy="Write example.org; names beyond ASCII as xn--..")  # fmt: skip
+    return name
+
+
+def page_origin(text: str) -> str:
+    """Return an origin as browsers send it; ArgumentError for what none sends.
+
+    >>> page_origin("HTTPS://Example.org:443/"), page_origin("http://localhost:3000")
+    ('https://example.org', 'http://localhost:3000')
+    """
+    origin = text.strip().lower().removesuffix("/")
+    if origin != "null" and not _ORIGIN.fullmatch(origin):
+        raise ArgumentError("loom serve, --allow-origin", "no origin of a page", expected="a scheme and a host",
+                            got=repr(text)[:100], remedy="Write https://example.org, one for each, without a path",
+                            )  # fmt: skip
+    return origin.removesuffix(_USUAL_PORTS.get(origin.partition(":")[0], "/"))
+
+
 @dataclass(frozen=True, slots=True)
 class RequestGuard:
     """``keys``: any of them will do, none means that none is asked for. ``hosts``: names that the server has.
@@ -59,7 +90,7 @@ class RequestGuard:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
 
-    def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def check(self, path: str, headers: Sequence[tuple[bytes, bytes]], method: str = "GET") -> None:
         """Let a request pass, or raise the Refusal."""
         if _all(headers, b"transfer-encoding") and _all(headers, b"content-length"):
             raise Refusal(
@@ -70,7 +101,9 @@ class RequestGuard:
             )
         self._check_host(_all(headers, b"host"))
         self._check_origin(headers)
-        if self.keys and path not in _OPEN:
+        # before a page's request its browser asks whether it may, and sends no key with that
+        is_question = method == "OPTIONS" and bool(_all(headers, b"access-control-request-method"))
+        if self.keys and path not in _OPEN and not is_question:
             self._check_key(_all(headers, b"authorization"))
 
     def _check_host(self, hosts: list[str]) -> None:

@@ -89,6 +89,9 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     error("LlamaForSequenceClassification of model_type 'llama'", ArgumentError, source, config=classes)
     rope = {"rope_parameters": {"rope_theta": 1e4, "rope_type": "dynamic", "factor": 2.0}}
     error("Loom does not know this way of stretching a context", ArgumentError, source, config=rope)
+    part = {"rope_parameters": {"rope_theta": 1e4, "rope_type": "default", "partial_rotary_factor": 0.5}}
+    for config in (part, {"partial_rotary_factor": 0.5}):  # transformers rotates whole heads all the same
+        error("'partial_rotary_factor'.*expected 1.0, got 0.5", ArgumentError, source, config=config)
     error("'hidden_act'.*expected gelu or", ArgumentError, source, config={"hidden_act": "snake"})
     error("9 tensors have no place in the network", FileError, source, config={"num_hidden_layers": 1})
     error("'layers.2.input_layernorm.weight' is missing", FileError, source, config={"num_hidden_layers": 3})

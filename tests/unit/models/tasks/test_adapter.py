@@ -154,6 +154,11 @@ def test_the_server_says_the_same_in_company(served: httpx.Client) -> None:
     assert len(scored["logprobs"]["top_logprobs"][1]) == 2
     found = served.post("/v1/completions", json={"model": "small", "prompt": "x" * 300}).json()["error"]
     assert found["code"] == "context_length_exceeded"
+    asks = {"model": "small", "messages": [{"role": "user", "content": "a"}]}
+    for schema in ({"not": {}}, {"enum": []}, {"type": "nonsense"}):
+        form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+        found = served.post("/v1/chat/completions", json={**asks, "response_format": form}).json()["error"]
+        assert (found["param"], found["code"]) == ("response_format", "invalid_value"), found
     assert 'loom_engine{model="small",what="pages"}' in served.get("/metrics").text
 
 

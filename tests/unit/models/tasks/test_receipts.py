@@ -287,6 +287,9 @@ def test_audits_of_vectors_and_of_texts_cut_short() -> None:
     rows = [list(b"one"), list(b"two")]
     receipt = Receipt.from_json(embedding_receipt(IDENTITY, rows, model.embed(rows)).to_json())
     assert audit(receipt, model).same
+    with pytest.raises(ArgumentError, match=r"its digest alone\. Pass its tokens, in Python: loom.models.tasks.audit"):
+        audit(receipt.redacted(), model)
+    assert audit(receipt.redacted(), model, rows).same
     wrong = embedding_receipt(IDENTITY, rows, model.embed(rows) * np.array([[1], [2]], np.float32))
     assert audit(wrong, model).differences[0].startswith("the vector of text 1: ")
     task = TextTask(tuple(b"!long hello"), SETTINGS)
