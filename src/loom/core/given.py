@@ -6,7 +6,7 @@ Layer: core. Invariant: whatever is passed, what comes back is usable, or the er
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard, cast
@@ -112,14 +112,18 @@ def _is_several(value: Any) -> TypeGuard[Iterable[Any]]:
 
 
 def items(value: Any, where: str, what: str = "values") -> list[Any]:
-    """Return what a list, a tuple or another iterable holds; ArgumentError for a text, a mapping and one thing."""
+    """Return what a list, a tuple or another iterable holds; ArgumentError for a text, a mapping and one thing.
+
+    What a generator raises is raised.
+    """
     if _is_several(value):
         try:
             found: list[Any] = list(islice(value, _MOST_ITEMS + 1))
             if len(found) <= _MOST_ITEMS:
                 return found
         except Exception:  # an array of no dimension, an object of others that has no elements
-            pass
+            if isinstance(value, Iterator):  # whose own error it is
+                raise
     raise ArgumentError(where, "not several", expected=f"a list of {what}", got=repr(value)[:200],
                         remedy="Write [x] for one")  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pathlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,12 @@ def test_what_cannot_be_copied_is_not_uploaded() -> None:
         support.boot("a", 16)
         with pytest.raises(DTypeError, match=r"\[support.upload\] not an array: expected numbers, got lock"):
             support.upload("a", threading.Lock())
+
+
+def test_the_error_of_a_generator_is_its_own() -> None:
+    def texts() -> Iterator[str]:
+        yield "a"
+        raise KeyError("b")
+
+    with pytest.raises(KeyError, match="b"):
+        items(texts(), "here")
