@@ -24,13 +24,15 @@ def opened(
 ) -> Generator[WorkerPool, None, None]:
     """Give an open pool: the one passed, or one that lasts as long as the ``with``.
 
-    ``device``: of workers where none is named; ``seed``: of the choice of audited calls.
+    ``device``: of workers where none is named; ``seed``: of the choice of audited calls. StateError for a pool that
+    is closed, or of the process that this one was forked from.
     """
     if isinstance(workers, WorkerPool):
         for name, value in (("address", address), ("audit", audit)):
             if value is not None:
                 raise ArgumentError(f"{where}, {name}", "has no effect: the pool has its own", expected="none",
                                     got=value, remedy="Open the pool with it: loom.cluster.connect")  # fmt: skip
+        workers.require_open(f"{where}, workers")  # first of all: a put into a store that is gone starts another Ray
         yield workers
         return
     if isinstance(workers, (bool, float, str, bytes)):

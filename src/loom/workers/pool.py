@@ -358,14 +358,18 @@ class WorkerPool:
                 raise
             what = str(error).partition(" for a task or actor")[0].removeprefix("Could not serialize the argument ")
             raise DTypeError(f"{self.where}, map", "a function or a chunk cannot travel to workers", got=what[:200],
-                             expected="what can be pickled, and holds nothing that cannot",
+                             expected="what can be pickled, and all that it holds",
                              remedy="Make it in the function, on the worker") from None  # fmt: skip
 
-    def _open(self, what: str) -> None:
+    def require_open(self, where: str) -> None:
+        """StateError for a closed pool, and in a process forked from the one that opened it."""
         if self.is_closed:
-            raise StateError(f"{self.where}, {what}", "the pool is closed", expected="an open one", got="a closed one",
+            raise StateError(where, "the pool is closed", expected="an open one", got="a closed one",
                              remedy="Open another")  # fmt: skip
-        self._joined.require_own_process(f"{self.where}, {what}")
+        self._joined.require_own_process(where)
+
+    def _open(self, what: str) -> None:
+        self.require_open(f"{self.where}, {what}")
 
 
 def devices_of(workers: int | Sequence[str], device: str | None, where: str) -> list[str]:

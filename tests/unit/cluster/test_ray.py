@@ -190,6 +190,14 @@ def test_a_forked_child_is_refused_where_it_would_wait_for_ever(pool: WorkerPool
     child = os.fork()
     if not child:  # its status is the only thing it tells
         signal.alarm(10)
+        network = loom.Network.from_json(
+            {"format": "loom/1", "input": {"shape": [2]}, "layers": [{"type": "dense", "output_size": 2}]}
+        )
+        try:  # what it put into the store by its parent's connections would end its parent
+            network.train(np.ones((4, 2), np.float32), np.zeros(4, np.int32), micro_batch=2, workers=pool)
+            os._exit(1)
+        except StateError:
+            pass
         try:
             loom.cluster.map(abs, [1], workers=pool)
         except StateError:

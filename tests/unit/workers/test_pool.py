@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import loom
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, LoomTimeout, ShapeError, StateError
 from loom.workers import WorkerPool
 from loom.workers.versions import Versions
@@ -218,6 +219,26 @@ def test_members_come_and_go(opened: Any) -> None:
     with pytest.raises(StateError, match="the pool is closed"):
         pool.map(squares, [1])
     pool.close()
+
+
+def test_a_closed_pool_is_refused_before_anything_is_put_into_its_store(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``ray.put`` without a Ray starts one, which nobody would close."""
+    ray = SimulatedRay()
+    pool = opened(ray, workers=1)
+    pool.close()
+    puts: list[Any] = []
+    monkeypatch.setattr(ray, "put", puts.append)
+    network = loom.Network.from_json(
+        {"format": "loom/1", "input": {"shape": [2]}, "layers": [{"type": "dense", "output_size": 2}]}
+    )
+    x, y = np.ones((4, 2), np.float32), np.zeros(4, np.int32)
+    with pytest.raises(StateError, match=r"\[train, workers\] the pool is closed: expected an open one, got a closed"):
+        network.train(x, y, epochs=1, batch_size=4, micro_batch=2, workers=pool)
+    with pytest.raises(StateError, match=r"\[loom.cluster.prime_count, workers\] the pool is closed"):
+        loom.cluster.prime_count(2, workers=pool)
+    assert not puts
 
 
 @pytest.mark.parametrize(
