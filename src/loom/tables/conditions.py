@@ -1,7 +1,7 @@
 """What ``where`` asks of a column, as SQL with its values bound.
 
 Layer: tables. Invariant: a condition that compares unlike things (a text with a number) is refused, never false in
-silence; a missing value fulfils "is-null" and ``== None`` alone, as in SQL.
+silence; a missing value fulfils "is-null", ``== None``, "in" where None is named and "not-in" of nothing alone.
 """
 
 from __future__ import annotations

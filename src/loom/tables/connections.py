@@ -180,17 +180,15 @@ class Connections:
         if self.path is None or held.is_logged:
             return
         if self.is_read_only:
-            raise StateError(
-                where,
-                f"{self.path} was opened read_only",
-                expected="a call that reads",
-                got="one that writes",
-                remedy="Open it without read_only, or save a copy and write that",
-            )
+            raise self._only_reads(where)
         if not self._wrote and _mode_of(held.connection) != "wal":
             compare(held.connection, self.path, where)
         enter_log(held.connection, self._timeout)
         held.is_logged = self._wrote = True
+
+    def _only_reads(self, where: str) -> StateError:
+        said, remedy = f"{self.path} was opened read_only", "Open it without read_only, or save a copy and write that"
+        return StateError(where, said, expected="a call that reads", got="one that writes", remedy=remedy)
 
     @contextmanager
     def importing(self, where: str) -> Generator[sqlite3.Connection, None, None]:
@@ -222,7 +220,12 @@ class Connections:
             held = self._held(where)
             if writes and not held.depth:
                 self._begin_log(held, where)
-            yield held.connection
+            try:
+                yield held.connection
+            except sqlite3.OperationalError as error:
+                if self.is_read_only and "readonly" in str(error):
+                    raise self._only_reads(where) from None
+                raise
 
     @contextmanager
     def alone(self, where: str, *, writes: bool = False) -> Generator[sqlite3.Connection, None, None]:

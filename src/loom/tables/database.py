@@ -7,6 +7,7 @@ sound, of this version, and Loom's own.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,10 @@ from loom.tables.table import Table
 from loom.tables.types import read_type
 
 __all__ = ["Database"]
+
+_MEMORY = ":memory:"
+_URI = re.compile(r"file:|\w\w+:/")
+"""What other libraries take for a database; a letter of a drive is none, see ``_place``."""
 
 
 @brief_class
@@ -64,13 +69,8 @@ class Database:
     ) -> None:
         where = "tables.Database"
         only, asked = flag(read_only, f"{where}, read_only"), flag(verify, f"{where}, verify")
-        place = (
-            None
-            if path is None or (isinstance(path, str) and path == ":memory:")
-            else read_path(path, f"{where}, path")
-        )
+        place = None if path is None or (isinstance(path, str) and path == _MEMORY) else _place(path, where)
         if place is not None:
-            place = Path(os.path.abspath(place))
             if place.is_dir():
                 raise FileError(where, f"{place} is a folder", expected="a file", got="a folder", remedy="Name a file")
             if not only and not asked:
@@ -245,7 +245,12 @@ def _named(tables: Sequence[str], where: str) -> list[str]:
 
 
 def _place(path: Any, where: str) -> Path:
-    return Path(os.path.abspath(read_path(path, f"{where}, path")))
+    found = read_path(path, f"{where}, path")
+    if isinstance(path, str) and (path == _MEMORY or _URI.match(path)):
+        remedy = "Name the file itself, as a pathlib.Path if it is called so"
+        said = f"{where}, path", "not the path of a file"
+        raise ArgumentError(*said, expected="one such as data/app.odb", got=repr(path), remedy=remedy)
+    return Path(os.path.abspath(found))
 
 
 def _listed(types: Mapping[str, Any]) -> str:

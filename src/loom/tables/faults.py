@@ -51,6 +51,9 @@ def house_error(where: str, error: Exception, path: Path | None) -> LoomError:
                            remedy="Nothing was changed: try again, or open it with a longer timeout=")  # fmt: skip
     if any(word in low for word in _DAMAGED):
         return damage(where, place, said)
+    if "already exists" in low or "there is already" in low:
+        remedy = "Nothing was changed: choose another; what Loom did not make is read by sql()"
+        return ArgumentError(where, f"the name is taken ({said})", expected="a name of its own", remedy=remedy)
     return _of_state(where, error, said, low, place)
 
 

@@ -57,8 +57,8 @@ class Reads(ABC):
 
         ``op``: "==", "!=", ">", "<", ">=", "<=", "contains" (of texts and bytes, capitals told apart), "in" and
         "not-in" (several values), "between" (two ends, both within), "is-null", "not-null". A missing value fulfils
-        "is-null" and ``== None`` alone. ArgumentError for a column there is not, DTypeError for a value that a column
-        of this type is not compared with.
+        "is-null", ``== None``, "in" of several that None is among, and "not-in" of none at all. ArgumentError for a
+        column there is not, DTypeError for a value that a column of this type is not compared with.
 
         >>> from loom.tables import Database
         >>> people = Database().table("people", name=str, age=int)

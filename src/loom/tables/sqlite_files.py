@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
 from loom.tables.faults import damage
-from loom.tables.seal import compare
+from loom.tables.seal import Soundness, compare
 
 __all__ = [
     "APPLICATION_ID",
@@ -161,9 +161,9 @@ def prepare(
             got=version,
             remedy="Update Loom",
         )
-    is_looked_through = look_through(connection, path, where, _MOST_NBYTES_LOOKED_AT)
-    if verify or is_looked_through:
-        soundness = compare(connection, path, where)
+    is_small = _nbytes(connection) <= _MOST_NBYTES_LOOKED_AT
+    if verify or is_small:
+        soundness = _look_and_compare(connection, path, where) if is_small else compare(connection, path, where)
         if verify and not soundness.is_sealed:
             raise FileError(
                 f"{where}, verify",
@@ -182,12 +182,28 @@ def _mark(connection: sqlite3.Connection, path: Path | None, timeout: float) -> 
     connection.execute("COMMIT")
 
 
-def look_through(connection: sqlite3.Connection, path: Path | None, where: str, most_nbytes: int | None = None) -> bool:
-    """FileError if a file is not sound; False, and it was not looked at, if it is of more than ``most_nbytes``."""
+def _nbytes(connection: sqlite3.Connection) -> int:
     (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-    if most_nbytes is not None and pages * size > most_nbytes:
-        return False
-    (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    return int(pages * size)
+
+
+def _look_and_compare(connection: sqlite3.Connection, path: Path | None, where: str) -> Soundness:
+    """FileError if a file is not sound, or its bytes are not those sealed; what is wrong with its pages is told first.
+
+    Whether each index has each row is most of the work where there are indexes, and was looked at before the file was
+    sealed: bytes that are those of the seal need it no more.
+    """
+    try:
+        soundness = compare(connection, path, where)
+    except (FileError, sqlite3.DatabaseError):
+        look_through(connection, path, where)
+        raise
+    look_through(connection, path, where, with_indexes=not soundness.is_sealed)
+    return soundness
+
+
+def look_through(connection: sqlite3.Connection, path: Path | None, where: str, *, with_indexes: bool = True) -> None:
+    """FileError if a file is not sound; ``with_indexes``: or if an index lacks a row, or has one too many."""
+    (said,) = connection.execute(f"PRAGMA {'integrity' if with_indexes else 'quick'}_check(1)").fetchone()
     if said != "ok":
         raise damage(where, path, said)
-    return True

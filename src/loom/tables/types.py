@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
     found = _plain(value)
     if not isinstance(found, str):
         raise ValueError
-    return str(found)
+    return str.__str__(found)  # what it holds: a member of an enumeration writes its own name
 
 
 def _bool(value: Any) -> int:

@@ -112,7 +112,10 @@ def _of_mappings(rows: Sequence[Mapping[Any, Any]], columns: Mapping[str, Column
 def _refuse_unknown(names: Iterable[Any], columns: Mapping[str, ColumnType], where: str) -> None:
     for name in names:
         if name not in columns:
-            raise ArgumentError(where, f"no column is called {name!r}", remedy=near_matches(str(name), list(columns)))
+            remedy = near_matches(str(name), list(columns))
+            if str(name).startswith("__index_level_"):
+                remedy = "It is pandas' index: reset_index(drop=True)"
+            raise ArgumentError(where, f"no column is called {name!r}", remedy=remedy)
 
 
 def bound_columns(

@@ -165,13 +165,11 @@ def test_every_call_that_writes_is_refused_by_name(tmp_path: Path) -> None:
             lambda: t.rename_column("x", "y"), lambda: t.drop_column("x"), lambda: t.change_type("x", float),
             lambda: db.table("new", y=int), lambda: db.drop("t"), lambda: db.load(other), lambda: db.import_csv(source),
             lambda: db.sql("DELETE FROM t"), lambda: db.sql("CREATE TABLE n (x)"), lambda: db.sql("DROP TABLE t"),
-            lambda: db.transaction().__enter__(),
+            lambda: db.transaction().__enter__(), lambda: db.sql("WITH a AS (SELECT 1) DELETE FROM t"),
         ]  # fmt: skip
         for write in writes:
             with pytest.raises(StateError, match=r"a.odb was opened read_only: expected a call that reads"):
                 write()
-        with pytest.raises(FileError, match="cannot be written"):
-            db.sql("WITH a AS (SELECT 1) DELETE FROM t")
         assert db.sql("WITH a AS (SELECT x FROM t) SELECT sum(x) FROM a").tuples() == [(3,)]
         assert t.to_numpy("x").tolist() == [1, 2]
         db.save(tmp_path / "copy.odb")

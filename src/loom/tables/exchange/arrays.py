@@ -64,6 +64,6 @@ def _whole(values: Sequence[Any], where: str) -> Array:
                 "whole numbers with missing ones among them, and float64 lacks one of them",
                 expected="at most 2^53",
                 got=value,
-                remedy="Leave them out by where(column, 'not-null'), or pass missing=0",
+                remedy="Leave them out by where(column, 'not-null'); to_numpy also takes missing=0",
             )
     return np.array(values, np.float64)

@@ -113,6 +113,10 @@ def read_sheet(
         if len(found) != len(cells):
             raise ArgumentError(where, f"{place} has other columns", expected=f"{len(found)}: {', '.join(found)}",
                                 got=len(cells), remedy="Look at header= and separator=")  # fmt: skip
+    if "" in found:
+        said = f"column {found.index('') + 1} of {place} has no name"
+        remedy = "Write one into its first line (pandas: to_csv(path, index=False))"
+        raise ArgumentError(where, said, expected="a name for each", got=found, remedy=remedy)
     if len(set(found)) != len(found):
         raise ArgumentError(where, f"two columns of {place} have one name", expected="different names", got=found,
                             remedy="Mend its first line, or pass header=False")  # fmt: skip
