@@ -10,6 +10,7 @@ import atexit
 import os
 from collections.abc import Generator, Iterator
 from concurrent import futures
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -31,6 +32,8 @@ __all__ = ["loom_async_read", "loom_async_write", "loom_await", "loom_stream"]
 _threads: dict[int, IoThread] = {}
 """The thread of each process, which a child of fork lacks."""
 _starting = Lock()
+_writes: dict[str, Transfer] = {}
+"""The last write to each file that is not done."""
 
 
 def loom_async_read(
@@ -47,7 +50,7 @@ def loom_async_read(
 
     With a ``unit`` they go to word ``at`` of its globals, or of another binding, and ``loom_await`` gives how many:
     as by ``loom_write``, and what the unit is asked meanwhile waits for them. ``dtype``: loom.f32, u32 or i32.
-    FileError if the file has fewer.
+    FileError if the file has fewer. A write to the file that was asked for before is waited for.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -76,8 +79,11 @@ def loom_async_write(path: str | os.PathLike[str], data: object) -> Transfer:
     They are taken as by ``loom_write``, and copied now. A crash at any moment leaves the file before.
     """
     where = "loom_async_write"
-    target, words = path_of(path, where), as_words(data, where).copy()
-    return _thread().ask(where, lambda _: write_array(target, words, where))
+    target, words = _place(path, where), as_words(data, where).copy()
+    name = os.path.realpath(target)
+    handle = _writes[name] = _thread().ask(where, lambda _: write_array(target, words, where))
+    handle.add_done_callback(lambda done: _writes.pop(name) if _writes.get(name) is done else None)
+    return handle
 
 
 def loom_await(handle: Transfer, timeout: float | None = None) -> Any:
@@ -127,12 +133,17 @@ def loom_stream(
 
 def _ahead(parts: Iterator[RawArray]) -> Generator[Array, None, None]:
     coming: Transfer | None = None
-    for part in parts:
-        found, coming = coming, _thread().ask("loom_stream", lambda _, part=part: part.read())
-        if found is not None:
-            yield found.result()
-    if coming is not None:
-        yield coming.result()
+    try:
+        for part in parts:
+            ready, coming = coming, _thread().ask("loom_stream", lambda _, part=part: part.read())
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+    finally:
+        if coming is not None:  # a part that nobody comes for: what goes wrong with it is nobody's
+            coming.heard = True
+            coming.cancel()
 
 
 def _array(path: str | os.PathLike[str], off: float, count: float | None, dtype: object, where: str) -> RawArray:
@@ -142,7 +153,17 @@ def _array(path: str | os.PathLike[str], off: float, count: float | None, dtype:
             f"{where}, dtype", "memory is 32-bit words", expected="f32, u32 or i32", got=kind, remedy="Use u32"
         )
     wanted = None if count is None else whole(count, where, "len")
-    return open_array(path_of(path, where), kind, whole(off, where, "off"), wanted, where)
+    _thread()  # which lets go of what a parent of this process was writing
+    target = _place(path, where)
+    pending = _writes.get(os.path.realpath(target))
+    if pending is not None:  # how long the file is, and whether there is one, is known when it is written
+        futures.wait([pending])
+    return open_array(target, kind, whole(off, where, "off"), wanted, where)
+
+
+def _place(path: str | os.PathLike[str], where: str) -> Path:
+    """Return the path as it is meant at the call: the thread may get to it in another working directory."""
+    return path_of(path, where).absolute()
 
 
 def _thread() -> IoThread:
@@ -151,6 +172,7 @@ def _thread() -> IoThread:
         found = _threads.get(os.getpid())
         if found is None:
             _threads.clear()
+            _writes.clear()
             found = _threads[os.getpid()] = IoThread("loom files")
         atexit.unregister(_end)
         atexit.register(_end)  # anew, so that it comes before the end of devices that were opened meanwhile

@@ -34,6 +34,7 @@ class Transfer(Future[Any]):
         self.heard = False
         self._work: Work | None = work
         self._promises: list[Promise] = []
+        self._process = os.getpid()
 
     def hold(self, units: Iterable[Unit], keeper: int) -> None:
         """Make what is asked of the units from now on wait for this; StateError for one that is shut down."""
@@ -59,13 +60,24 @@ class Transfer(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the work and return what it gave, or raise what it raised."""
+        self._require_thread()
         self.heard = True
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the work and return what it raised, None if nothing."""
+        self._require_thread()
         self.heard = True
         return super().exception(timeout)
+
+    def _require_thread(self) -> None:
+        if self._process != os.getpid() and not self.done():
+            raise StateError(
+                self.name,
+                "not done when the process was forked, and its thread stayed in the parent",
+                expected="a wait in the process that asked",
+                remedy="Wait before os.fork, or ask anew in the child",
+            )
 
 
 class IoThread:

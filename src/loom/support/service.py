@@ -253,7 +253,7 @@ class Support:
         A crash or a full disk at any moment leaves the one before. Units are held only while their memory is copied.
         """
         folder, chosen, kept = (
-            path_of(path, "support.checkpoint"),
+            path_of(path, "support.checkpoint").absolute(),
             self._chosen(units, "support.checkpoint"),
             checked_facts(facts),
         )
@@ -265,12 +265,12 @@ class Support:
 
     def resume(self, path: str | os.PathLike[str], units: Iterable[str] | None = None) -> Transfer:
         """Give units the memory a checkpoint has, bit for bit; gives its facts. CheckpointError if it does not fit."""
-        folder, chosen = path_of(path, "support.resume"), self._chosen(units, "support.resume")
+        folder, chosen = path_of(path, "support.resume").absolute(), self._chosen(units, "support.resume")
         return self._io.ask("resume", lambda _: read_checkpoint(folder, chosen), chosen.values())
 
     def flush(self, store: Flushable, path: str | os.PathLike[str], *, replace: bool = False) -> Transfer:
         """Write a store of vectors, as it is now, to ``path`` (see ``loom.vectors.flush``)."""
-        where, insists = path_of(path, "support.flush"), flag(replace, "support.flush, replace")
+        where, insists = path_of(path, "support.flush").absolute(), flag(replace, "support.flush, replace")
         frozen = able(store, "support.flush", "freeze", "a loom.vectors.VectorStore").freeze()
         return self._io.ask("flush", lambda _: write_vectors(where, frozen, replace=insists))
 

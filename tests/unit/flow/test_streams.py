@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, DTypeError, FileError, LoomTimeout, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, FileError, LoomTimeout, ShapeError, StateError
 from loom.flow import (
     async_files,
     loom_async_read,
@@ -211,3 +212,66 @@ def test_a_child_of_fork_has_a_thread_of_its_own(path: Path) -> None:
         found = async_files.loom_await(async_files.loom_async_read(path), 20)
         os._exit(int(found.sum() != VALUES.sum()))
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_read_sees_what_was_written_before_it(path: Path) -> None:
+    for count in (3000, 5, 200_000):  # longer, shorter, and a name that is not there yet
+        loom_async_write(path, np.ones(count, np.float32))
+        assert loom_await(loom_async_read(path)).size == count
+        loom_async_write(path.with_name(f"{count}"), np.ones(count, np.float32))
+        assert sum(part.size for part in loom_stream(path.with_name(f"{count}"), 1000)) == count
+
+
+def test_a_path_is_meant_where_it_was_named(path: Path, monkeypatch: pytest.MonkeyPatch, slow: Any) -> None:
+    monkeypatch.chdir(path.parent)
+    (path.parent / "below").mkdir()
+    handle = loom_async_read("numbers")
+    writing = loom_async_write("other", [1.0])
+    monkeypatch.chdir(path.parent / "below")
+    slow.set()
+    assert loom_await(handle).size == 1000
+    loom_await(writing)
+    assert (path.parent / "other").exists()
+
+
+def test_a_stream_is_of_one_file(path: Path) -> None:
+    parts = loom_stream(path, 100)
+    assert next(parts)[0] == 0
+    loom_await(loom_async_write(path, np.ones(1000, np.float32)))
+    next(parts)  # read before
+    with pytest.raises(FileError, match=r"^\[loom_stream\] '.*' was replaced while it was read: expected the file"):
+        list(parts)
+    assert [part.sum() for part in loom_stream(path, 500)] == [500, 500]
+
+
+def test_a_stream_that_fails_is_told_once(path: Path) -> None:
+    source = f"""
+import os
+from loom.flow import *
+parts = loom_stream({str(path)!r}, 100)
+next(parts)
+os.truncate({str(path)!r}, 1010)
+try:
+    list(parts)
+except OSError as error:
+    print(error)
+"""
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert (ended.stdout.count("was cut off"), ended.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_child_of_fork_cannot_wait_for_its_parents_thread(path: Path, slow: Any) -> None:
+    handle = loom_async_read(path)
+    child = os.fork()
+    if not child:
+        slow.set()
+        signal.alarm(20)
+        try:
+            async_files.loom_await(handle)
+        except StateError as error:
+            os._exit(int("when the process was forked" not in str(error)))
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    slow.set()
+    assert loom_await(handle).size == 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,21 @@ def test_facts_are_what_json_holds(tmp_path: Path) -> None:
         assert support.resume(tmp_path).result(20) == facts
         with pytest.raises(ArgumentError, match="facts that JSON cannot hold"):
             support.checkpoint(tmp_path, facts=float("nan"))
+
+
+def test_a_folder_is_meant_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "below").mkdir()
+    store = loom.vectors.VectorStore(dims=2)
+    store.capture("a", [1.0, 2.0])
+    with loom.Support() as support:
+        support.boot("work", registers=2)
+        gate = threading.Event()
+        support._io.ask("wait", lambda _: gate.wait(30))
+        monkeypatch.chdir(tmp_path)
+        asked = [support.checkpoint("state"), support.flush(store, "vectors"), support.resume("state")]
+        monkeypatch.chdir(tmp_path / "below")
+        gate.set()
+        for transfer in asked:
+            transfer.result(30)
+    assert (tmp_path / "state").is_dir()
+    assert len(loom.vectors.restore(tmp_path / "vectors")) == 1
