@@ -40,9 +40,10 @@ from loom.ir.ops import Effect
 from loom.ir.passes.datause import shown_values
 from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
-from loom.ir.passes.reach import Choices, is_given
+from loom.ir.passes.reach import Choices
 from loom.ir.passes.spacing import WORD, Apart, Own, Spacing, period_of
 from loom.ir.passes.uniformity import Uniformity
+from loom.ir.uniform import Condition, condition_of, description, exclude, is_given
 
 __all__ = ["conditions_of_plain", "refuse_disorder"]
 
@@ -62,15 +63,6 @@ _REMEDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """A condition of the dispatch: an operation, what it is about, and whether it holds."""
-
-    name: str
-    sides: tuple[tuple[object, ...], ...]
-    holds: bool
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Access:
     """One access by some of ``lanes``, of groups ``fixed`` along some dimensions, under conditions of the dispatch."""
@@ -82,7 +74,7 @@ class _Access:
     range: Range
     lanes: Lanes
     fixed: frozenset[tuple[int, int]]
-    guards: frozenset[_Condition]
+    guards: frozenset[Condition]
 
 
 def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
@@ -131,7 +123,7 @@ class _OrderProof:
         self.log: list[_Access] = []
         self.judged: set[frozenset[_Access]] = set()
         self.aparts: dict[Apart, None] = {}
-        self.guards: frozenset[_Condition] = frozenset()
+        self.guards: frozenset[Condition] = frozenset()
         self.fixed: frozenset[tuple[int, int]] = frozenset()
         self.exits: list[tuple[dict[_Access, None], dict[_Access, None]]] = []
         """For each loop around, the accesses pending where it was left, and where a turn was."""
@@ -176,7 +168,7 @@ class _OrderProof:
         for block, holds in ((s.then, True), (s.otherwise, False)):
             here, groups = self.who(s.condition, holds=holds)
             self.fixed, self.own.below = fixed | groups, below | self.own.implied(s.condition, holds=holds)
-            self.guards = guards | {_condition(s.condition, holds=holds)} if is_steady else guards
+            self.guards = guards | {condition_of(s.condition, holds=holds)} if is_steady else guards
             # lanes of a group on both sides are not ordered; else a group takes one side
             together = self.log[beside:] if self.uniformity.is_varying(s.condition) else ()
             self.pending = before | dict.fromkeys(together)
@@ -372,7 +364,7 @@ def _is_free(a: _Access, b: _Access, *, plain: bool) -> bool:
         return True
     if a.range[1] < b.range[0] or b.range[1] < a.range[0]:
         return True
-    return any(_exclude(g, h) for g in a.guards for h in b.guards)
+    return any(exclude(g, h) for g in a.guards for h in b.guards)
 
 
 def _stores_one_value(a: _Access, b: _Access) -> bool:
@@ -380,15 +372,7 @@ def _stores_one_value(a: _Access, b: _Access) -> bool:
     if not a.instr.name == b.instr.name == "store":
         return False
     one, other = a.instr.args[1], b.instr.args[1]
-    return is_given(one) and is_given(other) and _description(one) == _description(other)
-
-
-def _exclude(a: _Condition, b: _Condition) -> bool:
-    """Tell whether two conditions exclude each other."""
-    if (a.name, a.sides) == (b.name, b.sides):
-        return a.holds is not b.holds
-    equal = a.holds and b.holds and a.name == b.name == "eq" and a.sides[0] == b.sides[0]
-    return equal and a.sides[1][0] == b.sides[1][0] == "const"
+    return is_given(one) and is_given(other) and description(one) == description(other)
 
 
 def _meet_in_group(a: _Access, b: _Access) -> bool:
@@ -406,18 +390,6 @@ def _meet_in_group(a: _Access, b: _Access) -> bool:
 def _places(index: LaneValue, lanes: Lanes) -> Iterator[tuple[int, int]]:
     """Yield lanes with what tells their elements from those of other lanes of the group."""
     return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % period_of(index)).tolist(), strict=True)
-
-
-def _condition(value: Instr, *, holds: bool) -> _Condition:
-    """Return a condition so that it equals what says the same, or the opposite."""
-    opposite = {"ne": "eq", "ge": "lt", "gt": "le"}
-    name = opposite.get(value.name, value.name)
-    sides = tuple(_description(a) for a in value.args) or (_description(value),)
-    return _Condition(name, sides, (name == value.name) is holds)
-
-
-def _description(value: Instr) -> tuple[object, ...]:
-    return value.name, value.dtype, value.attr, value.memory, *(_description(a) for a in value.args)
 
 
 def _is_whole(value: Instr) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from loom.ir.constants import constant_value
 from loom.ir.kernel import For, Instr, Kernel, Memory, Space
@@ -68,9 +68,14 @@ class Apart:
         return any(way.holds(groups) for way in self.ways)
 
 
+def _is_of_axes(key: object) -> bool:
+    """Tell whether an unknown stands for places of rows and columns."""
+    return isinstance(key, tuple) and cast("tuple[object, ...]", key)[0] == "axes"
+
+
 def period_of(index: LaneValue) -> int:
     """Return the number of places after which those of an index come around."""
-    return _PLACES if any(isinstance(key, tuple) and key[0] == "axes" for key, _ in index.unknowns) else WORD
+    return _PLACES if any(_is_of_axes(key) for key, _ in index.unknowns) else WORD
 
 
 class Own:
@@ -158,9 +163,8 @@ class Own:
         spread = int(value.offsets.max() - value.offsets.min())
         if not steps:
             return spread < _MOST_WITHIN
-        ((_, dimension), step), *more = steps
-        size = self.kernel.workgroup[dimension]
-        return not more and 0 < step <= size and spread < size
+        sizes = [size for d, size in enumerate(self.kernel.workgroup) if steps[0][0] == ("group", d)]
+        return len(steps) == 1 and 0 < steps[0][1] <= sizes[0] and spread < sizes[0]
 
     def _key(self, value: Instr) -> _Key | None:
         found = self.lanes.value(value)
