@@ -27,7 +27,7 @@ from loom.ir.kernel import (
     walk,
 )
 
-__all__ = ["DataUse", "data_use", "shown_values"]
+__all__ = ["DataUse", "data_use", "values_in_use"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _sources(kernel: Kernel) -> frozenset[Memory]:
     return frozenset(buffers)
 
 
-def shown_values(kernel: Kernel) -> set[Instr]:
+def values_in_use(kernel: Kernel) -> set[Instr]:
     """Return the values that something shows: memory, a branch, a loop, the host."""
     sets: dict[Variable, list[Instr]] = {}
     waiting: list[Instr] = []

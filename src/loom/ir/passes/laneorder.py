@@ -37,7 +37,7 @@ from loom.ir.kernel import (
     walk,
 )
 from loom.ir.ops import Effect
-from loom.ir.passes.datause import shown_values
+from loom.ir.passes.datause import values_in_use
 from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices
@@ -109,7 +109,7 @@ class _OrderProof:
         self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None], *, plain: bool = False
     ) -> None:
         self.kernel, self.uniformity, self.watched, self.plain = kernel, uniformity, watched, plain
-        self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), shown_values(kernel)
+        self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), values_in_use(kernel)
         self.own = Own(kernel, self.lanes, self.choices)
         self.ranges: dict[Instr, Range] = {}
         self.given: dict[Instr, int] = {}
@@ -167,7 +167,7 @@ class _OrderProof:
         is_steady = is_given(s.condition)
         for block, holds in ((s.then, True), (s.otherwise, False)):
             here, groups = self.who(s.condition, holds=holds)
-            self.fixed, self.own.below = fixed | groups, below | self.own.implied(s.condition, holds=holds)
+            self.fixed, self.own.below = fixed | groups, below | self.own.facts_of(s.condition, holds=holds)
             self.guards = guards | {condition_of(s.condition, holds=holds)} if is_steady else guards
             # lanes of a group on both sides are not ordered; else a group takes one side
             together = self.log[beside:] if self.uniformity.is_varying(s.condition) else ()

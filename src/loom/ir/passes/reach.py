@@ -207,7 +207,7 @@ class _Place:
         """Return what keeps this number below a limit."""
         return Bound(limit, self.shift, closed, self.scale, is_length, self.added, self.taken)
 
-    def shifted(self, number: Instr, *, sign: int) -> _Place:
+    def move(self, number: Instr, *, sign: int) -> _Place:
         """Return the place a number of the dispatch further, or before."""
         if number.name == "const":
             shift = least_shift(int(constant_value(number.attr, number.type)), number)
@@ -316,7 +316,7 @@ class _Guards:
         if value.name == "add" and is_given(number):
             number, other = other, number
         found = self.lane(number) if is_given(other) else None
-        return None if found is None else found.shifted(other, sign=1 if value.name == "add" else -1)
+        return None if found is None else found.move(other, sign=1 if value.name == "add" else -1)
 
     def by_hand(self, a: Instr, b: Instr) -> int | None:
         """Return the dimension of ``group_id(d) * workgroup_size(d) + local_id(d)``."""

@@ -88,14 +88,14 @@ class Own:
         self.turns: dict[Instr, LaneValue] = {}
         """Counters of loops in which no two lanes have a turn in common."""
 
-    def implied(self, condition: Instr, *, holds: bool) -> _Facts:
+    def facts_of(self, condition: Instr, *, holds: bool) -> _Facts:
         """Return which numbers are below the length of an axis where a condition holds, or does not."""
         name, args = condition.name, condition.args
         if name == "not":
-            return self.implied(args[0], holds=not holds)
+            return self.facts_of(args[0], holds=not holds)
         both = args if (name, holds) in (("and", True), ("or", False)) else self.choices.both(condition, holds=holds)
         if both:
-            return self.implied(both[0], holds=holds) | self.implied(both[1], holds=holds)
+            return self.facts_of(both[0], holds=holds) | self.facts_of(both[1], holds=holds)
         sides = {("lt", True): args, ("ge", False): args, ("gt", True): args[::-1], ("le", False): args[::-1]}
         low, high = sides.get((name, holds), (None, None))
         if low is None or high is None or high.name != "param" or high.attr.extent is None or low.type.is_signed:
