@@ -18,7 +18,7 @@ from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Param
 
 __all__ = [
-    "Condition",
+    "SteadyCondition",
     "condition_of",
     "description",
     "exclude",
@@ -119,7 +119,7 @@ def numbers_text(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Mem
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class SteadyCondition:
     """A condition of the dispatch: an operation, what it is about, and whether it holds."""
 
     name: str
@@ -127,12 +127,12 @@ class Condition:
     holds: bool
 
 
-def condition_of(value: Instr, *, holds: bool) -> Condition:
+def condition_of(value: Instr, *, holds: bool) -> SteadyCondition:
     """Return a condition so that it equals what says the same, or the opposite."""
     opposite = {"ne": "eq", "ge": "lt", "gt": "le"}
     name = opposite.get(value.name, value.name)
     sides = tuple(description(a) for a in value.args) or (description(value),)
-    return Condition(name, sides, (name == value.name) is holds)
+    return SteadyCondition(name, sides, (name == value.name) is holds)
 
 
 def description(value: Instr) -> tuple[object, ...]:
@@ -140,7 +140,7 @@ def description(value: Instr) -> tuple[object, ...]:
     return value.name, value.dtype, value.attr, value.memory, *(description(a) for a in value.args)
 
 
-def exclude(a: Condition, b: Condition) -> bool:
+def exclude(a: SteadyCondition, b: SteadyCondition) -> bool:
     """Tell whether two conditions exclude each other."""
     if (a.name, a.sides) == (b.name, b.sides):
         return a.holds is not b.holds

@@ -43,7 +43,7 @@ from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices
 from loom.ir.passes.spacing import WORD, Apart, Own, Spacing, period_of
 from loom.ir.passes.uniformity import Uniformity
-from loom.ir.uniform import Condition, condition_of, description, exclude, is_given
+from loom.ir.uniform import SteadyCondition, condition_of, description, exclude, is_given
 
 __all__ = ["conditions_of_plain", "refuse_disorder"]
 
@@ -74,7 +74,7 @@ class _Access:
     range: Range
     lanes: Lanes
     fixed: frozenset[tuple[int, int]]
-    guards: frozenset[Condition]
+    guards: frozenset[SteadyCondition]
 
 
 def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
@@ -123,7 +123,7 @@ class _OrderProof:
         self.log: list[_Access] = []
         self.judged: set[frozenset[_Access]] = set()
         self.aparts: dict[Apart, None] = {}
-        self.guards: frozenset[Condition] = frozenset()
+        self.guards: frozenset[SteadyCondition] = frozenset()
         self.fixed: frozenset[tuple[int, int]] = frozenset()
         self.exits: list[tuple[dict[_Access, None], dict[_Access, None]]] = []
         """For each loop around, the accesses pending where it was left, and where a turn was."""
