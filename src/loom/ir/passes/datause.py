@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loom.core.fixed import MOST_HELD
 from loom.ir.kernel import (
     Block,
     Break,
@@ -26,7 +27,7 @@ from loom.ir.kernel import (
     walk,
 )
 
-__all__ = ["DataUse", "data_use"]
+__all__ = ["DataUse", "data_use", "values_in_use"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +136,36 @@ def _sources(kernel: Kernel) -> frozenset[Memory]:
                 return frozenset(kernel.buffers)
             buffers.add(value.memory)
     return frozenset(buffers)
+
+
+def values_in_use(kernel: Kernel) -> set[Instr]:
+    """Return the values that something shows: memory, a branch, a loop, the host."""
+    sets: dict[Variable, list[Instr]] = {}
+    waiting: list[Instr] = []
+    for s in walk(kernel.body):
+        if not isinstance(s, Instr):
+            waiting += operands(s)
+        elif s.name == "set":
+            sets.setdefault(s.attr, []).append(s.args[0])
+        elif s.name == "assert" and _is_cell_check(s.args[0]):
+            waiting += s.args[1:]
+        elif not s.op.is_pure and s.name not in ("load", "get", "tile_product"):
+            waiting += s.args
+    found: set[Instr] = set()
+    while waiting:
+        value = waiting.pop()
+        if value not in found:
+            found.add(value)
+            waiting += value.args
+            waiting += sets.pop(value.attr, []) if value.name == "get" else []
+    return found
+
+
+def _is_cell_check(condition: Instr) -> bool:
+    """Tell whether all that is asked is that a cell of fixed point holds its sum (see ``frontend.data.cells``)."""
+    if condition.name != "and":
+        return False
+    low, high = condition.args
+    limits = [(c.name, c.args[1].name, c.args[1].attr) for c in (low, high) if len(c.args) == 2]
+    wanted = [("gt", "const", -MOST_HELD % (1 << 64)), ("lt", "const", MOST_HELD)]
+    return limits == wanted and low.args[0] is high.args[0] and low.args[0].name == "atomic_add"

@@ -19,7 +19,6 @@ from math import gcd
 import numpy as np
 
 from loom.core.errors import VerifyError
-from loom.core.fixed import MOST_HELD
 from loom.ir.constants import constant_value
 from loom.ir.kernel import (
     Block,
@@ -35,15 +34,16 @@ from loom.ir.kernel import (
     Statement,
     Variable,
     While,
-    operands,
     walk,
 )
 from loom.ir.ops import Effect
+from loom.ir.passes.datause import values_in_use
 from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
-from loom.ir.passes.reach import Choices, is_given
-from loom.ir.passes.spacing import WORD, Apart, Spacing
+from loom.ir.passes.reach import Choices
+from loom.ir.passes.spacing import WORD, Apart, Own, Spacing, period_of
 from loom.ir.passes.uniformity import Uniformity
+from loom.ir.uniform import SteadyCondition, condition_of, description, exclude, is_given
 
 __all__ = ["conditions_of_plain", "refuse_disorder"]
 
@@ -63,15 +63,6 @@ _REMEDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """A condition of the dispatch: an operation, what it is about, and whether it holds."""
-
-    name: str
-    sides: tuple[tuple[object, ...], ...]
-    holds: bool
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Access:
     """One access by some of ``lanes``, of groups ``fixed`` along some dimensions, under conditions of the dispatch."""
@@ -83,7 +74,7 @@ class _Access:
     range: Range
     lanes: Lanes
     fixed: frozenset[tuple[int, int]]
-    guards: frozenset[_Condition]
+    guards: frozenset[SteadyCondition]
 
 
 def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
@@ -118,7 +109,8 @@ class _OrderProof:
         self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None], *, plain: bool = False
     ) -> None:
         self.kernel, self.uniformity, self.watched, self.plain = kernel, uniformity, watched, plain
-        self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), _live(kernel)
+        self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), values_in_use(kernel)
+        self.own = Own(kernel, self.lanes, self.choices)
         self.ranges: dict[Instr, Range] = {}
         self.given: dict[Instr, int] = {}
         self.expressions: dict[object, int] = {}
@@ -131,7 +123,7 @@ class _OrderProof:
         self.log: list[_Access] = []
         self.judged: set[frozenset[_Access]] = set()
         self.aparts: dict[Apart, None] = {}
-        self.guards: frozenset[_Condition] = frozenset()
+        self.guards: frozenset[SteadyCondition] = frozenset()
         self.fixed: frozenset[tuple[int, int]] = frozenset()
         self.exits: list[tuple[dict[_Access, None], dict[_Access, None]]] = []
         """For each loop around, the accesses pending where it was left, and where a turn was."""
@@ -171,19 +163,19 @@ class _OrderProof:
 
     def if_(self, s: If, lanes: Lanes) -> bool:
         before, guards, fixed, variables = self.pending, self.guards, self.fixed, dict(self.lanes.variables)
-        beside, ends = len(self.log), list[dict[_Access, None]]()
+        below, beside, ends = self.own.below, len(self.log), list[dict[_Access, None]]()
         is_steady = is_given(s.condition)
         for block, holds in ((s.then, True), (s.otherwise, False)):
             here, groups = self.who(s.condition, holds=holds)
-            self.fixed = fixed | groups
-            self.guards = guards | {_condition(s.condition, holds=holds)} if is_steady else guards
+            self.fixed, self.own.below = fixed | groups, below | self.own.facts_of(s.condition, holds=holds)
+            self.guards = guards | {condition_of(s.condition, holds=holds)} if is_steady else guards
             # lanes of a group on both sides are not ordered; else a group takes one side
             together = self.log[beside:] if self.uniformity.is_varying(s.condition) else ()
             self.pending = before | dict.fromkeys(together)
             self.lanes.variables = dict(variables)
             if self.block(block, lanes & here):
                 ends.append(self.pending)
-        self.guards, self.fixed, self.lanes.variables = guards, fixed, variables
+        self.guards, self.fixed, self.lanes.variables, self.own.below = guards, fixed, variables, below
         self.pending = {access: None for end in ends for access in end}
         self.lanes.forget(targets_of(s.then) | targets_of(s.otherwise))
         return bool(ends)
@@ -200,6 +192,7 @@ class _OrderProof:
             here, groups, fixed = lanes, frozenset[tuple[int, int]](), self.fixed
             if isinstance(s, For):
                 self.lanes.values[s.index] = None
+                self.own.count(s)
                 (first, _), (_, stop) = self.ranges[s.start], self.ranges[s.stop]
                 is_up = not s.down and first < stop
                 self.ranges[s.index] = (first, stop - 1) if is_up else everything(s.index.type)
@@ -260,7 +253,7 @@ class _OrderProof:
                 if memory.name == s.attr[0] and memory in self.watched:
                     self.access(s, memory, None, everything(s.args[0].type), lanes)
         if s.memory in self.watched and s.memory is not None and s.args:
-            index = self.lanes.value(s.args[0]) if s.name != "fetch" else None
+            index = self.lanes.value(s.args[0]) or self.own.place(s.args[0], s.memory) if s.name != "fetch" else None
             self.access(s, s.memory, index, self.ranges.get(s.args[0], (0, WORD)), lanes)
         if s.dtype is not None:
             self.lanes.compute(s)
@@ -321,7 +314,7 @@ class _OrderProof:
         one, found = {d for d, _ in a.fixed & b.fixed}, {k[1]: c for k, c in a.index.unknowns if is_group(k)}
         steps = [None if d in one else found.get(d, 0) for d in range(3)]
         # steps of groups leave the remainder by what divides them all (of none: the element) as it is
-        shared = gcd(WORD, *(step for step in steps if step is not None))
+        shared = gcd(period_of(a.index), *(step for step in steps if step is not None))
         rests = [set((x.index.offsets[x.lanes] % shared).tolist()) for x in (a, b) if x.index is not None]
         if any(step is not None for step in steps) and not rests[0].isdisjoint(rests[1]):
             error, ways = self.error(a, b), (self.spacing(a, b, steps), self.spacing(a, b, steps, of_lanes=True))
@@ -338,7 +331,9 @@ class _OrderProof:
                 own = self.lanes.local[d] * (step // size)
                 x, y = x - own, y - own
         x, y = x[a.lanes], y[b.lanes]
-        return Spacing(tuple(found), tuple(sizes), max(int(x.max() - y.min()), int(y.max() - x.min())))
+        return Spacing(
+            tuple(found), tuple(sizes), max(int(x.max() - y.min()), int(y.max() - x.min())), period_of(a.index)
+        )
 
     def error(self, a: _Access, b: _Access) -> VerifyError:
         """Name what of two accesses shows the order, and what to write instead."""
@@ -369,7 +364,7 @@ def _is_free(a: _Access, b: _Access, *, plain: bool) -> bool:
         return True
     if a.range[1] < b.range[0] or b.range[1] < a.range[0]:
         return True
-    return any(_exclude(g, h) for g in a.guards for h in b.guards)
+    return any(exclude(g, h) for g in a.guards for h in b.guards)
 
 
 def _stores_one_value(a: _Access, b: _Access) -> bool:
@@ -377,15 +372,7 @@ def _stores_one_value(a: _Access, b: _Access) -> bool:
     if not a.instr.name == b.instr.name == "store":
         return False
     one, other = a.instr.args[1], b.instr.args[1]
-    return is_given(one) and is_given(other) and _description(one) == _description(other)
-
-
-def _exclude(a: _Condition, b: _Condition) -> bool:
-    """Tell whether two conditions exclude each other."""
-    if (a.name, a.sides) == (b.name, b.sides):
-        return a.holds is not b.holds
-    equal = a.holds and b.holds and a.name == b.name == "eq" and a.sides[0] == b.sides[0]
-    return equal and a.sides[1][0] == b.sides[1][0] == "const"
+    return is_given(one) and is_given(other) and description(one) == description(other)
 
 
 def _meet_in_group(a: _Access, b: _Access) -> bool:
@@ -402,52 +389,7 @@ def _meet_in_group(a: _Access, b: _Access) -> bool:
 
 def _places(index: LaneValue, lanes: Lanes) -> Iterator[tuple[int, int]]:
     """Yield lanes with what tells their elements from those of other lanes of the group."""
-    return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % WORD).tolist(), strict=True)
-
-
-def _live(kernel: Kernel) -> set[Instr]:
-    """Return the values that something shows: memory, a branch, a loop, the host."""
-    sets: dict[Variable, list[Instr]] = {}
-    waiting: list[Instr] = []
-    for s in walk(kernel.body):
-        if not isinstance(s, Instr):
-            waiting += operands(s)
-        elif s.name == "set":
-            sets.setdefault(s.attr, []).append(s.args[0])
-        elif s.name == "assert" and _is_cell_check(s.args[0]):
-            waiting += s.args[1:]
-        elif not s.op.is_pure and s.name not in ("load", "get", "tile_product"):
-            waiting += s.args
-    found: set[Instr] = set()
-    while waiting:
-        value = waiting.pop()
-        if value not in found:
-            found.add(value)
-            waiting += value.args
-            waiting += sets.pop(value.attr, []) if value.name == "get" else []
-    return found
-
-
-def _is_cell_check(condition: Instr) -> bool:
-    """Tell whether all that is asked is that a cell of fixed point holds its sum (see ``frontend.data.cells``)."""
-    if condition.name != "and":
-        return False
-    low, high = condition.args
-    limits = [(c.name, c.args[1].name, c.args[1].attr) for c in (low, high) if len(c.args) == 2]
-    wanted = [("gt", "const", -MOST_HELD % (1 << 64)), ("lt", "const", MOST_HELD)]
-    return limits == wanted and low.args[0] is high.args[0] and low.args[0].name == "atomic_add"
-
-
-def _condition(value: Instr, *, holds: bool) -> _Condition:
-    """Return a condition so that it equals what says the same, or the opposite."""
-    opposite = {"ne": "eq", "ge": "lt", "gt": "le"}
-    name = opposite.get(value.name, value.name)
-    sides = tuple(_description(a) for a in value.args) or (_description(value),)
-    return _Condition(name, sides, (name == value.name) is holds)
-
-
-def _description(value: Instr) -> tuple[object, ...]:
-    return value.name, value.dtype, value.attr, value.memory, *(_description(a) for a in value.args)
+    return zip(np.flatnonzero(lanes).tolist(), (index.offsets[lanes] % period_of(index)).tolist(), strict=True)
 
 
 def _is_whole(value: Instr) -> bool:

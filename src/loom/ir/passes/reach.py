@@ -8,15 +8,11 @@ bound is never too small; what is not understood has none.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from loom.core.dtype import i32, u32
-from loom.ir import evaluate as ev
 from loom.ir.constants import constant_value
 from loom.ir.kernel import (
     Block,
@@ -34,8 +30,9 @@ from loom.ir.kernel import (
     walk_blocks,
 )
 from loom.ir.ops import OPS
+from loom.ir.uniform import is_given, least_shift, leaves, numbers_text, source_text, value_of, wraps
 
-__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "comparison", "is_given", "reach_of"]
+__all__ = ["Bound", "Choices", "Reach", "WrapsAround", "comparison", "reach_of"]
 
 _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
@@ -56,6 +53,7 @@ class WrapsAround(Exception):
 class Bound:
     """Lanes get past a guard if their number, plus ``shift``, is below ``limit`` (``closed``: at most it).
 
+    ``added`` and ``taken`` are numbers of the dispatch that are added to a lane's and subtracted from it besides.
     ``scale``: the lanes of one step, where it is the number of the group that is compared. ``is_length``: nobody wrote
     the guard; what lies beyond is outside of what the effect is on.
     """
@@ -65,13 +63,18 @@ class Bound:
     closed: bool = False
     scale: int = 1
     is_length: bool = False
+    added: tuple[Instr, ...] = ()
+    taken: tuple[Instr, ...] = ()
 
     def lanes(self, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> int:
         """Return the number of lanes below the bound; WrapsAround if its limit does."""
-        if _wraps(self.limit, params, lengths):
-            raise WrapsAround(_written(self.limit), _given_to(self.limit, params, lengths))
-        value = int(_evaluate(self.limit, params, lengths)[0]) - self.shift + self.closed
-        return min(max(value, -self.shift, 0) * self.scale, _MOST)
+        if wraps(self.limit, params, lengths):
+            raise WrapsAround(source_text(self.limit), numbers_text(self.limit, params, lengths))
+        shift = self.shift
+        for sign, numbers in ((1, self.added), (-1, self.taken)):
+            shift += sign * sum(least_shift(int(value_of(v, params, lengths)[0]), v) for v in numbers)
+        value = int(value_of(self.limit, params, lengths)[0]) - shift + self.closed
+        return min(max(value, -shift, 0) * self.scale, _MOST)
 
 
 _Bounds = tuple[tuple["Bound", ...], ...]
@@ -101,8 +104,9 @@ class Reach:
     @property
     def params(self) -> set[Param]:
         """The parameters that bounds are made of."""
-        limits = (bound.limit for effect in self.effects for each in effect for bound in each)
-        return {v.attr for limit in limits for v in (limit, *_leaves(limit)) if v.name == "param"}
+        bounds = (bound for effect in self.effects for each in effect for bound in each)
+        numbers = (number for bound in bounds for number in (bound.limit, *bound.added, *bound.taken))
+        return {v.attr for number in numbers for v in (number, *leaves(number)) if v.name == "param"}
 
     def lanes(
         self, params: Mapping[Param, Any], lengths: Mapping[Memory, int], *, written: bool = False
@@ -189,6 +193,30 @@ _Facts = tuple[tuple[int, Bound], ...]
 """What holds of the lanes that get to a place: dimensions with their bounds."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The number of a lane (of a group: of ``scale`` lanes) along a dimension, shifted as a ``Bound`` says."""
+
+    dimension: int
+    shift: int = 0
+    scale: int = 1
+    added: tuple[Instr, ...] = ()
+    taken: tuple[Instr, ...] = ()
+
+    def bound(self, limit: Instr, *, closed: bool = False, is_length: bool = False) -> Bound:
+        """Return what keeps this number below a limit."""
+        return Bound(limit, self.shift, closed, self.scale, is_length, self.added, self.taken)
+
+    def move(self, number: Instr, *, sign: int) -> _Place:
+        """Return the place a number of the dispatch further, or before."""
+        if number.name == "const":
+            shift = least_shift(int(constant_value(number.attr, number.type)), number)
+            return replace(self, shift=self.shift + sign * shift)
+        if sign > 0:
+            return replace(self, added=(*self.added, number))
+        return replace(self, taken=(*self.taken, number))
+
+
 class _Guards:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -223,15 +251,14 @@ class _Guards:
             return
         is_buffer = s.memory is not None and s.memory.space is Space.BUFFER
         at = self.lane(s.args[0]) if is_buffer and s.args else None
-        if at == (0, 0, 1):
+        if at == _Place(0):
             assert s.memory is not None
             self.found.indexed.add(s.memory)
         if not (is_buffer and s.name not in ("load", "length")) and s.name not in ("print", "assert"):
             return
         if at is not None and is_buffer:
-            dimension, shift, scale = at
             length = Instr(_LENGTH, None, (), None, s.memory)
-            facts = (*facts, (dimension, Bound(length, shift, scale=scale, is_length=True)))
+            facts = (*facts, (at.dimension, at.bound(length, is_length=True)))
         bounds = tuple(tuple(bound for d, bound in facts if d == dimension) for dimension in range(3))
         if any(asked and not each for asked, each in zip(self.found.asked, bounds, strict=True)):
             self.found.loose.append(s)
@@ -270,25 +297,26 @@ class _Guards:
         at = self.lane(low)
         if at is None or not is_given(high):
             return ()
-        dimension, shift, scale = at
-        return ((dimension, Bound(high, shift, closed, scale)),)
+        return ((at.dimension, at.bound(high, closed=closed)),)
 
-    def lane(self, value: Instr) -> tuple[int, int, int] | None:
-        """Return (dimension, shift, scale) of a value that is a lane's number, or its group's, plus a shift."""
+    def lane(self, value: Instr) -> _Place | None:
+        """Return what a value is that is a lane's number, or its group's, plus what is the same for all lanes."""
         if value.dtype is None or not value.dtype.is_integer or value.dtype.is_vector:
             return None
         if (value.name == "convert" and value.type.bits >= 32) or value.name == "bitcast":
             return self.lane(value.args[0])
         if value.name in ("global_id", "group_id"):
             dimension = int(value.attr)
-            return dimension, 0, 1 if value.name == "global_id" else self.kernel.workgroup[dimension]
+            return _Place(dimension, scale=1 if value.name == "global_id" else self.kernel.workgroup[dimension])
         if value.name == "add" and (own := self.by_hand(*value.args)) is not None:
-            return own, 0, 1
-        if value.name in ("add", "sub") and value.args[1].name == "const":
-            found, shift = self.lane(value.args[0]), int(constant_value(value.args[1].attr, value.type))
-            if found is not None and abs(shift) < _MOST:
-                return found[0], found[1] + (shift if value.name == "add" else -shift), found[2]
-        return None
+            return _Place(own)
+        if value.name not in ("add", "sub"):
+            return None
+        number, other = value.args
+        if value.name == "add" and is_given(number):
+            number, other = other, number
+        found = self.lane(number) if is_given(other) else None
+        return None if found is None else found.move(other, sign=1 if value.name == "add" else -1)
 
     def by_hand(self, a: Instr, b: Instr) -> int | None:
         """Return the dimension of ``group_id(d) * workgroup_size(d) + local_id(d)``."""
@@ -303,7 +331,7 @@ class _Guards:
 
 def _is_stride(step: Instr) -> bool:
     """Tell whether a step is made of the number of groups."""
-    return any(v.name == "num_groups" for v in (step, *_leaves(step)))
+    return any(v.name == "num_groups" for v in (step, *leaves(step)))
 
 
 def _counts_groups(kernel: Kernel) -> bool:
@@ -312,23 +340,12 @@ def _counts_groups(kernel: Kernel) -> bool:
     within: set[Instr] = set()
     for s in body:
         if isinstance(s, For):
-            within |= {s.step, *_leaves(s.step)}
+            within |= {s.step, *leaves(s.step)}
     users = [s for s in body if not (isinstance(s, Instr) and s in within)]
-    asked = {v for v in within if any(u.name == "num_groups" for u in (v, *_leaves(v)))}
+    asked = {v for v in within if any(u.name == "num_groups" for u in (v, *leaves(v)))}
     used = {a for s in users for a in ((s.start, s.stop) if isinstance(s, For) else operands(s))}
     counted = any(isinstance(s, Instr) and s.name == "num_groups" for s in users)
     return counted or bool(asked & used)
-
-
-def _leaves(value: Instr) -> list[Instr]:
-    """Return what a value is computed from, itself left out."""
-    found: list[Instr] = []
-    waiting = [value]
-    while waiting:
-        for each in waiting.pop().args:
-            found.append(each)
-            waiting.append(each)
-    return found
 
 
 def comparison(value: Instr) -> tuple[str, Instr, Instr] | None:
@@ -344,75 +361,3 @@ def comparison(value: Instr) -> tuple[str, Instr, Instr] | None:
     converted, other = same.args
     is_same = converted.name == "convert" and converted.dtype == u32 and converted.args[0] is below
     return (same.name, below, other) if is_same else None
-
-
-# values that a dispatch gives
-
-
-def is_given(value: Instr) -> bool:
-    """Tell whether a number is the same for all lanes of a dispatch and can be told before it starts."""
-    if value.dtype is None or value.dtype.is_vector or value.dtype.is_float:
-        return False
-    if value.name in ("const", "param", "length"):
-        return True
-    known = value.op.is_pure and (value.op.evaluate is not None or value.name == "convert")
-    return known and value.name != "bitcast" and all(is_given(a) for a in value.args)
-
-
-def _evaluate(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> np.ndarray[Any, Any]:
-    """Return the value of what ``is_given``, in an array of one."""
-    if value.name == "length":
-        assert value.memory is not None
-        return np.array([lengths[value.memory]], np.uint32)
-    if value.name == "param":
-        return np.array([params[value.attr]], value.type.numpy)
-    if value.name == "const":
-        return np.array([constant_value(value.attr, value.type)], value.type.numpy)
-    args = [_evaluate(a, params, lengths) for a in value.args]
-    if value.name == "convert":
-        return ev.convert(args[0], value.args[0].type, value.type)
-    assert value.op.evaluate is not None
-    with np.errstate(all="ignore"):
-        return value.op.evaluate(*args)
-
-
-def _wraps(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> bool:
-    """Tell whether a number on the way to a value ``is_given`` is beyond what its type has."""
-    if not value.args:
-        return False
-    if any(_wraps(a, params, lengths) for a in value.args):
-        return True
-    if value.name not in _EXACT:
-        return False
-    exact = _EXACT[value.name](*(int(_evaluate(a, params, lengths)[0]) for a in value.args))
-    return exact != int(_evaluate(value, params, lengths)[0])
-
-
-_EXACT: dict[str, Callable[..., int]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "convert": operator.index,
-}  # fmt: skip
-_SIGNS = {"add": "+", "sub": "-", "mul": "*"}
-
-
-def _written(value: Instr) -> str:
-    """Return a value ``is_given`` as a user writes it."""
-    if value.name == "length":
-        assert value.memory is not None
-        return f"len({value.memory.name})"
-    if value.name == "param":
-        param = value.attr
-        return str(param.name) if param.extent is None else f"{param.extent[0]}.shape[{param.extent[1]}]"
-    if value.name == "const":
-        return str(constant_value(value.attr, value.type))
-    args = [_written(a) for a in value.args]
-    if value.name == "convert":
-        return args[0]
-    return f"{args[0]} {_SIGNS[value.name]} {args[1]}" if value.name in _SIGNS else f"{value.name}({', '.join(args)})"
-
-
-def _given_to(value: Instr, params: Mapping[Param, Any], lengths: Mapping[Memory, int]) -> str:
-    """Return what a value is computed of, with the numbers given."""
-    found = {
-        _written(v): int(_evaluate(v, params, lengths)[0]) for v in _leaves(value) if v.name in ("length", "param")
-    }
-    return ", ".join(f"{name} = {number}" for name, number in found.items())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom import InOut, Out, f32, i32, i64, u32
+from loom import In, InOut, Out, f32, i32, i64, u32
 from loom.core.errors import ArgumentError
 from loom.ir.interp import interpret
 
@@ -229,3 +229,62 @@ def test_a_variable_is_not_made_of_what_is_assigned_later() -> None:
         asked_early(x, 100, 8)
     asked_early(x, 100, 8, lanes=128)
     assert x.tolist() == [100, 8]
+
+
+@loom.kernel(workgroup=8)
+def around(x: InOut[u32]):
+    i = u32(loom.global_id()) + 0xFFFFFFFF  # lane 1 is at element 0
+    if i < len(x):
+        loom.atomic_add(x, i, 1)
+
+
+@loom.kernel(workgroup=8)
+def further(x: InOut[u32], by: u32):
+    i = by + loom.global_id() + 1
+    if i < len(x):
+        loom.atomic_add(x, i, 1)
+
+
+@loom.kernel(workgroup=8)
+def before(x: InOut[u32], by: i32):
+    i = loom.global_id() - by
+    if 0 <= i < len(x):
+        loom.atomic_add(x, i, 1)
+
+
+@loom.kernel(workgroup=8)
+def pattern_at(text: In[u32], pattern: In[u32], first: InOut[u32]):
+    i = loom.global_id()
+    if i + len(pattern) <= len(text):
+        for k in range(len(pattern)):
+            if text[i + k] != pattern[k]:
+                return
+        loom.atomic_min(first, 0, i)
+
+
+@loom.kernel(workgroup=(4, 4))
+def below_a_pivot(x: InOut[u32], n: u32, pivot: u32):
+    j, i = loom.global_id(0) + pivot + 1, loom.global_id(1) + pivot + 1
+    if i < n and j < n:
+        x[i * n + j] += 1
+
+
+@pytest.mark.parametrize("on", ["cpu", "interp"])
+def test_lanes_shifted_by_numbers_of_the_dispatch_reach_as_far(on: str) -> None:
+    for kernel, by, first in ((around, (), 0), (further, (3,), 4), (before, (3,), 0), (before, (-3,), 3)):
+        x = np.zeros(50, np.uint32)
+        kernel(x, *by, on=on)
+        assert x.tolist() == [0] * first + [1] * (50 - first)
+    found = np.full(1, 99, np.uint32)
+    pattern_at(np.arange(50, dtype=np.uint32), np.array([47, 48, 49], np.uint32), found, on=on)
+    assert found[0] == 47
+    pattern_at(np.arange(2, dtype=np.uint32), np.array([1, 2, 3], np.uint32), found, on=on)
+    assert found[0] == 47
+    x, expected = np.zeros((9, 9), np.uint32), np.zeros((9, 9), np.uint32)
+    chain = loom.Chain(on)
+    with chain.repeat(9, params=np.arange(9, dtype=np.uint32).reshape(-1, 1)) as turn:
+        chain.dispatch(below_a_pivot, [x.reshape(-1)], [9, turn.params[0]])
+    chain.build().run()
+    for k in range(9):
+        expected[k + 1 :, k + 1 :] += 1
+    assert x.tolist() == expected.tolist()
