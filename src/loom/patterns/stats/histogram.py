@@ -141,7 +141,7 @@ def _even(where: str, bins: int, low: float, high: float, computed: DType, arith
     if not (math.isfinite(width) and (array[1:] > array[:-1]).all()):
         raise ArgumentError(
             where, f"{computed} cannot tell the edges apart", expected="fewer bins or a wider range",
-            got=f"{bins} from {low} to {high}", remedy="Pass fewer bins, or float64 data",
+            got=f"{bins} from {low} to {high}", remedy="Pass fewer bins, or range=(low, high)",
         )  # fmt: skip
     scale = float(computed.numpy.type(1.0 / width))
     return _Edges(array, scale if bins <= MOST_GUESSED and math.isfinite(scale) else None)
