@@ -22,7 +22,7 @@ DOCUMENT: dict[str, Any] = {
     "layers": [{"type": "scale"}, {"type": "dense", "output_size": 6, "activation": "tanh"},
                {"type": "dense", "output_size": 3}],
 }  # fmt: skip
-SETTINGS: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.2, "batch_size": 16, "seed": 3, "patience": 1}
+SETTINGS: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.2, "batch_size": 16, "seed": 3, "patience": 2}
 EPOCHS = 9
 
 
