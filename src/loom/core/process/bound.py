@@ -20,10 +20,8 @@ class ProcessBound:
 
     def __reduce__(self) -> NoReturn:
         name = type(self).__name__
-        raise StateError(
-            f"copy of {name}", f"a {name} belongs to its process, and is neither pickled nor copied",
-            remedy=self.copied_instead,
-        )  # fmt: skip
+        what = f"a {name} belongs to its process, and is neither pickled nor copied"
+        raise StateError(f"copy of {name}", what, remedy=self.copied_instead)
 
 
 class BoundStorage(ProcessBound):
