@@ -17,6 +17,7 @@ from loom.core.dtype import DType, f32
 from loom.core.errors import DeviceError, DTypeError, ShapeError
 from loom.core.given import is_int
 from loom.core.numbers import whole
+from loom.core.process.bound import BoundStorage
 from loom.runtime.order import Uses, touching, uses_at
 
 __all__ = [
@@ -130,7 +131,7 @@ def clear_storage(storage: Storage) -> None:
         storage.clear(storage.nbytes)
 
 
-class HostStorage:
+class HostStorage(BoundStorage):
     """Memory of this process: allocated here, or an array of the caller's adopted without a copy."""
 
     __slots__ = ("__weakref__", "_address", "bytes", "nbytes", "owner", "uses")

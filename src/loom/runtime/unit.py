@@ -21,6 +21,7 @@ from loom.core.dtype import DType
 from loom.core.errors import DTypeError, KernelFault, StateError
 from loom.core.given import able, text
 from loom.core.numerics import Guarantee
+from loom.core.process.bound import ProcessBound
 from loom.core.process.forks import renew_after_forks
 from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.runtime.bindings import WORD_NBYTES, Area, Bindings
@@ -74,7 +75,7 @@ def boot(
 
 
 @brief_class
-class Unit:
+class Unit(ProcessBound):
     """See ``boot``. A context manager: leaving it shuts the unit down."""
 
     def __init__(

@@ -92,6 +92,9 @@ class KernelFunction:
         self._guarantee = guarantee
         self._order = order
 
+    def __reduce__(self) -> str:
+        return self.fn.__qualname__  # a pickle names it, as that of a function does
+
     @property
     def options(self) -> tuple[bool, Guarantee, LaneOrder]:
         """What the decorator was told beside the workgroup: whether it is trusted, what it asks, what of order."""

@@ -12,6 +12,7 @@ from weakref import ref
 
 from loom.core.errors import LoomError, StateError
 from loom.core.numerics import Guarantee
+from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import CRITICAL
 from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
@@ -36,7 +37,7 @@ _STOP_SECONDS = 1.0
 
 
 @brief_class
-class Submission:
+class Submission(ProcessBound):
     """One run of a program."""
 
     def __init__(self, inner: DeviceSubmission, name: str, timeline: Timeline, watch: Watch | None = None) -> None:
@@ -140,7 +141,7 @@ class _Touched:
 
 
 @brief_class
-class Program:
+class Program(ProcessBound):
     """A built chain. ``run`` and ``launch`` may be called any number of times."""
 
     def __init__(
@@ -313,8 +314,10 @@ class Program:
                 watch.over(at_once=True)
         except BaseException as error:  # of a handler of signals, also if it is not Ctrl-C
             if inner is not None and not isinstance(error, LoomError):
-                inner.cancel()
-                inner.wait(_STOP_SECONDS)
+                with CRITICAL:
+                    inner.cancel()
+                    if inner.wait(_STOP_SECONDS):  # else a later run would bring it over what the caller then wrote
+                        timeline.pull(number)
             raise
         finally:
             if moving is not None:

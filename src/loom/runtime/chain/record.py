@@ -17,6 +17,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_array, text
 from loom.core.numerics import Guarantee
+from loom.core.process.bound import ProcessBound
 from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verify import VerifiedKernel
@@ -55,7 +56,7 @@ _COUNTS = Memory("counts", u32, Space.BUFFER, access=Access.READ)
 
 
 @brief_class
-class Chain:
+class Chain(ProcessBound):
     """A recording for one device. ``build`` turns what was recorded so far into a program.
 
     >>> import loom, numpy

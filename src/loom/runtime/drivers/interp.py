@@ -18,6 +18,7 @@ from loom.core.caps import Caps
 from loom.core.errors import KernelFault
 from loom.core.numerics import Guarantee
 from loom.core.options import check_bounds
+from loom.core.process.bound import ProcessBound
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options, current_debug, interpret
 from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission, Driver
@@ -31,7 +32,7 @@ from loom.runtime.times import Times
 __all__ = ["DRIVER", "InterpDevice", "InterpProgram"]
 
 
-class InterpDevice:
+class InterpDevice(ProcessBound):
     """The reference interpreter behind the device port."""
 
     name = "interp"

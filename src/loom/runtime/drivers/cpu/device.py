@@ -25,6 +25,7 @@ from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError, KernelFault, StateError
 from loom.core.numerics import Guarantee
+from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import start_thread
 from loom.core.process.forks import hold_over_forks
 from loom.ir.verify import VerifiedKernel
@@ -67,7 +68,7 @@ MOST_LOADED = 8192
 """Kernels kept for the next program: each is two mappings of memory, and Linux gives a process 65,530."""
 
 
-class CpuDevice:
+class CpuDevice(ProcessBound):
     """The processor of this computer."""
 
     name = "cpu"

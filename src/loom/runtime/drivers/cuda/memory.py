@@ -23,6 +23,7 @@ from loom.core.dlpack import CUDA, give, over_memory
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DeviceError
 from loom.core.given import is_int
+from loom.core.process.bound import BoundStorage
 from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.copying import MOST_THREADS, PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.cuda.api import Api, is_loss, is_memory
@@ -306,7 +307,7 @@ class GpuMemory:
         other.give_back(event)
 
 
-class CudaStorage:
+class CudaStorage(BoundStorage):
     """A range of device memory."""
 
     def __init__(self, memory: GpuMemory, address: int, nbytes: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
+from loom.core.process.bound import ProcessBound
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cuda.api import LOST_REMEDY, NOT_READY, SUCCESS, Api, is_loss, left_behind
@@ -96,7 +97,7 @@ class _Clock:
         return times
 
 
-class OpenGpu:
+class OpenGpu(ProcessBound):
     """A GPU, opened, with what it takes to build programs and to run them."""
 
     def __init__(self, gpu: Gpu, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.core.process.bound import BoundStorage
 from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.runtime.order import Uses, touching
@@ -122,7 +123,7 @@ def _mapped(promise: Any, buffer: Any) -> None:
     buffer.destroy()
 
 
-class WebGpuStorage:
+class WebGpuStorage(BoundStorage):
     """A buffer of the device."""
 
     def __init__(self, memory: BufferMemory, buffer: Any, nbytes: int) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.process.bound import ProcessBound
 from loom.core.process.thread_pools import ThreadPool
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.cache import ArtifactCache
@@ -26,7 +27,7 @@ from loom.targets.wgsl.target import WgslTarget
 __all__ = ["OpenWebGpu"]
 
 
-class OpenWebGpu:
+class OpenWebGpu(ProcessBound):
     """An adapter, opened, with what it takes to build programs and to run them."""
 
     def __init__(self, adapter: WebGpuAdapter, name: str) -> None:

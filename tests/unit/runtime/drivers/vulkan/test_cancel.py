@@ -93,6 +93,23 @@ def test_ctrl_c_stops_a_run(vulkan: Any) -> None:
     timer.join()
 
 
+def test_what_ctrl_c_left_of_a_run_does_not_come_back_over_later_numbers(vulkan: Any) -> None:
+    x, chain = np.zeros(512, np.uint32), loom.Chain(vulkan)
+    for _ in range(4 * _MANY):
+        chain.dispatch(slow, [x], [20_000], 4)
+    program = chain.build()
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        program.run()
+    timer.join()
+    x[:] = 7  # the caller's, once the run is over
+    follow = loom.Chain(vulkan)
+    follow.dispatch(slow, [x], [1], 4)
+    follow.build().run()
+    assert (x[:256] == 8).all()
+
+
 _LEAVES = """
 import numpy as np
 import loom

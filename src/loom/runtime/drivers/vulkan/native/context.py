@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from typing import Any, cast
 
+from loom.core.process.bound import ProcessBound
 from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.api import LeftBehind, Vulkan, load
@@ -20,7 +21,7 @@ __all__ = ["DeviceContext"]
 _MOST_THREADS = 12
 
 
-class DeviceContext:
+class DeviceContext(ProcessBound):
     """``handle`` is the VkDevice, None when it is closed; ``lock`` is for what is kept of it."""
 
     def __init__(self, adapter: Adapter, name: str, queues: int) -> None:

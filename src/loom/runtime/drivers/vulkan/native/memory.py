@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.core.process.bound import BoundStorage
 from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.vulkan.native.arenas import Arena, Buffer
@@ -260,7 +261,7 @@ class DeviceMemory:
                 self._staging = None
 
 
-class VulkanStorage:
+class VulkanStorage(BoundStorage):
     """A range of device memory. ``run`` is the last run of a pattern that writes it, if it may be under way."""
 
     def __init__(self, memory: DeviceMemory, arena: Arena, offset: int, nbytes: int) -> None:
