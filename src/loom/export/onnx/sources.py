@@ -200,6 +200,7 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
 
 def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSource:
     """Return what an imported model computes, its inputs as ``inputs`` tells, else as the model does."""
+
     def forward(**given: Tensor) -> dict[str, Tensor]:
         updates = model.state_updates
         made = model.apply_all(given)

@@ -25,7 +25,8 @@ def require_places(call: NodeCall, i: int, lengths: int | Sequence[int], least: 
     """
     value = call.value(i)
     if isinstance(value, Tensor):
-        return call.scope.limits.note(value, lengths, call.where, wraps=least is None)
+        call.scope.limits.note(value, lengths, call.where, wraps=least is None)
+        return
     if not value.size:
         return
     n = np.asarray(lengths)
