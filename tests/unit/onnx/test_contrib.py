@@ -67,7 +67,8 @@ CASES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "pool last": ("QLinearGlobalAveragePool", {"a": _bytes(2, 4, 4, 3), "sa": S, "za": Z, "sy": S, "zy": Z}, "uint8",
                   {"channels_last": 1}),
     "gemm": ("QGemm", {"a": _bytes(3, 4), "sa": S, "za": Z, "b": B8, "sb": np.float32(0.01), "zb": I8,
-                       "c": np.arange(6, dtype=np.int32) * 50, "sy": np.float32(0.1), "zy": np.uint8(128)}, "uint8", {}),
+                       "c": np.arange(6, dtype=np.int32) * 50, "sy": np.float32(0.1),
+                       "zy": np.uint8(128)}, "uint8", {}),
     "gemm of channels": ("QGemm", {"a": _bytes(3, 4), "sa": S, "za": Z, "b": B8.T.copy(), "sb": SIXTHS,
                                    "zb": np.zeros(6, np.int8)}, "float32", {"transB": 1, "alpha": 1.0}),
 }  # fmt: skip
@@ -80,12 +81,13 @@ def test_operators_of_onnxruntime(name: str) -> None:
     proto = _model(op, given, made, **attributes)
     (wanted,) = ort.InferenceSession(proto.SerializeToString()).run(None, given)
     found = loom.onnx.load(proto).run(given)["y"]
-    assert found.dtype == wanted.dtype and found.shape == wanted.shape
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
     if made == "float32":
         assert np.allclose(found, wanted, rtol=2e-5, atol=1e-5)
     else:  # a half may fall to either side of what onnxruntime's tables and sums of floats give
         gap = np.abs(found.astype(int) - wanted.astype(int))
-        assert gap.max() <= 1 and (gap > 0).mean() < 0.05
+        assert gap.max() <= 1
+        assert (gap > 0).mean() < 0.05
 
 
 @pytest.mark.parametrize("op", ["Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"])

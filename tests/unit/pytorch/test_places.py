@@ -56,9 +56,7 @@ def test_a_sample_left_over_is_refused_with_a_remedy_that_works() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
     model = loom.from_torch(module, torch.zeros(2, 4), on="interp")
     x, y = np.eye(9, 4, dtype=np.float32), np.arange(9) % 2
-    with pytest.raises(
-        ShapeError, match="Let batches have 2 or more samples: choose a batch_size that leaves none over"
-    ):
+    with pytest.raises(ShapeError, match="Let batches have 2 or more samples: choose a batch_size that"):
         model.train(x, y, batch_size=4, epochs=1)
     assert len(model.train(x, y, batch_size=3, epochs=1).loss) == 1
     assert len(model.train(x[:8], y[:8], batch_size=4, epochs=1).loss) == 1
