@@ -207,7 +207,7 @@ def require_no_gradient(data: object, where: str) -> None:
 
 def _refuse_transformed(data: object, where: str) -> None:
     """Refuse what ``torch.vmap`` and ``torch.func`` wrap, and tensors with a tangent of forward mode."""
-    torch: Any = sys.modules["torch"]
+    torch = sys.modules["torch"]
     is_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
     if is_wrapped is not None and is_wrapped(data):
         raise ArgumentError(

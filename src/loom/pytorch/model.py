@@ -113,8 +113,9 @@ class TorchModel(TrainableGraph):
                                 remedy="Import it with training=True, without what is named")  # fmt: skip
         given = [inputs[i.name] for i in self.inputs]
         graph = select(ways, [i.name for i in self.inputs], [tuple(x.shape) for x in given], training=run.training)
-        recording = AtenRecording(self.named(run.weights), self.device, training=run.training, words=run.words,
-                                  limits=run.limits)  # fmt: skip
+        recording = AtenRecording(
+            self.named(run.weights), self.device, training=run.training, words=run.words, limits=run.limits
+        )
         made, updates = recording.run(graph, given)
         run.updates.update({n: tensor.detach(new) for n, new in updates.items() if n in self.state})
         return dict(zip((o.name for o in self.outputs), made, strict=True))

@@ -213,9 +213,13 @@ def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSo
 def _of_onnx(model: OnnxModel, name: str | None, inputs: object) -> OnnxSource:
     """Return what a model of ONNX computes with its weights as they are, as Loom computes it."""
     if inputs is None and any(i.shape is None or i.kind != "tensor" for i in model.inputs):
-        raise ArgumentError(f"{WHERE}, inputs", "the model does not tell the shape of an input", got=None,
-                            expected="name: shape, or (shape, dtype)",
-                            remedy=f"Pass inputs={{{model.inputs[0].name!r}: (..)}}")  # fmt: skip
+        raise ArgumentError(
+            f"{WHERE}, inputs",
+            "the model does not tell the shape of an input",
+            got=None,
+            expected="name: shape, or (shape, dtype)",
+            remedy=f"Pass inputs={{{model.inputs[0].name!r}: (..)}}",
+        )
 
     def forward(**given: Tensor) -> dict[str, Tensor]:
         return {k if k not in given else f"{k}_": made for k, made in model.record(given).items()}
@@ -223,7 +227,7 @@ def _of_onnx(model: OnnxModel, name: str | None, inputs: object) -> OnnxSource:
     return _function(forward, name or "model", inputs or _free(model.inputs), None)
 
 
-def _free(inputs: Sequence[ArrayInfo | ValueInfo]) -> dict[str, Any]:
+def _free(inputs: Sequence[ArrayInfo | ValueInfo]) -> dict[str, tuple[tuple[int | str, ...], str]]:
     """Return names -> (shape, dtype), with a name of its own for each length that has none."""
     return {
         i.name: (tuple(f"{i.name}_{k}" if n is None else n for k, n in enumerate(i.shape or ())), i.dtype)

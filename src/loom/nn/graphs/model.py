@@ -302,7 +302,7 @@ class TrainableGraph(HeldWeights, ABC):
         key = tuple((n, tuple(a.shape)) for n, a in given.items())
         with self.lock:
             if key not in self._programs:
-                self._programs[key] = self._compiled({n: tuple(a.shape) for n, a in given.items()}, with_limits=True)
+                self._programs[key] = self._compile({n: tuple(a.shape) for n, a in given.items()}, with_limits=True)
                 if len(self._programs) > _MOST_PROGRAMS:
                     self._programs.popitem(last=False)[1][0].free()
             self._programs.move_to_end(key)
@@ -349,9 +349,9 @@ class TrainableGraph(HeldWeights, ABC):
         Its inputs are called as the model's are, or x0, x1, ... where one of these is no identifier, or is called as a
         weight. Its outputs are in the order of ``outputs``; it reads the model's weights.
         """
-        return self._compiled(shapes, with_limits=False)[0]
+        return self._compile(shapes, with_limits=False)[0]
 
-    def _compiled(
+    def _compile(
         self, shapes: Mapping[str, tuple[int, ...]], *, with_limits: bool
     ) -> tuple[TensorProgram, IndexLimits]:
         """Return a program whose outputs are the model's, and then the ends of limits if wanted."""

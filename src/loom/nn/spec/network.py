@@ -147,9 +147,13 @@ class NetworkSpec(Config):
         """Refuse a batch of one sample before statistics of batches: of one value the mean is it, the variance 0."""
         name = self.lone_statistics() if 1 in samples else None
         if name is not None:
-            raise ArgumentError(where, f"a batch of one sample, of which batch_norm {name!r} has no statistics",
-                                expected="2 samples or more in every batch, in the last one too", got="1",
-                                remedy=f"{remedy}, or freeze the layer")  # fmt: skip
+            raise ArgumentError(
+                where,
+                f"a batch of one sample, of which batch_norm {name!r} has no statistics",
+                expected="2 samples or more in every batch, in the last one too",
+                got="1",
+                remedy=f"{remedy}, or freeze the layer",
+            )
 
     def parameters(self) -> dict[str, Shape]:
         """Return name -> shape of every trained array of the network, in the order of the nodes.

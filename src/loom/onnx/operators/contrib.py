@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import Any
 
 from loom import tensor as lt
 from loom.onnx.registry import OPERATORS, Made, NodeCall, operator
@@ -21,8 +20,9 @@ _DOMAIN = "com.microsoft"
 
 
 @operator("FusedConv", "FusedGemm", domain=_DOMAIN)
-def _activated(call: NodeCall) -> Made:
-    found: Any = OPERATORS["", call.name.removeprefix("Fused")][1](call)
+def _activation(call: NodeCall) -> Made:
+    found = OPERATORS["", call.name.removeprefix("Fused")][1](call)
+    assert isinstance(found, Tensor)
     if call.name == "FusedConv":
         found = found + call.tensor(3) if call.given(3) else found
         numbers = call.reals("activation_params", [])
@@ -63,7 +63,7 @@ def _real(call: NodeCall, i: int) -> Tensor:
     return lt.cast(whole, "f32") * call.tensor(i + 1)
 
 
-def _quantised(call: NodeCall, x: Tensor, i: int, like: Tensor) -> Tensor:
+def _quantise(call: NodeCall, x: Tensor, i: int, like: Tensor) -> Tensor:
     """Return floats as whole numbers: their scale is input ``i``, their zero point, if there is one, the next."""
     zero = call.maybe(i + 1)
     dtype = like.dtype if zero is None else zero.dtype
@@ -73,9 +73,9 @@ def _quantised(call: NodeCall, x: Tensor, i: int, like: Tensor) -> Tensor:
 
 
 @operator("QLinearAdd", "QLinearMul", domain=_DOMAIN)
-def _joined(call: NodeCall) -> Made:
+def _join(call: NodeCall) -> Made:
     a, b = _real(call, 0), _real(call, 3)
-    return _quantised(call, a + b if call.name == "QLinearAdd" else a * b, 6, call.tensor(0))
+    return _quantise(call, a + b if call.name == "QLinearAdd" else a * b, 6, call.tensor(0))
 
 
 _OF_ONE: dict[str, Callable[[NodeCall, Tensor], Tensor]] = {
@@ -86,7 +86,7 @@ _OF_ONE: dict[str, Callable[[NodeCall, Tensor], Tensor]] = {
 
 @operator(*_OF_ONE, domain=_DOMAIN)
 def _of_one(call: NodeCall) -> Made:
-    return _quantised(call, _OF_ONE[call.name](call, _real(call, 0)), 3, call.tensor(0))
+    return _quantise(call, _OF_ONE[call.name](call, _real(call, 0)), 3, call.tensor(0))
 
 
 @operator("QLinearSoftmax", domain=_DOMAIN)
@@ -94,16 +94,16 @@ def _softmax(call: NodeCall) -> Made:
     x, opset = _real(call, 0), call.integer("opset", 13)
     axis = call.axis(call.integer("axis", -1), x.ndim)
     if opset >= 13:
-        return _quantised(call, lt.softmax(x, axis), 3, call.tensor(0))
+        return _quantise(call, lt.softmax(x, axis), 3, call.tensor(0))
     rows = lt.reshape(x, (*x.shape[:axis], -1))  # the older softmax is of all axes from this one on
-    return _quantised(call, lt.reshape(lt.softmax(rows, axis), x.shape), 3, call.tensor(0))
+    return _quantise(call, lt.reshape(lt.softmax(rows, axis), x.shape), 3, call.tensor(0))
 
 
 @operator("QLinearGlobalAveragePool", domain=_DOMAIN)
 def _global_average(call: NodeCall) -> Made:
     x, is_last = _real(call, 0), call.flag("channels_last")
     axes = tuple(range(1, x.ndim - 1) if is_last else range(2, x.ndim))
-    return _quantised(call, lt.mean(x, axis=axes, keepdims=True), 3, call.tensor(0))
+    return _quantise(call, lt.mean(x, axis=axes, keepdims=True), 3, call.tensor(0))
 
 
 @operator("QGemm", domain=_DOMAIN)
@@ -117,7 +117,7 @@ def _gemm(call: NodeCall) -> Made:
     whole = lt.matmul(left, right, transpose_a=call.flag("transA"), transpose_b=call.flag("transB"), out_dtype="i32")
     whole = whole + call.tensor(6) if call.given(6) else whole
     found = lt.cast(whole, "f32") * (call.tensor(1) * call.tensor(4) * call.real("alpha", 1.0))
-    return _quantised(call, found, 7, a) if call.given(7) else found
+    return _quantise(call, found, 7, a) if call.given(7) else found
 
 
 def _column(zero: Tensor | None) -> Tensor | None:

@@ -33,8 +33,13 @@ class _Limit:
                 f"{a} to {n - 1}" if n else "none, of an axis without elements"
                 for a, n in zip(self.least.ravel().tolist(), self.lengths.ravel().tolist(), strict=True)
             )
-            raise IndexOutside(self.where, "an index that there is not", expected=expected, got=int(outside[0]),
-                               remedy="Correct the inputs that it is made of")  # fmt: skip
+            raise IndexOutside(
+                self.where,
+                "an index that there is not",
+                expected=expected,
+                got=int(outside[0]),
+                remedy="Correct the inputs that it is made of",
+            )
 
 
 class IndexLimits:
