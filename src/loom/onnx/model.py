@@ -29,7 +29,7 @@ from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
 from loom.tensor.program import TensorProgram
 from loom.tensor.program import compile as compile_program
-from loom.tensor.selecting.limits import IndexLimits
+from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor, array
 from loom.tensor.tensor import input as tensor_input
 

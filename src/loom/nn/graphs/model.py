@@ -40,7 +40,7 @@ from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.ops.precision import precision as in_precision
 from loom.tensor.ops.random import random_words
-from loom.tensor.selecting.limits import IndexLimits
+from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["GraphPass", "TrainableGraph"]
 
