@@ -189,15 +189,41 @@ def require_no_gradient(data: object, where: str) -> None:
     """Raise ArgumentError for a tensor of PyTorch's that is part of a computation which it will differentiate.
 
     Loom's result would be a constant to it, and what comes before would have no gradient. Under ``torch.no_grad()``
-    nothing is to be differentiated.
+    nothing is to be differentiated. Tangents of forward mode and what ``torch.vmap`` and ``torch.func`` wrap would be
+    lost alike.
     """
-    if is_torch(data) and getattr(data, "requires_grad", False) and sys.modules["torch"].is_grad_enabled():
+    if not is_torch(data):
+        return
+    _refuse_transformed(data, where)
+    if getattr(data, "requires_grad", False) and sys.modules["torch"].is_grad_enabled():
         raise ArgumentError(
             where,
             "the tensor requires a gradient, which would end here: PyTorch does not differentiate what Loom computes",
             expected="a tensor without",
             got="requires_grad=True",
             remedy="Pass x.detach(), or write it under torch.no_grad(), if no gradient is to go through",
+        )
+
+
+def _refuse_transformed(data: object, where: str) -> None:
+    """Refuse what ``torch.vmap`` and ``torch.func`` wrap, and tensors with a tangent of forward mode."""
+    torch = sys.modules["torch"]
+    is_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
+    if is_wrapped is not None and is_wrapped(data):
+        raise ArgumentError(
+            where,
+            "the tensor stands for others: torch.vmap and torch.func do not see what Loom computes",
+            expected="a tensor of elements",
+            got="one inside of torch.vmap or torch.func",
+            remedy="Call it outside of them, with the whole batch",
+        )
+    if torch.autograd.forward_ad.unpack_dual(data).tangent is not None:
+        raise ArgumentError(
+            where,
+            "the tensor has a tangent, which would end here: PyTorch does not differentiate what Loom computes",
+            expected="a tensor without",
+            got="a dual tensor of forward mode",
+            remedy="Pass x.detach(), if no tangent is to go through",
         )
 
 

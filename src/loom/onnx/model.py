@@ -29,6 +29,7 @@ from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
 from loom.tensor.program import TensorProgram
 from loom.tensor.program import compile as compile_program
+from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor, array
 from loom.tensor.tensor import input as tensor_input
 
@@ -71,6 +72,7 @@ class _Compiled:
     program: TensorProgram | None
     fed: dict[str, tuple[str, int]]
     results: list[_Maker]
+    limits: IndexLimits
 
 
 def load(
@@ -210,7 +212,7 @@ class OnnxModel:
                                  remedy="Convert it with astype")  # fmt: skip
         check_lengths(given, infos, where)
         try:
-            made = self._made(given, self._as_weights().all, learning)
+            made, _ = self._made(given, self._as_weights().all, learning)
         except ValuesNeeded as needed:
             raise ArgumentError(where, "the values of an input are needed to record the graph", expected="an array",
                                 got=", ".join(sorted(needed.names)) or "a tensor made of others",
@@ -225,13 +227,14 @@ class OnnxModel:
 
     def _made(
         self, given: Mapping[str, Held], weights: Mapping[str, Tensor], learning: Learning | None = None
-    ) -> list[Held]:
+    ) -> tuple[list[Held], IndexLimits]:
         read = self._read
         recording = GraphRecording(
             read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, learning
         )
         scope: dict[str, Held | None] = {**self._initializers, **weights, **given}
-        return recording.within(scope, self._nodes, [o.name for o in read.graph.output], read.opsets)
+        made = recording.within(scope, self._nodes, [o.name for o in read.graph.output], read.opsets)
+        return made, recording.limits
 
     # running
 
@@ -239,6 +242,7 @@ class OnnxModel:
         """Return the outputs by name, for arrays by the names of the inputs; sequences are lists of arrays.
 
         ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
+        IndexOutside: an index that an operator is given is outside.
         """
         given = self._given(inputs)
         with self.lock:
@@ -256,6 +260,7 @@ class OnnxModel:
                 values = {n: arrays_of(v) for n, v in given.items()}
                 found.program.run(**{fed: values[name][k] for fed, (name, k) in found.fed.items()})
                 read = found.program.read()
+                found.limits.require(read[len(read) - len(found.limits.ends) :])
         return {info.name: make(read) for info, make in zip(self.outputs, found.results, strict=True)}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -320,13 +325,14 @@ class OnnxModel:
             for name, v in given.items()
         }
         ends: list[Tensor] = []
-        made = self._made(scope, {} if self._weights is None else self._weights.all)
+        made, limits = self._made(scope, {} if self._weights is None else self._weights.all)
         for info, value in zip(self.outputs, made, strict=True):
             check_output(info, value)
         results = [_maker(value, ends) for value in made]
+        ends += limits.ends
         program = compile_program(ends, on=self._device, name="onnx") if ends else None
         used = set(program.inputs) if program is not None else set[str]()
-        return _Compiled(program, {feed: at for feed, at in fed.items() if feed in used}, results)
+        return _Compiled(program, {feed: at for feed, at in fed.items() if feed in used}, results, limits)
 
     def _free(self, compiled: _Compiled) -> None:
         if compiled.program is not None:

@@ -21,6 +21,7 @@ from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
 from loom.onnx.registry import OPERATORS, NodeCall
 from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype
+from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["GraphRecording", "is_done"]
@@ -110,7 +111,7 @@ class GraphRecording:
     ) -> None:
         self.opsets, self.functions, self.device = opsets, functions, device
         self._kept, self._initializers, self.read_tensor = kept_arrays, initializers, read_tensor
-        self.learning = learning
+        self.learning, self.limits = learning, IndexLimits()
         self._tensors: dict[int, tuple[Any, Tensor]] = {}
         self._scopes: list[dict[str, Held | None]] = []
         self._nodes = 0

@@ -16,6 +16,7 @@ from loom.core.optional import require
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
 from loom.tensor.graph import INPUT, PARAMETER, ancestors
+from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "known", "operator"]
@@ -28,6 +29,7 @@ class Scope(Protocol):
 
     device: Any
     learning: Learning | None
+    limits: IndexLimits
     read_tensor: Callable[[Any], np.ndarray[Any, Any]]
 
     def graph(self, graph: Any, inputs: Sequence[Held]) -> list[Any]:

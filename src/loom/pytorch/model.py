@@ -112,9 +112,10 @@ class TorchModel(TrainableGraph):
                                 expected="a graph of its training", got="none",
                                 remedy="Import it with training=True, without what is named")  # fmt: skip
         given = [inputs[i.name] for i in self.inputs]
-        where = "from_torch, in training" if run.training else "from_torch"
-        graph = select(ways, [i.name for i in self.inputs], [tuple(x.shape) for x in given], where)
-        recording = AtenRecording(self.named(run.weights), self.device, training=run.training, words=run.words)
+        graph = select(ways, [i.name for i in self.inputs], [tuple(x.shape) for x in given], training=run.training)
+        recording = AtenRecording(
+            self.named(run.weights), self.device, training=run.training, words=run.words, limits=run.limits
+        )
         made, updates = recording.run(graph, given)
         run.updates.update({n: tensor.detach(new) for n, new in updates.items() if n in self.state})
         return dict(zip((o.name for o in self.outputs), made, strict=True))

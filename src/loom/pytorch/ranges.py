@@ -67,8 +67,11 @@ def way_of(document: Any) -> Way:
     )
 
 
-def select(ways: Sequence[Way], names: Sequence[str], shapes: Sequence[tuple[int, ...]], where: str) -> AtenGraph:
+def select(
+    ways: Sequence[Way], names: Sequence[str], shapes: Sequence[tuple[int, ...]], *, training: bool
+) -> AtenGraph:
     """Return the graph of lengths; ShapeError, by the input's name, if the module was traced for none like them."""
+    where = "from_torch, in training" if training else "from_torch"
     for way in ways:
         if way.misfit(shapes) is None:
             return way.graph
@@ -76,9 +79,12 @@ def select(ways: Sequence[Way], names: Sequence[str], shapes: Sequence[tuple[int
     assert found is not None
     k, axis, expected = found
     n = shapes[k][axis]
+    remedy = f"Import it with an example of length {n} there and dynamic=False"
+    if training and not axis:
+        remedy = f"Let batches have {expected} samples: choose a batch_size that leaves none over, or leave some out"
     raise ShapeError(where, f"axis {axis} of {names[k]!r}: the module does otherwise for this length, or was imported "
                      "for others", expected=expected, got=n,
-                     remedy=f"Import it with an example of length {n} there and dynamic=False")  # fmt: skip
+                     remedy=remedy)  # fmt: skip
 
 
 def unchecked(guards: Sequence[str], arguments: Lengths) -> list[str]:

@@ -14,6 +14,7 @@ import loom.pytorch.operators  # pyright: ignore[reportUnusedImport] - enters th
 from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref
 from loom.pytorch.registry import OpCall, find
+from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor
 
 __all__ = ["NUMBERS", "AtenRecording", "is_done"]
@@ -52,9 +53,10 @@ class AtenRecording:
 
     def __init__(
         self, weights: Mapping[str, Tensor], device: Any, *, training: bool,
-        words: Callable[[Sequence[int], str], Tensor],
+        words: Callable[[Sequence[int], str], Tensor], limits: IndexLimits | None = None,
     ) -> None:  # fmt: skip
         self.weights, self.device, self.training, self._words = weights, device, training, words
+        self.limits = IndexLimits() if limits is None else limits
 
     def words(self, shape: Sequence[int], where: str) -> Tensor:
         """Return random words (u32) of this step."""

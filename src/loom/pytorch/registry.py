@@ -15,6 +15,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenNode, TypeName
+from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OPERATORS", "Made", "OpCall", "RecordingScope", "is_known", "operator"]
@@ -36,6 +37,7 @@ class RecordingScope(Protocol):
 
     device: Any
     training: bool
+    limits: IndexLimits
 
     def words(self, shape: Sequence[int], where: str) -> Tensor:
         """Return random words (u32) of this step."""
@@ -179,6 +181,11 @@ class OpCall:
         elif dtype.is_integer:
             value = int(value)
         return lt.full(tuple(shape), value, dtype, on=self.scope.device)
+
+    def require_places(self, index: Tensor, length: int, *, wraps: bool = False) -> Tensor:
+        """Return indices, of which calls refuse those that an axis has not; ``wraps``: -1 is the last."""
+        self.scope.limits.note(index, length, self.where, wraps=wraps)
+        return index
 
     def refused(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
         """Return the error that names this node."""

@@ -91,6 +91,33 @@ def test_a_gradient_that_would_end_here_is_refused(name: str, kind: str) -> None
         assert np.array_equal(np.asarray(take(x)), wanted)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, at its first dual tensor
+@pytest.mark.parametrize("name", TAKERS)
+def test_a_tangent_that_would_end_here_is_refused(name: str) -> None:
+    take = TAKERS[name]()
+    leaf = torch.arange(16, dtype=torch.float32).reshape(4, 4)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(leaf, torch.ones(4, 4))
+        with pytest.raises(ArgumentError, match="has a tangent, which would end here"):
+            take(dual)
+        assert np.array_equal(np.asarray(take(dual.detach())), np.asarray(take(leaf)))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, at its first dual tensor
+def test_what_torch_transforms_is_refused() -> None:
+    model, x = _imported(), torch.zeros(3, 2, 4)
+
+    def take(each: Any) -> Any:
+        return torch.as_tensor(model(each))
+
+    with pytest.raises(ArgumentError, match="inside of torch"):
+        torch.vmap(take)(x)
+    with pytest.raises(ArgumentError, match="inside of torch"):
+        torch.func.jvp(take, (x[0],), (x[0],))
+    with torch.autograd.forward_ad.dual_level():
+        assert loom.tensor.array(torch.arange(3)).shape == (3,)
+
+
 def test_an_encoder_of_torch_is_not_left_untrained_in_silence() -> None:
     encoder, head = torch.nn.Linear(4, 4), torch.nn.Linear(2, 1)
     model = _imported()

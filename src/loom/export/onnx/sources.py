@@ -22,10 +22,12 @@ from loom.export.onnx.records import GraphRecord, RecordsDiffer, SizedRecord, jo
 from loom.export.onnx.writer import WHERE
 from loom.export.program import FrozenFunction, named_parameters
 from loom.ir.frontend.decorator import KernelFunction
-from loom.nn.graphs import TrainableGraph
+from loom.nn.graphs import ArrayInfo, TrainableGraph
 from loom.nn.integer import IntegerNetwork
 from loom.nn.network import Network
 from loom.nn.spec.reader import write_network
+from loom.onnx.given import ValueInfo
+from loom.onnx.model import OnnxModel
 from loom.tensor import QuantizedTensor, Tensor, TensorProgram
 from loom.tensor.graph import INPUT, ancestors, require_tensor
 
@@ -81,6 +83,10 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
         _require_none(batch, "batch", "an imported model")
         _require_none(outputs, "outputs", "an imported model")
         return _of_model(source, name, inputs)
+    if isinstance(source, OnnxModel):
+        _require_none(batch, "batch", "an imported model")
+        _require_none(outputs, "outputs", "an imported model")
+        return _of_onnx(source, name, inputs)
     if callable(source) and not isinstance(source, (Tensor, Mapping)):
         _require_none(batch, "batch", "a function")
         return _function(source, name, inputs, outputs)
@@ -194,10 +200,6 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
 
 def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSource:
     """Return what an imported model computes, its inputs as ``inputs`` tells, else as the model does."""
-    free = {
-        i.name: (tuple(f"{i.name}_{k}" if n is None else n for k, n in enumerate(i.shape or ())), i.dtype)
-        for i in model.inputs
-    }
 
     def forward(**given: Tensor) -> dict[str, Tensor]:
         updates = model.state_updates
@@ -205,7 +207,32 @@ def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSo
         model.state_updates = updates  # those of training stay
         return {o.name if o.name not in given else f"{o.name}_": made[o.name] for o in model.outputs}
 
-    return _function(forward, name or "model", inputs or free, None)
+    return _function(forward, name or "model", inputs or _free(model.inputs), None)
+
+
+def _of_onnx(model: OnnxModel, name: str | None, inputs: object) -> OnnxSource:
+    """Return what a model of ONNX computes with its weights as they are, as Loom computes it."""
+    if inputs is None and any(i.shape is None or i.kind != "tensor" for i in model.inputs):
+        raise ArgumentError(
+            f"{WHERE}, inputs",
+            "the model does not tell the shape of an input",
+            got=None,
+            expected="name: shape, or (shape, dtype)",
+            remedy=f"Pass inputs={{{model.inputs[0].name!r}: (..)}}",
+        )
+
+    def forward(**given: Tensor) -> dict[str, Tensor]:
+        return {k if k not in given else f"{k}_": made for k, made in model.record(given).items()}
+
+    return _function(forward, name or "model", inputs or _free(model.inputs), None)
+
+
+def _free(inputs: Sequence[ArrayInfo | ValueInfo]) -> dict[str, tuple[tuple[int | str, ...], str]]:
+    """Return names -> (shape, dtype), with a name of its own for each length that has none."""
+    return {
+        i.name: (tuple(f"{i.name}_{k}" if n is None else n for k, n in enumerate(i.shape or ())), i.dtype)
+        for i in inputs
+    }
 
 
 def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:

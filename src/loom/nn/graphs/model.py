@@ -40,6 +40,7 @@ from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.ops.precision import precision as in_precision
 from loom.tensor.ops.random import random_words
+from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["GraphPass", "TrainableGraph"]
 
@@ -52,7 +53,7 @@ class GraphPass:
     """One recording of a graph: ``training`` or not, and the random words that it draws.
 
     ``weights``: parameters and state by name, in the type that they are computed in; ``updates``: what the graph leaves
-    in its state, by name.
+    in its state, by name; ``limits``: of the indices that it computes.
     """
 
     weights: Mapping[str, Tensor]
@@ -60,6 +61,7 @@ class GraphPass:
     step: Tensor | None = None
     seed: int = 0
     updates: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    limits: IndexLimits = field(default_factory=IndexLimits)
     _draws: int = 0
 
     def words(self, shape: Sequence[int], where: str) -> Tensor:
@@ -91,13 +93,15 @@ class TrainableGraph(HeldWeights, ABC):
         self.frozen = frozenset(frozen)
         self.learning_rates: dict[str, float] = {}
         self.state_updates: list[tuple[Tensor, Tensor]] = []
+        self.limits = IndexLimits()
+        """Of the indices that the last ``apply`` computes."""
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
         self.facts: tuple[Any, Facts] | None = None
         """What the batch that was recorded last told of a training, and of what it is."""
         self._batches: tuple[Any, ...] | None = None
         """What ``train_batch`` was told last, if nothing else was trained or loaded since."""
-        self._programs: OrderedDict[Any, TensorProgram] = OrderedDict()
+        self._programs: OrderedDict[Any, tuple[TensorProgram, IndexLimits]] = OrderedDict()
 
     batch_size = 1
     """That of a training is told by who trains."""
@@ -183,6 +187,7 @@ class TrainableGraph(HeldWeights, ABC):
             made = dict(self.record(given, run))
         held = self.parameters | self.state
         self.state_updates = [(held[n], new) for n, new in run.updates.items()]
+        self.limits = run.limits
         return made
 
     def check(self, given: Mapping[str, Any], where: str) -> None:
@@ -290,19 +295,22 @@ class TrainableGraph(HeldWeights, ABC):
     def forward(self, x: Any) -> dict[str, Array]:
         """Return the outputs by name, for arrays by name, a list in the inputs' order, or the only input's array.
 
-        ArgumentError, DTypeError and ShapeError tell of what the model does not take.
+        ArgumentError, DTypeError and ShapeError tell of what the model does not take, IndexOutside of an index that
+        it computes and that there is not.
         """
         given = self.read(x, f"{self.where}.forward")
         key = tuple((n, tuple(a.shape)) for n, a in given.items())
         with self.lock:
-            program = self._programs.get(key)
-            if program is None:
-                program = self._programs[key] = self.compile({n: tuple(a.shape) for n, a in given.items()})
+            if key not in self._programs:
+                self._programs[key] = self._compile({n: tuple(a.shape) for n, a in given.items()}, with_limits=True)
                 if len(self._programs) > _MOST_PROGRAMS:
-                    self._programs.popitem(last=False)[1].free()
+                    self._programs.popitem(last=False)[1][0].free()
             self._programs.move_to_end(key)
+            program, limits = self._programs[key]
             program.run(**{feed: given[n] for n, feed in self._feeds().items() if feed in program.inputs})
-            return dict(zip((o.name for o in self.outputs), program.read(), strict=True))
+            made, n = program.read(), len(self.outputs)
+            limits.require(made[n:])
+            return dict(zip((o.name for o in self.outputs), made[:n], strict=True))
 
     def read(self, x: Any, where: str) -> dict[str, Any]:
         """Return arrays by the inputs' names, of their dtypes and shapes."""
@@ -341,9 +349,16 @@ class TrainableGraph(HeldWeights, ABC):
         Its inputs are called as the model's are, or x0, x1, ... where one of these is no identifier, or is called as a
         weight. Its outputs are in the order of ``outputs``; it reads the model's weights.
         """
+        return self._compile(shapes, with_limits=False)[0]
+
+    def _compile(
+        self, shapes: Mapping[str, tuple[int, ...]], *, with_limits: bool
+    ) -> tuple[TensorProgram, IndexLimits]:
+        """Return a program whose outputs are the model's, and then the ends of limits if wanted."""
         feeds = self._feeds()
         fed = {i.name: tensor.input(feeds[i.name], shapes[i.name], i.type) for i in self.inputs}
         updates = self.state_updates
         made = self.apply_all(fed)
         self.state_updates = updates  # those of training stay
-        return tensor.compile([made[o.name] for o in self.outputs], on=self.device, name=type(self).__name__)
+        ends = [made[o.name] for o in self.outputs] + (self.limits.ends if with_limits else [])
+        return tensor.compile(ends, on=self.device, name=type(self).__name__), self.limits

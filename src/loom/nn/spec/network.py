@@ -7,10 +7,11 @@ fits, every name is met once.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from loom.core.dtype import DType, f32
+from loom.core.errors import ArgumentError
 from loom.nn.spec.fields import Config, Record, choice, field_of, flag, free, several, size
 from loom.nn.spec.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.layers.norm import BatchNorm
@@ -141,6 +142,18 @@ class NetworkSpec(Config):
             if isinstance(p.layer, BatchNorm) and not p.layer.frozen and count(p.shape[1:]) == 1
         )
         return next(found, None)
+
+    def require_several(self, samples: Collection[int], where: str, remedy: str) -> None:
+        """Refuse a batch of one sample before statistics of batches: of one value the mean is it, the variance 0."""
+        name = self.lone_statistics() if 1 in samples else None
+        if name is not None:
+            raise ArgumentError(
+                where,
+                f"a batch of one sample, of which batch_norm {name!r} has no statistics",
+                expected="2 samples or more in every batch, in the last one too",
+                got="1",
+                remedy=f"{remedy}, or freeze the layer",
+            )
 
     def parameters(self) -> dict[str, Shape]:
         """Return name -> shape of every trained array of the network, in the order of the nodes.

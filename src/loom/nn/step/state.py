@@ -89,6 +89,8 @@ class StepState:
             horizon = whole(f"{where}, horizon", horizon, least=1)
         self.gradient, self.horizon = gradient, horizon
         spec, self._timed = one_token(network.spec)
+        if self.training:
+            spec.require_several((self.batch,), f"{where}, batch", "Pass batch=2 or more")
         self.wiring = Wiring(spec)
         with network.model.lock:
             self.programs = StepPrograms(

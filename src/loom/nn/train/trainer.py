@@ -159,17 +159,10 @@ class Trainer:
         self.programs.prepare(data, sorted(sizes, reverse=True), held_out, sorted(others, reverse=True))
 
     def _require_several(self, sizes: Collection[int]) -> None:
-        """Refuse a batch of one sample before statistics of batches: of one value the mean is it, the variance 0."""
         network = getattr(self.model, "network", None)  # other models have no document
-        name = None if network is None or 1 not in sizes else network.lone_statistics()
-        if name is not None:
-            raise ArgumentError(
-                "train, batch_size",
-                f"a batch of one sample, of which batch_norm {name!r} has no statistics",
-                expected="2 samples or more in every batch, in the last one too",
-                got="1",
-                remedy="Choose a batch_size that leaves no sample over, leave one out, or freeze the layer",
-            )
+        if network is not None:
+            remedy = "Choose a batch_size that leaves no sample over, leave one out"
+            network.require_several(sizes, "train, batch_size", remedy)
 
     # epochs
 

@@ -168,6 +168,8 @@ def fit(
     """Train up to ``settings.epochs`` epochs in all from where ``at`` is; it is moved along."""
     n = len(next(iter(x.values())))
     cuts = cuts_of(n, settings.batch_size, state.mode)
+    remedy = "Choose a batch_size that leaves no sample over, leave one out"
+    state.model.network.require_several({c.stop - c.start for c in cuts}, "tween, fit, batch_size", remedy)
     schedule = settings.schedule or Constant(settings.rate)
     if isinstance(schedule, str):
         schedule = schedule_of(schedule, settings.rate, len(cuts) * settings.epochs)

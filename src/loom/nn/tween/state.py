@@ -118,6 +118,7 @@ class TweenState(TweenRunner):
         if watch and not self.mode.is_tween:
             raise ArgumentError(f"{where}, watch", f"the mode '{self.mode.value}' has no link budgets",
                                 expected="a tween mode", got=self.mode.value, remedy="Leave it out")  # fmt: skip
+        self.network.spec.require_several((len(next(iter(given.values()))),), f"{where}, x", "Pass 2 or more")
         wanted = self._read_targets(target, given, is_one, where)
         with self.model.alone("tween"):
             return self.move(given, wanted, rate, watch=watch)
@@ -181,6 +182,7 @@ class TweenState(TweenRunner):
                              expected="a tween mode", got=self.mode.value, remedy="Make another state")  # fmt: skip
         self._require_here()
         given, is_one = self._read_inputs(x, "tween, diagnose")
+        self.network.spec.require_several((len(next(iter(given.values()))),), "tween, diagnose, x", "Pass 2 or more")
         with self.model.alone("tween"):
             if self.mode.is_step:
                 self._fit_buffers(len(next(iter(given.values()))))

@@ -8,7 +8,7 @@ from importlib import import_module
 __all__: list[str] = []
 
 for _chapter in (
-    "classical.linear", "classical.machines", "classical.trees", "control", "detection", "elementwise",
+    "classical.linear", "classical.machines", "classical.trees", "contrib", "control", "detection", "elementwise",
     "normalisation", "own", "picking", "products", "quantised", "recurrent", "reductions", "sampling", "sequences",
     "shaping", "spectra", "training", "vision", "windows",
 ):  # fmt: skip

@@ -1,6 +1,6 @@
 """Operators by index: gathered, scattered, found, unique.
 
-Layer: onnx. Invariant: an index of -1 is the last; one outside that the host knows is refused.
+Layer: onnx. Invariant: an index of -1 is the last; one outside is refused, by ``run`` also where it is computed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ __all__ = ["require_places"]
 
 
 def require_places(call: NodeCall, i: int, lengths: int | Sequence[int], least: int | None = None) -> None:
-    """Refuse indices that the host knows and that there are not: one length, or one for each of the last axis."""
+    """Refuse indices that there are not, now or when they are computed: one length, or one for each of the last axis.
+
+    ``least``: 0, or None where -1 is the last.
+    """
     value = call.value(i)
-    if not isinstance(value, np.ndarray) or not value.size:
+    if isinstance(value, Tensor):
+        call.scope.limits.note(value, lengths, call.where, wraps=least is None)
+        return
+    if not value.size:
         return
     n = np.asarray(lengths)
     if np.any(value < (-n if least is None else least)) or np.any(value >= n):
