@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 
 import loom.onnx
 from loom.core.errors import IndexOutside
@@ -15,8 +14,7 @@ from loom.export import to_onnx
 
 ort: Any = pytest.importorskip("onnxruntime", reason="the oracle of these tests")
 
-TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "int32": TensorProto.INT32,
-         "int64": TensorProto.INT64}  # fmt: skip
+TYPES = {"float32": "FLOAT", "uint8": "UINT8", "int8": "INT8", "int32": "INT32", "int64": "INT64"}
 RANDOM = np.random.default_rng(1)
 
 
@@ -29,12 +27,18 @@ def _bytes(*shape: int, dtype: str = "uint8") -> Any:
     return RANDOM.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
 
 
+def _type(name: str) -> Any:
+    return getattr(onnx.TensorProto, TYPES[name])
+
+
 def _model(op: str, given: dict[str, Any], made: str, domain: str = "com.microsoft", **attributes: Any) -> Any:
-    node = helper.make_node(op, [n if n[0] != "_" else "" for n in given], ["y"], domain=domain, **attributes)
-    inputs = [helper.make_tensor_value_info(n, TYPES[str(a.dtype)], a.shape) for n, a in given.items() if a is not None]
-    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", TYPES[made], None)])
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    node = onnx.helper.make_node(op, [n if n[0] != "_" else "" for n in given], ["y"], domain=domain, **attributes)
+    inputs = [
+        onnx.helper.make_tensor_value_info(n, _type(str(a.dtype)), a.shape) for n, a in given.items() if a is not None
+    ]
+    graph = onnx.helper.make_graph([node], "g", inputs, [onnx.helper.make_tensor_value_info("y", _type(made), None)])
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
 S, Z, I8 = np.float32(0.02), np.uint8(120), np.int8(-3)

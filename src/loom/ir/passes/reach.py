@@ -194,7 +194,7 @@ _Facts = tuple[tuple[int, Bound], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _LanePlace:
     """The number of a lane (of a group: of ``scale`` lanes) along a dimension, shifted as a ``Bound`` says."""
 
     dimension: int
@@ -207,7 +207,7 @@ class _Place:
         """Return what keeps this number below a limit."""
         return Bound(limit, self.shift, closed, self.scale, is_length, self.added, self.taken)
 
-    def move(self, number: Instr, *, sign: int) -> _Place:
+    def move(self, number: Instr, *, sign: int) -> _LanePlace:
         """Return the place a number of the dispatch further, or before."""
         if number.name == "const":
             shift = least_shift(int(constant_value(number.attr, number.type)), number)
@@ -251,7 +251,7 @@ class _Guards:
             return
         is_buffer = s.memory is not None and s.memory.space is Space.BUFFER
         at = self.lane(s.args[0]) if is_buffer and s.args else None
-        if at == _Place(0):
+        if at == _LanePlace(0):
             assert s.memory is not None
             self.found.indexed.add(s.memory)
         if not (is_buffer and s.name not in ("load", "length")) and s.name not in ("print", "assert"):
@@ -299,7 +299,7 @@ class _Guards:
             return ()
         return ((at.dimension, at.bound(high, closed=closed)),)
 
-    def lane(self, value: Instr) -> _Place | None:
+    def lane(self, value: Instr) -> _LanePlace | None:
         """Return what a value is that is a lane's number, or its group's, plus what is the same for all lanes."""
         if value.dtype is None or not value.dtype.is_integer or value.dtype.is_vector:
             return None
@@ -307,9 +307,9 @@ class _Guards:
             return self.lane(value.args[0])
         if value.name in ("global_id", "group_id"):
             dimension = int(value.attr)
-            return _Place(dimension, scale=1 if value.name == "global_id" else self.kernel.workgroup[dimension])
+            return _LanePlace(dimension, scale=1 if value.name == "global_id" else self.kernel.workgroup[dimension])
         if value.name == "add" and (own := self.by_hand(*value.args)) is not None:
-            return _Place(own)
+            return _LanePlace(own)
         if value.name not in ("add", "sub"):
             return None
         number, other = value.args

@@ -51,7 +51,7 @@ def _attention(draft: ModelDraft, width: int, context: int) -> dict[str, Any]:
     settings = draft.given.settings
     heads = settings.whole("num_attention_heads")
     size = width // heads
-    share = {} if settings.has("rotary_pct", "rope_dims") or settings.within("rope_parameters").has(
+    share: dict[str, Any] = {} if settings.has("rotary_pct", "rope_dims") or settings.within("rope_parameters").has(
         "partial_rotary_factor") else {"dims": int(size * 0.25)}  # fmt: skip
     made = {"type": "multi_head_attention", "num_heads": heads, "causal": True,
             **rotation(_with_base(draft), size, context, **share)}  # fmt: skip
