@@ -68,3 +68,16 @@ def test_a_channel_of_one_place_says_so_too() -> None:
                 {"type": "dense", "output_size": 2}], [1, 3, 3])  # fmt: skip
     with pytest.raises(ArgumentError, match=TEXT):
         made.train(_RNG.normal(size=(5, 1, 3, 3)).astype("f4"), Y, epochs=1, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda net: net.step(training=True),
+        lambda net: net.tween().step(X[:1], Y[:1]),
+    ],
+    ids=["step", "tween"],
+)
+def test_steps_and_tweens_of_one_sample_are_refused(act: Any) -> None:
+    with pytest.raises(ArgumentError, match="a batch of one sample, of which batch_norm 'layers.1' has no statistics"):
+        act(net(DENSE, [2]))
