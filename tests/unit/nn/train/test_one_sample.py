@@ -79,5 +79,5 @@ def test_a_channel_of_one_place_says_so_too() -> None:
     ids=["step", "tween"],
 )
 def test_steps_and_tweens_of_one_sample_are_refused(act: Any) -> None:
-    with pytest.raises(ArgumentError, match="a batch of one sample, of which batch_norm 'layers.1' has no statistics"):
+    with pytest.raises(ArgumentError, match=r"one sample, of which batch_norm 'layers\.1' has no statistics"):
         act(net(DENSE, [2]))
