@@ -182,10 +182,10 @@ def put_halved(at: In[u32], y: Out[u32]):
 def test_a_manifest_tells_under_which_conditions_it_holds(tmp_path: Path) -> None:
     at, y, chain = np.arange(64, dtype=np.uint32), np.zeros(64, np.uint32), loom.Chain("cpu")
     chain.dispatch(put, [at, y], groups=8)
-    export_c(freeze_chain(chain, {"at": at, "y": y}, name="puts"), tmp_path / "puts", optimize="size")
+    export_c(freeze_chain(chain, {"at": at, "y": y}, name="scatters"), tmp_path / "scatters", optimize="size")
     given = tensor.input("at", (64,), u32)
     export_c(freeze_program([put_new(given, out=64, groups=8)], name="news"), tmp_path / "news", optimize="size")
-    for name, kernel in (("puts", "put"), ("news", "put_new")):
+    for name, kernel in (("scatters", "put"), ("news", "put_new")):
         (told,) = json.loads((tmp_path / name / f"{name}.json").read_text())["conditions"]
         assert told.startswith(f"kernel '{kernel}': no lane stores to an element of 'y' (line ")
     with pytest.raises(RaceDetected):

@@ -56,7 +56,7 @@ def test_gradients_of_several_batches_make_an_update(tmp_path: Path) -> None:
 
 def test_patience_ends_it_and_puts_the_best_weights_back(tmp_path: Path) -> None:
     net, data, held = network(LAYERS), samples(64, 0), samples(21, 1)
-    settings = {**SETTINGS, "epochs": 40, "patience": 2, "least_gain": 0.001}
+    settings = {**SETTINGS, "epochs": 40, "patience": 3, "least_gain": 0.001}
     library = exported(tmp_path, net, train=settings, data=data, validation=held)
     history = net.train(*data, validation=held, progress=False, **settings)
     assert history.stopped

@@ -68,7 +68,7 @@ def test_a_diagnosis_is_what_the_update_sees_and_holds_nothing() -> None:
     x, y = task(6)
     state = net_of(layers=NOISY).tween()
     before = state.network.digest()
-    state.diagnose(x[:1], y[:1])
+    state.diagnose(x[:2], y[:2])
     with pytest.raises(StateError, match="no tick was made"):
         _ = state.output
     seen = state.diagnose(x, y)
