@@ -72,7 +72,7 @@ class Embedder:
         """
         checkpoint = open_checkpoint(source)
         description = describe(checkpoint, config=config)
-        document = _pooled(description, pooling, normalize)
+        document = _pooling_document(description, pooling, normalize)
         description.warn()
         network = Network(parse(document), on=on, weights=CheckpointWeights(checkpoint, _taken(description, document)))
         most = _most_tokens(checkpoint.text("sentence_bert_config.json"), description.context_length)
@@ -207,7 +207,7 @@ def _taken(description: ModelDescription, document: Mapping[str, Any]) -> dict[s
     return {n: s for n, s in description.sources.items() if n.split(".")[0] in document["nodes"]}
 
 
-def _pooled(description: ModelDescription, pooling: str | None, normalize: bool | None) -> dict[str, Any]:
+def _pooling_document(description: ModelDescription, pooling: str | None, normalize: bool | None) -> dict[str, Any]:
     """Return the document whose output is one vector for a text."""
     where, document = "Embedder.of", description.document
     if description.task != "embed" or "tokens" not in document["inputs"]:

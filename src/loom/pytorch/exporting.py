@@ -16,7 +16,7 @@ from loom.core.given import is_list
 from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
-from loom.pytorch.ranges import LEAST, Ranges, Way, unchecked
+from loom.pytorch.ranges import LEAST, Ranges, Way, open_guards
 from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.structure import Leaf
@@ -84,7 +84,7 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
             raise ArgumentError(_WHERE, "an embedding with max_norm, which writes its weights when it is called",
                                 expected="max_norm=None", got="max_norm",
                                 remedy="Normalise what the embedding gives")  # fmt: skip
-        left = unchecked(getattr(program, "_guards_code", None) or [], _shapes(program, module))
+        left = open_guards(getattr(program, "_guards_code", None) or [], _shapes(program, module))
         if left:
             raise NotExported(f"it asks for lengths that no range tells: {left[0]}")
         program = _functional(program)

@@ -16,7 +16,7 @@ from typing import Any, cast
 from loom.core.errors import ShapeError
 from loom.pytorch.graph import AtenGraph, graph_of
 
-__all__ = ["LEAST", "Ranges", "Way", "select", "unchecked", "way_of"]
+__all__ = ["LEAST", "Ranges", "Way", "open_guards", "select", "way_of"]
 
 Ranges = Mapping[str, tuple[int, int | None]]
 """Least and most of each free length, by its name; None: no most."""
@@ -87,7 +87,7 @@ def select(
                      remedy=remedy)  # fmt: skip
 
 
-def unchecked(guards: Sequence[str], arguments: Lengths) -> list[str]:
+def open_guards(guards: Sequence[str], arguments: Lengths) -> list[str]:
     """Return the conditions on lengths that ranges do not tell, and that do not hold whatever the lengths are.
 
     ``arguments``: what forward is called with, by its parameters, nested, with shapes in the places of tensors.

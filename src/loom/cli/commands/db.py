@@ -107,7 +107,7 @@ def query(
     if json and as_csv:
         raise ArgumentError("loom db query", "two forms at once", expected="--json or --csv", got="both",
                             remedy="Pass one of them")  # fmt: skip
-    with _opened(file, read_only=only_reads(statement)) as db:
+    with _open(file, read_only=only_reads(statement)) as db:
         found = db.sql(statement, params or [])
     if json:
         from loom.cli.output import print_json
@@ -131,7 +131,7 @@ def tables(file: File, json: Json = False) -> None:
     """List the tables of a database: rows, deleted rows, columns."""
     from loom.cli.output import print_json, print_table
 
-    with _opened(file, read_only=True) as db:
+    with _open(file, read_only=True) as db:
         found: list[dict[str, Any]] = [
             {"table": name, "rows": table.count(), "deleted": table.deleted().count(), "columns": table.columns}
             for name, table in ((name, db.table(name)) for name in db.tables())
@@ -146,7 +146,7 @@ def tables(file: File, json: Json = False) -> None:
     print_table(["table", "rows", "deleted", "columns"], rows)
 
 
-def _opened(file: Path, *, read_only: bool) -> Database:
+def _open(file: Path, *, read_only: bool) -> Database:
     from loom.core.errors import FileError
     from loom.tables.database import Database
 

@@ -79,7 +79,7 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
     """Return the C source of what has programs, for the levels of one platform; ``net``: if it may train."""
     first = levels[0].image
     assert all(level.image.tensors == first.tensors for level in levels)
-    saved, saved_header, tensors = _saved(frozen, first, net)
+    saved, saved_header, tensors = _file_layout(frozen, first, net)
     fills, start = _start(frozen, first)
     training = net.training if net is not None else None
     sources = [*(["threads"] if net is not None and net.threads else []), "runtime", "training", "sha", "files"]
@@ -345,7 +345,7 @@ def _identity(frozen: Runnable, net: FrozenNetwork | None) -> dict[str, str]:
     return {"loom": f"export of {frozen.name}"} if net is None else network_metadata(net.network.spec)
 
 
-def _saved(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> tuple[int, bytes, list[str]]:
+def _file_layout(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> tuple[int, bytes, list[str]]:
     """Return the bytes of a saved file after its header, the header, and the table of tensors.
 
     The file of a network is one of Loom's own (``loom.nn.persistence``): weights of bf16 are f32 there, what belongs to

@@ -112,7 +112,7 @@ class Endpoints:
             choices = await self._while_there(request, self._finished(request, job))
             echoed = None
             if asked.echo:
-                echoed = await self._while_there(request, self._echoed(job, asked))
+                echoed = await self._while_there(request, self._echo_all(job, asked))
             return self._whole(job, reply, asked, reply.whole(choices, echoed))
         finally:
             self._close(job)
@@ -178,7 +178,7 @@ class Endpoints:
             request.state.seen = True
             self._state.metrics.observe("loom_first_token_seconds", time.monotonic() - request.state.started)
 
-    async def _echoed(self, job: TextJob, asked: TextRequest) -> list[EchoedPrompt]:
+    async def _echo_all(self, job: TextJob, asked: TextRequest) -> list[EchoedPrompt]:
         """Return each task's prompt as it is told, with its tokens' probabilities if they are asked for."""
         found: dict[tuple[int, ...], EchoedPrompt] = {}
         for task in job.tasks:
@@ -252,7 +252,7 @@ class Endpoints:
                 yield reply.part(piece), piece
 
     async def _completion_events(self, job: TextJob, reply: CompletionReply, asked: TextRequest) -> AsyncIterator[Any]:
-        echoed = await self._echoed(job, asked) if asked.echo else []
+        echoed = await self._echo_all(job, asked) if asked.echo else []
         for at, prompt in enumerate(echoed):
             yield reply.opening(at, prompt), None
         async for piece in job.pieces():

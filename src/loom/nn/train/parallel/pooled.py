@@ -275,7 +275,7 @@ class PoolCrew:
         self._ahead.forget(change)
         if change.batch is None:
             self._found, self._is_audited = [], self._auditor.is_next(change)
-        parts = [] if change.batch is None else self._reduced(change.batch.count)
+        parts = [] if change.batch is None else self._reduce(change.batch.count)
         self._changes.append(change)
         asked: list[Member] = []
         for member in self._in_step():
@@ -315,7 +315,7 @@ class PoolCrew:
         self._auditor.has_changed = True  # sums that cannot be sent again: all is made again
         self._auditor.require_no_faults()
 
-    def _reduced(self, count: int) -> list[WorkerCall]:
+    def _reduce(self, count: int) -> list[WorkerCall]:
         """Have neighbours' sums joined by workers until two are left, which each worker joins itself."""
         parts: list[WorkerCall] = self._found
         while len(parts) > 2:
