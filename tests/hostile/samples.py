@@ -14,6 +14,7 @@ import numpy as np
 import loom
 from loom import flow, tensor
 
+from .flow_samples import FLOW_SAMPLES
 from .library_samples import LIBRARY
 from .table_samples import TABLE_SAMPLES, TABLES
 from .tensor_samples import METHODS, SAMPLES
@@ -478,6 +479,7 @@ def sample(where: str, name: str) -> Make | None:
         **LIBRARY.get(where, {}),
         **TABLE_SAMPLES.get(where, {}),
         **VECTOR_SAMPLES.get(where, {}),
+        **FLOW_SAMPLES.get(where, {}),
     }
     if name in own:
         return own[name]

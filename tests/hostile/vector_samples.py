@@ -26,7 +26,7 @@ def store(kept: str = "f32") -> Any:
 
 def _path() -> Any:
     path = Path(os.environ.get("HOSTILE_FOLDER") or tempfile.gettempdir()) / "vectors"
-    flush(store(), path)
+    flush(store(), path, replace=True)
     return path
 
 
@@ -83,6 +83,7 @@ VECTOR_SAMPLES: dict[str, dict[str, Make]] = {
         "dtype": lambda: "f16",
         "memory_budget": lambda: 1 << 20,
     },
-    "loom.vectors.flush": {"store": store, "path": _path},
+    "loom.vectors.flush": {"store": store, "path": lambda: _path().with_name(os.urandom(8).hex())},
+    "loom.vectors.edit": {"path": _path},
     "loom.vectors.restore": {"path": _path, "device": lambda: "cpu", "memory_budget": lambda: 1 << 20},
 }

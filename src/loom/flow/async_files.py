@@ -16,7 +16,7 @@ from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.dtype import dtype_of, f32, i32, u32
-from loom.core.errors import DTypeError, LoomTimeout
+from loom.core.errors import ArgumentError, DTypeError, LoomTimeout
 from loom.core.given import path as path_of
 from loom.flow.counts import whole
 from loom.flow.draft import binding_name
@@ -50,7 +50,8 @@ def loom_async_read(
 
     With a ``unit`` they go to word ``at`` of its globals, or of another binding, and ``loom_await`` gives how many:
     as by ``loom_write``, and what the unit is asked meanwhile waits for them. ``dtype``: loom.f32, u32 or i32.
-    FileError if the file has fewer. A write to the file that was asked for before is waited for.
+    FileError if the file has fewer, ArgumentError for ``at`` or ``bind`` without a unit. A write to the file that was
+    asked for before is waited for.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -61,6 +62,10 @@ def loom_async_read(
     where = "loom_async_read"
     array = _array(path, off, len, dtype, where)
     if unit is None:
+        for name, given, usual in (("at", at, 0), ("bind", bind, 1)):
+            if not isinstance(given, (int, float)) or given != usual:
+                what = "has no effect without a unit"
+                raise ArgumentError(f"{where}, {name}", what, expected=usual, got=repr(given), remedy="Pass unit=")
         return _thread().ask(where, lambda _: array.read())
     target = require_unit(unit, where)
     binding, start = binding_name(bind, where, further_bindings(target)), whole(at, where, "at")

@@ -26,7 +26,7 @@ from loom.targets.base import Artifact, compiler_fingerprint
 __all__ = ["KnownKernel", "recalled"]
 
 _LIBRARY = "loom.kernels."
-_KIND = "known"
+_KIND = "known apart"
 _met: WeakKeyDictionary[KernelFunction, VerifiedKernel] = WeakKeyDictionary()
 
 
@@ -43,7 +43,7 @@ class KnownKernel(VerifiedKernel):
             workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
             reads=reads, writes=writes, is_loose=False, aparts=(), most_lanes=1 << 32,
             index_params=frozenset[Param](), has_barrier=facts["has_barrier"], talks=facts["talks"],
-            statements=facts["statements"],
+            statements=facts["statements"], is_apart=facts["is_apart"],
         )  # fmt: skip
 
     @cached_property
@@ -107,6 +107,7 @@ def facts_of(verified: VerifiedKernel) -> dict[str, Any]:
         "has_barrier": verified.has_barrier,
         "talks": verified.talks,
         "statements": verified.statements,
+        "is_apart": verified.trusted or verified.is_apart,  # which nobody asks of what is trusted
     }
 
 

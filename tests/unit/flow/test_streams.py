@@ -275,3 +275,11 @@ def test_a_child_of_fork_cannot_wait_for_its_parents_thread(path: Path, slow: An
     assert os.waitpid(child, 0)[1] == 0
     slow.set()
     assert loom_await(handle).size == 1000
+
+
+@pytest.mark.parametrize("option", [{"at": 4.0}, {"bind": 0}, {"bind": "globals"}, {"at": None}])
+def test_places_in_a_unit_have_no_effect_without_one(option: dict[str, Any], tmp_path: Path) -> None:
+    loom_await(loom_async_write(tmp_path / "numbers", [1.0]))
+    (name,) = option
+    with pytest.raises(ArgumentError, match=rf"\[loom_async_read, {name}\] has no effect without a unit.*Pass unit="):
+        loom_async_read(tmp_path / "numbers", **option)

@@ -53,6 +53,7 @@ def test_what_is_recalled_tells_what_the_kernel_tells() -> None:
         assert [(p.name, p.dtype) for p in less.params] == [(p.name, p.dtype) for p in whole.params]
         assert [m in less.reads for m in less.buffers] == [m in whole.reads for m in whole.buffers]
         assert [m in less.writes for m in less.buffers] == [m in whole.writes for m in whole.buffers]
+        assert less.trusted or less.is_apart == whole.is_apart
         assert less.kernel is whole.kernel
 
 
@@ -87,6 +88,9 @@ if sys.argv[1] == "warm":
     KernelFunction._translate = refuse
 x = np.arange(5000, dtype=np.float32)[::-1].copy()
 a = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+db = loom.vectors.VectorStore(3, on="cpu")  # whose kernels are not trusted
+db.capture_many(None, x[:6].reshape(2, 3))
+print([hit.row for hit in db.search(x[:3], 2)])
 print(loom.gpu_sort(x)[:3].tolist(), loom.gpu_matmul(a, a)[0, :2].tolist(), float(loom.gpu_sum(x)))
 from loom import tensor
 given, w = tensor.input("given", (64, 64)), tensor.parameter(a)
