@@ -21,7 +21,7 @@ def _file(name: str) -> str:
 
 
 def _numbers() -> str:
-    np.arange(6, dtype=np.float32).tofile(path := _file("numbers.bin"))
+    np.arange(6, dtype=np.float32).tofile(path := _file(f"numbers{os.urandom(4).hex()}.bin"))
     return path
 
 

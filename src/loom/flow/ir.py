@@ -92,7 +92,7 @@ def ir_begin(
         )
     if not isinstance(name, str) or not name.isidentifier():
         raise ArgumentError("ir_begin", "unusable name", expected="an identifier", got=repr(name), remedy="Use letters")
-    if order not in (None, "any"):
+    if order is not None and (not isinstance(order, str) or order != "any"):
         given = repr(order)[:200]
         raise ArgumentError("ir_begin, order", "unknown", expected="None or 'any'", got=given, remedy="Leave it out")
     x, y, z = (*(whole(e, "ir_begin", "workgroup", least=1) for e in extents), 1, 1)[:3]

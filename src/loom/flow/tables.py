@@ -85,7 +85,7 @@ class FlowTable:
 
     def require(self, column: str, where: str) -> None:
         """ArgumentError for a column that was not declared."""
-        if column not in self.columns:
+        if text(column, f"{where}, column") not in self.columns:
             raise ArgumentError(where, f"no column is called {column!r}", expected=", ".join(self.columns),
                                 got=repr(column), remedy=near_matches(str(column), self.columns))  # fmt: skip
 

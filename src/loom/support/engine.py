@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import able, is_mapping, text
 from loom.core.numbers import whole
@@ -162,7 +163,10 @@ class Engine:
         ``count``. Pictures are taken and shown by the I/O thread while ``step`` runs. Return how many frames were
         launched.
         """
-        able(step, "loom.Engine.frames, step", "__call__", "a function of the frame's number")
+        where, wanted = "loom.Engine.frames, step", "a function of the frame's number"
+        able(step, where, "__call__", wanted)
+        if isinstance(step, DType):  # which would convert each number, and never end the cycle
+            raise DTypeError(where, "a type of numbers", expected=wanted, got=step, remedy="Write lambda number: ...")
         if count is not None:
             count = whole(count, "loom.Engine.frames, count", least=0)
         if present is not None and not (

@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from loom.core.dtype import dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, FileError
-from loom.core.given import flag
+from loom.core.given import flag, one_of
 from loom.core.given import path as path_of
-from loom.core.numbers import real
+from loom.core.numbers import real, whole
+from loom.core.tracebacks import brief_context
 from loom.runtime.device import Device
 from loom.storage.file_lock import FileLock
 from loom.support.vectors import open_vectors, write_vectors
@@ -25,7 +25,7 @@ from loom.support.vectors.manifest import digest_of, manifest_path
 from loom.vectors.growing import GrowingList
 from loom.vectors.known_places import KnownPlace
 from loom.vectors.state import StoreState
-from loom.vectors.store import VectorStore
+from loom.vectors.store import METRICS, VectorStore
 
 __all__ = ["edit", "flush", "restore"]
 
@@ -76,7 +76,7 @@ def restore(
     return store
 
 
-@contextmanager
+@brief_context
 def edit(
     path: str | os.PathLike[str],
     dims: int | None = None,
@@ -186,9 +186,9 @@ def _require_same(
 ) -> None:
     """ArgumentError where what is told of a store is not so."""
     told = {
-        "dims": (dims, store.dims),
-        "capacity": (capacity, store.capacity),
-        "metric": (metric, store.metric),
+        "dims": (None if dims is None else whole(dims, f"{where}, dims", least=1), store.dims),
+        "capacity": (None if capacity is None else whole(capacity, f"{where}, capacity", least=1), store.capacity),
+        "metric": (None if metric is None else one_of(metric, f"{where}, metric", METRICS), store.metric),
         "dtype": (None if dtype is None else dtype_of(dtype, f"{where}, dtype"), store.dtype),
     }
     for name, (given, found) in told.items():

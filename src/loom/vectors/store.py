@@ -356,7 +356,7 @@ class VectorStore:
         asked = self.metric if metric is None else one_of(metric, f"{place}, metric", METRICS)
         name = (
             ""
-            if precision is None or precision == FULL
+            if precision is None or (isinstance(precision, str) and precision == FULL)
             else one_of(precision, f"{place}, precision", PRECISIONS_OF_SEARCH)
         )
         if asked != self.metric:

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.core.optional import load
@@ -107,7 +107,11 @@ def read_sheet(
     """Read a file; ``names``: what its columns are called without a header."""
     place, named = os.fspath(read_path(source, f"{where}, source")), flag(header, f"{where}, header")
     mark, code = read_separator(separator, where), read_encoding(encoding, where)
-    found, cells = read_cells(place, mark, named, code, where)
+    try:
+        found, cells = read_cells(place, mark, named, code, where)
+    except OSError as error:
+        raise FileError(f"{where}, source", f"{place!r} cannot be read ({error.strerror or error})",
+                        remedy="Name a CSV file") from None  # fmt: skip
     if not named and cells:
         found = [str(k) for k in range(len(cells))] if names is None else list(names)
         if len(found) != len(cells):

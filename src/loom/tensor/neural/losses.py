@@ -171,7 +171,7 @@ def kl_div(x: Tensor, target: Tensor, *, log_target: bool = False, reduction: st
     else:
         positive = target > 0
         each = where(positive, target * (apply("log", where(positive, target, 1)) - x), 0)
-    if reduction == "batchmean":
+    if isinstance(reduction, str) and reduction == "batchmean":
         return sum_of(each) / max(1, x.shape[0] if x.ndim else 1)
     return reduced(each, reduction)
 

@@ -90,7 +90,7 @@ def precision_of(asked: Any, operand: DType, where: str) -> str:
     ArgumentError for an unknown name, DTypeError for operands that what is asked for does not take.
     """
     if asked is not None:
-        return "" if asked == FULL else check_precision(asked, operand, where)
+        return check_precision(asked, operand, where)
     name = in_force()
     if name:
         try:
