@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, StateError
+from loom.core.errors import ArgumentError, RaceDetected, StateError
 from loom.runtime.pacing import Pacer
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -225,3 +225,22 @@ def test_pace_after_shutdown() -> None:
     with pytest.raises(StateError):
         unit.pace(1)
     assert unit.status().submissions == 0
+
+
+@loom.kernel(workgroup=8)
+def meets(registers: loom.InOut[loom.u32], heap: loom.In[loom.i64]) -> None:
+    registers[heap[loom.global_id()]] = loom.global_id()
+
+
+def test_a_launch_that_is_refused_is_not_timed_for_ever() -> None:
+    with loom.boot(64, heap=64) as refused:
+        refused.dispatch(meets, [], 8)
+        with pytest.raises(RaceDetected):
+            refused.build().launch()
+    with loom.boot(1, 1) as unit:
+        unit.dispatch(spin)
+        program = unit.build()
+        unit.write([1_000_000])
+        for _ in range(6):
+            program.run()
+        assert unit.status().baseline is not None

@@ -223,15 +223,17 @@ class Program(ProcessBound):
             self._bring(moving)
             last = self._timeline.last
             previous = last if last is not None and not last.wait(0.0) else None
-            if pacer is not None and pacer.is_watched:
-                watch = self._watch(inner, alone=previous is None)
             begun: DeviceSubmission | None = None
             use = self.enter()
             with CRITICAL:
                 try:
+                    if pacer is not None and pacer.is_watched:
+                        watch = self._watch(inner, alone=previous is None)
                     begun = found = inner.launch(previous)
                 finally:
                     use.began(begun)
+                    if begun is None and watch is not None:
+                        watch.drop()
                 submission = Submission(found, self.name, self._timeline, watch)
                 self._started(submission.number)
             return submission
@@ -300,9 +302,9 @@ class Program(ProcessBound):
                 timeline.settle()
                 if moving is not None:
                     self._bring(moving)
+                use = self.enter()
                 if pacer is not None and pacer.is_watched:
                     watch = self._watch(program, alone=True)
-                use = self.enter()
                 program.run(begin)
                 use.began(inner)
                 use = None
