@@ -64,11 +64,12 @@ def _buffer(name: str, dtype: str, access: str, ndim: int, record: str, data: st
 
 def recalled(function: KernelFunction) -> VerifiedKernel:
     """Return a kernel as verified: a kernel of the library from what is known of it, where that is kept."""
+    found = _met.get(function)  # also if it was translated since: its hash is known
+    if found is not None:
+        return found
     if not (function.fn.__module__ or "").startswith(_LIBRARY) or "verified" in function.__dict__:
         return function.verified
-    found = _met.get(function)
-    if found is None:
-        found = _met[function] = _recall(function)
+    found = _met[function] = _recall(function)
     return found
 
 

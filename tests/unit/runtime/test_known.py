@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_what_is_recalled_tells_what_the_kernel_tells() -> None:
         assert [m in less.writes for m in less.buffers] == [m in whole.writes for m in whole.buffers]
         assert less.trusted or less.is_apart == whole.is_apart
         assert less.kernel is whole.kernel
+
+
+def test_what_was_recalled_stays_so_when_it_is_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_CACHE_DIR", str(tmp_path))
+    make: Any = sum_tiles
+    recalled(make.__wrapped__(i64, i64, i64))  # which keeps what is known of it
+    again = make.__wrapped__(i64, i64, i64)
+    first = recalled(again)
+    assert isinstance(first, KnownKernel)
+    assert first.kernel is again.verified.kernel  # as where its code was not kept
+    assert recalled(again) is first
 
 
 def test_a_kernel_that_reaches_code_of_others_has_no_digest() -> None:
