@@ -110,8 +110,9 @@ def read_sheet(
     try:
         found, cells = read_cells(place, mark, named, code, where)
     except OSError as error:
-        raise FileError(f"{where}, source", f"{place!r} cannot be read ({error.strerror or error})",
-                        remedy="Name a CSV file") from None  # fmt: skip
+        raise FileError(
+            f"{where}, source", f"{place!r} cannot be read ({error.strerror or error})", remedy="Name a CSV file"
+        ) from None
     if not named and cells:
         found = [str(k) for k in range(len(cells))] if names is None else list(names)
         if len(found) != len(cells):
