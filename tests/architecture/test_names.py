@@ -48,6 +48,7 @@ def test_modules_export_what_they_define() -> None:
     for source in read_sources(ROOT).values():
         listed = source.facts.exported
         seen += len(listed)
-        assert set(listed) <= set(source.facts.bound), source.path
+        if "*" not in source.facts.bound:  # what stars bind is compared in tests/unit/flow
+            assert set(listed) <= set(source.facts.bound), source.path
         assert len(listed) == len(set(listed)), source.path
     assert seen > 3_000

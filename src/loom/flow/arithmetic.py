@@ -8,11 +8,11 @@ the operation is recorded, what it means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, u32, u64
 from loom.flow.draft import IrBlock, IrValue, open_block
+from loom.flow.ir_operations import Record, of_one, of_two, operation, typed
 
 __all__ = [
     "ir_and",
@@ -50,65 +50,7 @@ __all__ = [
     "ir_umod",
     "ir_umod64",
     "ir_xor",
-    "of_one",
-    "of_two",
-    "typed",
 ]
-
-Record = Callable[..., IrValue]
-"""Appends an operation: the function's name, the block, the operands."""
-
-
-class OfOne(Protocol):
-    """An operation of one value."""
-
-    def __call__(self, block: IrBlock, a: IrValue) -> IrValue:
-        """Append it."""
-        ...
-
-
-class OfTwo(Protocol):
-    """An operation of two values."""
-
-    def __call__(self, block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-        """Append it."""
-        ...
-
-
-def of_one(name: str, record: Record, meaning: str) -> OfOne:
-    """Return the public function ``name`` of one value."""
-
-    def append(block: IrBlock, a: IrValue) -> IrValue:
-        return record(name, block, a)
-
-    append.__name__ = append.__qualname__ = name
-    append.__doc__ = meaning
-    return append
-
-
-def of_two(name: str, record: Record, meaning: str) -> OfTwo:
-    """Return the public function ``name`` of two values."""
-
-    def append(block: IrBlock, a: IrValue, b: IrValue) -> IrValue:
-        return record(name, block, a, b)
-
-    append.__name__ = append.__qualname__ = name
-    append.__doc__ = meaning
-    return append
-
-
-def typed(name: str, dtype: DType) -> Record:
-    """Record operation ``name`` of values taken as ``dtype``."""
-
-    def record(where: str, block: Any, *values: Any) -> IrValue:
-        return _operation(where, block, name, dtype, *values)
-
-    return record
-
-
-def _operation(where: str, block: IrBlock, name: str, dtype: DType, *values: Any) -> IrValue:
-    target = open_block(block, where)
-    return target.value(name, *(target.operand(v, dtype, where) for v in values))
 
 
 def _bitwise(name: str) -> Record:
@@ -116,14 +58,14 @@ def _bitwise(name: str) -> Record:
 
     def record(where: str, block: IrBlock, *values: Any) -> IrValue:
         first = open_block(block, where).own(values[0], where)
-        return _operation(where, block, name, bool_ if first.instr.dtype == bool_ else first.integer, *values)
+        return operation(where, block, name, bool_ if first.instr.dtype == bool_ else first.integer, *values)
 
     return record
 
 
 def _shift(name: str) -> Record:
     def record(where: str, block: IrBlock, a: Any, b: Any) -> IrValue:
-        return _operation(where, block, name, open_block(block, where).own(a, where).integer, a, b)
+        return operation(where, block, name, open_block(block, where).own(a, where).integer, a, b)
 
     return record
 
@@ -150,7 +92,7 @@ def _comparison(where: str, block: IrBlock, a: Any, b: Any) -> IrValue:
             "two words",
             "Say it with ir_as_f32 or ir_as_u32",
         )
-    return _operation(where, block, where.removeprefix("ir_"), known[0], a, b)
+    return operation(where, block, where.removeprefix("ir_"), known[0], a, b)
 
 
 # floats, u32, u64
@@ -213,4 +155,4 @@ def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrV
 
 def ir_bitcount(block: IrBlock, val: IrValue) -> IrValue:
     """Number of one bits of a u32."""
-    return _operation("ir_bitcount", block, "popcount", u32, val)
+    return operation("ir_bitcount", block, "popcount", u32, val)

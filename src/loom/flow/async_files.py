@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError, DTypeError, LoomTimeout
 from loom.core.given import path as path_of
 from loom.flow.counts import whole
 from loom.flow.draft import binding_name
-from loom.flow.units import further_bindings, require_unit
+from loom.flow.unit_bindings import further_bindings, require_unit
 from loom.flow.words import as_words, words_of
 from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.unit import Unit

@@ -14,7 +14,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, StateError
 from loom.flow.counts import whole
 from loom.flow.draft import binding_name
-from loom.flow.units import bind_by_number, further_bindings, kernel_of, push_constants, require_unit
+from loom.flow.unit_bindings import bind_by_number, further_bindings, kernel_of, push_constants, require_unit
 from loom.flow.words import words_of
 from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Segment

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.dtype import f32, u32
-from loom.flow.arithmetic import Record, of_one, of_two, typed
 from loom.flow.draft import IrBlock, IrValue, open_block
+from loom.flow.ir_operations import Record, of_one, of_two, typed
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source

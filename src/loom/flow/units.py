@@ -10,7 +10,6 @@ are those of ``loom.boot``'s units.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -18,28 +17,22 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.dtype import DType, of_numpy
-from loom.core.errors import ArgumentError, DeviceError, DTypeError, StateError
-from loom.core.given import is_array, is_list, is_mapping
-from loom.flow.counts import is_whole, whole
-from loom.flow.draft import BINDINGS, FURTHER, IrProgram, binding_name, require_kind
-from loom.flow.stdlib import FOLDER, stdlib_kernel
+from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.core.given import is_list, is_mapping
+from loom.flow.counts import whole
+from loom.flow.draft import binding_name, require_kind
+from loom.flow.unit_bindings import bind_by_number, further_bindings, kernel_of, push_constants, require_unit
 from loom.flow.words import as_words, words_of
-from loom.ir.kernel import Param
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.device import Device
 from loom.runtime.frames import Frame
-from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.unit import Unit, boot
 from loom.support.presenters import Presenter
 from loom.support.window import current_window
 
 __all__ = [
-    "bind_by_number",
-    "further_bindings",
-    "kernel_of",
     "loom_boot",
     "loom_build",
     "loom_dispatch",
@@ -53,8 +46,6 @@ __all__ = [
     "loom_shutdown",
     "loom_wait",
     "loom_write",
-    "push_constants",
-    "require_unit",
 ]
 
 _owners: WeakKeyDictionary[Program, Unit] = WeakKeyDictionary()
@@ -100,27 +91,6 @@ def loom_boot(
         )
     further = {name: (None, whole(n, "loom_boot", f"binding {name!r}")) for name, n in (bindings or {}).items()}
     return boot(*sizes, bindings=further, device=device, on=on)
-
-
-def further_bindings(unit: Unit) -> list[str]:
-    """Return the names of a unit's bindings from number 3 on."""
-    return [name for name in unit.memory() if name not in BINDINGS]
-
-
-def bind_by_number(unit: Unit, kernel: VerifiedKernel, where: str) -> dict[str, str]:
-    """Return the bindings of a unit that a kernel's buffers name, or mean by their number.
-
-    ArgumentError for a number that the unit has not. SPIR-V of others means them in their order.
-    """
-    further = further_bindings(unit)
-    found: dict[str, str] = {}
-    for name in [] if isinstance(kernel, ForeignKernel) else [m.name for m in kernel.bound]:
-        number = name.removeprefix(FURTHER)
-        if name in BINDINGS or name in further:
-            found[name] = name
-        elif number != name and number.isdecimal():
-            found[name] = binding_name(int(number), where, further)
-    return found
 
 
 def loom_write(unit: Unit, offset: float, data: Any, *, bind: float | str = 1) -> None:
@@ -280,50 +250,6 @@ def _dispatch(
     ours = bind if bind is not None else bind_by_number(target, verified, where)
     target.dispatch(verified, push_constants(verified, params), groups, bind=ours)
     words_of(target).record(verified, target.bound(verified, ours))
-
-
-def push_constants(kernel: VerifiedKernel, params: Any) -> Any:
-    """Return push constants for a kernel: whole floats stand for ints where one is declared."""
-    if not is_list(params):
-        return params  # which ``dispatch`` refuses, or takes as an array
-    declared = kernel.given
-    return [_param(p, v) for p, v in zip(declared, params)] + list(params)[len(declared) :]  # noqa: B905
-
-
-def kernel_of(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
-    """Return what names a kernel, for the call named ``where`` on ``unit``, as a verified one."""
-    if isinstance(kernel, str) and kernel.startswith(FOLDER):
-        return verified_kernel(stdlib_kernel(kernel, where), where)
-    if isinstance(kernel, (str, bytes, os.PathLike)) and unit.device.kind != "vulkan":
-        shown = (
-            f"{len(kernel)} bytes"
-            if isinstance(kernel, bytes)
-            else repr(cast("object", os.fspath(cast("Any", kernel))))
-        )
-        raise DeviceError(
-            where,
-            f"device {unit.device.name!r} cannot run SPIR-V (Vulkan only)",
-            expected="a kernel object",
-            got=shown,
-            remedy="Pass a function decorated with @loom.kernel, or what ir_finalize returned",
-        )
-    if isinstance(kernel, IrProgram):
-        raise StateError(where, "the kernel is not finished", remedy="Pass what ir_finalize(prog) returned")
-    return verified_kernel(kernel, where)
-
-
-def _param(param: Param, value: Any) -> Any:
-    """Return a push constant, or an array of one per repeat; whole floats stand for ints where those are declared."""
-    if not param.dtype.is_integer:
-        return value
-    if is_array(value) and value.dtype.kind == "f" and (np.trunc(value) == value).all():
-        return value.astype(np.int64)
-    return int(value) if is_whole(value) else value
-
-
-def require_unit(unit: Any, where: str) -> Unit:
-    """Return ``unit`` if it is one; DTypeError for the call named ``where`` otherwise."""
-    return require_kind(unit, Unit, where, "unit", "loom_boot", "Write unit = loom_boot(1.0, words, 0)")
 
 
 def _program(prog: Any, where: str) -> Program:
