@@ -24,12 +24,12 @@ from loom.core.numerics import Guarantee
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.device import DeviceInfo, DeviceSubmission
-from loom.runtime.log import Outcome
+from loom.runtime.memory.storage import HostStorage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.plan import Plan
+from loom.runtime.port.device import DeviceInfo, DeviceSubmission
+from loom.runtime.port.log import Outcome
 from loom.runtime.registry import device
-from loom.runtime.storage import HostStorage
 
 __all__ = ["Capture", "Emulated", "Hosted", "missing_tool"]
 

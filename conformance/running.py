@@ -154,7 +154,7 @@ _LOADED = "loaded"
 
 
 def kinds(*needs: str) -> list[str]:
-    """Name every registered kind of device that offers all that is needed (``runtime.device.Driver``)."""
+    """Name every registered kind of device that offers all that is needed (``runtime.port.device.Driver``)."""
     return [name for name in DRIVERS.names() if _offers(name).issuperset({*needs, _LOADED})]
 
 

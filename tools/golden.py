@@ -23,7 +23,7 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.proof.cases import LAYERS, Case, cases_of
 from loom.proof.golden import SPEC
 from loom.proof.running import digest_of, digest_of_texts
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 FILE = Path(__file__).parents[1] / "src" / "loom" / "proof" / "golden.json"
 GUIDE = Path(__file__).parents[1] / "docs" / "guide" / "verify.md"

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import loom
-from loom.cli import demo_digits
+from loom.cli.demos import demo_digits
 from loom.core.version import __version__
 from loom.export import export_npm, export_wasm, freeze, freeze_kernel
 from loom.nn.train.datasets import divide, read_samples

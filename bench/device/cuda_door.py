@@ -38,7 +38,7 @@ def endless(x: loom.InOut[loom.u32]) -> None:
 
 def training() -> None:
     """Train the digits; the committed digest."""
-    from loom.cli.demo_digits import committed_digest, train_digits
+    from loom.cli.demos.demo_digits import committed_digest, train_digits
 
     (line,) = train_digits(20, ["cuda"])
     print(f"{line.what}: {line.answer}, {line.seconds:.1f} s")
@@ -164,7 +164,7 @@ def forever() -> None:
 
 
 def _work(seed: int) -> str:
-    from loom.cli.demo import array_digest
+    from loom.cli.demos.demo import array_digest
 
     rng = np.random.default_rng(seed)
     x = loom.array(rng.normal(size=(700, 700)).astype(np.float32), on="cuda")

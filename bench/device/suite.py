@@ -22,8 +22,8 @@ from targets import TARGETS, Missing, open_target, proof_device
 
 import conformance.cases  # noqa: F401 - registers the cases
 from conformance.running import CASES, Target, conform, load_case
-from loom.cli.demo import FULL
-from loom.cli.demo_digits import committed_digest, has_digits, train_digits
+from loom.cli.demos.demo import FULL
+from loom.cli.demos.demo_digits import committed_digest, has_digits, train_digits
 from loom.core.dtype import DType
 from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits

@@ -20,7 +20,7 @@ import numpy as np
 import loom
 from bench.harness import Side, alternate
 from bench.report import Bar, Family, Row, main
-from loom.cli.demo_digits import document, has_digits
+from loom.cli.demos.demo_digits import document, has_digits
 from loom.export import export_c, freeze
 from loom.export.c.levels import Optimize
 from loom.nn.train.samples import Samples

@@ -20,7 +20,7 @@ import loom
 from bench.harness import Timings
 from bench.report import Bar, Family, Row, main
 from loom.export import export_wasm, freeze
-from loom.runtime.cache import cache_folder
+from loom.runtime.port.cache import cache_folder
 
 SPEED, OPEN_S = 0.5, 0.001
 BATCH, FEATURES, CLASSES, RATE = 64, 784, 10, 0.01

@@ -20,8 +20,8 @@ import numpy as np
 from bench.harness import THREADS, Side, alternate
 from bench.report import Bar, Family, Row, main
 from loom.tables import Database
+from loom.tables.columns.types import COLUMN_TYPES
 from loom.tables.device.columns import move_columns
-from loom.tables.types import COLUMN_TYPES
 
 ROWS, LINES, ELEMENTS, KEYS = 10**5, 10**6, 10**7, 1000
 Call = Callable[[], Any]

@@ -1,9 +1,9 @@
 """Four agents of different kinds, each in its cell of a grid, on one task: right only if all four are."""
 
 from loom.nn.adapt import CostModel, document, make_learner, run_trial, stream
-from loom.nn.model import Model
 from loom.nn.spec import parse
 from loom.nn.tween import TweenMode
+from loom.nn.weights.model import Model
 
 # Every 50 ms one of four patterns is shown: agent k answers its number plus k, after the change its number less k
 seen = stream("classes", seed=1, total_ms=2000, agents=4, changes=1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import loom
-from loom.cli import demo_digits
+from loom.cli.demos import demo_digits
 from loom.export import FrozenNetwork, freeze
 from loom.nn.train.datasets import divide, read_samples
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import loom
-from loom.cli import demo as job
-from loom.cli import demo_digits as digits
+from loom.cli.demos import demo as job
+from loom.cli.demos import demo_digits as digits
 from loom.cli.main import app
 from loom.nn.train.datasets import divide, read_samples
 

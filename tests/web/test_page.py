@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from loom.cli import demo_digits
+from loom.cli.demos import demo_digits
 from web.chromium import CHROMIUM, Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]

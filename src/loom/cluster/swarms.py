@@ -57,7 +57,7 @@ def _run_some(
 
 
 def _made(make: Callable[[int], Any], number: int) -> Any:
-    from loom.runtime.unit import Unit
+    from loom.runtime.units.unit import Unit
 
     unit = make(number)
     if not isinstance(unit, Unit):

@@ -20,11 +20,11 @@ from loom.core.numerics import Guarantee
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel
 from loom.runtime.chain.meetings import doubt_of
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.dispatch import Binding, Dispatch
 from loom.runtime.plans.groups import encode_groups, largest_groups
 from loom.runtime.plans.library import refuse_library
-from loom.runtime.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.draft import DraftBuffer, Recorded
 from loom.tensor.program import Drafted

@@ -21,12 +21,12 @@ from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, 
 from loom.export.frozen import round_up as rounded
 from loom.export.words import require_identifier
 from loom.runtime.chain import Chain
-from loom.runtime.elements import Readable
+from loom.runtime.memory.storage import HostStorage
 from loom.runtime.plans.dispatch import Binding, Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
 from loom.runtime.plans.library import refuse_library
-from loom.runtime.storage import HostStorage
+from loom.runtime.port.elements import Readable
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.graph import PARAMETER, ancestors
 

@@ -23,7 +23,7 @@ from loom.flow.draft import binding_name
 from loom.flow.unit_bindings import further_bindings, require_unit
 from loom.flow.words import as_words, words_of
 from loom.runtime.chain.timeline import deadline_of
-from loom.runtime.unit import Unit
+from loom.runtime.units.unit import Unit
 from loom.support.io_thread import IoThread, Transfer
 from loom.support.raw_arrays import RawArray, open_array, write_array
 

@@ -16,10 +16,10 @@ from loom.flow.counts import whole
 from loom.flow.draft import binding_name
 from loom.flow.unit_bindings import bind_by_number, further_bindings, kernel_of, push_constants, require_unit
 from loom.flow.words import words_of
-from loom.runtime.device import Device
 from loom.runtime.plans.dispatch import Segment
-from loom.runtime.profile import Profile
-from loom.runtime.unit import Unit
+from loom.runtime.port.device import Device
+from loom.runtime.port.profile import Profile
+from loom.runtime.units.unit import Unit
 from loom.support.mailbox import Mailbox, mailbox
 
 __all__ = [

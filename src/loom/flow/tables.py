@@ -19,12 +19,12 @@ from loom.core.given import is_mapping, items, text
 from loom.core.tracebacks import brief_names
 from loom.flow.counts import whole
 from loom.tables import Database, Table
-from loom.tables.conditions import condition
+from loom.tables.columns.conditions import condition
+from loom.tables.columns.schema import DECLARED
+from loom.tables.columns.types import COLUMN_TYPES, ColumnType
 from loom.tables.device.columns import operation
 from loom.tables.exchange.csv_files import read_sheet, typed
 from loom.tables.query import Query
-from loom.tables.schema import DECLARED
-from loom.tables.types import COLUMN_TYPES, ColumnType
 
 __all__ = [
     "db_aggregate",

@@ -11,7 +11,7 @@ from loom.core.arrays import Array, read_as
 from loom.core.dtype import f32, u32
 from loom.flow.counts import whole
 from loom.patterns.sieve import gpu_primes
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["bits_to_float", "float_to_bits", "gpu_sieve"]
 

@@ -19,7 +19,7 @@ from loom.ir.kernel import Param
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.plans.foreign import ForeignKernel
-from loom.runtime.unit import Unit
+from loom.runtime.units.unit import Unit
 
 __all__ = ["bind_by_number", "further_bindings", "kernel_of", "push_constants", "require_unit"]
 

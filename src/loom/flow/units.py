@@ -26,9 +26,9 @@ from loom.flow.words import as_words, words_of
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.device import Device
-from loom.runtime.frames import Frame
-from loom.runtime.unit import Unit, boot
+from loom.runtime.memory.frames import Frame
+from loom.runtime.port.device import Device
+from loom.runtime.units.unit import Unit, boot
 from loom.support.presenters import Presenter
 from loom.support.window import current_window
 

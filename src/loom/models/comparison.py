@@ -18,7 +18,7 @@ from loom.core.given import is_mapping
 from loom.core.numbers import whole
 from loom.models.architectures import ModelDescription, build, describe
 from loom.models.files import open_checkpoint
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["ModelComparison", "compare_checkpoints"]
 

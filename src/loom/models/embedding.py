@@ -24,7 +24,7 @@ from loom.models.files import open_checkpoint
 from loom.models.tokens import Tokenizer
 from loom.nn.network import Network
 from loom.nn.spec import parse
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import TensorProgram
 
 __all__ = ["POOLING", "Embedder"]

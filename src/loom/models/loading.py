@@ -20,7 +20,7 @@ from loom.models.language import LanguageModel
 from loom.models.tokens import Tokenizer
 from loom.nn.network import Network
 from loom.nn.spec import parse
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 
 __all__ = ["load"]

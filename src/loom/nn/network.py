@@ -15,10 +15,11 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, StateError
 from loom.core.tracebacks import brief_class, warn_caller
-from loom.nn.digests import digest_of
-from loom.nn.elsewhere import of_network
+from loom.nn.base.digests import digest_of
+from loom.nn.base.elsewhere import of_network
+from loom.nn.base.room import no_room, require_room
+from loom.nn.base.torchnames import Names
 from loom.nn.layers.scale import learn_scaling
-from loom.nn.model import Model
 from loom.nn.numeric.storage import StoredWeights, store_weights
 from loom.nn.persistence import (
     Document,
@@ -32,12 +33,9 @@ from loom.nn.persistence import (
     write_older,
     write_saved,
 )  # fmt: skip
-from loom.nn.room import no_room, require_room
 from loom.nn.running import Runner
-from loom.nn.settings import config_of
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
 from loom.nn.spec.freezing import with_frozen
-from loom.nn.torchnames import Names
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
@@ -46,9 +44,11 @@ from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule
+from loom.nn.train.settings import config_of
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
-from loom.runtime.device import Device
+from loom.nn.weights.model import Model
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 from loom.tensor.ops.fast import refuse_fast
 

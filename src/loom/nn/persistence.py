@@ -20,7 +20,8 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.core.given import path as path_of
-from loom.nn.resumption import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest
+from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest
+from loom.nn.base.torchnames import Names, from_torch, rename
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -36,7 +37,6 @@ from loom.nn.spec import (
 from loom.nn.spec.text import file_bytes
 from loom.nn.storedfile import read_stored, write_stored
 from loom.nn.tensorfile import Arrays, SealedParts, is_safetensors, require_numbers, safetensors_library
-from loom.nn.torchnames import Names, from_torch, rename
 from loom.storage.atomic import replace_file
 
 __all__ = [

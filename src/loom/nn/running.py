@@ -16,12 +16,12 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ShapeError
 from loom.core.given import is_mapping
 from loom.core.tracebacks import brief_class
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.samples import batches, by_name, check_inputs, check_samples, for_each, numbers
 from loom.nn.train.targets import Losses, Output, fit_all_targets
+from loom.nn.weights.model import Model
 
 __all__ = ["Runner"]
 

@@ -34,7 +34,7 @@ from loom.tensor.tensor import Tensor, array
 from loom.tensor.tensor import input as tensor_input
 
 if TYPE_CHECKING:
-    from loom.nn.locks import Lock
+    from loom.nn.base.locks import Lock
     from loom.nn.train.history import History
     from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.schedules import Schedule

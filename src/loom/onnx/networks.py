@@ -12,7 +12,7 @@ import numpy as np
 from loom.core.errors import FileError
 from loom.nn.network import Network
 from loom.onnx.reading import read_model
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["load_network"]
 

@@ -10,15 +10,15 @@ from typing import Any, Protocol
 
 from loom import tensor
 from loom.core.errors import ArgumentError, near_matches
+from loom.nn.base.locks import Lock
+from loom.nn.base.random import keep_mask
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
-from loom.nn.locks import Lock
-from loom.nn.random import keep_mask
 from loom.nn.spec.meaning import INDEPENDENT, NUMBERS, Meaning, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.onnx.given import ValueInfo
 from loom.onnx.learning import Learning
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.tensor import Tensor
 
 __all__ = ["OnnxGraph"]

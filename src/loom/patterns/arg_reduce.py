@@ -14,8 +14,8 @@ from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call
 from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.arg import record_arg
 
 __all__ = ["gpu_argmax", "gpu_argmin"]

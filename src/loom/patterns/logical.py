@@ -11,7 +11,7 @@ from loom.core.dtype import bool_, i64, u8, u32
 from loom.kernels.types import read_type
 from loom.patterns.calling.call import Call
 from loom.patterns.reduce import folded
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.schedules.fold import Folding
 
 __all__ = ["gpu_all", "gpu_any", "gpu_count"]

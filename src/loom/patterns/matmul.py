@@ -22,9 +22,9 @@ from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.prepared import prepare
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.library import DenseProduct, library_kernel, require_fast
-from loom.runtime.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.matmul import Multiplication, record_matmul
 from loom.tensor import Tensor
 from loom.tensor.ops.fast import asks_fast, dense_product

@@ -24,7 +24,7 @@ from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std
 from loom.patterns.stats.moments import variance as gpu_var
 from loom.patterns.stats.quantile import median as gpu_median
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import where
 

@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.patterns.tensors import Tensors
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.neural.rotary import rotate, turns
 

@@ -17,8 +17,8 @@ from loom.kernels.types import read_type, wide_type
 from loom.patterns.calling.call import Call
 from loom.patterns.reduce import folded
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 

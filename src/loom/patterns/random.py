@@ -23,8 +23,8 @@ from loom.kernels.maps import random as kernels
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort import gpu_argsort
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 
 __all__ = ["bernoulli", "bits", "dropout_mask", "integers", "normal", "permutation", "uniform"]
 

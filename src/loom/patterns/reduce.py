@@ -14,8 +14,8 @@ from loom.patterns.axis import reduced_shape, rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.inputs import require_elements
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.fold import Folding, record_fold, record_means
 
 __all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of"]

@@ -13,8 +13,8 @@ from loom.core.given import flag
 from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.scan import record_scan, scanning_of
 
 __all__ = ["check_operation", "gpu_scan"]

@@ -16,8 +16,8 @@ from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.select import RunSearch
 from loom.schedules.sorting.sort import plan_sort
 

@@ -12,8 +12,8 @@ from loom.core.given import flag
 from loom.patterns.calling.call import Call
 from loom.patterns.scan import check_operation
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.axis import Rows
 from loom.schedules.scan import record_marks, record_scan, scanning_of
 

@@ -14,9 +14,9 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
 from loom.runtime.chain import Chain
 from loom.runtime.chain.program import Program
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import Storage
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
-from loom.runtime.storage import Storage
 from loom.schedules.sieve.plan import Sieve, plan_list, plan_sieve
 from loom.schedules.sieve.stretches import MOST_LISTED
 

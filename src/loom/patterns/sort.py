@@ -17,8 +17,8 @@ from loom.patterns.axis import normal_axis
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.sorting.sort import plan_sort
 
 __all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "run_sort"]

@@ -13,7 +13,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import DType, f64
 from loom.core.errors import DTypeError
 from loom.core.given import is_list
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 

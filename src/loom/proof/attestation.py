@@ -26,9 +26,9 @@ from loom.core.version import __version__
 from loom.proof.cases import LAYERS, Case, cases_of
 from loom.proof.golden import SPEC, golden
 from loom.proof.running import digest_of, digest_of_texts
-from loom.runtime.cache import cache_folder
-from loom.runtime.device import Device
 from loom.runtime.plans.library import calls_begun
+from loom.runtime.port.cache import cache_folder
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.storage.atomic import replace_file
 

@@ -19,7 +19,7 @@ from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
 from loom.proof.inputs import numbers, seed_of, stratified, words
 from loom.proof.probes import PROBES, ScalarProbe
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["FUNCTION_INPUTS", "LAYERS", "Case", "cases_of"]
 

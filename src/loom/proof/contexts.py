@@ -18,7 +18,7 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, local_id, shared, static_range
 from loom.proof.probes import ScalarProbe
 from loom.proof.running import run_kernel
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["CONTEXTS", "in_context", "operands_of"]
 

@@ -24,7 +24,7 @@ from loom.kernels.group.collective import group_broadcast, group_count, group_ma
 from loom.kernels.maps.by_index import random_f32, random_normal, random_u32, random_u64
 from loom.proof.inputs import numbers, seed_of
 from loom.runtime.calls.kernels import kernel
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["KERNELS"]
 

@@ -26,7 +26,7 @@ from loom.kernels.maps.literals import (
     worked_out_zeros,
 )
 from loom.proof.running import run_kernel
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["LITERAL_CASES"]
 

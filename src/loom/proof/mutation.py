@@ -16,9 +16,9 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.ir.kernel import For, Instr, Kernel, Space, walk
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.verify import VerifiedKernel, verify
-from loom.runtime.device import Device, DeviceInfo, DeviceProgram
+from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.plan import Plan, PlanStep
-from loom.runtime.storage import Storage
+from loom.runtime.port.device import Device, DeviceInfo, DeviceProgram
 
 __all__ = ["MUTATIONS", "Mutant", "mutated"]
 

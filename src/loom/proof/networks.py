@@ -17,15 +17,15 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import f32, u32
 from loom.nn.integer import quantised
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, parse
 from loom.nn.spec.values import JsonObject
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES
 from loom.nn.train.optimizers import OPTIMIZERS, SGD, optimizer_of
 from loom.nn.train.trainer import Trainer
+from loom.nn.weights.model import Model
 from loom.proof.inputs import numbers, seed_of, words
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["NETWORKS"]
 

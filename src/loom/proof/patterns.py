@@ -30,7 +30,7 @@ from loom.patterns.segment_scan import gpu_segment_scan
 from loom.patterns.select import gpu_topk
 from loom.patterns.sort import gpu_argsort, gpu_sort, gpu_sort_pairs
 from loom.proof.inputs import numbers, seed_of
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor, array, special
 from loom.tensor.neural.cached import cached_attention
 from loom.tensor.neural.quantized import COMPUTES, multiply_weights, quantize, take_rows

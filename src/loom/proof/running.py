@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.numerics import canonical_bits
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["digest_of", "digest_of_texts", "run_kernel"]
 

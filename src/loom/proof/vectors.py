@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.dtype import f32
 from loom.proof.inputs import numbers, seed_of
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.vectors import VectorStore
 
 __all__ = ["VECTORS"]

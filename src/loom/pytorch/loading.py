@@ -23,7 +23,7 @@ from loom.pytorch.graph import check_order, graph_of
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.ranges import LEAST, Way, way_of
 from loom.pytorch.structure import from_json
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.tensor import parameter
 
 __all__ = ["load"]

@@ -24,7 +24,7 @@ from loom.pytorch.graph import AtenGraph, reached_weights
 from loom.pytorch.ranges import Way, select
 from loom.pytorch.recording import AtenRecording
 from loom.pytorch.structure import bind, filled
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["Imported", "TorchModel"]

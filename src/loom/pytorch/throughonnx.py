@@ -16,7 +16,7 @@ from loom.onnx import load as load_onnx
 from loom.pytorch.exporting import NotExported
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.surroundings import modes, quiet
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["through_onnx"]
 

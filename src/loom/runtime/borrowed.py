@@ -11,10 +11,10 @@ from typing import Any
 from loom.core.dlpack import cuda_home
 from loom.core.errors import DeviceError
 from loom.core.given import is_array, is_scalar
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable
+from loom.runtime.memory.storage import TypedStorage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device
-from loom.runtime.storage import TypedStorage
 
 __all__ = ["borrowed", "home_of_others"]
 

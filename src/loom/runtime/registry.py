@@ -10,7 +10,7 @@ from __future__ import annotations
 from loom.core import options
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, near_matches
 from loom.core.registry import Registry
-from loom.runtime.device import Device, DeviceInfo, Driver
+from loom.runtime.port.device import Device, DeviceInfo, Driver
 
 __all__ = ["DRIVERS", "device", "devices", "driver", "one_device"]
 

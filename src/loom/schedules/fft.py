@@ -23,7 +23,7 @@ from loom.kernels.fft import steps
 from loom.kernels.fft.butterflies import RADICES
 from loom.kernels.fft.stages import LANES, WIDE, Form, narrow_stage, wide_stage
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.schedules.recorder import Recorder, StorageLike, store
 
 __all__ = [

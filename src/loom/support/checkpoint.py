@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, CheckpointError
-from loom.runtime.unit import Unit, turns
+from loom.runtime.units.unit import Unit, turns
 from loom.storage.disk import Disk
 from loom.storage.manifest import load_blob, load_manifest, save_blobs
 from loom.support.snapshots import changing_memory

@@ -17,10 +17,10 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
-from loom.runtime.device import Device
-from loom.runtime.frames import checked_shape
+from loom.runtime.memory.frames import checked_shape
+from loom.runtime.port.device import Device
 from loom.runtime.registry import one_device
-from loom.runtime.unit import Unit
+from loom.runtime.units.unit import Unit
 from loom.support.io_thread import Transfer
 from loom.support.main_loom import MainLoom
 from loom.support.presenters import Presenter

@@ -17,7 +17,7 @@ from typing import Any
 from loom.core.errors import StateError
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain.promise import Promise
-from loom.runtime.unit import Unit
+from loom.runtime.units.unit import Unit
 
 __all__ = ["IoThread", "Transfer"]
 

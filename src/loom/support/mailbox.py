@@ -18,12 +18,12 @@ import numpy as np
 from loom.core.errors import DTypeError, ShapeError, StateError
 from loom.core.given import text
 from loom.core.tracebacks import brief_class
-from loom.runtime.budget import LEDGER
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import Storage, copy_storage
+from loom.runtime.port.budget import LEDGER
+from loom.runtime.port.device import Device
+from loom.runtime.port.values import as_count, as_data, as_read_dtype
 from loom.runtime.registry import device, one_device
-from loom.runtime.storage import Storage, copy_storage
-from loom.runtime.unit import Unit, turns
-from loom.runtime.values import as_count, as_data, as_read_dtype
+from loom.runtime.units.unit import Unit, turns
 
 __all__ = ["Mailbox", "mailbox"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.tracebacks import brief, brief_class
 from loom.runtime.chain.program import Program
 from loom.runtime.plans.dispatch import Segment
-from loom.runtime.unit import Unit
+from loom.runtime.units.unit import Unit
 
 __all__ = ["MainLoom", "MainProgram"]
 

@@ -12,13 +12,13 @@ from collections import defaultdict
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, StateError
-from loom.runtime.budget import LEDGER
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import Storage, clear_storage
+from loom.runtime.port.budget import LEDGER
+from loom.runtime.port.device import Device
+from loom.runtime.port.values import as_count
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
-from loom.runtime.storage import Storage, clear_storage
-from loom.runtime.unit import Unit
-from loom.runtime.values import as_count
+from loom.runtime.units.unit import Unit
 
 __all__ = ["POOL", "ReleasedMemory", "park", "release", "spawn", "unpark", "warm"]
 

@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, path
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
-from loom.runtime.frames import Frame
+from loom.runtime.memory.frames import Frame
 from loom.storage.atomic import replace_file
 
 __all__ = ["Latest", "Page", "PngSequence", "Presenter"]

@@ -25,10 +25,10 @@ from loom.core.process.thread_pools import ThreadPool
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
-from loom.runtime.device import Device
-from loom.runtime.frames import Frame, checked_shape, take_frame
-from loom.runtime.unit import Unit, boot
-from loom.runtime.values import as_count
+from loom.runtime.memory.frames import Frame, checked_shape, take_frame
+from loom.runtime.port.device import Device
+from loom.runtime.port.values import as_count
+from loom.runtime.units.unit import Unit, boot
 from loom.support.checkpoint import checked_facts, read_checkpoint, write_checkpoint
 from loom.support.io_thread import IoThread, Transfer
 from loom.support.presenters import Presenter

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError, near_matches
-from loom.runtime.budget import LEDGER
-from loom.runtime.storage import Storage, copy_storage
-from loom.runtime.unit import Unit, turns
+from loom.runtime.memory.storage import Storage, copy_storage
+from loom.runtime.port.budget import LEDGER
+from loom.runtime.units.unit import Unit, turns
 
 __all__ = ["Snapshots", "changing_memory", "checked_name"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from loom.runtime.budget import LEDGER
 from loom.runtime.chain.kept import kept_programs
+from loom.runtime.port.budget import LEDGER
 from loom.support.parking import POOL
 
 __all__ = ["Stats", "UnitStats", "stats"]

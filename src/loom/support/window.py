@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, flag, text
 from loom.core.numbers import whole
 from loom.core.optional import load
-from loom.runtime.frames import Frame, checked_shape
+from loom.runtime.memory.frames import Frame, checked_shape
 
 __all__ = ["Event", "Window", "current_window"]
 

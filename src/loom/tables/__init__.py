@@ -10,9 +10,9 @@ from typing import Any
 
 from loom.core.names import missing_name
 from loom.core.tracebacks import brief_names
+from loom.tables.columns.rows import Row
 from loom.tables.database import Database
 from loom.tables.query import Query
-from loom.tables.rows import Row
 from loom.tables.table import Table
 
 __all__ = ["Database", "Query", "Row", "Table"]

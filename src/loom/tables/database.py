@@ -19,16 +19,16 @@ from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.core.numbers import real
 from loom.core.tracebacks import brief_class
-from loom.tables.connections import Connections
+from loom.tables.columns.names import refuse_repeated, table_name
+from loom.tables.columns.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
+from loom.tables.columns.types import read_type
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
 from loom.tables.exchange.saving import load_tables, save_tables
-from loom.tables.names import refuse_repeated, table_name
-from loom.tables.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
-from loom.tables.seal import Soundness, compare
+from loom.tables.files.connections import Connections
+from loom.tables.files.seal import Soundness, compare
+from loom.tables.files.sqlite_files import look_through
 from loom.tables.sql import SqlResult, run_sql
-from loom.tables.sqlite_files import look_through
 from loom.tables.table import Table
-from loom.tables.types import read_type
 
 __all__ = ["Database"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
-from loom.tables.schema import columns_of, names_of_tables
+from loom.tables.columns.schema import columns_of, names_of_tables
 
 __all__ = ["only_reads", "refuse_settings", "refuse_unused", "same_tables", "verb_of"]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.patterns.data.csv_cells import read_real, read_whole
-from loom.tables.names import ID, quoted, refuse_twins
-from loom.tables.schema import NUMBER, definition, trash_of
-from loom.tables.types import ColumnType, shown
+from loom.tables.columns.names import ID, quoted, refuse_twins
+from loom.tables.columns.schema import NUMBER, definition, trash_of
+from loom.tables.columns.types import ColumnType, shown
 
 __all__ = ["add_column", "change_type", "drop_column", "rename_column"]
 

@@ -20,18 +20,18 @@ from loom.core.given import flag, one_of, text
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.patterns.data.group import Groups
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tables.arrow.writing import Arrow
-from loom.tables.conditions import LEFT_OUT, condition
-from loom.tables.connections import Connections
+from loom.tables.columns.conditions import LEFT_OUT, condition
+from loom.tables.columns.names import ID, quoted, refuse_repeated
+from loom.tables.columns.rows import Row, rows_of
+from loom.tables.columns.schema import columns_now
+from loom.tables.columns.types import ColumnType, shown
 from loom.tables.device.columns import DeviceColumns, move_columns, operation
 from loom.tables.exchange.arrays import array_of
 from loom.tables.exchange.csv_files import write_csv
-from loom.tables.names import ID, quoted, refuse_repeated
-from loom.tables.rows import Row, rows_of
-from loom.tables.schema import columns_now
+from loom.tables.files.connections import Connections
 from loom.tables.sources import Source, Term, joined
-from loom.tables.types import ColumnType, shown
 
 __all__ = ["Query", "Reads"]
 

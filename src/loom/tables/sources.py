@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, text
-from loom.tables.names import ID, quoted
-from loom.tables.schema import trash_of
-from loom.tables.types import COLUMN_TYPES, ColumnType
+from loom.tables.columns.names import ID, quoted
+from loom.tables.columns.schema import trash_of
+from loom.tables.columns.types import COLUMN_TYPES, ColumnType
 
 __all__ = ["Source", "Term", "joined", "of_deleted", "of_table"]
 

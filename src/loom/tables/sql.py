@@ -16,10 +16,10 @@ from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar, text
 from loom.core.tracebacks import brief_class
 from loom.tables.arrow.writing import Arrow
-from loom.tables.connections import Connections
+from loom.tables.columns.types import COLUMN_TYPES, ColumnType, is_missing
 from loom.tables.exchange.arrays import array_of
+from loom.tables.files.connections import Connections
 from loom.tables.guards import only_reads, refuse_settings, refuse_unused, same_tables, verb_of
-from loom.tables.types import COLUMN_TYPES, ColumnType, is_missing
 
 __all__ = ["SqlResult", "run_sql"]
 

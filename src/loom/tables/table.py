@@ -12,16 +12,16 @@ from typing import Any, cast
 from loom.core.errors import ArgumentError, IndexOutside, LoomError, near_matches
 from loom.core.given import text
 from loom.core.tracebacks import brief_class
-from loom.tables.connections import Connections
+from loom.tables.columns.names import column_name
+from loom.tables.columns.rows import Row
+from loom.tables.columns.schema import columns_now
+from loom.tables.columns.types import ColumnType, read_type
 from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.files.connections import Connections
+from loom.tables.files.writing import bound_columns, change, columns_from, insert, move, numbers_of, require_origin
 from loom.tables.migrations import add_column, change_type, drop_column, rename_column
-from loom.tables.names import column_name
 from loom.tables.query import Query, Reads
-from loom.tables.rows import Row
-from loom.tables.schema import columns_now
 from loom.tables.sources import of_deleted, of_table
-from loom.tables.types import ColumnType, read_type
-from loom.tables.writing import bound_columns, change, columns_from, insert, move, numbers_of, require_origin
 
 __all__ = ["Table"]
 

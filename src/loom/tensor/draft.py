@@ -17,8 +17,8 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.given import is_array
 from loom.kernels.maps.nest import LoopNest, Number
-from loom.runtime.device import Device
-from loom.runtime.storage import Storage
+from loom.runtime.memory.storage import Storage
+from loom.runtime.port.device import Device
 from loom.schedules.maps import Strided, lanes_of, strided
 from loom.schedules.rows import fused_rows
 from loom.tensor.layout import StridedLayout

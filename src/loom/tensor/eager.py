@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from loom.core.errors import StateError
 from loom.kernels.maps.nest import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import HostSlot, Storage
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
-from loom.runtime.storage import HostSlot, Storage
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.graph import Node, ancestors, refuse_freed
 from loom.tensor.lowering import follow, lower

@@ -23,9 +23,9 @@ from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.core.process.forks import hold_over_forks
-from loom.runtime.device import Device
-from loom.runtime.elements import Sized
-from loom.runtime.storage import Storage
+from loom.runtime.memory.storage import Storage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Sized
 from loom.tensor.draft import Draft
 from loom.tensor.layout import StridedLayout
 

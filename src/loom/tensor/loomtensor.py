@@ -21,10 +21,10 @@ from loom.core.tracebacks import brief_class
 from loom.runtime.chain import Submission
 from loom.runtime.chain.kept import Kept, keep
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.device import Device, DeviceInfo
-from loom.runtime.order import touching
+from loom.runtime.memory.order import touching
+from loom.runtime.memory.storage import copy_storage
+from loom.runtime.port.device import Device, DeviceInfo
 from loom.runtime.registry import device, devices
-from loom.runtime.storage import copy_storage
 from loom.tensor.creation.creation import full
 from loom.tensor.eager import Work, prepare, work_of
 from loom.tensor.graph import PARAMETER, ancestors, as_shape, refuse_freed, require_tensor

@@ -14,9 +14,9 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 from loom.core.errors import ArgumentError
-from loom.runtime.device import Device
-from loom.runtime.order import UNTRACKED
-from loom.runtime.storage import Storage
+from loom.runtime.memory.order import UNTRACKED
+from loom.runtime.memory.storage import Storage
+from loom.runtime.port.device import Device
 from loom.tensor.draft import Draft, DraftBuffer
 
 __all__ = ["MemoryPlan", "plan_memory"]

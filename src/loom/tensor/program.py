@@ -24,10 +24,10 @@ from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain import Submission
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.device import Device
-from loom.runtime.order import UNTRACKED
+from loom.runtime.memory.order import UNTRACKED
+from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
-from loom.runtime.storage import HostStorage, Storage, copy_storage
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.fusing.repeats import leave_out_repeats
 from loom.tensor.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor

@@ -19,7 +19,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.kernels.types import held_type
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.graph import COUNTER, Node, as_shape, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.ordering import first_of

@@ -16,8 +16,8 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.tracebacks import brief_class
 from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.kernels.maps.nest import number
-from loom.runtime.device import Device
 from loom.runtime.plans.library import SparseProduct, library_kernel, require_fast
+from loom.runtime.port.device import Device
 from loom.tensor.derivatives import derivative
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import NodeKind, TensorOp, as_shape, make, require_tensor

@@ -20,10 +20,10 @@ from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief_class
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable
+from loom.runtime.memory.storage import HostStorage, Storage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device
-from loom.runtime.storage import HostStorage, Storage
 from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view

@@ -12,8 +12,8 @@ from typing import Any
 
 from loom.runtime.chain import Chain
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.device import Device
-from loom.runtime.storage import ShapedStorage
+from loom.runtime.memory.storage import ShapedStorage
+from loom.runtime.port.device import Device
 from loom.tensor.draft import Draft
 from loom.tensor.memory import MemoryPlan
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-from loom.runtime.storage import copy_storage
+from loom.runtime.memory.storage import copy_storage
 from loom.tensor.graph import Node, NodeKind, TensorOp, make, take_users
 
 __all__ = ["VALUE", "before_writing", "record_lock"]

@@ -17,7 +17,7 @@ from loom.core.given import flag, one_of
 from loom.core.given import path as path_of
 from loom.core.numbers import real, whole
 from loom.core.tracebacks import brief_context
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.storage.file_lock import FileLock
 from loom.support.vectors import open_vectors, write_vectors
 from loom.support.vectors.flush_turns import busy, lock_of

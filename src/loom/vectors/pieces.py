@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loom.core.arrays import Array
-from loom.runtime.storage import Storage
+from loom.runtime.memory.storage import Storage
 from loom.vectors.segments import RowSegment
 
 __all__ = ["GivenRows", "Piece", "neighbours"]

@@ -18,12 +18,12 @@ from loom.core.dtype import f32, i8
 from loom.core.given import is_array
 from loom.core.options import check_bounds
 from loom.kernels.vectors.rank import FACTS
-from loom.runtime.budget import LEDGER
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
 from loom.runtime.chain.program import Submission
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.memory.storage import HostSlot, Storage
+from loom.runtime.port.budget import LEDGER
+from loom.runtime.port.device import Device
 from loom.schedules.vectors import VectorLayout
 from loom.vectors.queries import inverse_lengths
 

@@ -19,7 +19,7 @@ from loom.core.dtype import i8
 from loom.core.errors import StateError
 from loom.core.process.thread_pools import ThreadPool
 from loom.kernels.vectors.packed import panels_of_rows
-from loom.runtime.storage import HostStorage
+from loom.runtime.memory.storage import HostStorage
 from loom.vectors.programs import SegmentMemory, VectorPrograms
 from loom.vectors.search import SearchPart
 

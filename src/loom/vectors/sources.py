@@ -12,8 +12,8 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.numbers import whole
-from loom.runtime.device import Device
-from loom.runtime.unit import Unit
+from loom.runtime.port.device import Device
+from loom.runtime.units.unit import Unit
 from loom.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
 from loom.vectors.pieces import GivenRows

@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
-from loom.runtime.storage import Storage
+from loom.runtime.memory.storage import Storage
 from loom.vectors.columns import Condition, MetaColumns
 from loom.vectors.frozen import FrozenStore
 from loom.vectors.given import Id, Meta, require_lengths

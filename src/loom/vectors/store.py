@@ -20,7 +20,7 @@ from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.kernels.precisions import FULL
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 from loom.schedules.vectors import KEPT, choose_layout

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import loom
+from loom.cli.inputs.networks import name_classes
 from loom.cli.main import app
-from loom.cli.networks import name_classes
 from loom.core.errors import ArgumentError, SpecError
 from loom.nn.train.datasets import column_names, read_samples
 

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 import loom
-from loom.cli import demo as job
-from loom.cli import demo_digits, output
 from loom.cli.commands.bench import find_checkout
+from loom.cli.demos import demo as job
+from loom.cli.demos import demo_digits
+from loom.cli.inputs import output
+from loom.cli.inputs.quantity import whole_number
 from loom.cli.main import app
-from loom.cli.quantity import whole_number
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__
 

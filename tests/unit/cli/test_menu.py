@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import loom
-from loom.cli import menu
+from loom.cli.demos import menu
+from loom.cli.demos.menu import OPTIONS
 from loom.cli.main import app
-from loom.cli.menu import OPTIONS
 
 
 @pytest.fixture(autouse=True)

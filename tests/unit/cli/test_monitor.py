@@ -25,7 +25,7 @@ import loom
 from loom.cli.commands.monitor import view
 from loom.cli.main import app
 from loom.core.errors import ArgumentError
-from loom.runtime.monitor import document, publish_if_asked, published
+from loom.runtime.units.monitor import document, publish_if_asked, published
 
 SCRIPT = """
 import loom, sys

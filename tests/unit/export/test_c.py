@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.cli import demo_digits
+from loom.cli.demos import demo_digits
 from loom.core.errors import ArgumentError, NotFinite, StateError
 from loom.export import export_c, freeze
 from loom.export.c.levels import OPTIMIZE

@@ -33,7 +33,7 @@ from loom.flow import (
 from loom.ir.verify import VerifiedKernel
 
 
-def booted(on: str | None = None) -> loom.runtime.unit.Unit:
+def booted(on: str | None = None) -> loom.runtime.units.unit.Unit:
     return loom_boot(1.0, 64, 64, bindings={"metrics": 64.0, "control": 64, "out": 64}, device=on)
 
 

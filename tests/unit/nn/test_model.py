@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from loom.core.errors import ArgumentError, ShapeError, SpecError
-from loom.nn.model import Model
 from loom.nn.spec import parse
+from loom.nn.weights.model import Model
 
 _LAYERS = [
     {"type": "dense", "output_size": 3, "activation": "tanh"},

@@ -12,8 +12,9 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError
-from loom.nn import network, room
-from loom.nn.random import normals, uniforms
+from loom.nn import network
+from loom.nn.base import room
+from loom.nn.base.random import normals, uniforms
 
 
 def large(size: int) -> dict[str, Any]:

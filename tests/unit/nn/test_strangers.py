@@ -18,7 +18,7 @@ import loom
 from loom.cli.main import app
 from loom.core.errors import LoomError
 from loom.flow import dnvm
-from loom.nn.elsewhere import METHODS, SETTINGS
+from loom.nn.base.elsewhere import METHODS, SETTINGS
 from loom.nn.spec import Snapshot
 from loom.nn.train.datasets import read_samples
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import loom
-from loom.runtime import cache as module
-from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.device import CpuDevice
+from loom.runtime.port import cache as module
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact, Site
 
 SAMPLE = Artifact(

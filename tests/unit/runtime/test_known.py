@@ -17,7 +17,7 @@ from loom.core.dtype import f32, f64, i8, i32, i64, u8, u32
 from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold.tiles import divide_rows, extreme_tiles, sum_tiles
-from loom.runtime.known import KnownKernel, facts_of, recalled
+from loom.runtime.port.known import KnownKernel, facts_of, recalled
 
 TYPES = (u8, i8, u32, i32, i64, f32, f64)
 FACTS = (

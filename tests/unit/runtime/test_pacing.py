@@ -14,7 +14,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, RaceDetected, StateError
-from loom.runtime.pacing import Pacer
+from loom.runtime.port.pacing import Pacer
 
 Start = Callable[..., "subprocess.Popen[str]"]
 RECORDED = (

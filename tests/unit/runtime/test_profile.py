@@ -15,8 +15,8 @@ import pytest
 
 import loom
 from loom.core.errors import AssertionFailed, StateError
-from loom.runtime.profile import active_profile
-from loom.runtime.times import sample
+from loom.runtime.port.profile import active_profile
+from loom.runtime.port.times import sample
 
 
 @loom.kernel(workgroup=64)

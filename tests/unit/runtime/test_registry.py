@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = """
 from dataclasses import replace
-from loom.runtime.device import Driver
+from loom.runtime.port.device import Driver
 from loom.runtime.drivers.interp import InterpDevice
 from loom.targets.base import Artifact
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from loom.core.errors import FileError, LoomError
-from loom.tables import Database, seal
+from loom.tables import Database
+from loom.tables.files import seal
 
 WRITER = """
 import random, sys

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, FileError, StateError
-from loom.tables import Database, sqlite_files
+from loom.tables import Database
+from loom.tables.files import sqlite_files
 
 
 class City(str, enum.Enum):

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from loom.core.errors import FileError, LoomError, StateError
-from loom.tables import Database, seal, sqlite_files
+from loom.tables import Database
+from loom.tables.files import seal, sqlite_files
 
 pytestmark = pytest.mark.skipif(
     not hasattr(sqlite3.Connection, "serialize"), reason="files are sealed by Python 3.11 and newer"

@@ -13,7 +13,7 @@ import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, FileError, IndexOutside, StateError
 from loom.tables import Database
-from loom.tables.writing import unchecked
+from loom.tables.files.writing import unchecked
 
 NOON = datetime.datetime(2020, 1, 31, 12)
 

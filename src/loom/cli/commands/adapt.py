@@ -43,7 +43,7 @@ def adapt(
 
     Example: loom bench adapt --quick --layers dense,conv2d --json adapt.json --png adapt.png
     """
-    from loom.cli.networks import require_place
+    from loom.cli.inputs.networks import require_place
     from loom.core.errors import ArgumentError
     from loom.nn.adapt.report import plots
     from loom.nn.adapt.suite import Settings
@@ -70,7 +70,7 @@ def adapt(
 
 
 def _run(settings: Settings, json: Path | None, png: Path | None, device: str | None, *, resume: bool) -> None:
-    from loom.cli.output import seconds_text
+    from loom.cli.inputs.output import seconds_text
     from loom.nn.adapt.report import save_png, write_results
     from loom.nn.adapt.suite import run_benchmark
 
@@ -129,7 +129,7 @@ def _kept(settings: Settings, json: Path | None) -> list[dict[str, Any]]:
 
 
 def _print(results: dict[str, Any]) -> None:
-    from loom.cli.output import print_table
+    from loom.cli.inputs.output import print_table
     from loom.nn.adapt.report import robustness, table
 
     if not results["rows"]:

@@ -25,7 +25,7 @@ def status(
 ) -> None:
     """List the nodes of a Ray cluster, what they have, and the workers of all pools."""
     import loom
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.output import print_json, print_table
 
     found = loom.cluster.status(address)
     if json:

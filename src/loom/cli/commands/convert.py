@@ -55,7 +55,7 @@ def convert(
     published checkpoint (a folder of the HuggingFace hub, .safetensors, .gguf) becomes a .safetensors, a folder or a
     .gguf, its weights in any type; the error of each is printed, and with --check that of what the model computes.
     """
-    from loom.cli.checkpoints import is_checkpoint
+    from loom.cli.inputs.checkpoints import is_checkpoint
 
     if is_checkpoint(source):
         _refuse(
@@ -65,7 +65,7 @@ def convert(
         return
     _refuse("means checkpoints", {"--scales": scales, "--keep": keep or None, "--shard-size": shard_size,
                                 "--check": check or None})  # fmt: skip
-    from loom.cli.output import print_json
+    from loom.cli.inputs.output import print_json
     from loom.nn.formats import convert_model
 
     shape = None if sample is None else _sizes(sample)
@@ -105,8 +105,8 @@ def _convert_checkpoint(
     source: Path, target: Path, dtype: str | None, scales: str | None, keep: list[str], shard_size: str | None, *,
     check: bool, json: bool,
 ) -> None:  # fmt: skip
-    from loom.cli.checkpoints import bytes_of
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.checkpoints import bytes_of
+    from loom.cli.inputs.output import print_json, print_table
     from loom.models.files import convert_checkpoint
 
     shard = None if shard_size is None else bytes_of(shard_size, "loom convert, --shard-size")

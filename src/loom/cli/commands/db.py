@@ -110,7 +110,7 @@ def query(
     with _open(file, read_only=only_reads(statement)) as db:
         found = db.sql(statement, params or [])
     if json:
-        from loom.cli.output import print_json
+        from loom.cli.inputs.output import print_json
 
         if any(isinstance(value, float) and math.isinf(value) for row in found.tuples() for value in row):
             raise ArgumentError("loom db query", "JSON has no infinity", got="a column with one",
@@ -119,7 +119,7 @@ def query(
     elif as_csv:
         _print_csv(found.columns, found.tuples())
     elif found.columns:
-        from loom.cli.output import print_table
+        from loom.cli.inputs.output import print_table
 
         print_table(found.columns, [[_text(value) for value in row] for row in found.tuples()])
     else:
@@ -129,7 +129,7 @@ def query(
 @commands.command("tables")
 def tables(file: File, json: Json = False) -> None:
     """List the tables of a database: rows, deleted rows, columns."""
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.output import print_json, print_table
 
     with _open(file, read_only=True) as db:
         found: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from loom.cli.demo import DemoLine, DemoSize
+    from loom.cli.demos.demo import DemoLine, DemoSize
 
 __all__ = ["demo"]
 
@@ -37,9 +37,9 @@ def demo(
         _run_menu(device, json, quick, choice, menu)
         return
     import loom
-    from loom.cli import demo as job
-    from loom.cli import demo_digits as digits
-    from loom.cli.output import print_json
+    from loom.cli.demos import demo as job
+    from loom.cli.demos import demo_digits as digits
+    from loom.cli.inputs.output import print_json
 
     size = job.QUICK if quick else job.FULL
     where = loom.device(device)
@@ -62,8 +62,8 @@ def demo(
 def _run_menu(device: str | None, json: bool, quick: bool, choice: int | None, menu: bool) -> None:
     """Run one choice, or ask for choices until 0 or the end of what is read."""
     import loom
-    from loom.cli.menu import OPTIONS, option_of
-    from loom.cli.output import print_json
+    from loom.cli.demos.menu import OPTIONS, option_of
+    from loom.cli.inputs.output import print_json
     from loom.core.errors import ArgumentError, LoomError
 
     if quick or not menu or (json and choice is None):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from loom.runtime.device import DeviceInfo
+    from loom.runtime.port.device import DeviceInfo
 
 __all__ = ["devices"]
 
@@ -19,7 +19,7 @@ def devices(
 ) -> None:
     """List the devices present with their limits, and the adapters that were refused with the reason."""
     import loom
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.output import print_json, print_table
     from loom.runtime.registry import DRIVERS
 
     found = loom.devices()

@@ -13,7 +13,7 @@ def explain(
     kernel: Annotated[str, typer.Argument(metavar="FILE:KERNEL", help="A Python file, and a kernel in it.")],
 ) -> None:
     """Say line by line what is read side by side, what gathers, where lanes part, and what a tuned form would do."""
-    from loom.cli.kernel_file import load_kernel
+    from loom.cli.inputs.kernel_file import load_kernel
     from loom.runtime.explain import explain as explained
 
     typer.echo(str(explained(load_kernel(kernel))))

@@ -99,7 +99,7 @@ def _freeze(
     context: typer.Context, path: Path, settings: dict[str, Any], hold_out: float, threads: bool
 ) -> FrozenNetwork:
     """Return the network of a file written down, with the samples that are asked for."""
-    from loom.cli.networks import open_network, samples_for
+    from loom.cli.inputs.networks import open_network, samples_for
     from loom.export import freeze
     from loom.nn.train.datasets import divide
 
@@ -161,9 +161,9 @@ class _OnnxSettings:
 
 def _to_onnx(context: typer.Context, models: list[Path], out: Path, settings: _OnnxSettings, json: bool) -> None:
     """Write a network or a program as ONNX, and print what was written."""
-    from loom.cli.kernel_file import load_object
-    from loom.cli.networks import open_network
-    from loom.cli.output import print_json
+    from loom.cli.inputs.kernel_file import load_object
+    from loom.cli.inputs.networks import open_network
+    from loom.cli.inputs.output import print_json
     from loom.export import export_onnx
 
     _require_one(models, "--to onnx")
@@ -193,7 +193,7 @@ def _export_kernel(context: typer.Context, network: list[Path], to: str, out: Pa
 
 def _export_graph(context: typer.Context, network: list[Path], to: str, out: Path, asked: _Asked, json: bool) -> None:
     """Write a model of ONNX."""
-    from loom.cli.onnx_file import freeze_file
+    from loom.cli.inputs.onnx_file import freeze_file
 
     what, given = "a model of ONNX", context.params
     _require_not_given(context, ["data", "threads", *_OF_TRAINING], what)
@@ -232,7 +232,7 @@ def _require_one(network: list[Path], what: str) -> None:
 
 def _kernel(where: str, to: str, name: str | None) -> Any:
     """Return the kernel, program or chain that FILE.py:NAME is, frozen."""
-    from loom.cli.kernel_file import load_kernel, load_object
+    from loom.cli.inputs.kernel_file import load_kernel, load_object
     from loom.export import FrozenFunction, freeze_kernel, freeze_program
     from loom.tensor import TensorProgram
 
@@ -258,7 +258,7 @@ def _require_kernel_kinds(to: str, what: str) -> None:
 def _print(exports: Sequence[Any], digest: str | None, json: bool) -> None:
     made, paths = exports[0], [path for each in exports for path in each.files]
     if json:
-        from loom.cli.output import print_json
+        from loom.cli.inputs.output import print_json
 
         print_json({"files": [str(p) for p in paths], "net_nbytes": made.net_nbytes, "kernels": made.kernels,
                     "code_nbytes": made.code_nbytes} | ({} if digest is None else {"sha256": digest}))  # fmt: skip

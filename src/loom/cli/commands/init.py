@@ -25,7 +25,7 @@ def init(
 
     Example: loom init data.csv --out net.json, then loom train net.json --data data.csv --out model.json
     """
-    from loom.cli.networks import require_place
+    from loom.cli.inputs.networks import require_place
     from loom.core.errors import ArgumentError
     from loom.nn.spec import check, parse, to_json
     from loom.nn.spec.text import canonical

@@ -46,9 +46,9 @@ def inspect(
     Of a published checkpoint (a folder of the HuggingFace hub, .safetensors, .gguf) the tensors are printed, with their
     types and sizes, and what stands beside them; no weight is read.
     """
-    from loom.cli.checkpoints import is_checkpoint, print_checkpoint
-    from loom.cli.networks import open_network, require_place
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.checkpoints import is_checkpoint, print_checkpoint
+    from loom.cli.inputs.networks import open_network, require_place
+    from loom.cli.inputs.output import print_json, print_table
 
     if is_checkpoint(network):
         others = {"--id": model_id, "--batch": batch, "--types": types or None, "--data": data, "--scales": scales,
@@ -96,8 +96,8 @@ def inspect(
 
 
 def _print_types(net: Network, data: str | None, scales: str, *, json: bool) -> None:
-    from loom.cli.networks import samples_for
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.networks import samples_for
+    from loom.cli.inputs.output import print_json, print_table
     from loom.nn.numeric import benchmark_types
 
     x, y = (None, None) if data is None else samples_for(net, data)
@@ -114,7 +114,7 @@ def _print_types(net: Network, data: str | None, scales: str, *, json: bool) -> 
 
 def _print_diff(net: Network, other: Network, *, json: bool) -> None:
     """Print how another network differs, and end with 1 if it does."""
-    from loom.cli.output import print_json
+    from loom.cli.inputs.output import print_json
 
     found = net.diff(other)
     print_json(found.to_dict()) if json else typer.echo(str(found))

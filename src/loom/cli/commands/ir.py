@@ -42,8 +42,8 @@ def ir(
     """
     from pathlib import Path
 
-    from loom.cli.kernel_file import list_kernels, load_kernel
-    from loom.cli.output import is_terminal
+    from loom.cli.inputs.kernel_file import list_kernels, load_kernel
+    from loom.cli.inputs.output import is_terminal
     from loom.core.errors import ArgumentError
 
     if Path(kernel).is_file():

@@ -25,8 +25,8 @@ def monitor(
 
     Processes started with LOOM_MONITOR=1, or that called loom.publish(), are shown. Ctrl-C stops.
     """
-    from loom.cli.output import is_terminal, print_json, print_table
-    from loom.runtime.monitor import published
+    from loom.cli.inputs.output import is_terminal, print_json, print_table
+    from loom.runtime.units.monitor import published
 
     if json:
         print_json({"version": 1, "processes": published()})
@@ -44,7 +44,7 @@ def monitor(
 def _live(interval: float) -> None:
     from rich.live import Live
 
-    from loom.runtime.monitor import published
+    from loom.runtime.units.monitor import published
 
     with Live(view(published()), screen=True, auto_refresh=False) as live:
         try:

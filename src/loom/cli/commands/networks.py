@@ -37,9 +37,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Print loss, precision and recall of classes, confusion (rows: the true class) and deviation of a model."""
-    from loom.cli.evaluation import facts_of, print_evaluation, write_evaluation, write_plots
-    from loom.cli.networks import open_network, require_place, samples_for
-    from loom.cli.output import print_json
+    from loom.cli.inputs.evaluation import facts_of, print_evaluation, write_evaluation, write_plots
+    from loom.cli.inputs.networks import open_network, require_place, samples_for
+    from loom.cli.inputs.output import print_json
     from loom.core.errors import ArgumentError
 
     require_place("--out", out, (".json",))
@@ -76,8 +76,8 @@ def infer(
 
     Of a model that knows its classes: the likeliest, then each with its probability. Of others: the outputs.
     """
-    from loom.cli.networks import inputs_for, open_network
-    from loom.cli.output import print_json
+    from loom.cli.inputs.networks import inputs_for, open_network
+    from loom.cli.inputs.output import print_json
     from loom.core.errors import ArgumentError
 
     if (data is None) == (values is None):
@@ -109,7 +109,7 @@ def _chances(net: Network, outputs: Any) -> Any:
 
 
 def _print_classes(classes: tuple[str, ...], chances: Any, outputs: Any, json: bool) -> None:
-    from loom.cli.output import print_json
+    from loom.cli.inputs.output import print_json
 
     likeliest = [classes[int(k)] for k in chances.argmax(1)]
     if json:

@@ -17,8 +17,8 @@ def primes(
 ) -> None:
     """Count the primes below N (at most 10^12), exactly."""
     import loom
-    from loom.cli.output import print_json, seconds_text
-    from loom.cli.quantity import whole_number
+    from loom.cli.inputs.output import print_json, seconds_text
+    from loom.cli.inputs.quantity import whole_number
 
     below = whole_number(n, "loom primes, N")
     where = loom.device(device)

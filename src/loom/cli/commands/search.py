@@ -46,7 +46,7 @@ def search(
 
     Example: loom search data.csv --budget 54 --candidates 9 --scale --seed 1 --out best.json
     """
-    from loom.cli.networks import name_classes, require_place
+    from loom.cli.inputs.networks import name_classes, require_place
     from loom.nn.structure import search, space_for
     from loom.nn.train.datasets import class_names, number_classes, read_targets
 
@@ -77,7 +77,7 @@ def _depth(text: str) -> tuple[int, int]:
 
 
 def _print(result: ArchitectureRanking, out: Path | None, *, json: bool) -> None:
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.output import print_json, print_table
 
     if json:
         print_json({"device": result.best.model.device.name, **result.to_dict()})

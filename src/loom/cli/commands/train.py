@@ -81,7 +81,7 @@ def train(
 
     Example: loom train net.json --data data.csv --epochs 20 --out model.json --curves losses.png
     """
-    from loom.cli.networks import open_network, require_place, samples_for
+    from loom.cli.inputs.networks import open_network, require_place, samples_for
     from loom.nn.train.datasets import divide
 
     require_place("loom train, --out", out, (".json", ".safetensors"))
@@ -124,7 +124,7 @@ def _workers(told: str | None) -> int | list[str] | None:
 
 
 def _print(net: Network, history: dict[str, Any], seconds: float, out: Path | None, *, json: bool) -> None:
-    from loom.cli.output import print_json, print_table, seconds_text
+    from loom.cli.inputs.output import print_json, print_table, seconds_text
 
     where, digest = net.model.device.name, net.digest()
     if json:

@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @commands.command("info")
 def info(path: Store, device: Device = None, json: Json = False) -> None:
     """Print how many vectors a store holds, and of what kind."""
-    from loom.cli.output import print_json
+    from loom.cli.inputs.output import print_json
 
     with _restored(path, device) as store:
         facts: dict[str, Any] = {
@@ -49,7 +49,7 @@ def search(
 
     Example: loom vectors search cache/embeddings --like emb_001 -k 5
     """
-    from loom.cli.output import print_json, print_table
+    from loom.cli.inputs.output import print_json, print_table
     from loom.core.errors import ArgumentError
 
     if (vector is None) == (like is None):

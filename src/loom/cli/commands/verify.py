@@ -23,7 +23,7 @@ def verify(
 ) -> None:
     """Prove a device: compute every case and compare its digest with the golden one (exit code 1 if one differs)."""
     import loom
-    from loom.cli.output import is_terminal, print_json
+    from loom.cli.inputs.output import is_terminal, print_json
     from loom.proof.attestation import Attestation
     from loom.proof.attestation import verify as prove
     from loom.proof.cases import LAYERS
@@ -50,7 +50,7 @@ def _show_progress(name: str) -> None:
 
 
 def _print(made: object) -> None:
-    from loom.cli.output import is_terminal, print_table
+    from loom.cli.inputs.output import is_terminal, print_table
     from loom.proof.attestation import Attestation
     from loom.proof.cases import LAYERS
 

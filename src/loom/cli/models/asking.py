@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from loom.cli.output import is_terminal
+from loom.cli.inputs.output import is_terminal
 from loom.core.errors import ArgumentError, FileError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def audit(
 
     Example: loom audit receipt.json --model smollm2.gguf --on gpu
     """
-    from loom.cli.output import print_json
+    from loom.cli.inputs.output import print_json
     from loom.models.receipts import Receipt
     from loom.models.tasks.audit import audit as computed_again
 

@@ -85,7 +85,7 @@ def embed(
 
 def _require_place(out: Path | None) -> None:
     """See that a file can be written, before anything is computed."""
-    from loom.cli.networks import require_place
+    from loom.cli.inputs.networks import require_place
 
     require_place("loom embed, --out", out, _ENDINGS)
     if out is not None and out.suffix == ".ldb" and out.exists():

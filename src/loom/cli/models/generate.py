@@ -90,7 +90,7 @@ def _tell(part: str) -> None:
 
 
 def _print_json(model: ServedModel, made: TextWriter) -> None:
-    from loom.cli.output import print_json
+    from loom.cli.inputs.output import print_json
 
     about: dict[str, Any] = {
         "text": made.text, "finish_reason": made.finish_reason, "tokens": [step.token for step in made.steps],

@@ -18,8 +18,8 @@ from loom.export.c.build import Platform
 from loom.export.frozen import Image, require_quiet
 from loom.ir.kernel import For, Instr, While, walk
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import load_artifact, locations_of
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact, Bounds, Site
 from loom.targets.llvm.machine import Machine, cpu_caps, llvm_fingerprint, machine
 from loom.targets.llvm.target import LlvmTarget

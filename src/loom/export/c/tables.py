@@ -19,8 +19,8 @@ from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 from loom.ir.verify import VerifiedKernel
+from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS
 from loom.nn.persistence import KEPT, network_metadata, training_metadata
-from loom.nn.resumption import PROGRESS, PROGRESS_NUMBERS
 from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST
 from loom.nn.train.losses import PADDING
 

@@ -16,13 +16,13 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, 
 from loom.flow.dnvm.current import current_network
 from loom.flow.dnvm.evaluation import measure
 from loom.flow.dnvm.reading import plain_keys, read_config, read_samples, require_one
-from loom.nn.model import Model
 from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.samples import numbers
 from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import fit_targets
 from loom.nn.train.trainer import Trainer
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = ["train_simple"]

@@ -14,7 +14,7 @@ from loom.models.architectures.sources import CheckpointWeights
 from loom.models.files import open_checkpoint
 from loom.nn.network import Network
 from loom.nn.spec import parse
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["build"]
 

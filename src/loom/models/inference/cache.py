@@ -10,7 +10,7 @@ import math
 from loom import tensor
 from loom.core.dtype import DType, f32
 from loom.kernels.attention.cached import PAGE
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.graph import PARAMETER
 from loom.tensor.neural.cached import cached_attention

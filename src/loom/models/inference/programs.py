@@ -18,9 +18,9 @@ from loom.kernels.attention.cached import PAGE
 from loom.models.inference.cache import PageStore, PassCache, device_parameter
 from loom.models.inference.requirements import CausalNetwork
 from loom.nn.layers import Context
-from loom.nn.model import Model
 from loom.nn.spec import NodeSpec
 from loom.nn.spec.layers.embedding import Unembedding
+from loom.nn.weights.model import Model
 from loom.schedules.attention.cached import few_sequences
 from loom.tensor import Tensor, TensorProgram
 

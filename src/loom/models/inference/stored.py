@@ -19,7 +19,7 @@ from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.dense import Dense
 from loom.nn.spec.layers.embedding import Embedding
 from loom.nn.spec.layers.swiglu import SwiGLU
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.neural.quantized import COMPUTES, QuantizedTensor, quantize
 
 __all__ = ["WEIGHTS", "QuantizedWeights", "products_of"]

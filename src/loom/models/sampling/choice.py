@@ -22,7 +22,7 @@ from loom.core.numbers import whole
 from loom.kernels.sampling import draw, weights
 from loom.models.sampling.state import SamplingState, idle
 from loom.runtime.calls import kernels as _  # noqa: F401  # pyright: ignore[reportUnusedImport] - what calling a kernel does
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor, TensorProgram, compile, log_softmax, take_along_axis, topk, zeros  # noqa: A004
 from loom.tensor import input as tensor_input

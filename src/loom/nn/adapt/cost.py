@@ -15,9 +15,9 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
 from loom.core.numbers import whole
 from loom.nn.inspect import blueprint_of
-from loom.nn.model import Model
 from loom.nn.spec import parse
 from loom.nn.tween.modes import TweenMode, mode_of
+from loom.nn.weights.model import Model
 
 __all__ = ["CostModel", "Costs", "TypeCosts"]
 

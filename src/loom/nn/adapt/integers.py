@@ -21,7 +21,7 @@ from loom.nn.integer.record import BITS, IntegerPass, Quantity, most_of
 from loom.nn.integer.train import TARGET_BITS, Steps, rate_parts
 from loom.nn.integer.weights import masters_of, quantise
 from loom.nn.spec import parse
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["INTEGERS", "IntegerLearner"]
 

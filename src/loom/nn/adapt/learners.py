@@ -22,7 +22,7 @@ from loom.nn.step.wiring import Wiring
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.trainer import Trainer
 from loom.nn.tween import TweenConfig, TweenMode, mode_of
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["make_learner", "require_rule"]

@@ -23,9 +23,9 @@ from loom.nn.adapt.rates import rate_of
 from loom.nn.adapt.streams import WORLDS, stream
 from loom.nn.adapt.trial import ADAPTING_MS, DEADLINE_MS, Trial, run_trial
 from loom.nn.integer.record import BITS
-from loom.nn.model import Model
 from loom.nn.spec import parse
 from loom.nn.tween import TweenMode, mode_of
+from loom.nn.weights.model import Model
 
 __all__ = ["MEASURES", "TYPES", "VERSION", "Settings", "run_benchmark"]
 

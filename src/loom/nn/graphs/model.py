@@ -20,11 +20,11 @@ from loom.core.conversions import show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import flag, is_mapping
-from loom.nn.digests import digest_of
+from loom.nn.base.digests import digest_of
+from loom.nn.base.held import HeldWeights
+from loom.nn.base.random import RandomStream
 from loom.nn.graphs.ports import ArrayInfo, check_shapes
 from loom.nn.graphs.training import Facts, Task, read_task, told_config, trainer_for
-from loom.nn.held import HeldWeights
-from loom.nn.random import RandomStream
 from loom.nn.spec import Snapshot
 from loom.nn.spec.meaning import NUMBERS, Meaning
 from loom.nn.train.config import TrainConfig
@@ -34,8 +34,8 @@ from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import by_name, require_ids
 from loom.nn.train.schedules import Schedule
 from loom.nn.train.trainer import Trainer
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.ops.precision import precision as in_precision

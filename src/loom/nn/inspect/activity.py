@@ -18,9 +18,9 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import is_int
 from loom.core.numbers import real
-from loom.nn.model import Model
+from loom.nn.base.watch import Seen, Viewers
 from loom.nn.spec import NetworkSpec, Shared
-from loom.nn.watch import Seen, Viewers
+from loom.nn.weights.model import Model
 
 __all__ = ["ActivityStats", "LayerEvent", "Observation", "observe"]
 

@@ -17,8 +17,8 @@ from loom import tensor
 from loom.core.numbers import whole
 from loom.nn.inspect.cost import Cost, cost_of
 from loom.nn.layers import Context
-from loom.nn.model import Model
 from loom.nn.spec import Layer, NodeSpec, Part, Shape, Shared
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = ["Blueprint", "LayerBlueprint", "blueprint_of"]

@@ -13,9 +13,9 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.given import is_list, is_mapping
-from loom.nn.digests import digest_of
-from loom.nn.model import Model
+from loom.nn.base.digests import digest_of
 from loom.nn.spec import to_document
+from loom.nn.weights.model import Model
 
 __all__ = ["NetworkDiff", "SpecChange", "WeightChange", "diff_models"]
 

@@ -22,7 +22,7 @@ from loom.nn.integer.weights import LEAST_EXPONENT, MOST_EXPONENT, largest_maste
 from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec import parse, to_document
 from loom.nn.spec.text import file_bytes
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 Model = TypeVar("Model", bound=IntegerModel)
 

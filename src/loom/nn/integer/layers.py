@@ -15,11 +15,11 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
+from loom.nn.base.random import RandomStream, keep_mask
 from loom.nn.integer.fixed import Exponent, align, divide_even, larger, round_even
 from loom.nn.integer.functions import apply_function, is_early
 from loom.nn.integer.fused import fused_product
 from loom.nn.integer.record import HELD, IntegerPass, Quantity, bits_of, most_of, product
-from loom.nn.random import RandomStream, keep_mask
 from loom.nn.spec import Activation, Layer, Shared
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.conv import Conv1D, Conv2D

@@ -14,13 +14,13 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import f32, i32, i64
-from loom.nn.digests import digest_of
+from loom.nn.base.digests import digest_of
 from loom.nn.integer.fixed import narrow, round_even
 from loom.nn.integer.layers import record_layer
 from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
 from loom.nn.integer.weights import fraction_of, masters_of, rounded, shown
 from loom.nn.spec import NetworkSpec
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 

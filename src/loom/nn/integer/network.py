@@ -23,7 +23,6 @@ from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
 from loom.nn.integer.train import Steps, require_rules, train_network
 from loom.nn.integer.weights import LEAST_EXPONENT, exponent_of, quantise, shown
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, convert
 from loom.nn.train.history import History
 from loom.nn.train.losses import loss_of
@@ -31,7 +30,8 @@ from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.samples import batches
 from loom.nn.train.scalars import real, whole
 from loom.nn.train.targets import fit_targets, outputs_of
-from loom.runtime.device import Device
+from loom.nn.weights.model import Model
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor, TensorProgram
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from loom import tensor
 from loom.core.dtype import DType, i8, i16, i32, i64
 from loom.core.errors import ShapeError
+from loom.nn.base.random import RandomStream
 from loom.nn.integer.fixed import MOST_SHIFT, Exponent, align, bit_length, larger, narrow, round_even, round_random
-from loom.nn.random import RandomStream
 from loom.tensor import Tensor
 from loom.tensor.ops.random import random_words
 

@@ -23,6 +23,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import i32, i64
 from loom.core.errors import ArgumentError, NotFinite
 from loom.core.given import is_list
+from loom.nn.base.random import RandomStream
 from loom.nn.integer.door import read_samples
 from loom.nn.integer.fixed import align, round_even, round_random, saturate
 from loom.nn.integer.layers import OUTPUT_BITS
@@ -30,8 +31,6 @@ from loom.nn.integer.losses import LOSSES, TARGET_BITS, record_loss
 from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
 from loom.nn.integer.weights import largest_master, quantise
-from loom.nn.random import RandomStream
-from loom.nn.settings import config_of
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.measures import Evaluation
@@ -39,6 +38,7 @@ from loom.nn.train.optimizers import SGD
 from loom.nn.train.plan import order_of_epoch
 from loom.nn.train.samples import WHOLE, batches
 from loom.nn.train.schedules import Constant
+from loom.nn.train.settings import config_of
 from loom.nn.train.targets import fit_targets, outputs_of
 from loom.tensor import Tensor, TensorProgram
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom import tensor
-from loom.nn.random import keep_mask
+from loom.nn.base.random import keep_mask
 from loom.tensor import Tensor
 from loom.tensor.neural.quantized import QuantizedTensor
 

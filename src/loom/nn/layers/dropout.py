@@ -6,8 +6,8 @@ Layer: nn. Invariant: which ones depends on the seed, the step and the layer's p
 from __future__ import annotations
 
 from loom import tensor
+from loom.nn.base.random import RandomStream, keep_mask
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.random import RandomStream, keep_mask
 from loom.nn.spec.layers.shaping import Dropout
 from loom.tensor import Tensor
 

@@ -16,11 +16,11 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import StateError
 from loom.kernels.precisions import FULL
+from loom.nn.base.random import RandomStream, normals, uniforms
 from loom.nn.layers.adapters import AdaptedWeight
-from loom.nn.random import RandomStream, normals, uniforms
 from loom.nn.spec.layer import Layer, Shape, Shared
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, is_adapter
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor import zeros as zero_tensor
 from loom.tensor.ops.precision import precision

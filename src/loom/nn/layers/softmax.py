@@ -16,9 +16,9 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import u32
+from loom.nn.base.random import RandomStream, gumbels
 from loom.nn.layers.entmax import entmax
 from loom.nn.layers.registry import Context, Weights, layer
-from loom.nn.random import RandomStream, gumbels
 from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.tensor import Tensor
 

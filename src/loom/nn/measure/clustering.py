@@ -21,7 +21,7 @@ from loom.core.given import one_of
 from loom.core.numbers import real, whole
 from loom.nn.measure.labels import read_labels, require_as_many
 from loom.nn.measure.tables import exponent_of, permutation, read_rows, scaled, slabs, word
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import TensorProgram
 
 __all__ = ["Clusters", "kmeans", "nearest_centroid", "silhouette", "silhouette_samples"]

@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, is_list, is_mapping, items, one_of
 from loom.core.numbers import real, whole
 from loom.nn.measure.tables import exponent_of, read_rows, scaled
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Correlation", "FeaturePair", "correlate"]
 

@@ -22,7 +22,7 @@ from loom.nn.inspect.activity import Observation
 from loom.nn.measure.clustering import Clusters, kmeans, nearest_centroid
 from loom.nn.measure.ranking import RocCurve, roc_curve
 from loom.nn.measure.tables import read_rows
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Observed", "OutlierDetector", "layer_features"]
 

@@ -16,8 +16,8 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_mapping
 from loom.core.narrow import TYPES, NumericType, numeric_type
+from loom.nn.base.random import normals, uniforms
 from loom.nn.numeric.storage import store_weights
-from loom.nn.random import normals, uniforms
 from loom.nn.spec import NetworkSpec
 from loom.nn.spec.layers.embedding import Embedding
 from loom.nn.train.measures import deviation_metrics

@@ -15,7 +15,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, ShapeError
-from loom.nn.random import RandomStream, gumbels
+from loom.nn.base.random import RandomStream, gumbels
 from loom.nn.step.state import StepState
 from loom.nn.train.samples import numbers
 from loom.nn.train.scalars import real, whole

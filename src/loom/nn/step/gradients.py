@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loom import tensor
-from loom.nn.model import Model
 from loom.nn.spec import Shared
 from loom.nn.step.record import record_back
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.updates import as_type_of, wide
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = ["Gradients", "Past", "record_gradient_now", "record_gradient_then", "rescale", "spread", "unseen",

@@ -14,8 +14,8 @@ from loom.core.conversions import show, widen
 from loom.core.errors import ShapeError
 from loom.nn.step.tokens import Forms
 from loom.nn.train.samples import check_inputs
-from loom.runtime.order import touching
-from loom.runtime.storage import HostStorage
+from loom.runtime.memory.order import touching
+from loom.runtime.memory.storage import HostStorage
 from loom.tensor import Tensor
 from loom.tensor.timelines import timeline_of
 

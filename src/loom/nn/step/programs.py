@@ -17,7 +17,6 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
 from loom.nn.layers import Carried
-from loom.nn.model import Model
 from loom.nn.step.gradients import (
     Gradients,
     Past,
@@ -30,6 +29,7 @@ from loom.nn.step.record import Tick, record_node, record_tick
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.optimizers import Optimizer, number_type, starting_state
 from loom.nn.train.updates import Pairs, next_values, wide
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["StepPrograms"]

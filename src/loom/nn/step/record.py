@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from loom import tensor
 from loom.nn.layers import Carried, Context
-from loom.nn.model import Model
 from loom.nn.step.wiring import Wiring
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = ["Tick", "record_back", "record_node", "record_tick"]

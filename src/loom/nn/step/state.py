@@ -15,7 +15,6 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, NotFinite, StateError, near_matches
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.course import Course
 from loom.nn.step.keeping import arrays_of, put_back, read_file, write_file
@@ -30,6 +29,7 @@ from loom.nn.train.samples import by_name, require_ids
 from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import Losses
 from loom.nn.train.updates import Pairs
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = ["GRADIENTS", "StepState"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from loom.core.arrays import Array
+from loom.nn.base.watch import Seen, Viewers, readable
 from loom.nn.spec import NetworkSpec
-from loom.nn.watch import Seen, Viewers, readable
 from loom.tensor import Tensor
 
 __all__ = ["copies", "show_tick"]

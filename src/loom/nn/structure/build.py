@@ -15,7 +15,7 @@ from loom.nn.network import Network
 from loom.nn.spec.reader import FORMAT
 from loom.nn.spec.values import JsonObject
 from loom.nn.structure.layers import LayerLike, as_json, layer_json
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Layers", "document", "input_json", "network", "require_keys", "require_network"]
 

@@ -20,7 +20,7 @@ from loom.nn.network import Network
 from loom.nn.structure.build import require_network
 from loom.nn.structure.grafting import GraftPlan, join
 from loom.nn.train.measures import classes_said
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["EnsembleMatch", "correct_mask", "cover", "ensemble", "match_ensembles"]
 

@@ -23,7 +23,7 @@ from loom.nn.structure.build import Layers, document
 from loom.nn.structure.layers import LayerLike, as_json
 from loom.nn.structure.mixing import gate_json, softmax_json
 from loom.nn.structure.pieces import Scion, bare, is_chain, moved, picked, renamed, unfolded
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 
 __all__ = ["GraftPlan", "graft", "join"]

@@ -22,7 +22,7 @@ from loom.nn.spec.rules import BAD, Name
 from loom.nn.spec.values import JsonObject
 from loom.nn.structure.build import input_json, require_keys
 from loom.nn.structure.layers import LayerLike, as_json, has_reference, layer_json
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Graph", "Port", "concat", "mean"]
 

@@ -15,7 +15,7 @@ from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.values import JsonObject
 from loom.nn.structure.build import document, require_keys
 from loom.nn.structure.layers import LayerLike, layer_json
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["LayerGrid", "cell_of", "empty_cells", "grid_size"]
 

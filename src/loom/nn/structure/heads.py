@@ -12,7 +12,7 @@ from loom.nn.spec import to_document
 from loom.nn.spec.document import parse
 from loom.nn.spec.keys import chain_of, node_at
 from loom.nn.structure.build import Layers, document, require_network
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["append", "cut"]
 

@@ -19,6 +19,7 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.core.given import is_list, is_mapping
 from loom.core.tracebacks import warn_caller
+from loom.nn.base.torchnames import layer_from_torch
 from loom.nn.network import Network
 from loom.nn.spec import Part, parse, to_document
 from loom.nn.spec.fields import read_object
@@ -32,8 +33,7 @@ from loom.nn.structure.build import input_json
 from loom.nn.structure.layers import read_one
 from loom.nn.structure.recognising import Guess, ModuleArrays, grouped, guess_of
 from loom.nn.tensorfile import read_tensors, require_numbers
-from loom.nn.torchnames import layer_from_torch
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["InferredLayer", "StructureInference", "infer"]
 

@@ -21,7 +21,7 @@ from loom.nn.network import Network
 from loom.nn.structure.generating import generate, parameters_of
 from loom.nn.structure.space import ArchitectureSpace
 from loom.nn.train.datasets import divide
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["ArchitectureRanking", "Candidate", "rounds_of", "search", "space_for"]
 

@@ -16,7 +16,7 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.philox import philox
-from loom.nn.random import RandomStream
+from loom.nn.base.random import RandomStream
 from loom.nn.spec import Activation
 from loom.nn.spec.layer import Shape
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.runtime.frames import Frame
+from loom.runtime.memory.frames import Frame
 
 __all__ = ["draw_curves"]
 

@@ -19,7 +19,7 @@ from loom import tensor
 from loom.core.dtype import DType, f32, lookup
 from loom.core.errors import ArgumentError, near_matches
 from loom.nn.train.scalars import real
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["INTERVAL", "LossScale", "are_finite", "compute_name", "require_masters", "start_of_scale"]

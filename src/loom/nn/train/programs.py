@@ -19,6 +19,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.kernels.precisions import FULL, check_precision
+from loom.nn.base.watch import TapLayout, Viewers, lay_out
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.losses import Loss
 from loom.nn.train.lossscale import LossScale, are_finite, require_masters
@@ -26,8 +27,7 @@ from loom.nn.train.optimizers import number_type, starting_state
 from loom.nn.train.plan import PlannedBatch
 from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, next_values, wide
-from loom.nn.watch import TapLayout, Viewers, lay_out
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor, TensorProgram
 
 __all__ = ["BatchShape", "Key", "Programs", "Trainable", "feeds_of"]
@@ -41,7 +41,7 @@ Shape = tuple[int, ...]
 
 
 class Trainable(Protocol):
-    """What is trained: ``loom.nn.model.Model``, or anything that has as much of it."""
+    """What is trained: ``loom.nn.weights.model.Model``, or anything that has as much of it."""
 
     parameters: dict[str, Tensor]
     state_updates: list[tuple[Tensor, Tensor]]

@@ -15,7 +15,6 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.history import History
 from loom.nn.train.measures import deviation_metrics
@@ -30,6 +29,7 @@ from loom.nn.tween.config import TweenConfig, config_of
 from loom.nn.tween.diagnostics import TweenReport
 from loom.nn.tween.modes import TweenMode, mode_of
 from loom.nn.tween.pruning import Pruning
+from loom.nn.weights.model import Model
 
 __all__ = ["Fit", "FitSettings", "TweenHistory", "fit", "read_settings", "score_of", "train_in"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import DType
 from loom.nn.tween.config import TweenConfig
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["guard_state", "guarded"]

@@ -14,10 +14,10 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.given import is_mapping
 from loom.nn.layers import Context, ForwardPass
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, NodeSpec
 from loom.nn.step import Wiring
 from loom.nn.tween.recording import blamed, number_type
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = ["Ticking", "rows_of_history"]

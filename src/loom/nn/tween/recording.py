@@ -13,13 +13,13 @@ from functools import reduce
 from loom import tensor
 from loom.core.dtype import DType, f32
 from loom.nn.layers import Context
-from loom.nn.model import Model
 from loom.nn.spec import Layer, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig
 from loom.nn.tween.link import Handed, Link, Move, cut, finite, wide
 from loom.nn.tween.modes import TweenMode
 from loom.nn.tween.rules import chain, gap
 from loom.nn.tween.slopes import clamp_target, ending
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = [

@@ -14,7 +14,6 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import DType, i32
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.spec.freezing import require_no_adapters
 from loom.nn.train.config import TrainConfig
@@ -37,6 +36,7 @@ from loom.nn.tween.recording import (
     record_pass,
     record_update,
 )  # fmt: skip
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.ops.precision import precision
 

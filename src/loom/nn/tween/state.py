@@ -15,7 +15,6 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.core.given import is_mapping
 from loom.nn.layers.scale import learn_scaling
-from loom.nn.model import Model
 from loom.nn.spec import NetworkSpec
 from loom.nn.step import Wiring
 from loom.nn.train.samples import batches
@@ -34,6 +33,7 @@ from loom.nn.tween.recording import (
 )  # fmt: skip
 from loom.nn.tween.running import Tweened, TweenRunner
 from loom.nn.tween.targets import read_inputs, read_targets
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 from loom.tensor.ops.precision import precision
 

@@ -32,10 +32,10 @@ from loom.patterns.calling.inputs import as_array
 from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept
-from loom.runtime.device import Device
-from loom.runtime.order import touching
+from loom.runtime.memory.order import touching
+from loom.runtime.memory.storage import HostSlot, HostStorage, Storage, copy_storage
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
-from loom.runtime.storage import HostSlot, HostStorage, Storage, copy_storage
 from loom.tensor import Tensor
 from loom.tensor.graph import KNOWN, made_apart
 from loom.tensor.handle.borrowing import over_gpu

@@ -18,7 +18,7 @@ from loom.core.conversions import bfloat16_bits, show, widen
 from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor, array
 from loom.tensor.graph import made_apart
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 
 __all__ = ["prepare", "shares_memory"]
 

@@ -18,7 +18,7 @@ from loom.core.errors import DeviceError
 from loom.core.process.forks import hold_over_forks
 from loom.patterns.calling.call import Operand
 from loom.patterns.calling.prepared import shares_memory
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["workspace"]
 

@@ -12,7 +12,7 @@ from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.numbers import real, whole
 from loom.patterns.tensors import Tensors
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["Bands", "bollinger", "diff", "log_returns", "momentum", "percent_change"]

@@ -25,7 +25,7 @@ from loom.patterns.data.csv_cells import (
     read_cells,
     read_encoding,
 )
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.tensor import array
 
 __all__ = ["read_csv", "read_separator"]

@@ -12,7 +12,7 @@ from typing import Any
 from loom.patterns.calling.call import Call
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.patterns.stats import mean, quantile, std
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Description", "describe"]
 

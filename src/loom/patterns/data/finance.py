@@ -20,7 +20,7 @@ from loom.patterns.maps.map import gpu_map
 from loom.patterns.scan import gpu_scan
 from loom.patterns.signal.convolve import ema
 from loom.patterns.stats.moments import mean, std
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Macd", "Option", "atr", "black_scholes", "drawdown", "macd", "rsi", "sharpe", "volatility", "vwap"]
 

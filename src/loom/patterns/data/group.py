@@ -20,8 +20,8 @@ from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_ke
 from loom.patterns.data.texts import factorize, is_text
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.groups import GroupFold, levels_of
 from loom.schedules.sorting.partition import may_partition, plan_partition
 

@@ -18,7 +18,7 @@ from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.sort import run_sort
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.schedules.compact import Pairing
 
 __all__ = ["Pairs", "join"]

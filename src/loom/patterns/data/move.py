@@ -25,8 +25,8 @@ from loom.kernels.move.compact import (
 )
 from loom.patterns.calling.call import Call, Operand
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 
 __all__ = ["gather", "indices_of", "pick", "scatter"]
 

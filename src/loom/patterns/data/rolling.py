@@ -20,7 +20,7 @@ from loom.patterns.calling.workspace import workspace
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.stats.moments import mean, std, variance
 from loom.patterns.stats.quantile import median
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.schedules.rolling import Windows
 from loom.tensor import Tensor
 

@@ -16,8 +16,8 @@ from loom.patterns.calling.call import Call, Operand
 from loom.patterns.data.move import pick
 from loom.patterns.maps.map import gpu_map
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.compact import record_kept
 
 __all__ = ["compact", "filter"]

@@ -19,7 +19,7 @@ from loom.patterns.data.group import Groups, group_by
 from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.search import gpu_searchsorted
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["Bars", "bars", "cut", "fill_forward", "interpolate", "is_in", "shift", "value_counts"]

@@ -14,7 +14,7 @@ from loom.kernels.sort.keys import Order, Records
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
 from loom.schedules.select import RunSearch
 
 __all__ = ["Runs", "comparable", "find_runs", "plain_keys", "put_in_order"]

@@ -11,7 +11,7 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 from loom.patterns.tensors import Tensors
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["cosine_similarity", "distance", "pairwise"]

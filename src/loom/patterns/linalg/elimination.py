@@ -17,8 +17,8 @@ from loom.patterns.linalg.factors import complex_linalg
 from loom.patterns.linalg.matrices import as_floats, batch_of, raise_failure, same_dtype, square, status
 from loom.patterns.tensors import is_complex
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import (
     Columns,
     record_cholesky,

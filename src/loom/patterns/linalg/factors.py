@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.given import is_list
 from loom.patterns.tensors import Tensors
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import linalg
 from loom.tensor.linalg.powers import LstSq
 from loom.tensor.linalg.spectral import SVD, Eigh

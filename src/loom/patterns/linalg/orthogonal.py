@@ -12,8 +12,8 @@ from loom.patterns.linalg.factors import complex_linalg
 from loom.patterns.linalg.matrices import batch_of, matrices
 from loom.patterns.tensors import is_complex
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import Columns, record_basis, record_reflections
 
 __all__ = ["qr"]

@@ -20,8 +20,8 @@ from loom.patterns.linalg.matrices import as_floats, same_dtype
 from loom.patterns.matmul import gpu_matmul
 from loom.patterns.products import gpu_dot, gpu_norm
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.fold import Folding, record_fold
 
 __all__ = ["cross", "dot", "matvec", "norm", "normalize", "outer", "transpose"]

@@ -18,7 +18,7 @@ from loom.ir.ops import OPS
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.map import apply, gpu_map, is_number
 from loom.patterns.maps.recorded import by_operations
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import apply as record
 from loom.tensor.ops.elementwise import where

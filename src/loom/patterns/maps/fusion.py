@@ -23,8 +23,8 @@ from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.chain import Chain
 from loom.runtime.chain.arguments import encode_params
 from loom.runtime.chain.kept import NumberPlace
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, HostStorage
+from loom.runtime.memory.storage import HostSlot, HostStorage
+from loom.runtime.port.device import Device
 from loom.schedules.maps import lanes_of, map_groups, map_kernel
 
 __all__ = ["Scalar", "kernel_of", "map_host", "meaning_of", "numbers_of"]

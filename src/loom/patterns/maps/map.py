@@ -26,7 +26,7 @@ from loom.kernels.maps.nest import ELEMENTWISE
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.fusion import Scalar, kernel_of, map_host
 from loom.patterns.maps.recorded import record_map
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.tensor import array

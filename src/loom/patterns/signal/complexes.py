@@ -16,7 +16,7 @@ from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.kernels.types import real_type
 from loom.patterns.calling.call import Call, Operand
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 

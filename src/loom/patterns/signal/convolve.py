@@ -18,8 +18,8 @@ from loom.kernels.fft.stages import LANES
 from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.convolution import record_direct, record_spectra, record_swapped
 from loom.schedules.fft import Signals
 

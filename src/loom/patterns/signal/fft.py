@@ -19,8 +19,8 @@ from loom.kernels.fft.stages import Form
 from loom.patterns.calling.call import Call
 from loom.patterns.signal.complexes import complex_input, complex_result, complex_rows, real_input, real_rows
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.fft import Ends, Signals, norm_scale, record_inverse_real, record_real, record_transform
 from loom.tensor import Tensor
 from loom.tensor.fft.record import from_half, to_half, transform

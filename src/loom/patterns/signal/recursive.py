@@ -21,8 +21,8 @@ from loom.patterns.axis import rows_of
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.signal.design import MOST_ORDER
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 
 __all__ = ["filtfilt", "lfilter", "sosfilt"]
 

@@ -16,7 +16,7 @@ from loom.patterns.calling.given import as_given, read_rows
 from loom.patterns.signal.convolve import fir_filter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.sort import gpu_sort
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["find_peaks", "medfilt", "resample", "savgol_filter"]

@@ -20,7 +20,7 @@ from loom.patterns.reduce import gpu_sum
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.signal.windows import window as make_window
 from loom.patterns.stats.moments import mean
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["Spectrum", "detrend", "hilbert", "istft", "periodogram", "spectrogram", "stft", "welch"]

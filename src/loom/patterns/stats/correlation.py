@@ -13,8 +13,8 @@ from loom.kernels.types import kinds
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.stats.moments import freedom, level_rows, without_level
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.deviations import record_pair, record_pairs
 
 __all__ = ["correlation", "covariance"]

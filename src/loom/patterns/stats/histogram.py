@@ -20,8 +20,8 @@ from loom.kernels.types import real_type
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.histogram import record_histogram
 
 __all__ = ["histogram"]

@@ -20,8 +20,8 @@ from loom.patterns.calling.inputs import require_elements
 from loom.patterns.calling.workspace import workspace
 from loom.patterns.reduce import gpu_max, gpu_min, mean_of
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 from loom.schedules.deviations import Spread
 from loom.tensor import Tensor
 

@@ -19,8 +19,8 @@ from loom.patterns.axis import normal_axis
 from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
+from loom.runtime.port.device import Device
 
 __all__ = ["median", "quantile"]
 

@@ -17,7 +17,7 @@ from loom.patterns.sort import gpu_argsort, gpu_sort
 from loom.patterns.stats.correlation import correlation
 from loom.patterns.stats.moments import mean
 from loom.patterns.stats.quantile import quantile
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["iqr", "median_abs_deviation", "mode", "rank", "spearman", "trim_mean"]

@@ -11,7 +11,7 @@ from loom import tensor
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_int
 from loom.patterns.tensors import Tensors
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["autocorrelation", "logsumexp", "minmax"]

@@ -18,7 +18,7 @@ from loom.patterns.calling.given import as_given, host_arithmetic, read_rows
 from loom.patterns.maps.elementwise import gpu_exp, gpu_log
 from loom.patterns.reduce import gpu_sum
 from loom.patterns.stats.moments import mean, variance
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 
 __all__ = ["Line", "entropy", "gmean", "hmean", "kurtosis", "linregress", "moment", "sem", "skew"]
 

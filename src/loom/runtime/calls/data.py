@@ -21,10 +21,10 @@ from loom.runtime.chain.arguments import check_binding, on_another_device
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.chain.mirrors import as_data
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable, Returning
-from loom.runtime.order import tracked_at
-from loom.runtime.storage import HostStorage, Storage, TypedStorage
+from loom.runtime.memory.order import tracked_at
+from loom.runtime.memory.storage import HostStorage, Storage, TypedStorage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable, Returning
 
 __all__ = ["CallBuffer", "listed", "operand"]
 

@@ -32,11 +32,11 @@ from loom.runtime.chain.extents import Array
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable
-from loom.runtime.order import tracked_at
+from loom.runtime.memory.order import tracked_at
+from loom.runtime.memory.storage import HostSlot, ShapedStorage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device
-from loom.runtime.storage import HostSlot, ShapedStorage
 
 __all__ = ["launch", "run_over"]
 

@@ -24,10 +24,10 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel, verify
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable
-from loom.runtime.known import recalled
-from loom.runtime.storage import Storage, TypedStorage
+from loom.runtime.memory.storage import Storage, TypedStorage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable
+from loom.runtime.port.known import recalled
 
 __all__ = ["bound_shape", "check_binding", "encode_params", "on_another_device", "verified_kernel"]
 

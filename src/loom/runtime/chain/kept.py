@@ -21,8 +21,8 @@ from loom.core import options
 from loom.core.process.forks import hold_over_forks
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.device import Device
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.memory.storage import HostSlot, Storage
+from loom.runtime.port.device import Device
 
 __all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "kept_programs", "shares_memory"]
 

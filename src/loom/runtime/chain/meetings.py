@@ -22,9 +22,9 @@ from loom.ir.interp import Options
 from loom.ir.kernel import Instr, Memory, walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.chain.extents import Array
+from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.dispatch import Binding, Dispatch
 from loom.runtime.plans.plan import Plan, Resources
-from loom.runtime.storage import HostSlot
 
 if TYPE_CHECKING:
     from loom.ir.passes.datause import DataUse

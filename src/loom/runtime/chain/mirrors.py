@@ -18,9 +18,9 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
 from loom.ir.kernel import Memory
 from loom.runtime.borrowed import borrowed
-from loom.runtime.device import Device
-from loom.runtime.elements import Readable
-from loom.runtime.storage import HostStorage, Storage
+from loom.runtime.memory.storage import HostStorage, Storage
+from loom.runtime.port.device import Device
+from loom.runtime.port.elements import Readable
 
 __all__ = ["Mirrors", "Moves", "as_data"]
 

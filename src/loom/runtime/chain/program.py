@@ -18,14 +18,14 @@ from loom.core.tracebacks import brief, brief_class
 from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
-from loom.runtime.device import DeviceProgram, DeviceSubmission
-from loom.runtime.order import UNTRACKED, Use, enter
-from loom.runtime.pacing import Pacer, ProgramPace, Watch
+from loom.runtime.memory.order import UNTRACKED, Use, enter
+from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
-from loom.runtime.profile import active_profile
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
+from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
-from loom.runtime.storage import HostSlot
 
 if TYPE_CHECKING:
     from loom.runtime.chain.meetings import Doubt

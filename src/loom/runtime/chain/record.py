@@ -34,15 +34,15 @@ from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.tables import table_of
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.device import Device
+from loom.runtime.memory.storage import ShapedStorage, Storage, TypedStorage
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import encode_groups, is_line, refuse_far_elements
 from loom.runtime.plans.library import LibraryKernel, require_fast
 from loom.runtime.plans.plan import make_plan
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
-from loom.runtime.storage import ShapedStorage, Storage, TypedStorage
 
 if TYPE_CHECKING:
     from loom.runtime.chain.meetings import Doubt

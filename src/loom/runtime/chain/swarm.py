@@ -20,13 +20,13 @@ from loom.core.given import items
 from loom.core.tracebacks import brief_class
 from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
-from loom.runtime.order import Use
+from loom.runtime.memory.order import Use
 from loom.runtime.plans.plan import Plan, PlanStep
-from loom.runtime.profile import active_profile
+from loom.runtime.port.profile import active_profile
 
 if TYPE_CHECKING:
-    from loom.runtime.device import DeviceProgram, DeviceSubmission
     from loom.runtime.plans.dispatch import Dispatch
+    from loom.runtime.port.device import DeviceProgram, DeviceSubmission
 
 __all__ = ["Swarm", "swarm", "weave"]
 

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import numpy as np
 
 from loom.core.process.forks import hold_over_forks
-from loom.runtime.device import Device
-from loom.runtime.storage import Storage
+from loom.runtime.memory.storage import Storage
+from loom.runtime.port.device import Device
 
 __all__ = ["table_of"]
 

@@ -19,9 +19,9 @@ from loom.core.errors import ArgumentError, LoomTimeout, StateError
 from loom.core.process.forks import renew_after_forks
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.promise import Promises
-from loom.runtime.device import DeviceSubmission
-from loom.runtime.log import Outcome
-from loom.runtime.pacing import Pacer, Pacing, ProgramPace
+from loom.runtime.port.device import DeviceSubmission
+from loom.runtime.port.log import Outcome
+from loom.runtime.port.pacing import Pacer, Pacing, ProgramPace
 
 __all__ = ["MOVING", "SLICE_SECONDS", "Owned", "Timeline", "deadline_of", "wait_until"]
 

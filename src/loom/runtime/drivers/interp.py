@@ -21,13 +21,13 @@ from loom.core.options import check_bounds
 from loom.core.process.bound import ProcessBound
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options, current_debug, interpret
-from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission, Driver
-from loom.runtime.log import Outcome
+from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.groups import check_indirect_groups
 from loom.runtime.plans.plan import Plan
-from loom.runtime.storage import HostSlot, HostStorage, Storage
-from loom.runtime.times import Times
+from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, Driver
+from loom.runtime.port.log import Outcome
+from loom.runtime.port.times import Times
 
 __all__ = ["DRIVER", "InterpDevice", "InterpProgram"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from loom.core import options
 from loom.ir.kernel import walk
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.cache import ArtifactCache
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact, Bounds
 
 __all__ = ["bounds_of", "load_artifact", "locations_of"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from loom.core.errors import DeviceError
-from loom.runtime.device import DeviceInfo
+from loom.runtime.port.device import DeviceInfo
 
 __all__ = ["NumberedDevices"]
 

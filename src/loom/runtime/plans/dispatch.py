@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.errors import StateError
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.storage import Storage
+from loom.runtime.memory.storage import Storage
 
 __all__ = ["Binding", "Dispatch", "Segment"]
 

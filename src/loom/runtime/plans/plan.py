@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.numerics import Guarantee
+from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.dispatch import Dispatch, Segment
-from loom.runtime.storage import Storage
 
 __all__ = ["Plan", "PlanStep", "Resources", "make_plan"]
 

@@ -27,7 +27,7 @@ from loom.tables.arrow.structs import (
     ReleaseSchema,
     ReleaseStream,
 )
-from loom.tables.types import ColumnType
+from loom.tables.columns.types import ColumnType
 
 __all__ = ["Arrow"]
 

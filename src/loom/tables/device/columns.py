@@ -20,12 +20,12 @@ from loom.patterns.data.select import filter as kept
 from loom.patterns.data.texts import factorize
 from loom.patterns.logical import gpu_count
 from loom.patterns.reduce import gpu_max, gpu_mean, gpu_min, gpu_sum
-from loom.runtime.device import Device
-from loom.tables.conditions import LEFT_OUT, OPERATORS
+from loom.runtime.port.device import Device
+from loom.tables.columns.conditions import LEFT_OUT, OPERATORS
+from loom.tables.columns.types import ColumnType
 from loom.tables.device.folds import exact_sum, grouped
 from loom.tables.device.masks import DeviceColumn, mask_of
 from loom.tables.exchange.arrays import Array, array_of, fits_numpy
-from loom.tables.types import ColumnType
 from loom.tensor.tensor import array
 
 __all__ = ["AGGREGATES", "DeviceColumns", "move_columns", "operation"]

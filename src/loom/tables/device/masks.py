@@ -17,8 +17,8 @@ import numpy as np
 from loom.core.given import items
 from loom.patterns.data.move import gather
 from loom.patterns.data.series import is_in
-from loom.tables.conditions import LEFT_OUT, condition, operand
-from loom.tables.types import ColumnType
+from loom.tables.columns.conditions import LEFT_OUT, condition, operand
+from loom.tables.columns.types import ColumnType
 from loom.tensor.tensor import array
 
 __all__ = ["DeviceColumn", "mask_of"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DTypeError
-from loom.tables.types import ColumnType, shown
+from loom.tables.columns.types import ColumnType, shown
 
 __all__ = ["Array", "array_of", "fits_numpy"]
 

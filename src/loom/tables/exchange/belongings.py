@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loom.core.errors import ArgumentError
-from loom.tables.names import quoted
-from loom.tables.schema import trash_of
+from loom.tables.columns.names import quoted
+from loom.tables.columns.schema import trash_of
 
 __all__ = ["copy_belongings", "refuse_strangers"]
 

@@ -40,9 +40,9 @@ from loom.patterns.data.csv_cells import (
     read_whole,
 )
 from loom.storage.atomic import replace_file
-from loom.tables.names import quoted
-from loom.tables.types import COLUMN_TYPES, ColumnType, shown
-from loom.tables.writing import flattened, insert_flat, rows_together, unchecked
+from loom.tables.columns.names import quoted
+from loom.tables.columns.types import COLUMN_TYPES, ColumnType, shown
+from loom.tables.files.writing import flattened, insert_flat, rows_together, unchecked
 
 __all__ = ["Progress", "Sheet", "import_sheet", "read_sheet", "typed", "write_csv"]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, FileError
 from loom.storage.disk import Disk
-from loom.tables.connections import Connections
+from loom.tables.columns.names import ID, quoted
+from loom.tables.columns.schema import DECLARED, add_table, columns_of, has_declared, names_of_tables, trash_of
 from loom.tables.exchange.belongings import copy_belongings, refuse_strangers
-from loom.tables.names import ID, quoted
-from loom.tables.schema import DECLARED, add_table, columns_of, has_declared, names_of_tables, trash_of
-from loom.tables.seal import compare, write_seal
-from loom.tables.sqlite_files import APPLICATION_ID, FORMAT
+from loom.tables.files.connections import Connections
+from loom.tables.files.seal import compare, write_seal
+from loom.tables.files.sqlite_files import APPLICATION_ID, FORMAT
 
 __all__ = ["copy_table", "load_tables", "save_tables"]
 

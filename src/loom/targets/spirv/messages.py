@@ -1,6 +1,6 @@
 """Emits the records a running kernel sends to the host, in SPIR-V: print, failed assert, index outside.
 
-Layer: targets. The log is the one of ``runtime.log``, seen as pairs of 32-bit words. Invariant: a full log
+Layer: targets. The log is the one of ``runtime.port.log``, seen as pairs of 32-bit words. Invariant: a full log
 drops records, counted, and is never overrun.
 """
 

@@ -16,7 +16,7 @@ from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.core.promotion import is_number, promote
 from loom.runtime.borrowed import home_of_others
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as device_of
 from loom.tensor.graph import INPUT, Node, as_shape, require_tensor
 from loom.tensor.handle.borrowing import over_gpu, over_host

@@ -18,8 +18,8 @@ from loom.core.dtype import u32
 from loom.core.errors import ShapeError, StateError
 from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
-from loom.runtime.order import touching
-from loom.runtime.storage import HostStorage, copy_storage
+from loom.runtime.memory.order import touching
+from loom.runtime.memory.storage import HostStorage, copy_storage
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import KNOWN, Node, NodeKind, TensorOp, ancestors, become, make, refuse_freed, same, set_aside

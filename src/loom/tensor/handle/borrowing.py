@@ -15,7 +15,7 @@ from loom.core.dlpack import take
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.given import is_array
 from loom.runtime.borrowed import borrowed
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.graph import Node
 from loom.tensor.handle.lending import known
 

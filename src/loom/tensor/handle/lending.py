@@ -9,8 +9,8 @@ to no other node and to no program as a constant.
 from __future__ import annotations
 
 from loom.core.dtype import DType
-from loom.runtime.device import Device
-from loom.runtime.storage import Storage, copy_storage
+from loom.runtime.memory.storage import Storage, copy_storage
+from loom.runtime.port.device import Device
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import KNOWN, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
 from loom.tensor.ops.parts import PAIRS, PART

@@ -7,7 +7,7 @@ its elements as they are. Invariant: a copy changes no bit.
 from __future__ import annotations
 
 from loom.core.errors import StateError
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.graph import NodeKind, NodeT, TensorOp, same
 from loom.tensor.handle.lending import copied, memory_of
 

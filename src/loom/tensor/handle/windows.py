@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.runtime.order import touching
-from loom.runtime.storage import HostStorage
+from loom.runtime.memory.order import touching
+from loom.runtime.memory.storage import HostStorage
 from loom.tensor.eager import evaluate
 from loom.tensor.graph import KNOWN, Node, TensorOp, ancestors, become, made_apart, make, set_aside
 from loom.tensor.handle.assigning import PUT, replace

@@ -21,7 +21,7 @@ from loom.core.given import one_of
 from loom.kernels.maps.nest import number
 from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
 from loom.kernels.quantized.forms import FILLED, LANES, BlockForm, pack_blocks, unpack_blocks
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 from loom.schedules.quantized import (
     QuantizedProduct,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.ops.elementwise import where
 from loom.tensor.selecting.taking import gather
 from loom.tensor.standard.elementwise import minimum

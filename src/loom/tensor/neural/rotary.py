@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, f64
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.tensor.ops.joining import concat, split, stack
 from loom.tensor.ops.views import expand_dims, reshape
 from loom.tensor.selecting.taking import gather

@@ -12,7 +12,7 @@ from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType, i64
 from loom.core.given import is_list
 from loom.core.promotion import default_dtype
-from loom.runtime.device import Device
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device as device_of
 from loom.runtime.registry import devices
 from loom.tensor.standard.dtypes import NAMES, isdtype

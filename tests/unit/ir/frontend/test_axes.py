@@ -15,7 +15,7 @@ import loom
 from loom import In, InOut, Out, f16, f32, i32, i64, u32, u64
 from loom.core.errors import KernelError, OutOfBounds, ShapeError
 from loom.ir.text import hash_kernel, parse_kernel, print_kernel
-from loom.runtime.storage import ShapedStorage
+from loom.runtime.memory.storage import ShapedStorage
 
 
 def run(on: str, kernel: Any, buffers: Any, params: Any = (), groups: Any = 1) -> None:

@@ -13,7 +13,7 @@ import pytest
 from loom import tensor
 from loom.export import export_c, freeze_program
 from loom.export.c.build import zig
-from loom.nn.digests import digest_of
+from loom.nn.base.digests import digest_of
 from loom.nn.integer import IntegerNetwork
 from loom.nn.integer.train import rate_parts
 

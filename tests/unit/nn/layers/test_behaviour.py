@@ -13,11 +13,11 @@ from conformance.running import kinds
 from loom import tensor
 from loom.core.dtype import u32
 from loom.core.errors import StateError
+from loom.nn.base.random import RandomStream, uniforms
 from loom.nn.layers import LAYERS
-from loom.nn.model import Model
-from loom.nn.random import RandomStream, uniforms
 from loom.nn.spec import LAYERS as CONFIGS
 from loom.nn.spec import parse
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 from loom.tensor.convolution import convolve_planes
 from loom.tensor.ops.random import random_words

@@ -13,8 +13,8 @@ import pytest
 
 import loom
 from loom import tensor
-from loom.nn.model import Model
 from loom.nn.spec import parse
+from loom.nn.weights.model import Model
 
 ROWS, EXPERTS, INPUTS, OUTPUTS, BATCH = 2, 3, 4, 3, 5
 _GRID = {"type": "softmax", "variant": "grid", "rows": ROWS, "cols": EXPERTS}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from loom import tensor
-from loom.nn.model import Model
 from loom.nn.spec import parse
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 _HIDDEN, _INPUTS, _BATCH = 5, 3, 2

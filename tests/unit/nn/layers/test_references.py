@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from loom import tensor
-from loom.nn.model import Model
 from loom.nn.spec import LAYERS, Activation, ActivationLayer, Layer, parse
 from loom.nn.spec.fields import value_fields
 from loom.nn.spec.rules import Choice, Flag
+from loom.nn.weights.model import Model
 from unit.nn.layers.cases import CASES, Case
 
 _BATCH = 3

@@ -16,7 +16,7 @@ from loom.patterns.calling.call import Call
 from loom.runtime.chain import Chain
 from loom.runtime.chain import kept as home
 from loom.runtime.chain.kept import KeptPrograms
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
 from loom.schedules.recorder import store

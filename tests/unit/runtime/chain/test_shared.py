@@ -10,7 +10,7 @@ import pytest
 import loom
 from conformance.running import kinds
 from loom import In, InOut, Out, u32
-from loom.runtime.order import Use, uses_at
+from loom.runtime.memory.order import Use, uses_at
 
 SIZES = {
     **dict.fromkeys(kinds(), (600, 5)),

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.nn.model import Model
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.crew import Crew, require_micro_batch
 from loom.nn.train.parallel.devices import crew_of
 from loom.nn.train.parallel.pooled import PoolCrew
+from loom.nn.weights.model import Model
 from loom.workers.opening import opened
 
 __all__ = ["opened_crew"]

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
-from loom.nn.model import Model
 from loom.nn.spec import parse, to_json
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
@@ -21,7 +20,8 @@ from loom.nn.train.parallel.tree import Sums
 from loom.nn.train.plan import PlannedBatch
 from loom.nn.train.programs import Programs, Trainable
 from loom.nn.train.samples import Samples
-from loom.runtime.device import Device
+from loom.nn.weights.model import Model
+from loom.runtime.port.device import Device
 
 __all__ = ["Crew", "CrewPrograms", "Replica", "Worker", "programs_for", "require_micro_batch"]
 

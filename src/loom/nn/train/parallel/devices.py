@@ -19,13 +19,13 @@ import numpy as np
 from loom.core.errors import ArgumentError, DeviceError
 from loom.core.given import is_list
 from loom.core.process.thread_pools import ThreadPool
-from loom.nn.model import Model
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.crew import Replica, require_micro_batch
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.tree import Sums, TreeNode, are_siblings, cover, join, share_out
-from loom.runtime.device import Device
+from loom.nn.weights.model import Model
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 
 __all__ = ["DeviceCrew", "crew_of"]

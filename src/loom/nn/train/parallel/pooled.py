@@ -17,7 +17,7 @@ from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.errors import DeviceError, LoomError, LoomTimeout, StateError
-from loom.nn.digests import digest_of
+from loom.nn.base.digests import digest_of
 from loom.nn.train.parallel.ahead import Ahead
 from loom.nn.train.parallel.auditing import Auditor
 from loom.nn.train.parallel.courses import audit_checks, checks_of

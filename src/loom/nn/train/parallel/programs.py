@@ -17,7 +17,6 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, StateError
-from loom.nn.model import Model
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.messages import Change, MicroBatches, TrainState
 from loom.nn.train.parallel.tree import Sums, TreeNode, cover, join, root_of
@@ -25,6 +24,7 @@ from loom.nn.train.plan import order_of_epoch
 from loom.nn.train.programs import BatchShape, Key, Programs, Trainable, feeds_of
 from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, wide
+from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 from loom.tensor.tensor import parameter_in
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from loom.core.arrays import Array
-from loom.nn.digests import digest_of
+from loom.nn.base.digests import digest_of
 from loom.nn.train.parallel.courses import CourseRunner, audit_checks, checks_of, room_for
 from loom.nn.train.parallel.crew import Replica
 from loom.nn.train.parallel.messages import (

@@ -1,7 +1,7 @@
 """The CPU device: kernels compiled by LLVM, walked by worker threads in generated code."""
 
-from loom.runtime.device import Driver
 from loom.runtime.drivers.cpu.device import CpuDevice
+from loom.runtime.port.device import Driver
 
 __all__ = ["DRIVER", "CpuDevice"]
 

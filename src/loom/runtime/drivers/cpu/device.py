@@ -29,18 +29,18 @@ from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import start_thread
 from loom.core.process.forks import hold_over_forks
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.cache import ArtifactCache
-from loom.runtime.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, Interrupts
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
-from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
+from loom.runtime.memory.storage import HostSlot, HostStorage
 from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
-from loom.runtime.storage import HostSlot, HostStorage
-from loom.runtime.times import Times
+from loom.runtime.port.cache import ArtifactCache
+from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission
+from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
+from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
 from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint

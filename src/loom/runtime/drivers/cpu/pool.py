@@ -19,9 +19,9 @@ import numpy as np
 from loom.core import options
 from loom.core.errors import DeviceError
 from loom.core.process.forks import hold_over_forks
-from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.walker import walker_source
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import LOG_HEADER_WORDS, Artifact
 from loom.targets.llvm.machine import emit, host_machine
 

@@ -1,7 +1,7 @@
 """The CUDA driver: NVIDIA's GPUs by their own driver, kernels as PTX, programs as graphs, behind the device port."""
 
-from loom.runtime.device import Driver
 from loom.runtime.drivers.cuda.registry import cuda_infos, open_gpu
+from loom.runtime.port.device import Driver
 
 __all__ = ["DRIVER", "cuda_infos", "open_gpu"]
 

@@ -12,15 +12,15 @@ from loom.core.dlpack import CUDA
 from loom.core.errors import DeviceError
 from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
-from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.drivers.cuda.libraries import fast_products
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.program import CudaProgram
 from loom.runtime.drivers.cuda.sharing import borrow
+from loom.runtime.memory.storage import TypedStorage
 from loom.runtime.plans.plan import Plan
-from loom.runtime.storage import TypedStorage
+from loom.runtime.port.device import DeviceInfo
 
 __all__ = ["CudaDevice", "describe_gpu"]
 

@@ -28,11 +28,11 @@ from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.copying import MOST_THREADS, PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.cuda.api import Api, is_loss, is_memory
 from loom.runtime.drivers.cuda.gpus import Gpu
-from loom.runtime.order import Uses, touching
-from loom.runtime.storage import as_bytes, check_range, not_given
+from loom.runtime.memory.order import Uses, touching
+from loom.runtime.memory.storage import as_bytes, check_range, not_given
 
 if TYPE_CHECKING:
-    from loom.runtime.storage import Storage
+    from loom.runtime.memory.storage import Storage
 
 __all__ = ["LEAST_NBYTES", "CudaStorage", "GpuMemory", "poll"]
 

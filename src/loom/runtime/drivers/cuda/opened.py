@@ -18,7 +18,6 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 from loom.core.process.bound import ProcessBound
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cuda.api import LOST_REMEDY, NOT_READY, SUCCESS, Api, is_loss, left_behind
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.drivers.cuda.kernels import LoadedFunction, compile_kernel, load_kernel
@@ -29,6 +28,7 @@ from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.proofs import Proofs
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.library import LibraryKernel
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Bounds
 from loom.targets.llvm.machine import llvm_fingerprint
 

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DeviceError, KernelFault
-from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.cuda.graph import CountedRow, KernelGraph, LaunchedRows
 from loom.runtime.drivers.cuda.memory import CudaStorage, poll
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.sharing import BorrowedStorage, beside_owners
 from loom.runtime.drivers.cuda.table import FEW_ROWS, LaunchTable
 from loom.runtime.drivers.cuda.timing import StampedRows
-from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
+from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.needs import Needs
 from loom.runtime.plans.plan import Plan
-from loom.runtime.storage import HostSlot
-from loom.runtime.times import Times
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
+from loom.runtime.port.times import Times
 
 __all__ = ["CudaProgram", "CudaRun"]
 

@@ -20,7 +20,7 @@ from loom.core.dlpack import CUDA, is_torch, over_memory, take
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
 from loom.runtime.drivers.cuda.memory import CudaStorage, GpuMemory
-from loom.runtime.storage import Storage, TypedStorage, not_given
+from loom.runtime.memory.storage import Storage, TypedStorage, not_given
 
 __all__ = ["BorrowedStorage", "beside_owners", "borrow"]
 

@@ -18,10 +18,10 @@ from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.overlap import NO_OVERLAP
 from loom.runtime.drivers.rows import GroupParts, cut_groups
+from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.library import LibraryKernel
 from loom.runtime.plans.plan import Plan, PlanStep
-from loom.runtime.storage import HostSlot, Storage
 from loom.targets.base import Site
 from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 

@@ -17,7 +17,7 @@ from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.graph import CountedRow, LaunchedRows, launch_row
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.table import LaunchTable
-from loom.runtime.times import Times, sample
+from loom.runtime.port.times import Times, sample
 
 __all__ = ["StampedRows"]
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from loom.core.numerics import Guarantee, canonical_bits
-from loom.runtime.cache import cache_folder
 from loom.runtime.drivers.probes import probe_sources
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import LANES
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
 from loom.runtime.plans.plan import Plan, make_plan
+from loom.runtime.port.cache import cache_folder
 from loom.storage.atomic import replace_file
 from loom.targets.base import compiler_fingerprint
 

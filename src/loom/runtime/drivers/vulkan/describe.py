@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
+from loom.runtime.port.device import DeviceInfo
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.selftest.levels import Findings

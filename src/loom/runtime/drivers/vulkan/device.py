@@ -18,13 +18,13 @@ from loom.core.caps import Caps
 from loom.core.errors import DeviceError
 from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
-from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.vulkan.describe import describe_adapter
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
 from loom.runtime.plans.plan import Plan
+from loom.runtime.port.device import DeviceInfo
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.vulkan.selftest.levels import Findings

@@ -14,7 +14,7 @@ from loom.runtime.drivers.webgpu.kernels import LoadedPipeline
 from loom.runtime.drivers.webgpu.memory import WebGpuStorage
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
 from loom.runtime.drivers.webgpu.table import LIVE, STATUS, RowItem, RowTable
-from loom.runtime.storage import HostSlot, Storage
+from loom.runtime.memory.storage import HostSlot, Storage
 
 __all__ = ["Binder"]
 

@@ -11,12 +11,12 @@ from loom.core import options
 from loom.core.caps import Caps
 from loom.core.numbers import whole
 from loom.core.numerics import Guarantee
-from loom.runtime.device import DeviceInfo
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter
 from loom.runtime.drivers.webgpu.memory import WebGpuStorage
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
 from loom.runtime.drivers.webgpu.program import WebGpuProgram
 from loom.runtime.plans.plan import Plan
+from loom.runtime.port.device import DeviceInfo
 
 if TYPE_CHECKING:
     from loom.runtime.drivers.webgpu.selftest import FormFindings

@@ -19,11 +19,11 @@ from loom.core.errors import DeviceError
 from loom.core.process.bound import BoundStorage
 from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
-from loom.runtime.order import Uses, touching
-from loom.runtime.storage import as_bytes, check_range, not_given
+from loom.runtime.memory.order import Uses, touching
+from loom.runtime.memory.storage import as_bytes, check_range, not_given
 
 if TYPE_CHECKING:
-    from loom.runtime.storage import Storage
+    from loom.runtime.memory.storage import Storage
 
 __all__ = ["LEAST_NBYTES", "BufferMemory", "WebGpuStorage"]
 

@@ -14,12 +14,12 @@ from loom.core.errors import DeviceError
 from loom.core.process.bound import ProcessBound
 from loom.core.process.thread_pools import ThreadPool
 from loom.ir.verify import VerifiedKernel
-from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.runtime.drivers.webgpu.kernels import LoadedPipeline, load_kernel
 from loom.runtime.drivers.webgpu.memory import BufferMemory
 from loom.runtime.plans.foreign import ForeignKernel
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import compiler_fingerprint
 from loom.targets.wgsl.features import Features
 from loom.targets.wgsl.target import WgslTarget

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DeviceError, KernelFault
-from loom.runtime.device import DeviceProgram, DeviceSubmission
 from loom.runtime.drivers.counts import STATUS_WORDS
 from loom.runtime.drivers.webgpu.adapter import calls
 from loom.runtime.drivers.webgpu.binding import Binder
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
 from loom.runtime.drivers.webgpu.table import RowItem, RowTable
 from loom.runtime.drivers.webgpu.timestamps import PassStamps
-from loom.runtime.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.plans.groups import excess_groups
 from loom.runtime.plans.plan import Plan
-from loom.runtime.times import Times
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
+from loom.runtime.port.times import Times
 
 __all__ = ["WebGpuProgram", "WebGpuRun"]
 

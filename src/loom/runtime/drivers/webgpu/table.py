@@ -16,10 +16,10 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
+from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.groups import largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
-from loom.runtime.storage import Storage
 from loom.targets.base import Site
 from loom.targets.wgsl.features import Features
 from loom.targets.words import PushLayout, push_layout

@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
 from loom.runtime.drivers.webgpu.table import RowTable
-from loom.runtime.times import Times, sample
+from loom.runtime.port.times import Times, sample
 
 __all__ = ["PassStamps"]
 

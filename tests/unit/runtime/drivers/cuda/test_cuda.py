@@ -21,7 +21,7 @@ from loom.runtime.drivers.cuda import gpus, memory, opened
 from loom.runtime.drivers.cuda.device import CudaDevice
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.probes.wide import WIDE_PROBES
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
 
 
 @loom.kernel(workgroup=8)

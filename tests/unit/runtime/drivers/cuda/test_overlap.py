@@ -28,7 +28,7 @@ from loom.runtime.drivers.cuda.device import CudaDevice
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.overlap import NO_OVERLAP, Overlap, is_early
 from loom.runtime.drivers.probes.wide import WIDE_PROBES
-from loom.runtime.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot
 from loom.schedules.axis import Rows
 from loom.schedules.scan import Scanning, record_scan
 from loom.targets.llvm.gpu import nvidia

@@ -20,7 +20,7 @@ from loom.core.numerics import canonical_bits
 from loom.runtime.drivers.probes import samples
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES
-from loom.runtime.drivers.vulkan.opened import claimed_features
+from loom.runtime.drivers.vulkan.handles.opened import claimed_features
 from loom.runtime.drivers.vulkan.selftest import levels as selftest
 from loom.runtime.drivers.vulkan.selftest.levels import LADDERS, find_features
 from loom.targets.known import Knowledge

@@ -23,11 +23,11 @@ from loom.runtime.drivers.copying import PIECE_NBYTES, copy_bytes, pieces_of
 from loom.runtime.drivers.vulkan.native.arenas import Arena, Buffer
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.queues import Queues, UnderWay
-from loom.runtime.order import Uses, touching
-from loom.runtime.storage import as_bytes, check_range, not_given
+from loom.runtime.memory.order import Uses, touching
+from loom.runtime.memory.storage import as_bytes, check_range, not_given
 
 if TYPE_CHECKING:
-    from loom.runtime.storage import Storage
+    from loom.runtime.memory.storage import Storage
 
 __all__ = ["LEAST_NBYTES", "DeviceMemory", "VulkanStorage"]
 

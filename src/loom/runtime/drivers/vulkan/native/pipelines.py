@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 from typing import Any
 
-from loom.runtime.cache import cache_folder
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
+from loom.runtime.port.cache import cache_folder
 from loom.storage.atomic import replace_file
 
 __all__ = ["Pipelines"]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from loom.core.errors import DeviceError
 from loom.core.process.critical import CRITICAL, Latch
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
-from loom.runtime.log import Outcome
+from loom.runtime.port.log import Outcome
 
 __all__ = ["PARTS_AT_ONCE", "Queue", "Queues", "Stoppable", "UnderWay"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import in_ordinary_arithmetic
-from loom.runtime.cache import ArtifactCache
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
+from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact
 
 __all__ = ["EMPTY", "FOR_HEAP", "INDIRECT", "ROW", "WAITS", "NativeRecorder"]

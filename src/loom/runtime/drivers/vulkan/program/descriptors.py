@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from loom.runtime.drivers.vulkan.kernels import LoadedKernel
+from loom.runtime.drivers.vulkan.handles.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import LEAST_NBYTES
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from loom.core.errors import DeviceError
-from loom.runtime.drivers.vulkan.kernels import LoadedKernel
+from loom.runtime.drivers.vulkan.handles.kernels import LoadedKernel
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.descriptors import Range
 
 __all__ = ["heap_nbytes", "heap_ranges", "most_groups", "refuse_indirect"]

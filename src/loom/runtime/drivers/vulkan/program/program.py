@@ -21,17 +21,17 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.core.process.critical import CRITICAL, Latch
-from loom.runtime.device import DeviceProgram, DeviceSubmission
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.api import is_loss
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.queues import Queue
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.recording import Recording
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import PlanTable
-from loom.runtime.log import Outcome
 from loom.runtime.plans.plan import Plan
-from loom.runtime.times import Times
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.log import Outcome
+from loom.runtime.port.times import Times
 
 __all__ = ["Run", "VulkanProgram"]
 

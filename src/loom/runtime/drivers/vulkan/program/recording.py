@@ -20,19 +20,19 @@ from loom.core.errors import KernelFault
 from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import do_all
 from loom.runtime.drivers.counts import STATUS_WORDS
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
 from loom.runtime.drivers.vulkan.native.recorder import FOR_HEAP, WAITS
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.program.lane_heap import heap_nbytes, heap_ranges
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, PlanTable
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
-from loom.runtime.log import LOG_WORDS, Outcome, new_log, read_log
 from loom.runtime.plans.groups import excess_groups
-from loom.runtime.times import Times
+from loom.runtime.port.log import LOG_WORDS, Outcome, new_log, read_log
+from loom.runtime.port.times import Times
 
 __all__ = ["Recording"]
 

@@ -12,8 +12,8 @@ from typing import Any
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
+from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.plan import Plan
-from loom.runtime.storage import HostSlot, Storage
 
 __all__ = ["Slots"]
 

@@ -15,17 +15,17 @@ import numpy as np
 
 from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows import cut_groups, fill_words
-from loom.runtime.drivers.vulkan.foreign import pack_params, refuse_many_groups
-from loom.runtime.drivers.vulkan.kernels import LoadedKernel
+from loom.runtime.drivers.vulkan.handles.foreign import pack_params, refuse_many_groups
+from loom.runtime.drivers.vulkan.handles.kernels import LoadedKernel
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.recorder import EMPTY, FOR_HEAP, INDIRECT, ROW, WAITS
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.lane_heap import most_groups, refuse_indirect
+from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
-from loom.runtime.storage import Storage
 from loom.targets.base import Site
 
 __all__ = ["STATUS", "WORDS", "Item", "PlanTable"]

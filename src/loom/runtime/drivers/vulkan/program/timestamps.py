@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DeviceError
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.recorder import WAITS
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.table import PlanTable
-from loom.runtime.times import Times, sample
+from loom.runtime.port.times import Times, sample
 
 __all__ = ["Timestamps"]
 

@@ -21,7 +21,7 @@ from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES, TILES
 from loom.runtime.drivers.probes.running import passes, path_of_found, read_found, write_found
-from loom.runtime.drivers.vulkan.opened import OpenAdapter
+from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.program.program import VulkanProgram
 from loom.targets.spirv.features import Features, Matrices
 

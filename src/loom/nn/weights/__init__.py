@@ -1,0 +1,1 @@
+"""Weights of networks: the model that has them, and how they come from files and go there."""

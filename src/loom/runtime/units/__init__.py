@@ -1,0 +1,1 @@
+"""Units: bound memory with chains of dispatches over it."""

@@ -1,0 +1,1 @@
+"""Columns of tables: their types, names, conditions and schema."""

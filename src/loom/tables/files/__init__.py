@@ -1,0 +1,1 @@
+"""Files of tables: connections to SQLite, seals, and what is written."""
