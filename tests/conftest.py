@@ -1,7 +1,7 @@
 """What all tests share: a compile cache of their own, settings that are known, the devices of the registry.
 
 A test that takes ``on`` (a name) or ``device`` runs on every registered device, ``@pytest.mark.needs("threads")`` on
-those that offer threads (``runtime.port.device.Driver``). ``LOOM_TEST_DEVICES=webgpu`` runs them on the devices named alone;
+those that offer threads (``runtime.port.device.Driver``). ``LOOM_TEST_DEVICES=webgpu`` runs them on that device;
 without it those on ``webgpu``, which computes with lavapipe's arithmetic once more, are slow, and those on ``cuda`` are
 left out where no GPU answers, for the reason that the head of the report prints: ``LOOM_TEST_CUDA=compiled``, or
 ``emulated``, has them run over a driver that is emulated (``emulation.driver.installing``). Long sweeps carry

@@ -1,6 +1,6 @@
-"""Writes ``src/loom/__init__.pyi``: names of ``loom``, as type checkers read them, from the table in ``__init__.py``.
+"""Writes ``__init__.pyi`` of ``loom`` and ``loom.tensor``: names as type checkers read them, from the tables there.
 
-Run ``python tools/door.py`` when a public name has come or gone; a test tells if the file is behind.
+Run ``python tools/door.py`` when a public name has come or gone; a test tells if a file is behind.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import loom
+from loom import tensor
 from loom.ir.ops import OPS
 
 FILE = Path(loom.__file__).with_suffix(".pyi")
 HEAD = '"""The public names of ``loom``; written by ``tools/door.py``."""\n\nfrom typing import Any\n\n'
+TENSOR = '''"""The public names of ``loom.tensor``; written by ``tools/door.py``."""
+
+# ruff: noqa
+'''
 TAIL = (
     "\ndef __getattr__(name: str) -> Any: ...  # pyright: ignore[reportIncompleteStub] - short vectors, such as f32x4\n"
 )
@@ -30,6 +35,16 @@ def stub() -> str:
     return HEAD + "".join(lines) + "".join(functions) + TAIL
 
 
+def tensor_stub() -> str:
+    """Return the text of the file of ``loom.tensor``."""
+    modules = [("loom.tensor", name, name) for name in tensor._MODULES]
+    names = [(module, other, name) for name, (module, other) in tensor._WHERE.items()]
+    rows = sorted([*modules, *names], key=lambda row: (row[0] != "math", row[0], _rank(row[1])))
+    lines = [f"from {module} import {other}{'' if other == name else f' as {name}'}\n" for module, other, name in rows]
+    listed = "".join(f'    "{name}",\n' for name in sorted(tensor.__all__))
+    return TENSOR + "".join(lines) + f"\nnewaxis: None\n__all__ = [\n{listed}]\n"
+
+
 def _rank(name: str) -> tuple[Any, ...]:
     """Order names as imports are sorted: classes first, numbers by their size."""
     return not name[0].isupper(), [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
@@ -42,3 +57,4 @@ def _function(fn: Any) -> str:
 
 if __name__ == "__main__":
     FILE.write_text(stub(), encoding="utf-8")
+    Path(tensor.__file__).with_suffix(".pyi").write_text(tensor_stub(), encoding="utf-8")

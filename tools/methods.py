@@ -24,11 +24,11 @@ def stub() -> str:
     tree = ast.parse(Path(methods.__file__).read_text(encoding="utf-8"))
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Methods")
     lines = [
-        "from collections.abc import Callable, Mapping\n", "from typing import Any\n\n", *_imports(),
+        "from collections.abc import Callable\n", "from typing import Any\n\n", *_imports(),
         "from loom.tensor.tensor import Tensor\n\n", "METHODS: tuple[str, ...]\n\n",
         "def fresh(found: Any, *given: Any) -> Any: ...\n",
         "def own(function: Callable[..., Any]) -> Callable[..., Any]: ...\n",
-        "def attach(namespace: Mapping[str, Any]) -> None: ...\n\n", "class Methods:\n",
+        "\nclass Methods:\n",
     ]  # fmt: skip
     lines += [f"    {name} = {_alias(module)}.{own}\n" for module, own, name in sorted(map(_where, methods.METHODS))]
     for node in found.body:

@@ -23,7 +23,10 @@ def test_every_name_can_be_loaded() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    assert SOURCE.with_suffix(".pyi").read_text() == runpy.run_path(str(DOOR))["stub"](), "run python tools/door.py"
+    door = runpy.run_path(str(DOOR))
+    assert SOURCE.with_suffix(".pyi").read_text() == door["stub"](), "run python tools/door.py"
+    written = SOURCE.with_name("tensor") / "__init__.pyi"
+    assert written.read_text() == door["tensor_stub"](), "run python tools/door.py"
 
 
 def test_public_functions_and_classes_are_documented() -> None:

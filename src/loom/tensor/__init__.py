@@ -8,589 +8,120 @@
     step = tensor.compile([loss], [(w, w - g * 0.1)])
     step.run(x=batch)
 
-Invariant: recording runs nothing, and the bits of what a program computes are the same on every device.
+The names below are loaded when first used. Type checkers read the same table in ``__init__.pyi``, which
+``tools/door.py`` writes. Invariant: recording runs nothing, and the bits of what a program computes are the same on
+every device.
 """
 
-from math import e, inf, nan, pi
+from importlib import import_module
+from typing import Any
 
-from loom.core.dtype import bf16 as bfloat16
-from loom.core.dtype import bool_ as bool
-from loom.core.dtype import c64 as complex64
-from loom.core.dtype import c128 as complex128
-from loom.core.dtype import f16 as float16
-from loom.core.dtype import f32 as float32
-from loom.core.dtype import f64 as float64
-from loom.core.dtype import i8 as int8
-from loom.core.dtype import i16 as int16
-from loom.core.dtype import i32 as int32
-from loom.core.dtype import i64 as int64
-from loom.core.dtype import u8 as uint8
-from loom.core.dtype import u16 as uint16
-from loom.core.dtype import u32 as uint32
-from loom.core.dtype import u64 as uint64
-from loom.core.tracebacks import brief_names
-from loom.tensor import fft, linalg, random, special
-from loom.tensor.autodiff import checkpoint, grad
-from loom.tensor.complexes.functions import angle, complex, conj, imag, real, view_as_complex, view_as_real
-from loom.tensor.convolution import average_pool, convolve, max_pool
-from loom.tensor.creation.creation import (
-    arange,
-    asarray,
-    astype,
-    empty,
-    empty_like,
-    eye,
-    from_dlpack,
-    full,
-    full_like,
-    linspace,
-    meshgrid,
-    ones,
-    ones_like,
-    tril,
-    triu,
-    zeros,
-    zeros_like,
-)
-from loom.tensor.functions import (
-    binary_cross_entropy,
-    gelu,
-    huber,
-    layer_norm,
-    leaky_relu,
-    log_softmax,
-    mae,
-    mse,
-    one_hot,
-    relu,
-    rms_norm,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-)
-from loom.tensor.handle.methods import attach, own
-from loom.tensor.kernelcalls import record_call as _record_call  # noqa: F401  # pyright: ignore[reportUnusedImport] - what a kernel called with tensors does
-from loom.tensor.linalg.products import matrix_transpose, tensordot, vecdot
-from loom.tensor.loomtensor import LoomTensor, OpHandle, Stream, create, device_query
-from loom.tensor.neural.activations import (
-    celu,
-    elu,
-    glu,
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    logsigmoid,
-    logsumexp,
-    mish,
-    prelu,
-    relu6,
-    selu,
-    softmin,
-    softshrink,
-    softsign,
-    swiglu,
-    tanhshrink,
-    threshold,
-)
-from loom.tensor.neural.attention import rope, scaled_dot_product_attention
-from loom.tensor.neural.losses import (
-    bce,
-    bce_with_logits,
-    cdist,
-    cosine_embedding,
-    cosine_similarity,
-    cross_entropy,
-    gaussian_nll,
-    hinge,
-    kl_div,
-    multi_margin,
-    nll,
-    pairwise_distance,
-    poisson_nll,
-    smooth_l1,
-    triplet_margin,
-)
-from loom.tensor.neural.norms import batch_norm, group_norm, instance_norm, local_response_norm, normalize
-from loom.tensor.neural.quantized import QuantizedTensor, multiply_weights, quantize, take_rows
-from loom.tensor.neural.resizing import (
-    adaptive_average_pool,
-    adaptive_max_pool,
-    conv_transpose,
-    fold,
-    interpolate,
-    unfold,
-)
-from loom.tensor.neural.sequences import ctc_loss
-from loom.tensor.ops.contraction import einsum
-from loom.tensor.ops.elementwise import MAPS, cast, where
-from loom.tensor.ops.indexing import sum_by_index
-from loom.tensor.ops.joining import pad, place, split, stack
-from loom.tensor.ops.products import matmul
-from loom.tensor.ops.reductions import argmax_of as argmax
-from loom.tensor.ops.reductions import argmin_of as argmin
-from loom.tensor.ops.reductions import variance_of as variance
-from loom.tensor.ops.views import (
-    broadcast_to,
-    detach,
-    expand_dims,
-    flatten,
-    permute,
-    reverse,
-    routed,
-    squeeze,
-    transpose,
-    windows,
-)
-from loom.tensor.program import TensorProgram, compile
-from loom.tensor.selecting.ordering import argsort, kthvalue, median, quantile, sort, topk
-from loom.tensor.selecting.repeating import repeat
-from loom.tensor.selecting.scanning import (
-    cummax,
-    cummin,
-    cumprod,
-    cumsum,
-    cumulative_prod,
-    cumulative_sum,
-    diff,
-    logcumsumexp,
-)
-from loom.tensor.selecting.scattering import (
-    index_add,
-    index_copy,
-    index_fill,
-    index_put,
-    masked_fill,
-    put_along_axis,
-    scatter,
-    scatter_add,
-    scatter_reduce,
-)
-from loom.tensor.selecting.searching import bincount, bucketize, count_nonzero, histogram, searchsorted
-from loom.tensor.selecting.sized import (
-    argwhere,
-    flatnonzero,
-    masked_select,
-    nonzero,
-    unique,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
-)
-from loom.tensor.selecting.taking import gather, index_select, take, take_along_axis
-from loom.tensor.sparse import CSR, csr, spmm
-from loom.tensor.special import erfinv
-from loom.tensor.standard.dtypes import (
-    can_cast,
-    finfo,
-    iinfo,
-    isdtype,
-    result_type,
-)
-from loom.tensor.standard.elementwise import (
-    abs,
-    acos,
-    acosh,
-    add,
-    asin,
-    asinh,
-    atan,
-    atan2,
-    atanh,
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
-    ceil,
-    clip,
-    copysign,
-    cos,
-    cosh,
-    divide,
-    equal,
-    exp,
-    expm1,
-    floor,
-    floor_divide,
-    greater,
-    greater_equal,
-    hypot,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
-    log,
-    log1p,
-    log2,
-    log10,
-    logaddexp,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    nextafter,
-    not_equal,
-    positive,
-    pow,
-    reciprocal,
-    remainder,
-    round,
-    sign,
-    signbit,
-    sin,
-    sinh,
-    sqrt,
-    square,
-    subtract,
-    tan,
-    tanh,
-    trunc,
-)
-from loom.tensor.standard.info import VERSION as __array_api_version__
-from loom.tensor.standard.info import info as __array_namespace_info__
-from loom.tensor.standard.manipulation import (
-    broadcast_arrays,
-    concat,
-    flip,
-    moveaxis,
-    permute_dims,
-    reshape,
-    roll,
-    tile,
-    unstack,
-)
-from loom.tensor.standard.statistics import (
-    all,
-    any,
-    max,
-    mean,
-    min,
-    prod,
-    std,
-    sum,
-    var,
-)
-from loom.tensor.tensor import Tensor, array, input, parameter
-
-__all__ = [
-    "CSR",
-    "OPERATIONS",
-    "LoomTensor",
-    "OpHandle",
-    "QuantizedTensor",
-    "Stream",
-    "Tensor",
-    "TensorProgram",
-    "__array_api_version__",
-    "__array_namespace_info__",
-    "abs",
-    "acos",
-    "acosh",
-    "adaptive_average_pool",
-    "adaptive_max_pool",
-    "add",
-    "all",
-    "angle",
-    "any",
-    "arange",
-    "argmax",
-    "argmin",
-    "argsort",
-    "argwhere",
-    "array",
-    "asarray",
-    "asin",
-    "asinh",
-    "astype",
-    "atan",
-    "atan2",
-    "atanh",
-    "average_pool",
-    "batch_norm",
-    "bce",
-    "bce_with_logits",
-    "bfloat16",
-    "binary_cross_entropy",
-    "bincount",
-    "bitwise_and",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
-    "bool",
-    "broadcast_arrays",
-    "broadcast_to",
-    "bucketize",
-    "can_cast",
-    "cast",
-    "cdist",
-    "ceil",
-    "celu",
-    "checkpoint",
-    "clip",
-    "compile",
-    "complex",
-    "complex64",
-    "complex128",
-    "concat",
-    "conj",
-    "conv_transpose",
-    "convolve",
-    "copysign",
-    "cos",
-    "cosh",
-    "cosine_embedding",
-    "cosine_similarity",
-    "count_nonzero",
-    "create",
-    "cross_entropy",
-    "csr",
-    "ctc_loss",
-    "cummax",
-    "cummin",
-    "cumprod",
-    "cumsum",
-    "cumulative_prod",
-    "cumulative_sum",
-    "detach",
-    "device_query",
-    "diff",
-    "divide",
-    "e",
-    "einsum",
-    "elu",
-    "empty",
-    "empty_like",
-    "equal",
-    "erfinv",
-    "exp",
-    "expand_dims",
-    "expm1",
-    "eye",
-    "fft",
-    "finfo",
-    "flatnonzero",
-    "flatten",
-    "flip",
-    "float16",
-    "float32",
-    "float64",
-    "floor",
-    "floor_divide",
-    "fold",
-    "from_dlpack",
-    "full",
-    "full_like",
-    "gather",
-    "gaussian_nll",
-    "gelu",
-    "glu",
-    "grad",
-    "greater",
-    "greater_equal",
-    "group_norm",
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "hinge",
-    "histogram",
-    "huber",
-    "hypot",
-    "iinfo",
-    "imag",
-    "index_add",
-    "index_copy",
-    "index_fill",
-    "index_put",
-    "index_select",
-    "inf",
-    "input",
-    "instance_norm",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "interpolate",
-    "isdtype",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "kl_div",
-    "kthvalue",
-    "layer_norm",
-    "leaky_relu",
-    "less",
-    "less_equal",
-    "linalg",
-    "linspace",
-    "local_response_norm",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "log_softmax",
-    "logaddexp",
-    "logcumsumexp",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logsigmoid",
-    "logsumexp",
-    "mae",
-    "masked_fill",
-    "masked_select",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "max_pool",
-    "maximum",
-    "mean",
-    "median",
-    "meshgrid",
-    "min",
-    "minimum",
-    "mish",
-    "moveaxis",
-    "mse",
-    "multi_margin",
-    "multiply",
-    "multiply_weights",
-    "nan",
-    "negative",
-    "newaxis",
-    "nextafter",
-    "nll",
-    "nonzero",
-    "normalize",
-    "not_equal",
-    "one_hot",
-    "ones",
-    "ones_like",
-    "pad",
-    "pairwise_distance",
-    "parameter",
-    "permute",
-    "permute_dims",
-    "pi",
-    "place",
-    "poisson_nll",
-    "positive",
-    "pow",
-    "prelu",
-    "prod",
-    "put_along_axis",
-    "quantile",
-    "quantize",
-    "random",
-    "real",
-    "reciprocal",
-    "relu",
-    "relu6",
-    "remainder",
-    "repeat",
-    "reshape",
-    "result_type",
-    "reverse",
-    "rms_norm",
-    "roll",
-    "rope",
-    "round",
-    "routed",
-    "scaled_dot_product_attention",
-    "scatter",
-    "scatter_add",
-    "scatter_reduce",
-    "searchsorted",
-    "selu",
-    "sigmoid",
-    "sign",
-    "signbit",
-    "silu",
-    "sin",
-    "sinh",
-    "smooth_l1",
-    "softmax",
-    "softmin",
-    "softplus",
-    "softshrink",
-    "softsign",
-    "sort",
-    "special",
-    "split",
-    "spmm",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
-    "sum_by_index",
-    "swiglu",
-    "take",
-    "take_along_axis",
-    "take_rows",
-    "tan",
-    "tanh",
-    "tanhshrink",
-    "tensordot",
-    "threshold",
-    "tile",
-    "topk",
-    "transpose",
-    "tril",
-    "triplet_margin",
-    "triu",
-    "trunc",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "unfold",
-    "unique",
-    "unique_all",
-    "unique_counts",
-    "unique_inverse",
-    "unique_values",
-    "unstack",
-    "var",
-    "variance",
-    "vecdot",
-    "view_as_complex",
-    "view_as_real",
-    "where",
-    "windows",
-    "zeros",
-    "zeros_like",
-]  # fmt: skip
+from loom.core.names import missing_name
+from loom.core.tracebacks import public
 
 newaxis = None
 """An index that makes a new axis."""
-OPERATIONS = tuple(name for name in MAPS if name != "select")
-"""Every operation and elementary function that ``Tensor.map`` takes by name."""
-
+_MODULES = ("fft", "linalg", "random", "special")
+"""Names that are modules of their own."""
+_NAMES = {
+    "math": "e inf nan pi",
+    "loom.core.dtype": (
+        "bfloat16=bf16 bool=bool_ complex64=c64 complex128=c128 float16=f16 float32=f32 float64=f64 int8=i8 "
+        "int16=i16 int32=i32 int64=i64 uint8=u8 uint16=u16 uint32=u32 uint64=u64"
+    ),
+    "loom.tensor.autodiff": "checkpoint grad",
+    "loom.tensor.complexes.functions": "angle complex conj imag real view_as_complex view_as_real",
+    "loom.tensor.convolution": "average_pool convolve max_pool",
+    "loom.tensor.creation.creation": (
+        "arange asarray astype empty empty_like eye from_dlpack full full_like linspace meshgrid ones ones_like "
+        "tril triu zeros zeros_like"
+    ),
+    "loom.tensor.functions": (
+        "binary_cross_entropy gelu huber layer_norm leaky_relu log_softmax mae mse one_hot relu rms_norm sigmoid "
+        "silu softmax softplus"
+    ),
+    "loom.tensor.linalg.products": "matrix_transpose tensordot vecdot",
+    "loom.tensor.loomtensor": "LoomTensor OpHandle Stream create device_query",
+    "loom.tensor.neural.activations": (
+        "celu elu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid logsumexp mish prelu relu6 selu "
+        "softmin softshrink softsign swiglu tanhshrink threshold"
+    ),
+    "loom.tensor.neural.attention": "rope scaled_dot_product_attention",
+    "loom.tensor.neural.losses": (
+        "bce bce_with_logits cdist cosine_embedding cosine_similarity cross_entropy gaussian_nll hinge kl_div "
+        "multi_margin nll pairwise_distance poisson_nll smooth_l1 triplet_margin"
+    ),
+    "loom.tensor.neural.norms": "batch_norm group_norm instance_norm local_response_norm normalize",
+    "loom.tensor.neural.quantized": "QuantizedTensor multiply_weights quantize take_rows",
+    "loom.tensor.neural.resizing": "adaptive_average_pool adaptive_max_pool conv_transpose fold interpolate unfold",
+    "loom.tensor.neural.sequences": "ctc_loss",
+    "loom.tensor.ops.contraction": "einsum",
+    "loom.tensor.ops.elementwise": "OPERATIONS cast where",
+    "loom.tensor.ops.indexing": "sum_by_index",
+    "loom.tensor.ops.joining": "pad place split stack",
+    "loom.tensor.ops.products": "matmul",
+    "loom.tensor.ops.reductions": "argmax=argmax_of argmin=argmin_of variance=variance_of",
+    "loom.tensor.ops.views": "broadcast_to detach expand_dims flatten permute reverse routed squeeze transpose windows",
+    "loom.tensor.program": "TensorProgram compile",
+    "loom.tensor.selecting.ordering": "argsort kthvalue median quantile sort topk",
+    "loom.tensor.selecting.repeating": "repeat",
+    "loom.tensor.selecting.scanning": "cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff logcumsumexp",
+    "loom.tensor.selecting.scattering": (
+        "index_add index_copy index_fill index_put masked_fill put_along_axis scatter scatter_add scatter_reduce"
+    ),
+    "loom.tensor.selecting.searching": "bincount bucketize count_nonzero histogram searchsorted",
+    "loom.tensor.selecting.sized": (
+        "argwhere flatnonzero masked_select nonzero unique unique_all unique_counts unique_inverse unique_values"
+    ),
+    "loom.tensor.selecting.taking": "gather index_select take take_along_axis",
+    "loom.tensor.sparse": "CSR csr spmm",
+    "loom.tensor.special": "erfinv",
+    "loom.tensor.standard.dtypes": "can_cast finfo iinfo isdtype result_type",
+    "loom.tensor.standard.elementwise": (
+        "abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or "
+        "bitwise_right_shift bitwise_xor ceil clip copysign cos cosh divide equal exp expm1 floor floor_divide "
+        "greater greater_equal hypot isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp "
+        "logical_and logical_not logical_or logical_xor maximum minimum multiply negative nextafter not_equal "
+        "positive pow reciprocal remainder round sign signbit sin sinh sqrt square subtract tan tanh trunc"
+    ),
+    "loom.tensor.standard.info": "__array_api_version__=VERSION __array_namespace_info__=info",
+    "loom.tensor.standard.manipulation": "broadcast_arrays concat flip moveaxis permute_dims reshape roll tile unstack",
+    "loom.tensor.standard.statistics": "all any max mean min prod std sum var",
+    "loom.tensor.tensor": "Tensor array input parameter",
+}
+"""The names that each module gives, some by another name (own=other)."""
 _OWN = (
-    "abs", "astype", "broadcast_arrays", "broadcast_to", "cast", "ceil", "clip", "concat", "conj", "cumprod",
-    "cumsum", "cumulative_prod", "cumulative_sum", "diff", "expand_dims", "flatten", "flip", "floor", "index_add",
-    "index_copy", "index_fill", "index_put", "leaky_relu", "matrix_transpose", "max", "maximum", "mean", "min",
-    "minimum", "moveaxis", "pad", "permute", "permute_dims", "place", "positive", "pow", "prod", "put_along_axis",
-    "real", "relu", "repeat", "reshape", "reverse", "roll", "round", "scatter", "scatter_add", "scatter_reduce",
-    "sort", "split", "squeeze", "stack", "sum", "take", "tile", "transpose", "tril", "triu", "trunc", "unstack",
-    "where",
-)  # fmt: skip
+    "abs astype broadcast_arrays broadcast_to cast ceil clip concat conj cumprod cumsum cumulative_prod "
+    "cumulative_sum diff expand_dims flatten flip floor index_add index_copy index_fill index_put leaky_relu "
+    "matrix_transpose max maximum mean min minimum moveaxis pad permute permute_dims place positive pow prod "
+    "put_along_axis real relu repeat reshape reverse roll round scatter scatter_add scatter_reduce sort split "
+    "squeeze stack sum take tile transpose tril triu trunc unstack where"
+)
 """Functions that may have nothing to do: what they return is another tensor all the same (``handle.methods.own``)."""
-globals().update({name: own(globals()[name]) for name in _OWN})
-brief_names(globals(), __all__)
-attach(globals())
+
+_WHERE = {
+    name: (module, other or name)
+    for module, names in _NAMES.items()
+    for name, _, other in (word.partition("=") for word in names.split())
+}
+"""The module of each name, and what it is called there."""
+__all__ = ["newaxis", *_MODULES, *_WHERE]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"loom.tensor.{name}")
+    if name not in _WHERE:
+        raise missing_name("loom.tensor", name, __all__)
+    module, other = _WHERE[name]
+    value = getattr(import_module(module), other)
+    if name in _OWN.split():
+        from loom.tensor.handle.methods import own
+
+        value = own(value)
+    globals()[name] = value = public(value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -244,6 +244,3 @@ def _lacking(interface: Interface, name: str, x: Any, given: list[str]) -> Argum
         interface.where, f"it gives no gradient for {name!r}", expected=f"{_PREFIX}{name}: Out[{x.dtype}]",
         got=", ".join(given) or "none", remedy=f"Add it, or pass tensor.detach({name})",
     )  # fmt: skip
-
-
-Tensor.record_call = staticmethod(record_call)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from sys import getrefcount
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -60,6 +60,13 @@ _BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
 """Types of keys that are views."""
 
 
+def _record_call(*call: Any) -> Any:
+    """Record the call of a user's kernel with tensors; few programs make one."""
+    from loom.tensor.kernelcalls import record_call
+
+    return record_call(*call)
+
+
 @brief_class
 class Tensor(Operators, Methods, Node, Readable):
     """A tensor of a shape and dtype known at once, its elements computed when they are needed.
@@ -74,6 +81,7 @@ class Tensor(Operators, Methods, Node, Readable):
 
     __slots__ = ()
     called = "tensor"
+    record_call: ClassVar[Any] = staticmethod(_record_call)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return ``loom.tensor``, a namespace of the array API standard; ArgumentError for another version of it."""

@@ -1,7 +1,7 @@
 """Writes the records a running kernel sends to the host, in WGSL: print, failed assert, index outside.
 
-Layer: targets. The log is the one of ``runtime.port.log``, seen as pairs of 32-bit words, all of them atomic. Invariant: a
-full log drops records, counted, and is never overrun.
+Layer: targets. The log is the one of ``runtime.port.log``, seen as pairs of 32-bit words, all atomic. Invariant:
+a full log drops records, counted, and is never overrun.
 """
 
 from __future__ import annotations

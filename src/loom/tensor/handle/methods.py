@@ -1,13 +1,12 @@
 """Functions of ``loom.tensor`` as methods: one table of names; and the names that torch and numpy have for others.
 
-Layer: tensor. ``loom.tensor`` puts the functions into ``Methods`` once all are there (``attach``); type checkers read
-``methods.pyi``, which ``tools/methods.py`` writes. Invariant: a method is the function with the tensor as its first
-operand.
+Layer: tensor. Functions become methods where they are first used; type checkers read ``methods.pyi``, which
+``tools/methods.py`` writes. Invariant: a method is the function with the tensor as its first operand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import import_module
 from typing import Any, cast
@@ -23,7 +22,7 @@ from loom.tensor.handle.chained import warn_of_axes
 from loom.tensor.handle.operators import as_operand
 from loom.tensor.ops.views import normal_axis
 
-__all__ = ["METHODS", "Methods", "attach", "fresh"]
+__all__ = ["METHODS", "Methods", "fresh"]
 
 METHODS = (
     "abs", "acos", "acosh", "angle", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atanh", "bincount",
@@ -62,10 +61,16 @@ def own(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def attach(namespace: Mapping[str, Any]) -> None:
-    """Make methods of the functions of a namespace."""
-    for name in METHODS:
-        setattr(Methods, name, own(namespace[name]))
+class _Late:
+    """A method that is made of its function where it is first used: few programs use many."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        method = own(_of(self._name))
+        setattr(Methods, self._name, method)
+        return getattr(owner if instance is None else instance, self._name)
 
 
 def _of(name: str) -> Callable[..., Any]:
@@ -274,3 +279,7 @@ class Methods:
     def bool(self) -> Any:
         """Return it as bools: which elements are not 0."""
         return self.astype(bool_)  # type: ignore[attr-defined]
+
+
+for _name in METHODS:
+    setattr(Methods, _name, _Late(_name))

@@ -1,7 +1,7 @@
 """The methods of tensors; written by ``tools/methods.py``."""
 
 # ruff: noqa: A002, N802
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from loom.tensor import functions as _functions
@@ -25,7 +25,6 @@ METHODS: tuple[str, ...]
 
 def fresh(found: Any, *given: Any) -> Any: ...
 def own(function: Callable[..., Any]) -> Callable[..., Any]: ...
-def attach(namespace: Mapping[str, Any]) -> None: ...
 
 class Methods:
     angle = _complexes_functions.angle
