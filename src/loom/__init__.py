@@ -3,6 +3,8 @@
 The public names below are loaded when first used, so that importing Loom costs little. Type checkers read the same
 table in ``__init__.pyi``, which ``tools/door.py`` writes.
 
+Stability: stable.
+
 >>> import loom
 >>> loom.gpu_sum([1, 2, 3]).item()
 6

@@ -5,6 +5,8 @@
 
 Invariant: a result depends on what is asked alone: not on how many workers there are, where they run, and which of
 them are killed, added or slow.
+
+Stability: new.
 """
 
 from loom.cluster.estimates import estimate_step as estimate

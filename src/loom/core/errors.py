@@ -26,6 +26,8 @@ Layer: core (imports nothing of Loom). Invariant: the text of an error always re
     ├── CacheError         (OSError)         the compile cache cannot be used
     ├── FileError          (OSError)         a document or model cannot be read or written where it is named
     └── CheckpointError    (OSError)         a checkpoint cannot be written or read
+
+Stability: stable.
 """
 
 from __future__ import annotations

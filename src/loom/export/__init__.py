@@ -4,6 +4,8 @@ ONNX, which other runtimes compute.
 Layer: export, beside flow and proof. A network is frozen (kernels, dispatches, one memory plan, weights), and written
 as C tables around object files of one machine after the other. Invariant: no kernel, layer or layout is written twice:
 an export is another device, whose memory is one block.
+
+Stability: new.
 """
 
 from loom.export.bindings import LANGUAGES, export_bindings

@@ -5,6 +5,8 @@ tier 1 are those of ``loom``, the names of networks in ``loom.flow.dnvm``. ``fro
 them, databases included, whose modules are imported at their first use. Invariant: a name here means what the tables of
 ``docs/guide/flow.md`` say, and nothing more.
 
+Stability: stable.
+
 >>> import loom
 >>> loom.flow.loom_read(loom.flow.loom_boot(1.0, 8, 0), 0.0, 0.0, 2).tolist()
 [0.0, 0.0]

@@ -3,6 +3,8 @@
 Layer: models (above ``nn`` and ``vectors``, below ``flow``). Invariant: a model is a network of ``loom/1`` documents;
 what it says has the bits of ``loom.Network.forward`` on the whole text, on every device, whatever else is computed
 beside it.
+
+Stability: new.
 """
 
 from importlib import import_module

@@ -2,6 +2,8 @@
 
 Layer: nn (above ``tensor``; a stranger to ``patterns``). Invariant: a network computes through recorded
 chains of ``loom.tensor`` alone, so its bits are those of every other program.
+
+Stability: stable.
 """
 
 from importlib import import_module

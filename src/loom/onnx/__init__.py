@@ -6,6 +6,8 @@
     model.save("trained.onnx")
 
 Invariant: an operator, dtype or attribute that cannot be computed right is refused by name when it is met.
+
+Stability: new.
 """
 
 from loom.onnx.backend import Backend

@@ -5,6 +5,8 @@ takes ``seed`` (0 to 2^64 - 1) and ``stream`` (0 to 2^32 - 1), and different str
 ``shape`` is an int or a tuple of them. Results are numpy arrays; with ``like=``, a tensor, they are tensors
 on its device. Invariant: element i in row-major order depends on seed, stream, i and the function's own
 arguments alone, so a longer result begins with the shorter one (``permutation`` apart).
+
+Stability: stable.
 """
 
 from __future__ import annotations

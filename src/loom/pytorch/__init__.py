@@ -7,6 +7,8 @@ Layer: pytorch.
     module.load_state_dict(...)  # or model.copy_into(module)
 
 Invariant: what a module does that a graph does not keep is refused by name.
+
+Stability: new.
 """
 
 from loom.pytorch.files import read_state_dict

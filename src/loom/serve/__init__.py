@@ -2,4 +2,6 @@
 
 Layer: serve (above ``flow`` and ``models``, below ``cli``). Invariant: what a client is told can be computed again, by
 anyone, on any device, to the bit.
+
+Stability: new.
 """

@@ -2,6 +2,8 @@
 
 Layer: tables. Invariant: nothing is lost: what a call wrote is durable when it returns, what failed changed nothing,
 what was deleted comes back.
+
+Stability: new.
 """
 
 from __future__ import annotations

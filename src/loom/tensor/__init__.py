@@ -11,6 +11,8 @@
 The names below are loaded when first used. Type checkers read the same table in ``__init__.pyi``, which
 ``tools/door.py`` writes. Invariant: recording runs nothing, and the bits of what a program computes are the same on
 every device.
+
+Stability: stable.
 """
 
 from importlib import import_module

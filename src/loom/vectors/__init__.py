@@ -3,6 +3,8 @@
 Layer: vectors. ``VectorStore`` never opens a file. Invariant: scores are
 those of matrix products (see ``docs/numerics.md``, section 2), and of equal ones the older row is first.
 
+Stability: new.
+
 >>> import loom
 >>> db = loom.vectors.VectorStore(dims=3)
 >>> _ = db.capture("x", [1.0, 0.0, 0.0], {"batch": 42})

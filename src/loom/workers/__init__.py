@@ -2,6 +2,8 @@
 
 What is computed is known to whoever gives them work. Invariant: which
 worker computed a call, and how often it was computed, cannot be seen in its result.
+
+Stability: new.
 """
 
 from loom.workers.audit import WorkerFault

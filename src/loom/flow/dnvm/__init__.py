@@ -4,6 +4,8 @@ Layer: flow, over ``loom.nn``. As there, one network is the current one: the one
 a thread that made none, the one made last in any. Invariant: a name means what it meant there, computed by
 ``loom.Network``, and no thread takes another's network away.
 
+Stability: stable.
+
 >>> from loom.flow.dnvm import create_network_from_json, forward_simple
 >>> _ = create_network_from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
 ...     {"type": "dense", "output_size": 1}]})

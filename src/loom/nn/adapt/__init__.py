@@ -1,6 +1,8 @@
 """Adaptation: how a network that learns while it works gets over changes of its task.
 
 Layer: nn. Invariant: in virtual time every result follows from documents, seeds and the cost model alone, to the bit.
+
+Stability: lab.
 """
 
 from __future__ import annotations

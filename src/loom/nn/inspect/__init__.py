@@ -1,6 +1,8 @@
 """What a network is and does: blueprints, activity of layers, differences, diagrams, methods.
 
 Layer: nn. Invariant: to look at a network changes none of its bits.
+
+Stability: new.
 """
 
 from __future__ import annotations

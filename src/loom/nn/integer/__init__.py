@@ -2,6 +2,8 @@
 
 Layer: nn. Invariant: between the door, where
 samples become integers, and the report no number is a float.
+
+Stability: lab.
 """
 
 from loom.nn.integer.network import IntegerNetwork, quantised

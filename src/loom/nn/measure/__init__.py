@@ -2,6 +2,8 @@
 
 Layer: nn. Invariant: what is computed on the host is computed in doubles, in one order; what is computed on a device is
 recorded over ``loom.tensor``; so a measure has the same bits everywhere.
+
+Stability: new.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Numeric types of storage: weights of a network as they are after being stored in one, and what that costs.
 
 Layer: nn. Invariant: what is stored is what is computed with: a network that was converted has the decoded weights.
+
+Stability: new.
 """
 
 from importlib import import_module

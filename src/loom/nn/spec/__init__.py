@@ -2,6 +2,8 @@
 
 Layer: nn, of which it is the lowest part: it imports ``loom.core`` alone and computes nothing. Invariant: what
 ``parse`` returns is sound, and ``parse(to_json(network)) == network``.
+
+Stability: stable.
 """
 
 from __future__ import annotations

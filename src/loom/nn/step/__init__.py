@@ -1,6 +1,8 @@
 """Step mode: networks that advance tick by tick, every layer at once from the tick before.
 
 Layer: nn. Invariant: a tick is one recorded program of the layers that ``loom.nn.layers`` records for ordinary passes.
+
+Stability: lab.
 """
 
 from loom.nn.step.generating import generate, sample

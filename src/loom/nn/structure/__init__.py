@@ -3,6 +3,8 @@
 Each type of layer is a function of its name: ``structure.dense(8, activation="relu")``.
 
 Layer: nn, over ``loom.Network``. Invariant: whatever makes a network makes its document, which ``loom.nn.spec`` reads.
+
+Stability: new.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Layer: nn. Invariant: a training step is one compiled program of ``loom.tensor``; after any number of steps the
 weights have the same bits on every device and for any number of threads.
+
+Stability: stable.
 """
 
 from __future__ import annotations

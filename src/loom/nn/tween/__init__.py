@@ -1,6 +1,8 @@
 """Neural tweening: six ways of moving a network towards targets, one update at a time, and what watches over them.
 
 Layer: nn, over ``loom.nn.train``. Invariant: an update is one recorded program, the same bits on every device.
+
+Stability: lab.
 """
 
 from __future__ import annotations

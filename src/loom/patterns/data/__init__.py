@@ -1,6 +1,8 @@
 """``loom.data``: filter, gather, group, roll and join arrays, with the same bits everywhere.
 
 Layer: patterns. Invariant: the order of every result is stated, and the same for every schedule.
+
+Stability: stable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``loom.linalg``: products of vectors and matrices, factorisations, systems of equations."""
+"""``loom.linalg``: products of vectors and matrices, factorisations, systems of equations.
+
+Stability: stable.
+"""
 
 from typing import Any
 

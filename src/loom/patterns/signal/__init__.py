@@ -1,4 +1,7 @@
-"""``loom.signal``: Fourier transforms, convolution, windows and filters."""
+"""``loom.signal``: Fourier transforms, convolution, windows and filters.
+
+Stability: stable.
+"""
 
 from typing import Any
 
