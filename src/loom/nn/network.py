@@ -39,7 +39,6 @@ from loom.nn.spec.freezing import with_frozen
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.parallel import Crew, opened_crew
 from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
@@ -53,19 +52,14 @@ from loom.runtime.registry import device as find_device
 from loom.tensor.ops.fast import refuse_fast
 
 if TYPE_CHECKING:
-    from loom.workers import WorkerPool
-
-if TYPE_CHECKING:
     from loom.nn.inspect.activity import Observation
     from loom.nn.inspect.blueprint import Blueprint
     from loom.nn.inspect.difference import NetworkDiff
-    from loom.nn.step import StepState
-
-if TYPE_CHECKING:
-    from loom.nn.tween import TweenConfig, TweenMode, TweenState
-
-if TYPE_CHECKING:
     from loom.nn.integer import IntegerNetwork
+    from loom.nn.step import StepState
+    from loom.nn.train.parallel.crew import Crew
+    from loom.nn.tween import TweenConfig, TweenMode, TweenState
+    from loom.workers import WorkerPool
 
 __all__ = ["Document", "Network", "digest_of"]
 
@@ -396,6 +390,8 @@ class Network(Runner):
                     raise ArgumentError(f"train, {name}", f"the mode {mode!r} is of one device", got=given,
                                         expected="mode='normal'", remedy=f"Leave {name} out")  # fmt: skip
             return train_in(self, mode, x, y, validation, (optimizer, schedule, resume, progress), settings)
+        from loom.nn.train.parallel.choosing import opened_crew
+
         with self.model.alone("loom.Network.train"), ExitStack() as opened:
             given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)

@@ -6,7 +6,7 @@ Layer: nn. Invariant: outputs of several batches are of one state of the weights
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from loom.core.given import is_mapping
 from loom.core.tracebacks import brief_class
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.samples import batches, by_name, check_inputs, check_samples, for_each, numbers
 from loom.nn.train.targets import Losses, Output, fit_all_targets
 from loom.nn.weights.model import Model
+
+if TYPE_CHECKING:
+    from loom.nn.train.measures import Evaluation
 
 __all__ = ["Runner"]
 
@@ -71,6 +73,8 @@ class Runner:
 
         ``x``, ``y`` and ``loss`` are those of ``train``.
         """
+        from loom.nn.train.measures import Evaluation, evaluation_of
+
         given = self._plain(self._name_inputs(x, "evaluate, x"))
         found, targets = fit_all_targets(self.outputs, y, loss, "evaluate, y")
         types = self._plain(self._types())

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,12 +25,15 @@ from loom.nn.train.checkpoints import read_checkpoint, require_arrays, require_f
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.history import History
 from loom.nn.train.interrupts import stop_on_interrupt
-from loom.nn.train.measures import Evaluation, classes_said, evaluation_of
-from loom.nn.train.parallel import Crew, WrongWorkError, programs_for
+from loom.nn.train.parallel.wrongwork import WrongWorkError
 from loom.nn.train.plan import EpochPlan, PlannedBatch, order_of_epoch
 from loom.nn.train.programs import Trainable
 from loom.nn.train.samples import Samples, batches, check_samples
 from loom.nn.train.schedules import Constant
+
+if TYPE_CHECKING:
+    from loom.nn.train.measures import Evaluation
+    from loom.nn.train.parallel.crew import Crew
 
 __all__ = ["Progress", "Trainer", "settings_of"]
 
@@ -80,6 +83,8 @@ class Trainer:
             self.programs = after.programs
             self.programs.restart(config)
         else:
+            from loom.nn.train.parallel.crew import programs_for
+
             inputs = x_type if isinstance(x_type, Mapping) else ()
             self.programs = programs_for(crew, model, config, frozen, rates or {}, inputs, outputs)
         self.history = History()
@@ -280,6 +285,8 @@ class Trainer:
     def validate(self, data: Samples, made: list[list[Array]] | None = None) -> tuple[float, float | None]:
         """Return the mean loss over samples, and the accuracy of all targets that are classes (or of the only output's
         truths). ``made`` takes the outputs of each batch."""
+        from loom.nn.train.measures import classes_said
+
         total, right, count = 0.0, 0, 0
         self.programs.sync()
         for cut in batches(len(data), self.config.batch_size):
@@ -297,6 +304,8 @@ class Trainer:
 
     def _evaluate(self, data: Samples, made: list[list[Array]], value: float) -> Evaluation:
         """Return what the outputs of batches are worth; of several outputs the loss is that of all."""
+        from loom.nn.train.measures import Evaluation, evaluation_of
+
         each: dict[str, Evaluation] = {}
         for n, name in enumerate(self.outputs or ("",)):
             losses = cast("Any", self.config.loss)

@@ -1,44 +1,31 @@
 """Training by several workers: micro-batches, the tree their sums are added by, and crews that share them out.
 
-Layer: nn. Invariant: weights depend on the size of micro-batches, never on who computed which.
+Layer: nn. Names are loaded when they are first used: most trainings have one device. Invariant: weights depend on the
+size of micro-batches, never on who computed which.
 """
 
-from __future__ import annotations
+from importlib import import_module
+from typing import Any
 
-from loom.nn.train.parallel.auditing import WrongWorkError
-from loom.nn.train.parallel.choosing import opened_crew
-from loom.nn.train.parallel.courses import checks_of
-from loom.nn.train.parallel.crew import Crew, CrewPrograms, Replica, Worker, programs_for
-from loom.nn.train.parallel.devices import DeviceCrew, crew_of
-from loom.nn.train.parallel.messages import Change, CourseTold, MicroBatches, Recipe, TrainState
-from loom.nn.train.parallel.pooled import PoolCrew
-from loom.nn.train.parallel.programs import MicroPrograms
-from loom.nn.train.parallel.replicas import PooledReplica
-from loom.nn.train.parallel.tree import Sums, TreeNode, cover, join, root_of, share_out
+from loom.core.names import missing_name
 
-__all__ = [
-    "Change",
-    "CourseTold",
-    "Crew",
-    "CrewPrograms",
-    "DeviceCrew",
-    "MicroBatches",
-    "MicroPrograms",
-    "PoolCrew",
-    "PooledReplica",
-    "Recipe",
-    "Replica",
-    "Sums",
-    "TrainState",
-    "TreeNode",
-    "Worker",
-    "WrongWorkError",
-    "checks_of",
-    "cover",
-    "crew_of",
-    "join",
-    "opened_crew",
-    "programs_for",
-    "root_of",
-    "share_out",
-]  # fmt: skip
+_NAMES = {
+    "wrongwork": "WrongWorkError",
+    "choosing": "opened_crew",
+    "courses": "checks_of",
+    "crew": "Crew CrewPrograms Replica Worker programs_for",
+    "devices": "DeviceCrew crew_of",
+    "messages": "Change CourseTold MicroBatches Recipe TrainState",
+    "pooled": "PoolCrew",
+    "programs": "MicroPrograms",
+    "replicas": "PooledReplica",
+    "tree": "Sums TreeNode cover join root_of share_out",
+}
+"""The names that each module gives."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(import_module(f"loom.nn.train.parallel.{module}"), name)
+    raise missing_name("loom.nn.train.parallel", name, " ".join(_NAMES.values()).split())

@@ -17,14 +17,11 @@ from loom.nn.train.parallel.courses import are_sliced, audit_checks, cut_slice, 
 from loom.nn.train.parallel.messages import AuditRecord, Change, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.tree import join
+from loom.nn.train.parallel.wrongwork import WrongWorkError
 from loom.workers import WorkerPool
 from loom.workers.members import Member
 
 __all__ = ["Auditor", "WrongWorkError", "are_alike", "records_here", "wrong_records"]
-
-
-class WrongWorkError(DeviceError):
-    """A worker was found to compute wrongly, which it may have done before: all since the start is to be done again."""
 
 
 def are_alike(records: Sequence[AuditRecord]) -> bool:
