@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from sys import getrefcount
 from typing import Any, ClassVar, cast
 
@@ -62,9 +63,7 @@ _BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
 
 def _record_call(*call: Any) -> Any:
     """Record the call of a user's kernel with tensors; few programs make one."""
-    from loom.tensor.kernelcalls import record_call
-
-    return record_call(*call)
+    return import_module("loom.tensor.kernelcalls").record_call(*call)
 
 
 @brief_class
