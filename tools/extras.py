@@ -70,7 +70,7 @@ EXTRAS: dict[str, Extra] = {
         "with tempfile.TemporaryDirectory() as folder:\n    assert export_c(freeze(net), folder).files\n",
     )),
     "models": Extra(("models/architectures", "models/files", "models/generation", "models/sampling", "models/tokens"), (
-        "from loom.models.files.decoding import decode\n"
+        "from loom.formats.decoding import decode\n"
         "assert decode(memoryview(bytes(18)), 'IQ4_NL', (32,), 'here').shape == (32,)\n",
         "from loom.models.tokens.templates import compile_template\n"
         "assert compile_template('{{ 1 + 1 }}').render() == '2'\n",
@@ -88,10 +88,6 @@ EXTRAS: dict[str, Extra] = {
         "import numpy as np\n" + _NET +
         "history = net.train(np.ones((4, 4), np.float32), np.zeros(4, np.int32), epochs=1)\n"
         "assert loom.nn.measure.plot_losses(history)[1:4] == b'PNG'\n",
-    )),
-    "safetensors": Extra(("networks/formats",), (
-        "import tempfile\n" + _NET +
-        "with tempfile.TemporaryDirectory() as folder:\n    net.save(folder + '/net.safetensors')\n",
     )),
     "serve": Extra(("models/serve",), (
         "from loom.serve.http.application import build_application\nassert callable(build_application)\n",

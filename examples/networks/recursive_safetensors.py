@@ -1,16 +1,12 @@
 """A deeply nested network, mixture within parallel within sequence, saved as safetensors and read bit for bit."""
 
-import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 import loom
 
-if find_spec("safetensors") is None:
-    sys.exit("this example needs safetensors: pip install '.[safetensors]' in a clone of Loom")
 SHAPE = (8, 6)  # eight tokens of six features
 GATE = {"type": "sequential", "layers": [{"type": "flatten"}, {"type": "dense", "output_size": 2}]}
 SEQUENCE = [

@@ -15,16 +15,17 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, bf16
 from loom.core.errors import DTypeError
 
-__all__ = ["Array", "bfloat16_bits", "convert", "host_type", "refuse", "show", "view_typed", "widen"]
+__all__ = ["LARGEST", "Array", "bfloat16_bits", "convert", "host_type", "refuse", "show", "view_typed", "widen"]
 
 Array = np.ndarray[Any, Any]
 
-_LARGEST = {
+LARGEST = {
     "f16": 65504.0,
     "bf16": (2 - 2.0**-7) * 2.0**127,
     "f32": (2 - 2.0**-23) * 2.0**127,
     "f64": sys.float_info.max,
 }
+"""The largest number of a type."""
 
 
 @ordinary_arithmetic()
@@ -92,7 +93,7 @@ def refuse(value: Any, dtype: DType, where: str) -> DTypeError:
     if dtype.is_bool:
         expected = "True or False, 1 or 0"
     elif dtype.is_float:
-        expected = f"at most {_LARGEST[dtype.name]} in size"
+        expected = f"at most {LARGEST[dtype.name]} in size"
     else:
         expected = f"whole numbers from {dtype.minimum} to {dtype.maximum}"
     shown_value = value if isinstance(value, int) else value.item()

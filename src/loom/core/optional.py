@@ -29,7 +29,6 @@ PACKAGES = {
     "pyarrow": ("pyarrow", "data"),
     "pygame": ("pygame-ce", "window"),
     "ray": ("ray", "cluster"),
-    "safetensors": ("safetensors", "safetensors"),
     "sklearn": ("scikit-learn", "demo"),
     "starlette": ("starlette", "serve"),
     "tokenizers": ("tokenizers", "models"),

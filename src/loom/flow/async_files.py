@@ -22,10 +22,10 @@ from loom.flow.counts import whole
 from loom.flow.draft import binding_name
 from loom.flow.unit_bindings import further_bindings, require_unit
 from loom.flow.words import as_words, words_of
+from loom.formats.raw_arrays import RawArray, open_array, write_array
 from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.units.unit import Unit
 from loom.support.io_thread import IoThread, Transfer
-from loom.support.raw_arrays import RawArray, open_array, write_array
 
 __all__ = ["loom_async_read", "loom_async_write", "loom_await", "loom_stream"]
 

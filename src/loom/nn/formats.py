@@ -18,17 +18,10 @@ from loom.core.arrays import Array
 from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.narrow import TYPES, numeric_type
+from loom.formats.file_writes import SAFETENSORS, path_to_write, write_file
+from loom.formats.safetensors import is_safetensors, plain_file
+from loom.formats.whole_files import file_bytes
 from loom.nn.network import Document, Network
-from loom.nn.persistence import (
-    SAFETENSORS,
-    as_document,
-    is_bundle,
-    path_to_write,
-    read_saved,
-    write_file,
-    write_models,
-    write_saved,
-)
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -41,9 +34,15 @@ from loom.nn.spec import (
     write_second,
 )
 from loom.nn.spec.older.packed import KINDS
-from loom.nn.spec.text import canonical, file_bytes
-from loom.nn.tensorfile import is_safetensors, safetensors_library
+from loom.nn.spec.text import canonical
 from loom.nn.train.scalars import flag
+from loom.nn.weights.saved import (
+    as_document,
+    is_bundle,
+    read_saved,
+    safetensors_of,
+    write_models,
+)
 
 __all__ = ["FORMATS", "Converted", "convert_model"]
 
@@ -189,7 +188,7 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
         changed = [_as_type(model, dtype) for model in models]
         notes += [note for _, more in changed for note in more]
         made = [replace(model, warnings=()) for model, _ in changed]
-        data = write_models(made).encode() if to == "loom/1" else _tensors(made[0])
+        data = write_models(made).encode() if to == "loom/1" else safetensors_of(made[0]).whole()
         return Converted(data, tuple(notes))
     model = models[0]
     if model.network.dtype == bf16:
@@ -203,7 +202,7 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
                                 got=dtype, remedy="Leave it out")  # fmt: skip
         arrays, more = older_tensors(model, lossy=lossy)
         kept = _unsaid(model.network, to)
-        return Converted(safetensors_library().save(arrays), (*notes, *more, *_untrained(model), *kept))
+        return Converted(plain_file(arrays), (*notes, *more, *_untrained(model), *kept))
     else:
         text, more = write_first_bundle(model, element=None if dtype is None else _older_name(dtype, to), lossy=lossy)
     return Converted(text.encode(), (*notes, *more, *_untrained(model), *_unsaid(model.network, to)))
@@ -240,15 +239,6 @@ def _as_type(model: SavedModel, dtype: str | None) -> tuple[SavedModel, list[str
         notes.append("where its training stopped is left out: it was of another type")
     notes += _unstored(model)
     return SavedModel(id=model.id, network=spec, weights=net.model.weights()), notes
-
-
-def _tensors(model: SavedModel) -> bytes:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:  # the library's writer and our own keys are one function
-        path = Path(folder) / f"model{SAFETENSORS}"
-        write_saved(path, replace(model, id="model"))
-        return file_bytes(path, _WHERE)
 
 
 def _unsaid(network: NetworkSpec, to: str) -> list[str]:

@@ -15,24 +15,13 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, StateError
 from loom.core.tracebacks import brief_class, warn_caller
+from loom.formats.file_writes import path_to_write, write_file
 from loom.nn.base.digests import digest_of
 from loom.nn.base.elsewhere import of_network
 from loom.nn.base.room import no_room, require_room
 from loom.nn.base.torchnames import Names
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.numeric.storage import StoredWeights, store_weights
-from loom.nn.persistence import (
-    Document,
-    as_document,
-    of_elsewhere,
-    path_to_write,
-    read_model,
-    read_saved,
-    write_file,
-    write_models,
-    write_older,
-    write_saved,
-)  # fmt: skip
 from loom.nn.running import Runner
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
 from loom.nn.spec.freezing import with_frozen
@@ -47,6 +36,16 @@ from loom.nn.train.settings import config_of
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.train.trainer import Trainer
 from loom.nn.weights.model import Model
+from loom.nn.weights.saved import (
+    Document,
+    as_document,
+    of_elsewhere,
+    read_model,
+    read_saved,
+    write_models,
+    write_older,
+    write_saved,
+)  # fmt: skip
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 from loom.tensor.ops.fast import refuse_fast

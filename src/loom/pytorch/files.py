@@ -18,10 +18,10 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
 from loom.core.optional import load
-from loom.nn.persistence import path_to_write, write_file
-from loom.nn.spec.text import file_bytes
-from loom.nn.storedfile import write_stored
-from loom.nn.tensorfile import is_safetensors, read_tensors, safetensors_library
+from loom.formats.file_writes import path_to_write, write_file
+from loom.formats.safetensors import is_safetensors
+from loom.formats.stored import read_tensors, write_stored
+from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
 from loom.tensor.tensor import Tensor
 
@@ -49,7 +49,6 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         arrays |= {KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[FACTS] = json.dumps(dict(model.training.facts))
     flat = {n: _flat(np.asarray(a, order="C")) for n, a in arrays.items()}
-    safetensors_library()
     write_file(target, write_stored(flat, {}, metadata), where)
 
 

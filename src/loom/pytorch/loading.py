@@ -14,10 +14,10 @@ from typing import Any
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.core.given import path as path_of
+from loom.formats.stored import read_tensors
+from loom.formats.whole_files import file_bytes
 from loom.nn.graphs import ArrayInfo
 from loom.nn.spec import Snapshot
-from loom.nn.spec.text import file_bytes
-from loom.nn.tensorfile import read_tensors
 from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, joined
 from loom.pytorch.graph import check_order, graph_of
 from loom.pytorch.model import Imported, TorchModel

@@ -1,6 +1,6 @@
 """Units' memory as files: written whole or not at all, read back bit for bit.
 
-Layer: support, over ``loom.storage.manifest``. A folder holds one checkpoint. Invariant: nothing of a unit is
+Layer: support, over ``loom.formats.manifest``. A folder holds one checkpoint. Invariant: nothing of a unit is
 changed before everything of the checkpoint has been read and found sound.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, CheckpointError
+from loom.formats.manifest import load_blob, load_manifest, save_blobs
 from loom.runtime.units.unit import Unit, turns
 from loom.storage.disk import Disk
-from loom.storage.manifest import load_blob, load_manifest, save_blobs
 from loom.support.snapshots import changing_memory
 
 __all__ = ["checked_facts", "read_checkpoint", "write_checkpoint"]

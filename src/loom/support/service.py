@@ -23,6 +23,7 @@ from loom.core.given import path as path_of
 from loom.core.options import thread_count
 from loom.core.process.thread_pools import ThreadPool
 from loom.core.tracebacks import brief_class
+from loom.formats.vectors import Flushable, write_vectors
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
 from loom.runtime.memory.frames import Frame, checked_shape, take_frame
@@ -33,7 +34,6 @@ from loom.support.checkpoint import checked_facts, read_checkpoint, write_checkp
 from loom.support.io_thread import IoThread, Transfer
 from loom.support.presenters import Presenter
 from loom.support.snapshots import Snapshots, checked_name
-from loom.support.vectors import Flushable, write_vectors
 
 __all__ = ["SNAPSHOT_NBYTES", "Support"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.patterns.data.csv_cells import read_real, read_whole
+from loom.formats.csv_cells import read_real, read_whole
 from loom.tables.columns.names import ID, quoted, refuse_twins
 from loom.tables.columns.schema import NUMBER, definition, trash_of
 from loom.tables.columns.types import ColumnType, shown

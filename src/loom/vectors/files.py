@@ -1,6 +1,6 @@
 """Stores of vectors in files: the Support's side, which alone opens them.
 
-Layer: vectors, over ``loom.support.vectors``. Invariant: what is restored gives the same hits, rows and score bits.
+Layer: vectors, over ``loom.formats.vectors``. Invariant: what is restored gives the same hits, rows and score bits.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from loom.core.given import flag, one_of
 from loom.core.given import path as path_of
 from loom.core.numbers import real, whole
 from loom.core.tracebacks import brief_context
+from loom.formats.vectors import open_vectors, write_vectors
+from loom.formats.vectors.flush_turns import busy, lock_of
+from loom.formats.vectors.manifest import digest_of, manifest_path
 from loom.runtime.port.device import Device
 from loom.storage.file_lock import FileLock
-from loom.support.vectors import open_vectors, write_vectors
-from loom.support.vectors.flush_turns import busy, lock_of
-from loom.support.vectors.manifest import digest_of, manifest_path
 from loom.vectors.growing import GrowingList
 from loom.vectors.known_places import KnownPlace
 from loom.vectors.state import StoreState

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from loom.cli.main import app
 from loom.models.files import open_checkpoint
-from unit.models.files.written import facts, gguf
+from unit.formats.written import facts, gguf
 
 
 def invoke(*arguments: object, code: int = 0) -> str:

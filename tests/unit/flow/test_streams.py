@@ -31,7 +31,7 @@ from loom.flow import (
     loom_wait,
     loom_write,
 )
-from loom.support.raw_arrays import RawArray
+from loom.formats.raw_arrays import RawArray
 
 DOUBLE = "stdlib/loom/kernels/math/double.spv"
 VALUES = np.arange(1000, dtype=np.float32)

@@ -13,8 +13,8 @@ from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.models import embedding, load
 from loom.models.embedding import Embedder
 from loom.models.tasks.adapter import open_served
+from unit.formats.published import minilm
 from unit.models.architectures.peers import SMALL, make, run, save
-from unit.models.files.published import minilm
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(94))]
 TEXTS = ["w1 w2", "w3", "", "w4 w90 w5 w6 w7 w8 w9 w10 w11 w12 nobody w13", "w1 w2 w3 w4", "w2 w1", "w50 w51"]

@@ -12,7 +12,7 @@ from loom.core.errors import ArgumentError
 from loom.models import LanguageModel
 from loom.models.tasks.adapter import ServedLanguageModel
 from loom.models.tokens import Tokenizer, grammar
-from unit.models.files import published
+from unit.formats import published
 from unit.models.inference.networks import network
 from unit.models.tokens.made import smollm
 from unit.models.tokens.test_gguf_kinds import _ggml, _pieces

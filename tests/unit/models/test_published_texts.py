@@ -10,9 +10,9 @@ import pytest
 import loom.models
 from loom.models import LanguageModel
 from loom.models.files import open_checkpoint
+from unit.formats.published import smollm2
 from unit.models.architectures.peers import away
 from unit.models.architectures.test_llama import smollm2_of_transformers
-from unit.models.files.published import smollm2
 
 PROMPTS = [
     "Once upon a time", "The capital of France is", "def fibonacci(n):", "Water boils at", "In 1969, the first",

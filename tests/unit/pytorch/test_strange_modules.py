@@ -289,7 +289,7 @@ def test_a_model_that_came_through_onnx_is_called_as_the_module_is():
 
 
 def test_files_of_the_first_format_are_read_for_lengths_of_two_and_more(tmp_path):
-    from loom.nn.tensorfile import read_tensors, safetensors_library
+    from loom.formats.stored import read_tensors, write_stored
     from loom.pytorch.files import MODEL
 
     loom.from_torch(torch.nn.Linear(3, 2), torch.ones(4, 3)).save(tmp_path / "m.safetensors")
@@ -297,9 +297,7 @@ def test_files_of_the_first_format_are_read_for_lengths_of_two_and_more(tmp_path
     document = json.loads(told[MODEL])
     graph, training = (document.pop(kind)[0]["graph"] for kind in ("evaluation", "training"))
     document |= {"format": "loom-torch/1", "graph": graph, "training": training, "ranges": {"batch": [0, None]}}
-    (tmp_path / "old.safetensors").write_bytes(
-        safetensors_library().save(dict(arrays), metadata={MODEL: json.dumps(document)})
-    )
+    (tmp_path / "old.safetensors").write_bytes(write_stored(arrays, {}, {MODEL: json.dumps(document)}).whole())
     old, new = (loom.pytorch.load(tmp_path / f"{name}.safetensors") for name in ("old", "m"))
     x = np.ones((3, 3), "f4")
     assert np.array_equal(old(x), new(x))

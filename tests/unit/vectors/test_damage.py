@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from loom.core.errors import FileError
+from loom.formats.vectors import VERSION, write_vectors
+from loom.formats.vectors.manifest import read_manifest, signed
 from loom.storage.disk import Disk
-from loom.support.vectors import VERSION, write_vectors
-from loom.support.vectors.manifest import read_manifest, signed
 from loom.vectors import VectorStore, flush, restore
 from unit.vectors.vector_cases import vectors
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import loom
+from loom.formats.vectors import write_vectors
 from loom.storage.disk import FaultyDisk
-from loom.support.vectors import write_vectors
 from loom.vectors import VectorStore, flush, restore
 from unit.vectors.vector_cases import DIMS, KEPT, vectors
 

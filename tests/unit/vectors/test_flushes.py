@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from loom.core.errors import StateError
+from loom.formats.vectors import write_vectors
 from loom.storage.disk import Disk
-from loom.support.vectors import write_vectors
 from loom.vectors import VectorStore, flush, restore
 from loom.vectors.known_places import KnownPlace
 from unit.vectors.vector_cases import vectors

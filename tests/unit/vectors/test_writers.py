@@ -17,10 +17,10 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, FileError, StateError
+from loom.formats.vectors import flush_turns, write_vectors
+from loom.formats.vectors.manifest import read_manifest, signed
 from loom.storage.disk import Disk
 from loom.storage.file_lock import FileLock
-from loom.support.vectors import flush_turns, write_vectors
-from loom.support.vectors.manifest import read_manifest, signed
 from loom.vectors import VectorStore, edit, flush, restore
 from unit.vectors.writers import race
 

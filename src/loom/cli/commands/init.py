@@ -45,7 +45,7 @@ def init(
             {"type": "dense", "output_size": hidden, "activation": "relu"}, {"type": "dense", "output_size": outputs},
         ],
     }  # fmt: skip
-    from loom.nn.persistence import write_file
+    from loom.formats.file_writes import write_file
 
     write_file(out, to_json(check(parse(canonical(document)))).encode(), "loom init, --out")
     what = f"{outputs} classes" if y.dtype.kind in "iuU" and outputs > 1 else f"{outputs} number{'s'[: outputs > 1]}"

@@ -88,7 +88,7 @@ def _told(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _values(checkpoint: Checkpoint) -> dict[str, Any]:
-    from loom.models.files.gguf import GgufMetadata
+    from loom.formats.gguf import GgufMetadata
 
     held: Mapping[str, Any] = checkpoint.metadata
     counts: dict[str, int] = {}

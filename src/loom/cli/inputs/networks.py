@@ -41,8 +41,8 @@ def open_network(
 
 def _opened(path: Path, device: str | None, trained: bool, model_id: str | None, scaled: bool) -> Network:
     from loom.nn.network import Network
-    from loom.nn.persistence import SAFETENSORS, is_bundle
     from loom.nn.spec import convert, with_scaling
+    from loom.nn.weights.saved import SAFETENSORS, is_bundle
 
     if not path.is_file():
         raise ArgumentError("loom", "no such file", expected="a network's document or a model", got=str(path),
@@ -143,9 +143,6 @@ def _require_size(net: Network, data: str, x: Array) -> None:
 
 def require_place(option: str, path: Path | None, endings: tuple[str, ...]) -> None:
     """See that a file of one of these endings can be written at ``path``, folders on the way included."""
-    from loom.nn.persistence import SAFETENSORS
-    from loom.nn.tensorfile import safetensors_library
-
     if path is None:
         return
     if path.suffix not in endings:
@@ -155,5 +152,3 @@ def require_place(option: str, path: Path | None, endings: tuple[str, ...]) -> N
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ArgumentError(option, "cannot write there", expected="a file in a folder that can be written to",
                             got=str(path), remedy="Choose another place; nothing was run")  # fmt: skip
-    if path.suffix == SAFETENSORS:
-        safetensors_library()

@@ -5,7 +5,6 @@ Layer: export. Invariant: the C text depends on the network, the settings and th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -18,11 +17,11 @@ from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
 from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
+from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, encode_header
 from loom.ir.verify import VerifiedKernel
 from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS
-from loom.nn.persistence import KEPT, network_metadata, training_metadata
-from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST
 from loom.nn.train.losses import PADDING
+from loom.nn.weights.saved import KEPT, network_metadata, training_metadata
 
 __all__ = ["Face", "Runnable", "choice_of_levels", "level_tables", "runnable_tables", "tables"]
 
@@ -348,8 +347,8 @@ def _identity(frozen: Runnable, net: FrozenNetwork | None) -> dict[str, str]:
 def _file_layout(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> tuple[int, bytes, list[str]]:
     """Return the bytes of a saved file after its header, the header, and the table of tensors.
 
-    The file of a network is one of Loom's own (``loom.nn.persistence``): weights of bf16 are f32 there, what belongs to
-    the training has names of its own, and is of the integers that hold its bits.
+    The file of a network is one of Loom's own (``loom.nn.weights.saved``): weights of bf16 are f32 there, what belongs
+    to the training has names of its own, and is of the integers that hold its bits.
     """
     weights, training = frozen.weights(), net.training if net is not None else None
     at, about, rows = 0, dict[str, Any](), list[str]()
@@ -374,6 +373,4 @@ def _file_layout(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> t
         about[KEPT + PROGRESS] = {"dtype": "U64", "shape": [PROGRESS_NUMBERS], "data_offsets": [at, at + size]}
         at += size
         metadata |= training_metadata({"config": dict(training.config), "samples": training.samples})
-    text = json.dumps({"__metadata__": metadata, **about}, separators=(",", ":")).encode()
-    text = text.ljust(-(-len(text) // 8) * 8)
-    return at, len(text).to_bytes(8, "little") + text, rows
+    return at, encode_header({"__metadata__": metadata, **about}), rows

@@ -19,11 +19,11 @@ from loom.core.given import path as path_of
 from loom.core.narrow import StoredArray, numeric_type, store
 from loom.flow.dnvm.current import current_network, set_current
 from loom.flow.dnvm.reading import read_samples
+from loom.formats.file_writes import write_file
+from loom.formats.stored import read_stored, write_stored
+from loom.formats.whole_files import file_bytes
 from loom.nn.network import Network
 from loom.nn.numeric import benchmark_types
-from loom.nn.persistence import write_file
-from loom.nn.spec.text import file_bytes
-from loom.nn.storedfile import read_stored, write_stored
 
 __all__ = [
     "NUMERICAL_TYPES", "benchmark_numerical_types", "convert_network", "load_safetensors",
@@ -46,7 +46,7 @@ def load_safetensors_with_shapes(data: bytes) -> dict[str, dict[str, Any]]:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise DTypeError(where, "not bytes", expected="the bytes of a file", got=type(data).__name__,
                          remedy="Read it, or use load_safetensors(path)")  # fmt: skip
-    arrays, stored, _ = read_stored(bytes(data), where)
+    arrays, stored, _ = read_stored(data, where)
     return {
         name: {"values": a.reshape(-1), "shape": [*a.shape],
                "dtype": numeric_type(stored[name].dtype if name in stored else a.dtype).name}
@@ -66,7 +66,7 @@ def serialize_safetensors(tensors: Mapping[str, Any], dtype: Any = "F32", *, sca
     for name, given in tensors.items():
         arrays[str(name)] = widen(*read_array(given, f"{where}, {name!r}"))
         stored[str(name)] = store(given, kind, scales=scales, where=f"{where}, {name!r}")
-    return write_stored(arrays, stored, {})
+    return write_stored(arrays, stored, {}).whole()
 
 
 def save_safetensors(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.names import missing_name
 from loom.core.narrow import RULES, TYPES, NumericKind, NumericType, StoredArray, numeric_type, store
+from loom.core.narrow.tensor_error import TensorError, error_of
 
 if TYPE_CHECKING:
     from loom.nn.numeric.benchmark import TypeReport, TypeScore, benchmark_types
     from loom.nn.numeric.layers import benchmark_layers
-    from loom.nn.numeric.report import TensorError, error_of
     from loom.nn.numeric.storage import StoredWeights, store_weights
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 
 _HOMES = {
     "TypeReport": "benchmark", "TypeScore": "benchmark", "benchmark_types": "benchmark", "benchmark_layers": "layers",
-    "TensorError": "report", "error_of": "report", "StoredWeights": "storage", "store_weights": "storage",
+    "StoredWeights": "storage", "store_weights": "storage",
 }  # fmt: skip
 """Name -> its file, loaded when first used: files of weights are read before there are networks to measure."""
 

@@ -15,12 +15,12 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
-from loom.core.errors import FileError
+from loom.formats.whole_files import file_bytes
 from loom.nn.spec.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
 from loom.nn.spec.problems import Place, Problem, brief
 from loom.nn.spec.values import JsonObject, JsonValue
 
-__all__ = ["canonical", "file_bytes", "from_base64", "is_unicode", "load", "value_digest"]
+__all__ = ["canonical", "from_base64", "is_unicode", "load", "value_digest"]
 
 
 class _Object(dict[str, JsonValue]):
@@ -39,7 +39,7 @@ def load(document: str | bytes | JsonObject | Path, place: Place) -> JsonValue:
     """
     before = place.count
     if isinstance(document, Path):
-        document = file_bytes(document)
+        document = file_bytes(document, "loom.nn")
     if isinstance(document, (str, bytes)):
         if len(document) > MOST_BYTES:
             place.fault("the document is too large", expected=f"at most {MOST_BYTES} bytes", got=f"{len(document)}")
@@ -51,16 +51,6 @@ def load(document: str | bytes | JsonObject | Path, place: Place) -> JsonValue:
         value = document
     _examine(value, place)
     return None if place.count != before else value
-
-
-def file_bytes(path: Path, where: str = "loom.nn") -> bytes:
-    """Return what a file holds; FileError if it cannot be read."""
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or str(error)
-        raise FileError(where, f"the file cannot be read ({why})", expected="a file", got=str(path)[:200],
-                        remedy="Check the path") from None  # fmt: skip
 
 
 def is_unicode(text: str) -> bool:

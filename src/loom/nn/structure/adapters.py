@@ -21,18 +21,19 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import flag, is_list, is_mapping, is_tuple, items
 from loom.core.given import path as path_of
+from loom.formats.file_writes import path_to_write, write_file
+from loom.formats.safetensors import is_safetensors
+from loom.formats.stored import read_tensors, write_stored
+from loom.formats.whole_files import file_bytes
 from loom.kernels.types import held_type
+from loom.nn.base.finite import require_numbers
 from loom.nn.network import Network
-from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.document import parse
 from loom.nn.spec.freezing import adapters_of
 from loom.nn.spec.keys import keys_of, object_at
 from loom.nn.spec.layer import Shared
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
-from loom.nn.spec.text import file_bytes
-from loom.nn.storedfile import write_stored
-from loom.nn.tensorfile import is_safetensors, read_tensors, require_numbers, safetensors_library
 from loom.tensor.ops.precision import IN_FULL
 
 __all__ = ["adapters_in", "add_lora", "load_adapters", "merge_lora", "save_adapters"]
@@ -245,7 +246,6 @@ def save_adapters(network: Network, path: str | os.PathLike[str], *, names: Modu
         for kind, own in zip("AB", adapter_names(matrix), strict=True):
             arrays[f"{_BEGIN}{name}.lora_{kind}.weight"] = np.ascontiguousarray(np.asarray(held[f"{key}.{own}"]).T)
     facts = _facts(modules)
-    safetensors_library()
     data = write_stored(arrays, {}, {"format": "pt", "loom.lora": json.dumps(facts)})
     if target.suffix == ".safetensors":
         write_file(target, data, where)
@@ -334,8 +334,8 @@ def _read(source: Any, where: str) -> tuple[bytes, dict[str, Any] | None]:
     else:
         place = Path(source) if isinstance(source, str) else path_of(source, f"{where}, source")
         try:
-            told = file_bytes(place / _CONFIG) if place.is_dir() else None
-            data = file_bytes(place / _FILE if place.is_dir() else place)
+            told = file_bytes(place / _CONFIG, "loom.nn") if place.is_dir() else None
+            data = file_bytes(place / _FILE if place.is_dir() else place, "loom.nn")
         except (OSError, ValueError) as error:
             raise FileError(where, f"the adapters cannot be read ({error})"[:300], expected="a .safetensors, a folder",
                             got=str(source)[:200], remedy="Check the path") from None  # fmt: skip

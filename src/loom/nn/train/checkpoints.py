@@ -1,6 +1,6 @@
 """Checkpoints of a training: a snapshot in a folder, whole or not at all.
 
-Layer: nn, over ``loom.storage.manifest``. Invariant: nothing is changed before everything of a checkpoint has been
+Layer: nn, over ``loom.formats.manifest``. Invariant: nothing is changed before everything of a checkpoint has been
 read and found to belong to this training; a crash while writing leaves the checkpoint before.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import CheckpointError
+from loom.formats.manifest import Manifest, load_blob, load_manifest, save_blobs
 from loom.nn.spec import Snapshot
 from loom.storage.disk import Disk
-from loom.storage.manifest import Manifest, load_blob, load_manifest, save_blobs
 
 __all__ = ["read_checkpoint", "require_arrays", "require_folder", "write_checkpoint"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_list, is_mapping, path, text
-from loom.patterns.data.csv_cells import (
+from loom.formats.csv_cells import (
     MISSING,
     TRUTH,
     TextColumn,

@@ -27,8 +27,7 @@ from loom.core.given import flag
 from loom.core.given import path as read_path
 from loom.core.optional import load
 from loom.core.process.thread_pools import ThreadPool
-from loom.patterns.data.csv import read_separator
-from loom.patterns.data.csv_cells import (
+from loom.formats.csv_cells import (
     MISSING,
     TRUTH,
     TextColumn,
@@ -39,6 +38,7 @@ from loom.patterns.data.csv_cells import (
     read_real,
     read_whole,
 )
+from loom.patterns.data.csv import read_separator
 from loom.storage.atomic import replace_file
 from loom.tables.columns.names import quoted
 from loom.tables.columns.types import COLUMN_TYPES, ColumnType, shown

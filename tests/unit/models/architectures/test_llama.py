@@ -14,8 +14,8 @@ from loom.core.errors import ArgumentError, FileError, LoomError, NotFinite, Sha
 from loom.models.architectures import build, describe
 from loom.models.files import open_checkpoint
 from loom.nn.spec import parse
+from unit.formats.published import smollm2
 from unit.models.architectures.peers import IDS, SMALL, away, make, run, save
-from unit.models.files.published import smollm2
 
 _FEW = SMALL | {"num_key_value_heads": 2}
 _STRETCHED = {"rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 16}

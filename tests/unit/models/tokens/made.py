@@ -7,7 +7,7 @@ from typing import Any
 
 from loom.models.files import open_checkpoint
 from loom.models.tokens import Tokenizer
-from tests.unit.models.files import published
+from tests.unit.formats import published
 
 
 class Side:

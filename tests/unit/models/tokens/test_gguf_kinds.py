@@ -11,7 +11,7 @@ import pytest
 from loom.core.errors import ArgumentError
 from loom.models.tokens import Tokenizer
 from loom.models.tokens.pretokenizers import pre_tokenizer
-from tests.unit.models.files import published
+from tests.unit.formats import published
 from tests.unit.models.tokens.made import Side, minilm
 from tests.unit.models.tokens.strings import drawn
 

@@ -7,7 +7,7 @@ import pytest
 
 from loom.core.errors import ArgumentError
 from loom.models.tokens import Tokenizer
-from tests.unit.models.files import published
+from tests.unit.formats import published
 from tests.unit.models.tokens.made import Side, minilm, smollm, smollm_metadata, smollm_published
 from tests.unit.models.tokens.strings import drawn
 

@@ -151,11 +151,11 @@ def test_damaged_bundles_are_told(change: Any, text: str) -> None:
 
 
 def test_damaged_safetensors_are_told(tmp_path: Path) -> None:
-    from loom.nn.tensorfile import read_raw, write_raw
+    from loom.formats.safetensors import array_piece, sealed_file
+    from loom.formats.stored import read_tensors
 
     _network().convert("i4").save(tmp_path / "m.safetensors")
-    raw, told = read_raw((tmp_path / "m.safetensors").read_bytes(), "here")
-    assert write_raw(raw, told)[8:].strip()
+    raw, told = read_tensors((tmp_path / "m.safetensors").read_bytes(), "here")
     for metadata, tensors in (
         ({**told, "loom.storage": "[]"}, raw),
         ({**told, "loom.storage": '{"layers.0.weight": {"dtype": "i5", "shape": [3, 5]}}'}, raw),
@@ -163,7 +163,8 @@ def test_damaged_safetensors_are_told(tmp_path: Path) -> None:
         ({**told, "loom.storage": told["loom.storage"].replace("[3, 5]", "[3, 50]")}, raw),
         (told, {n: t for n, t in raw.items() if n != "layers.0.weight_scale"}),
     ):
-        (tmp_path / "m.safetensors").write_bytes(write_raw(tensors, metadata))
+        data = sealed_file([array_piece(n, a) for n, a in tensors.items()], metadata).whole()
+        (tmp_path / "m.safetensors").write_bytes(data)
         with pytest.raises(ArgumentError):
             loom.Network.load(tmp_path / "m.safetensors")
 
@@ -172,10 +173,10 @@ def test_what_is_written_is_what_the_library_writes() -> None:
     """Our writer and the library's give files of the same tensors."""
     from safetensors.numpy import load
 
-    from loom.nn.storedfile import write_stored
+    from loom.formats.stored import write_stored
 
     arrays = {"b": np.arange(3, dtype=np.float32), "a": np.ones((2, 2)), "c": np.zeros((), np.float16)}
-    found = load(write_stored(arrays, {"b": store(arrays["b"], "i8", scales=1.0)}, {"x": "y"}))
+    found = load(write_stored(arrays, {"b": store(arrays["b"], "i8", scales=1.0)}, {"x": "y"}).whole())
     assert found["b"].tolist() == [0, 1, 2]
     assert found["b"].dtype == np.int8
     assert np.array_equal(found["a"], arrays["a"])

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from loom.core.errors import LoomError
-from loom.nn.persistence import is_bundle, read_safetensors
 from loom.nn.spec import SavedModel, convert, parse, read_bundle, to_json, write_bundle, write_older_bundle
+from loom.nn.weights.saved import is_bundle, read_safetensors
 
 LONGEST_SECONDS = 20
 """Of processor time for one file of some kilobytes; most take a few milliseconds."""
@@ -192,7 +192,7 @@ def test_damaged_documents_and_bundles() -> None:
 
 def attack_tensors(seed: int, count: int) -> None:
     library = pytest.importorskip("safetensors.numpy")
-    from loom.nn.persistence import of_elsewhere
+    from loom.nn.weights.saved import of_elsewhere
 
     model, draw = weighted(OURS[0]), random.Random(seed)
     data = library.save(dict(model.weights), metadata={"loom.network": to_json(model.network), "loom.training": "{}"})
