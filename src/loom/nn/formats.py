@@ -33,8 +33,8 @@ from loom.nn.spec import (
     write_first_bundle,
     write_second,
 )
+from loom.nn.spec.base.text import canonical
 from loom.nn.spec.older.packed import KINDS
-from loom.nn.spec.text import canonical
 from loom.nn.train.scalars import flag
 from loom.nn.weights.saved import (
     as_document,

@@ -26,15 +26,15 @@ from loom.nn.running import Runner
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
 from loom.nn.spec.freezing import with_frozen
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
+from loom.nn.train.loop.progress import show_progress
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule
 from loom.nn.train.settings import config_of
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
-from loom.nn.train.trainer import Trainer
 from loom.nn.weights.model import Model
 from loom.nn.weights.saved import (
     Document,

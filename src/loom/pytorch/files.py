@@ -23,7 +23,7 @@ from loom.formats.safetensors import is_safetensors
 from loom.formats.stored import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
            "read_state_dict", "save"]  # fmt: skip

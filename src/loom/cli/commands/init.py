@@ -28,7 +28,7 @@ def init(
     from loom.cli.inputs.networks import require_place
     from loom.core.errors import ArgumentError
     from loom.nn.spec import check, parse, to_json
-    from loom.nn.spec.text import canonical
+    from loom.nn.spec.base.text import canonical
     from loom.nn.train.datasets import read_targets
 
     require_place("loom init, --out", out, (".json",))

@@ -29,10 +29,10 @@ from loom.kernels.types import held_type
 from loom.nn.base.finite import require_numbers
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document
+from loom.nn.spec.base.layer import Shared
 from loom.nn.spec.document import parse
 from loom.nn.spec.freezing import adapters_of
 from loom.nn.spec.keys import keys_of, object_at
-from loom.nn.spec.layer import Shared
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
 from loom.tensor.ops.precision import IN_FULL
 

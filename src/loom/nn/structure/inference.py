@@ -25,9 +25,9 @@ from loom.nn.base.finite import require_numbers
 from loom.nn.base.torchnames import layer_from_torch
 from loom.nn.network import Network
 from loom.nn.spec import Part, parse, to_document
-from loom.nn.spec.fields import read_object
+from loom.nn.spec.base.fields import read_object
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.network import Input
-from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.reader import FORMAT
 from loom.nn.structure.arranging import arrangements, functions_between, order_of
 from loom.nn.structure.blocks import Blocks, read_blocks

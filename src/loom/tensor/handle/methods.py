@@ -17,10 +17,10 @@ from loom.core.given import is_list, items
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.registry import device
-from loom.tensor.graph import Node, same
 from loom.tensor.handle.chained import warn_of_axes
 from loom.tensor.handle.operators import as_operand
 from loom.tensor.ops.views import normal_axis
+from loom.tensor.record.graph import Node, same
 
 __all__ = ["METHODS", "Methods", "fresh"]
 

@@ -4,7 +4,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from loom.tensor import functions as _functions
+from loom.tensor.arrays import functions as _functions
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.complexes import functions as _complexes_functions
 from loom.tensor.creation import creation as _creation_creation
 from loom.tensor.ops import joining as _ops_joining
@@ -19,7 +20,6 @@ from loom.tensor.selecting import sized as _selecting_sized
 from loom.tensor.selecting import taking as _selecting_taking
 from loom.tensor.standard import elementwise as _standard_elementwise
 from loom.tensor.standard import manipulation as _standard_manipulation
-from loom.tensor.tensor import Tensor
 
 METHODS: tuple[str, ...]
 

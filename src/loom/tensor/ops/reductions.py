@@ -18,12 +18,12 @@ from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.parts import by_parts, part_of
 from loom.tensor.ops.views import normal_axes, normal_axis, reshape
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 
 __all__ = [
     "EXTREME", "PRODUCT", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
