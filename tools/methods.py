@@ -25,7 +25,7 @@ def stub() -> str:
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Methods")
     lines = [
         "from collections.abc import Callable\n", "from typing import Any\n\n", *_imports(),
-        "from loom.tensor.tensor import Tensor\n\n", "METHODS: tuple[str, ...]\n\n",
+        "from loom.tensor.array.tensor import Tensor\n\n", "METHODS: tuple[str, ...]\n\n",
         "def fresh(found: Any, *given: Any) -> Any: ...\n",
         "def own(function: Callable[..., Any]) -> Callable[..., Any]: ...\n",
         "\nclass Methods:\n",

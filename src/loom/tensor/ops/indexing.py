@@ -15,13 +15,13 @@ from loom.core.numbers import whole
 from loom.kernels.maps.nest import number
 from loom.kernels.move.along import JOINS
 from loom.kernels.types import held_type
-from loom.schedules.along import Picking
 from loom.schedules.axis import rows_along
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.schedules.sorting.along import Picking
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 
 __all__ = [
     "FOLD", "TAKE", "fold_by", "gather", "pick", "positions_of", "sum_by_index", "sum_rows_by", "wrapped_positions",
