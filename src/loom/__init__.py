@@ -99,7 +99,7 @@ _NAMES = {
     "loom.support.stats": "Stats",
     "loom.support.window": "Event Window",
     "loom.tensor.creation.creation": "from_dlpack",
-    "loom.tensor.array.tensor": "Array array",
+    "loom.tensor.arrays.tensor": "Array array",
 }  # fmt: skip
 """The names that each module gives."""
 

@@ -215,8 +215,8 @@ from loom.support.service import Support as Support
 from loom.support.stats import Stats as Stats
 from loom.support.window import Event as Event
 from loom.support.window import Window as Window
-from loom.tensor.array.tensor import Array as Array
-from loom.tensor.array.tensor import array as array
+from loom.tensor.arrays.tensor import Array as Array
+from loom.tensor.arrays.tensor import array as array
 from loom.tensor.creation.creation import from_dlpack as from_dlpack
 from loom.tensor.ops.precision import precision as precision
 

@@ -27,8 +27,8 @@ from loom.onnx.weights import Weights, untied
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
-from loom.tensor.array.tensor import Tensor, array
-from loom.tensor.array.tensor import input as tensor_input
+from loom.tensor.arrays.tensor import Tensor, array
+from loom.tensor.arrays.tensor import input as tensor_input
 from loom.tensor.program import TensorProgram
 from loom.tensor.program import compile as compile_program
 from loom.tensor.selecting.outside import IndexLimits

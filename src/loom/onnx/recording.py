@@ -21,7 +21,7 @@ from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
 from loom.onnx.registry import OPERATORS, NodeCall
 from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["GraphRecording", "is_done"]

@@ -15,7 +15,7 @@ from loom.core.errors import ArgumentError
 from loom.core.optional import require
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.record.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.selecting.outside import IndexLimits
 

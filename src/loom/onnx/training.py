@@ -19,7 +19,7 @@ from loom.nn.train.loop.history import History
 from loom.onnx.given import ValueInfo
 from loom.onnx.learning import Learning
 from loom.runtime.port.device import Device
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["OnnxGraph"]
 

@@ -23,7 +23,7 @@ from loom.nn.files.storedfile import write_stored
 from loom.nn.files.tensorfile import is_safetensors, read_tensors, safetensors_library
 from loom.nn.spec.base.text import file_bytes
 from loom.pytorch.structure import to_json
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
            "read_state_dict", "save"]  # fmt: skip

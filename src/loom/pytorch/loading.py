@@ -24,7 +24,7 @@ from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.ranges import LEAST, Way, way_of
 from loom.pytorch.structure import from_json
 from loom.runtime.port.device import Device
-from loom.tensor.array.tensor import parameter
+from loom.tensor.arrays.tensor import parameter
 
 __all__ = ["load"]
 

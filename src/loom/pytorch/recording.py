@@ -14,7 +14,7 @@ import loom.pytorch.operators  # pyright: ignore[reportUnusedImport] - enters th
 from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref
 from loom.pytorch.registry import OpCall, find
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["NUMBERS", "AtenRecording", "is_done"]

@@ -15,7 +15,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenNode, TypeName
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["OPERATORS", "Made", "OpCall", "RecordingScope", "is_known", "operator"]

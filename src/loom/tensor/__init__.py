@@ -30,14 +30,14 @@ _NAMES = {
         "bfloat16=bf16 bool=bool_ complex64=c64 complex128=c128 float16=f16 float32=f32 float64=f64 int8=i8 "
         "int16=i16 int32=i32 int64=i64 uint8=u8 uint16=u16 uint32=u32 uint64=u64"
     ),
-    "loom.tensor.array.autodiff": "checkpoint grad",
+    "loom.tensor.arrays.autodiff": "checkpoint grad",
     "loom.tensor.complexes.functions": "angle complex conj imag real view_as_complex view_as_real",
-    "loom.tensor.array.convolution": "average_pool convolve max_pool",
+    "loom.tensor.arrays.convolution": "average_pool convolve max_pool",
     "loom.tensor.creation.creation": (
         "arange asarray astype empty empty_like eye from_dlpack full full_like linspace meshgrid ones ones_like "
         "tril triu zeros zeros_like"
     ),
-    "loom.tensor.array.functions": (
+    "loom.tensor.arrays.functions": (
         "binary_cross_entropy gelu huber layer_norm leaky_relu log_softmax mae mse one_hot relu rms_norm sigmoid "
         "silu softmax softplus"
     ),
@@ -88,7 +88,7 @@ _NAMES = {
     "loom.tensor.standard.info": "__array_api_version__=VERSION __array_namespace_info__=info",
     "loom.tensor.standard.manipulation": "broadcast_arrays concat flip moveaxis permute_dims reshape roll tile unstack",
     "loom.tensor.standard.statistics": "all any max mean min prod std sum var",
-    "loom.tensor.array.tensor": "Tensor array input parameter",
+    "loom.tensor.arrays.tensor": "Tensor array input parameter",
 }
 """The names that each module gives, some by another name (own=other)."""
 _OWN = (

@@ -22,8 +22,8 @@ from loom.ir.kernel import Access, Memory
 from loom.runtime.calls.interface import MISSING, Interface, interface_of
 from loom.runtime.chain.extents import groups_of_call, lanes_to_limit
 from loom.runtime.registry import device
-from loom.tensor.array.derivatives import derivative
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import apply, as_number, cast, constant
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.views import broadcast_to

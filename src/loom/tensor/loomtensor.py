@@ -25,7 +25,7 @@ from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import copy_storage
 from loom.runtime.port.device import Device, DeviceInfo
 from loom.runtime.registry import device, devices
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.creation.creation import full
 from loom.tensor.ops.contraction import einsum
 from loom.tensor.ops.elementwise import cast

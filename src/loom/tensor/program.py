@@ -28,7 +28,7 @@ from loom.runtime.memory.order import UNTRACKED
 from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.fusing.repeats import leave_out_repeats
 from loom.tensor.handle.lending import copied, memory_of
 from loom.tensor.ops.views import ROUTE

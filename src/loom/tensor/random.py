@@ -20,7 +20,7 @@ from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.kernels.types import held_type
 from loom.runtime.port.device import Device
-from loom.tensor.array.tensor import Tensor, array, parameter
+from loom.tensor.arrays.tensor import Tensor, array, parameter
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.ordering import first_of
 from loom.tensor.ops.random import counted_words, standard_normals

@@ -18,8 +18,8 @@ from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.kernels.maps.nest import number
 from loom.runtime.plans.library import SparseProduct, library_kernel, require_fast
 from loom.runtime.port.device import Device
-from loom.tensor.array.derivatives import derivative
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.fast import asks_fast
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.joining import fill

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.record.graph import PARAMETER
 
 __all__: list[str] = []

@@ -18,7 +18,7 @@ from loom.core.promotion import is_number, promote
 from loom.runtime.borrowed import home_of_others
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as device_of
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.handle.borrowing import over_gpu, over_host
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import views

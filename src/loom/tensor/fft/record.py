@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.dtype import complex_of
 from loom.kernels.fft.stages import Form
 from loom.schedules.fft import Ends, Signals, record_inverse_real, record_real, record_transform
-from loom.tensor.array.derivatives import derivative
+from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import part_of

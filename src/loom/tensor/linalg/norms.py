@@ -13,7 +13,7 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
 from loom.core.numbers import real
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.operands import as_computed, filled, matrices, safe_scale, square
 from loom.tensor.linalg.spectral import svdvals
 from loom.tensor.linalg.systems import inv

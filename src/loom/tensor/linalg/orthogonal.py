@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import adjoint, as_blocks, as_columns, complex_factors, from_columns
 from loom.tensor.linalg.nodes import part, qr_node
 from loom.tensor.linalg.operands import (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import f64, i64
 from loom.core.errors import ShapeError
 from loom.core.numbers import whole
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import as_blocks, as_columns, from_columns
 from loom.tensor.linalg.norms import rank_bound
 from loom.tensor.linalg.operands import as_computed, batch_shape, common, filled, identity, matrices, mt, square

@@ -14,7 +14,7 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_list
 from loom.core.numbers import whole
 from loom.kernels.types import wide_type
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.complexes.functions import conj
 from loom.tensor.linalg.operands import batch_shape, common, diagonal_of, matrices
 from loom.tensor.ops import products, reductions

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from loom.core.given import flag
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.nodes import eigen_node, part, singular_node
 from loom.tensor.linalg.operands import (
     as_computed,

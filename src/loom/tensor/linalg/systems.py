@@ -14,7 +14,7 @@ from loom.core.dtype import i64, u32
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.linalg.small import SMALL
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import (
     adjoint,
     as_blocks,

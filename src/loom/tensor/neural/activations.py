@@ -13,8 +13,8 @@ from typing import Any
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import real
 from loom.kernels.types import held_type
-from loom.tensor.array.functions import softmax
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.functions import softmax
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import split
 from loom.tensor.ops.reductions import max_of, sum_of

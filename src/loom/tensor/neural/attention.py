@@ -15,8 +15,8 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.kernels.types import held_type
-from loom.tensor.array.functions import softmax
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.functions import softmax
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.creation.creation import arange
 from loom.tensor.neural.activations import wide
 from loom.tensor.neural.rotary import rotate, turns

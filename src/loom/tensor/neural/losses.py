@@ -12,8 +12,8 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.array.functions import is_class, log_softmax, reduced, same_shape
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.functions import is_class, log_softmax, reduced, same_shape
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import logsigmoid, wide
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.reductions import max_of, sum_of

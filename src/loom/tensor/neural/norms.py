@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import pad

@@ -30,8 +30,8 @@ from loom.schedules.quantized import (
     record_quantized,
     record_quantized_rows,
 )
-from loom.tensor.array.derivatives import derivative
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange
 from loom.tensor.ops.indexing import gather, positions_of
 from loom.tensor.ops.joining import fill

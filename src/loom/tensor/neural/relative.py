@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.runtime.port.device import Device
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import where
 from loom.tensor.selecting.taking import gather
 from loom.tensor.standard.elementwise import minimum

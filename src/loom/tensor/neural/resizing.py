@@ -14,9 +14,9 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
 from loom.core.numbers import real, whole
-from loom.tensor.array.autodiff import grad
-from loom.tensor.array.convolution import convolve, each_of
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.autodiff import grad
+from loom.tensor.arrays.convolution import convolve, each_of
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import zeros
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import cast

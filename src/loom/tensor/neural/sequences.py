@@ -15,8 +15,8 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import whole
-from loom.tensor.array.functions import reduced
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.functions import reduced
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.joining import concat, stack

@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.arrays import read_array
 from loom.core.dtype import i64
 from loom.core.errors import DTypeError, IndexOutside, ShapeError
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.indexing import wrapped_positions
 from loom.tensor.ops.views import broadcast_to

@@ -18,8 +18,8 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.kernels.types import kinds
-from loom.tensor.array.derivatives import derivative
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import stack

@@ -12,7 +12,7 @@ import numpy as np
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops import views
 from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take

@@ -14,9 +14,9 @@ from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.schedules.axis import rows_along
 from loom.schedules.scan import Scanning, scanning_of
-from loom.tensor.array.derivatives import derivative
-from loom.tensor.array.functions import maximum
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.functions import maximum
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, pad

@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import pad

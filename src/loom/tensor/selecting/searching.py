@@ -16,7 +16,7 @@ from loom.core.numbers import real, whole
 from loom.core.promotion import promote
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange, zeros
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.indexing import fold_by, positions_of

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange, zeros
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by

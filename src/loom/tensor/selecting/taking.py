@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops import indexing
 from loom.tensor.ops.indexing import pick
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape, take_slices

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import DTypeError
 from loom.core.promotion import as_float, promote
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, common_shape, constant, where
 from loom.tensor.ops.views import broadcast_to, routed
 from loom.tensor.record.graph import Node

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from loom.core.numbers import whole
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.special.given import applied, horner, is_double
 

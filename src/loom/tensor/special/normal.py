@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.special.given import applied, horner, is_double
 

@@ -11,7 +11,7 @@ from loom.export.onnx.emitters.registry import emits, named, unwrapped
 from loom.export.onnx.writing.lengths import Length, Size
 from loom.export.onnx.writing.records import ALIASES, RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
-from loom.tensor.array.autodiff import BARRIER
+from loom.tensor.arrays.autodiff import BARRIER
 from loom.tensor.ops.joining import CONCAT, PLACE
 from loom.tensor.ops.views import BROADCAST, PERMUTE, RESHAPE, REVERSE, SLICE
 

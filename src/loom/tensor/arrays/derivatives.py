@@ -18,7 +18,7 @@ from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
 from loom.kernels.precisions import FULL
 from loom.schedules.axis import rows_along
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.assigning import PUT
 from loom.tensor.handle.moving import MOVED, moved
 from loom.tensor.ops import indexing, joining, products, reductions, views

@@ -22,9 +22,9 @@ from loom.core.numbers import whole
 from loom.core.numerics import MATMUL_BLOCK
 from loom.core.promotion import promote
 from loom.kernels.types import PRODUCTS, held_type
-from loom.tensor.array.autodiff import grad
-from loom.tensor.array.functions import maximum
-from loom.tensor.array.tensor import Tensor, array
+from loom.tensor.arrays.autodiff import grad
+from loom.tensor.arrays.functions import maximum
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.correlating import product_of_columns, product_of_rows
 from loom.tensor.ops.joining import concat, pad, place, split
 from loom.tensor.ops.precision import precision_of

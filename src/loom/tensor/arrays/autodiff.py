@@ -13,8 +13,8 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 from loom.core.given import items
 from loom.kernels.precisions import FULL
-from loom.tensor.array.derivatives import VJPS, derivative, is_zero
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.derivatives import VJPS, derivative, is_zero
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.parts import JOIN, join, part_of

@@ -13,7 +13,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.kernels.types import held_type
-from loom.tensor.array.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.reductions import max_of, mean_of, sum_of
 from loom.tensor.ops.views import expand_dims, routed
