@@ -16,7 +16,6 @@ Stability: stable.
 """
 
 from importlib import import_module
-from typing import Any
 
 from loom.core.names import missing_name
 from loom.core.tracebacks import public
@@ -62,7 +61,7 @@ _NAMES = {
     "loom.tensor.ops.indexing": "sum_by_index",
     "loom.tensor.ops.joining": "pad place split stack",
     "loom.tensor.ops.products": "matmul",
-    "loom.tensor.ops.reductions": "argmax=argmax_of argmin=argmin_of variance=variance_of",
+    "loom.tensor.ops.reductions": "argmax argmin variance=variance_of",
     "loom.tensor.ops.views": "broadcast_to detach expand_dims flatten permute reverse routed squeeze transpose windows",
     "loom.tensor.program": "TensorProgram compile",
     "loom.tensor.selecting.ordering": "argsort kthvalue median quantile sort topk",
@@ -110,7 +109,7 @@ _WHERE = {
 __all__ = ["newaxis", *_MODULES, *_WHERE]  # noqa: PLE0604
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"loom.tensor.{name}")
     if name not in _WHERE:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from sys import getrefcount
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -61,7 +61,7 @@ _BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
 """Types of keys that are views."""
 
 
-def _record_call(*call: Any) -> Any:
+def _record_call(*call: object) -> object:
     """Record the call of a user's kernel with tensors; few programs make one."""
     return import_module("loom.tensor.kernelcalls").record_call(*call)
 
@@ -80,7 +80,7 @@ class Tensor(Operators, Methods, Node, Readable):
 
     __slots__ = ()
     called = "tensor"
-    record_call: ClassVar[Any] = staticmethod(_record_call)
+    record_call = staticmethod(_record_call)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return ``loom.tensor``, a namespace of the array API standard; ArgumentError for another version of it."""

@@ -67,7 +67,7 @@ class _Late:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: object, owner: object = None) -> object:
         method = own(_of(self._name))
         setattr(Methods, self._name, method)
         return getattr(owner if instance is None else instance, self._name)
