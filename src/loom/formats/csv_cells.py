@@ -23,13 +23,16 @@ from loom.core.optional import find, load
 __all__ = [
     "MISSING",
     "TRUTH",
+    "RecordError",
     "TextColumn",
     "different",
     "line_of",
+    "marked_encoding",
     "meaning",
     "read_cells",
     "read_encoding",
     "read_real",
+    "read_records",
     "read_whole",
 ]
 
@@ -41,6 +44,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|nan|NaN|inf|Infinity)\Z")
 _LIMITS = -(1 << 63), (1 << 63) - 1
 _SAMPLE = 64
+RecordError = csv.Error
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -94,11 +98,23 @@ def read_cells(
     return _by_pyarrow(place, mark, header, quoted, where)
 
 
-def _marked(place: str, where: str) -> str:
-    """Return the encoding that a file's mark says, else UTF-8; ArgumentError for what looks like UTF-16 without one."""
+def marked_encoding(place: str) -> tuple[bytes, str | None]:
+    """Return the first bytes of a file, and the encoding that its mark says; None without one."""
     with open(place, "rb") as file:
         head = file.read(4)
-    found = next((name for bom, name in _MARKS if head.startswith(bom)), None)
+    return head, next((name for bom, name in _MARKS if head.startswith(bom)), None)
+
+
+def marked_encoding(place: str) -> tuple[bytes, str | None]:
+    """Return the first bytes of a file, and the encoding that its mark says; None without one."""
+    with open(place, "rb") as file:
+        head = file.read(4)
+    return head, next((name for bom, name in _MARKS if head.startswith(bom)), None)
+
+
+def _marked(place: str, where: str) -> str:
+    """Return the encoding that a file's mark says, else UTF-8; ArgumentError for what looks like UTF-16 without one."""
+    head, found = marked_encoding(place)
     if found is None and b"\0\0" in (head[::2], head[1::2]):
         raise ArgumentError(where, f"{place} has NULs between its letters: it is of UTF-16 or UTF-32 without a mark",
                             expected="UTF-8, or a mark", got=repr(head),
@@ -144,19 +160,28 @@ def _by_pyarrow(place: str, mark: str, header: bool, quoted: bool, where: str) -
     return table.column_names, [TextColumn(column) for column in table.columns]
 
 
-def _records(place: str, mark: str, encoding: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records of a file, each with the number of its first line; empty lines are none."""
-    reader, before = None, 0
+def read_records(place: str, mark: str, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a file, each with the number of its first line; empty lines are records of no cells.
+
+    RecordError names the line of a quote that does not end, or ends before its cell does; UnicodeError.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), _MOST_CHARACTERS))
-    try:
-        with open(place, encoding=encoding, newline="") as file:
-            reader = csv.reader(file, delimiter=mark, strict=True)
-            for row in reader:
-                if row:
-                    yield before + 1, row
+    with open(place, encoding=encoding, newline="") as file:
+        reader, before = csv.reader(file, delimiter=mark, strict=True), 0
+        try:
+            for cells in reader:
+                yield before + 1, cells
                 before = reader.line_num
-    except csv.Error as error:
-        raise _unreadable(place, f"line {reader.line_num if reader else 1}: {error}", where) from None
+        except csv.Error as error:
+            raise RecordError(f"line {reader.line_num}: {error}") from None
+
+
+def _records(place: str, mark: str, encoding: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a file that have cells."""
+    try:
+        yield from (record for record in read_records(place, mark, encoding) if record[1])
+    except RecordError as error:
+        raise _unreadable(place, error, where) from None
     except UnicodeError as error:
         line = _line_of_bytes(place, encoding)
         raise _unreadable(place, f"line {line} is no {encoding.removesuffix('-sig')} ({error})", where) from None

@@ -15,7 +15,7 @@ from loom.core.errors import FileError
 from loom.core.given import is_mapping
 from loom.formats.checkpoint import Checkpoint, StoredTensor, require_text
 from loom.formats.safetensors import load_json, read_safetensors
-from loom.formats.stored import SCALE, ZERO, with_scales
+from loom.formats.stored_weights import SCALE, ZERO, with_scales
 from loom.formats.whole_files import map_file
 
 __all__ = ["DiskFolder", "MemoryFolder", "read_folder"]

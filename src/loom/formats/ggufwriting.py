@@ -15,12 +15,12 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, NotFinite
 from loom.core.narrow import NumericType
-from loom.core.narrow.tensor_error import TensorError
 from loom.core.optional import load
 from loom.formats.checkpoint import Checkpoint, StoredTensor
 from loom.formats.decoding import decode
 from loom.formats.encodings import ENCODINGS, Encoding
 from loom.formats.gguf import MAGIC, GgufMetadata
+from loom.formats.tensor_error import TensorError
 
 __all__ = ["GGUF_TARGETS", "gguf_parts"]
 

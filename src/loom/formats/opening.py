@@ -18,7 +18,7 @@ from loom.formats.checkpoint import Checkpoint, StoredTensor
 from loom.formats.folder import DiskFolder, MemoryFolder, read_folder, refuse_pickle
 from loom.formats.gguf import MAGIC, read_gguf_file
 from loom.formats.safetensors import is_safetensors, load_json, read_safetensors
-from loom.formats.stored import with_scales
+from loom.formats.stored_weights import with_scales
 from loom.formats.whole_files import map_file
 
 __all__ = ["CONFIG_KEY", "GGUF_KEY", "Opened", "open_checkpoint"]

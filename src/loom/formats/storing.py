@@ -15,11 +15,11 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.narrow import NumericType, StoredArray, store
-from loom.core.narrow.tensor_error import TensorError, error_of
 from loom.formats.checkpoint import StoredTensor
 from loom.formats.encodings import SAFETENSORS_TYPES
 from loom.formats.safetensors import FilePiece
-from loom.formats.stored import stored_pieces
+from loom.formats.stored_weights import stored_pieces
+from loom.formats.tensor_error import TensorError, error_of
 
 __all__ = ["is_plain", "is_weight", "pieces_of"]
 

@@ -22,15 +22,15 @@ from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_list, is_mapping, one_of
 from loom.core.given import path as path_of
 from loom.core.narrow import RULES, NumericType, numeric_type
-from loom.core.narrow.tensor_error import TensorError
 from loom.core.numbers import whole as whole_number
 from loom.formats.checkpoint import Checkpoint, StoredTensor
 from loom.formats.file_writes import SAFETENSORS, write_file
 from loom.formats.ggufwriting import gguf_parts
 from loom.formats.opening import CONFIG_KEY, GGUF_KEY, Opened, open_checkpoint
 from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, FilePiece, SealedParts, sealed_file
-from loom.formats.stored import STORAGE_KEY
+from loom.formats.stored_weights import STORAGE_KEY
 from loom.formats.storing import is_plain, is_weight, pieces_of
+from loom.formats.tensor_error import TensorError
 
 if TYPE_CHECKING:
     from loom.nn.network import Network

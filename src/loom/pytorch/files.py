@@ -20,7 +20,7 @@ from loom.core.given import path as path_of
 from loom.core.optional import load
 from loom.formats.file_writes import path_to_write, write_file
 from loom.formats.safetensors import is_safetensors
-from loom.formats.stored import read_tensors, write_stored
+from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
 from loom.tensor.arrays.tensor import Tensor

@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.core.given import path as path_of
-from loom.formats.stored import read_tensors
+from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes
 from loom.nn.graphs import ArrayInfo
 from loom.nn.spec import Snapshot

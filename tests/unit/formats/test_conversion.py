@@ -16,7 +16,7 @@ import safetensors
 import loom
 from loom.core.errors import ArgumentError, DTypeError, FileError, NotFinite
 from loom.core.narrow import TYPES, store
-from loom.formats.stored import read_tensors
+from loom.formats.stored_weights import read_tensors
 from loom.models.files import convert_checkpoint, open_checkpoint
 from unit.formats.test_folders import CONFIG, on_disk, sharded
 from unit.formats.written import facts

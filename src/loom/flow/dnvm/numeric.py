@@ -20,7 +20,7 @@ from loom.core.narrow import StoredArray, numeric_type, store
 from loom.flow.dnvm.current import current_network, set_current
 from loom.flow.dnvm.reading import read_samples
 from loom.formats.file_writes import write_file
-from loom.formats.stored import read_stored, write_stored
+from loom.formats.stored_weights import read_stored, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.nn.network import Network
 from loom.nn.numeric import benchmark_types

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.names import missing_name
 from loom.core.narrow import RULES, TYPES, NumericKind, NumericType, StoredArray, numeric_type, store
-from loom.core.narrow.tensor_error import TensorError, error_of
+from loom.formats.tensor_error import TensorError, error_of
 
 if TYPE_CHECKING:
     from loom.nn.numeric.benchmark import TypeReport, TypeScore, benchmark_types

@@ -19,7 +19,7 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, LoomError, near_matches
 from loom.core.given import is_list, is_mapping
 from loom.core.narrow import TYPES, NumericType, StoredArray, numeric_type, store
-from loom.core.narrow.tensor_error import TensorError, error_of
+from loom.formats.tensor_error import TensorError, error_of
 from loom.nn.spec import NetworkSpec
 
 __all__ = ["StoredWeights", "store_weights"]

@@ -23,7 +23,7 @@ from loom.core.given import flag, is_list, is_mapping, is_tuple, items
 from loom.core.given import path as path_of
 from loom.formats.file_writes import path_to_write, write_file
 from loom.formats.safetensors import is_safetensors
-from loom.formats.stored import read_tensors, write_stored
+from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.kernels.types import held_type
 from loom.nn.base.finite import require_numbers

@@ -19,7 +19,7 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.core.given import is_list, is_mapping
 from loom.core.tracebacks import warn_caller
-from loom.formats.stored import read_tensors
+from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes
 from loom.nn.base.finite import require_numbers
 from loom.nn.base.torchnames import layer_from_torch

@@ -6,7 +6,6 @@ and a seed alone.
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from collections.abc import Iterable, Sequence
 from math import prod
@@ -20,6 +19,7 @@ from loom.core.errors import ArgumentError, EmptyError, ShapeError
 from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.core.optional import load
+from loom.formats.csv_cells import RecordError, marked_encoding, read_records
 from loom.nn.train.losses import PADDING
 from loom.nn.train.plan import order_of_epoch
 
@@ -177,22 +177,19 @@ _Row = tuple[int, list[str]]
 
 
 def _lines(path: Path) -> list[_Row]:
-    """Return the lines of a .csv that are not empty; ArgumentError for a quote that does not end.
-
-    Without ``strict`` such a quote takes every row after it for one cell.
-    """
+    """Return the lines of a .csv that are not empty; ArgumentError for a quote that does not end."""
     rows: list[_Row] = []
     number = 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for number, row in enumerate(csv.reader(file, strict=True), 1):
-                rows += [(number, row)] if row else []
-            return rows
-    except UnicodeDecodeError as error:
+        encoding = marked_encoding(str(path))[1] or "utf-8-sig"
+        for number, (_, cells) in enumerate(read_records(str(path), ",", encoding), 1):
+            rows += [(number, cells)] if cells else []
+        return rows
+    except UnicodeError as error:
         raise ArgumentError(
             str(path), f"not a table of text ({error})", remedy="Save it as UTF-8 with commas"
         ) from None
-    except csv.Error as error:
+    except RecordError as error:
         raise ArgumentError(f"{path}, row {number + 1}", f"its cells cannot be told apart ({error})",
                             expected="quotes around whole cells, each with its end, doubled inside of them",
                             remedy="Correct the quotes of this row") from None  # fmt: skip

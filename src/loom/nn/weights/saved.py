@@ -21,7 +21,7 @@ from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_mapping
 from loom.formats.file_writes import SAFETENSORS, write_file
 from loom.formats.safetensors import SealedParts, is_safetensors, plain_file
-from loom.formats.stored import Arrays, read_stored, write_stored
+from loom.formats.stored_weights import Arrays, read_stored, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.nn.base.finite import require_numbers
 from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest

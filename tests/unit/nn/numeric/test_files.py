@@ -152,7 +152,7 @@ def test_damaged_bundles_are_told(change: Any, text: str) -> None:
 
 def test_damaged_safetensors_are_told(tmp_path: Path) -> None:
     from loom.formats.safetensors import array_piece, sealed_file
-    from loom.formats.stored import read_tensors
+    from loom.formats.stored_weights import read_tensors
 
     _network().convert("i4").save(tmp_path / "m.safetensors")
     raw, told = read_tensors((tmp_path / "m.safetensors").read_bytes(), "here")
@@ -173,7 +173,7 @@ def test_what_is_written_is_what_the_library_writes() -> None:
     """Our writer and the library's give files of the same tensors."""
     from safetensors.numpy import load
 
-    from loom.formats.stored import write_stored
+    from loom.formats.stored_weights import write_stored
 
     arrays = {"b": np.arange(3, dtype=np.float32), "a": np.ones((2, 2)), "c": np.zeros((), np.float16)}
     found = load(write_stored(arrays, {"b": store(arrays["b"], "i8", scales=1.0)}, {"x": "y"}).whole())

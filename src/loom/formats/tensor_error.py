@@ -1,6 +1,6 @@
 """How far an array is from what it was before it was stored.
 
-Layer: core. Invariant: measured on the host, of the numbers that the codes stand for.
+Layer: formats. Invariant: measured on the host, of the numbers that the codes stand for.
 """
 
 from __future__ import annotations
