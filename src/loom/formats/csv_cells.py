@@ -26,8 +26,8 @@ __all__ = [
     "RecordError",
     "TextColumn",
     "different",
+    "file_encoding",
     "line_of",
-    "marked_encoding",
     "meaning",
     "read_cells",
     "read_encoding",
@@ -89,7 +89,7 @@ def read_cells(
 
     ArgumentError names the line that is not of as many cells as the first, is quoted wrongly, or is no text.
     """
-    encoding = encoding or _marked(place, where)
+    encoding = encoding or file_encoding(place, where)
     if find("pyarrow.csv") is None:
         return _by_itself(place, mark, header, encoding, where)
     quoted = _quotes_of(place, mark) if encoding == "utf-8-sig" and os.path.getsize(place) else None
@@ -98,27 +98,15 @@ def read_cells(
     return _by_pyarrow(place, mark, header, quoted, where)
 
 
-def marked_encoding(place: str) -> tuple[bytes, str | None]:
-    """Return the first bytes of a file, and the encoding that its mark says; None without one."""
-    with open(place, "rb") as file:
-        head = file.read(4)
-    return head, next((name for bom, name in _MARKS if head.startswith(bom)), None)
-
-
-def marked_encoding(place: str) -> tuple[bytes, str | None]:
-    """Return the first bytes of a file, and the encoding that its mark says; None without one."""
-    with open(place, "rb") as file:
-        head = file.read(4)
-    return head, next((name for bom, name in _MARKS if head.startswith(bom)), None)
-
-
-def _marked(place: str, where: str) -> str:
+def file_encoding(place: str, where: str) -> str:
     """Return the encoding that a file's mark says, else UTF-8; ArgumentError for what looks like UTF-16 without one."""
-    head, found = marked_encoding(place)
+    with open(place, "rb") as file:
+        head = file.read(4)
+    found = next((name for bom, name in _MARKS if head.startswith(bom)), None)
     if found is None and b"\0\0" in (head[::2], head[1::2]):
         raise ArgumentError(where, f"{place} has NULs between its letters: it is of UTF-16 or UTF-32 without a mark",
-                            expected="UTF-8, or a mark", got=repr(head),
-                            remedy="Pass encoding='utf-16-le' (or -be), or 'utf-8' if it is that")  # fmt: skip
+                            expected="UTF-8, or a mark", got=repr(head), remedy="Save it as UTF-8, or pass "
+                            "encoding='utf-16-le' (or -be), or 'utf-8' if it is that")  # fmt: skip
     return found or "utf-8-sig"
 
 
@@ -221,7 +209,7 @@ def line_of(place: str, mark: str, header: bool, encoding: str | None, record: i
     """Return the line of a file at which a record, counted from 0 after the header, starts."""
     line = 0
     for number, (line, _) in enumerate(
-        _records(place, mark, encoding or _marked(place, where), where), -1 if header else 0
+        _records(place, mark, encoding or file_encoding(place, where), where), -1 if header else 0
     ):
         if number == record:
             return line

@@ -238,7 +238,7 @@ def test_a_key_in_two_spellings_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ('a,b\n1,u\n2,"v\n3,u\n4,v\n', "row 3] its cells cannot be told apart (unexpected end of data)"),
+        ('a,b\n1,u\n2,"v\n3,u\n4,v\n', "row 3] its cells cannot be told apart (line 5: unexpected end of data)"),
         ('1,u\n2,"v"w\n', "row 2] its cells cannot be told apart"),
         (",a,b\n0,1,u\n1,2,v\n", "has a name for each column, all different (pandas: to_csv(index=False))"),
         ("a,b,\n1,u,\n", "row 1, column 1] not a number"),

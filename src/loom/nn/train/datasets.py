@@ -19,7 +19,7 @@ from loom.core.errors import ArgumentError, EmptyError, ShapeError
 from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.core.optional import load
-from loom.formats.csv_cells import RecordError, marked_encoding, read_records
+from loom.formats.csv_cells import RecordError, file_encoding, read_records
 from loom.nn.train.losses import PADDING
 from loom.nn.train.plan import order_of_epoch
 
@@ -181,8 +181,8 @@ def _lines(path: Path) -> list[_Row]:
     rows: list[_Row] = []
     number = 0
     try:
-        encoding = marked_encoding(str(path))[1] or "utf-8-sig"
-        for number, (_, cells) in enumerate(read_records(str(path), ",", encoding), 1):
+        records = read_records(str(path), ",", file_encoding(str(path), str(path)))
+        for number, (_, cells) in enumerate(records, 1):
             rows += [(number, cells)] if cells else []
         return rows
     except UnicodeError as error:
