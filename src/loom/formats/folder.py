@@ -14,7 +14,8 @@ from typing import Any
 from loom.core.errors import FileError
 from loom.core.given import is_mapping
 from loom.formats.checkpoint import Checkpoint, StoredTensor, require_text
-from loom.formats.safetensors import load_json, read_safetensors
+from loom.formats.json_text import load_json
+from loom.formats.safetensors import read_safetensors
 from loom.formats.stored_weights import SCALE, ZERO, with_scales
 from loom.formats.whole_files import map_file
 

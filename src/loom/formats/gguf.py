@@ -17,11 +17,11 @@ import numpy as np
 from loom.core.errors import FileError
 from loom.formats.checkpoint import StoredTensor
 from loom.formats.encodings import GGML_TYPES, is_countable
+from loom.formats.json_text import WHOLE_FILE
 
 __all__ = ["MAGIC", "GgufMetadata", "read_gguf_file"]
 
 MAGIC = b"GGUF"
-_WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
 _MOST_AXES, _MOST_NAME = 4, 65_535
 _ALIGNMENT = 32
 _STRING, _ARRAY, _BOOL, _UINT32 = 8, 9, 7, 4
@@ -40,7 +40,7 @@ class _Cursor:
         self.data, self.where, self.place = data, where, 0
 
     def refuse(self, what: str, expected: object = None, got: object = None) -> NoReturn:
-        raise FileError(self.where, what, expected=expected, got=got, remedy=_WHOLE_FILE)
+        raise FileError(self.where, what, expected=expected, got=got, remedy=WHOLE_FILE)
 
     def left(self) -> int:
         return len(self.data) - self.place
@@ -155,7 +155,7 @@ class GgufMetadata(Mapping[str, Any]):
                 start = end
         except UnicodeDecodeError:
             raise FileError(f"{self._where}, {key!r}", "a text is not UTF-8", got=f"number {len(found)} of {count}",
-                            remedy=_WHOLE_FILE) from None  # fmt: skip
+                            remedy=WHOLE_FILE) from None  # fmt: skip
         return found
 
 
@@ -241,7 +241,7 @@ def _alignment(metadata: GgufMetadata, values: Mapping[str, tuple[int, int, int,
     found = metadata[key]
     if values[key][0] != _UINT32 or found < 1 or found & (found - 1):
         raise FileError(f"{where}, {key!r}", "unusable", expected="a power of two of 32 bits", got=repr(found)[:60],
-                        remedy=_WHOLE_FILE)  # fmt: skip
+                        remedy=WHOLE_FILE)  # fmt: skip
     return int(found)
 
 
@@ -254,7 +254,7 @@ def _tensors(
         here = f"{where}, {name[:100]!r}"
 
         def refuse(what: str, expected: object, got: object, here: str = here) -> NoReturn:
-            raise FileError(here, what, expected=expected, got=got, remedy=_WHOLE_FILE)
+            raise FileError(here, what, expected=expected, got=got, remedy=WHOLE_FILE)
 
         if name in found:
             refuse("the tensor is there twice", "one of each name", "two")
@@ -284,4 +284,4 @@ def _require_apart(spans: list[tuple[int, int, str]], where: str) -> None:
     for (_, end, one), (begin, _, other) in pairwise(spans):
         if begin < end:
             raise FileError(where, "two tensors share bytes", expected=f"{other[:100]!r} after {one[:100]!r}",
-                            got=f"a beginning at {begin:,}, before {end:,}", remedy=_WHOLE_FILE)  # fmt: skip
+                            got=f"a beginning at {begin:,}, before {end:,}", remedy=WHOLE_FILE)  # fmt: skip

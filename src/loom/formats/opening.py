@@ -17,7 +17,8 @@ from loom.core.given import path as path_of
 from loom.formats.checkpoint import Checkpoint, StoredTensor
 from loom.formats.folder import DiskFolder, MemoryFolder, read_folder, refuse_pickle
 from loom.formats.gguf import MAGIC, read_gguf_file
-from loom.formats.safetensors import is_safetensors, load_json, read_safetensors
+from loom.formats.json_text import load_json
+from loom.formats.safetensors import is_safetensors, read_safetensors
 from loom.formats.stored_weights import with_scales
 from loom.formats.whole_files import map_file
 

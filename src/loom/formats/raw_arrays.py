@@ -1,13 +1,15 @@
-"""Raw arrays in files: numbers one after the other, little-endian, with nothing around them.
+"""Arrays in files: numbers one after the other, little-endian, with nothing around them; and numpy's archives, .npz.
 
 Layer: formats. Invariant: what is read is whole, or a FileError says what there is.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from loom.core.dtype import DType
 from loom.core.errors import FileError
 from loom.storage.atomic import replace_file
 
-__all__ = ["RawArray", "open_array", "write_array"]
+__all__ = ["RawArray", "npz_bytes", "open_array", "read_npz", "write_array"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +128,23 @@ def unreadable(path: Path, error: Exception, where: str) -> FileError:
         expected="a file of numbers",
         remedy="Name a file that is there",
     )
+
+
+def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """Return an archive of arrays by name."""
+    memory = io.BytesIO()
+    np.savez(memory, allow_pickle=False, **dict(arrays))  # pyright: ignore[reportArgumentType] - names are not that
+    return memory.getvalue()
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Return the arrays of an archive; OSError if it cannot be read, ValueError if it is none, or has objects."""
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not an archive of arrays")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as found:
+                return dict(found)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(str(error)) from None

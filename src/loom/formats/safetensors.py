@@ -21,17 +21,17 @@ from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import is_list, is_mapping
 from loom.formats.checkpoint import StoredTensor
 from loom.formats.encodings import SAFETENSORS_TYPES, is_countable
+from loom.formats.json_text import WHOLE_FILE, load_json
 
 __all__ = [
     "DIGEST_KEY", "MOST_HEADER", "NO_DIGEST", "FilePiece", "SealedParts", "array_piece", "encode_header",
-    "is_safetensors", "is_shape", "load_json", "plain_file", "read_safetensors", "require_digest", "sealed_file",
+    "is_safetensors", "is_shape", "plain_file", "read_safetensors", "require_digest", "sealed_file",
 ]  # fmt: skip
 
 DIGEST_KEY, NO_DIGEST = "loom.sha256", "0" * 64
 """Metadata: the SHA-256 of a file's bytes, of which the digest's own digits count as zeros."""
 MOST_HEADER = 100_000_000
 """Bytes of a header: the library's own limit."""
-_WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
 _LARGEST, _MOST_AXES = 1 << 63, 64
 
 
@@ -41,29 +41,6 @@ _LARGEST, _MOST_AXES = 1 << 63, 64
 def is_safetensors(data: bytes | memoryview) -> bool:
     """Tell whether bytes begin as such a file does: a length of eight bytes, then a JSON object."""
     return len(data) > 8 and data[8] == ord("{") and data[7] == 0
-
-
-def load_json(text: bytes | memoryview, where: str, what: str) -> dict[str, Any]:
-    """Return a JSON object of UTF-8; FileError for anything else, and for a name that it has twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(n for n in names if names.count(n) > 1)
-            raise FileError(where, f"{what} has the name {twice[:100]!r} twice", remedy=_WHOLE_FILE)
-        return found
-
-    try:
-        found: Any = json.loads(bytes(text).decode("utf-8"), object_pairs_hook=once)
-    except UnicodeDecodeError as error:
-        raise FileError(where, f"{what} is not UTF-8", got=f"byte {error.start}", remedy=_WHOLE_FILE) from None
-    except (ValueError, RecursionError) as error:
-        why = str(error)[:100] or "too many brackets"
-        raise FileError(where, f"{what} is no JSON ({why})", remedy=_WHOLE_FILE) from None
-    if not is_mapping(found):
-        raise FileError(where, f"{what} is no JSON object", got=repr(found)[:60], remedy=_WHOLE_FILE)
-    return dict(found)
 
 
 def read_safetensors(data: memoryview, where: str) -> tuple[dict[str, StoredTensor], dict[str, str]]:
@@ -80,14 +57,14 @@ def _header(data: memoryview, where: str) -> tuple[dict[str, Any], int]:
     """Return the header's object, and where the tensors' bytes begin."""
     if len(data) < 8:
         raise FileError(where, "the file is too short", expected="a length of 8 bytes", got=f"{len(data)} bytes",
-                        remedy=_WHOLE_FILE)  # fmt: skip
+                        remedy=WHOLE_FILE)  # fmt: skip
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= MOST_HEADER:
         raise FileError(where, "no such header", expected=f"2 to {MOST_HEADER:,} bytes", got=f"{length:,}",
                         remedy="Check which file it is: this is no safetensors, or it is damaged")  # fmt: skip
     if length > len(data) - 8:
         raise FileError(where, "the header is longer than the file", expected=f"at most {len(data) - 8:,} bytes",
-                        got=f"{length:,}", remedy=_WHOLE_FILE)  # fmt: skip
+                        got=f"{length:,}", remedy=WHOLE_FILE)  # fmt: skip
     if data[8] != ord("{"):
         raise FileError(where, "the header is no JSON object", expected="{", got=repr(bytes(data[8:9])),
                         remedy="Check which file it is")  # fmt: skip
@@ -98,7 +75,7 @@ def _metadata(given: Any, where: str) -> dict[str, str]:
     if given is None:
         return {}
     if not is_mapping(given) or not all(isinstance(v, str) for v in given.values()):
-        raise FileError(where, "'__metadata__' is not texts by name", got=repr(given)[:60], remedy=_WHOLE_FILE)
+        raise FileError(where, "'__metadata__' is not texts by name", got=repr(given)[:60], remedy=WHOLE_FILE)
     return dict(given)
 
 
@@ -116,7 +93,7 @@ def _tensor(name: str, facts: Any, body: memoryview, where: str) -> tuple[int, i
 
     def refuse(what: str, expected: object, got: object) -> NoReturn:
         shown = repr(got) if not isinstance(got, str) else got
-        raise FileError(f"{where}, {name[:100]!r}", what, expected=expected, got=shown[:100], remedy=_WHOLE_FILE)
+        raise FileError(f"{where}, {name[:100]!r}", what, expected=expected, got=shown[:100], remedy=WHOLE_FILE)
 
     if not is_mapping(facts) or set(facts) != {"dtype", "shape", "data_offsets"}:
         refuse("a tensor is told by three facts", "dtype, shape and data_offsets", facts)
@@ -147,11 +124,11 @@ def _require_cover(spans: list[tuple[int, int, str]], length: int, where: str) -
         if begin != place:
             what = "two tensors share bytes" if begin < place else "bytes between tensors belong to none"
             raise FileError(where, what, expected=f"{name[:100]!r} to begin at {place:,}, after {before[:100]!r}",
-                            got=f"{begin:,}", remedy=_WHOLE_FILE)  # fmt: skip
+                            got=f"{begin:,}", remedy=WHOLE_FILE)  # fmt: skip
         place, before = end, name
     if place != length:
         raise FileError(where, "bytes after the last tensor belong to none", expected=f"{place:,} bytes of tensors",
-                        got=f"{length:,}", remedy=_WHOLE_FILE)  # fmt: skip
+                        got=f"{length:,}", remedy=WHOLE_FILE)  # fmt: skip
 
 
 def require_digest(data: memoryview, metadata: Mapping[str, str], where: str) -> None:

@@ -19,12 +19,12 @@ from loom.core.errors import ArgumentError, FileError, LoomError
 from loom.core.given import is_mapping
 from loom.core.narrow import TYPES, NumericType, StoredArray
 from loom.formats.checkpoint import StoredTensor
+from loom.formats.json_text import load_json
 from loom.formats.safetensors import (
     FilePiece,
     SealedParts,
     array_piece,
     is_shape,
-    load_json,
     read_safetensors,
     require_digest,
     sealed_file,

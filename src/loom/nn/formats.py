@@ -19,6 +19,7 @@ from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.narrow import TYPES, numeric_type
 from loom.formats.file_writes import SAFETENSORS, path_to_write, write_file
+from loom.formats.json_text import canonical
 from loom.formats.safetensors import is_safetensors, plain_file
 from loom.formats.whole_files import file_bytes
 from loom.nn.network import Document, Network
@@ -33,7 +34,6 @@ from loom.nn.spec import (
     write_first_bundle,
     write_second,
 )
-from loom.nn.spec.base.text import canonical
 from loom.nn.spec.older.packed import KINDS
 from loom.nn.train.scalars import flag
 from loom.nn.weights.saved import (

@@ -19,8 +19,8 @@ import loom
 from loom.core.errors import ArgumentError
 from loom.export import export_c, freeze
 from loom.export.c.text import source_text
+from loom.formats.json_text import value_digest
 from loom.ir.message import format_value
-from loom.nn.spec.base.text import value_digest
 
 DOCUMENT = {
     "format": "loom/1", "input": {"shape": [4]},

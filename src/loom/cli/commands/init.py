@@ -27,8 +27,8 @@ def init(
     """
     from loom.cli.inputs.networks import require_place
     from loom.core.errors import ArgumentError
+    from loom.formats.json_text import canonical
     from loom.nn.spec import check, parse, to_json
-    from loom.nn.spec.base.text import canonical
     from loom.nn.train.datasets import read_targets
 
     require_place("loom init, --out", out, (".json",))

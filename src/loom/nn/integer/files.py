@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, FileError
 from loom.core.given import is_mapping
 from loom.formats.file_writes import path_to_write, write_file
+from loom.formats.json_text import base64_bytes, load_json
 from loom.formats.whole_files import file_bytes
 from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS
@@ -69,17 +70,20 @@ def _read(source: Any) -> dict[str, Any]:
     """Return the object of a file or text, all of its keys there."""
     if isinstance(source, str) and not source.lstrip().startswith("{"):
         source = Path(source)
-    data = file_bytes(source, _WHERE) if isinstance(source, Path) else source
+    data: Any = file_bytes(source, _WHERE) if isinstance(source, Path) else source
     try:
-        found: Any = json.loads(data)
+        found = load_json(data.encode() if isinstance(data, str) else memoryview(data), _WHERE, "the document")
+    except FileError as error:
+        raise ArgumentError(_WHERE, error.what, expected=f"a file of {FORMAT}", got=error.got,
+                            remedy="Check which file it is") from None  # fmt: skip
     except (ValueError, TypeError) as error:
         raise _wrong("not JSON", f"a file of {FORMAT}", error) from None
-    if not is_mapping(found) or found.get("format") != FORMAT:
-        raise _wrong("not an integer network", FORMAT, found.get("format") if is_mapping(found) else "no object")
+    if found.get("format") != FORMAT:
+        raise _wrong("not an integer network", FORMAT, found.get("format"))
     for key in _KEYS:
         if key not in found:
             raise _wrong(f"{key!r} is missing", ", ".join(_KEYS), ", ".join(found))
-    return dict(found)
+    return found
 
 
 def _numbers(value: Any, what: str, names: Any, least: int = -_MOST_STATE_EXPONENT,
@@ -126,10 +130,9 @@ def read_integer(kind: type[Model], source: Any, on: str | Device | None) -> Mod
 
 
 def _master(name: str, text: Any, shape: tuple[int, ...], bits: int) -> Any:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (ValueError, TypeError):
-        raise _wrong(f"master {name!r} is not base64", "bytes as base64", text) from None
+    data = base64_bytes(text)
+    if data is None:
+        raise _wrong(f"master {name!r} is not base64", "bytes as base64", text)
     if len(data) != 4 * math.prod(shape):
         raise _wrong(f"master {name!r} has another size", f"{4 * math.prod(shape)} bytes", len(data))
     values = np.frombuffer(data, "<i4").astype(np.int32).reshape(shape)

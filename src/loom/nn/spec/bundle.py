@@ -17,10 +17,11 @@ from loom.core.arrays import Array
 from loom.core.dtype import bf16, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
 from loom.core.narrow import TYPES, NumericKind, StoredArray, numeric_type
+from loom.formats.json_text import canonical, value_digest
 from loom.nn.spec.base.fields import IGNORED
 from loom.nn.spec.base.problems import Place, Reading, brief
 from loom.nn.spec.base.rules import Text
-from loom.nn.spec.base.text import canonical, from_base64, load, value_digest
+from loom.nn.spec.base.text import from_base64, load
 from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.document import read_any, sample_shape
 from loom.nn.spec.network import NetworkSpec

@@ -6,28 +6,26 @@ bits of one that never stopped; arrays that do not fit change nothing.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import path as path_of
+from loom.formats.file_writes import write_file
+from loom.formats.raw_arrays import npz_bytes, read_npz
 from loom.nn.step.course import Course
 from loom.nn.step.gradients import Past
 from loom.nn.step.programs import StepPrograms
 from loom.nn.train.optimizers import OPTIMIZERS, Optimizer, optimizer_of, starting_state
-from loom.storage.atomic import replace_file
 from loom.tensor import Tensor
 
-__all__ = ["arrays_of", "put_back", "read_file", "write_file"]
+__all__ = ["arrays_of", "put_back", "read_state", "write_state"]
 
 _WHERE = "StepState.load_state_dict"
 _TICKS, _MOVED, _GIVEN, _WAITING, _FORM = "ticks", "past.moved", "past.given", "waiting", "form"
@@ -130,23 +128,16 @@ def _read_optimizers(given: Mapping[str, Array]) -> list[Optimizer]:
     return found
 
 
-def write_file(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
+def write_state(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     """Write arrays as a .npz; FileError if it cannot be."""
-    target, memory = path_of(path, "StepState.save, path"), io.BytesIO()
-    np.savez(memory, allow_pickle=False, **dict(arrays))  # pyright: ignore[reportArgumentType] - names are not that
-    try:
-        replace_file(target, memory.getvalue(), durable=True)
-    except (OSError, ValueError) as error:
-        raise FileError("StepState.save", f"the file cannot be written ({error})", expected="a name in a folder",
-                        got=str(target)[:200], remedy="Choose another place") from None  # fmt: skip
+    write_file(path_of(path, "StepState.save, path"), npz_bytes(arrays), "StepState.save")
 
 
-def read_file(path: str | os.PathLike[str]) -> dict[str, Array]:
+def read_state(path: str | os.PathLike[str]) -> dict[str, Array]:
     """Return the arrays of a .npz; FileError for what is none."""
-    source: Path = path_of(path, "StepState.load, path")
+    source = path_of(path, "StepState.load, path")
     try:
-        with np.load(source, allow_pickle=False) as found:
-            return dict(found)
-    except (OSError, ValueError, BadZipFile, EOFError, AttributeError) as error:
+        return read_npz(source)
+    except (OSError, ValueError) as error:
         raise FileError("StepState.load", f"not a file of a step state ({error})"[:200], expected="a .npz of save",
                         got=str(source)[:200], remedy="Check which file it is") from None  # fmt: skip

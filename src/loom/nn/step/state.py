@@ -17,7 +17,7 @@ from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, NotFinite, StateError, near_matches
 from loom.nn.spec import NetworkSpec, Snapshot
 from loom.nn.step.course import Course
-from loom.nn.step.keeping import arrays_of, put_back, read_file, write_file
+from loom.nn.step.keeping import arrays_of, put_back, read_state, write_state
 from loom.nn.step.learning import ends_of, read_lesson, read_optimizer, read_rate, record_learning, record_plain
 from loom.nn.step.places import BufferPlace, fit
 from loom.nn.step.programs import StepPrograms
@@ -377,11 +377,11 @@ class StepState:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``state_dict`` as a .npz; FileError."""
-        write_file(path, self.state_dict())
+        write_state(path, self.state_dict())
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Put back what ``save`` wrote; FileError, and the errors of ``load_state_dict``."""
-        self.load_state_dict(read_file(path))
+        self.load_state_dict(read_state(path))
 
     def __reduce__(self) -> Any:
         """Have ``pickle`` and ``copy`` make a state of its own, all but ``copy.copy`` of a network of its own."""

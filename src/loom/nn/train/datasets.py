@@ -6,7 +6,6 @@ and a seed alone.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
@@ -20,6 +19,7 @@ from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.core.optional import load
 from loom.formats.csv_cells import RecordError, file_encoding, read_records
+from loom.formats.raw_arrays import read_npz
 from loom.nn.train.losses import PADDING
 from loom.nn.train.plan import order_of_epoch
 
@@ -148,11 +148,8 @@ def _digits() -> tuple[Array, Array]:
 def _arrays(path: Path) -> dict[str, Array]:
     """Return all arrays of an .npz file."""
     try:
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("it is not an archive of arrays")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile) as error:
+        return read_npz(path)
+    except ValueError as error:
         raise ArgumentError(
             str(path), f"not an .npz file of numbers ({error})", remedy="Write it with np.savez"
         ) from None

@@ -300,7 +300,7 @@ static u64 hash_value(Text at) {
 }
 
 /* The SHA-256 of a value, whatever the order of its keys and however numbers and texts are written, but for the keys
- * called `but` at its top: `value_digest` of src/loom/nn/spec/text.py. */
+ * called `but` at its top: `value_digest` of src/loom/formats/json_text.py. */
 
 typedef struct { u8 bytes[32]; } Digest;
 

@@ -6,21 +6,18 @@ Layer: nn. Invariant: what leaves here is made of dict, list, str, int, finite f
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
-import struct
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 
+from loom.formats.json_text import base64_bytes
 from loom.formats.whole_files import file_bytes
 from loom.nn.spec.base.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
 from loom.nn.spec.base.problems import Place, Problem, brief
 from loom.nn.spec.base.values import JsonObject, JsonValue
 
-__all__ = ["canonical", "from_base64", "is_unicode", "load", "value_digest"]
+__all__ = ["from_base64", "is_unicode", "load"]
 
 
 class _Object(dict[str, JsonValue]):
@@ -130,46 +127,9 @@ def _parts(value: JsonValue, here: Place) -> list[tuple[JsonValue, Place]]:
     return []
 
 
-def canonical(value: JsonValue) -> str:
-    """Return the text of a value: two spaces of indent, keys in the order given, a newline at the end."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def value_digest(value: JsonValue) -> bytes:
-    """Return the SHA-256 of a value that ``load`` gave, whatever the order of its keys and however it was written.
-
-    ``digest_value`` of ``export/c/abi/json.c`` is the same.
-
-    >>> value_digest({"a": 1, "b": ["\u00e9"]}) == value_digest({"b": ["é"], "a": 1.0}) != value_digest({"a": 2})
-    True
-    """
-    if isinstance(value, str):
-        return sha256(b"s" + value.encode()).digest()
-    if isinstance(value, bool) or value is None:
-        return sha256({True: b"t", False: b"f", None: b"n"}[value]).digest()
-    if isinstance(value, (int, float)):
-        return sha256(b"d" + _number_bytes(value)).digest()
-    if not isinstance(value, dict):
-        return sha256(b"[" + b"".join(map(value_digest, value))).digest()
-    pairs = [sha256(value_digest(key) + value_digest(each)).digest() for key, each in value.items()]
-    return sha256(b"{" + bytes(sum(column) & 255 for column in zip(bytes(32), *pairs, strict=True))).digest()
-
-
-def _number_bytes(value: float) -> bytes:
-    try:
-        double = float(value) + 0.0
-    except OverflowError:  # a whole number that no double holds
-        double = math.copysign(math.inf, value > 0 or -1)
-    is_long = isinstance(value, int) and 1 << 53 <= abs(value) < 1 << 64
-    return struct.pack("<d", double) + (struct.pack("<Q", abs(value)) if is_long else b"")
-
-
 def from_base64(value: JsonValue, place: Place) -> bytes | None:
     """Return the bytes of a base64 text; None, and a problem, if it is none."""
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            pass
-    place.fault("not base64", got=brief(value))
-    return None
+    found = base64_bytes(value)
+    if found is None:
+        place.fault("not base64", got=brief(value))
+    return found

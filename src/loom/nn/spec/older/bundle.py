@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, near_matches
-from loom.nn.spec.base.text import canonical
+from loom.formats.json_text import canonical
 from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
 from loom.nn.spec.network import NetworkSpec

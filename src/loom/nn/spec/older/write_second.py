@@ -16,11 +16,11 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, near_matches
+from loom.formats.json_text import canonical
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.base.shapes import count
-from loom.nn.spec.base.text import canonical
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.conv import Conv1D, Conv2D
