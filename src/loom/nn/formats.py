@@ -36,13 +36,7 @@ from loom.nn.spec import (
 )
 from loom.nn.spec.older.packed import KINDS
 from loom.nn.train.scalars import flag
-from loom.nn.weights.saved import (
-    as_document,
-    is_bundle,
-    read_saved,
-    safetensors_of,
-    write_models,
-)
+from loom.nn.weights.saved import as_document, is_bundle, read_saved, safetensors_of, write_models
 
 __all__ = ["FORMATS", "Converted", "convert_model"]
 

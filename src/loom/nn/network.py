@@ -238,11 +238,7 @@ class Network(Runner):
         return {name: show(a, self.spec.dtype) for name, a in self.model.weights().items()}
 
     def load_weights(
-        self,
-        source: Mapping[str, Any] | str | bytes | os.PathLike[str],
-        *,
-        names: Names = None,
-        layout: str = "loom",
+        self, source: Mapping[str, Any] | str | bytes | os.PathLike[str], *, names: Names = None, layout: str = "loom"
     ) -> None:
         """Write all weights: of a mapping by name, of a .safetensors (file or bytes, whoever wrote it), or of a bundle
         of one model (file or bytes).

@@ -26,7 +26,6 @@ from loom.formats.safetensors import is_safetensors
 from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.kernels.types import held_type
-from loom.nn.base.finite import require_numbers
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.base.layer import Shared
@@ -34,6 +33,7 @@ from loom.nn.spec.document import parse
 from loom.nn.spec.freezing import adapters_of
 from loom.nn.spec.keys import keys_of, object_at
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
+from loom.nn.weights.saved import require_numbers
 from loom.tensor.ops.precision import IN_FULL
 
 __all__ = ["adapters_in", "add_lora", "load_adapters", "merge_lora", "save_adapters"]

@@ -21,7 +21,6 @@ from loom.core.given import is_list, is_mapping
 from loom.core.tracebacks import warn_caller
 from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes
-from loom.nn.base.finite import require_numbers
 from loom.nn.base.torchnames import layer_from_torch
 from loom.nn.network import Network
 from loom.nn.spec import Part, parse, to_document
@@ -34,6 +33,7 @@ from loom.nn.structure.blocks import Blocks, read_blocks
 from loom.nn.structure.build import input_json
 from loom.nn.structure.layers import read_one
 from loom.nn.structure.recognising import Guess, ModuleArrays, grouped, guess_of
+from loom.nn.weights.saved import require_numbers
 from loom.runtime.port.device import Device
 
 __all__ = ["InferredLayer", "StructureInference", "infer"]

@@ -255,13 +255,14 @@ def _is_number(cell: str) -> bool:
 
 
 def _number(path: Path, row: int, column: int, cell: str) -> float:
-    if not _is_number(cell):
+    try:
+        return float(cell)
+    except ValueError:
         remedy = "Only targets may be texts; a first row of names has no number"
         if row == 1:
             remedy += " and has a name for each column, all different (pandas: to_csv(index=False))"
         raise ArgumentError(f"{path}, row {row}, column {column}", "not a number", expected="a number", got=repr(cell),
-                            remedy=remedy)  # fmt: skip
-    return float(cell)
+                            remedy=remedy) from None  # fmt: skip
 
 
 def divide(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array, Array], tuple[Array, Array] | Any]:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.conversions import LARGEST
 from loom.core.dtype import DType, bf16
-from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, NotFinite, near_matches
 from loom.core.given import is_mapping
 from loom.formats.file_writes import SAFETENSORS, write_file
 from loom.formats.safetensors import SealedParts, is_safetensors, plain_file
 from loom.formats.stored_weights import Arrays, read_stored, write_stored
 from loom.formats.whole_files import file_bytes
-from loom.nn.base.finite import require_numbers
 from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS, SETTINGS_KEY, facts_of, progress_of, settings_digest
 from loom.nn.base.torchnames import Names, from_torch, rename
 from loom.nn.spec import (
@@ -40,8 +40,8 @@ from loom.nn.spec import (
 )
 
 __all__ = [
-    "KEPT", "Document", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "read_model",
-    "read_saved", "safetensors_of", "training_metadata", "write_models", "write_older", "write_saved",
+    "KEPT", "Document", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "read_model", "read_saved",
+    "require_numbers", "safetensors_of", "training_metadata", "write_models", "write_older", "write_saved",
 ]  # fmt: skip
 
 Document = str | bytes | dict[str, Any] | Path
@@ -295,3 +295,34 @@ def _on_host(array: Any) -> Any:
         return array
     held = array.detach().cpu()
     return held.float().numpy() if str(held.dtype) == "torch.bfloat16" else held.numpy()
+
+
+def require_numbers(weights: Mapping[str, Any], dtype: DType, where: str) -> None:
+    """See that weights from elsewhere are numbers of a network of ``dtype``.
+
+    DTypeError for arrays of integers, which stand for other numbers by a scale that nobody told; NotFinite for NaN and
+    infinities; ArgumentError for numbers that are too large for the type.
+    """
+    for name, given in weights.items():
+        _require_floats(name, given, where)
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            continue  # who writes it says what is wrong
+        is_finite = np.isfinite(array)
+        if not is_finite.all():
+            place = tuple(int(i) for i in np.argwhere(~is_finite)[0])
+            raise NotFinite(f"{where}, {name!r}", f"a weight is {array[place]}", expected="finite numbers",
+                            got=f"{np.count_nonzero(~is_finite)} others, the first at {place}",
+                            remedy="The training it comes from diverged, or the file is damaged")  # fmt: skip
+        largest = float(np.abs(array.astype(np.float64)).max(initial=0.0))
+        if largest > LARGEST[dtype.name]:
+            raise ArgumentError(f"{where}, {name!r}", f"a weight is too large for {dtype}",
+                                expected=f"at most {LARGEST[dtype.name]:g} in size", got=f"{largest:g}",
+                                remedy='Use a network of a wider type: {"dtype": "f64"}')  # fmt: skip
+
+
+def _require_floats(name: str, given: Any, where: str) -> None:
+    kind = getattr(getattr(given, "dtype", None), "kind", "f")  # lists of whole numbers are what they say
+    if kind in "iub":
+        raise DTypeError(f"{where}, {name!r}", "weights of integers have no scale", expected="floating point",
+                         got=given.dtype, remedy="Multiply them by their scale first")  # fmt: skip

@@ -15,16 +15,7 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_list, is_mapping, path, text
-from loom.formats.csv_cells import (
-    MISSING,
-    TRUTH,
-    TextColumn,
-    different,
-    line_of,
-    meaning,
-    read_cells,
-    read_encoding,
-)
+from loom.formats.csv_cells import MISSING, TRUTH, TextColumn, different, line_of, meaning, read_cells, read_encoding
 from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import array
 
