@@ -89,7 +89,21 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     operands the parts are multiplied: re = a.re b.re - a.im b.im and im = a.re b.im + a.im b.re, each product summed by
     itself; a real operand has no second part. ``guarantee="fast"``: by cuBLAS, of f32, f16 and bf16 on a device of CUDA
     (DTypeError or DeviceError elsewhere), of both gradients too; of its bits nothing is promised, and the result and
-    all that is made of it say so (``x.guarantee``). Raises ShapeError and DTypeError.
+    all that is made of it say so (``x.guarantee``).
+
+    Args:
+        a: Tensor (.., m, k), or a vector.
+        b: Tensor (.., k, n), or a vector.
+        transpose_a: Whether the last two axes of ``a`` are exchanged first.
+        transpose_b: Whether the last two axes of ``b`` are exchanged first.
+        precision: "x12", "q8", "q12", "q24" or "full"; None: that of ``with loom.precision(..)``.
+        guarantee: "fast": by the vendor's library, without a promise of bits; None: BIT_EXACT.
+        out_dtype: Another dtype that such a product has; None: the rule above.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there; there is no such option.
+        DTypeError: There is no such dtype; f32 operands do not give f64; unsupported operands.
+        ShapeError: A number is no matrix; the inner dimensions differ; the batches do not broadcast.
     """
     for x in (a, b):
         require_tensor(x, "matmul")
