@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from hostile.lists import LISTED, listed_errors, sections
 
-import loom.core.errors as errors
+from hostile.lists import LISTED, listed_errors, sections
+from loom.core import errors
 
 
 def _functions(door: str) -> Iterator[tuple[str, Any]]:

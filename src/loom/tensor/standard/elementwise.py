@@ -19,7 +19,7 @@ from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.standard.logic import isfinite
-from loom.tensor.standard.operands import of_one, operands_of
+from loom.tensor.standard.meeting import of_one, operands_of
 
 __all__ = [
     "abs", "add", "ceil", "clip", "copysign", "divide", "floor", "floor_divide", "hypot", "maximum", "minimum",

@@ -14,7 +14,7 @@ from loom.core.promotion import is_number
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.parts import part_of
 from loom.tensor.record.graph import Node, require_tensor
-from loom.tensor.standard.operands import everywhere, of_one, operands_of
+from loom.tensor.standard.meeting import everywhere, of_one, operands_of
 
 # bits
 

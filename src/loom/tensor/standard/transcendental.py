@@ -9,7 +9,7 @@ from typing import Any
 
 from loom.core.promotion import as_float
 from loom.tensor.ops.elementwise import apply, cast, constant, where
-from loom.tensor.standard.operands import of_one, operands_of
+from loom.tensor.standard.meeting import of_one, operands_of
 
 
 def exp(x: Any, /) -> Any:
