@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from loom.core.errors import FileError
-from loom.core.given import is_mapping
+from loom.core.given import is_list, is_mapping
 
 __all__ = ["WHOLE_FILE", "base64_bytes", "canonical", "load_json", "value_digest"]
 
@@ -44,12 +44,12 @@ def load_json(text: bytes | memoryview, where: str, what: str) -> dict[str, Any]
     return dict(found)
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """Return the text of a value: two spaces of indent, keys in the order given, a newline at the end."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def value_digest(value: Any) -> bytes:
+def value_digest(value: object) -> bytes:
     """Return the SHA-256 of a value of JSON, whatever the order of its keys and however it was written.
 
     ``digest_value`` of ``export/c/abi/json.c`` is the same.
@@ -63,8 +63,9 @@ def value_digest(value: Any) -> bytes:
         return sha256({True: b"t", False: b"f", None: b"n"}[value]).digest()
     if isinstance(value, (int, float)):
         return sha256(b"d" + _number_bytes(value)).digest()
-    if not is_mapping(value):
+    if is_list(value):
         return sha256(b"[" + b"".join(map(value_digest, value))).digest()
+    assert is_mapping(value), value
     pairs = [sha256(value_digest(key) + value_digest(each)).digest() for key, each in value.items()]
     return sha256(b"{" + bytes(sum(column) & 255 for column in zip(bytes(32), *pairs, strict=True))).digest()
 
@@ -78,7 +79,7 @@ def _number_bytes(value: float) -> bytes:
     return struct.pack("<d", double) + (struct.pack("<Q", abs(value)) if is_long else b"")
 
 
-def base64_bytes(value: Any) -> bytes | None:
+def base64_bytes(value: object) -> bytes | None:
     """Return the bytes of a base64 text; None if it is none."""
     if not isinstance(value, str):
         return None

@@ -24,8 +24,19 @@ from loom.formats.encodings import SAFETENSORS_TYPES, is_countable
 from loom.formats.json_text import WHOLE_FILE, load_json
 
 __all__ = [
-    "DIGEST_KEY", "MOST_HEADER", "NO_DIGEST", "FilePiece", "SealedParts", "array_piece", "encode_header",
-    "is_safetensors", "is_shape", "plain_file", "read_safetensors", "require_digest", "sealed_file",
+    "DIGEST_KEY",
+    "MOST_HEADER",
+    "NO_DIGEST",
+    "FilePiece",
+    "SealedParts",
+    "array_piece",
+    "encode_file",
+    "encode_header",
+    "is_safetensors",
+    "is_shape",
+    "plain_file",
+    "read_safetensors",
+    "require_digest",
 ]  # fmt: skip
 
 DIGEST_KEY, NO_DIGEST = "loom.sha256", "0" * 64
@@ -178,7 +189,7 @@ def encode_header(header: Mapping[str, Any], alignment: int = 8, separators: tup
     return len(text).to_bytes(8, "little") + text
 
 
-def _laid_out(pieces: Iterable[FilePiece], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+def _layout(pieces: Iterable[FilePiece], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
     """Return the parts of a file: from the widest elements to the narrowest, then by name, as that library does."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     order = sorted(pieces, key=lambda p: (-_BITS[p.kind], p.name))
@@ -222,11 +233,11 @@ class SealedParts(Iterator[bytes | memoryview]):
         return bytes(data)
 
 
-def sealed_file(pieces: Iterable[FilePiece], metadata: Mapping[str, str]) -> SealedParts:
+def encode_file(pieces: Iterable[FilePiece], metadata: Mapping[str, str]) -> SealedParts:
     """Return the parts of a file of these tensors, with its digest among the metadata."""
-    return SealedParts(_laid_out(pieces, {**metadata, DIGEST_KEY: NO_DIGEST}))
+    return SealedParts(_layout(pieces, {**metadata, DIGEST_KEY: NO_DIGEST}))
 
 
 def plain_file(arrays: Mapping[str, Array]) -> bytes:
     """Return the bytes of a file of arrays and nothing else, as that library writes it."""
-    return b"".join(_laid_out([array_piece(name, array) for name, array in arrays.items()], {}))
+    return b"".join(_layout([array_piece(name, array) for name, array in arrays.items()], {}))

@@ -24,14 +24,14 @@ from loom.formats.safetensors import (
     FilePiece,
     SealedParts,
     array_piece,
+    encode_file,
     is_shape,
     read_safetensors,
     require_digest,
-    sealed_file,
 )
 
 __all__ = [
-    "SCALE", "STORAGE_KEY", "ZERO", "Arrays", "read_stored", "read_tensors", "stored_pieces", "with_scales",
+    "SCALE", "STORAGE_KEY", "ZERO", "Arrays", "read_stored", "read_tensors", "storage_pieces", "with_scales",
     "write_stored",
 ]  # fmt: skip
 
@@ -54,14 +54,14 @@ def write_stored(
     told: dict[str, Any] = {}
     for name, array in arrays.items():
         if name in stored:
-            more, told[name] = stored_pieces(name, stored[name])
+            more, told[name] = storage_pieces(name, stored[name])
             pieces += more
         else:
             pieces.append(array_piece(name, array))
-    return sealed_file(pieces, {**metadata, STORAGE_KEY: json.dumps(told)} if stored else metadata)
+    return encode_file(pieces, {**metadata, STORAGE_KEY: json.dumps(told)} if stored else metadata)
 
 
-def stored_pieces(name: str, held: StoredArray) -> tuple[list[FilePiece], dict[str, Any]]:
+def storage_pieces(name: str, held: StoredArray) -> tuple[list[FilePiece], dict[str, Any]]:
     """Return the tensors of a file that a stored array is, and what ``STORAGE_KEY`` tells of it."""
     is_whole = held.dtype.safetensors and held.size * held.dtype.bits % 8 == 0
     kind, shape = (held.dtype.safetensors, held.shape) if is_whole else ("U8", (len(held.data),))

@@ -18,7 +18,7 @@ from loom.core.narrow import NumericType, StoredArray, store
 from loom.formats.checkpoint import StoredTensor
 from loom.formats.encodings import SAFETENSORS_TYPES
 from loom.formats.safetensors import FilePiece
-from loom.formats.stored_weights import stored_pieces
+from loom.formats.stored_weights import storage_pieces
 from loom.formats.tensor_error import TensorError, error_of
 
 __all__ = ["is_plain", "is_weight", "pieces_of"]
@@ -53,7 +53,7 @@ def pieces_of(
     """
     held = tensor.stored()
     if held is not None and (kind is None or held.dtype is kind):
-        return stored_pieces(tensor.name, held)
+        return storage_pieces(tensor.name, held)
     native = SAFETENSORS_TYPES.get(tensor.encoding)
     if held is None and native is not None and (kind is None or kind.safetensors == native.name):
         return [FilePiece(tensor.name, native.name, tensor.shape, tensor.nbytes, lambda: (tensor.raw(),))], None
@@ -61,7 +61,7 @@ def pieces_of(
         return [_plain(tensor, None, note, where)], None
     if is_plain(kind):
         return [_plain(tensor, kind, note, where)], None
-    return stored_pieces(tensor.name, _stored(tensor, kind, scales, note, where))
+    return storage_pieces(tensor.name, _stored(tensor, kind, scales, note, where))
 
 
 def _plain(

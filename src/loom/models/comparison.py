@@ -16,8 +16,8 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
 from loom.core.numbers import whole
+from loom.formats.opening import open_checkpoint
 from loom.models.architectures import ModelDescription, build, describe
-from loom.models.files import open_checkpoint
 from loom.runtime.port.device import Device
 
 __all__ = ["ModelComparison", "compare_checkpoints"]

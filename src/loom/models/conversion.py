@@ -27,7 +27,7 @@ from loom.formats.checkpoint import Checkpoint, StoredTensor
 from loom.formats.file_writes import SAFETENSORS, write_file
 from loom.formats.ggufwriting import gguf_parts
 from loom.formats.opening import CONFIG_KEY, GGUF_KEY, Opened, open_checkpoint
-from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, FilePiece, SealedParts, sealed_file
+from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, FilePiece, SealedParts, encode_file
 from loom.formats.stored_weights import STORAGE_KEY
 from loom.formats.storing import is_plain, is_weight, pieces_of
 from loom.formats.tensor_error import TensorError
@@ -216,7 +216,7 @@ class _Whole:
         pieces = {p.name: p for group in (self.groups if groups is None else groups) for p in group}
         told = {name: facts for name, facts in sorted(self.told.items()) if name in pieces}
         more = {DIGEST_KEY: NO_DIGEST, **({STORAGE_KEY: json.dumps(told)} if told else {})}
-        return sealed_file(pieces.values(), {**metadata, **more})
+        return encode_file(pieces.values(), {**metadata, **more})
 
     def shards(self, nbytes: int | None) -> list[list[list[FilePiece]]]:
         """Return the tensors in files of at most so many bytes, in their order; a larger tensor has one of its own."""

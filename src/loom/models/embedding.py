@@ -18,9 +18,9 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag, items
+from loom.formats.opening import open_checkpoint
 from loom.models.architectures import ModelDescription, describe
 from loom.models.architectures.sources import CheckpointWeights
-from loom.models.files import open_checkpoint
 from loom.models.tokens import Tokenizer
 from loom.nn.network import Network
 from loom.nn.spec import parse

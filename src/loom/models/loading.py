@@ -10,11 +10,12 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
 from loom.core.numbers import whole
+from loom.formats.checkpoint import Checkpoint
+from loom.formats.opening import open_checkpoint
 from loom.models.architectures import ModelDescription, describe
 from loom.models.architectures.adapting import with_adapters
 from loom.models.architectures.sources import CheckpointWeights
 from loom.models.embedding import Embedder
-from loom.models.files import Checkpoint, open_checkpoint
 from loom.models.inference.stored import WEIGHTS, QuantizedWeights
 from loom.models.language import LanguageModel
 from loom.models.tokens import Tokenizer

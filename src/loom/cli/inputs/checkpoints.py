@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_mapping
 
 if TYPE_CHECKING:
-    from loom.models.files import Checkpoint
+    from loom.formats.checkpoint import Checkpoint
 
 __all__ = ["bytes_of", "is_checkpoint", "print_checkpoint"]
 
@@ -41,7 +41,7 @@ def is_checkpoint(path: Path) -> bool:
         return True
     if path.suffix != ".safetensors":
         return False
-    from loom.models.files import open_checkpoint
+    from loom.formats.opening import open_checkpoint
 
     return _OURS not in open_checkpoint(path).metadata
 
@@ -62,7 +62,7 @@ def bytes_of(text: str, where: str) -> int:
 def print_checkpoint(path: Path, *, json: bool) -> None:
     """Print tensors, types, sizes and what stands beside them."""
     from loom.cli.inputs.output import print_json, print_table
-    from loom.models.files import open_checkpoint
+    from loom.formats.opening import open_checkpoint
 
     found = open_checkpoint(path)
     if json:

@@ -82,8 +82,8 @@ def load_transformer_from_bytes(config: bytes, weights: bytes) -> Network:
     It takes tokens and gives logits. The bytes of the weights are not copied: leave them as they are. ArgumentError for
     a family of models that is not known, FileError for files that are damaged or do not belong together.
     """
+    from loom.formats.opening import open_checkpoint
     from loom.models.architectures import build, describe
-    from loom.models.files import open_checkpoint
 
     where = "load_transformer_from_bytes"
     files = {"config.json": _bytes(config, f"{where}, config"), "model.safetensors": weights}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.models.files import Checkpoint
+from loom.formats.checkpoint import Checkpoint
 
 __all__ = ["settings_of_shapes"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loom.formats.opening import open_checkpoint
 from loom.models.architectures.description import ModelDescription
 from loom.models.architectures.detection import describe
 from loom.models.architectures.sources import CheckpointWeights
-from loom.models.files import open_checkpoint
 from loom.nn.network import Network
 from loom.nn.spec import parse
 from loom.runtime.port.device import Device

@@ -13,9 +13,9 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, FileError, ShapeError
 from loom.core.tracebacks import warn_caller
+from loom.formats.checkpoint import Checkpoint
 from loom.models.architectures.settings import ModelSettings
 from loom.models.architectures.sources import RowChoice, WeightSource
-from loom.models.files import Checkpoint
 from loom.nn.spec import NetworkSpec, parse
 
 __all__ = ["ModelDescription", "ModelDraft", "NamedCheckpoint"]

@@ -11,6 +11,8 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
+from loom.formats.checkpoint import Checkpoint
+from loom.formats.opening import open_checkpoint
 from loom.models.architectures.bare import settings_of_shapes
 from loom.models.architectures.bert import describe_bert
 from loom.models.architectures.description import ModelDescription, NamedCheckpoint
@@ -21,7 +23,6 @@ from loom.models.architectures.llama import describe_llama
 from loom.models.architectures.settings import ModelSettings
 from loom.models.architectures.t5 import describe_t5_encoder
 from loom.models.architectures.vit import describe_vit
-from loom.models.files import Checkpoint, open_checkpoint
 
 __all__ = ["FAMILIES", "Family", "describe"]
 

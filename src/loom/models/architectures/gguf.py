@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.models.files import Checkpoint
+from loom.formats.checkpoint import Checkpoint
 
 __all__ = ["ARCHITECTURES", "gguf_names", "gguf_settings"]
 

@@ -19,7 +19,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import NotFinite
 from loom.core.process.thread_pools import ThreadPool
-from loom.models.files import Checkpoint
+from loom.formats.checkpoint import Checkpoint
 
 __all__ = ["CheckpointWeights", "RowChoice", "StoredRows", "WeightSource"]
 

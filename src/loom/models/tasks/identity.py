@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.given import is_array, is_mapping, is_scalar
 from loom.core.process.thread_pools import ThreadPool
-from loom.models.files import Checkpoint, StoredTensor
+from loom.formats.checkpoint import Checkpoint, StoredTensor
 from loom.models.receipts import ModelIdentity
 
 __all__ = ["identify", "tokenizer_digest", "weights_digest"]

@@ -117,7 +117,7 @@ def arrangements(
     for number, choice in enumerate(product([(a, b) for b in (False, True) for a in paddings], repeat=len(convs))):
         if number >= _MOST_TRIED:
             return [], f"{len(convs)} convolutional layers may be arranged in too many ways"
-        made = _laid_out(values, takes, after, dict(zip(convs, choice, strict=True)), shape)
+        made = _layout(values, takes, after, dict(zip(convs, choice, strict=True)), shape)
         if isinstance(made, str):
             why = why or made
         else:
@@ -125,7 +125,7 @@ def arrangements(
     return list(found.values()), why
 
 
-def _laid_out(
+def _layout(
     values: Sequence[Value], takes: Sequence[int | None], after: Mapping[int, Value],
     choice: Mapping[int, tuple[bool, bool]], shape: Shape,
 ) -> Arrangement | str:  # fmt: skip

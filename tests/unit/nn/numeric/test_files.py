@@ -151,7 +151,7 @@ def test_damaged_bundles_are_told(change: Any, text: str) -> None:
 
 
 def test_damaged_safetensors_are_told(tmp_path: Path) -> None:
-    from loom.formats.safetensors import array_piece, sealed_file
+    from loom.formats.safetensors import array_piece, encode_file
     from loom.formats.stored_weights import read_tensors
 
     _network().convert("i4").save(tmp_path / "m.safetensors")
@@ -163,7 +163,7 @@ def test_damaged_safetensors_are_told(tmp_path: Path) -> None:
         ({**told, "loom.storage": told["loom.storage"].replace("[3, 5]", "[3, 50]")}, raw),
         (told, {n: t for n, t in raw.items() if n != "layers.0.weight_scale"}),
     ):
-        data = sealed_file([array_piece(n, a) for n, a in tensors.items()], metadata).whole()
+        data = encode_file([array_piece(n, a) for n, a in tensors.items()], metadata).whole()
         (tmp_path / "m.safetensors").write_bytes(data)
         with pytest.raises(ArgumentError):
             loom.Network.load(tmp_path / "m.safetensors")
