@@ -61,9 +61,14 @@ def test_a_bad_file_is_refused_at_every_door(attack: str, tmp_path: Path) -> Non
 
 
 ARRAYS: dict[str, Any] = {
-    "b": np.arange(3, dtype=np.float32), "a": np.arange(4.0).reshape(2, 2), "c": np.zeros((), np.float16),
-    "none": np.zeros((0, 3), np.float32), "i": np.arange(5), "t": np.array([True, False]), "u": np.array([1, 2, 3], np.uint8),
-}  # fmt: skip
+    "b": np.arange(3, dtype=np.float32),
+    "a": np.arange(4.0).reshape(2, 2),
+    "c": np.zeros((), np.float16),
+    "none": np.zeros((0, 3), np.float32),
+    "i": np.arange(5),
+    "t": np.array([True, False]),
+    "u": np.array([1, 2, 3], np.uint8),
+}
 
 
 def test_a_plain_file_is_that_of_the_library() -> None:
@@ -71,7 +76,8 @@ def test_a_plain_file_is_that_of_the_library() -> None:
     assert plain_file(floats) == safetensors.numpy.save(floats)
     found = safetensors.numpy.load(plain_file(ARRAYS))
     assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in found.items()} == {
-        n: (a.dtype, a.shape, a.tobytes()) for n, a in ARRAYS.items()}  # fmt: skip
+        n: (a.dtype, a.shape, a.tobytes()) for n, a in ARRAYS.items()
+    }
 
 
 def test_arrays_that_are_read_can_be_written_to(tmp_path: Path) -> None:
@@ -112,7 +118,8 @@ def test_files_have_the_bytes_that_they_had(tmp_path: Path) -> None:
     whole = IntegerNetwork(net.spec, "int8", net.weights(), {"input": -6}, on="cpu")
     whole.at({"layers.0": -6})
     made = {
-        "Network.save": of("a.safetensors", net.save), "Network.save json": of("a.json", net.save),
+        "Network.save": of("a.safetensors", net.save),
+        "Network.save json": of("a.json", net.save),
         "Network.save bf16": of("b.safetensors", network(dtype="bf16").save),
         "Network.save older": of("c.safetensors", lambda path: net.save(path, older=True)),
         "Network.save older json": of("c.json", lambda path: net.save(path, older=True)),
@@ -121,7 +128,7 @@ def test_files_have_the_bytes_that_they_had(tmp_path: Path) -> None:
         "arrays": convert_checkpoint(ARRAYS).data,
         "all types": b"".join(dnvm.serialize_safetensors({"w": matrix}, t) for t in TYPES),
         "integer": of("i.json", whole.save),
-    }  # fmt: skip
+    }
     assert {name: sha256(data).hexdigest()[:16] for name, data in made.items()} == WRITTEN
 
 
