@@ -11,8 +11,6 @@ import pytest
 from loom.core.errors import DTypeError, FileError
 from loom.flow import dnvm
 
-pytest.importorskip("safetensors")
-
 X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
 
 

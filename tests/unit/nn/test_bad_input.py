@@ -160,7 +160,6 @@ def test_files_of_weights(net: loom.Network, tmp_path: Path) -> None:
     assert other.digest() == net.digest()
     path.write_text(path.read_text()[:400])
     assert "malformed JSON at line" in text_of(lambda: other.load_weights(path))
-    pytest.importorskip("safetensors")
     path = tmp_path / "m.safetensors"
     net.save(path)
     wide = loom.Network.from_json(document({"type": "dense", "output_size": 3}), on="cpu")

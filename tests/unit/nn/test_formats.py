@@ -240,7 +240,6 @@ def test_types_of_loom(tmp_path: Path) -> None:
         for name, array in again.weights().items():
             assert np.allclose(np.asarray(array, np.float64), net.weights()[name], atol=0.01)
         assert bool(made.notes) == (dtype != "f64")
-    pytest.importorskip("safetensors")
     convert_model(net.save(), tmp_path / "a.safetensors")
     convert_model(tmp_path / "a.safetensors", tmp_path / "b.json", to="gen1", lossy=True)
     assert bits(loom.Network.load(convert_model(tmp_path / "a.safetensors").data, on="cpu")) == bits(net)

@@ -107,7 +107,6 @@ def test_a_size_that_the_document_tells_is_not_told_again(tmp_path: Path) -> Non
             ArgumentError, match="has no effect: the document tells the size of its input: expected input left out"
         ):
             call()
-    pytest.importorskip("safetensors")
     loom.Network.from_json(TOLD).save(tmp_path / "a.safetensors")
     with pytest.raises(ArgumentError, match="has no effect"):
         loom.Network.load(tmp_path / "a.safetensors", input=12)

@@ -14,8 +14,6 @@ import loom
 from loom.core.errors import ArgumentError, DTypeError, NotFinite, SpecError
 from loom.nn.numeric import TYPES, StoredArray, store
 
-pytest.importorskip("safetensors")
-
 LAYERS = [{"type": "dense", "output_size": 5, "activation": "tanh"}, {"type": "dense", "output_size": 3}]
 
 

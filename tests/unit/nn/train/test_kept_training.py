@@ -62,8 +62,6 @@ def stored(net: loom.Network, kind: str, folder: Path) -> loom.Network:
 def test_a_loaded_network_trains_on_to_the_same_bits(
     kind: str, dtype: str, settings: dict[str, Any], layers: list[dict[str, Any]], samples: Any, tmp_path: Path
 ) -> None:
-    if kind == "safetensors":
-        pytest.importorskip("safetensors")
     whole, parts = built(layers, dtype), built(layers, dtype)
     history = whole.train(*samples, epochs=4, **settings)
     parts.train(*samples, epochs=2, **settings)
@@ -76,8 +74,6 @@ def test_a_loaded_network_trains_on_to_the_same_bits(
 
 @pytest.mark.parametrize("kind", ["text", "safetensors"])
 def test_every_bit_of_nested_layers_comes_back(kind: str, tmp_path: Path) -> None:
-    if kind == "safetensors":
-        pytest.importorskip("safetensors")
     net = built()
     draw = np.random.default_rng(8)
     shapes = {f"state/mean.{n}": w.shape for n, w in net.weights().items()} | {"state/step": ()}

@@ -176,7 +176,6 @@ def test_forward_refuses_what_predict_refuses() -> None:
 
 
 def test_a_safetensors_file_takes_no_id(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     net, path = network(), tmp_path / "m.safetensors"
     with pytest.raises(ArgumentError, match=r"\[loom.Network.save, id\] a .safetensors file keeps no id"):
         net.save(path, "mine")
