@@ -11,7 +11,6 @@ from pathlib import Path
 
 from loom.core.errors import FileError
 from loom.core.given import path as path_of
-from loom.formats.safetensors import SealedParts
 from loom.storage.atomic import replace_file
 
 __all__ = ["SAFETENSORS", "path_to_write", "write_file"]
@@ -27,7 +26,7 @@ def path_to_write(given: str | os.PathLike[str], where: str) -> Path:
 def write_file(path: Path, data: bytes | Iterator[bytes | memoryview], where: str) -> None:
     """Write a file, or its parts, as a whole; FileError if it cannot be."""
     try:
-        replace_file(path, data, durable=True, seal=data.seal if isinstance(data, SealedParts) else None)
+        replace_file(path, data, durable=True, seal=getattr(data, "seal", None))
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or str(error)
         raise FileError(where, f"the file cannot be written ({why})", expected="a name in a folder that can be written",

@@ -22,7 +22,7 @@ from loom.formats.safetensors import is_safetensors, read_safetensors
 from loom.formats.stored_weights import with_scales
 from loom.formats.whole_files import map_file
 
-__all__ = ["CONFIG_KEY", "GGUF_KEY", "Opened", "open_checkpoint"]
+__all__ = ["CONFIG_KEY", "GGUF_KEY", "Checkpoint", "Opened", "open_checkpoint"]
 
 GGUF_KEY, CONFIG_KEY = "loom.gguf", "loom.config"
 """Metadata: keys and values of the GGUF file, or the config.json, that a file was converted from."""

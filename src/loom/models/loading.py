@@ -10,8 +10,7 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
 from loom.core.numbers import whole
-from loom.formats.checkpoint import Checkpoint
-from loom.formats.opening import open_checkpoint
+from loom.formats.opening import Checkpoint, open_checkpoint
 from loom.models.architectures import ModelDescription, describe
 from loom.models.architectures.adapting import with_adapters
 from loom.models.architectures.sources import CheckpointWeights

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import Array
 from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.narrow import TYPES, numeric_type
@@ -36,7 +35,7 @@ from loom.nn.spec import (
 )
 from loom.nn.spec.older.packed import KINDS
 from loom.nn.train.scalars import flag
-from loom.nn.weights.saved import as_document, is_bundle, read_saved, safetensors_of, write_models
+from loom.nn.weights.saved import as_document, is_bundle, read_saved, safetensors_of, widen_weights, write_models
 
 __all__ = ["FORMATS", "Converted", "convert_model"]
 
@@ -185,8 +184,7 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
         data = write_models(made).encode() if to == "loom/1" else safetensors_of(made[0]).whole()
         return Converted(data, tuple(notes))
     model = models[0]
-    if model.network.dtype == bf16:
-        model = replace(model, weights={n: _wide(a) for n, a in model.weights.items()})
+    model = replace(model, weights=widen_weights(model.weights))
     if to == "gen2":
         element = "float32" if dtype is None else _older_name(dtype, to)
         text, more = write_second(model.network, model.id, _WHERE, weights=model.weights, element=element, lossy=lossy)
@@ -213,17 +211,13 @@ def _unstored(model: SavedModel) -> list[str]:
     return [f"that {len(model.stored)} weights are stored in {types} is left out"] if types else []
 
 
-def _wide(array: Array) -> Array:
-    return (array.astype(np.uint32) << 16).view(np.float32) if array.dtype == np.uint16 else array
-
-
 def _as_type(model: SavedModel, dtype: str | None) -> tuple[SavedModel, list[str]]:
     """Return a model whose network computes in another type, and what that changes of its weights."""
     if dtype is None or _type(dtype) == model.network.dtype:
         return model, []
     spec = replace(model.network, dtype=_type(dtype))
     net, notes = Network(spec, on="cpu"), list[str]()
-    held = {n: _wide(np.asarray(a)).astype(np.float64) for n, a in model.weights.items()}
+    held = {n: a.astype(np.float64) for n, a in widen_weights(model.weights).items()}
     net.load_weights(held)
     for name, array in net.weights().items():
         change = np.abs(np.asarray(array, np.float64) - held[name]).max(initial=0.0)

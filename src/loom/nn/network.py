@@ -24,6 +24,7 @@ from loom.nn.layers.scale import learn_scaling
 from loom.nn.numeric.storage import StoredWeights, store_weights
 from loom.nn.running import Runner
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
+from loom.nn.spec.document import Document
 from loom.nn.spec.freezing import with_frozen
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.history import History
@@ -36,16 +37,6 @@ from loom.nn.train.schedules import Schedule
 from loom.nn.train.settings import config_of
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.weights.model import Model
-from loom.nn.weights.saved import (
-    Document,
-    as_document,
-    of_elsewhere,
-    read_model,
-    read_saved,
-    write_models,
-    write_older,
-    write_saved,
-)  # fmt: skip
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 from loom.tensor.ops.fast import refuse_fast
@@ -64,6 +55,13 @@ __all__ = ["Document", "Network", "digest_of"]
 
 _MOST_DRAWN = 200
 """Layers of a network that a notebook shows as a picture."""
+
+
+def _files():
+    """Return what reads and writes files of networks, which most processes never ask for."""
+    from loom.nn.weights import saved
+
+    return saved
 
 
 @brief_class
@@ -132,7 +130,7 @@ class Network(Runner):
     @classmethod
     def _remade(cls, text: str, device: str, warnings: tuple[str, ...]) -> Network:
         """Return a copied network."""
-        net = cls._load(read_model(text), device)
+        net = cls._load(_files().read_model(text), device)
         net.warnings = warnings
         return net
 
@@ -163,7 +161,7 @@ class Network(Runner):
         FileError for a file that cannot be read, SpecError and ArgumentError for what is no model. Warns as
         ``from_json`` does.
         """
-        net = cls._load(read_saved(source, id, input), on)
+        net = cls._load(_files().read_saved(source, id, input), on)
         net._warn()
         return net
 
@@ -184,7 +182,7 @@ class Network(Runner):
         training: bool = True,
         older: bool = False,
     ) -> str:
-        """Write it, weights and all, as a bundle or (``.safetensors``) through that library; return the bundle's text.
+        """Write it, weights and all, as a bundle or, to a name that ends so, a .safetensors; return the bundle's text.
 
         Where its training stopped (the optimiser's state, the epoch, the history) goes with it unless ``training`` is
         False. Without a path nothing is written; a .safetensors file returns "".
@@ -196,7 +194,7 @@ class Network(Runner):
         training = flag("loom.Network.save, training", training)
         older = flag("loom.Network.save, older", older)
         saved = self._as_saved(id, training and not older)
-        return write_older(target, saved) if older else write_saved(target, saved)
+        return _files().write_older(target, saved) if older else _files().write_saved(target, saved)
 
     def _as_saved(self, model_id: str, training: bool) -> SavedModel:
         weights = self.model.weights()
@@ -214,7 +212,7 @@ class Network(Runner):
             raise ArgumentError("loom.Network.save_all", "not networks by name", expected="a dict of networks by id",
                                 got=repr(networks)[:200], remedy='Write {"model": net}')  # fmt: skip
         training = flag("loom.Network.save_all, training", training)
-        text = write_models([net._as_saved(model_id, training) for model_id, net in networks.items()])
+        text = _files().write_models([net._as_saved(model_id, training) for model_id, net in networks.items()])
         if path is not None:
             where = "loom.Network.save_all"
             write_file(path_to_write(path, f"{where}, path"), text.encode(), where)
@@ -229,7 +227,7 @@ class Network(Runner):
         on: str | Device | None = None,
     ) -> dict[str, Network]:
         """Return all networks of a bundle (file, text, bytes, dict) by their ids; ``input`` as of ``load``."""
-        return {model.id: cls._load(model, on) for model in read_bundle(as_document(source), input)}
+        return {model.id: cls._load(model, on) for model in read_bundle(_files().as_document(source), input)}
 
     # weights
 
@@ -254,7 +252,7 @@ class Network(Runner):
         """
         if isinstance(source, Mapping):
             refuse_fast(source.values(), "loom.Network.load_weights")
-        source = of_elsewhere(source, self.spec, names, layout)
+        source = _files().of_elsewhere(source, self.spec, names, layout)
         with self.model.alone("loom.Network.load_weights"):
             self.model.load(source)
             self.training = None

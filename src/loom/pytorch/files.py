@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
 from loom.core.optional import load
@@ -23,7 +24,6 @@ from loom.formats.safetensors import is_safetensors
 from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
-from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
            "read_state_dict", "save"]  # fmt: skip
@@ -42,7 +42,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
                             got=target.name, remedy="Rename it")  # fmt: skip
     imported = model.imported
     held = model.parameters | model.state
-    arrays = {WEIGHTS + n: _wide(t) for n, t in held.items()}
+    arrays = {WEIGHTS + n: widen(t.host_elements()[0], t.dtype) for n, t in held.items()}
     arrays |= {CONSTANTS + n: np.asarray(a) for n, (a, _) in imported.constants.items()}
     metadata = {MODEL: json.dumps(_document(model))}
     if model.training is not None:
@@ -62,12 +62,6 @@ def joined(a: Array, dtype: str) -> Array:
     if dtype not in ("c64", "c128") or a.dtype.kind == "c":
         return a
     return np.ascontiguousarray(a).view(np.complex64 if dtype == "c64" else np.complex128)[..., 0]
-
-
-def _wide(x: Tensor) -> Array:
-    """Return elements as other software reads them: bf16 as the same numbers in f32."""
-    found = x.host_elements()[0]
-    return (found.astype(np.uint32) << 16).view(np.float32) if x.dtype.name == "bf16" else found
 
 
 def _document(model: Any) -> dict[str, Any]:

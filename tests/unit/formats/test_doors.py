@@ -139,6 +139,16 @@ def test_a_training_is_converted_to_the_same_bytes_each_time(tmp_path: Path) -> 
     assert len({convert_model(path).data for _ in range(4)}) == 1
 
 
+@pytest.mark.parametrize("ending", ["json", "safetensors"])
+@pytest.mark.parametrize("to", ["loom/1", "safetensors"])
+def test_weights_of_bf16_are_converted_as_they_are(ending: str, to: str, tmp_path: Path) -> None:
+    net, path = network(dtype="bf16"), tmp_path / f"m.{ending}"
+    net.save(path)
+    target = tmp_path / ("n.json" if to == "loom/1" else "n.safetensors")
+    convert_model(path, target, to=to)
+    assert loom.Network.load(target, on="cpu").digest() == net.digest()
+
+
 def test_samples_of_utf_16(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     path.write_bytes("a,b\n1,2\n3,4\n".encode("utf-16"))

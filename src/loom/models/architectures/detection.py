@@ -11,8 +11,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
-from loom.formats.checkpoint import Checkpoint
-from loom.formats.opening import open_checkpoint
+from loom.formats.opening import Checkpoint, open_checkpoint
 from loom.models.architectures.bare import settings_of_shapes
 from loom.models.architectures.bert import describe_bert
 from loom.models.architectures.description import ModelDescription, NamedCheckpoint

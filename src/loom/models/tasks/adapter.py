@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError
-from loom.formats.checkpoint import Checkpoint
-from loom.formats.opening import open_checkpoint
+from loom.formats.opening import Checkpoint, open_checkpoint
 from loom.models.receipts import ModelIdentity
 from loom.models.sampling import SamplingConfig
 from loom.models.tasks.identity import identify

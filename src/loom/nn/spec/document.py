@@ -36,6 +36,9 @@ __all__ = [
     "with_scaling",
 ]
 
+Document = str | bytes | dict[str, Any] | Path
+"""JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file."""
+
 
 def parse(
     document: str | bytes | JsonObject | Path,

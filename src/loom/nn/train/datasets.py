@@ -18,8 +18,6 @@ from loom.core.errors import ArgumentError, EmptyError, ShapeError
 from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.core.optional import load
-from loom.formats.csv_cells import RecordError, file_encoding, read_records
-from loom.formats.raw_arrays import read_npz
 from loom.nn.train.losses import PADDING
 from loom.nn.train.plan import order_of_epoch
 
@@ -147,6 +145,8 @@ def _digits() -> tuple[Array, Array]:
 
 def _arrays(path: Path) -> dict[str, Array]:
     """Return all arrays of an .npz file."""
+    from loom.formats.raw_arrays import read_npz  # few trainings read files
+
     try:
         return read_npz(path)
     except ValueError as error:
@@ -175,6 +175,8 @@ _Row = tuple[int, list[str]]
 
 def _lines(path: Path) -> list[_Row]:
     """Return the lines of a .csv that are not empty; ArgumentError for a quote that does not end."""
+    from loom.formats.csv_cells import RecordError, file_encoding, read_records
+
     rows: list[_Row] = []
     number = 0
     try:

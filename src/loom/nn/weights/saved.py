@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.conversions import LARGEST
+from loom.core.conversions import LARGEST, widen
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, NotFinite, near_matches
 from loom.core.given import is_mapping
@@ -38,13 +38,14 @@ from loom.nn.spec import (
     write_bundle,
     write_older_bundle,
 )
+from loom.nn.spec.document import Document
 
 __all__ = [
-    "KEPT", "Document", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "read_model", "read_saved",
-    "require_numbers", "safetensors_of", "training_metadata", "write_models", "write_older", "write_saved",
+    "KEPT", "as_document", "is_bundle", "network_metadata", "of_elsewhere", "read_model", "read_saved",
+    "require_numbers", "safetensors_of", "training_metadata", "widen_weights", "write_models", "write_older",
+    "write_saved",
 ]  # fmt: skip
 
-Document = str | bytes | dict[str, Any] | Path
 LAYOUTS = ("loom", "torch", "older")
 
 _NETWORK, _FACTS = "loom.network", "loom.training"
@@ -66,16 +67,14 @@ def is_bundle(document: Any) -> bool:
     return isinstance(value, dict) and "models" in value and "layers" not in value
 
 
-def _wide(arrays: Mapping[str, Array], dtype: DType) -> Arrays:
-    """Return weights as other software reads them: bf16's bits as f32."""
-    if dtype != bf16:
-        return dict(arrays)
-    return {n: (a.astype(np.uint32) << 16).view(np.float32) for n, a in arrays.items()}
+def widen_weights(arrays: Mapping[str, Array]) -> Arrays:
+    """Return weights as other software reads them: bf16's bits as f32; those that were read from files are already."""
+    return {name: widen(a, bf16) if a.dtype == np.uint16 else a for name, a in arrays.items()}
 
 
 def write_models(models: Sequence[SavedModel]) -> str:
     """Return the text of a bundle."""
-    return write_bundle([replace(m, weights=_wide(m.weights, m.network.dtype)) for m in models])
+    return write_bundle([replace(m, weights=widen_weights(m.weights)) for m in models])
 
 
 def read_model(document: Document, model_id: str | None = None, told: int | Sequence[int] | None = None) -> SavedModel:
@@ -111,7 +110,7 @@ def training_metadata(facts: Mapping[str, object]) -> dict[str, str]:
 
 def safetensors_of(model: SavedModel) -> SealedParts:
     """Return a file of weights by their names, with the network's document as metadata."""
-    arrays, metadata = _wide(model.weights, model.network.dtype), network_metadata(model.network)
+    arrays, metadata = widen_weights(model.weights), network_metadata(model.network)
     if model.training is not None:
         arrays |= {KEPT + n: a for n, a in model.training.arrays.items()}
         progress = progress_of(model.training.facts)
