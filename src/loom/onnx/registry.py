@@ -12,9 +12,8 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
-from loom.core.optional import require
 from loom.onnx.learning import Learning
-from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
+from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element, onnx
 from loom.tensor.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.selecting.outside import IndexLimits
 from loom.tensor.tensor import Tensor, array
@@ -89,9 +88,6 @@ class NodeCall:
     # attributes
 
     def _attribute(self, name: str, kind: str, default: Any) -> Any:
-        require("onnx", "loom.onnx")
-        import onnx
-
         self.unread.discard(name)
         found = self._attributes.get(name)
         if found is None:

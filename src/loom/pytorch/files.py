@@ -17,12 +17,12 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
-from loom.core.optional import load
 from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec.text import file_bytes
 from loom.nn.storedfile import write_stored
 from loom.nn.tensorfile import is_safetensors, read_tensors, safetensors_library
 from loom.pytorch.structure import to_json
+from loom.pytorch.torchtypes import array_of, torch
 from loom.tensor.tensor import Tensor
 
 __all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
@@ -110,8 +110,6 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
     import io
     import pickle
 
-    torch: Any = load("torch", "loom.from_torch")
-
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -125,6 +123,4 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
         if not isinstance(a, torch.Tensor):
             raise FileError(where, f"{name!r} is no tensor", expected="tensors by name", got=type(a).__name__,
                             remedy="Save module.state_dict()")  # fmt: skip
-    from loom.pytorch.torchtypes import array_of
-
     return {str(n): array_of(a)[0] for n, a in arrays.items()}

@@ -18,14 +18,13 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
-from loom.core.optional import load
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.lengths import outputs_of_all, special, with_own_constants
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.refusing import check_module, refuse_packed
 from loom.pytorch.surroundings import memory, own_copy
-from loom.pytorch.torchtypes import array_of
+from loom.pytorch.torchtypes import array_of, torch, trees
 from loom.pytorch.trial import refuse_undone, untrained_for
 from loom.runtime.port.device import Device
 from loom.tensor.tensor import Tensor, parameter
@@ -215,8 +214,6 @@ def _exported(
 
 def _tensors(value: Any) -> Any:
     """Return arrays within arguments as tensors of PyTorch, and a float64 of numpy as a float."""
-    torch: Any = load("torch", _WHERE)
-
     if isinstance(value, np.generic):
         if isinstance(value, float):
             return float(value)
@@ -237,9 +234,6 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
 
     A module that asks takes the way of unlike ones, which is right for like ones as well.
     """
-    torch: Any = load("torch", _WHERE)
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     leaves, spec = trees.tree_flatten((args, kwargs))
     seen, made = set[int](), list[Any]()
     for leaf in leaves:
@@ -252,9 +246,6 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
 def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments of two samples at least,
     and shapes with the first axis of all inputs free; None if they differ."""
-    torch: Any = load("torch", _WHERE)
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     leaves, spec = trees.tree_flatten((args, kwargs))
     held = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
     lengths = {leaf.shape[0] for leaf in held}
@@ -275,8 +266,6 @@ def _by_parameter(args: Any, kwargs: Any) -> Any:
 
 def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any) -> Any:
     """Return ``dynamic`` as torch.export takes it."""
-    torch: Any = load("torch", _WHERE)
-
     if dynamic is None or dynamic is False:
         return None
     if not is_mapping(dynamic):

@@ -10,12 +10,12 @@ import inspect
 import io
 from typing import Any
 
-from loom.core.optional import load
 from loom.onnx import OnnxModel
 from loom.onnx import load as load_onnx
 from loom.pytorch.exporting import NotExported
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.surroundings import modes, quiet
+from loom.pytorch.torchtypes import torch
 from loom.runtime.port.device import Device
 
 __all__ = ["through_onnx"]
@@ -25,8 +25,6 @@ _OPSET = 18
 
 def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on: str | Device | None) -> OnnxModel:
     """Return a module in eval mode as a model of ONNX, its lengths fixed; NotExported with the reason if it is none."""
-    torch: Any = load("torch", "loom.from_torch")
-
     written = io.BytesIO()
     try:
         with modes(module, training=False), quiet() as seen:
@@ -49,8 +47,6 @@ def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on:
 
 def _names(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str] | None:
     """Return the names of forward's parameters, by which the model takes inputs, if each is a tensor."""
-    torch: Any = load("torch", "loom.from_torch")
-
     told = inspect.signature(module.forward).parameters.values()
     names = [p.name for p in told if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if kwargs or len(names) < len(args) or not all(isinstance(a, torch.Tensor) for a in args):

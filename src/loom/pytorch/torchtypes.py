@@ -11,10 +11,15 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import DTypeError
+from loom.core.optional import lazy
 
-__all__ = ["Constant", "array_of", "dtype_name"]
+__all__ = ["Constant", "array_of", "dtype_name", "torch", "trees"]
 
 _WHERE = "loom.from_torch"
+torch: Any = lazy("torch", _WHERE)
+"""The package ``torch``, which is loaded when it is first needed."""
+trees: Any = lazy("torch.utils._pytree", _WHERE)
+"""PyTorch's trees of tuples, lists and dicts around tensors."""
 _DTYPES = {
     "float16": "f16",
     "bfloat16": "bf16",
