@@ -148,13 +148,10 @@ class GraphRecording:
             if folded is not None:
                 return folded
         if key in OPERATORS:
-            since, record, ignored = OPERATORS[key]
-            if call.opset < since:
-                raise call.refused("an older opset than is done", expected=f"{since} or newer", got=call.opset)
-            found = record(call)
-            if call.unread - ignored:
-                raise call.refused("attributes that are not done", got=", ".join(sorted(call.unread - ignored)))
-            return found
+            operator = OPERATORS[key]
+            if call.opset < operator.since:
+                raise call.refused("an older opset than is done", expected=f"{operator.since} or newer", got=call.opset)
+            return call.record(operator)
         return self._function(call, *self._standard_body(call))
 
     def _require_types(self, call: NodeCall) -> None:

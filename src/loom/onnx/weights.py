@@ -66,7 +66,8 @@ def untied(nodes: Iterable[Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> 
     kept: list[Any] = []
     for node in graph.node:
         name = node.output[0] if node.output else ""
-        root: str = aliases.get(node.input[0], node.input[0]) if node.input else ""
+        read: str = node.input[0] if node.input else ""
+        root = aliases.get(read, read)
         if node.op_type == "Identity" and _may_be_joined(root, arrays):
             aliases[name] = root
             if _is_one_number(arrays[root]) or (name in uses.state) != (root in uses.state):

@@ -21,7 +21,7 @@ _DOMAIN = "com.microsoft"
 
 @operator("FusedConv", "FusedGemm", domain=_DOMAIN)
 def _activation(call: NodeCall) -> Made:
-    found = OPERATORS["", call.name.removeprefix("Fused")][1](call)
+    found = OPERATORS["", call.name.removeprefix("Fused")].record(call)
     assert isinstance(found, Tensor)
     if call.name == "FusedConv":
         found = found + call.tensor(3) if call.given(3) else found

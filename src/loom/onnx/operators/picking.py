@@ -25,7 +25,7 @@ def require_places(call: NodeCall, i: int, lengths: int | Sequence[int], least: 
     """
     value = call.value(i)
     if isinstance(value, Tensor):
-        call.scope.limits.note(value, lengths, call.where, wraps=least is None)
+        call.limit(value, lengths, wraps=least is None)
         return
     if not value.size:
         return

@@ -88,7 +88,7 @@ def _one_hot(call: OpCall) -> Made:
     classes = call.integer("num_classes", -1)
     if classes < 0:
         raise call.refused("the number of classes is not told", expected="num_classes=", got=classes)
-    return lt.one_hot(call.require_places(call.tensor(), classes), classes, lookup("i64"))
+    return lt.one_hot(call.limit(call.tensor(), classes), classes, lookup("i64"))
 
 
 @operator("hann_window", "hamming_window", "blackman_window")

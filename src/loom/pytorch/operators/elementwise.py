@@ -12,7 +12,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import DType, lookup
-from loom.pytorch.promotion import cast, matched, meet, number, wide
+from loom.importers.promotion import cast, matched, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.standard.elementwise import shift_out
 from loom.tensor.tensor import Tensor

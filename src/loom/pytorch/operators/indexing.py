@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast
+from loom.importers.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.tensor import Tensor
 
@@ -19,7 +19,7 @@ __all__: list[str] = []
 def _embedding(call: OpCall) -> Made:
     table, at = call.tensor("weight"), call.tensor("indices")
     padding = call.integer("padding_idx", -1)
-    rows = lt.gather(table, call.require_places(at, table.shape[0]))
+    rows = lt.gather(table, call.limit(at, table.shape[0]))
     if call.flag("scale_grad_by_freq"):  # the gradient of a row is divided by how often it is asked for
         flat = lt.reshape(at, (-1,))
         alike = lt.equal(lt.expand_dims(flat, 1), lt.expand_dims(flat, 0))
@@ -37,7 +37,7 @@ def _index(call: OpCall) -> Made:
         if isinstance(index, Tensor) and index.dtype.is_bool:
             raise call.refused("the length depends on elements", expected="whole numbers", got="a mask")
         if isinstance(index, Tensor) and call.base == "index":
-            call.require_places(index, n, wraps=True)
+            call.limit(index, n, wraps=True)
     return x[tuple(slice(None) if index is None else index for index in given)]
 
 
@@ -45,7 +45,7 @@ def _index(call: OpCall) -> Made:
 def _index_select(call: OpCall) -> Made:
     x = call.tensor()
     at = call.axis("dim", x.ndim)
-    return lt.take(x, lt.reshape(call.require_places(call.tensor("index"), (x.shape or (1,))[at]), (-1,)), at)
+    return lt.take(x, lt.reshape(call.limit(call.tensor("index"), (x.shape or (1,))[at]), (-1,)), at)
 
 
 @operator("gather", "take_along_dim")
@@ -53,17 +53,17 @@ def _gather(call: OpCall) -> Made:
     x = call.tensor()
     if call.base == "take_along_dim":
         at = call.axis("dim", x.ndim)
-        return lt.take_along_axis(x, call.require_places(call.tensor("indices"), x.shape[at], wraps=True), at)
+        return lt.take_along_axis(x, call.limit(call.tensor("indices"), x.shape[at], wraps=True), at)
     index, at = call.tensor("index"), call.axis("dim", x.ndim)
     if not x.ndim:
         return lt.broadcast_to(x, index.shape)
-    return lt.gather(x, call.require_places(index, x.shape[at]), at)
+    return lt.gather(x, call.limit(index, x.shape[at]), at)
 
 
 @operator("take")
 def _take(call: OpCall) -> Made:
     x = call.tensor()
-    return lt.take(lt.reshape(x, (-1,)), call.require_places(call.tensor("index"), x.size, wraps=True), 0)
+    return lt.take(lt.reshape(x, (-1,)), call.limit(call.tensor("index"), x.size, wraps=True), 0)
 
 
 def _source(call: OpCall, index: Tensor) -> Any:
@@ -74,7 +74,7 @@ def _source(call: OpCall, index: Tensor) -> Any:
 def _scatter(call: OpCall) -> Made:
     x, index = call.tensor(), call.tensor("index")
     at, source = call.axis("dim", x.ndim), _source(call, index)
-    call.require_places(index, (x.shape or (1,))[at])
+    call.limit(index, (x.shape or (1,))[at])
     how = call.value("reduce")
     if how is not None:
         raise call.refused("it joins what is there", expected="scatter_reduce", got=how)
@@ -87,7 +87,7 @@ def _scatter(call: OpCall) -> Made:
 def _scatter_reduce(call: OpCall) -> Made:
     x = call.tensor()
     at = call.axis("dim", x.ndim)
-    index = call.require_places(call.tensor("index"), (x.shape or (1,))[at])
+    index = call.limit(call.tensor("index"), (x.shape or (1,))[at])
     return lt.scatter_reduce(x, at, index, call.tensor("src"),
                              call.value("reduce"),
                              include_self=call.flag("include_self", True))  # fmt: skip
@@ -97,7 +97,7 @@ def _scatter_reduce(call: OpCall) -> Made:
 def _at_index(call: OpCall) -> Made:
     x = call.tensor()
     at, index = call.axis("dim", x.ndim), lt.reshape(call.tensor("index"), (-1,))
-    call.require_places(index, (x.shape or (1,))[at], wraps=call.base == "index_fill")
+    call.limit(index, (x.shape or (1,))[at], wraps=call.base == "index_fill")
     if call.base == "index_add":
         return lt.index_add(x, at, index, call.tensor("source"), alpha=call.value("alpha", 1))
     if call.base == "index_copy":
@@ -116,7 +116,7 @@ def _index_put(call: OpCall) -> Made:
     values = cast(values, x.dtype)
     for n, index in zip(x.shape, given, strict=False):
         if isinstance(index, Tensor) and not index.dtype.is_bool and call.base == "index_put":
-            call.require_places(index, n, wraps=True)
+            call.limit(index, n, wraps=True)
     masks = [i for i in given if isinstance(i, Tensor) and i.dtype.is_bool]
     if masks:
         return _put_by_mask(call, x, given, values, add)

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast, wide
+from loom.importers.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.tensor import Tensor
 

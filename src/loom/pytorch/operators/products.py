@@ -6,7 +6,7 @@ Layer: pytorch. Invariant: an element is added in the order of docs/numerics.md,
 from __future__ import annotations
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast, number, wide
+from loom.importers.promotion import cast, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
 
 __all__: list[str] = []

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from loom import tensor as lt
+from loom.importers.promotion import cast, wide
 from loom.nn.base.random import keep_mask
-from loom.pytorch.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.tensor import Tensor
 

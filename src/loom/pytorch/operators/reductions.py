@@ -11,7 +11,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import lookup
-from loom.pytorch.promotion import cast, wide
+from loom.importers.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.tensor import Tensor
 

@@ -33,7 +33,7 @@ def _detach(call: OpCall) -> Made:
 
 @operator("copy")
 def _copy(call: OpCall) -> Made:
-    from loom.pytorch.promotion import cast as to_type
+    from loom.importers.promotion import cast as to_type
 
     x, source = call.tensor(), call.tensor("src")
     return lt.broadcast_to(to_type(source, x.dtype), x.shape)
@@ -123,8 +123,8 @@ def _expand(call: OpCall) -> Made:
 
 
 def _met(parts: Sequence[Tensor]) -> list[Tensor]:
-    from loom.pytorch.promotion import cast as to_type
-    from loom.pytorch.promotion import meet
+    from loom.importers.promotion import cast as to_type
+    from loom.importers.promotion import meet
 
     dtype = meet(parts)
     return [to_type(p, dtype) for p in parts]

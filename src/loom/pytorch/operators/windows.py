@@ -14,7 +14,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.core.given import is_list
-from loom.pytorch.promotion import cast
+from loom.importers.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.convolution import convolve_planes, window_max
 from loom.tensor.tensor import Tensor

@@ -1,0 +1,45 @@
+"""Operators by key: what records each, and which of its arguments change no number.
+
+Layer: importers. Invariant: an operator has one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Operator", "operators", "register"]
+
+_Call = TypeVar("_Call")
+_Function = TypeVar("_Function")
+_Key = TypeVar("_Key")
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator(Generic[_Call]):
+    """What records an operator. ``since``: the oldest version that is done; ``ignores``: arguments without effect."""
+
+    record: Callable[[_Call], Any]
+    since: int = 1
+    ignores: frozenset[str] = frozenset()
+
+
+def register(
+    table: dict[_Key, _Row], keys: Iterable[_Key], row: Callable[[_Function], _Row]
+) -> Callable[[_Function], _Function]:
+    """Return a decorator that enters a function in a table under some keys, as the row that is made of it."""
+
+    def enter(function: _Function) -> _Function:
+        table.update(dict.fromkeys(keys, row(function)))
+        return function
+
+    return enter
+
+
+def operators(
+    table: dict[_Key, Operator[_Call]], keys: Iterable[_Key], since: int = 1, ignores: Iterable[str] = ()
+) -> Callable[[Callable[[_Call], Any]], Callable[[_Call], Any]]:
+    """Return a decorator that enters what records some operators."""
+    return register(table, keys, lambda record: Operator(record, since, frozenset(ignores)))
