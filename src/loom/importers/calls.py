@@ -50,6 +50,10 @@ class OperatorCall:
             raise self.refused(f"{self.arguments} that are not done", got=", ".join(sorted(unread)))
         return found
 
+    def input(self, i: int, *, optional: bool) -> Tensor | None:
+        """Return an input by its place as a tensor; None if it may be left out, and is."""
+        raise NotImplementedError
+
     def array(self, data: Any, dtype: Any = None) -> Tensor:
         """Return numbers as a tensor beside the others."""
         numbers: np.ndarray[Any, Any] = np.asarray(data)

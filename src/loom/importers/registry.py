@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Operator", "operators", "register"]
+__all__ = ["Operator", "bind", "operators", "register"]
 
 _Call = TypeVar("_Call")
 _Function = TypeVar("_Function")
@@ -40,6 +40,26 @@ def register(
 
 def operators(
     table: dict[_Key, Operator[_Call]], keys: Iterable[_Key], since: int = 1, ignores: Iterable[str] = ()
-) -> Callable[[Callable[[_Call], Any]], Callable[[_Call], Any]]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that enters what records some operators."""
-    return register(table, keys, lambda record: Operator(record, since, frozenset(ignores)))
+    return register(table, keys, lambda record: Operator(bind(record), since, frozenset(ignores)))
+
+
+def bind(record: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Return what records a call: a function of the call, if its first parameter is ``call``, and of the node's inputs.
+
+    The other parameters without a default are the first inputs in order, as tensors, or None where one that is
+    annotated so is left out.
+    """
+    code = record.__code__
+    names = code.co_varnames[: code.co_argcount - len(record.__defaults__ or ())]
+    takes_call = names[:1] == ("call",)
+    optional = ["None" in str(record.__annotations__.get(name)) for name in names[takes_call:]]
+    if not optional:
+        return record
+
+    def bound(call: Any) -> Any:
+        inputs = [call.input(i, optional=may_lack) for i, may_lack in enumerate(optional)]
+        return record(call, *inputs) if takes_call else record(*inputs)
+
+    return bound

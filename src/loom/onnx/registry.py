@@ -49,7 +49,7 @@ OPERATORS: dict[tuple[str, str], Operator[NodeCall]] = {}
 
 def operator(
     *names: str, domain: str = "", since: int = 1, ignores: Sequence[str] = ()
-) -> Callable[[Callable[[NodeCall], Made]], Callable[[NodeCall], Made]]:
+) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
     """Enter the function that records the operators of these names."""
     return operators(OPERATORS, [(domain, name) for name in names], since, ignores)
 
@@ -167,6 +167,10 @@ class NodeCall(OperatorCall):
     def tensor(self, i: int) -> Tensor:
         """Return an input as a tensor."""
         return self.scope.tensor(self.value(i))
+
+    def input(self, i: int, *, optional: bool) -> Tensor | None:
+        """Return an input as a tensor; None if it may be left out, and is."""
+        return self.maybe(i) if optional else self.tensor(i)
 
     def tensors(self) -> list[Tensor]:
         """Return all inputs as tensors."""

@@ -43,9 +43,7 @@ OPERATORS: dict[str, Operator[OpCall]] = {}
 """By name, with an overload ("aten.max.dim") or for all of them ("aten.relu")."""
 
 
-def operator(
-    *names: str, ignores: Sequence[str] = ()
-) -> Callable[[Callable[[OpCall], Made]], Callable[[OpCall], Made]]:
+def operator(*names: str, ignores: Sequence[str] = ()) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
     """Enter the function that records the operators of these names (``aten`` left out)."""
     return operators(OPERATORS, [n if n.startswith("prims.") else f"aten.{n}" for n in names], ignores=ignores)
 
@@ -65,6 +63,7 @@ class OpCall(OperatorCall):
         name = node.op.removeprefix("aten.")
         super().__init__(scope, name, f"from_torch, {node.op} {node.name!r}", node.told - _WITHOUT_EFFECT)
         self.node, self.base, self._arguments = node, name.split(".")[0], arguments
+        self.places = tuple(arguments)
 
     def value(self, name: str, default: Any = None) -> Any:
         """Return an argument as it is: a tensor, a number, None."""
@@ -88,6 +87,11 @@ class OpCall(OperatorCall):
     def maybe(self, name: str) -> Tensor | None:
         """Return an argument as a tensor, None if it is left out."""
         return self.tensor(name) if self.has(name) else self.value(name)
+
+    def input(self, i: int, *, optional: bool) -> Tensor | None:
+        """Return an argument by its place in the operator's schema as a tensor; None if it may be left out, and is."""
+        name = self.places[i]
+        return self.maybe(name) if optional else self.tensor(name)
 
     def tensors(self, name: str = "tensors") -> list[Tensor]:
         """Return a list of tensors."""

@@ -85,8 +85,7 @@ def truncated_quotient(a: Tensor, b: Tensor) -> Tensor:
 
 
 @operator("Mod", since=10)
-def _mod(call: NodeCall) -> Made:
-    a, b = call.tensor(0), call.tensor(1)
+def _mod(call: NodeCall, a: Tensor, b: Tensor) -> Made:
     if not call.flag("fmod"):
         return lt.remainder(a, b)
     if a.dtype.is_float:
@@ -118,8 +117,7 @@ def _where(call: NodeCall) -> Made:
 
 
 @operator("IsInf", since=10)
-def _is_inf(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _is_inf(call: NodeCall, x: Tensor) -> Made:
     up, down = call.flag("detect_positive", 1), call.flag("detect_negative", 1)
     found = lt.isinf(x)
     if up and down:
@@ -130,8 +128,7 @@ def _is_inf(call: NodeCall) -> Made:
 
 
 @operator("Clip", since=6)
-def _clip(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _clip(call: NodeCall, x: Tensor) -> Made:
     if call.opset < 11:
         low, high = call.real("min"), call.real("max")
     else:
@@ -220,8 +217,7 @@ def _bit_cast(call: NodeCall) -> Made:
 
 
 @operator("Dropout", since=7)
-def _dropout(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _dropout(call: NodeCall, x: Tensor) -> Made:
     training = call.opset >= 12 and call.given(2) and bool(call.scalar(2))
     ratio = float(call.scalar(1)) if training and call.given(1) else 0.5
     call.integer("seed")

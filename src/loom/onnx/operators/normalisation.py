@@ -66,8 +66,7 @@ def _instance_normalization(call: NodeCall) -> Made:
 
 
 @operator("LayerNormalization", "RMSNormalization", since=17)
-def _layer_normalization(call: NodeCall) -> Made:
-    x, scale, bias = call.tensor(0), call.tensor(1), call.maybe(2)
+def _layer_normalization(call: NodeCall, x: Tensor, scale: Tensor, bias: Tensor | None) -> Made:
     axes = tuple(range(call.axis(call.integer("axis", -1), x.ndim), x.ndim))
     held = call.element("stash_type", 1)
     wide: Any = lt.cast(x, held) if held is not None and held.bits > x.dtype.bits else x
@@ -84,8 +83,8 @@ def _layer_normalization(call: NodeCall) -> Made:
 
 
 @operator("LRN", since=1)
-def _lrn(call: NodeCall) -> Made:
-    x, size = call.tensor(0), call.integer("size")
+def _lrn(call: NodeCall, x: Tensor) -> Made:
+    size = call.integer("size")
     alpha, beta, bias = call.real("alpha", 1e-4), call.real("beta", 0.75), call.real("bias", 1.0)
     widths = [(0, 0)] * x.ndim
     widths[1] = (size - 1) // 2, size - 1 - (size - 1) // 2
@@ -94,16 +93,15 @@ def _lrn(call: NodeCall) -> Made:
 
 
 @operator("MeanVarianceNormalization", since=9)
-def _mean_variance_normalization(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _mean_variance_normalization(call: NodeCall, x: Tensor) -> Made:
     axes = call.axes(call.integers("axes", [0, 2, 3]), x.ndim)
     centred = x - lt.mean(x, axis=axes, keepdims=True)
     return centred / (lt.sqrt(lt.mean(centred * centred, axis=axes, keepdims=True)) + 1e-9)
 
 
 @operator("GroupNormalization", since=18)
-def _group_normalization(call: NodeCall) -> Made:
-    x, scale, bias, groups = call.tensor(0), call.tensor(1), call.tensor(2), call.integer("num_groups")
+def _group_normalization(call: NodeCall, x: Tensor, scale: Tensor, bias: Tensor) -> Made:
+    groups = call.integer("num_groups")
     n, c = x.shape[:2]
     if groups < 1 or c % groups:
         raise call.refused("groups do not divide the channels", expected=c, got=groups)

@@ -113,8 +113,7 @@ def _between(rows: _PixelRows, image: Tensor, axes: Sequence[_GridAxis], places:
 
 
 @operator("GridSample", since=16)
-def _grid_sample(call: NodeCall) -> Made:
-    x, grid = call.tensor(0), call.tensor(1)
+def _grid_sample(call: NodeCall, x: Tensor, grid: Tensor) -> Made:
     modes = {"bilinear": "linear", "linear": "linear", "nearest": "nearest", "bicubic": "cubic", "cubic": "cubic"}
     mode = modes[call.text("mode", "linear" if call.opset >= 20 else "bilinear", tuple(modes))]
     padding = call.text("padding_mode", "zeros", ("zeros", "border", "reflection"))
@@ -139,8 +138,8 @@ def _grid_sample(call: NodeCall) -> Made:
 
 
 @operator("RoiAlign", since=10)
-def _roi_align(call: NodeCall) -> Made:
-    x, rois, image = call.tensor(0), _wide(call.tensor(1)), lt.cast(call.tensor(2), "i64")
+def _roi_align(call: NodeCall, x: Tensor) -> Made:
+    rois, image = _wide(call.tensor(1)), lt.cast(call.tensor(2), "i64")
     half = (
         call.text("coordinate_transformation_mode", "half_pixel", ("half_pixel", "output_half_pixel")) == "half_pixel"
     )
@@ -241,8 +240,7 @@ def _largest(terms: Sequence[Tensor], each: Sequence[Tensor], here: Tensor) -> T
 
 
 @operator("MaxRoiPool", since=1)
-def _max_roi_pool(call: NodeCall) -> Made:
-    x, rois = call.tensor(0), call.tensor(1)
+def _max_roi_pool(call: NodeCall, x: Tensor, rois: Tensor) -> Made:
     places, scale = call.integers("pooled_shape"), call.real("spatial_scale", 1.0)
     if x.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5 or len(places) != 2 or min(places) < 1:
         raise call.refused("the shapes do not fit", expected="(n, c, h, w), (rois, 5)", got=f"{x.shape}, {rois.shape}")
@@ -272,8 +270,7 @@ def _bins(call: NodeCall, first: Tensor, last: Tensor, places: int, n: int) -> T
 
 
 @operator("DeformConv", since=19)
-def _deform_conv(call: NodeCall) -> Made:
-    x, weight, offset = call.tensor(0), call.tensor(1), call.tensor(2)
+def _deform_conv(call: NodeCall, x: Tensor, weight: Tensor, offset: Tensor) -> Made:
     groups, parts, d = call.integer("group", 1), call.integer("offset_group", 1), x.ndim - 2
     window = call.integers("kernel_shape", list(weight.shape[2:]))
     steps, gaps = call.integers("strides", [1] * d), call.integers("dilations", [1] * d)

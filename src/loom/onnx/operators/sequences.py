@@ -12,6 +12,7 @@ import numpy as np
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import EMPTY, Value, ValueSequence
+from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -73,8 +74,7 @@ def _concat(call: NodeCall) -> Made:
 
 
 @operator("SplitToSequence", since=11)
-def _split(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _split(call: NodeCall, x: Tensor) -> Made:
     axis, keep = call.axis(call.integer("axis", 0), x.ndim), call.flag("keepdims", 1)
     n = x.shape[axis]
     given = call.host(1) if call.given(1) else np.array(1)

@@ -133,8 +133,7 @@ def _concat(call: NodeCall) -> Made:
 
 
 @operator("Split", since=2)
-def _split(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _split(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(call.integer("axis", 0), x.ndim)
     sizes = call.integers("split") if call.opset < 13 else (call.numbers(1) if call.given(1) else None)
     count = call.integer("num_outputs", len(call.node.output))
@@ -172,8 +171,7 @@ def _slice(call: NodeCall) -> Made:
 
 
 @operator("Expand", since=8)
-def _expand(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _expand(call: NodeCall, x: Tensor) -> Made:
     wanted = tuple(call.numbers(1))
     try:
         shape = np.broadcast_shapes(x.shape, call.sized(wanted))
@@ -183,8 +181,8 @@ def _expand(call: NodeCall) -> Made:
 
 
 @operator("Tile", since=6)
-def _tile(call: NodeCall) -> Made:
-    x, times = call.tensor(0), call.numbers(1)
+def _tile(call: NodeCall, x: Tensor) -> Made:
+    times = call.numbers(1)
     if len(times) != x.ndim or min(times, default=0) < 0:
         raise call.refused("not a number for each axis", expected=x.ndim, got=times)
     call.sized(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
@@ -192,8 +190,7 @@ def _tile(call: NodeCall) -> Made:
 
 
 @operator("Pad")
-def _pad(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _pad(call: NodeCall, x: Tensor) -> Made:
     mode = call.text("mode", "constant", ("constant", "reflect", "edge", "wrap"))
     if call.opset < 11:
         widths, value, axes = call.integers("pads"), call.real("value", 0.0), None
@@ -244,8 +241,7 @@ def _range(call: NodeCall) -> Made:
 
 
 @operator("EyeLike", since=9)
-def _eye_like(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _eye_like(call: NodeCall, x: Tensor) -> Made:
     dtype = call.element("dtype") or x.dtype
     if x.ndim != 2:
         raise call.refused("no matrix", expected=2, got=x.ndim)
@@ -253,16 +249,15 @@ def _eye_like(call: NodeCall) -> Made:
 
 
 @operator("Trilu", since=14)
-def _trilu(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _trilu(call: NodeCall, x: Tensor) -> Made:
     k = int(call.scalar(1)) if call.given(1) else 0
     k = min(max(k, -x.shape[-2] - 1), x.shape[-1] + 1)
     return lt.triu(x, k=k) if call.flag("upper", 1) else lt.tril(x, k=k)
 
 
 @operator("DepthToSpace")
-def _depth_to_space(call: NodeCall) -> Made:
-    x, size = call.tensor(0), call.integer("blocksize")
+def _depth_to_space(call: NodeCall, x: Tensor) -> Made:
+    size = call.integer("blocksize")
     n, c, h, w = x.shape
     if size < 1 or c % (size * size):
         raise call.refused("blocksize does not divide the channels", expected=c, got=size)
@@ -274,8 +269,8 @@ def _depth_to_space(call: NodeCall) -> Made:
 
 
 @operator("SpaceToDepth")
-def _space_to_depth(call: NodeCall) -> Made:
-    x, size = call.tensor(0), call.integer("blocksize")
+def _space_to_depth(call: NodeCall, x: Tensor) -> Made:
+    size = call.integer("blocksize")
     n, c, h, w = x.shape
     if size < 1 or h % size or w % size:
         raise call.refused("blocksize does not divide the image", expected=(h, w), got=size)
@@ -287,8 +282,8 @@ def _space_to_depth(call: NodeCall) -> Made:
 
 
 @operator("ReverseSequence", since=10)
-def _reverse_sequence(call: NodeCall) -> Made:
-    x, lengths = call.tensor(0), call.host(1)
+def _reverse_sequence(call: NodeCall, x: Tensor) -> Made:
+    lengths = call.host(1)
     time, batch = call.integer("time_axis", 0), call.integer("batch_axis", 1)
     if {time, batch} != {0, 1} or lengths.shape != (x.shape[batch],):
         raise call.refused("axes and lengths do not fit", expected="axes 0 and 1", got=(time, batch, lengths.shape))

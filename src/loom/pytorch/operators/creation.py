@@ -10,6 +10,7 @@ import numpy as np
 from loom import tensor as lt
 from loom.core.dtype import lookup
 from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -37,8 +38,8 @@ def _like(call: OpCall) -> Made:
 
 
 @operator("fill")
-def _fill(call: OpCall) -> Made:
-    x, value = call.tensor(), call.value("value")
+def _fill(call: OpCall, x: Tensor) -> Made:
+    value = call.value("value")
     if isinstance(value, lt.Tensor):
         return lt.broadcast_to(lt.cast(value, x.dtype), x.shape)
     return call.full(x.shape, value, x.dtype)

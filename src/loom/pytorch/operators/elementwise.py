@@ -109,8 +109,7 @@ def _pow(call: OpCall) -> Made:
 
 
 @operator("square")
-def _square(call: OpCall) -> Made:
-    x = call.tensor()
+def _square(x: Tensor) -> Made:
     return lt.multiply(x, x)
 
 
@@ -123,8 +122,8 @@ def _addc(call: OpCall) -> Made:
 
 
 @operator("lerp")
-def _lerp(call: OpCall) -> Made:
-    a, b, weight = call.tensor(), call.tensor("end"), call.value("weight")
+def _lerp(call: OpCall, a: Tensor, b: Tensor) -> Made:
+    weight = call.value("weight")
     a, b = wide(a), wide(b)
     weight = wide(weight) if isinstance(weight, Tensor) else float(weight)
     return _narrow(call, a + (b - a) * weight)
@@ -146,8 +145,8 @@ def _other(call: OpCall) -> Made:
 
 
 @operator("clamp", "clip", "clamp_min", "clamp_max")
-def _clamp(call: OpCall) -> Made:
-    x, ends = call.tensor(), [call.value("min"), call.value("max")]
+def _clamp(call: OpCall, x: Tensor) -> Made:
+    ends = [call.value("min"), call.value("max")]
     dtype = meet([x, *(e for e in ends if e is not None)])
     found = cast(x, dtype)
     for end, name in zip(ends, ("max", "min"), strict=True):
@@ -196,8 +195,7 @@ def _shift(call: OpCall) -> Made:
 
 
 @operator("logical_not", "bitwise_not")
-def _not(call: OpCall) -> Made:
-    x = call.tensor()
+def _not(call: OpCall, x: Tensor) -> Made:
     if call.base == "logical_not" or x.dtype.is_bool:
         return lt.logical_not(cast(x, lookup("bool")))
     return lt.bitwise_invert(x)
@@ -234,8 +232,7 @@ _KEEPING = ("abs", "absolute", "neg", "negative", "relu", "sign", "sgn", "ceil",
 
 
 @operator(*_UNARY)
-def _unary(call: OpCall) -> Made:
-    x = call.tensor()
+def _unary(call: OpCall, x: Tensor) -> Made:
     if call.base == "logit" and call.value("eps") is not None:
         eps = call.real("eps")
         x = lt.clip(x, eps, 1 - eps)
@@ -331,20 +328,17 @@ _ACTIVATIONS: dict[str, Callable[[OpCall, Tensor], Tensor]] = {
 
 
 @operator(*_PLAIN)
-def _plain(call: OpCall) -> Made:
-    x = call.tensor()
+def _plain(call: OpCall, x: Tensor) -> Made:
     return cast(_PLAIN[call.base](wide(x)), x.dtype)
 
 
 @operator(*_ACTIVATIONS)
-def _activation(call: OpCall) -> Made:
-    x = call.tensor()
+def _activation(call: OpCall, x: Tensor) -> Made:
     return cast(_ACTIVATIONS[call.base](call, wide(x)), x.dtype)
 
 
 @operator("log_sigmoid_forward")
-def _log_sigmoid_forward(call: OpCall) -> Made:
-    x = call.tensor()
+def _log_sigmoid_forward(x: Tensor) -> Made:
     return [cast(lt.logsigmoid(wide(x)), x.dtype), lt.zeros((0,), x.dtype)]
 
 
@@ -359,14 +353,13 @@ def _where(call: OpCall) -> Made:
 
 
 @operator("masked_fill")
-def _masked_fill(call: OpCall) -> Made:
-    x, mask, value = call.tensor(), cast(call.tensor("mask"), lookup("bool")), call.value("value")
+def _masked_fill(call: OpCall, x: Tensor) -> Made:
+    mask, value = cast(call.tensor("mask"), lookup("bool")), call.value("value")
     return lt.where(mask, matched([value], x.dtype)[0], x)
 
 
 @operator("nan_to_num")
-def _nan_to_num(call: OpCall) -> Made:
-    x = call.tensor()
+def _nan_to_num(call: OpCall, x: Tensor) -> Made:
     if not x.dtype.is_float:
         for name in ("nan", "posinf", "neginf"):
             call.value(name)
@@ -379,8 +372,7 @@ def _nan_to_num(call: OpCall) -> Made:
 
 
 @operator("heaviside")
-def _heaviside(call: OpCall) -> Made:
-    x, at_zero = call.tensor(), call.tensor("values")
+def _heaviside(x: Tensor, at_zero: Tensor) -> Made:
     return lt.where(lt.equal(x, 0), at_zero, cast(lt.greater(x, 0), x.dtype))
 
 

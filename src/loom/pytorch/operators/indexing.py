@@ -16,8 +16,7 @@ __all__: list[str] = []
 
 
 @operator("embedding")
-def _embedding(call: OpCall) -> Made:
-    table, at = call.tensor("weight"), call.tensor("indices")
+def _embedding(call: OpCall, table: Tensor, at: Tensor) -> Made:
     padding = call.integer("padding_idx", -1)
     rows = lt.gather(table, call.limit(at, table.shape[0]))
     if call.flag("scale_grad_by_freq"):  # the gradient of a row is divided by how often it is asked for
@@ -31,8 +30,8 @@ def _embedding(call: OpCall) -> Made:
 
 
 @operator("index", "_unsafe_index")
-def _index(call: OpCall) -> Made:
-    x, given = call.tensor(), call.value("indices")
+def _index(call: OpCall, x: Tensor) -> Made:
+    given = call.value("indices")
     for n, index in zip(x.shape, given, strict=False):
         if isinstance(index, Tensor) and index.dtype.is_bool:
             raise call.refused("the length depends on elements", expected="whole numbers", got="a mask")
@@ -42,15 +41,13 @@ def _index(call: OpCall) -> Made:
 
 
 @operator("index_select")
-def _index_select(call: OpCall) -> Made:
-    x = call.tensor()
+def _index_select(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim)
     return lt.take(x, lt.reshape(call.limit(call.tensor("index"), (x.shape or (1,))[at]), (-1,)), at)
 
 
 @operator("gather", "take_along_dim")
-def _gather(call: OpCall) -> Made:
-    x = call.tensor()
+def _gather(call: OpCall, x: Tensor) -> Made:
     if call.base == "take_along_dim":
         at = call.axis("dim", x.ndim)
         return lt.take_along_axis(x, call.limit(call.tensor("indices"), x.shape[at], wraps=True), at)
@@ -61,8 +58,7 @@ def _gather(call: OpCall) -> Made:
 
 
 @operator("take")
-def _take(call: OpCall) -> Made:
-    x = call.tensor()
+def _take(call: OpCall, x: Tensor) -> Made:
     return lt.take(lt.reshape(x, (-1,)), call.limit(call.tensor("index"), x.size, wraps=True), 0)
 
 
@@ -71,8 +67,8 @@ def _source(call: OpCall, index: Tensor) -> Any:
 
 
 @operator("scatter", "scatter_add")
-def _scatter(call: OpCall) -> Made:
-    x, index = call.tensor(), call.tensor("index")
+def _scatter(call: OpCall, x: Tensor) -> Made:
+    index = call.tensor("index")
     at, source = call.axis("dim", x.ndim), _source(call, index)
     call.limit(index, (x.shape or (1,))[at])
     how = call.value("reduce")
@@ -84,8 +80,7 @@ def _scatter(call: OpCall) -> Made:
 
 
 @operator("scatter_reduce")
-def _scatter_reduce(call: OpCall) -> Made:
-    x = call.tensor()
+def _scatter_reduce(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim)
     index = call.limit(call.tensor("index"), (x.shape or (1,))[at])
     return lt.scatter_reduce(x, at, index, call.tensor("src"),
@@ -94,8 +89,7 @@ def _scatter_reduce(call: OpCall) -> Made:
 
 
 @operator("index_add", "index_copy", "index_fill")
-def _at_index(call: OpCall) -> Made:
-    x = call.tensor()
+def _at_index(call: OpCall, x: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), lt.reshape(call.tensor("index"), (-1,))
     call.limit(index, (x.shape or (1,))[at], wraps=call.base == "index_fill")
     if call.base == "index_add":
@@ -110,8 +104,8 @@ def _at_index(call: OpCall) -> Made:
 
 
 @operator("index_put", "_unsafe_index_put")
-def _index_put(call: OpCall) -> Made:
-    x, values, add = call.tensor(), call.tensor("values"), call.flag("accumulate")
+def _index_put(call: OpCall, x: Tensor) -> Made:
+    values, add = call.tensor("values"), call.flag("accumulate")
     given = call.value("indices")
     values = cast(values, x.dtype)
     for n, index in zip(x.shape, given, strict=False):
@@ -145,8 +139,8 @@ def _put_by_mask(call: OpCall, x: Tensor, given: list[Any], values: Tensor, add:
 
 
 @operator("masked_scatter")
-def _masked_scatter(call: OpCall) -> Made:
-    x, mask, source = call.tensor(), call.tensor("mask"), lt.reshape(call.tensor("source"), (-1,))
+def _masked_scatter(call: OpCall, x: Tensor, mask: Tensor) -> Made:
+    source = lt.reshape(call.tensor("source"), (-1,))
     flat = lt.reshape(lt.broadcast_to(mask, x.shape), (-1,))
     places = lt.cumsum(lt.cast(flat, "i64"), 0) - 1
     taken = lt.reshape(lt.take(source, lt.maximum(places, 0), 0), x.shape)

@@ -54,8 +54,7 @@ def _inverse(call: OpCall) -> Made:
 
 
 @operator("linalg_solve", "linalg_solve_ex", "_linalg_solve_ex")
-def _solve(call: OpCall) -> Made:
-    a, b = call.tensor("A"), call.tensor("B")
+def _solve(call: OpCall, a: Tensor, b: Tensor) -> Made:
     is_vector = b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
     if not call.flag("left", True):
         if is_vector:
@@ -76,8 +75,8 @@ def _turned(x: Tensor) -> Tensor:
 
 
 @operator("linalg_solve_triangular")
-def _solve_triangular(call: OpCall) -> Made:
-    a, b, upper = call.tensor(), call.tensor("B"), call.flag("upper")
+def _solve_triangular(call: OpCall, a: Tensor, b: Tensor) -> Made:
+    upper = call.flag("upper")
     a = lt.triu(a) if upper else lt.tril(a)
     if call.flag("unitriangular"):
         ones = call.array([[i == j for j in range(a.shape[-1])] for i in range(a.shape[-1])])
@@ -88,15 +87,14 @@ def _solve_triangular(call: OpCall) -> Made:
 
 
 @operator("linalg_cholesky", "cholesky", "linalg_cholesky_ex")
-def _cholesky(call: OpCall) -> Made:
-    x = call.tensor()
+def _cholesky(call: OpCall, x: Tensor) -> Made:
     found = la.cholesky(x, upper=call.flag("upper"))
     return [found, _no_errors(call, x)] if call.base == "linalg_cholesky_ex" else found
 
 
 @operator("cholesky_solve")
-def _cholesky_solve(call: OpCall) -> Made:
-    b, factor, upper = call.tensor(), call.tensor("input2"), call.flag("upper")
+def _cholesky_solve(call: OpCall, b: Tensor, factor: Tensor) -> Made:
+    upper = call.flag("upper")
     lower = _turned(factor) if upper else factor
     return la.solve_triangular(_turned(lower), la.solve_triangular(lower, b), upper=True)
 
@@ -166,14 +164,13 @@ def _chain(call: OpCall) -> Made:
 
 
 @operator("trace")
-def _trace(call: OpCall) -> Made:
-    x = call.tensor()
+def _trace(call: OpCall, x: Tensor) -> Made:
     return lt.cast(la.trace(x), call.out)
 
 
 @operator("linalg_matrix_norm")
-def _matrix_norm(call: OpCall) -> Made:
-    x, (a, b) = call.tensor(), call.axes("dim", call.tensor().ndim) or (-2, -1)
+def _matrix_norm(call: OpCall, x: Tensor) -> Made:
+    (a, b) = call.axes("dim", call.tensor().ndim) or (-2, -1)
     dtype = call.dtype()
     x = lt.moveaxis(x if dtype is None else lt.cast(x, dtype), (a, b), (-2, -1))
     found = la.matrix_norm(x, ord=call.value("ord"))
@@ -185,8 +182,7 @@ def _matrix_norm(call: OpCall) -> Made:
 
 
 @operator("kron")
-def _kron(call: OpCall) -> Made:
-    a, b = call.tensor(), call.tensor("other")
+def _kron(a: Tensor, b: Tensor) -> Made:
     rank = max(a.ndim, b.ndim)
     one, two = ((*(1,) * (rank - x.ndim), *x.shape) for x in (a, b))
     spread = lt.reshape(a, tuple(n for m in one for n in (m, 1))) * lt.reshape(b, tuple(n for m in two for n in (1, m)))

@@ -27,8 +27,7 @@ def _classes_last(x: Tensor) -> Tensor:
 
 
 @operator("cross_entropy_loss")
-def _cross_entropy(call: OpCall) -> Made:
-    x, target, weight = call.tensor(), call.tensor("target"), call.maybe("weight")
+def _cross_entropy(call: OpCall, x: Tensor, target: Tensor, weight: Tensor | None) -> Made:
     ignored, smooth = call.integer("ignore_index", -100), call.real("label_smoothing", 0)
     if target.dtype.is_float:
         target, ignored = _classes_last(target), None
@@ -38,8 +37,7 @@ def _cross_entropy(call: OpCall) -> Made:
 
 
 @operator("nll_loss", "nll_loss_nd", "nll_loss2d", "nll_loss_forward", "nll_loss2d_forward")
-def _nll(call: OpCall) -> Made:
-    x, target, weight = call.tensor(), call.tensor("target"), call.maybe("weight")
+def _nll(call: OpCall, x: Tensor, target: Tensor, weight: Tensor | None) -> Made:
     ignored, how = call.integer("ignore_index", -100), _reduction(call)
     last = _classes_last(x)
     found = lt.nll(last, target, weight=weight, ignore_index=ignored, reduction=how)
@@ -103,9 +101,9 @@ def _margins(call: OpCall) -> Made:
 
 
 @operator("multilabel_margin_loss", "multilabel_margin_loss_forward")
-def _multilabel_margin(call: OpCall) -> Made:
+def _multilabel_margin(call: OpCall, x: Tensor, target: Tensor) -> Made:
     """Record it by its formula: PyTorch's decomposition counts the places behind the -1 as class 0."""
-    x, target, how = call.tensor(), call.tensor("target"), _reduction(call)
+    how = _reduction(call)
     held, classes = wide(x), call.array(range(x.shape[-1]))
     told = lt.equal(lt.cumsum(lt.cast(lt.equal(target, -1), "i64"), -1), 0)
     named = lt.where(told, target, -1)

@@ -89,8 +89,7 @@ def _native_batch_norm(call: OpCall) -> Made:
 
 
 @operator("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm")
-def _layer_norm(call: OpCall) -> Made:
-    x = call.tensor("input")
+def _layer_norm(call: OpCall, x: Tensor) -> Made:
     d = len(call.integers("normalized_shape"))
     axes = tuple(range(x.ndim - d, x.ndim))
     weight, bias = call.maybe("weight"), call.maybe("bias")
@@ -107,8 +106,7 @@ def _layer_norm(call: OpCall) -> Made:
 
 
 @operator("group_norm", "native_group_norm")
-def _group_norm(call: OpCall) -> Made:
-    x = call.tensor("input")
+def _group_norm(call: OpCall, x: Tensor) -> Made:
     for name in ("N", "C", "HxW"):
         call.value(name)
     groups = call.integer("num_groups" if call.base == "group_norm" else "group")
@@ -122,8 +120,7 @@ def _group_norm(call: OpCall) -> Made:
 
 
 @operator("instance_norm")
-def _instance_norm(call: OpCall) -> Made:
-    x = call.tensor("input")
+def _instance_norm(call: OpCall, x: Tensor) -> Made:
     if not call.flag("use_input_stats", True) or call.has("running_mean"):
         raise call.refused("running statistics of an instance norm", expected="track_running_stats=False", got="True")
     for name in ("running_mean", "running_var", "momentum"):

@@ -101,8 +101,7 @@ def _truths(call: OpCall) -> Made:
 
 
 @operator("count_nonzero")
-def _count(call: OpCall) -> Made:
-    x = call.tensor()
+def _count(call: OpCall, x: Tensor) -> Made:
     return lt.cast(lt.count_nonzero(x, call.axes("dim", x.ndim)), "i64")
 
 
@@ -207,16 +206,14 @@ def _running(call: OpCall) -> Made:
 
 
 @operator("cummax", "cummin")
-def _running_extreme(call: OpCall) -> Made:
-    x = call.tensor()
+def _running_extreme(call: OpCall, x: Tensor) -> Made:
     find: Any = lt.cummax if call.base == "cummax" else lt.cummin
     value, place = find(x, call.axis("dim", x.ndim))
     return [value, lt.cast(place, "i64")]
 
 
 @operator("sort", "argsort", "msort")
-def _sort(call: OpCall) -> Made:
-    x = call.tensor()
+def _sort(call: OpCall, x: Tensor) -> Made:
     call.value("stable")
     at, down = call.axis("dim", x.ndim, -1), call.flag("descending")
     place = lt.argsort(x, at, descending=down)
@@ -224,8 +221,7 @@ def _sort(call: OpCall) -> Made:
 
 
 @operator("topk")
-def _topk(call: OpCall) -> Made:
-    x = call.tensor()
+def _topk(call: OpCall, x: Tensor) -> Made:
     call.value("sorted")  # in order is an order of those that need none
     values, places = lt.topk(x, call.integer("k"), call.axis("dim", x.ndim, -1), largest=call.flag("largest", True))
     return [values, lt.cast(places, "i64")]

@@ -40,22 +40,19 @@ def _copy(call: OpCall) -> Made:
 
 
 @operator("view", "reshape", "_unsafe_view", "view_copy")
-def _view(call: OpCall) -> Made:
-    x = call.tensor()
+def _view(call: OpCall, x: Tensor) -> Made:
     if call.has("dtype"):
         raise call.refused("bits are seen as another dtype", expected="a shape", got=call.value("dtype"))
     return lt.reshape(x, tuple(call.integers("shape" if call.base == "reshape" else "size")))
 
 
 @operator("view_as", "reshape_as", "expand_as")
-def _as_other(call: OpCall) -> Made:
-    x, other = call.tensor(), call.tensor("other")
+def _as_other(call: OpCall, x: Tensor, other: Tensor) -> Made:
     return lt.broadcast_to(x, other.shape) if call.base == "expand_as" else lt.reshape(x, other.shape)
 
 
 @operator("flatten", "ravel")
-def _flatten(call: OpCall) -> Made:
-    x = call.tensor()
+def _flatten(call: OpCall, x: Tensor) -> Made:
     first, last = call.axis("start_dim", x.ndim, 0), call.axis("end_dim", x.ndim, -1)
     if not x.ndim:
         return lt.reshape(x, (1,))
@@ -63,8 +60,7 @@ def _flatten(call: OpCall) -> Made:
 
 
 @operator("unflatten")
-def _unflatten(call: OpCall) -> Made:
-    x = call.tensor()
+def _unflatten(call: OpCall, x: Tensor) -> Made:
     at, sizes = call.axis("dim", x.ndim), call.integers("sizes")
     if -1 in sizes:
         sizes[sizes.index(-1)] = x.shape[at] // math.prod(n for n in sizes if n != -1)
@@ -72,49 +68,43 @@ def _unflatten(call: OpCall) -> Made:
 
 
 @operator("squeeze", "squeeze_copy")
-def _squeeze(call: OpCall) -> Made:
-    x = call.tensor()
+def _squeeze(call: OpCall, x: Tensor) -> Made:
     axes = call.axes("dim", x.ndim) if call.has("dim") else range(x.ndim)
     return lt.reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in (axes or ())))
 
 
 @operator("unsqueeze", "unsqueeze_copy")
-def _unsqueeze(call: OpCall) -> Made:
-    x = call.tensor()
+def _unsqueeze(call: OpCall, x: Tensor) -> Made:
     return lt.expand_dims(x, call.axis("dim", x.ndim + 1))
 
 
 @operator("permute", "permute_copy")
-def _permute(call: OpCall) -> Made:
-    x = call.tensor()
+def _permute(call: OpCall, x: Tensor) -> Made:
     return lt.permute(x, call.axes("dims", x.ndim) or ())
 
 
 @operator("transpose", "transpose_copy", "swapaxes", "swapdims")
-def _transpose(call: OpCall) -> Made:
-    x = call.tensor()
+def _transpose(call: OpCall, x: Tensor) -> Made:
     names = ("axis0", "axis1") if call.base == "swapaxes" else ("dim0", "dim1")
     a, b = (call.axis(n, x.ndim) for n in names)
     return x if a == b or not x.ndim else lt.transpose(x, a, b)
 
 
 @operator("t", "numpy_T", "mT", "matrix_H", "mH", "adjoint", "t_copy")
-def _turn(call: OpCall) -> Made:
-    x = call.tensor()
+def _turn(call: OpCall, x: Tensor) -> Made:
     if x.dtype.is_complex and call.base in ("matrix_H", "mH", "adjoint"):
         x = lt.conj(x)
     return lt.permute(x, tuple(reversed(range(x.ndim)))) if call.base in ("t", "numpy_T") else lt.transpose(x)
 
 
 @operator("movedim", "moveaxis")
-def _movedim(call: OpCall) -> Made:
-    x = call.tensor()
+def _movedim(call: OpCall, x: Tensor) -> Made:
     return lt.moveaxis(x, tuple(call.integers("source")), tuple(call.integers("destination")))
 
 
 @operator("expand", "broadcast_to", "expand_copy")
-def _expand(call: OpCall) -> Made:
-    x, wanted = call.tensor(), call.integers("size")
+def _expand(call: OpCall, x: Tensor) -> Made:
+    wanted = call.integers("size")
     own = (*(1,) * (len(wanted) - x.ndim), *x.shape)
     return lt.broadcast_to(x, tuple(m if n == -1 else n for n, m in zip(wanted, own, strict=True)))
 
@@ -170,24 +160,21 @@ def _ends(call: OpCall, n: int) -> tuple[int, int, int]:
 
 
 @operator("slice", "slice_copy")
-def _slice(call: OpCall) -> Made:
-    x = call.tensor()
+def _slice(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     first, last, step = _ends(call, x.shape[at])
     return sliced(x, at, first, max(first, last), step)
 
 
 @operator("narrow", "narrow_copy")
-def _narrow(call: OpCall) -> Made:
-    x = call.tensor()
+def _narrow(call: OpCall, x: Tensor) -> Made:
     at, first = call.axis("dim", x.ndim), call.integer("start")
     first += x.shape[at] if first < 0 else 0
     return sliced(x, at, first, first + call.integer("length"))
 
 
 @operator("select", "select_copy")
-def _select(call: OpCall) -> Made:
-    x = call.tensor()
+def _select(call: OpCall, x: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), call.value("index")
     if isinstance(index, Tensor):
         return lt.take(x, lt.reshape(index, ()), at)
@@ -209,8 +196,7 @@ def moved_to(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
 
 
 @operator("slice_scatter")
-def _slice_scatter(call: OpCall) -> Made:
-    x, source = call.tensor(), call.tensor("src")
+def _slice_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     first, last, step = _ends(call, x.shape[at])
     if step == 1:
@@ -220,8 +206,7 @@ def _slice_scatter(call: OpCall) -> Made:
 
 
 @operator("select_scatter")
-def _select_scatter(call: OpCall) -> Made:
-    x, source = call.tensor(), call.tensor("src")
+def _select_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), call.integer("index")
     index += x.shape[at] if index < 0 else 0
     parts = [sliced(x, at, 0, index), lt.expand_dims(source, at), sliced(x, at, index + 1, x.shape[at])]
@@ -230,8 +215,7 @@ def _select_scatter(call: OpCall) -> Made:
 
 @operator("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk", "split_copy",
           "split_with_sizes_copy", "unsafe_split_with_sizes")  # fmt: skip
-def _split(call: OpCall) -> Made:
-    x = call.tensor()
+def _split(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     n = x.shape[at]
     if "chunk" in call.base:
@@ -259,14 +243,13 @@ def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
 
 
 @operator("unbind", "unbind_copy")
-def _unbind(call: OpCall) -> Made:
-    x = call.tensor()
+def _unbind(call: OpCall, x: Tensor) -> Made:
     return list(lt.unstack(x, axis=call.axis("dim", x.ndim, 0)))
 
 
 @operator("diagonal", "diagonal_copy")
-def _diagonal(call: OpCall) -> Made:
-    x, k = call.tensor(), call.integer("offset", 0)
+def _diagonal(call: OpCall, x: Tensor) -> Made:
+    k = call.integer("offset", 0)
     a, b = call.axis("dim1", x.ndim, 0), call.axis("dim2", x.ndim, 1)
     order = [i for i in range(x.ndim) if i not in (a, b)]
     turned = lt.permute(x, (*order, a, b))
@@ -277,8 +260,8 @@ def _diagonal(call: OpCall) -> Made:
 
 
 @operator("diag_embed")
-def _diag_embed(call: OpCall) -> Made:
-    x, k = call.tensor(), call.integer("offset", 0)
+def _diag_embed(call: OpCall, x: Tensor) -> Made:
+    k = call.integer("offset", 0)
     a, b = call.axis("dim1", x.ndim + 1, -2), call.axis("dim2", x.ndim + 1, -1)
     n = x.shape[-1] + abs(k)
     rows = np.arange(n)[:, None] + k == np.arange(n)
@@ -289,8 +272,7 @@ def _diag_embed(call: OpCall) -> Made:
 
 
 @operator("unfold")
-def _unfold(call: OpCall) -> Made:
-    x = call.tensor()
+def _unfold(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dimension", x.ndim)
     return lt.windows(x, (at,), (call.integer("size"),), (call.integer("step"),))
 
@@ -321,22 +303,21 @@ def _repeat_interleave(call: OpCall) -> Made:
 
 
 @operator("flip", "fliplr", "flipud")
-def _flip(call: OpCall) -> Made:
-    x = call.tensor()
+def _flip(call: OpCall, x: Tensor) -> Made:
     axes = {"fliplr": (1,), "flipud": (0,)}.get(call.base) or call.axes("dims", x.ndim)
     return lt.reverse(x, axes) if axes else x
 
 
 @operator("roll")
-def _roll(call: OpCall) -> Made:
-    x, shifts = call.tensor(), call.integers("shifts")
+def _roll(call: OpCall, x: Tensor) -> Made:
+    shifts = call.integers("shifts")
     axes = call.axes("dims", x.ndim)
     return lt.roll(x, shifts[0]) if axes is None else lt.roll(x, tuple(shifts), axis=axes)
 
 
 @operator("rot90")
-def _rot90(call: OpCall) -> Made:
-    x, times = call.tensor(), call.integer("k", 1) % 4
+def _rot90(call: OpCall, x: Tensor) -> Made:
+    times = call.integer("k", 1) % 4
     a, b = call.axes("dims", x.ndim) or (0, 1)
     if times == 2:
         return lt.reverse(x, (a, b))
@@ -357,8 +338,7 @@ def _meshgrid(call: OpCall) -> Made:
 
 
 @operator("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle")
-def _shuffle(call: OpCall) -> Made:
-    x = call.tensor()
+def _shuffle(call: OpCall, x: Tensor) -> Made:
     if "channel" in call.base:
         groups = call.integer("groups")
         split = lt.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
@@ -415,8 +395,8 @@ _MODES = {
 
 
 @operator("pad", "constant_pad_nd")
-def _pad(call: OpCall) -> Made:
-    x, mode = call.tensor(), call.value("mode", "constant")
+def _pad(call: OpCall, x: Tensor) -> Made:
+    mode = call.value("mode", "constant")
     pairs, value = _pairs(x, call.integers("pad")), call.value("value")
     if mode == "constant":
         return _padded(x, pairs, 0 if value is None else value)
@@ -425,6 +405,5 @@ def _pad(call: OpCall) -> Made:
 
 @operator("reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
           "replication_pad3d")  # fmt: skip
-def _pad_by_places(call: OpCall) -> Made:
-    x = call.tensor()
+def _pad_by_places(call: OpCall, x: Tensor) -> Made:
     return padded_by_places(x, _pairs(x, call.integers("padding")), _MODES[call.base[:-2]])

@@ -12,6 +12,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -43,8 +44,7 @@ def _plane(call: OpCall) -> Made:
 
 
 @operator("fft_fftshift", "fft_ifftshift")
-def _shift(call: OpCall) -> Made:
-    x = call.tensor()
+def _shift(call: OpCall, x: Tensor) -> Made:
     axes = call.axes("dim", x.ndim) or tuple(range(x.ndim))
     move: Any = lt.fft.fftshift if call.base == "fft_fftshift" else lt.fft.ifftshift
     return move(x, axes=axes)
@@ -63,8 +63,7 @@ def _as_real(call: OpCall) -> Made:
 
 
 @operator("view_as_complex")
-def _as_complex(call: OpCall) -> Made:
-    x = call.tensor()
+def _as_complex(x: Tensor) -> Made:
     return lt.complex(x[..., 0], x[..., 1])
 
 
@@ -74,14 +73,12 @@ def _complex(call: OpCall) -> Made:
 
 
 @operator("polar")
-def _polar(call: OpCall) -> Made:
-    size, angle = call.tensor("abs"), call.tensor("angle")
+def _polar(size: Tensor, angle: Tensor) -> Made:
     return lt.complex(size * angle.map("cos"), size * angle.map("sin"))
 
 
 @operator("real", "imag", "angle")
-def _part(call: OpCall) -> Made:
-    x = call.tensor()
+def _part(call: OpCall, x: Tensor) -> Made:
     if not x.dtype.is_complex:
         if call.base == "angle":
             raise call.refused("of real numbers", expected="complex ones", got=x.dtype)
@@ -90,6 +87,5 @@ def _part(call: OpCall) -> Made:
 
 
 @operator("_conj", "conj", "conj_physical")
-def _conj(call: OpCall) -> Made:
-    x = call.tensor()
+def _conj(x: Tensor) -> Made:
     return lt.conj(x) if x.dtype.is_complex else x

@@ -35,8 +35,7 @@ def _scaler(call: NodeCall) -> Made:
 
 
 @operator("Binarizer", domain=_ML)
-def _binarizer(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _binarizer(call: NodeCall, x: Tensor) -> Made:
     return lt.cast(x > call.real("threshold", 0.0), x.dtype)
 
 
@@ -54,8 +53,7 @@ def _normalizer(call: NodeCall) -> Made:
 
 
 @operator("Imputer", domain=_ML)
-def _imputer(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _imputer(call: NodeCall, x: Tensor) -> Made:
     floats, wholes = call.reals("imputed_value_floats", []), call.integers("imputed_value_int64s", [])
     missing_float, missing_int = call.real("replaced_value_float", 0.0), call.integer("replaced_value_int64", 0)
     values, missing = (floats, missing_float) if floats else (wholes, missing_int)
@@ -69,8 +67,8 @@ def _imputer(call: NodeCall) -> Made:
 
 
 @operator("OneHotEncoder", domain=_ML)
-def _one_hot_encoder(call: NodeCall) -> Made:
-    x, cats = call.tensor(0), call.integers("cats_int64s", [])
+def _one_hot_encoder(call: NodeCall, x: Tensor) -> Made:
+    cats = call.integers("cats_int64s", [])
     if not cats or call.strings("cats_strings", []):
         raise call.refused("categories that are texts", expected="cats_int64s", got="cats_strings")
     if not call.flag("zeros", 1):
@@ -81,8 +79,7 @@ def _one_hot_encoder(call: NodeCall) -> Made:
 
 
 @operator("LabelEncoder", domain=_ML, since=2)
-def _label_encoder(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _label_encoder(call: NodeCall, x: Tensor) -> Made:
     keys, values = (_table(call, side) for side in ("keys", "values"))
     if len(keys) != len(values) or not len(keys):
         raise call.refused("keys and values do not fit", expected=len(keys), got=len(values))
