@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.core.dtype import DType, bool_, lookup
+from loom.core.dtype import lookup
+from loom.importers.promotion import cast
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.values import Value, dtype_of_element, numpy_of_element
+from loom.onnx.values import Value, dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.standard.elementwise import shift_out
 from loom.tensor.tensor import Tensor
 
@@ -188,8 +189,6 @@ def _cast(call: NodeCall) -> Made:
 
 @operator("CastLike", since=15, ignores=("saturate", "round_mode"))
 def _cast_like(call: NodeCall) -> Made:
-    from loom.onnx.values import element_of_dtype
-
     return _converted(call, call.value(0), element_of_dtype(call.tensor(1).dtype))
 
 
@@ -197,13 +196,7 @@ def _converted(call: NodeCall, value: Value, element: int) -> Value:
     wanted = dtype_of_element(element, call.where)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iub" and wanted.name in ("i32", "i64", "bool"):
         return value.astype(numpy_of_element(element, call.where))
-    return _cast_tensor(call.scope.tensor(value), wanted)
-
-
-def _cast_tensor(x: Tensor, wanted: DType) -> Tensor:
-    if wanted == bool_ and x.dtype != bool_:
-        return lt.not_equal(x, 0)
-    return lt.cast(x, wanted)
+    return cast(call.scope.tensor(value), wanted)
 
 
 @operator("BitCast", since=26)

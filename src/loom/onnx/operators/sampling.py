@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.windows import channels_first, channels_last
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.tensor import Tensor
 
@@ -27,7 +28,7 @@ class _PixelRows:
 
     def __init__(self, x: Tensor) -> None:
         n, self.channels, *self.sizes = x.shape
-        self.data = lt.reshape(lt.permute(x, (0, *range(2, x.ndim), 1)), (n * math.prod(self.sizes), self.channels))
+        self.data = lt.reshape(channels_last(x), (n * math.prod(self.sizes), self.channels))
 
     def at(self, image: Tensor, places: Sequence[Tensor]) -> Tensor:
         """Return the channels at whole coordinates (floats within the image), one more axis, the last."""
@@ -131,7 +132,7 @@ def _grid_sample(call: NodeCall, x: Tensor, grid: Tensor) -> Made:
         source = (g + 1) / 2 * (n - 1) if corners else ((g + 1) * n - 1) / 2
         axes.append(_GridAxis(source, n, mode, padding, corners=corners))
     found = _between(_PixelRows(wide), _images(call, x.shape[0], x.ndim - 1), axes, [])
-    return lt.cast(lt.permute(found, (0, found.ndim - 1, *range(1, found.ndim - 1))), x.dtype)
+    return lt.cast(channels_first(found), x.dtype)
 
 
 # regions

@@ -6,11 +6,12 @@ Layer: onnx. Invariant: shapes are arrays that the host knows, so that what is m
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.shapes import cut_into, pad_by_number, pad_by_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.tensor import Tensor
@@ -142,9 +143,7 @@ def _split(call: NodeCall, x: Tensor) -> Made:
         sizes = [max(min(each, x.shape[axis] - i * each), 0) for i in range(count)]
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise call.refused("the parts are not the whole", expected=x.shape[axis], got=sizes)
-    starts = np.cumsum([0, *sizes])
-    cut = [slice(None)] * x.ndim
-    return [x[(*cut[:axis], slice(int(s), int(s) + n))] for s, n in zip(starts, sizes, strict=False)]
+    return cut_into(x, axis, sizes)
 
 
 @operator("Slice")
@@ -206,23 +205,10 @@ def _pad(call: NodeCall, x: Tensor) -> Made:
         pairs[axis] = widths[i], widths[i + len(named)]
     call.sized(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)))
     if mode == "constant":
-        cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
-        grown = [(max(a, 0), max(b, 0)) for a, b in pairs]
-        return lt.pad(x[cut], grown, bool(value) if x.dtype.is_bool else value)
-    return _pad_by_places(call, x, pairs, mode)
-
-
-def _pad_by_places(call: NodeCall, x: Tensor, pairs: list[tuple[int, int]], mode: str) -> Tensor:
-    for axis, (a, b) in enumerate(pairs):
-        n = x.shape[axis]
-        if (a, b) == (0, 0):
-            continue
-        if not n:
-            raise call.refused("an axis without elements is padded with them", got=x.shape)
-        cut = np.arange(n)[max(-a, 0) : n - max(-b, 0)]
-        places: np.ndarray[Any, Any] = np.pad(cut, (max(a, 0), max(b, 0)), cast("Any", mode))
-        x = lt.take(x, places, axis)
-    return x
+        return pad_by_number(x, pairs, value)
+    if any(pair != (0, 0) and not n for n, pair in zip(x.shape, pairs, strict=True)):
+        raise call.refused("an axis without elements is padded with them", got=x.shape)
+    return pad_by_places(x, pairs, mode)
 
 
 @operator("Range", since=11)

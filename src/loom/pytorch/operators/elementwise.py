@@ -246,8 +246,8 @@ def _unary(call: OpCall, x: Tensor) -> Made:
 
 
 @operator("round")
-def _round(call: OpCall) -> Made:
-    return lt.round(call.tensor(), call.integer("decimals", 0))
+def _round(call: OpCall, x: Tensor) -> Made:
+    return lt.round(x, call.integer("decimals", 0))
 
 
 @operator(
@@ -360,12 +360,10 @@ def _masked_fill(call: OpCall, x: Tensor) -> Made:
 
 @operator("nan_to_num")
 def _nan_to_num(call: OpCall, x: Tensor) -> Made:
+    nan, high, low = call.value("nan"), call.value("posinf"), call.value("neginf")
     if not x.dtype.is_float:
-        for name in ("nan", "posinf", "neginf"):
-            call.value(name)
         return x
     info = lt.finfo(x.dtype)
-    nan, high, low = call.value("nan"), call.value("posinf"), call.value("neginf")
     high, low = float(info.max) if high is None else float(high), float(info.min) if low is None else float(low)
     found = lt.where(x == math.inf, high, lt.where(x == -math.inf, low, x))
     return lt.where(lt.isnan(x), 0.0 if nan is None else float(nan), found)
@@ -380,8 +378,7 @@ def _heaviside(x: Tensor, at_zero: Tensor) -> Made:
 
 
 @operator("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy", "type_as", "_autocast_to_full_precision",
-          "_autocast_to_reduced_precision", "prims.convert_element_type")  # fmt: skip
-def _to(call: OpCall) -> Made:
-    for name in ("dtype", "other", "cuda_enabled", "cpu_enabled", "cuda_dtype", "cpu_dtype"):
-        call.value(name)
-    return cast(call.tensor(), call.out)
+          "_autocast_to_reduced_precision", "prims.convert_element_type",
+          ignores=("other", "cuda_enabled", "cpu_enabled", "cuda_dtype", "cpu_dtype"))  # fmt: skip
+def _to(call: OpCall, x: Tensor) -> Made:
+    return cast(x, call.out)

@@ -147,9 +147,8 @@ def _masked_scatter(call: OpCall, x: Tensor, mask: Tensor) -> Made:
     return lt.where(lt.broadcast_to(mask, x.shape), taken, x)
 
 
-@operator("searchsorted", "bucketize")
+@operator("searchsorted", "bucketize", ignores=("out_int32",))
 def _searchsorted(call: OpCall) -> Made:
-    call.value("out_int32")
     right = call.flag("right") or call.value("side") == "right"
     if call.base == "bucketize":
         found = lt.searchsorted(call.tensor("boundaries"), call.tensor(), right=right)
@@ -158,9 +157,8 @@ def _searchsorted(call: OpCall) -> Made:
     return cast(found, call.out)
 
 
-@operator("isin")
+@operator("isin", ignores=("assume_unique",))
 def _isin(call: OpCall) -> Made:
     x, among = call.tensor("elements"), lt.reshape(call.tensor("test_elements"), (-1,))
-    call.value("assume_unique")
     found = lt.any(lt.equal(lt.expand_dims(x, -1), among), axis=-1)
     return lt.logical_not(found) if call.flag("invert") else found

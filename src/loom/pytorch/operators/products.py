@@ -49,9 +49,8 @@ def _outer(a: Tensor, b: Tensor) -> Made:
     return lt.reshape(a, (-1, 1)) * b
 
 
-@operator("einsum")
+@operator("einsum", ignores=("path",))
 def _einsum(call: OpCall) -> Made:
-    call.value("path")
     given = call.tensors()
     return lt.cast(lt.einsum(call.value("equation"), *given), given[0].dtype)
 
@@ -72,9 +71,8 @@ def _bilinear(call: OpCall) -> Made:
     return found if bias is None else found + bias
 
 
-@operator("cdist", "_cdist_forward")
+@operator("cdist", "_cdist_forward", ignores=("compute_mode",))
 def _cdist(call: OpCall) -> Made:
-    call.value("compute_mode")
     a, b = call.tensor("x1"), call.tensor("x2")
     return lt.cdist(a, b, call.real("p", 2))
 

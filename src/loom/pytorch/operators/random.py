@@ -67,7 +67,6 @@ def _uniform(call: OpCall, shape: tuple[int, ...]) -> Tensor:
 
 @operator("rand", "rand_like", "uniform")
 def _rand(call: OpCall) -> Made:
-    call.value("dtype")
     shape = tuple(call.integers("size")) if call.has("size") else call.tensor().shape
     low, high = call.real("from", 0), call.real("to", 1)
     drawn = _uniform(call, shape)
@@ -76,7 +75,6 @@ def _rand(call: OpCall) -> Made:
 
 @operator("randn", "randn_like", "normal_functional")
 def _randn(call: OpCall) -> Made:
-    call.value("dtype")
     shape = tuple(call.integers("size")) if call.has("size") else call.tensor().shape
     mean, std = call.real("mean", 0), call.real("std", 1)
     first, second = (_uniform(call, shape) for _ in range(2))

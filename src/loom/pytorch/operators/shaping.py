@@ -7,35 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.promotion import cast as to_type
+from loom.importers.promotion import meet
+from loom.importers.shapes import cut, cut_into, pad_by_number, pad_by_places
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.tensor import Tensor
 
-__all__ = ["moved_to", "padded_by_places", "sliced"]
+__all__: list[str] = []
 
 
 @operator("alias", "clone", "contiguous", "lift", "lift_fresh", "lift_fresh_copy", "copy_to_host", "positive",
-          "resolve_conj", "resolve_neg", "_reshape_copy")  # fmt: skip
-def _same(call: OpCall) -> Made:
-    call.value("dtype")
-    return call.tensor()
+          "resolve_conj", "resolve_neg", "_reshape_copy", ignores=("dtype",))  # fmt: skip
+def _same(x: Tensor) -> Made:
+    return x
 
 
-@operator("detach", "detach_copy")
-def _detach(call: OpCall) -> Made:
-    return lt.detach(call.tensor())
+operator("detach", "detach_copy")(lt.detach)
 
 
 @operator("copy")
-def _copy(call: OpCall) -> Made:
-    from loom.importers.promotion import cast as to_type
-
-    x, source = call.tensor(), call.tensor("src")
+def _copy(x: Tensor, source: Tensor) -> Made:
     return lt.broadcast_to(to_type(source, x.dtype), x.shape)
 
 
@@ -113,9 +110,6 @@ def _expand(call: OpCall, x: Tensor) -> Made:
 
 
 def _met(parts: Sequence[Tensor]) -> list[Tensor]:
-    from loom.importers.promotion import cast as to_type
-    from loom.importers.promotion import meet
-
     dtype = meet(parts)
     return [to_type(p, dtype) for p in parts]
 
@@ -146,13 +140,6 @@ def _stack(call: OpCall) -> Made:
 # cuts
 
 
-def sliced(x: Tensor, axis: int, first: int, last: int, step: int = 1) -> Tensor:
-    """Return a part along an axis."""
-    if not first and last == x.shape[axis] and step == 1:
-        return x
-    return x[(*(slice(None),) * axis, slice(first, last, step))]
-
-
 def _ends(call: OpCall, n: int) -> tuple[int, int, int]:
     start, end = call.value("start"), call.value("end")
     step = call.integer("step", 1)
@@ -163,14 +150,14 @@ def _ends(call: OpCall, n: int) -> tuple[int, int, int]:
 def _slice(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     first, last, step = _ends(call, x.shape[at])
-    return sliced(x, at, first, max(first, last), step)
+    return cut(x, at, first, max(first, last), step)
 
 
 @operator("narrow", "narrow_copy")
 def _narrow(call: OpCall, x: Tensor) -> Made:
     at, first = call.axis("dim", x.ndim), call.integer("start")
     first += x.shape[at] if first < 0 else 0
-    return sliced(x, at, first, first + call.integer("length"))
+    return cut(x, at, first, first + call.integer("length"))
 
 
 @operator("select", "select_copy")
@@ -181,7 +168,7 @@ def _select(call: OpCall, x: Tensor) -> Made:
     return x[(*(slice(None),) * at, int(index))]
 
 
-def moved_to(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
+def _replaced(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
     """Return ``x`` with a part of it replaced."""
     flags = np.zeros(x.shape, bool)
     flags[key] = True
@@ -200,16 +187,16 @@ def _slice_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     first, last, step = _ends(call, x.shape[at])
     if step == 1:
-        parts = [sliced(x, at, 0, first), source, sliced(x, at, max(first, last), x.shape[at])]
+        parts = [cut(x, at, 0, first), source, cut(x, at, max(first, last), x.shape[at])]
         return lt.concat([p for p in parts if p.shape[at]] or [x], at)
-    return moved_to(x, source, (*(slice(None),) * at, slice(first, last, step)))
+    return _replaced(x, source, (*(slice(None),) * at, slice(first, last, step)))
 
 
 @operator("select_scatter")
 def _select_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), call.integer("index")
     index += x.shape[at] if index < 0 else 0
-    parts = [sliced(x, at, 0, index), lt.expand_dims(source, at), sliced(x, at, index + 1, x.shape[at])]
+    parts = [cut(x, at, 0, index), lt.expand_dims(source, at), cut(x, at, index + 1, x.shape[at])]
     return lt.concat([p for p in parts if p.shape[at]], at)
 
 
@@ -226,8 +213,7 @@ def _split(call: OpCall, x: Tensor) -> Made:
     else:
         given = call.value("split_size", call.value("split_sizes"))
         sizes = [min(given, n - k) for k in range(0, n, given)] if isinstance(given, int) else [int(k) for k in given]
-    starts = [0, *np.cumsum(sizes).tolist()]
-    return [sliced(x, at, first, first + size) for first, size in zip(starts, sizes, strict=False)]
+    return cut_into(x, at, sizes)
 
 
 def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
@@ -237,9 +223,9 @@ def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
     else:
         count = call.integer("sections")
         sizes = [n // count + (1 if k < n % count else 0) for k in range(count)]
-        ends = [0, *np.cumsum(sizes).tolist()]
+        ends = [0, *accumulate(sizes)]
     cuts = [slice(a, b).indices(n)[:2] for a, b in pairwise(ends)]  # they may count from the end, or lie behind it
-    return [sliced(x, at, a, max(a, b)) for a, b in cuts]
+    return [cut(x, at, a, max(a, b)) for a, b in cuts]
 
 
 @operator("unbind", "unbind_copy")
@@ -281,21 +267,19 @@ def _unfold(call: OpCall, x: Tensor) -> Made:
 
 
 @operator("repeat", "tile")
-def _repeat(call: OpCall) -> Made:
-    return lt.tile(call.tensor(), tuple(call.integers("repeats" if call.base == "repeat" else "dims")))
+def _repeat(call: OpCall, x: Tensor) -> Made:
+    return lt.tile(x, tuple(call.integers("repeats" if call.base == "repeat" else "dims")))
 
 
-@operator("repeat_interleave")
+@operator("repeat_interleave", ignores=("output_size",))
 def _repeat_interleave(call: OpCall) -> Made:
     if not call.has("self"):
         raise call.refused(
             "the length depends on elements", expected="repeat_interleave(x, n)", got="a tensor of repeats"
         )
     x, times = call.tensor(), call.value("repeats")
-    size = call.value("output_size")
     if isinstance(times, Tensor):
         times = call.known(times, "repeats") if times.size == 1 else [int(n) for n in times.numpy()]
-    del size
     if not call.has("dim"):
         call.value("dim")
         return lt.repeat(lt.reshape(x, (-1,)), times, axis=0)
@@ -327,8 +311,8 @@ def _rot90(call: OpCall, x: Tensor) -> Made:
 
 
 @operator("tril", "triu")
-def _triangle(call: OpCall) -> Made:
-    return (lt.tril if call.base == "tril" else lt.triu)(call.tensor(), k=call.integer("diagonal", 0))
+def _triangle(call: OpCall, x: Tensor) -> Made:
+    return (lt.tril if call.base == "tril" else lt.triu)(x, k=call.integer("diagonal", 0))
 
 
 @operator("meshgrid")
@@ -367,24 +351,6 @@ def _pairs(x: Tensor, widths: Sequence[int]) -> list[tuple[int, int]]:
     return pairs
 
 
-def _padded(x: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Tensor:
-    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
-    x = x[cut] if any(a < 0 or b < 0 for a, b in pairs) else x
-    grown = [(max(a, 0), max(b, 0)) for a, b in pairs]
-    value = bool(value) if x.dtype.is_bool else int(value) if x.dtype.is_integer else float(value)
-    return lt.pad(x, grown, value) if any(map(any, grown)) else x
-
-
-def padded_by_places(x: Tensor, pairs: Sequence[tuple[int, int]], mode: str) -> Tensor:
-    """Return a tensor padded with its own elements: "reflect", "edge" or "wrap"."""
-    for axis, (a, b) in enumerate(pairs):
-        if (a, b) != (0, 0):
-            cut = np.arange(x.shape[axis])[max(-a, 0) : x.shape[axis] - max(-b, 0)]
-            places: np.ndarray[Any, Any] = np.pad(cut, (max(a, 0), max(b, 0)), cast("Any", mode))
-            x = lt.take(x, places, axis)
-    return x
-
-
 _MODES = {
     "reflect": "reflect",
     "replicate": "edge",
@@ -399,11 +365,11 @@ def _pad(call: OpCall, x: Tensor) -> Made:
     mode = call.value("mode", "constant")
     pairs, value = _pairs(x, call.integers("pad")), call.value("value")
     if mode == "constant":
-        return _padded(x, pairs, 0 if value is None else value)
-    return padded_by_places(x, pairs, _MODES[mode])
+        return pad_by_number(x, pairs, 0 if value is None else value)
+    return pad_by_places(x, pairs, _MODES[mode])
 
 
 @operator("reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
           "replication_pad3d")  # fmt: skip
 def _pad_by_places(call: OpCall, x: Tensor) -> Made:
-    return padded_by_places(x, _pairs(x, call.integers("padding")), _MODES[call.base[:-2]])
+    return pad_by_places(x, _pairs(x, call.integers("padding")), _MODES[call.base[:-2]])

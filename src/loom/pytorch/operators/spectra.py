@@ -16,21 +16,22 @@ from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
 
+operator("view_as_real")(lt.view_as_real)
+operator("complex")(lt.complex)
 _LINES = ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
 _PLANES = ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn")
 
 
 @operator(*(f"fft_{name}" for name in _LINES))
-def _line(call: OpCall) -> Made:
-    x, norm = call.tensor(), call.value("norm") or "backward"
+def _line(call: OpCall, x: Tensor) -> Made:
     n = call.integer("n") if call.has("n") else call.value("n")
     transform: Any = getattr(lt.fft, call.base.removeprefix("fft_"))
-    return transform(x, n=n, axis=call.axis("dim", x.ndim, -1), norm=norm)
+    return transform(x, n=n, axis=call.axis("dim", x.ndim, -1), norm=call.value("norm") or "backward")
 
 
 @operator(*(f"fft_{name}" for name in _PLANES))
-def _plane(call: OpCall) -> Made:
-    x, norm, name = call.tensor(), call.value("norm") or "backward", call.base.removeprefix("fft_")
+def _plane(call: OpCall, x: Tensor) -> Made:
+    norm, name = call.value("norm") or "backward", call.base.removeprefix("fft_")
     sizes = call.integers("s") if call.has("s") else call.value("s")
     axes = call.axes("dim", x.ndim)
     if axes is None:
@@ -52,24 +53,13 @@ def _shift(call: OpCall, x: Tensor) -> Made:
 
 @operator("fft_fftfreq", "fft_rfftfreq")
 def _frequencies(call: OpCall) -> Made:
-    call.value("dtype")
     find: Any = np.fft.fftfreq if call.base == "fft_fftfreq" else np.fft.rfftfreq
     return lt.cast(call.array(find(call.integer("n"), call.real("d", 1.0))), call.out)
-
-
-@operator("view_as_real")
-def _as_real(call: OpCall) -> Made:
-    return lt.view_as_real(call.tensor())
 
 
 @operator("view_as_complex")
 def _as_complex(x: Tensor) -> Made:
     return lt.complex(x[..., 0], x[..., 1])
-
-
-@operator("complex")
-def _complex(call: OpCall) -> Made:
-    return lt.complex(call.tensor("real"), call.tensor("imag"))
 
 
 @operator("polar")

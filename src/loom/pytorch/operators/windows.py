@@ -99,8 +99,8 @@ def _rank(call: OpCall) -> int:
 
 @operator("max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices",
           "max_pool3d_with_indices")  # fmt: skip
-def _max_pool(call: OpCall) -> Made:
-    return _as_batch(call.tensor(), _rank(call), lambda x: _max_pooled(call, x))
+def _max_pool(call: OpCall, x: Tensor) -> Made:
+    return _as_batch(x, _rank(call), lambda images: _max_pooled(call, images))
 
 
 def _max_pooled(call: OpCall, x: Tensor) -> Any:
@@ -118,8 +118,8 @@ def _places(call: OpCall, x: Tensor, padded: Tensor, how: Windows) -> Tensor:
 
 
 @operator("avg_pool1d", "avg_pool2d", "avg_pool3d")
-def _average_pool(call: OpCall) -> Made:
-    return _as_batch(call.tensor(), _rank(call), lambda x: _average_pooled(call, x))
+def _average_pool(call: OpCall, x: Tensor) -> Made:
+    return _as_batch(x, _rank(call), lambda images: _average_pooled(call, images))
 
 
 def _average_pooled(call: OpCall, x: Tensor) -> Tensor:
