@@ -90,7 +90,7 @@ def _imported(
             notes.clear()
             evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
     except NotExported as error:
-        return _otherwise(module, args, kwargs, dynamic, error, on)
+        return _otherwise(module, names, args, kwargs, dynamic, error, on)
     notes += _unkept(evaluation[0])
     every, constants = with_own_constants([*evaluation, *trained])
     evaluation, trained = every[: len(evaluation)], every[len(evaluation) :]
@@ -101,7 +101,7 @@ def _imported(
     imported = Imported(
         tuple(e.way for e in evaluation), tuple(e.way for e in trained), untrained, evaluation[0].inputs,
         outputs_of_all(evaluation[0], evaluation[1:]), evaluation[0].call, evaluation[0].result, names, order, tied,
-        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needed(module, args, kwargs),
+        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needed(module, names, args, kwargs),
     )  # fmt: skip
     frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
     model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
@@ -115,13 +115,9 @@ def _imported(
 
 
 def _otherwise(
-    module: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    dynamic: Any,
-    error: NotExported,
-    on: str | Device | None,
-) -> OnnxModel:
+    module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: Any,
+    error: NotExported, on: str | Device | None,
+) -> OnnxModel:  # fmt: skip
     """Return the module through ONNX; ArgumentError with both reasons if that cannot be either."""
     from loom.pytorch.throughonnx import through_onnx
 
@@ -129,7 +125,7 @@ def _otherwise(
     try:
         if dynamic:
             raise NotExported("lengths that are asked to be free are fixed there")
-        found = through_onnx(module, args, kwargs, on)
+        found = through_onnx(module, names, args, kwargs, on)
     except NotExported as other:
         raise ArgumentError(
             _WHERE, f"torch.export cannot trace the module ({error}), and it does not go through ONNX ({other})",
@@ -159,12 +155,10 @@ def _unkept(graph: Exported) -> list[str]:
     return [f"calls do not keep what forward writes in eval mode: {written}"] if written else []
 
 
-def _needed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+def _needed(module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
     """Return the arguments that are not what forward takes where they are left out."""
-    found = inspect.signature(module.forward).parameters.values()
-    defaults = {p.name: p.default for p in found}
-    placed = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    placed += [f"args_{k}" for k in range(len(placed), len(args))]
+    defaults = {p.name: p.default for p in inspect.signature(module.forward).parameters.values()}
+    placed = [*names, *(f"args_{k}" for k in range(len(names), len(args)))]
     given = dict(zip(placed, args, strict=False)) | kwargs
 
     def is_default(name: str, value: Any) -> bool:

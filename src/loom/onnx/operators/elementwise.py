@@ -112,9 +112,7 @@ def _bit_shift(call: NodeCall) -> Made:
     return shift_out(call.tensor(0), call.tensor(1), left=left)
 
 
-@operator("Where", since=9)
-def _where(call: NodeCall) -> Made:
-    return lt.where(call.tensor(0), call.tensor(1), call.tensor(2))
+operator("Where", since=9)(lt.where)
 
 
 @operator("IsInf", since=10)

@@ -51,9 +51,7 @@ def _einsum(call: NodeCall) -> Made:
     return lt.einsum(call.text("equation", "").replace(" ", ""), *call.tensors())
 
 
-@operator("Det", since=11)
-def _det(call: NodeCall) -> Made:
-    return lt.linalg.det(call.tensor(0))
+operator("Det", since=11)(lt.linalg.det)
 
 
 @operator("MatMulInteger", since=10)

@@ -12,7 +12,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.scores import TRANSFORMS, as_float, class_labels, picked_labels, transformed
+from loom.onnx.scores import TRANSFORMS, as_rows, class_labels, picked_labels, transformed
 from loom.tensor.tensor import Tensor
 
 __all__: list[str] = []
@@ -140,8 +140,7 @@ def _feature_vectorizer(call: NodeCall) -> Made:
 
 @operator("LinearRegressor", domain=_ML)
 def _linear_regressor(call: NodeCall) -> Made:
-    x = as_float(call.tensor(0))
-    x = x if x.ndim == 2 else lt.reshape(x, (1, -1))
+    x = as_rows(call.tensor(0))
     found = _affine(call, x, call.integer("targets", 1))
     return lt.cast(transformed(call, found), "f32")
 
@@ -158,8 +157,7 @@ def _affine(call: NodeCall, x: Tensor, rows: int) -> Tensor:
 
 @operator("LinearClassifier", domain=_ML, ignores=("multi_class",))
 def _linear_classifier(call: NodeCall) -> Made:
-    x = as_float(call.tensor(0))
-    x = x if x.ndim == 2 else lt.reshape(x, (1, -1))
+    x = as_rows(call.tensor(0))
     labels = class_labels(call, "classlabels_ints")
     rows = len(call.reals("coefficients", [])) // max(x.shape[1], 1)
     scores = _affine(call, x, rows)
