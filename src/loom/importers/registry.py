@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import unwrap
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Operator", "bind", "operators", "register"]
@@ -51,10 +52,10 @@ def bind(record: Callable[..., Any]) -> Callable[[Any], Any]:
     The other parameters without a default are the first inputs in order, as tensors, or None where one that is
     annotated so is left out.
     """
-    code = record.__code__
-    names = code.co_varnames[: code.co_argcount - len(record.__defaults__ or ())]
+    own: Any = unwrap(record)
+    names = own.__code__.co_varnames[: own.__code__.co_argcount - len(own.__defaults__ or ())]
     takes_call = names[:1] == ("call",)
-    optional = ["None" in str(record.__annotations__.get(name)) for name in names[takes_call:]]
+    optional = ["None" in str(own.__annotations__.get(name)) for name in names[takes_call:]]
     if not optional:
         return record
 
