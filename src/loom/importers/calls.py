@@ -14,8 +14,8 @@ from loom import tensor as lt
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.importers.registry import Operator
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OperatorCall", "RecordingScope"]
 

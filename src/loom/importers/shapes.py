@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom import tensor as lt
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["cut", "cut_into", "pad_by_number", "pad_by_places"]
 

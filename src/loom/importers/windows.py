@@ -16,8 +16,8 @@ import numpy as np
 from loom import tensor as lt
 from loom.core.dtype import DType
 from loom.importers.calls import OperatorCall
-from loom.tensor.convolution import window_max
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.convolution import window_max
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["Windows", "by_channel", "channels_first", "channels_last", "filters_last", "least_of", "places_of_largest"]
 

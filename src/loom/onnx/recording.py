@@ -20,8 +20,8 @@ from loom.onnx.protos import domain_of, opsets_of
 from loom.onnx.registry import OPERATORS, NodeCall
 from loom.onnx.schemas import formals, schema_of, tensor_type
 from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype, onnx
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["GraphRecording", "is_done"]
 

@@ -16,8 +16,8 @@ from loom.importers.calls import OperatorCall, RecordingScope
 from loom.importers.registry import Operator, operators
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element, onnx
-from loom.tensor.graph import INPUT, PARAMETER, ancestors
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.record.graph import INPUT, PARAMETER, ancestors
 
 __all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "operator"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, near_matches
 from loom.onnx.protos import graphs_of, nodes_of
 from loom.onnx.values import onnx
-from loom.tensor.tensor import Tensor, parameter
+from loom.tensor.arrays.tensor import Tensor, parameter
 
 __all__ = ["Weights", "sort_names", "untied"]
 

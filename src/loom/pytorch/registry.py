@@ -13,7 +13,7 @@ from loom.core.dtype import DType, lookup
 from loom.importers.calls import OperatorCall, RecordingScope
 from loom.importers.registry import Operator, operators
 from loom.pytorch.graph import AtenNode, TypeName
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["OPERATORS", "AtenScope", "Made", "OpCall", "find", "operator"]
 
@@ -130,7 +130,7 @@ class OpCall(OperatorCall):
 
     def known(self, value: Tensor, name: str) -> Any:
         """Return the number that a tensor holds, if it is the same in all runs."""
-        from loom.tensor.graph import ancestors
+        from loom.tensor.record.graph import ancestors
 
         if any(n.op.is_fed or n.op.is_written for n in ancestors([value])):
             raise self.refused(f"{name!r} is computed of what is fed", expected="a number",

@@ -24,8 +24,30 @@ from loom.tensor import fft
 from loom.tensor import linalg
 from loom.tensor import random
 from loom.tensor import special
-from loom.tensor.autodiff import checkpoint
-from loom.tensor.autodiff import grad
+from loom.tensor.arrays.autodiff import checkpoint
+from loom.tensor.arrays.autodiff import grad
+from loom.tensor.arrays.convolution import average_pool
+from loom.tensor.arrays.convolution import convolve
+from loom.tensor.arrays.convolution import max_pool
+from loom.tensor.arrays.functions import binary_cross_entropy
+from loom.tensor.arrays.functions import gelu
+from loom.tensor.arrays.functions import huber
+from loom.tensor.arrays.functions import layer_norm
+from loom.tensor.arrays.functions import leaky_relu
+from loom.tensor.arrays.functions import log_softmax
+from loom.tensor.arrays.functions import mae
+from loom.tensor.arrays.functions import mse
+from loom.tensor.arrays.functions import one_hot
+from loom.tensor.arrays.functions import relu
+from loom.tensor.arrays.functions import rms_norm
+from loom.tensor.arrays.functions import sigmoid
+from loom.tensor.arrays.functions import silu
+from loom.tensor.arrays.functions import softmax
+from loom.tensor.arrays.functions import softplus
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.arrays.tensor import array
+from loom.tensor.arrays.tensor import input
+from loom.tensor.arrays.tensor import parameter
 from loom.tensor.complexes.functions import angle
 from loom.tensor.complexes.functions import complex
 from loom.tensor.complexes.functions import conj
@@ -33,9 +55,6 @@ from loom.tensor.complexes.functions import imag
 from loom.tensor.complexes.functions import real
 from loom.tensor.complexes.functions import view_as_complex
 from loom.tensor.complexes.functions import view_as_real
-from loom.tensor.convolution import average_pool
-from loom.tensor.convolution import convolve
-from loom.tensor.convolution import max_pool
 from loom.tensor.creation.creation import arange
 from loom.tensor.creation.creation import asarray
 from loom.tensor.creation.creation import astype
@@ -53,21 +72,6 @@ from loom.tensor.creation.creation import tril
 from loom.tensor.creation.creation import triu
 from loom.tensor.creation.creation import zeros
 from loom.tensor.creation.creation import zeros_like
-from loom.tensor.functions import binary_cross_entropy
-from loom.tensor.functions import gelu
-from loom.tensor.functions import huber
-from loom.tensor.functions import layer_norm
-from loom.tensor.functions import leaky_relu
-from loom.tensor.functions import log_softmax
-from loom.tensor.functions import mae
-from loom.tensor.functions import mse
-from loom.tensor.functions import one_hot
-from loom.tensor.functions import relu
-from loom.tensor.functions import rms_norm
-from loom.tensor.functions import sigmoid
-from loom.tensor.functions import silu
-from loom.tensor.functions import softmax
-from loom.tensor.functions import softplus
 from loom.tensor.linalg.products import matrix_transpose
 from loom.tensor.linalg.products import tensordot
 from loom.tensor.linalg.products import vecdot
@@ -138,8 +142,8 @@ from loom.tensor.ops.joining import place
 from loom.tensor.ops.joining import split
 from loom.tensor.ops.joining import stack
 from loom.tensor.ops.products import matmul
-from loom.tensor.ops.reductions import argmax_of as argmax
-from loom.tensor.ops.reductions import argmin_of as argmin
+from loom.tensor.ops.reductions import argmax
+from loom.tensor.ops.reductions import argmin
 from loom.tensor.ops.reductions import variance_of as variance
 from loom.tensor.ops.views import broadcast_to
 from loom.tensor.ops.views import detach
@@ -288,10 +292,6 @@ from loom.tensor.standard.statistics import prod
 from loom.tensor.standard.statistics import std
 from loom.tensor.standard.statistics import sum
 from loom.tensor.standard.statistics import var
-from loom.tensor.tensor import Tensor
-from loom.tensor.tensor import array
-from loom.tensor.tensor import input
-from loom.tensor.tensor import parameter
 
 newaxis: None
 __all__ = [

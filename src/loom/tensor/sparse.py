@@ -18,14 +18,14 @@ from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.kernels.maps.nest import number
 from loom.runtime.plans.library import SparseProduct, library_kernel, require_fast
 from loom.runtime.port.device import Device
-from loom.tensor.derivatives import derivative
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import NodeKind, TensorOp, as_shape, make, require_tensor
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.fast import asks_fast
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.reductions import sum_of
-from loom.tensor.tensor import Tensor, array
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import NodeKind, TensorOp, as_shape, make, require_tensor
 
 __all__ = ["CSR", "csr", "spmm"]
 

@@ -10,8 +10,8 @@ from loom import tensor as lt
 from loom.core.errors import ArgumentError
 from loom.importers.calls import OperatorCall
 from loom.importers.registry import Operator, bind, operators, register
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor
 
 
 class _Scope:
@@ -82,7 +82,11 @@ def test_arguments_that_nothing_reads_are_refused_unless_they_have_no_effect() -
 
 def test_a_function_is_entered_as_the_row_that_is_made_of_it() -> None:
     table: dict[int, str] = {}
-    assert register(table, (1, 2), lambda function: function.__name__)(_of_call) is _of_call
+
+    def row(function: Any) -> str:
+        return function.__name__
+
+    assert register(table, (1, 2), row)(_of_call) is _of_call
     assert table == {1: "_of_call", 2: "_of_call"}
 
 

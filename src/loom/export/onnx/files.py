@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError
-from loom.export.onnx.writer import WHERE, Initializer
+from loom.export.onnx.writing.writer import WHERE, Initializer
 from loom.onnx.values import element_of_dtype, onnx
 from loom.storage.atomic import replace_file
 

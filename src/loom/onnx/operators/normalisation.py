@@ -13,8 +13,8 @@ from loom.importers.promotion import wide as wide_of
 from loom.importers.windows import by_channel
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
-from loom.tensor.graph import PARAMETER
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.record.graph import PARAMETER
 
 __all__: list[str] = []
 

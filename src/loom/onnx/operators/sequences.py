@@ -13,7 +13,7 @@ from loom import tensor as lt
 from loom.importers.shapes import cut_into
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import EMPTY, Value, ValueSequence
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

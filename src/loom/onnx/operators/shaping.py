@@ -14,7 +14,7 @@ from loom import tensor as lt
 from loom.importers.shapes import cut_into, pad_by_number, pad_by_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -25,7 +25,7 @@ from loom.importers.windows import (
 from loom.onnx.operators.picking import require_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

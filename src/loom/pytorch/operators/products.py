@@ -8,7 +8,7 @@ from __future__ import annotations
 from loom import tensor as lt
 from loom.importers.promotion import cast, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -17,7 +17,7 @@ from loom.importers.promotion import cast as to_type
 from loom.importers.promotion import meet
 from loom.importers.shapes import cut, cut_into, pad_by_number, pad_by_places
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -176,7 +176,7 @@ def _replaced(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
     places[key] = np.arange(source.size).reshape(source.shape)
     if not source.size:
         return x
-    from loom.tensor.tensor import array
+    from loom.tensor.arrays.tensor import array
 
     spread = lt.take(lt.reshape(source, (-1,)), array(places, on=x.device), 0)
     return lt.where(array(flags, on=x.device), spread, x)

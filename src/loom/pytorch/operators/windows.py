@@ -25,8 +25,8 @@ from loom.importers.windows import (
     places_of_largest,
 )
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.convolution import convolve_planes
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.convolution import convolve_planes
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

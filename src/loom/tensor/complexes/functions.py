@@ -11,10 +11,10 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.promotion import as_float, promote
-from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, common_shape, constant, where
 from loom.tensor.ops.parts import as_pairs, join, part_of
 from loom.tensor.ops.views import broadcast_to, slice_by
+from loom.tensor.record.graph import Node, NodeT, require_tensor
 
 __all__ = ["angle", "complex", "conj", "imag", "real", "sign_of", "view_as_complex", "view_as_real"]
 

@@ -18,13 +18,13 @@ from loom.core.promotion import is_number, promote
 from loom.runtime.borrowed import home_of_others
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as device_of
-from loom.tensor.graph import INPUT, Node, as_shape, require_tensor
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.handle.borrowing import over_gpu, over_host
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import views
 from loom.tensor.ops.parts import join
+from loom.tensor.record.graph import INPUT, Node, as_shape, require_tensor
 from loom.tensor.standard.dtypes import copied
-from loom.tensor.tensor import Tensor, array
 
 __all__ = [
     "arange", "asarray", "astype", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace",

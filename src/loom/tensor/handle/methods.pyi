@@ -4,7 +4,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from loom.tensor import functions as _functions
+from loom.tensor.arrays import functions as _arrays_functions
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.complexes import functions as _complexes_functions
 from loom.tensor.creation import creation as _creation_creation
 from loom.tensor.ops import joining as _ops_joining
@@ -19,7 +20,6 @@ from loom.tensor.selecting import sized as _selecting_sized
 from loom.tensor.selecting import taking as _selecting_taking
 from loom.tensor.standard import elementwise as _standard_elementwise
 from loom.tensor.standard import manipulation as _standard_manipulation
-from loom.tensor.tensor import Tensor
 
 METHODS: tuple[str, ...]
 
@@ -27,17 +27,17 @@ def fresh(found: Any, *given: Any) -> Any: ...
 def own(function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 class Methods:
+    gelu = _arrays_functions.gelu
+    log_softmax = _arrays_functions.log_softmax
+    silu = _arrays_functions.silu
+    softmax = _arrays_functions.softmax
     angle = _complexes_functions.angle
     conj = _complexes_functions.conj
     tril = _creation_creation.tril
     triu = _creation_creation.triu
-    gelu = _functions.gelu
-    log_softmax = _functions.log_softmax
-    silu = _functions.silu
-    softmax = _functions.softmax
     split = _ops_joining.split
-    argmax = _ops_reductions.argmax_of
-    argmin = _ops_reductions.argmin_of
+    argmax = _ops_reductions.argmax
+    argmin = _ops_reductions.argmin
     variance = _ops_reductions.variance_of
     detach = _ops_views.detach
     expand_dims = _ops_views.expand_dims

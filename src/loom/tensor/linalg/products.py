@@ -14,13 +14,13 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_list
 from loom.core.numbers import whole
 from loom.kernels.types import wide_type
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.complexes.functions import conj
 from loom.tensor.linalg.operands import batch_shape, common, diagonal_of, matrices
 from loom.tensor.ops import products, reductions
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import stack
 from loom.tensor.ops.views import broadcast_to, expand_dims, normal_axis, permute, reshape, slice_by, transpose
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "cross", "diagonal", "matmul", "matrix_transpose", "outer", "tensordot", "trace", "vecdot",

@@ -13,14 +13,14 @@ from typing import Any
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import real
 from loom.kernels.types import held_type
-from loom.tensor.functions import softmax
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.functions import softmax
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import split
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import normal_axis, reshape, routed
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.standard.elementwise import clip, maximum, minimum
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "celu", "elu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "logsigmoid", "logsumexp", "mish",

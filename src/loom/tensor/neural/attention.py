@@ -15,15 +15,15 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.kernels.types import held_type
+from loom.tensor.arrays.functions import softmax
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.creation.creation import arange
-from loom.tensor.functions import softmax
-from loom.tensor.graph import require_tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.neural.rotary import rotate, turns
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import broadcast_to, expand_dims, reshape
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.graph import require_tensor
 
 __all__ = ["rope", "scaled_dot_product_attention"]
 

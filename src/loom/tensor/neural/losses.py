@@ -12,14 +12,14 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.functions import is_class, log_softmax, reduced, same_shape
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.functions import is_class, log_softmax, reduced, same_shape
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import logsigmoid, wide
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import expand_dims, routed
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.standard.elementwise import maximum
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "bce", "bce_with_logits", "cdist", "cosine_embedding", "cosine_similarity", "cross_entropy", "gaussian_nll",

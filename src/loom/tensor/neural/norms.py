@@ -12,14 +12,14 @@ from typing import Any
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import pad
 from loom.tensor.ops.reductions import max_of, mean_of, sum_of
 from loom.tensor.ops.views import detach, normal_axis, reshape, routed, windows
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.standard.elementwise import maximum
-from loom.tensor.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "local_response_norm", "normalize"]
 

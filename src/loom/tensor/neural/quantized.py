@@ -30,15 +30,15 @@ from loom.schedules.quantized import (
     record_quantized,
     record_quantized_rows,
 )
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange
-from loom.tensor.derivatives import derivative
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, TensorOp, as_shape, make, require_tensor
 from loom.tensor.ops.indexing import gather, positions_of
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import reshape
-from loom.tensor.tensor import Tensor, array
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, as_shape, make, require_tensor
 
 __all__ = ["COMPUTES", "QuantizedTensor", "multiply_table", "multiply_weights", "quantize", "take_rows"]
 

@@ -14,17 +14,17 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
 from loom.core.numbers import real, whole
-from loom.tensor.autodiff import grad
-from loom.tensor.convolution import convolve, each_of
+from loom.tensor.arrays.autodiff import grad
+from loom.tensor.arrays.convolution import convolve, each_of
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import zeros
-from loom.tensor.graph import require_tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import pad, stack
 from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import permute, reshape, take_slices, windows
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "conv_transpose", "fold", "interpolate", "unfold"]
 

@@ -15,15 +15,15 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import whole
-from loom.tensor.functions import reduced
-from loom.tensor.graph import Node, require_tensor
+from loom.tensor.arrays.functions import reduced
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.joining import concat, stack
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, reshape
+from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take_along_axis
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["ctc_loss"]
 

@@ -19,11 +19,11 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import text
 from loom.core.promotion import promote
 from loom.kernels.types import PRODUCTS
-from loom.tensor.graph import NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, permute, reshape, take_slices
+from loom.tensor.record.graph import NodeT, require_tensor
 
 __all__ = ["MOST_SEARCHED", "contraction_order", "einsum"]
 

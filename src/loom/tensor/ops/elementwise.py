@@ -20,9 +20,9 @@ from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.parts import join
 from loom.tensor.ops.views import BROADCAST
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 
 __all__ = [
     "CONVERT",

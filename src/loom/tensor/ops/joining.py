@@ -18,12 +18,12 @@ from loom.core.numbers import whole
 from loom.core.promotion import promote
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Number, Store
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
-from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import as_number, cast, split_number
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.record.layout import StridedLayout, row_major
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
 

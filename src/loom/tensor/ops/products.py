@@ -19,15 +19,15 @@ from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
-from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.fast import asks_fast, multiply_fast, swapped
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.views import reshape, transpose
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.record.layout import StridedLayout, row_major
 
 __all__ = ["MATMUL", "matmul", "multiply", "record_product"]
 

@@ -15,9 +15,9 @@ from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
-from loom.tensor.layout import StridedLayout
 from loom.tensor.ops.precision import in_force, keeping_precision
+from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "held_by", "normal_axes", "normal_axis",

@@ -12,10 +12,10 @@ import numpy as np
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import Node, require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops import views
+from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor
 
 __all__ = ["repeat"]
 

@@ -17,13 +17,13 @@ import numpy as np
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
-from loom.tensor.graph import require_tensor, same
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import pad
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape, routed, take_slices
+from loom.tensor.record.graph import require_tensor, same
 from loom.tensor.selecting.given import as_positions, as_values, not_bool, require_rank
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "index_add", "index_copy", "index_fill", "index_put", "masked_fill", "put_along_axis", "scatter", "scatter_add",

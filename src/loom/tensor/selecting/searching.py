@@ -16,15 +16,15 @@ from loom.core.numbers import real, whole
 from loom.core.promotion import promote
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange, zeros
-from loom.tensor.graph import Node, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.indexing import fold_by, positions_of
 from loom.tensor.ops.ordering import counts_between, find_places
 from loom.tensor.ops.reductions import max_of, min_of, sum_of
 from loom.tensor.ops.views import broadcast_to, reshape
+from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take_along_axis
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["bincount", "bucketize", "count_nonzero", "histogram", "searchsorted"]
 

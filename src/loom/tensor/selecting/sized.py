@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange, zeros
-from loom.tensor.graph import require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, stack
 from loom.tensor.ops.ordering import first_of
 from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to, reshape
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.scanning import cumulative_sum
 from loom.tensor.selecting.searching import known
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor, array
 
 __all__ = [
     "argwhere", "flatnonzero", "masked_select", "nonzero", "unique", "unique_all", "unique_counts", "unique_inverse",

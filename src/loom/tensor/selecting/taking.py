@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops import indexing
 from loom.tensor.ops.indexing import pick
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape, take_slices
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.given import as_index, as_positions, require_rank
-from loom.tensor.tensor import Tensor
 
 __all__ = ["gather", "index_select", "take", "take_along_axis"]
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.special.given import applied, horner, is_double
-from loom.tensor.tensor import Tensor
 
 __all__ = ["erfinv", "log_ndtr", "ndtr", "ndtri"]
 

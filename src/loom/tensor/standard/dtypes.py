@@ -15,7 +15,7 @@ from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.core.promotion import is_number, promote
-from loom.tensor.graph import Node, NodeT, same
+from loom.tensor.record.graph import Node, NodeT, same
 
 __all__ = ["NAMES", "FloatInfo", "IntInfo", "can_cast", "copied", "finfo", "iinfo", "isdtype", "result_type"]
 

@@ -16,10 +16,10 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import whole
 from loom.core.promotion import as_float, is_number, promote
 from loom.tensor.complexes.functions import sign_of
-from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import broadcast_to
+from loom.tensor.record.graph import Node, NodeT, require_tensor
 
 __all__ = [
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",

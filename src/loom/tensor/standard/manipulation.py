@@ -15,8 +15,8 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import NodeT, as_shape, require_tensor
 from loom.tensor.ops import joining, views
+from loom.tensor.record.graph import NodeT, as_shape, require_tensor
 from loom.tensor.standard.dtypes import copied
 
 __all__ = [

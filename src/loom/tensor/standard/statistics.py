@@ -14,10 +14,10 @@ from loom.core.dtype import bool_, dtype_of
 from loom.core.given import flag
 from loom.core.numbers import real
 from loom.kernels.types import kinds
-from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
 from loom.tensor.ops.parts import part_of
+from loom.tensor.record.graph import Node, NodeT, require_tensor
 from loom.tensor.standard.elementwise import truth
 
 __all__ = ["all", "any", "max", "mean", "min", "prod", "std", "sum", "var"]
