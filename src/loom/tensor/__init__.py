@@ -79,15 +79,19 @@ _NAMES = {
     "loom.tensor.special": "erfinv",
     "loom.tensor.standard.dtypes": "can_cast finfo iinfo isdtype result_type",
     "loom.tensor.standard.elementwise": (
-        "abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or "
-        "bitwise_right_shift bitwise_xor ceil clip copysign cos cosh divide equal exp expm1 floor floor_divide "
-        "greater greater_equal hypot isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp "
-        "logical_and logical_not logical_or logical_xor maximum minimum multiply negative nextafter not_equal "
-        "positive pow reciprocal remainder round sign signbit sin sinh sqrt square subtract tan tanh trunc"
+        "abs add ceil clip copysign divide floor floor_divide hypot maximum minimum multiply negative nextafter "
+        "positive pow reciprocal remainder round sign signbit sqrt square subtract trunc"
     ),
     "loom.tensor.standard.info": "__array_api_version__=VERSION __array_namespace_info__=info",
+    "loom.tensor.standard.logic": (
+        "bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor equal greater "
+        "greater_equal isfinite isinf isnan less less_equal logical_and logical_not logical_or logical_xor not_equal"
+    ),
     "loom.tensor.standard.manipulation": "broadcast_arrays concat flip moveaxis permute_dims reshape roll tile unstack",
     "loom.tensor.standard.statistics": "all any max mean min prod std sum var",
+    "loom.tensor.standard.transcendental": (
+        "acos acosh asin asinh atan atan2 atanh cos cosh exp expm1 log log10 log1p log2 logaddexp sin sinh tan tanh"
+    ),
     "loom.tensor.arrays.tensor": "Tensor array input parameter",
 }
 """The names that each module gives, some by another name (own=other)."""

@@ -254,7 +254,18 @@ class LoomTensor(Tensor):
 
 
 def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None = None, data: Any = None) -> LoomTensor:
-    """Return a tensor of zeros, or of ``data``, on a device."""
+    """Return a tensor of zeros, or of ``data``, on a device.
+
+    Args:
+        shape: Lengths of the axes, or one length.
+        dtype: Dtype.
+        on: Device, or its name; None: the default device.
+        data: Numbers of the shape; None: zeros.
+
+    Raises:
+        DTypeError: There is no such dtype; not a device; the elements are no numbers; the dtype is not supported.
+        ShapeError: The data do not fit; not a shape; too many elements.
+    """
     wanted, home = dtype_of(dtype, "tensor.create"), device(on)
     if not (wanted.is_float or wanted.is_integer or wanted.is_bool):
         raise DTypeError("tensor.create", "unsupported dtype", expected="numbers", got=wanted, remedy="Choose another")

@@ -56,6 +56,17 @@ def compile(  # noqa: A001 - tensor.compile
     tensors, else ``on``. ``budget_nbytes``: the most memory it may allocate; ArgumentError, before anything is
     allocated, if it needs more.
 
+    Args:
+        outputs: Tensors to compute.
+        updates: Pairs of a parameter and its new value.
+        on: Device, or its name; None: that of the tensors.
+        budget_nbytes: Most bytes to allocate; None: no limit.
+        name: Name, for errors and profiles.
+
+    Raises:
+        ArgumentError: Not pairs; not a whole number; not one for each; one tensor, not several.
+        DTypeError: Not a device; not a text.
+
     >>> from loom import tensor
     >>> w = tensor.parameter([1.0, 2.0])
     >>> x = tensor.input("x", (2,))

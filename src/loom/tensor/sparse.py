@@ -105,6 +105,20 @@ def csr(
     """Return a sparse matrix: ``starts`` of rows + 1 places, ``columns`` and ``values`` (numbers, or a tensor).
 
     ShapeError or ArgumentError if they do not fit together.
+
+    Args:
+        shape: Rows and columns.
+        starts: Integers (rows + 1,): where rows begin.
+        columns: Integers: the column of each value.
+        values: Numbers, or a tensor, one for each column.
+        dtype: Dtype of the values; None: theirs.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: A column is outside.
+        DTypeError: The elements are no numbers; there is no such dtype; the rows differ in length; not a device.
+        ShapeError: Not a shape; not row pointers; not one value for each column.
+        DeviceError: There is no such device.
     """
     rows, width = _two(as_shape(shape, "tensor.csr, shape"))
     heads, inner = read_as(starts, i64, "tensor.csr, starts"), read_as(columns, i64, "tensor.csr, columns")
@@ -168,6 +182,16 @@ def spmm(matrix: CSR, dense: Tensor, *, guarantee: Any = None) -> Tensor:
 
     ``guarantee="fast"``: by cuSPARSE, of f32 on a device of CUDA (DTypeError or DeviceError elsewhere); of the bits
     nothing is promised, and the result says so (``x.guarantee``).
+
+    Args:
+        matrix: Sparse matrix (m, k).
+        dense: Tensor (k, n).
+        guarantee: "fast": by the vendor's library, without a promise of bits; None: BIT_EXACT.
+
+    Raises:
+        ArgumentError: Not a sparse matrix; there is no such option.
+        DTypeError: Unsupported operands.
+        ShapeError: The shapes do not fit.
     """
     if not isinstance(matrix, CSR):
         raise ArgumentError("spmm", "not a sparse matrix", expected="what tensor.csr returns", got=repr(matrix),

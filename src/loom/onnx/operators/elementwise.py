@@ -17,7 +17,7 @@ from loom.importers.promotion import cast
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value, dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.arrays.tensor import Tensor
-from loom.tensor.standard.elementwise import shift_out
+from loom.tensor.standard.logic import shift_out
 
 __all__: list[str] = []
 

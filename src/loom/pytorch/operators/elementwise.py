@@ -15,7 +15,7 @@ from loom.core.dtype import DType, lookup
 from loom.importers.promotion import cast, matched, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
-from loom.tensor.standard.elementwise import shift_out
+from loom.tensor.standard.logic import shift_out
 
 __all__: list[str] = []
 

@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 from loom.core.given import items
 from loom.kernels.precisions import FULL
-from loom.tensor.arrays.derivatives import VJPS, derivative, is_zero
+from loom.tensor.arrays.derivatives import derivative, is_zero, vjp_of
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
@@ -32,6 +32,16 @@ def grad(loss: Tensor, wrt: Sequence[Tensor], *, seed: Tensor | None = None) -> 
     gradient of zeros. Of complex tensors it is that by the real part plus i times that by the imaginary part, as in
     torch; a complex ``loss`` needs a seed. DTypeError for tensors that are no floats; ArgumentError where the way leads
     through an operation without a derivative.
+
+    Args:
+        loss: Tensor of one number.
+        wrt: Tensors that ``loss`` is made of.
+        seed: Gradient of ``loss``, of its shape; None: 1.
+
+    Raises:
+        ArgumentError: An operand is no tensor; one tensor, not several.
+        DTypeError: The loss is complex; no floats.
+        ShapeError: The loss is not one number; it is not like the loss.
 
     >>> from loom import tensor
     >>> x = tensor.array([1.0, 2.0, 3.0], "f32")
@@ -113,7 +123,7 @@ def _varies(node: Node) -> bool:
 def _spread(node: Any, g: Any, leading: set[int], parts: dict[int, list[Any]]) -> None:
     if not _varies(node):
         return
-    vjp = VJPS.get(node.op)
+    vjp = vjp_of(node.op)
     if vjp is None:
         raise ArgumentError(
             "tensor.grad",
@@ -195,6 +205,12 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     ``fn`` takes tensors and returns one; it may use tensors of outside, which get their gradients too. It saves the
     memory of all that is between its inputs and its result, for one more computation of it. The bits are the same.
+
+    Args:
+        fn: Function of tensors that returns a tensor.
+
+    Raises:
+        ArgumentError: No tensors.
     """
 
     def wrapped(*inputs: Tensor) -> Tensor:

@@ -54,6 +54,18 @@ def convolve(
     The result has shape (batch, *places, filters). ``padding`` zeros are put on both sides of each dimension. With
     ``groups`` the channels are as many parts, each of which makes a part of the filters; ``weight`` then has shape
     (*window, channels / groups, filters). Types meet as those of ``matmul``; integers of 8 and 16 bits give 32.
+
+    Args:
+        x: Tensor (batch, *size, channels) with one to three axes of size.
+        weight: Tensor (*window, channels, filters).
+        stride: Steps between windows, one for all axes or one for each.
+        padding: Elements beside each end, one number for all axes or one for each.
+        dilation: Steps between elements of a window, one for all axes or one for each.
+        groups: Number of groups of channels that do not meet.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number; a number is out of range.
+        ShapeError: Not one number for each dimension; too many elements; the shapes do not fit.
     """
     for operand in (x, weight):
         require_tensor(operand, "convolve")
@@ -274,6 +286,17 @@ def max_pool(
     """Return the largest of each window of ``x`` (batch, *size, channels); the first of several has the gradient.
 
     ``padding``: places around it that are smaller than all others.
+
+    Args:
+        x: Tensor (batch, *size, channels) with one to three axes of size.
+        size: Lengths of a window, one for all axes or one for each.
+        stride: Steps between windows; None: ``size``.
+        padding: Elements beside each end, one number for all axes or one for each.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor; not one for each.
+        ShapeError: A window would lie outside; a window does not fit an axis; no images; not one number for each
+            dimension.
     """
     d = _dimensions(x)
     sizes = each_of(size, d, "pool, size", 1)
@@ -321,6 +344,18 @@ def average_pool(
     """Return the mean of each window of ``x`` (batch, *size, channels).
 
     ``padding``: zeros around it, which count unless ``count_include_pad`` is False.
+
+    Args:
+        x: Tensor (batch, *size, channels) with one to three axes of size.
+        size: Lengths of a window, one for all axes or one for each.
+        stride: Steps between windows; None: ``size``.
+        padding: Elements beside each end, one number for all axes or one for each.
+        count_include_pad: Whether padding counts as elements.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is out of range; a number is not usable there; not a whole
+            number.
+        ShapeError: A window does not fit an axis; not one number for each dimension; no images.
     """
     d = _dimensions(x)
     sizes = each_of(size, d, "pool, size", 1)

@@ -21,7 +21,7 @@ from loom.schedules.axis import rows_along
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.assigning import PUT
 from loom.tensor.handle.moving import MOVED, moved
-from loom.tensor.ops import indexing, joining, products, reductions, views
+from loom.tensor.ops import indexing, joining, ordering, products, reductions, views
 from loom.tensor.ops.correlating import COLUMNS, ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
 from loom.tensor.ops.fast import FAST_MATMUL, multiply_fast
@@ -31,11 +31,17 @@ from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
 from loom.tensor.record.graph import SAME, TensorOp, make
 from loom.tensor.record.versions import VALUE
 
-__all__ = ["VJPS", "Vjp", "derivative", "is_zero"]
+__all__ = ["VJPS", "Vjp", "derivative", "is_zero", "vjp_of"]
 
 Vjp = Callable[[Any, Any], Sequence[Any]]
 
 VJPS: dict[TensorOp, Vjp] = {}
+_ELSEWHERE = {
+    reductions.PRODUCT: "loom.tensor.selecting.scanning",
+    ordering.SCAN: "loom.tensor.selecting.scanning",
+    ordering.SORT: "loom.tensor.selecting.ordering",
+}
+"""Operations whose derivative needs functions that stand above, with the modules that give them theirs."""
 
 
 def derivative(*ops: TensorOp) -> Callable[[Vjp], Vjp]:
@@ -46,6 +52,13 @@ def derivative(*ops: TensorOp) -> Callable[[Vjp], Vjp]:
         return vjp
 
     return register
+
+
+def vjp_of(op: TensorOp) -> Vjp | None:
+    """Return the derivative of an operation, None if it has none."""
+    if op not in VJPS and op in _ELSEWHERE:
+        import_module(_ELSEWHERE[op])
+    return VJPS.get(op)
 
 
 # element by element. Of two equal operands of min and max the first has it all; steps have none; abs has 0 at 0

@@ -356,6 +356,16 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
     that of the array, f32 for Python's floats, i64 for its ints. What operations, patterns and kernels make of it stays
     on the device, and is computed when it is needed: element by element operations in one kernel.
 
+    Args:
+        data: Numbers, nested lists, an array of numpy or of DLPack, or a tensor.
+        dtype: Dtype; None: that of ``data``, f32 of Python's floats, i64 of its integers.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: There is no such dtype; not a device; the elements are no numbers.
+        ShapeError: Too many elements.
+        DeviceError: There is no such device.
+
     >>> (array([[1, 2], [3, 4]], on="cpu") + 1).tolist()
     [[2, 3], [4, 5]]
     """
@@ -396,7 +406,17 @@ def _tensors_in(data: Any) -> list[Tensor]:
 
 
 def parameter(data: Any, dtype: Any = None, *, name: str = "", on: str | Device | None = None) -> Tensor:
-    """Return a tensor that keeps its place on a device, and that programs may update (``compile(updates=..)``)."""
+    """Return a tensor that keeps its place on a device, and that programs may update (``compile(updates=..)``).
+
+    Args:
+        data: Numbers, nested lists, an array of numpy or of DLPack, or a tensor.
+        dtype: Dtype; None: that of ``data``.
+        name: Name, for errors and for files.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: There is no such dtype; not a device; not a text.
+    """
     return _store(PARAMETER, data, dtype, on, name)
 
 
@@ -445,6 +465,16 @@ def _is_of_python(data: Any) -> bool:
 
 
 def input(name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:  # noqa: A001 - tensor.input
-    """Return a place that is fed before each run of a program, by name."""
+    """Return a place that is fed before each run of a program, by name.
+
+    Args:
+        name: Name by which a program is fed.
+        shape: Lengths of the axes, or one length.
+        dtype: Dtype of what is fed.
+
+    Raises:
+        DTypeError: Not a text; there is no such dtype.
+        ShapeError: Not a shape; too many dimensions.
+    """
     name = text(name, "tensor.input, name")
     return Tensor(INPUT, (), as_shape(shape, "tensor.input"), dtype_of(dtype, "tensor.input"), name=name)

@@ -19,7 +19,9 @@ from loom.tensor.selecting import searching as _selecting_searching
 from loom.tensor.selecting import sized as _selecting_sized
 from loom.tensor.selecting import taking as _selecting_taking
 from loom.tensor.standard import elementwise as _standard_elementwise
+from loom.tensor.standard import logic as _standard_logic
 from loom.tensor.standard import manipulation as _standard_manipulation
+from loom.tensor.standard import transcendental as _standard_transcendental
 
 METHODS: tuple[str, ...]
 
@@ -74,35 +76,35 @@ class Methods:
     take = _selecting_taking.take
     take_along_axis = _selecting_taking.take_along_axis
     abs = _standard_elementwise.abs
-    acos = _standard_elementwise.acos
-    acosh = _standard_elementwise.acosh
-    asin = _standard_elementwise.asin
-    asinh = _standard_elementwise.asinh
-    atan = _standard_elementwise.atan
-    atanh = _standard_elementwise.atanh
     ceil = _standard_elementwise.ceil
     clip = _standard_elementwise.clip
     copysign = _standard_elementwise.copysign
-    cos = _standard_elementwise.cos
-    cosh = _standard_elementwise.cosh
-    expm1 = _standard_elementwise.expm1
     floor = _standard_elementwise.floor
-    isfinite = _standard_elementwise.isfinite
-    isinf = _standard_elementwise.isinf
-    isnan = _standard_elementwise.isnan
-    log10 = _standard_elementwise.log10
-    log1p = _standard_elementwise.log1p
-    log2 = _standard_elementwise.log2
     maximum = _standard_elementwise.maximum
     minimum = _standard_elementwise.minimum
     reciprocal = _standard_elementwise.reciprocal
     sign = _standard_elementwise.sign
-    sin = _standard_elementwise.sin
-    sinh = _standard_elementwise.sinh
     square = _standard_elementwise.square
-    tan = _standard_elementwise.tan
     trunc = _standard_elementwise.trunc
+    isfinite = _standard_logic.isfinite
+    isinf = _standard_logic.isinf
+    isnan = _standard_logic.isnan
     moveaxis = _standard_manipulation.moveaxis
+    acos = _standard_transcendental.acos
+    acosh = _standard_transcendental.acosh
+    asin = _standard_transcendental.asin
+    asinh = _standard_transcendental.asinh
+    atan = _standard_transcendental.atan
+    atanh = _standard_transcendental.atanh
+    cos = _standard_transcendental.cos
+    cosh = _standard_transcendental.cosh
+    expm1 = _standard_transcendental.expm1
+    log10 = _standard_transcendental.log10
+    log1p = _standard_transcendental.log1p
+    log2 = _standard_transcendental.log2
+    sin = _standard_transcendental.sin
+    sinh = _standard_transcendental.sinh
+    tan = _standard_transcendental.tan
     def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
     def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
     def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...

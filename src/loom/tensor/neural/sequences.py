@@ -41,6 +41,20 @@ def ctc_loss(
     time; as tensors they are not looked at, but longer ones end where the time does. A mean is over the batch of losses
     by their target's length, at least 1. A target that no alignment gives has the loss inf, or 0 with
     ``zero_infinity``, and no gradient.
+
+    Args:
+        log_probs: Tensor (tokens, batch, classes).
+        targets: Tensor of classes.
+        input_lengths: Lengths of the inputs.
+        target_lengths: Lengths of the targets.
+        blank: Class of nothing.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+        zero_infinity: Whether infinite losses count as 0.
+
+    Raises:
+        ArgumentError: There is no such option; not a whole number; an operand is no tensor; a number is out of range.
+        DTypeError: Not whole numbers; the elements are no numbers; the array has a mask.
+        ShapeError: Not a row for each sequence; no sequences.
     """
     name = "ctc_loss"
     require_tensor(log_probs, name)

@@ -44,7 +44,15 @@ def einsum(subscripts: str, *operands: NodeT) -> NodeT:
     those that they share (element by element if there are none). Up to 8 operands are joined in the order of fewest
     multiplications (of several, nearest to left to right), more by taking the cheapest pair each time. Types meet as
     operands of + do, and products of small integers have 32 bits, as those of ``gpu_matmul``; sums of a single operand
-    are those of ``sum``. Raises ArgumentError and ShapeError.
+    are those of ``sum``.
+
+    Args:
+        subscripts: Einstein's notation, as numpy's.
+        *operands: Tensors.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Not a text.
 
     >>> from loom import tensor
     >>> a = tensor.array([[1, 2], [3, 4]])

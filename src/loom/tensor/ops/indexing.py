@@ -132,6 +132,15 @@ def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
     """Return (rows, ..): row r is the sum of the rows of ``x`` whose index is r, in the order of their positions.
 
     A row whose index is outside, a negative one too, counts nowhere.
+
+    Args:
+        x: Tensor (n, ..).
+        indices: Tensor (n,) of integers.
+        rows: Number of rows of the result.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor.
+        ShapeError: Not one element; the indices do not fit.
     """
     require_tensor(x, "sum_by_index")
     rows = whole(rows, "sum_by_index, rows", least=0, most=_NOWHERE)

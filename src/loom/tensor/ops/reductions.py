@@ -110,6 +110,20 @@ def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return variances in two passes: the mean of the squared distances from the mean.
 
     Integers and bools give f64; f16 and bf16 are computed in f32 and rounded once.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats keep their dtype; bools and integers give f64; complex numbers
+            give f32 of c64, f64 of c128.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
     """
     require_tensor(x, "variance")
     if x.dtype.is_complex:  # of both parts
@@ -163,6 +177,18 @@ def argmax(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> Node
     """Return where the largest element is along an axis (None: of all, in row-major order), the first of several.
 
     As in ``max``, NaN wins and +0 is above -0.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: all, in row-major order.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axis, i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
     """
     return _index(x, "argmax", axis, keepdims)
 
@@ -171,6 +197,19 @@ def argmin(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> Node
     """Return where the smallest element is along an axis (None: of all, in row-major order), the first of several.
 
     As in ``min``, NaN wins and -0 is below +0.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: all, in row-major order.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axis, i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
+        IndexOutside: There is no such axis.
     """
     return _index(x, "argmin", axis, keepdims)
 

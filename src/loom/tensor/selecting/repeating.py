@@ -26,6 +26,16 @@ def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     ``repeats``: one number, or a tensor or list of one for each place of the axis, which is read by the host, as the
     shape of the result depends on it.
 
+    Args:
+        x: Tensor of any shape.
+        repeats: How often each element, a number or one for each along the axis.
+        axis: Axis; None: of the elements in row-major order.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        ShapeError: Not one for each place.
+
     >>> from loom import tensor
     >>> repeat(tensor.array([1, 2]), [3, 1]).tolist()
     [1, 1, 1, 2]

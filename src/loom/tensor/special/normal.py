@@ -117,6 +117,16 @@ def _mills(x: Any) -> Any:
 def erfinv(x: Tensor) -> Tensor:
     """Return y with erf(y) = x: -inf for -1, inf for 1, NaN outside.
 
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``: floats keep their dtype; bools and integers give f32.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Complex numbers are refused.
+
     >>> from loom import tensor
     >>> erfinv(tensor.array([-1.0, 0.0, 1.0])).tolist()
     [-inf, 0.0, inf]
