@@ -15,9 +15,9 @@ import numpy as np
 from loom.core.errors import ArgumentError, FileError
 from loom.core.optional import load, require
 from loom.onnx.functions import check_calls
+from loom.onnx.operatorschemas import newest_opset
 from loom.onnx.protos import domain_of, functions_of, graphs_of, nodes_of, opsets_of
 from loom.onnx.recording import is_done
-from loom.onnx.schemas import newest_opset
 from loom.onnx.values import check_size, numpy_of_element, onnx
 
 __all__ = ["ReadModel", "read_model"]

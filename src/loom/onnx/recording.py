@@ -16,9 +16,9 @@ from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
+from loom.onnx.operatorschemas import formals, schema_of, tensor_type
 from loom.onnx.protos import domain_of, opsets_of
 from loom.onnx.registry import OPERATORS, NodeCall
-from loom.onnx.schemas import formals, schema_of, tensor_type
 from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype, onnx
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits

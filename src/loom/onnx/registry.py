@@ -12,8 +12,8 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
-from loom.importers.calls import OperatorCall, RecordingScope
-from loom.importers.registry import Operator, operators
+from loom.importers.operatorcalls import OperatorCall, RecordingScope
+from loom.importers.operatorrows import Operator, operators
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element, onnx
 from loom.tensor.arrays.tensor import Tensor

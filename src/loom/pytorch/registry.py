@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from loom.core.dtype import DType, lookup
-from loom.importers.calls import OperatorCall, RecordingScope
-from loom.importers.registry import Operator, operators
+from loom.importers.operatorcalls import OperatorCall, RecordingScope
+from loom.importers.operatorrows import Operator, operators
 from loom.pytorch.graph import AtenNode, TypeName
 from loom.tensor.arrays.tensor import Tensor
 

@@ -34,8 +34,8 @@ def dtype_name(dtype: object, where: str = _WHERE) -> str:
     """Return Loom's name of a dtype of PyTorch's; DTypeError for one that Loom has not."""
     name = str(dtype).removeprefix("torch.")
     if name not in _DTYPES:
-        raise DTypeError(where, "Loom has no such dtype", expected=", ".join(_DTYPES.values()), got=name,
-                         remedy="Convert the module: module.float()")  # fmt: skip
+        known, remedy = ", ".join(_DTYPES.values()), "Convert the module: module.float()"
+        raise DTypeError(where, "Loom has no such dtype", expected=known, got=name, remedy=remedy)
     return _DTYPES[name]
 
 

@@ -27,7 +27,7 @@ from loom.export.onnx.writing.writer import WHERE, GraphWriter, Initializer
 from loom.nn.base.digests import digest_of
 from loom.nn.network import Network
 from loom.onnx.functions import DOMAIN, VERSION, function_proto
-from loom.onnx.schemas import newest_opset
+from loom.onnx.operatorschemas import newest_opset
 from loom.onnx.values import onnx
 
 __all__ = ["OLDEST_OPSET", "OPSET", "OnnxExport", "export_onnx", "to_onnx"]

@@ -9,8 +9,8 @@ import math
 from typing import Any, TypeGuard
 
 from loom import tensor as lt
+from loom.importers.imagewindows import by_channel
 from loom.importers.promotion import wide as wide_of
-from loom.importers.windows import by_channel
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.arrays.tensor import Tensor

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.importers.windows import channels_first, channels_last
+from loom.importers.imagewindows import channels_first, channels_last
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.arrays.tensor import Tensor
 

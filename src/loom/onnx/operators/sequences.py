@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.importers.shapes import cut_into
+from loom.importers.cuts import cut_into
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import EMPTY, Value, ValueSequence
 from loom.tensor.arrays.tensor import Tensor

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.importers.shapes import cut_into, pad_by_number, pad_by_places
+from loom.importers.cuts import cut_into, pad_by_number, pad_by_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.arrays.tensor import Tensor

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.importers.windows import (
+from loom.importers.imagewindows import (
+    ImageWindows,
     Numbers,
-    Windows,
     by_channel,
     channels_first,
     channels_last,
@@ -30,7 +30,7 @@ from loom.tensor.arrays.tensor import Tensor
 __all__: list[str] = []
 
 
-def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil: bool = False) -> Windows:
+def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil: bool = False) -> ImageWindows:
     """Return how windows lie over ``shape`` by the attributes strides, dilations, pads, auto_pad (and ceil_mode)."""
     d = len(shape)
     steps, gaps = call.integers("strides", [1] * d), call.integers("dilations", [1] * d)
@@ -49,7 +49,7 @@ def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil
         pads = [(0, 0)] * d
     else:
         pads = list(zip(given[:d], given[d:], strict=True))
-    how = Windows(list(sizes), steps, gaps, pads)
+    how = ImageWindows(list(sizes), steps, gaps, pads)
     how = how.ceiled(shape) if ceil else how
     if any(n + a + b < r for n, (a, b), r in zip(shape, how.pads, reach, strict=True)):
         raise call.refused("a window is larger than the image", expected=list(shape), got=reach)
@@ -141,14 +141,14 @@ def _max_pool(call: NodeCall, x: Tensor) -> Made:
     return [most, at]
 
 
-def _first_inside(shape: Sequence[int], how: Windows, columns: bool) -> Numbers:
+def _first_inside(shape: Sequence[int], how: ImageWindows, columns: bool) -> Numbers:
     """Return for each window the position of its first place inside the image."""
     positions, chosen = _positions(shape, how, columns), how.inside(shape[2:]).argmax(-1)
     found = np.take_along_axis(positions, np.broadcast_to(chosen, positions.shape[:-1])[..., None], -1)[..., 0]
     return np.maximum(found, 0)
 
 
-def _positions(shape: Sequence[int], how: Windows, columns: bool) -> Numbers:
+def _positions(shape: Sequence[int], how: ImageWindows, columns: bool) -> Numbers:
     """Return for each place of each window its position in the whole array, as ONNX counts it."""
     sizes = shape[2:]
     offsets = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * (len(sizes) + 1)) * math.prod(sizes)
@@ -188,8 +188,8 @@ def _average_pool(call: NodeCall, x: Tensor) -> Made:
     counted = call.flag("count_include_pad")
     given = call.integers("pads", [0] * 2 * len(sizes))
     told = call.text("auto_pad", "NOTSET") == "NOTSET"
-    around = [(a, min(end, b) if told else b) if counted else (0, 0)
-              for (a, b), end in zip(how.pads, given[len(sizes) :], strict=True)]  # fmt: skip
+    ends = [min(end, b) if told else b for (_, b), end in zip(how.pads, given[len(sizes) :], strict=True)]
+    around = [(a, end) if counted else (0, 0) for (a, _), end in zip(how.pads, ends, strict=True)]
     shares = how.shares(x.shape[2:], around)
     return lt.sum(found, axis=inner) / lt.cast(call.array(np.maximum(shares, 1)), x.dtype)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from loom import tensor as lt
+from loom.importers.imagewindows import channels_last
 from loom.importers.promotion import cast, wide
-from loom.importers.windows import channels_last
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 

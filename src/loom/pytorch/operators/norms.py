@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from loom import tensor as lt
+from loom.importers.imagewindows import by_channel, channels_first, channels_last
 from loom.importers.promotion import cast, wide
-from loom.importers.windows import by_channel, channels_first, channels_last
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 

@@ -13,9 +13,9 @@ from typing import Any, cast
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.cuts import cut, cut_into, pad_by_number, pad_by_places
 from loom.importers.promotion import cast as to_type
 from loom.importers.promotion import meet
-from loom.importers.shapes import cut, cut_into, pad_by_number, pad_by_places
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 

@@ -14,9 +14,8 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.core.given import is_list
-from loom.importers.promotion import cast
-from loom.importers.windows import (
-    Windows,
+from loom.importers.imagewindows import (
+    ImageWindows,
     by_channel,
     channels_first,
     channels_last,
@@ -24,6 +23,7 @@ from loom.importers.windows import (
     least_of,
     places_of_largest,
 )
+from loom.importers.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.convolution import convolve_planes
 from loom.tensor.arrays.tensor import Tensor
@@ -42,7 +42,7 @@ def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
 # convolutions
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: Windows, groups: int) -> Tensor:
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: ImageWindows, groups: int) -> Tensor:
     even = all(a == b for a, b in how.pads)
     if groups == 1 and set(how.gaps) <= {1} and even and x.dtype.is_float:
         found = convolve_planes(x, weight, how.steps, [a for a, _ in how.pads])
@@ -77,7 +77,7 @@ def _conv(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None) -> Made:
     def run(images: Tensor) -> Tensor:
         if transposed:
             return _transposed(call, images, weight, bias, steps, [p for p, _ in pads], gaps, groups, more)
-        return _convolved(images, weight, bias, Windows(sizes, steps, gaps, pads), groups)
+        return _convolved(images, weight, bias, ImageWindows(sizes, steps, gaps, pads), groups)
 
     return _as_batch(x, d + 2, run)
 
@@ -85,11 +85,11 @@ def _conv(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None) -> Made:
 # pools
 
 
-def _windows(call: OpCall, lengths: Sequence[int]) -> Windows:
+def _windows(call: OpCall, lengths: Sequence[int]) -> ImageWindows:
     d = len(lengths)
     sizes = call.each("kernel_size", d)
     steps, pads = call.each("stride", d, sizes), [(p, p) for p in call.each("padding", d, [0])]
-    how = Windows(sizes, steps, call.each("dilation", d, [1]), pads)
+    how = ImageWindows(sizes, steps, call.each("dilation", d, [1]), pads)
     return how.ceiled(lengths) if call.flag("ceil_mode") else how
 
 
@@ -110,7 +110,7 @@ def _max_pooled(call: OpCall, x: Tensor) -> Any:
     return [found, _places(call, x, padded, how)] if "indices" in call.base else found
 
 
-def _places(call: OpCall, x: Tensor, padded: Tensor, how: Windows) -> Tensor:
+def _places(call: OpCall, x: Tensor, padded: Tensor, how: ImageWindows) -> Tensor:
     """Return for each window where its largest element lies in the image."""
     found = how.over(padded)
     seen = lt.reshape(found, (*found.shape[: x.ndim], -1))
@@ -148,7 +148,7 @@ def _adaptive_pool(call: OpCall, x: Tensor) -> Made:
         if any(n % m for n, m in zip(images.shape[2:], sizes, strict=True)):
             return _unequal_max(call, images, sizes)
         steps = [n // m for n, m in zip(images.shape[2:], sizes, strict=True)]
-        how = Windows(steps, steps, [1] * len(steps), [(0, 0)] * len(steps))
+        how = ImageWindows(steps, steps, [1] * len(steps), [(0, 0)] * len(steps))
         return [how.largest(images), _places(call, images, images, how)]
 
     return _as_batch(x, rank, run)
@@ -212,7 +212,7 @@ def _columns(call: OpCall, x: Tensor) -> Made:
 
 
 def _unfolded(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], steps: list[int]) -> Tensor:
-    how = Windows(sizes, steps, gaps, [(p, p) for p in around])
+    how = ImageWindows(sizes, steps, gaps, [(p, p) for p in around])
     seen = how.over(how.pad(x))
     order = (0, 1, 4, 5, 2, 3)
     return lt.reshape(lt.permute(seen, order), (x.shape[0], x.shape[1] * math.prod(sizes), -1))

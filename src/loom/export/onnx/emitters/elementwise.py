@@ -17,7 +17,7 @@ from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
 from loom.onnx.functions import BODIES
-from loom.onnx.schemas import allowed_types, tensor_type
+from loom.onnx.operatorschemas import allowed_types, tensor_type
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, MAPS, NUMBER
 
 __all__ = ["emit_map"]

@@ -12,7 +12,7 @@ from loom.core.errors import ArgumentError
 from loom.export.onnx.writing.lengths import Size
 from loom.export.onnx.writing.records import ALIASES, RecordedValue
 from loom.export.onnx.writing.writer import WHERE, GraphWriter
-from loom.importers.registry import register
+from loom.importers.operatorrows import register
 from loom.tensor.ops.views import BROADCAST
 from loom.tensor.record.graph import TensorOp
 

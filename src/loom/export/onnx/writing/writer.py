@@ -19,7 +19,7 @@ from loom.export.onnx.writing.lengths import Length, Size, formula_of
 from loom.export.onnx.writing.records import GraphRecord, OpenNumber, RecordedValue
 from loom.kernels.maps.nest import Number
 from loom.onnx.functions import BODIES, DOMAIN, function_proto
-from loom.onnx.schemas import allowed_types, first_opset, has_attribute, newest_opset, schema_of, tensor_type
+from loom.onnx.operatorschemas import allowed_types, first_opset, has_attribute, newest_opset, schema_of, tensor_type
 from loom.onnx.values import element_of_dtype, onnx
 
 __all__ = ["GraphWriter", "Initializer", "ValueAsked"]

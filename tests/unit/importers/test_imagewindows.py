@@ -1,4 +1,4 @@
-"""Windows lie where their definition says: beside the elements of each, one by one."""
+"""ImageWindows lie where their definition says: beside the elements of each, one by one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from loom import tensor as lt
-from loom.importers.shapes import cut, cut_into, pad_by_number, pad_by_places
-from loom.importers.windows import Windows, by_channel, channels_first, channels_last, filters_last
+from loom.importers.cuts import cut, cut_into, pad_by_number, pad_by_places
+from loom.importers.imagewindows import ImageWindows, by_channel, channels_first, channels_last, filters_last
 
 RNG = np.random.default_rng(1)
 LENGTHS = (5, 4)
 HOWS = [
-    Windows([2, 3], [2, 1], [1, 1], [(0, 0), (0, 0)]), Windows([2, 2], [1, 3], [2, 1], [(1, 0), (1, 2)]),
-    Windows([3, 1], [4, 2], [1, 1], [(1, 1), (0, 0)]).ceiled(LENGTHS),
+    ImageWindows([2, 3], [2, 1], [1, 1], [(0, 0), (0, 0)]), ImageWindows([2, 2], [1, 3], [2, 1], [(1, 0), (1, 2)]),
+    ImageWindows([3, 1], [4, 2], [1, 1], [(1, 1), (0, 0)]).ceiled(LENGTHS),
 ]  # fmt: skip
 
 
-def _places(how: Windows) -> Any:
+def _places(how: ImageWindows) -> Any:
     """Yield for each window its places, one by one."""
     for at in product(*map(range, how.counts(LENGTHS))):
         starts = [k * s - a for k, s, (a, _) in zip(at, how.steps, how.pads, strict=True)]
@@ -35,7 +35,7 @@ def _is_inside(place: tuple[int, ...], around: tuple[int, int] = (0, 0)) -> bool
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_places_of_windows_are_those_of_their_definition(how: Windows) -> None:
+def test_places_of_windows_are_those_of_their_definition(how: ImageWindows) -> None:
     windows = list(_places(how))
     rows, columns = ([[p[0] * a + p[1] * b for p in w] for w in windows] for a, b in ((4, 1), (1, 5)))
     count = int(np.prod(how.sizes))
@@ -48,7 +48,7 @@ def test_places_of_windows_are_those_of_their_definition(how: Windows) -> None:
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_the_largest_elements_are_those_of_each_window(how: Windows) -> None:
+def test_the_largest_elements_are_those_of_each_window(how: ImageWindows) -> None:
     x = RNG.normal(size=(2, 3, *LENGTHS)).astype("f4")
     found = how.largest(how.pad(lt.array(x, on="cpu"), -np.inf)).numpy()
     for k, window in enumerate(_places(how)):
@@ -60,7 +60,7 @@ def test_a_last_window_starts_inside_the_image_or_the_padding_before_it() -> Non
     for n, size, step, pad in product(range(1, 9), range(1, 4), range(1, 5), range(2)):
         if n + 2 * pad < size or 2 * pad > size:  # PyTorch takes no more padding than that
             continue
-        how = Windows([size], [step], [1], [(pad, pad)]).ceiled([n])
+        how = ImageWindows([size], [step], [1], [(pad, pad)]).ceiled([n])
         (count,) = how.counts([n])
         starts = [k * step - pad for k in range(n + 2)]
         whole = [s for s in starts if s < n and s + size - step < n + pad]  # one before it did not reach the end

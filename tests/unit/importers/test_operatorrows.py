@@ -8,8 +8,8 @@ import pytest
 
 from loom import tensor as lt
 from loom.core.errors import ArgumentError
-from loom.importers.calls import OperatorCall
-from loom.importers.registry import Operator, bind, operators, register
+from loom.importers.operatorcalls import OperatorCall
+from loom.importers.operatorrows import Operator, bind, operators, register
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.selecting.outside import IndexLimits
 

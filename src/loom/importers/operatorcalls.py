@@ -13,7 +13,7 @@ import numpy as np
 from loom import tensor as lt
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
-from loom.importers.registry import Operator
+from loom.importers.operatorrows import Operator
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
 

@@ -5,7 +5,6 @@ Layer: onnx. Invariant: what the installed package does not know is None, or no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 from loom.core.dtype import DType
 from loom.onnx.values import onnx
 
-__all__ = ["Formal", "allowed_types", "first_opset", "formals", "has_attribute", "newest_opset", "schema_of",
-           "tensor_type"]  # fmt: skip
+__all__ = ["allowed_types", "first_opset", "formals", "has_attribute", "newest_opset", "schema_of", "tensor_type"]
 
 
 _NAMES = {"f32": "float", "f64": "double", "bf16": "bfloat16", "c64": "complex64", "c128": "complex128"}
@@ -22,7 +20,7 @@ _NAMES = {"f32": "float", "f64": "double", "bf16": "bfloat16", "c64": "complex64
 
 
 @dataclass(frozen=True, slots=True)
-class Formal:
+class _Formal:
     """An input as the standard says it: its types of tensors, and the name of the type that others share."""
 
     allowed: frozenset[str]
@@ -46,20 +44,15 @@ def schema_of(kind: str, opset: int, domain: str = "") -> Any:
 
 
 @lru_cache(maxsize=4096)
-def formals(kind: str, opset: int, domain: str = "") -> tuple[Formal, ...]:
+def formals(kind: str, opset: int, domain: str = "") -> tuple[_Formal, ...]:
     """Return an operator's inputs as the standard has them, none of what it does not know."""
     schema = schema_of(kind, opset, domain)
-    return () if schema is None else tuple(
-        Formal(
-            frozenset(_of_tensors(each.types)),
-            each.type_str if each.is_homogeneous and not each.type_str.startswith("tensor(") else "",
-        )
-        for each in schema.inputs
-    )  # fmt: skip
+    return () if schema is None else tuple(map(_formal, schema.inputs))
 
 
-def _of_tensors(types: Iterable[str]) -> list[str]:
-    return [t for t in types if t.startswith("tensor(")]
+def _formal(told: Any) -> _Formal:
+    is_shared = told.is_homogeneous and not told.type_str.startswith("tensor(")
+    return _Formal(frozenset(t for t in told.types if t.startswith("tensor(")), told.type_str if is_shared else "")
 
 
 def allowed_types(kind: str, opset: int, place: int) -> frozenset[str]:

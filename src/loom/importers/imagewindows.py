@@ -15,11 +15,19 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.core.dtype import DType
-from loom.importers.calls import OperatorCall
+from loom.importers.operatorcalls import OperatorCall
 from loom.tensor.arrays.convolution import window_max
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["Windows", "by_channel", "channels_first", "channels_last", "filters_last", "least_of", "places_of_largest"]
+__all__ = [
+    "ImageWindows",
+    "by_channel",
+    "channels_first",
+    "channels_last",
+    "filters_last",
+    "least_of",
+    "places_of_largest",
+]
 
 Numbers = np.ndarray[Any, Any]
 
@@ -50,7 +58,7 @@ def least_of(dtype: DType) -> Any:
 
 
 @dataclass(frozen=True)
-class Windows:
+class ImageWindows:
     """How windows lie: sizes, steps, gaps between their places, widths of padding before and after, by axis."""
 
     sizes: list[int]
@@ -65,10 +73,10 @@ class Windows:
 
     def counts(self, lengths: Sequence[int]) -> list[int]:
         """Return how many windows lie along each axis."""
-        return [(n + a + b - r) // s + 1 for n, (a, b), r, s in zip(lengths, self.pads, self.reach, self.steps,
-                                                                   strict=True)]  # fmt: skip
+        grown = [n + a + b for n, (a, b) in zip(lengths, self.pads, strict=True)]
+        return [(n - r) // s + 1 for n, r, s in zip(grown, self.reach, self.steps, strict=True)]
 
-    def ceiled(self, lengths: Sequence[int]) -> Windows:
+    def ceiled(self, lengths: Sequence[int]) -> ImageWindows:
         """Return these with the padding of a last window that starts inside the image or the padding before it."""
         pads: list[tuple[int, int]] = []
         for n, step, reach, (before, after) in zip(lengths, self.steps, self.reach, self.pads, strict=True):
