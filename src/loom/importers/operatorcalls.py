@@ -5,7 +5,7 @@ Layer: importers. Invariant: every argument of a node is read by the function th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -39,18 +39,18 @@ class OperatorCall:
     remedy: ClassVar[str]
     """What to do about a node that is refused."""
 
-    def __init__(self, scope: RecordingScope, name: str, where: str, unread: Iterable[str]) -> None:
+    def __init__(self, scope: RecordingScope, name: str, where: str, unread: set[str]) -> None:
         self.scope: Any = scope
-        self.name, self.where, self.unread = name, where, set(unread)
+        self.name, self.where, self.unread = name, where, unread
 
     def record(self, operator: Operator[Any]) -> Any:
         """Record the node; ArgumentError for arguments that are neither read nor without effect."""
         found = operator.record(self)
-        if unread := self.unread - operator.ignores:
+        if self.unread and (unread := self.unread - operator.ignores):
             raise self.refused(f"{self.arguments} that are not done", got=", ".join(sorted(unread)))
         return found
 
-    def input(self, i: int, *, optional: bool) -> Tensor | None:
+    def input(self, i: int, optional: bool) -> Tensor | None:
         """Return an input by its place as a tensor; None if it may be left out, and is."""
         raise NotImplementedError
 

@@ -59,8 +59,13 @@ def bind(record: Callable[..., Any]) -> Callable[[Any], Any]:
     if not optional:
         return record
 
+    places, first = tuple(enumerate(optional)), optional[0]
+
     def bound(call: Any) -> Any:
-        inputs = [call.input(i, optional=may_lack) for i, may_lack in enumerate(optional)]
+        inputs = [call.input(i, may_lack) for i, may_lack in places]
         return record(call, *inputs) if takes_call else record(*inputs)
 
-    return bound
+    def bound_to_one(call: Any) -> Any:  # most have one, and a loop costs as much as recording a view of it
+        return record(call, call.input(0, first)) if takes_call else record(call.input(0, first))
+
+    return bound if len(places) > 1 else bound_to_one

@@ -70,7 +70,7 @@ class NodeCall(OperatorCall):
         self._attributes: Mapping[str, Any] = {a.name: a for a in node.attribute}
         domain = f"{node.domain}:" if node.domain not in ("", "ai.onnx") else ""
         where = f"onnx, {domain}{node.op_type} (opset {opset})" + (f" {node.name!r}" if node.name else "")
-        super().__init__(scope, node.op_type, where, self._attributes)
+        super().__init__(scope, node.op_type, where, set(self._attributes))
 
     # attributes
 
@@ -168,7 +168,7 @@ class NodeCall(OperatorCall):
         """Return an input as a tensor."""
         return self.scope.tensor(self.value(i))
 
-    def input(self, i: int, *, optional: bool) -> Tensor | None:
+    def input(self, i: int, optional: bool) -> Tensor | None:
         """Return an input as a tensor; None if it may be left out, and is."""
         return self.maybe(i) if optional else self.tensor(i)
 

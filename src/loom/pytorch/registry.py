@@ -61,9 +61,8 @@ class OpCall(OperatorCall):
 
     def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: AtenScope) -> None:
         name = node.op.removeprefix("aten.")
-        super().__init__(scope, name, f"from_torch, {node.op} {node.name!r}", node.told - _WITHOUT_EFFECT)
+        super().__init__(scope, name, f"from_torch, {node.op} {node.name!r}", set(node.told) - _WITHOUT_EFFECT)
         self.node, self.base, self._arguments = node, name.split(".")[0], arguments
-        self.places = tuple(arguments)
 
     def value(self, name: str, default: Any = None) -> Any:
         """Return an argument as it is: a tensor, a number, None."""
@@ -88,9 +87,9 @@ class OpCall(OperatorCall):
         """Return an argument as a tensor, None if it is left out."""
         return self.tensor(name) if self.has(name) else self.value(name)
 
-    def input(self, i: int, *, optional: bool) -> Tensor | None:
+    def input(self, i: int, optional: bool) -> Tensor | None:
         """Return an argument by its place in the operator's schema as a tensor; None if it may be left out, and is."""
-        name = self.places[i]
+        name = next(iter(self._arguments)) if not i else tuple(self._arguments)[i]
         return self.maybe(name) if optional else self.tensor(name)
 
     def tensors(self, name: str = "tensors") -> list[Tensor]:

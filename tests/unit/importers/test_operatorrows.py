@@ -28,10 +28,10 @@ class _Call(OperatorCall):
     remedy = "Leave it out"
 
     def __init__(self, *inputs: Tensor | None, **arguments: Any) -> None:
-        super().__init__(_Scope(), "op", "here, op", arguments)
+        super().__init__(_Scope(), "op", "here, op", set(arguments))
         self.inputs, self.given = inputs, arguments
 
-    def input(self, i: int, *, optional: bool) -> Tensor | None:
+    def input(self, i: int, optional: bool) -> Tensor | None:
         found = self.inputs[i] if i < len(self.inputs) else None
         if found is None and not optional:
             raise self.refused(f"input {i} is missing")
