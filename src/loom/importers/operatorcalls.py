@@ -32,16 +32,21 @@ class RecordingScope(Protocol):
 
 
 class OperatorCall:
-    """Base of calls. ``where``: how errors name the node; ``unread``: its arguments that nothing has read yet."""
+    """Base of calls. ``unread``: arguments of the node that nothing has read yet."""
 
     arguments: ClassVar[str] = "arguments"
     """What errors call its arguments."""
     remedy: ClassVar[str]
     """What to do about a node that is refused."""
 
-    def __init__(self, scope: RecordingScope, name: str, where: str, unread: set[str]) -> None:
+    def __init__(self, scope: RecordingScope, name: str, unread: set[str]) -> None:
         self.scope: Any = scope
-        self.name, self.where, self.unread = name, where, unread
+        self.name, self.unread = name, unread
+
+    @property
+    def where(self) -> str:
+        """How errors name the node; nodes are many, and few are named."""
+        raise NotImplementedError
 
     def record(self, operator: Operator[Any]) -> Any:
         """Record the node; ArgumentError for arguments that are neither read nor without effect."""

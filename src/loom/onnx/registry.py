@@ -68,9 +68,13 @@ class NodeCall(OperatorCall):
     def __init__(self, node: Any, opset: int, inputs: Sequence[Held | None], scope: Scope) -> None:
         self.node, self.opset, self.inputs = node, opset, list(inputs)
         self._attributes: Mapping[str, Any] = {a.name: a for a in node.attribute}
-        domain = f"{node.domain}:" if node.domain not in ("", "ai.onnx") else ""
-        where = f"onnx, {domain}{node.op_type} (opset {opset})" + (f" {node.name!r}" if node.name else "")
-        super().__init__(scope, node.op_type, where, set(self._attributes))
+        super().__init__(scope, node.op_type, set(self._attributes))
+
+    @property
+    def where(self) -> str:
+        """How errors name the node."""
+        domain = f"{self.node.domain}:" if self.node.domain not in ("", "ai.onnx") else ""
+        return f"onnx, {domain}{self.name} (opset {self.opset})" + (f" {self.node.name!r}" if self.node.name else "")
 
     # attributes
 

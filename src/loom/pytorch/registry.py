@@ -61,8 +61,13 @@ class OpCall(OperatorCall):
 
     def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: AtenScope) -> None:
         name = node.op.removeprefix("aten.")
-        super().__init__(scope, name, f"from_torch, {node.op} {node.name!r}", set(node.told) - _WITHOUT_EFFECT)
+        super().__init__(scope, name, set(node.told) - _WITHOUT_EFFECT)
         self.node, self.base, self._arguments = node, name.split(".")[0], arguments
+
+    @property
+    def where(self) -> str:
+        """How errors name the node."""
+        return f"from_torch, {self.node.op} {self.node.name!r}"
 
     def value(self, name: str, default: Any = None) -> Any:
         """Return an argument as it is: a tensor, a number, None."""

@@ -28,8 +28,12 @@ class _Call(OperatorCall):
     remedy = "Leave it out"
 
     def __init__(self, *inputs: Tensor | None, **arguments: Any) -> None:
-        super().__init__(_Scope(), "op", "here, op", set(arguments))
+        super().__init__(_Scope(), "op", set(arguments))
         self.inputs, self.given = inputs, arguments
+
+    @property
+    def where(self) -> str:
+        return "here, op"
 
     def input(self, i: int, optional: bool) -> Tensor | None:
         found = self.inputs[i] if i < len(self.inputs) else None
