@@ -1,7 +1,7 @@
 """Packages that Loom runs without: the one place that asks for them, and tells who lacks one how to get it.
 
-Layer: core. Invariant: every import of such a package stands after ``require``, or is ``load`` or ``find``, so that
-nobody meets a bare ModuleNotFoundError; ``tests/architecture/test_extras.py`` reads all sources for it.
+Layer: core. Invariant: every import of such a package stands after ``require``, or is ``load``, ``lazy`` or ``find``,
+so that nobody meets a bare ModuleNotFoundError; ``tests/architecture/test_extras.py`` reads all sources for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.core.errors import LoomError, StateError
 
-__all__ = ["PACKAGES", "find", "has", "load", "require"]
+__all__ = ["PACKAGES", "find", "has", "lazy", "load", "require"]
 
 PACKAGES = {
     "cuda": ("cuda-bindings", "cuda"),
@@ -86,3 +86,24 @@ def find(module: str) -> Any | None:
 def has(package: str) -> bool:
     """Tell whether a package is installed, without importing it."""
     return find_spec(package) is not None
+
+
+class _LazyModule:
+    """A module that is loaded when a name of it is first asked for."""
+
+    def __init__(self, module: str, where: str) -> None:
+        self._told = module, where
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # who looks through a file's names, as doctest does, asks for no package
+            raise AttributeError(name)
+        self._module = self.__dict__.get("_module") or load(*self._told)
+        return getattr(self._module, name)
+
+
+def lazy(module: str, where: str) -> Any:
+    """Return a stand-in for a module of ``PACKAGES``: its names are the module's, which ``load`` brings for the first.
+
+    Names that begin with two underscores are not; ``load`` gives the module itself.
+    """
+    return _LazyModule(module, where)

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.core.optional import require
+from loom.onnx.protos import domain_of, graphs_of, opsets_of
+from loom.onnx.values import onnx
 
 __all__ = ["BODIES", "DOMAIN", "VERSION", "check_calls", "function_proto", "is_own"]
 
@@ -84,11 +85,9 @@ def check_calls(proto: Any, functions: Mapping[tuple[str, str], Any], name: str)
     def counted(nodes: Any) -> int:
         total = 0
         for node in nodes:
-            key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
+            key = domain_of(node.domain), node.op_type
             total += body(key) if key in functions and not is_own(functions[key]) else 1
-            total += sum(
-                counted(g.node) for a in node.attribute for g in (*([a.g] if a.HasField("g") else ()), *a.graphs)
-            )
+            total += sum(counted(g.node) for g in graphs_of(node))
         return total
 
     def body(key: tuple[str, str]) -> int:
@@ -112,9 +111,6 @@ def check_calls(proto: Any, functions: Mapping[tuple[str, str], Any], name: str)
 @lru_cache(maxsize=256)
 def function_proto(name: str, opset: int) -> Any:
     """Return a function as a ``FunctionProto`` over an opset; to be copied, not changed."""
-    require("onnx", "loom.onnx")
-    import onnx
-
     inputs, body = BODIES[name]
     attributes = "<precision>" if name == "matmul" else ""
     text = (
@@ -128,5 +124,5 @@ def is_own(proto: Any) -> bool:
     """Return whether a model's function is one of these, with the body that is written here."""
     if proto.domain != DOMAIN or proto.name not in BODIES:
         return False
-    opset = next((int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = opsets_of(proto).get("", 0)
     return list(proto.node) == list(function_proto(proto.name, opset).node) and opset > 0

@@ -18,11 +18,10 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.optional import require
 from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
-from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded
+from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, onnx
 from loom.onnx.weights import Weights, untied
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
@@ -138,12 +137,9 @@ class OnnxModel:
         """Return the initializers as parameters; programs made before, which have them as constants, are dropped."""
         with self.lock:
             if self._weights is None:
-                require("onnx", "loom.onnx")
-                from onnx import GraphProto
-
                 self._nodes, twins = untied(self._nodes, self._initializers)
                 self._initializers |= {name: self._initializers[old] for name, old in twins.items()}
-                graph = GraphProto(node=self._nodes, output=self._read.graph.output)
+                graph = onnx.GraphProto(node=self._nodes, output=self._read.graph.output)
                 self._weights = Weights(graph, self._initializers, self._device, self._trained)
                 while self._programs:
                     self._free(self._programs.popitem()[1])

@@ -13,10 +13,12 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, FileError
-from loom.core.optional import require
+from loom.core.optional import load, require
 from loom.onnx.functions import check_calls
+from loom.onnx.operatorschemas import newest_opset
+from loom.onnx.protos import domain_of, functions_of, graphs_of, nodes_of, opsets_of
 from loom.onnx.recording import is_done
-from loom.onnx.values import check_size, numpy_of_element
+from loom.onnx.values import check_size, numpy_of_element, onnx
 
 __all__ = ["ReadModel", "read_model"]
 
@@ -30,8 +32,7 @@ class ReadModel:
     def __init__(self, proto: Any, folder: Path | None, name: str) -> None:
         self.proto, self.folder, self.name = proto, folder, name
         self.graph = proto.graph
-        self.opsets = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in proto.opset_import}
-        self.functions = {("" if f.domain == "ai.onnx" else f.domain, f.name): f for f in proto.functions}
+        self.opsets, self.functions = opsets_of(proto), functions_of(proto)
         self._arrays: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
 
     def initializers(self, graph: Any) -> Mapping[str, np.ndarray[Any, Any]]:
@@ -62,9 +63,6 @@ class ReadModel:
 
 def read_tensor(proto: Any, folder: Path | None) -> np.ndarray[Any, Any]:
     """Return the elements of a ``TensorProto``; FileError for what does not fit, or lies outside ``folder``."""
-    require("onnx", "loom.onnx")
-    import onnx
-
     where = f"onnx, tensor {proto.name!r}"
     dtype = numpy_of_element(proto.data_type, where)
     shape = check_size(tuple(proto.dims), where)
@@ -110,8 +108,6 @@ def _external(proto: Any, folder: Path | None, dtype: Any, shape: tuple[int, ...
 def read_model(source: Any) -> ReadModel:
     """Return the model of a path, bytes or ``ModelProto``; FileError or ArgumentError says what is wrong with it."""
     require("onnx", "onnx.load")
-    import onnx
-
     folder: Path | None = None
     name = "the model"
     if isinstance(source, onnx.ModelProto):
@@ -136,9 +132,7 @@ def read_model(source: Any) -> ReadModel:
 
 
 def _parsed(data: bytes, name: str) -> Any:
-    require("onnx", "loom.onnx")
     require("google.protobuf", "loom.onnx")
-    import onnx
     from google.protobuf.message import DecodeError
 
     try:
@@ -154,32 +148,28 @@ def _parsed(data: bytes, name: str) -> Any:
 
 def _check(proto: Any, name: str) -> None:
     """Refuse what is malformed, then what is unknown: all of it by name."""
-    require("onnx", "loom.onnx")
-    import onnx
-
     undecodable = next((n for n in _names(proto) if isinstance(n, bytes)), None)
     if undecodable is not None:
         raise FileError("onnx.load", f"{name} is malformed: a name is no UTF-8", expected="text", got=repr(undecodable),
                         remedy="Check it with onnx.checker")  # fmt: skip
-    opsets = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in proto.opset_import}
-    functions = {("" if f.domain == "ai.onnx" else f.domain, f.name): f for f in proto.functions}
-    each = {(n.domain, n.op_type): n for n in _nodes(proto)}
+    opsets, functions = opsets_of(proto), functions_of(proto)
+    each = {(n.domain, n.op_type): n for n in _all_nodes(proto)}
     missing = sorted(_full_name(n, opsets) for n in each.values() if not is_done(n, opsets, functions))
     if missing:
         raise ArgumentError("onnx.load", f"{name} has operators that are not done", got=", ".join(missing[:20]),
                             remedy="docs/guide/models/onnx.md lists those that are")  # fmt: skip
     _check_ends(proto, name)
     check_calls(proto, functions, name)
-    newest = onnx.defs.onnx_opset_version()
+    newest, version = newest_opset(), load("onnx", "onnx.load").__version__
     if opsets.get("", 0) > newest:
-        raise ArgumentError("onnx.load", f"{name} is of an opset that onnx {onnx.__version__} does not know",
+        raise ArgumentError("onnx.load", f"{name} is of an opset that onnx {version} does not know",
                             expected=f"opset {newest} or older", got=opsets[""],
                             remedy="pip install --upgrade onnx, or convert it with onnx.version_converter"
                             )  # fmt: skip
     if proto.ByteSize() > _MOST_CHECKED or _has_external(proto):
         return  # the checker would read files; recording refuses what it would find
     try:
-        cast("Any", onnx.checker).check_model(_with_shapes(proto))
+        onnx.checker.check_model(_with_shapes(proto))
     except (onnx.checker.ValidationError, ValueError) as error:
         text = str(error).strip().replace("\n", " ")[:400].rstrip(".")
         raise FileError("onnx.load", f"{name} is malformed: {text}", remedy="Check it with onnx.checker") from error
@@ -209,10 +199,15 @@ def _check_ends(proto: Any, name: str) -> None:
                             remedy="Give one another name, through an Identity node")  # fmt: skip
 
 
+def _all_nodes(proto: Any) -> Iterator[Any]:
+    """Yield every node of graphs, of their bodies, and of functions."""
+    return nodes_of(node for source in (proto.graph, *proto.functions) for node in source.node)
+
+
 def _names(proto: Any) -> Iterator[str | bytes]:
     """Yield every name of a model; protobuf gives those that are no UTF-8 as bytes."""
-    nodes = list(_nodes(proto))
-    for graph in (proto.graph, *(g for n in nodes for g in _graphs(n))):
+    nodes = list(_all_nodes(proto))
+    for graph in (proto.graph, *(g for n in nodes for g in graphs_of(n))):
         for value in (*graph.input, *graph.output, *graph.value_info):
             yield from (value.name, *(d.dim_param for d in value.type.tensor_type.shape.dim))
         yield from (tensor.name for tensor in graph.initializer)
@@ -228,30 +223,10 @@ def _names(proto: Any) -> Iterator[str | bytes]:
 
 
 def _full_name(node: Any, opsets: dict[str, int]) -> str:
-    domain = "" if node.domain == "ai.onnx" else node.domain
+    domain = domain_of(node.domain)
     return f"{domain or 'ai.onnx'}:{node.op_type} (opset {opsets.get(domain, 'none')})"
 
 
 def _has_external(proto: Any) -> bool:
-    require("onnx", "loom.onnx")
-    import onnx
-
-    graphs = [proto.graph, *(g for n in _nodes(proto) for g in _graphs(n))]
+    graphs = [proto.graph, *(g for n in _all_nodes(proto) for g in graphs_of(n))]
     return any(t.data_location == onnx.TensorProto.EXTERNAL for g in graphs for t in g.initializer)
-
-
-def _graphs(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _nodes(proto: Any) -> Iterator[Any]:
-    """Yield every node of graphs, of their bodies, and of functions."""
-    waiting = [node for source in (proto.graph, *proto.functions) for node in source.node]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for graph in _graphs(node):
-            waiting.extend(graph.node)

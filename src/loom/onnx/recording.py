@@ -7,20 +7,19 @@ it. Invariant: recording a graph runs nothing that depends on what is fed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.dtype import of_numpy
 from loom.core.errors import ArgumentError, DTypeError, FileError
-from loom.core.optional import require
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
+from loom.onnx.operatorschemas import formals, schema_of, tensor_type
+from loom.onnx.protos import domain_of, opsets_of
 from loom.onnx.registry import OPERATORS, NodeCall
-from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype
+from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype, onnx
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
 
@@ -32,67 +31,12 @@ _MOST_NODES = 1 << 20
 """Nodes of one recording, those of unrolled loops counted each time."""
 
 
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
-
-
-def _schema(node: Any, opset: int) -> Any:
-    require("onnx", "loom.onnx")
-    from onnx import defs
-
-    if not 0 < opset < 1 << 31:
-        return None
-    try:
-        return defs.get_schema(node.op_type, opset, node.domain)
-    except (defs.SchemaError, TypeError):  # a name that is no text
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Formal:
-    """An input as the standard says it: its types, and the name of the type that others share."""
-
-    allowed: frozenset[str]
-    same: str
-
-
-_ELEMENTS = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "c64": "complex64",
-             "c128": "complex128"} | {f"{s}{n}": f"{w}{n}" for s, w in (("i", "int"), ("u", "uint")) for n in
-                                      (8, 16, 32, 64)}  # fmt: skip
-"""Dtypes whose names ONNX's standard spells otherwise."""
-
-
-@lru_cache(maxsize=1024)
-def _formals(name: str, opset: int, domain: str) -> tuple[_Formal, ...]:
-    """Return an operator's inputs as the standard has them, none of what it does not know."""
-    require("onnx", "loom.onnx")
-    from onnx import defs
-
-    if not 0 < opset < 1 << 31:
-        return ()
-    try:
-        schema = defs.get_schema(name, opset, domain)
-    except (defs.SchemaError, TypeError):
-        return ()
-    return tuple(
-        _Formal(
-            frozenset(t for t in formal.types if t.startswith("tensor(")) if _is_tensors(formal.types) else frozenset(),
-            formal.type_str if formal.is_homogeneous and not formal.type_str.startswith("tensor(") else "",
-        )
-        for formal in schema.inputs
-    )  # fmt: skip
-
-
-def _is_tensors(types: Iterable[str]) -> bool:
-    return any(t.startswith("tensor(") for t in types)
-
-
 def is_done(node: Any, opsets: Mapping[str, int], functions: Mapping[tuple[str, str], Any]) -> bool:
     """Return whether a node can be recorded: by a function here, of the model, or of the standard."""
-    key = _domain(node.domain), node.op_type
+    key = domain_of(node.domain), node.op_type
     if key in OPERATORS or key in functions:
         return True
-    schema = _schema(node, opsets.get(key[0], 0))
+    schema = schema_of(node.op_type, opsets.get(key[0], 0), node.domain)
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
@@ -181,7 +125,7 @@ class GraphRecording:
     def _node(self, node: Any) -> None:
         self._nodes += 1
         inputs = [self._named(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
-        domain = _domain(node.domain)
+        domain = domain_of(node.domain)
         call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)
         if self._nodes > _MOST_NODES:
             raise call.refused("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
@@ -197,32 +141,29 @@ class GraphRecording:
         key = domain, call.name
         if key in self.functions and not is_own(self.functions[key]):
             body = self.functions[key]
-            return self._function(call, body, {_domain(o.domain): o.version for o in body.opset_import})
+            return self._function(call, body, opsets_of(body))
         self._require_types(call)
         if domain == "":
             folded = fold(call)
             if folded is not None:
                 return folded
         if key in OPERATORS:
-            since, record, ignored = OPERATORS[key]
-            if call.opset < since:
-                raise call.refused("an older opset than is done", expected=f"{since} or newer", got=call.opset)
-            found = record(call)
-            if call.unread - ignored:
-                raise call.refused("attributes that are not done", got=", ".join(sorted(call.unread - ignored)))
-            return found
+            operator = OPERATORS[key]
+            if call.opset < operator.since:
+                raise call.refused("an older opset than is done", expected=f"{operator.since} or newer", got=call.opset)
+            return call.record(operator)
         return self._function(call, *self._standard_body(call))
 
     def _require_types(self, call: NodeCall) -> None:
         """Refuse dtypes that the standard does not give the operator, or that differ where it wants the same."""
-        formals = _formals(call.name, call.opset, call.node.domain)
+        known = formals(call.name, call.opset, call.node.domain)
         bound: dict[str, str] = {}
-        for i, value in enumerate(call.inputs if formals else ()):
+        for i, value in enumerate(call.inputs if known else ()):
             if value is None or isinstance(value, ValueSequence):
                 continue
-            formal = formals[min(i, len(formals) - 1)]
+            formal = known[min(i, len(known) - 1)]
             found = value.dtype if isinstance(value, Tensor) else of_numpy(value.dtype, call.where, complexes=True)
-            element = f"tensor({_ELEMENTS.get(found.name, found.name)})"
+            element = tensor_type(found)
             if formal.allowed and element not in formal.allowed:
                 raise self._dtype_refused(call, i, sorted(t[7:-1] for t in formal.allowed), element)
             if formal.same and bound.setdefault(formal.same, element) != element:
@@ -235,10 +176,7 @@ class GraphRecording:
 
     def _standard_body(self, call: NodeCall) -> tuple[Any, dict[str, int]]:
         """Return the body that ONNX gives an operator, for the types of these inputs."""
-        require("onnx", "loom.onnx")
-        import onnx
-
-        schema = _schema(call.node, call.opset)
+        schema = schema_of(call.name, call.opset, call.node.domain)
         if schema is None or not (schema.has_function or schema.has_context_dependent_function):
             raise call.refused("an unknown operator", expected="one of docs/guide/models/onnx.md",
                                got=f"domain {call.node.domain or 'ai.onnx'!r}, opset {call.opset}")  # fmt: skip
@@ -253,12 +191,9 @@ class GraphRecording:
             if not text:
                 raise call.refused("ONNX has no body for these inputs")
             body = onnx.FunctionProto.FromString(text)
-        return body, {_domain(o.domain): o.version for o in body.opset_import}
+        return body, opsets_of(body)
 
     def _type(self, value: Held | None) -> bytes:
-        require("onnx", "loom.onnx")
-        import onnx
-
         if value is None:
             return onnx.TypeProto().SerializeToString()
         if isinstance(value, ValueSequence):
@@ -296,9 +231,6 @@ class GraphRecording:
 
 def _filled(node: Any, given: Mapping[str, Any]) -> Any:
     """Return a node of a function with the attributes it refers to put in, in its graphs too."""
-    require("onnx", "loom.onnx")
-    import onnx
-
     if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute):
         return node
     filled = onnx.NodeProto()

@@ -12,29 +12,23 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
-from loom.core.optional import require
+from loom.importers.operatorcalls import OperatorCall, RecordingScope
+from loom.importers.operatorrows import Operator, operators
 from loom.onnx.learning import Learning
-from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
-from loom.tensor.arrays.tensor import Tensor, array
+from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element, onnx
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.record.graph import INPUT, PARAMETER, ancestors
-from loom.tensor.selecting.outside import IndexLimits
 
-__all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "known", "operator"]
+__all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "operator"]
 
 Made = Held | Sequence[Held | None]
 
 
-class Scope(Protocol):
+class Scope(RecordingScope, Protocol):
     """What recording a node may ask of the graph that it stands in."""
 
-    device: Any
     learning: Learning | None
-    limits: IndexLimits
     read_tensor: Callable[[Any], np.ndarray[Any, Any]]
-
-    def graph(self, graph: Any, inputs: Sequence[Held]) -> list[Any]:
-        """Record a graph that is an attribute, which sees the names around it."""
-        ...
 
     def tensor(self, value: Value) -> Tensor:
         """Return a value as a tensor; of one array always the same."""
@@ -49,49 +43,42 @@ class Scope(Protocol):
         ...
 
 
-OPERATORS: dict[tuple[str, str], tuple[int, Callable[[NodeCall], Made], frozenset[str]]] = {}
-"""(domain, name): the oldest opset that is done, what records it, attributes that change no number."""
+OPERATORS: dict[tuple[str, str], Operator[NodeCall]] = {}
+"""By domain and name."""
 
 
 def operator(
     *names: str, domain: str = "", since: int = 1, ignores: Sequence[str] = ()
-) -> Callable[[Callable[[NodeCall], Made]], Callable[[NodeCall], Made]]:
+) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
     """Enter the function that records the operators of these names."""
-
-    def enter(record: Callable[[NodeCall], Made]) -> Callable[[NodeCall], Made]:
-        for name in names:
-            OPERATORS[domain, name] = since, record, frozenset(ignores)
-        return record
-
-    return enter
-
-
-def known(domain: str, name: str) -> bool:
-    """Return whether an operator has a function of its own here."""
-    return (domain, name) in OPERATORS
+    return operators(OPERATORS, [(domain, name) for name in names], since, ignores)
 
 
 _KINDS = {"FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "GRAPH": "g", "FLOATS": "floats", "INTS": "ints",
           "STRINGS": "strings"}  # fmt: skip
 
 
-class NodeCall:
+class NodeCall(OperatorCall):
     """A node that is recorded: its attributes by type, its inputs as tensors or as arrays that the host knows."""
 
+    arguments = "attributes"
+    remedy = "Export the model without it, or convert it with onnx.version_converter"
+    scope: Scope
+
     def __init__(self, node: Any, opset: int, inputs: Sequence[Held | None], scope: Scope) -> None:
-        self.node, self.opset, self.inputs, self.scope = node, opset, list(inputs), scope
-        self.name: str = node.op_type
+        self.node, self.opset, self.inputs = node, opset, list(inputs)
         self._attributes: Mapping[str, Any] = {a.name: a for a in node.attribute}
-        self.unread = set(self._attributes)
-        domain = f"{node.domain}:" if node.domain not in ("", "ai.onnx") else ""
-        self.where = f"onnx, {domain}{node.op_type} (opset {opset})" + (f" {node.name!r}" if node.name else "")
+        super().__init__(scope, node.op_type, set(self._attributes))
+
+    @property
+    def where(self) -> str:
+        """How errors name the node."""
+        domain = f"{self.node.domain}:" if self.node.domain not in ("", "ai.onnx") else ""
+        return f"onnx, {domain}{self.name} (opset {self.opset})" + (f" {self.node.name!r}" if self.node.name else "")
 
     # attributes
 
     def _attribute(self, name: str, kind: str, default: Any) -> Any:
-        require("onnx", "loom.onnx")
-        import onnx
-
         self.unread.discard(name)
         found = self._attributes.get(name)
         if found is None:
@@ -185,6 +172,10 @@ class NodeCall:
         """Return an input as a tensor."""
         return self.scope.tensor(self.value(i))
 
+    def input(self, i: int, optional: bool) -> Tensor | None:
+        """Return an input as a tensor; None if it may be left out, and is."""
+        return self.maybe(i) if optional else self.tensor(i)
+
     def tensors(self) -> list[Tensor]:
         """Return all inputs as tensors."""
         return [self.tensor(i) for i in range(len(self.inputs))]
@@ -238,12 +229,3 @@ class NodeCall:
     def sized(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return a shape that can be; ArgumentError for one that cannot."""
         return check_size(tuple(int(n) for n in shape), self.where)
-
-    def array(self, data: Any, dtype: Any = None) -> Tensor:
-        """Return numbers as a tensor beside the others."""
-        return array(data, dtype, on=self.scope.device)
-
-    def refused(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
-        """Return the error that names this node."""
-        remedy = "Export the model without it, or convert it with onnx.version_converter"
-        return ArgumentError(self.where, what, expected=expected, got=got, remedy=remedy)

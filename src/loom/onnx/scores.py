@@ -13,7 +13,7 @@ from loom import tensor as lt
 from loom.onnx.registry import NodeCall
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["TRANSFORMS", "as_float", "class_labels", "picked_labels", "transformed"]
+__all__ = ["TRANSFORMS", "as_float", "as_rows", "class_labels", "picked_labels", "transformed"]
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 """What ``post_transform`` may be."""
@@ -22,6 +22,12 @@ TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 def as_float(x: Tensor) -> Tensor:
     """Return numbers as f32, f64 as they are."""
     return x if x.dtype.name == "f64" else lt.cast(x, "f32")
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Return samples as rows of f32, f64 as they are; one sample is a row."""
+    x = as_float(x)
+    return x if x.ndim == 2 else lt.reshape(x, (1, -1))
 
 
 def transformed(call: NodeCall, scores: Tensor, default: str = "NONE") -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.optional import load, require
+from loom.core.optional import lazy, load
 from loom.tensor.arrays.tensor import Tensor
 
 __all__ = [
@@ -26,7 +26,11 @@ __all__ = [
     "dtype_of_element",
     "element_of_dtype",
     "numpy_of_element",
+    "onnx",
 ]
+
+onnx: Any = lazy("onnx", "loom.onnx")
+"""The package ``onnx``, which is loaded when it is first needed."""
 
 Value = np.ndarray[Any, Any] | Tensor
 """An array that the host knows (weights, shapes), or a recorded tensor."""
@@ -62,9 +66,6 @@ class ValuesNeeded(Exception):
 
 
 def _named(element: int) -> str:
-    require("onnx", "loom.onnx")
-    import onnx
-
     known = {int(value): name for name, value in onnx.TensorProto.DataType.items()}
     return known.get(element, f"number {element}")
 

@@ -7,13 +7,14 @@ trained; a number without axes is a constant of its graph, unless it is asked fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
-from loom.core.optional import require
+from loom.onnx.protos import graphs_of, nodes_of
+from loom.onnx.values import onnx
 from loom.tensor.arrays.tensor import Tensor, parameter
 
 __all__ = ["Weights", "sort_names", "untied"]
@@ -29,20 +30,6 @@ _FIXED: Mapping[str, Iterable[int]] = {
 """Inputs that are numbers of the computation, not weights: operator -> their places."""
 
 
-def _graphs(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
-    for node in nodes:
-        yield node
-        for graph in _graphs(node):
-            yield from _nodes(graph.node)
-
-
 _CONSTANT = re.compile(r"val_\d+(\.\d+)?$")
 """What torch's newer exporter calls what is no parameter."""
 
@@ -52,7 +39,7 @@ class _Uses:
 
     def __init__(self, graph: Any) -> None:
         self.state, self.fixed, self.used = set[str](), set[str](), set[str]()
-        for node in _nodes(graph.node):
+        for node in nodes_of(graph.node):
             places = {i: name for i, name in enumerate(node.input) if name}
             if node.op_type != "Identity":
                 self.used |= set(places.values())
@@ -73,23 +60,22 @@ def untied(nodes: Iterable[Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> 
     all. What is one number throughout (fresh gains and biases) was not tied, nor was a running mean with a gain: each
     place has an initializer of its own here. Others stay as the file has them.
     """
-    require("onnx", "loom.onnx")
-    import onnx
-
     graph = onnx.GraphProto()
     graph.node.extend(nodes)
     uses, found, aliases = _Uses(graph), dict[str, str](), dict[str, str]()
     kept: list[Any] = []
     for node in graph.node:
         name = node.output[0] if node.output else ""
-        root = aliases.get(node.input[0], node.input[0]) if node.input else ""
+        read: str = node.input[0] if node.input else ""
+        root = aliases.get(read, read)
         if node.op_type == "Identity" and _may_be_joined(root, arrays):
             aliases[name] = root
             if _is_one_number(arrays[root]) or (name in uses.state) != (root in uses.state):
                 found[name] = root
                 continue
         kept.append(node)
-    seen, below = set[str](), {n for node in graph.node for g in _graphs(node) for i in _nodes(g.node) for n in i.input}
+    inner = nodes_of(n for node in graph.node for g in graphs_of(node) for n in g.node)
+    seen, below = set[str](), {n for node in inner for n in node.input}
     for node in kept:
         fixed = _FIXED.get(node.op_type, ()) if node.domain in ("", "ai.onnx") else ()
         for i, name in enumerate(node.input):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import FileError
-from loom.core.optional import require
 from loom.onnx.reading import ReadModel
+from loom.onnx.values import onnx
 
 __all__ = ["with_weights"]
 
@@ -22,9 +22,6 @@ _MOST = (1 << 31) - (1 << 16)
 
 def with_weights(read: ReadModel, nodes: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     """Return a model as a file, with these nodes and initializers; those outside the file are put inside."""
-    require("onnx", "loom.onnx")
-    import onnx
-
     total = sum(a.nbytes for a in arrays.values())
     if total > _MOST:
         raise FileError("onnx.save", "the weights are too large for one file", expected=f"at most {_MOST} bytes",
@@ -41,9 +38,6 @@ def with_weights(read: ReadModel, nodes: Any, arrays: Mapping[str, np.ndarray[An
 
 
 def _put(tensor: Any, name: str, array: np.ndarray[Any, Any]) -> None:
-    require("onnx", "loom.onnx")
-    import onnx
-
     tensor.name, tensor.data_type = name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     tensor.dims.extend(array.shape)
     tensor.raw_data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
-from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.ranges import LEAST, Ranges, Way, open_guards
@@ -21,7 +20,7 @@ from loom.pytorch.recording import is_done
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.structure import Leaf
 from loom.pytorch.surroundings import memory, modes, quiet, states_of_lstms
-from loom.pytorch.torchtypes import Constant, array_of, dtype_name
+from loom.pytorch.torchtypes import Constant, array_of, dtype_name, torch, trees
 
 __all__ = ["Exported", "Made", "NotExported", "export"]
 
@@ -73,8 +72,6 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
 
     NotExported where PyTorch cannot trace it, and for operators that are not done.
     """
-    torch: Any = load("torch", _WHERE)
-
     with modes(module, training=training), quiet(), states_of_lstms(), torch.enable_grad():
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
@@ -107,15 +104,11 @@ def _shapes(program: Any, module: Any) -> dict[str, object]:
 
 
 def _graphs(module: Any) -> list[Any]:
-    torch: Any = load("torch", _WHERE)
-
     return [part for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
 
 
 def _functional(program: Any) -> Any:
     """Return the program without writes and without parts under other modes, if it has any."""
-    torch: Any = load("torch", _WHERE)
-
     plain = True
     for node in program.graph.nodes:
         if node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator):
@@ -134,8 +127,6 @@ def _functional(program: Any) -> Any:
 
 def _detach_results(part: Any) -> None:
     """Have what a part computes under ``no_grad`` be detached."""
-    torch: Any = load("torch", _WHERE)
-
     (end,) = (n for n in part.graph.nodes if n.op == "output")
     with part.graph.inserting_before(end):
         made: list[Any] = []
@@ -162,8 +153,6 @@ def _operators(program: Any) -> dict[str, Any]:
 
 
 def _name_of(target: Any) -> str:
-    torch: Any = load("torch", _WHERE)
-
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
     if isinstance(target, torch._ops.HigherOrderOperator):
@@ -177,8 +166,6 @@ def _is_check(name: str) -> bool:
 
 def _decomposed(program: Any) -> Any:
     """Return the program with operators that are not done made of others, as PyTorch decomposes them."""
-    torch: Any = load("torch", _WHERE)
-
     lost: set[str] = set()
     for _ in range(_MOST_ROUNDS):
         missing = {
@@ -257,8 +244,6 @@ class _Reading:
 
     def _hints(self) -> dict[str, Made]:
         """Return dtypes and lengths of values as they are for the example."""
-        torch: Any = load("torch", _WHERE)
-
         found: dict[str, Made] = {}
         for node in self.program.graph.nodes:
             value = node.meta.get("val")
@@ -274,9 +259,6 @@ class _Reading:
 
     def _name_lengths(self) -> None:
         """Learn which lengths have the names that were asked for."""
-        torch: Any = load("torch", _WHERE)
-        trees: Any = load("torch.utils._pytree", _WHERE)
-
         told = trees.tree_flatten(self.shapes, is_leaf=_is_axes)[0]
         names = [s.arg.name for s in self.program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]
         placeholders = {n.name: n for n in self.program.graph.nodes if n.op == "placeholder"}
@@ -316,8 +298,6 @@ class _Reading:
         return {name: weight for name, weight in self.weights.items() if name in used}
 
     def _info(self, node: Any) -> ArrayInfo | None:
-        torch: Any = load("torch", _WHERE)
-
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             return None
@@ -326,8 +306,6 @@ class _Reading:
         )
 
     def _length(self, n: Any) -> int | str | None:
-        torch: Any = load("torch", _WHERE)
-
         if not isinstance(n, torch.SymInt):
             return int(n)
         text = str(n.node.expr)
@@ -375,8 +353,6 @@ class _Reading:
         return tuple(found)
 
     def _node(self, node: Any) -> AtenNode:
-        torch: Any = load("torch", _WHERE)
-
         name = _name_of(node.target)
         if not isinstance(node.target, torch._ops.OpOverload):
             arguments = {str(k): self._argument(a) for k, a in enumerate((*node.args, *node.kwargs.values()))}
@@ -392,8 +368,6 @@ class _Reading:
         return AtenNode(name, node.name, arguments, frozenset(told), self._made(node.meta.get("val")))
 
     def _made(self, value: Any) -> tuple[Any, ...]:
-        torch: Any = load("torch", _WHERE)
-
         several = value if is_list(value) else [value]
         return tuple(
             (dtype_name(v.dtype), tuple(n if isinstance(n, int) else None for n in v.shape))
@@ -402,8 +376,6 @@ class _Reading:
         )  # fmt: skip
 
     def _argument(self, value: Any) -> Any:
-        torch: Any = load("torch", _WHERE)
-
         if isinstance(value, torch.fx.Node):
             return Ref(value.name)
         if isinstance(value, torch.dtype):
@@ -440,8 +412,6 @@ class _Leaf:
 
 def _unflattened(leaves: Sequence[Any], spec: Any) -> tuple[Any, list[Any]]:
     """Return a tree of leaves, and the path of each."""
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     tree = trees.tree_unflatten([_Leaf(leaf) for leaf in leaves], spec)
     return tree, [path for path, _ in trees.tree_flatten_with_path(tree)[0]]
 

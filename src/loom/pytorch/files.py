@@ -18,12 +18,12 @@ from loom.core.arrays import Array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
-from loom.core.optional import load
 from loom.formats.file_writes import path_to_write, write_file
 from loom.formats.safetensors import is_safetensors
 from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
+from loom.pytorch.torchtypes import array_of, torch
 
 __all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
            "read_state_dict", "save"]  # fmt: skip
@@ -103,8 +103,6 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
     import io
     import pickle
 
-    torch: Any = load("torch", "loom.from_torch")
-
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -118,6 +116,4 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
         if not isinstance(a, torch.Tensor):
             raise FileError(where, f"{name!r} is no tensor", expected="tensors by name", got=type(a).__name__,
                             remedy="Save module.state_dict()")  # fmt: skip
-    from loom.pytorch.torchtypes import array_of
-
     return {str(n): array_of(a)[0] for n, a in arrays.items()}

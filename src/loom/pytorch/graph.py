@@ -18,7 +18,7 @@ __all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of"
 
 
 _SAME = frozenset(
-    (
+    [
         "alias",
         "clone",
         "contiguous",
@@ -32,7 +32,7 @@ _SAME = frozenset(
         "transpose",
         "unsqueeze",
         "view",
-    )
+    ]
 )
 """Operators that give the elements that they are given."""
 

@@ -18,14 +18,13 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_array, is_list, is_mapping
 from loom.core.numbers import whole
-from loom.core.optional import load
 from loom.core.tracebacks import warn_caller
 from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.lengths import outputs_of_all, special, with_own_constants
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.refusing import check_module, refuse_packed
 from loom.pytorch.surroundings import memory, own_copy
-from loom.pytorch.torchtypes import array_of
+from loom.pytorch.torchtypes import array_of, torch, trees
 from loom.pytorch.trial import refuse_undone, untrained_for
 from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import Tensor, parameter
@@ -91,7 +90,7 @@ def _imported(
             notes.clear()
             evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
     except NotExported as error:
-        return _otherwise(module, args, kwargs, dynamic, error, on)
+        return _otherwise(module, names, args, kwargs, dynamic, error, on)
     notes += _unkept(evaluation[0])
     every, constants = with_own_constants([*evaluation, *trained])
     evaluation, trained = every[: len(evaluation)], every[len(evaluation) :]
@@ -102,7 +101,7 @@ def _imported(
     imported = Imported(
         tuple(e.way for e in evaluation), tuple(e.way for e in trained), untrained, evaluation[0].inputs,
         outputs_of_all(evaluation[0], evaluation[1:]), evaluation[0].call, evaluation[0].result, names, order, tied,
-        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needed(module, args, kwargs),
+        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needed(module, names, args, kwargs),
     )  # fmt: skip
     frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
     model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
@@ -116,13 +115,9 @@ def _imported(
 
 
 def _otherwise(
-    module: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    dynamic: Any,
-    error: NotExported,
-    on: str | Device | None,
-) -> OnnxModel:
+    module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: Any,
+    error: NotExported, on: str | Device | None,
+) -> OnnxModel:  # fmt: skip
     """Return the module through ONNX; ArgumentError with both reasons if that cannot be either."""
     from loom.pytorch.throughonnx import through_onnx
 
@@ -130,7 +125,7 @@ def _otherwise(
     try:
         if dynamic:
             raise NotExported("lengths that are asked to be free are fixed there")
-        found = through_onnx(module, args, kwargs, on)
+        found = through_onnx(module, names, args, kwargs, on)
     except NotExported as other:
         raise ArgumentError(
             _WHERE, f"torch.export cannot trace the module ({error}), and it does not go through ONNX ({other})",
@@ -160,12 +155,10 @@ def _unkept(graph: Exported) -> list[str]:
     return [f"calls do not keep what forward writes in eval mode: {written}"] if written else []
 
 
-def _needed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+def _needed(module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
     """Return the arguments that are not what forward takes where they are left out."""
-    found = inspect.signature(module.forward).parameters.values()
-    defaults = {p.name: p.default for p in found}
-    placed = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    placed += [f"args_{k}" for k in range(len(placed), len(args))]
+    defaults = {p.name: p.default for p in inspect.signature(module.forward).parameters.values()}
+    placed = [*names, *(f"args_{k}" for k in range(len(names), len(args)))]
     given = dict(zip(placed, args, strict=False)) | kwargs
 
     def is_default(name: str, value: Any) -> bool:
@@ -215,8 +208,6 @@ def _exported(
 
 def _tensors(value: Any) -> Any:
     """Return arrays within arguments as tensors of PyTorch, and a float64 of numpy as a float."""
-    torch: Any = load("torch", _WHERE)
-
     if isinstance(value, np.generic):
         if isinstance(value, float):
             return float(value)
@@ -237,9 +228,6 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
 
     A module that asks takes the way of unlike ones, which is right for like ones as well.
     """
-    torch: Any = load("torch", _WHERE)
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     leaves, spec = trees.tree_flatten((args, kwargs))
     seen, made = set[int](), list[Any]()
     for leaf in leaves:
@@ -252,9 +240,6 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
 def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments of two samples at least,
     and shapes with the first axis of all inputs free; None if they differ."""
-    torch: Any = load("torch", _WHERE)
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     leaves, spec = trees.tree_flatten((args, kwargs))
     held = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
     lengths = {leaf.shape[0] for leaf in held}
@@ -275,8 +260,6 @@ def _by_parameter(args: Any, kwargs: Any) -> Any:
 
 def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any) -> Any:
     """Return ``dynamic`` as torch.export takes it."""
-    torch: Any = load("torch", _WHERE)
-
     if dynamic is None or dynamic is False:
         return None
     if not is_mapping(dynamic):

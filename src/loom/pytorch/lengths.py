@@ -14,12 +14,11 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.graph import reached_weights
 from loom.pytorch.ranges import LEAST
-from loom.pytorch.torchtypes import Constant
+from loom.pytorch.torchtypes import Constant, torch, trees
 
 __all__ = ["outputs_of_all", "special", "with_own_constants"]
 
@@ -67,9 +66,6 @@ def _narrowed(
     general: Exported, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, fixed: Mapping[str, int]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments with some lengths as they are fixed, and dynamic_shapes without these."""
-    torch: Any = load("torch", "loom.from_torch")
-    trees: Any = load("torch.utils._pytree", "loom.from_torch")
-
     leaves, spec = trees.tree_flatten((args, kwargs))
     infos, told, made = iter(general.inputs), dict[int, ArrayInfo](), list[Any]()
     for leaf in leaves:

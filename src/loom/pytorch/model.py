@@ -17,13 +17,13 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.core.optional import load
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, reached_weights
 from loom.pytorch.ranges import Way, select
 from loom.pytorch.recording import AtenRecording
 from loom.pytorch.structure import bind, filled
+from loom.pytorch.torchtypes import torch
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
@@ -195,7 +195,6 @@ class TorchModel(TrainableGraph):
 
     def copy_into(self, module: Any) -> None:
         """Write the weights into a module of PyTorch that has these names."""
-        torch: Any = load("torch", "loom.from_torch")
 
         def as_torch(a: Array) -> Any:
             if a.dtype.name == "bfloat16":

@@ -19,7 +19,6 @@ from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["NUMBERS", "AtenRecording", "is_done"]
 
-
 python: Any = operator
 
 
@@ -71,22 +70,19 @@ class AtenRecording:
         updates = {state: names[value] for state, value in graph.updates.items()}
         return [_resolved(o, names) for o in graph.outputs], updates
 
-    def graph(self, graph: Any, given: Sequence[Any]) -> list[Any]:
+    def graph(self, graph: Any, inputs: Sequence[Any]) -> list[Any]:
         """Record a graph that is an argument."""
-        return self.run(graph, given)[0]
+        return self.run(graph, inputs)[0]
 
     def made(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
         """Return what a node gives, of values by name."""
         arguments = {n: _resolved(a, names) for n, a in node.arguments.items()}
         if node.op in NUMBERS:
             return NUMBERS[node.op](*arguments.values())
-        record = find(node.op)
-        call = OpCall(node, arguments, self)
-        if record is None:
+        known, call = find(node.op), OpCall(node, arguments, self)
+        if known is None:
             raise call.refused("an unknown operator", expected="one of docs/guide/from-torch.md", got=node.op)
-        found = record(call)
-        if call.unread:
-            raise call.refused("arguments that are not done", got=", ".join(sorted(call.unread)))
+        found = call.record(known)
         _check(call, found)
         return found
 

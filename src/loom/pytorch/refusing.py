@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.optional import load
+from loom.pytorch.torchtypes import torch, trees
 
 __all__ = ["check_module", "custom_functions", "refuse_packed", "short"]
 
@@ -28,8 +28,6 @@ def short(error: BaseException) -> str:
 
 def check_module(module: Any) -> None:
     """Refuse what is no module, and modules with hooks, lazy or quantised weights, or parameters that overlap."""
-    torch: Any = load("torch", _WHERE)
-
     if not isinstance(module, torch.nn.Module):
         raise DTypeError(_WHERE, "not a module", expected="a torch.nn.Module", got=type(module).__name__,
                          remedy="Pass the module; of a state_dict make it first, and load that")  # fmt: skip
@@ -76,9 +74,6 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
     The module is called once, on copies of its buffers. Nothing is told of one that cannot be called.
     """
-    torch: Any = load("torch", _WHERE)
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -102,9 +97,6 @@ def custom_functions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def refuse_packed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse packed sequences, given or made in a call: how long a step's batch is depends on elements."""
-    torch: Any = load("torch", _WHERE)
-    trees: Any = load("torch.utils._pytree", _WHERE)
-
     kind = torch.nn.utils.rnn.PackedSequence
 
     def is_packed(x: Any) -> bool:

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-import numpy as np
-
-from loom import tensor as lt
 from loom.core.dtype import DType, lookup
-from loom.core.errors import ArgumentError
+from loom.importers.operatorcalls import OperatorCall, RecordingScope
+from loom.importers.operatorrows import Operator, operators
 from loom.pytorch.graph import AtenNode, TypeName
-from loom.tensor.arrays.tensor import Tensor, array
-from loom.tensor.selecting.outside import IndexLimits
+from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["OPERATORS", "Made", "OpCall", "RecordingScope", "is_known", "operator"]
+__all__ = ["OPERATORS", "AtenScope", "Made", "OpCall", "find", "operator"]
 
 Made = Any
 """A tensor, several, or whole numbers."""
@@ -32,56 +29,45 @@ _WITHOUT_EFFECT = frozenset(
 """Arguments that change no number here: where tensors lie, and which library computes."""
 
 
-class RecordingScope(Protocol):
+class AtenScope(RecordingScope, Protocol):
     """What recording a node may ask of the recording that it is part of."""
 
-    device: Any
     training: bool
-    limits: IndexLimits
 
     def words(self, shape: Sequence[int], where: str) -> Tensor:
         """Return random words (u32) of this step."""
         ...
 
-    def graph(self, graph: Any, given: Sequence[Any]) -> list[Any]:
-        """Record a graph that is an argument."""
-        ...
+
+OPERATORS: dict[str, Operator[OpCall]] = {}
+"""By name, with an overload ("aten.max.dim") or for all of them ("aten.relu")."""
 
 
-OPERATORS: dict[str, Callable[[OpCall], Made]] = {}
-"""Name, with an overload ("aten.max.dim") or for all of them ("aten.relu") -> what records it."""
-
-
-def operator(*names: str) -> Callable[[Callable[[OpCall], Made]], Callable[[OpCall], Made]]:
+def operator(*names: str, ignores: Sequence[str] = ()) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
     """Enter the function that records the operators of these names (``aten`` left out)."""
-
-    def enter(record: Callable[[OpCall], Made]) -> Callable[[OpCall], Made]:
-        for name in names:
-            OPERATORS[name if name.startswith("prims.") else f"aten.{name}"] = record
-        return record
-
-    return enter
+    return operators(OPERATORS, [n if n.startswith("prims.") else f"aten.{n}" for n in names], ignores=ignores)
 
 
-def find(op: str) -> Callable[[OpCall], Made] | None:
+def find(op: str) -> Operator[OpCall] | None:
     """Return what records an operator, by its overload or for all of them; None if there is none."""
     return OPERATORS.get(op) or OPERATORS.get(op.rpartition(".")[0])
 
 
-def is_known(op: str) -> bool:
-    """Return whether an operator is done here."""
-    return find(op) is not None
-
-
-class OpCall:
+class OpCall(OperatorCall):
     """A node that is recorded, with its arguments by name: tensors, whole numbers, dtypes."""
 
-    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: RecordingScope) -> None:
-        self.node, self.scope, self._arguments = node, scope, arguments
-        self.name = node.op.removeprefix("aten.")
-        self.base = self.name.split(".")[0]
-        self.unread = set(node.told) - _WITHOUT_EFFECT
-        self.where = f"from_torch, {node.op} {node.name!r}"
+    remedy = "Write it otherwise in the module, or register a decomposition of it"
+    scope: AtenScope
+
+    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: AtenScope) -> None:
+        name = node.op.removeprefix("aten.")
+        super().__init__(scope, name, set(node.told) - _WITHOUT_EFFECT)
+        self.node, self.base, self._arguments = node, name.split(".")[0], arguments
+
+    @property
+    def where(self) -> str:
+        """How errors name the node."""
+        return f"from_torch, {self.node.op} {self.node.name!r}"
 
     def value(self, name: str, default: Any = None) -> Any:
         """Return an argument as it is: a tensor, a number, None."""
@@ -105,6 +91,11 @@ class OpCall:
     def maybe(self, name: str) -> Tensor | None:
         """Return an argument as a tensor, None if it is left out."""
         return self.tensor(name) if self.has(name) else self.value(name)
+
+    def input(self, i: int, optional: bool) -> Tensor | None:
+        """Return an argument by its place in the operator's schema as a tensor; None if it may be left out, and is."""
+        name = next(iter(self._arguments)) if not i else tuple(self._arguments)[i]
+        return self.maybe(name) if optional else self.tensor(name)
 
     def tensors(self, name: str = "tensors") -> list[Tensor]:
         """Return a list of tensors."""
@@ -164,30 +155,8 @@ class OpCall:
 
     @property
     def out(self) -> DType:
-        """The dtype that PyTorch gives the first result."""
+        """The dtype that PyTorch gives the first result, which an argument ``dtype`` may have asked for."""
+        self.unread.discard("dtype")
         made = self.node.made[0]
         assert made is not None
         return lookup(made[0])
-
-    def array(self, data: Any, dtype: Any = None) -> Tensor:
-        """Return numbers as a tensor beside the others."""
-        found: np.ndarray[Any, Any] = np.asarray(data)
-        return array(found, dtype, on=self.scope.device)
-
-    def full(self, shape: Sequence[int], value: Any, dtype: DType) -> Tensor:
-        """Return a tensor of one number."""
-        if dtype.is_bool:
-            value = bool(value)
-        elif dtype.is_integer:
-            value = int(value)
-        return lt.full(tuple(shape), value, dtype, on=self.scope.device)
-
-    def require_places(self, index: Tensor, length: int, *, wraps: bool = False) -> Tensor:
-        """Return indices, of which calls refuse those that an axis has not; ``wraps``: -1 is the last."""
-        self.scope.limits.note(index, length, self.where, wraps=wraps)
-        return index
-
-    def refused(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
-        """Return the error that names this node."""
-        return ArgumentError(self.where, what, expected=expected, got=got,
-                             remedy="Write it otherwise in the module, or register a decomposition of it")  # fmt: skip

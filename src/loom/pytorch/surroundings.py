@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from loom.core.errors import ArgumentError
 from loom.core.optional import load
-from loom.pytorch.torchtypes import array_of
+from loom.pytorch.torchtypes import array_of, torch
 
 __all__ = ["memory", "modes", "own_copy", "quiet", "states_of_lstms"]
 
@@ -47,8 +47,6 @@ def modes(module: Any, *, training: bool) -> Generator[None, None, None]:
 
     ArgumentError where its own ``train`` or ``eval`` writes weights: the graphs would be of two sets of them.
     """
-    torch = load("torch", _WHERE)
-
     before = [(part, part.training) for part in module.modules()]
     plain = torch.nn.Module
     own = any(p.__class__.train is not plain.train or p.__class__.eval is not plain.eval for p, _ in before)

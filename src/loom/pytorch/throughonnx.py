@@ -6,16 +6,16 @@ what the module did, it is refused: another input would go another way.
 
 from __future__ import annotations
 
-import inspect
 import io
+from collections.abc import Sequence
 from typing import Any
 
-from loom.core.optional import load
 from loom.onnx import OnnxModel
 from loom.onnx import load as load_onnx
 from loom.pytorch.exporting import NotExported
 from loom.pytorch.refusing import custom_functions, short
 from loom.pytorch.surroundings import modes, quiet
+from loom.pytorch.torchtypes import torch
 from loom.runtime.port.device import Device
 
 __all__ = ["through_onnx"]
@@ -23,17 +23,21 @@ __all__ = ["through_onnx"]
 _OPSET = 18
 
 
-def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on: str | Device | None) -> OnnxModel:
-    """Return a module in eval mode as a model of ONNX, its lengths fixed; NotExported with the reason if it is none."""
-    torch: Any = load("torch", "loom.from_torch")
+def through_onnx(
+    module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any], on: str | Device | None
+) -> OnnxModel:
+    """Return a module in eval mode as a model of ONNX, its lengths fixed; NotExported with the reason if it is none.
 
+    Inputs have the ``names`` of forward's parameters, if each is a tensor.
+    """
+    are_tensors = not kwargs and len(args) <= len(names) and all(isinstance(a, torch.Tensor) for a in args)
     written = io.BytesIO()
     try:
         with modes(module, training=False), quiet() as seen:
             custom = custom_functions(module, args, kwargs)
             torch.onnx.export(
                 module, args, written, kwargs=kwargs, dynamo=False, opset_version=_OPSET, do_constant_folding=False,
-                input_names=_names(module, args, kwargs),
+                input_names=list(names[: len(args)]) if are_tensors else None,
             )  # fmt: skip
         decided = [str(w.message) for w in seen if issubclass(w.category, torch.jit.TracerWarning)]
         if decided:
@@ -45,14 +49,3 @@ def through_onnx(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], on:
         raise
     except Exception as error:  # whatever PyTorch, the module, or a package that is missing raises
         raise NotExported(short(error)) from error
-
-
-def _names(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str] | None:
-    """Return the names of forward's parameters, by which the model takes inputs, if each is a tensor."""
-    torch: Any = load("torch", "loom.from_torch")
-
-    told = inspect.signature(module.forward).parameters.values()
-    names = [p.name for p in told if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if kwargs or len(names) < len(args) or not all(isinstance(a, torch.Tensor) for a in args):
-        return None
-    return names[: len(args)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loom.core.errors import DeviceError, StateError
-from loom.core.optional import PACKAGES, find, has, load, require
+from loom.core.optional import PACKAGES, find, has, lazy, load, require
 from tools.extras import EXTRAS
 
 _DOORS = [(name, n) for name, extra in EXTRAS.items() for n in range(len(extra.doors))]
@@ -121,3 +121,14 @@ def test_a_missing_package_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPat
     assert find("wgpu") is None
     assert not has("wgpu")
     assert find("json") is json
+
+
+def test_a_stand_in_loads_its_module_for_the_first_name_that_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = lazy("onnx.helper", "here")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx.helper", None)
+    assert not hasattr(helper, "__wrapped__"), "who looks through names asks for no package"
+    with pytest.raises(StateError, match=r"\[here\] the package onnx .*pip install"):
+        _ = helper.make_node
+    monkeypatch.undo()
+    assert helper.make_node is load("onnx.helper", "here").make_node

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import flag
@@ -23,10 +23,12 @@ from loom.export.network import FrozenNetwork
 from loom.export.onnx.files import MOST_NBYTES, SUFFIX, ArrayLayout, lay_out_arrays, write_files
 from loom.export.onnx.graph import value_info, write_graph
 from loom.export.onnx.sources import OnnxSource, source_of
-from loom.export.onnx.writing.writer import WHERE, GraphWriter, Initializer, newest_opset
+from loom.export.onnx.writing.writer import WHERE, GraphWriter, Initializer
 from loom.nn.base.digests import digest_of
 from loom.nn.network import Network
 from loom.onnx.functions import DOMAIN, VERSION, function_proto
+from loom.onnx.operatorschemas import newest_opset
+from loom.onnx.values import onnx
 
 __all__ = ["OLDEST_OPSET", "OPSET", "OnnxExport", "export_onnx", "to_onnx"]
 
@@ -146,27 +148,23 @@ class _WrittenModel:
 
     def proto(self, layout: ArrayLayout) -> Any:
         """Return the model, checked."""
-        require("onnx", "loom.export, onnx")
-        import onnx
-        from onnx import helper
-
         w, record = self.writer, self.writer.record
-        graph = helper.make_graph(
+        graph = onnx.helper.make_graph(
             w.nodes, self.source.name or "graph", [value_info(w, k, v) for k, v in record.inputs.items()],
             [value_info(w, k, v) for k, v in record.outputs.items()],
         )  # fmt: skip
         graph.initializer.extend(layout.protos)
-        opsets = [helper.make_opsetid("", w.opset)]
-        opsets += [helper.make_opsetid(DOMAIN, VERSION)] if w.functions else []
-        model = helper.make_model(
+        opsets = [onnx.helper.make_opsetid("", w.opset)]
+        opsets += [onnx.helper.make_opsetid(DOMAIN, VERSION)] if w.functions else []
+        model = onnx.helper.make_model(
             graph, opset_imports=opsets, functions=[function_proto(n, w.opset) for n in sorted(w.functions)],
             producer_name="loom", producer_version=__version__, domain="loom",
-            ir_version=helper.find_min_ir_version_for(opsets[:1], ignore_unknown=True),
+            ir_version=onnx.helper.find_min_ir_version_for(opsets[:1], ignore_unknown=True),
         )  # fmt: skip
         told = {"loom_digest": self.digest, "loom_numerics": NUMERICS_VERSION, **self.source.metadata}
-        helper.set_model_props(model, dict(sorted(told.items())))
+        onnx.helper.set_model_props(model, dict(sorted(told.items())))
         if not layout.outside:
-            cast("Any", onnx.checker).check_model(model, full_check=True)
+            onnx.checker.check_model(model, full_check=True)
         return model
 
 

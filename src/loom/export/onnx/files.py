@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError
-from loom.core.optional import require
 from loom.export.onnx.writing.writer import WHERE, Initializer
+from loom.onnx.values import element_of_dtype, onnx
 from loom.storage.atomic import replace_file
 
 __all__ = ["MOST_NBYTES", "SUFFIX", "ArrayLayout", "lay_out_arrays", "write_files"]
@@ -40,25 +40,20 @@ def lay_out_arrays(
 
     ``weights``: arrays that lie there however small; of others those that are large.
     """
-    require("onnx", "loom.export, onnx")
-    from onnx import StringStringEntryProto, TensorProto
-
-    from loom.onnx.values import element_of_dtype
-
     protos: list[Any] = []
     outside: list[tuple[int, bytes]] = []
     at = 0
     for name, array in arrays.items():
-        proto = TensorProto(name=name, data_type=element_of_dtype(array.dtype), dims=array.shape)
+        proto = onnx.TensorProto(name=name, data_type=element_of_dtype(array.dtype), dims=array.shape)
         is_small = len(array.data) < _LEAST
         if beside is None or not array.data or (is_small and name not in weights):
             proto.raw_data = array.data
         else:
             aligned = _ALIGNMENT_OF_SMALL if is_small else _ALIGNMENT
             at = -(-at // aligned) * aligned
-            proto.data_location = TensorProto.EXTERNAL
+            proto.data_location = onnx.TensorProto.EXTERNAL
             told = {"location": beside, "offset": str(at), "length": str(len(array.data))}
-            proto.external_data.extend(StringStringEntryProto(key=k, value=v) for k, v in told.items())
+            proto.external_data.extend(onnx.StringStringEntryProto(key=k, value=v) for k, v in told.items())
             outside.append((at, array.data))
             at += len(array.data)
         protos.append(proto)

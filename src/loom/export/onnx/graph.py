@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from loom.core.optional import require
 from loom.export.onnx.emitters.registry import EMITTERS, refused
 from loom.export.onnx.writing.lengths import Length, formula_of
 from loom.export.onnx.writing.records import GraphRecord, RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter, Initializer, ValueAsked
-from loom.onnx.values import element_of_dtype
+from loom.onnx.values import element_of_dtype, onnx
 from loom.tensor.record.graph import COUNTER
 
 __all__ = ["value_info", "write_graph"]
@@ -110,12 +109,9 @@ def _name_outputs(w: GraphWriter) -> None:
 
 def value_info(w: GraphWriter, name: str, value: RecordedValue) -> Any:
     """Return what the file says of an input or output: its name, dtype, and shape."""
-    require("onnx", "loom.export, onnx")
-    from onnx import helper
-
     shape: list[int | str | None] = []
     for n in value.shape:
         formula = formula_of(n, w.record.named) if isinstance(n, Length) else None
         is_named = formula is not None and (len(formula.names), formula.factor, formula.more) == (1, 1, 0)
         shape.append(n if isinstance(n, int) else formula.names[0] if formula and is_named else None)
-    return helper.make_tensor_value_info(name, element_of_dtype(value.dtype), shape)
+    return onnx.helper.make_tensor_value_info(name, element_of_dtype(value.dtype), shape)

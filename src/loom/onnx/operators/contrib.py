@@ -21,7 +21,7 @@ _DOMAIN = "com.microsoft"
 
 @operator("FusedConv", "FusedGemm", domain=_DOMAIN)
 def _activation(call: NodeCall) -> Made:
-    found = OPERATORS["", call.name.removeprefix("Fused")][1](call)
+    found = OPERATORS["", call.name.removeprefix("Fused")].record(call)
     assert isinstance(found, Tensor)
     if call.name == "FusedConv":
         found = found + call.tensor(3) if call.given(3) else found
@@ -47,8 +47,8 @@ _ALPHAS = {"LeakyRelu": (0.01, 0.0), "HardSigmoid": (0.2, 0.5), "Clip": (-math.i
 
 
 @operator("FusedMatMul", domain=_DOMAIN)
-def _matmul(call: NodeCall) -> Made:
-    a, b, alpha = call.tensor(0), call.tensor(1), call.real("alpha", 1.0)
+def _matmul(call: NodeCall, a: Tensor, b: Tensor) -> Made:
+    alpha = call.real("alpha", 1.0)
     if call.flag("transBatchA") or call.flag("transBatchB"):
         raise call.refused("a batch axis that is transposed", expected="transBatchA and transBatchB of 0", got=1)
     turn_a, turn_b = call.flag("transA") and a.ndim > 1, call.flag("transB") and b.ndim > 1
@@ -107,9 +107,9 @@ def _global_average(call: NodeCall) -> Made:
 
 
 @operator("QGemm", domain=_DOMAIN)
-def _gemm(call: NodeCall) -> Made:
+def _gemm(call: NodeCall, a: Tensor) -> Made:
     """Record alpha * a @ b + c; c has whole numbers of the products' scale. Without a scale of y, it gives floats."""
-    a, b = call.tensor(0), call.tensor(3)
+    b = call.tensor(3)
     left, right = (
         lt.cast(x, "i32") if zero is None else lt.cast(x, "i32") - lt.cast(zero, "i32")
         for x, zero in ((a, call.maybe(2)), (b, call.maybe(5) if not call.flag("transB") else _column(call.maybe(5))))

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.core.dtype import DType, bool_, lookup
+from loom.core.dtype import lookup
+from loom.importers.promotion import cast
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.values import Value, dtype_of_element, numpy_of_element
+from loom.onnx.values import Value, dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.standard.logic import shift_out
 
@@ -85,8 +86,7 @@ def truncated_quotient(a: Tensor, b: Tensor) -> Tensor:
 
 
 @operator("Mod", since=10)
-def _mod(call: NodeCall) -> Made:
-    a, b = call.tensor(0), call.tensor(1)
+def _mod(call: NodeCall, a: Tensor, b: Tensor) -> Made:
     if not call.flag("fmod"):
         return lt.remainder(a, b)
     if a.dtype.is_float:
@@ -112,14 +112,11 @@ def _bit_shift(call: NodeCall) -> Made:
     return shift_out(call.tensor(0), call.tensor(1), left=left)
 
 
-@operator("Where", since=9)
-def _where(call: NodeCall) -> Made:
-    return lt.where(call.tensor(0), call.tensor(1), call.tensor(2))
+operator("Where", since=9)(lt.where)
 
 
 @operator("IsInf", since=10)
-def _is_inf(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _is_inf(call: NodeCall, x: Tensor) -> Made:
     up, down = call.flag("detect_positive", 1), call.flag("detect_negative", 1)
     found = lt.isinf(x)
     if up and down:
@@ -130,8 +127,7 @@ def _is_inf(call: NodeCall) -> Made:
 
 
 @operator("Clip", since=6)
-def _clip(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _clip(call: NodeCall, x: Tensor) -> Made:
     if call.opset < 11:
         low, high = call.real("min"), call.real("max")
     else:
@@ -191,8 +187,6 @@ def _cast(call: NodeCall) -> Made:
 
 @operator("CastLike", since=15, ignores=("saturate", "round_mode"))
 def _cast_like(call: NodeCall) -> Made:
-    from loom.onnx.values import element_of_dtype
-
     return _converted(call, call.value(0), element_of_dtype(call.tensor(1).dtype))
 
 
@@ -200,13 +194,7 @@ def _converted(call: NodeCall, value: Value, element: int) -> Value:
     wanted = dtype_of_element(element, call.where)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iub" and wanted.name in ("i32", "i64", "bool"):
         return value.astype(numpy_of_element(element, call.where))
-    return _cast_tensor(call.scope.tensor(value), wanted)
-
-
-def _cast_tensor(x: Tensor, wanted: DType) -> Tensor:
-    if wanted == bool_ and x.dtype != bool_:
-        return lt.not_equal(x, 0)
-    return lt.cast(x, wanted)
+    return cast(call.scope.tensor(value), wanted)
 
 
 @operator("BitCast", since=26)
@@ -220,8 +208,7 @@ def _bit_cast(call: NodeCall) -> Made:
 
 
 @operator("Dropout", since=7)
-def _dropout(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _dropout(call: NodeCall, x: Tensor) -> Made:
     training = call.opset >= 12 and call.given(2) and bool(call.scalar(2))
     ratio = float(call.scalar(1)) if training and call.given(1) else 0.5
     call.integer("seed")

@@ -9,16 +9,14 @@ import math
 from typing import Any, TypeGuard
 
 from loom import tensor as lt
+from loom.importers.imagewindows import by_channel
+from loom.importers.promotion import wide as wide_of
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.record.graph import PARAMETER
 
 __all__: list[str] = []
-
-
-def _channels(x: Tensor, rank: int) -> Tensor:
-    return lt.reshape(x, (-1, *(1,) * (rank - 2)))
 
 
 @operator("BatchNormalization", since=6, ignores=("consumed_inputs",))
@@ -31,17 +29,17 @@ def _batch_normalization(call: NodeCall) -> Made:
     learning, places = call.scope.learning, (call.value(3), call.value(4))
     if learning is not None and learning.batch_statistics is not None:
         training = learning.batch_statistics
-    wide = lt.cast(x, "f32") if x.dtype.bits < 32 else x
+    wide = wide_of(x)
     parts: list[Tensor] = [lt.cast(p, wide.dtype) for p in (scale, bias, mean, var)]
     scale, bias, mean, var = parts
     if not training:
         factor = scale / lt.sqrt(var + epsilon)
         shift = bias - mean * factor
-        return lt.cast(wide * _channels(factor, x.ndim) + _channels(shift, x.ndim), x.dtype)
+        return lt.cast(wide * by_channel(factor, x.ndim) + by_channel(shift, x.ndim), x.dtype)
     axes = (0, *range(2, x.ndim))
     own_mean, own_var = lt.mean(wide, axis=axes), lt.var(wide, axis=axes)
-    factor = _channels(scale / lt.sqrt(own_var + epsilon), x.ndim)
-    found = (wide - _channels(own_mean, x.ndim)) * factor + _channels(bias, x.ndim)
+    factor = by_channel(scale / lt.sqrt(own_var + epsilon), x.ndim)
+    found = (wide - by_channel(own_mean, x.ndim)) * factor + by_channel(bias, x.ndim)
     running = [old * momentum + new * (1 - momentum) for old, new in ((mean, own_mean), (var, own_var))]
     kept = [lt.cast(r, call.tensor(3).dtype) for r in running]
     if learning is not None:
@@ -58,16 +56,15 @@ def is_parameter(value: Value) -> TypeGuard[Tensor]:
 def _instance_normalization(call: NodeCall) -> Made:
     x, scale, bias = call.tensors()
     axes = tuple(range(2, x.ndim))
-    wide = lt.cast(x, "f32") if x.dtype.bits < 32 else x
+    wide = wide_of(x)
     centred = wide - lt.mean(wide, axis=axes, keepdims=True)
     unit = centred / lt.sqrt(lt.var(wide, axis=axes, keepdims=True) + call.real("epsilon", 1e-5))
-    found = unit * lt.cast(_channels(scale, x.ndim), wide.dtype) + lt.cast(_channels(bias, x.ndim), wide.dtype)
+    found = unit * lt.cast(by_channel(scale, x.ndim), wide.dtype) + lt.cast(by_channel(bias, x.ndim), wide.dtype)
     return lt.cast(found, x.dtype)
 
 
 @operator("LayerNormalization", "RMSNormalization", since=17)
-def _layer_normalization(call: NodeCall) -> Made:
-    x, scale, bias = call.tensor(0), call.tensor(1), call.maybe(2)
+def _layer_normalization(call: NodeCall, x: Tensor, scale: Tensor, bias: Tensor | None) -> Made:
     axes = tuple(range(call.axis(call.integer("axis", -1), x.ndim), x.ndim))
     held = call.element("stash_type", 1)
     wide: Any = lt.cast(x, held) if held is not None and held.bits > x.dtype.bits else x
@@ -84,8 +81,8 @@ def _layer_normalization(call: NodeCall) -> Made:
 
 
 @operator("LRN", since=1)
-def _lrn(call: NodeCall) -> Made:
-    x, size = call.tensor(0), call.integer("size")
+def _lrn(call: NodeCall, x: Tensor) -> Made:
+    size = call.integer("size")
     alpha, beta, bias = call.real("alpha", 1e-4), call.real("beta", 0.75), call.real("bias", 1.0)
     widths = [(0, 0)] * x.ndim
     widths[1] = (size - 1) // 2, size - 1 - (size - 1) // 2
@@ -94,16 +91,15 @@ def _lrn(call: NodeCall) -> Made:
 
 
 @operator("MeanVarianceNormalization", since=9)
-def _mean_variance_normalization(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _mean_variance_normalization(call: NodeCall, x: Tensor) -> Made:
     axes = call.axes(call.integers("axes", [0, 2, 3]), x.ndim)
     centred = x - lt.mean(x, axis=axes, keepdims=True)
     return centred / (lt.sqrt(lt.mean(centred * centred, axis=axes, keepdims=True)) + 1e-9)
 
 
 @operator("GroupNormalization", since=18)
-def _group_normalization(call: NodeCall) -> Made:
-    x, scale, bias, groups = call.tensor(0), call.tensor(1), call.tensor(2), call.integer("num_groups")
+def _group_normalization(call: NodeCall, x: Tensor, scale: Tensor, bias: Tensor) -> Made:
+    groups = call.integer("num_groups")
     n, c = x.shape[:2]
     if groups < 1 or c % groups:
         raise call.refused("groups do not divide the channels", expected=c, got=groups)
@@ -116,4 +112,4 @@ def _group_normalization(call: NodeCall) -> Made:
     if call.opset < 21:  # a scale for each group
         found = unit * lt.reshape(scale, (-1, 1)) + lt.reshape(bias, (-1, 1))
         return lt.reshape(found, x.shape)
-    return lt.reshape(unit, x.shape) * _channels(scale, x.ndim) + _channels(bias, x.ndim)
+    return lt.reshape(unit, x.shape) * by_channel(scale, x.ndim) + by_channel(bias, x.ndim)

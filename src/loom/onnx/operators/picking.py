@@ -25,7 +25,7 @@ def require_places(call: NodeCall, i: int, lengths: int | Sequence[int], least: 
     """
     value = call.value(i)
     if isinstance(value, Tensor):
-        call.scope.limits.note(value, lengths, call.where, wraps=least is None)
+        call.limit(value, lengths, wraps=least is None)
         return
     if not value.size:
         return
@@ -43,22 +43,19 @@ def _indices(call: NodeCall, i: int, n: int) -> Tensor:
 
 
 @operator("Gather")
-def _gather(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _gather(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(call.integer("axis", 0), x.ndim)
     return lt.take(x, _indices(call, 1, x.shape[axis]), axis)
 
 
 @operator("ArrayFeatureExtractor", domain="ai.onnx.ml")
-def _array_feature_extractor(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _array_feature_extractor(call: NodeCall, x: Tensor) -> Made:
     found = lt.take(x, lt.reshape(_indices(call, 1, x.shape[-1]), (-1,)), x.ndim - 1)
     return found if x.ndim > 1 else lt.reshape(found, (1, -1))
 
 
 @operator("GatherElements", since=11)
-def _gather_elements(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _gather_elements(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(call.integer("axis", 0), x.ndim)
     at = _indices(call, 1, x.shape[axis])
     cut = tuple(slice(None) if i == axis else slice(0, n) for i, n in enumerate(at.shape))
@@ -66,8 +63,8 @@ def _gather_elements(call: NodeCall) -> Made:
 
 
 @operator("GatherND", since=11)
-def _gather_nd(call: NodeCall) -> Made:
-    x, at, batch = call.tensor(0), call.tensor(1), call.integer("batch_dims", 0)
+def _gather_nd(call: NodeCall, x: Tensor, at: Tensor) -> Made:
+    batch = call.integer("batch_dims", 0)
     last = at.shape[-1]
     if not 0 <= batch < min(x.ndim, at.ndim) or last < 1 or batch + last > x.ndim:
         raise call.refused("the shapes do not fit", got=f"{x.shape}, {at.shape}, batch_dims {batch}")
@@ -95,8 +92,8 @@ _JOINS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 @operator("ScatterElements", "Scatter", since=9)
-def _scatter_elements(call: NodeCall) -> Made:
-    x, updates = call.tensor(0), call.tensor(2)
+def _scatter_elements(call: NodeCall, x: Tensor) -> Made:
+    updates = call.tensor(2)
     axis = call.axis(call.integer("axis", 0), x.ndim)
     at = _indices(call, 1, x.shape[axis])
     join = call.text("reduction", "none", ("none", *_JOINS))
@@ -129,8 +126,7 @@ def _put(x: Tensor, rows: tuple[int, ...], at: Tensor, updates: Tensor, join: st
 
 
 @operator("ScatterND", since=11)
-def _scatter_nd(call: NodeCall) -> Made:
-    x, at, updates = call.tensor(0), call.tensor(1), call.tensor(2)
+def _scatter_nd(call: NodeCall, x: Tensor, at: Tensor, updates: Tensor) -> Made:
     join = call.text("reduction", "none", ("none", *_JOINS))
     last = at.shape[-1]
     if updates.shape != (*at.shape[:-1], *x.shape[last:]):
@@ -141,8 +137,7 @@ def _scatter_nd(call: NodeCall) -> Made:
 
 
 @operator("TensorScatter", since=24)
-def _tensor_scatter(call: NodeCall) -> Made:
-    past, update = call.tensor(0), call.tensor(1)
+def _tensor_scatter(call: NodeCall, past: Tensor, update: Tensor) -> Made:
     axis = call.axis(call.integer("axis", -2), past.ndim)
     mode = call.text("mode", "linear", ("linear", "circular"))
     if not call.given(2):
@@ -164,8 +159,8 @@ def _tensor_scatter(call: NodeCall) -> Made:
 
 
 @operator("OneHot", since=9)
-def _one_hot(call: NodeCall) -> Made:
-    at, depth, values = call.tensor(0), int(call.scalar(1)), call.tensor(2)
+def _one_hot(call: NodeCall, at: Tensor) -> Made:
+    depth, values = int(call.scalar(1)), call.tensor(2)
     axis = call.axis(call.integer("axis", -1), at.ndim + 1)
     call.sized((*at.shape, depth))
     wide = lt.cast(at, "i64") if at.dtype.is_integer else lt.cast(lt.cast(at, "f64"), "i64")
@@ -181,8 +176,8 @@ def _non_zero(call: NodeCall) -> Made:
 
 
 @operator("Compress", since=9)
-def _compress(call: NodeCall) -> Made:
-    x, chosen = call.tensor(0), call.host(1).reshape(-1)
+def _compress(call: NodeCall, x: Tensor) -> Made:
+    chosen = call.host(1).reshape(-1)
     axis = call.integer("axis")
     flat = lt.reshape(x, (-1,)) if axis is None else x
     along = 0 if axis is None else call.axis(axis, x.ndim)

@@ -20,16 +20,14 @@ def integer_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 @operator("MatMul")
-def _matmul(call: NodeCall) -> Made:
-    a, b = call.tensor(0), call.tensor(1)
+def _matmul(call: NodeCall, a: Tensor, b: Tensor) -> Made:
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise call.refused("the shapes do not fit", expected="a[.., k] and b[.., k, n]", got=f"{a.shape}, {b.shape}")
     return lt.matmul(a, b)
 
 
 @operator("Gemm", since=1, ignores=("broadcast",))
-def _gemm(call: NodeCall) -> Made:
-    a, b, c = call.tensor(0), call.tensor(1), call.maybe(2)
+def _gemm(call: NodeCall, a: Tensor, b: Tensor, c: Tensor | None) -> Made:
     alpha, beta = call.real("alpha", 1.0), call.real("beta", 1.0)
     if a.ndim != 2 or b.ndim != 2:
         raise call.refused("not matrices", expected=2, got=(a.ndim, b.ndim))
@@ -53,9 +51,7 @@ def _einsum(call: NodeCall) -> Made:
     return lt.einsum(call.text("equation", "").replace(" ", ""), *call.tensors())
 
 
-@operator("Det", since=11)
-def _det(call: NodeCall) -> Made:
-    return lt.linalg.det(call.tensor(0))
+operator("Det", since=11)(lt.linalg.det)
 
 
 @operator("MatMulInteger", since=10)

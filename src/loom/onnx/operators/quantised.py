@@ -27,8 +27,7 @@ def _spread(call: NodeCall, part: Tensor, x: Tensor) -> Tensor:
 
 
 @operator("QuantizeLinear", since=10, ignores=("saturate",))
-def _quantize_linear(call: NodeCall) -> Made:
-    x, scale, zero = call.tensor(0), call.tensor(1), call.maybe(2)
+def _quantize_linear(call: NodeCall, x: Tensor, scale: Tensor, zero: Tensor | None) -> Made:
     asked = call.element("output_dtype", 0) if call.integer("output_dtype", 0) else None
     held = call.element("precision") if call.integer("precision", 0) else None
     dtype = zero.dtype if zero is not None else asked or lt.uint8
@@ -41,8 +40,7 @@ def _quantize_linear(call: NodeCall) -> Made:
 
 
 @operator("DequantizeLinear", since=10)
-def _dequantize_linear(call: NodeCall) -> Made:
-    x, scale, zero = call.tensor(0), call.tensor(1), call.maybe(2)
+def _dequantize_linear(call: NodeCall, x: Tensor, scale: Tensor, zero: Tensor | None) -> Made:
     asked = call.element("output_dtype") if call.integer("output_dtype", 0) else None
     whole = lt.cast(x, "i32")
     if zero is not None:

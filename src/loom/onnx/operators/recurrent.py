@@ -115,8 +115,7 @@ def _activations(call: NodeCall, directions: int) -> list[list[Callable[[Tensor]
 
 
 @operator("RNN", "GRU", "LSTM", since=7)
-def _recurrent(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _recurrent(call: NodeCall, x: Tensor) -> Made:
     size = call.integer("hidden_size", call.value(2).shape[-1])
     batch_first = call.flag("layout")
     x = lt.permute(x, (1, 0, 2)) if batch_first else x

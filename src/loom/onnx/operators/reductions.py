@@ -66,8 +66,8 @@ _REDUCTIONS: dict[str, Callable[[Tensor, _Axes, bool], Tensor]] = {
 
 
 @operator(*_REDUCTIONS)
-def _reduce(call: NodeCall) -> Made:
-    x, keep = call.tensor(0), call.flag("keepdims", 1)
+def _reduce(call: NodeCall, x: Tensor) -> Made:
+    keep = call.flag("keepdims", 1)
     since = 13 if call.name == "ReduceSum" else 18
     axes = call.integers("axes") if call.opset < since else (call.numbers(1) if call.given(1) else None)
     if call.opset >= since and not axes and call.flag("noop_with_empty_axes"):
@@ -80,8 +80,7 @@ def _reduce(call: NodeCall) -> Made:
 
 
 @operator("ArgMax", "ArgMin")
-def _arg(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _arg(call: NodeCall, x: Tensor) -> Made:
     axis, keep = call.axis(call.integer("axis", 0), x.ndim), call.flag("keepdims", 1)
     find = lt.argmax if call.name == "ArgMax" else lt.argmin
     if not call.flag("select_last_index"):
@@ -98,8 +97,7 @@ def _flat(call: NodeCall, x: Tensor) -> tuple[Tensor, int]:
 
 
 @operator("Softmax", "LogSoftmax", "Hardmax")
-def _softmax(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _softmax(call: NodeCall, x: Tensor) -> Made:
     flat, axis = _flat(call, x)
     if call.name == "Softmax":
         return lt.reshape(lt.softmax(flat, axis), x.shape)
@@ -111,8 +109,7 @@ def _softmax(call: NodeCall) -> Made:
 
 
 @operator("CumSum", "CumProd", since=11)
-def _running(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _running(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(int(call.scalar(1)), x.ndim)
     back, before = call.flag("reverse"), call.flag("exclusive")
     found = lt.reverse(x, axis) if back else x
@@ -127,8 +124,8 @@ def _running(call: NodeCall) -> Made:
 
 
 @operator("TopK", since=10)
-def _top_k(call: NodeCall) -> Made:
-    x, k = call.tensor(0), int(call.scalar(1))
+def _top_k(call: NodeCall, x: Tensor) -> Made:
+    k = int(call.scalar(1))
     axis = call.axis(call.integer("axis", -1), x.ndim)
     largest = call.flag("largest", 1) if call.opset >= 11 else True
     call.integer("sorted")  # sorted ones are an order of those that are not
@@ -139,8 +136,7 @@ def _top_k(call: NodeCall) -> Made:
 
 
 @operator("LpNormalization", since=1)
-def _lp_normalization(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _lp_normalization(call: NodeCall, x: Tensor) -> Made:
     axis, p = call.axis(call.integer("axis", -1), x.ndim), call.integer("p", 2)
     if p not in (1, 2):
         raise call.refused("p", expected="1 or 2", got=p)

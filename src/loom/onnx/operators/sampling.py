@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.imagewindows import channels_first, channels_last
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -27,7 +28,7 @@ class _PixelRows:
 
     def __init__(self, x: Tensor) -> None:
         n, self.channels, *self.sizes = x.shape
-        self.data = lt.reshape(lt.permute(x, (0, *range(2, x.ndim), 1)), (n * math.prod(self.sizes), self.channels))
+        self.data = lt.reshape(channels_last(x), (n * math.prod(self.sizes), self.channels))
 
     def at(self, image: Tensor, places: Sequence[Tensor]) -> Tensor:
         """Return the channels at whole coordinates (floats within the image), one more axis, the last."""
@@ -113,8 +114,7 @@ def _between(rows: _PixelRows, image: Tensor, axes: Sequence[_GridAxis], places:
 
 
 @operator("GridSample", since=16)
-def _grid_sample(call: NodeCall) -> Made:
-    x, grid = call.tensor(0), call.tensor(1)
+def _grid_sample(call: NodeCall, x: Tensor, grid: Tensor) -> Made:
     modes = {"bilinear": "linear", "linear": "linear", "nearest": "nearest", "bicubic": "cubic", "cubic": "cubic"}
     mode = modes[call.text("mode", "linear" if call.opset >= 20 else "bilinear", tuple(modes))]
     padding = call.text("padding_mode", "zeros", ("zeros", "border", "reflection"))
@@ -132,15 +132,15 @@ def _grid_sample(call: NodeCall) -> Made:
         source = (g + 1) / 2 * (n - 1) if corners else ((g + 1) * n - 1) / 2
         axes.append(_GridAxis(source, n, mode, padding, corners=corners))
     found = _between(_PixelRows(wide), _images(call, x.shape[0], x.ndim - 1), axes, [])
-    return lt.cast(lt.permute(found, (0, found.ndim - 1, *range(1, found.ndim - 1))), x.dtype)
+    return lt.cast(channels_first(found), x.dtype)
 
 
 # regions
 
 
 @operator("RoiAlign", since=10)
-def _roi_align(call: NodeCall) -> Made:
-    x, rois, image = call.tensor(0), _wide(call.tensor(1)), lt.cast(call.tensor(2), "i64")
+def _roi_align(call: NodeCall, x: Tensor) -> Made:
+    rois, image = _wide(call.tensor(1)), lt.cast(call.tensor(2), "i64")
     half = (
         call.text("coordinate_transformation_mode", "half_pixel", ("half_pixel", "output_half_pixel")) == "half_pixel"
     )
@@ -241,8 +241,7 @@ def _largest(terms: Sequence[Tensor], each: Sequence[Tensor], here: Tensor) -> T
 
 
 @operator("MaxRoiPool", since=1)
-def _max_roi_pool(call: NodeCall) -> Made:
-    x, rois = call.tensor(0), call.tensor(1)
+def _max_roi_pool(call: NodeCall, x: Tensor, rois: Tensor) -> Made:
     places, scale = call.integers("pooled_shape"), call.real("spatial_scale", 1.0)
     if x.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5 or len(places) != 2 or min(places) < 1:
         raise call.refused("the shapes do not fit", expected="(n, c, h, w), (rois, 5)", got=f"{x.shape}, {rois.shape}")
@@ -272,8 +271,7 @@ def _bins(call: NodeCall, first: Tensor, last: Tensor, places: int, n: int) -> T
 
 
 @operator("DeformConv", since=19)
-def _deform_conv(call: NodeCall) -> Made:
-    x, weight, offset = call.tensor(0), call.tensor(1), call.tensor(2)
+def _deform_conv(call: NodeCall, x: Tensor, weight: Tensor, offset: Tensor) -> Made:
     groups, parts, d = call.integer("group", 1), call.integer("offset_group", 1), x.ndim - 2
     window = call.integers("kernel_shape", list(weight.shape[2:]))
     steps, gaps = call.integers("strides", [1] * d), call.integers("dilations", [1] * d)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.cuts import cut_into
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import EMPTY, Value, ValueSequence
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -73,8 +75,7 @@ def _concat(call: NodeCall) -> Made:
 
 
 @operator("SplitToSequence", since=11)
-def _split(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _split(call: NodeCall, x: Tensor) -> Made:
     axis, keep = call.axis(call.integer("axis", 0), x.ndim), call.flag("keepdims", 1)
     n = x.shape[axis]
     given = call.host(1) if call.given(1) else np.array(1)
@@ -87,9 +88,7 @@ def _split(call: NodeCall) -> Made:
         sizes = [int(s) for s in given]
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise call.refused("the parts are not the whole", expected=n, got=sizes)
-    starts = np.cumsum([0, *sizes])
-    cut: tuple[Any, ...] = (slice(None),) * axis
-    found = [x[(*cut, slice(int(a), int(a) + s))] for a, s in zip(starts, sizes, strict=False)]
+    found = cut_into(x, axis, sizes)
     return ValueSequence(found if keep or call.given(1) else [lt.squeeze(p, axis) for p in found])
 
 

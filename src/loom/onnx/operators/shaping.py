@@ -6,11 +6,12 @@ Layer: onnx. Invariant: shapes are arrays that the host knows, so that what is m
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.cuts import cut_into, pad_by_number, pad_by_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.arrays.tensor import Tensor
@@ -133,8 +134,7 @@ def _concat(call: NodeCall) -> Made:
 
 
 @operator("Split", since=2)
-def _split(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _split(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(call.integer("axis", 0), x.ndim)
     sizes = call.integers("split") if call.opset < 13 else (call.numbers(1) if call.given(1) else None)
     count = call.integer("num_outputs", len(call.node.output))
@@ -143,9 +143,7 @@ def _split(call: NodeCall) -> Made:
         sizes = [max(min(each, x.shape[axis] - i * each), 0) for i in range(count)]
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise call.refused("the parts are not the whole", expected=x.shape[axis], got=sizes)
-    starts = np.cumsum([0, *sizes])
-    cut = [slice(None)] * x.ndim
-    return [x[(*cut[:axis], slice(int(s), int(s) + n))] for s, n in zip(starts, sizes, strict=False)]
+    return cut_into(x, axis, sizes)
 
 
 @operator("Slice")
@@ -172,8 +170,7 @@ def _slice(call: NodeCall) -> Made:
 
 
 @operator("Expand", since=8)
-def _expand(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _expand(call: NodeCall, x: Tensor) -> Made:
     wanted = tuple(call.numbers(1))
     try:
         shape = np.broadcast_shapes(x.shape, call.sized(wanted))
@@ -183,8 +180,8 @@ def _expand(call: NodeCall) -> Made:
 
 
 @operator("Tile", since=6)
-def _tile(call: NodeCall) -> Made:
-    x, times = call.tensor(0), call.numbers(1)
+def _tile(call: NodeCall, x: Tensor) -> Made:
+    times = call.numbers(1)
     if len(times) != x.ndim or min(times, default=0) < 0:
         raise call.refused("not a number for each axis", expected=x.ndim, got=times)
     call.sized(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
@@ -192,8 +189,7 @@ def _tile(call: NodeCall) -> Made:
 
 
 @operator("Pad")
-def _pad(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _pad(call: NodeCall, x: Tensor) -> Made:
     mode = call.text("mode", "constant", ("constant", "reflect", "edge", "wrap"))
     if call.opset < 11:
         widths, value, axes = call.integers("pads"), call.real("value", 0.0), None
@@ -209,23 +205,10 @@ def _pad(call: NodeCall) -> Made:
         pairs[axis] = widths[i], widths[i + len(named)]
     call.sized(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)))
     if mode == "constant":
-        cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
-        grown = [(max(a, 0), max(b, 0)) for a, b in pairs]
-        return lt.pad(x[cut], grown, bool(value) if x.dtype.is_bool else value)
-    return _pad_by_places(call, x, pairs, mode)
-
-
-def _pad_by_places(call: NodeCall, x: Tensor, pairs: list[tuple[int, int]], mode: str) -> Tensor:
-    for axis, (a, b) in enumerate(pairs):
-        n = x.shape[axis]
-        if (a, b) == (0, 0):
-            continue
-        if not n:
-            raise call.refused("an axis without elements is padded with them", got=x.shape)
-        cut = np.arange(n)[max(-a, 0) : n - max(-b, 0)]
-        places: np.ndarray[Any, Any] = np.pad(cut, (max(a, 0), max(b, 0)), cast("Any", mode))
-        x = lt.take(x, places, axis)
-    return x
+        return pad_by_number(x, pairs, value)
+    if any(pair != (0, 0) and not n for n, pair in zip(x.shape, pairs, strict=True)):
+        raise call.refused("an axis without elements is padded with them", got=x.shape)
+    return pad_by_places(x, pairs, mode)
 
 
 @operator("Range", since=11)
@@ -244,8 +227,7 @@ def _range(call: NodeCall) -> Made:
 
 
 @operator("EyeLike", since=9)
-def _eye_like(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _eye_like(call: NodeCall, x: Tensor) -> Made:
     dtype = call.element("dtype") or x.dtype
     if x.ndim != 2:
         raise call.refused("no matrix", expected=2, got=x.ndim)
@@ -253,16 +235,15 @@ def _eye_like(call: NodeCall) -> Made:
 
 
 @operator("Trilu", since=14)
-def _trilu(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _trilu(call: NodeCall, x: Tensor) -> Made:
     k = int(call.scalar(1)) if call.given(1) else 0
     k = min(max(k, -x.shape[-2] - 1), x.shape[-1] + 1)
     return lt.triu(x, k=k) if call.flag("upper", 1) else lt.tril(x, k=k)
 
 
 @operator("DepthToSpace")
-def _depth_to_space(call: NodeCall) -> Made:
-    x, size = call.tensor(0), call.integer("blocksize")
+def _depth_to_space(call: NodeCall, x: Tensor) -> Made:
+    size = call.integer("blocksize")
     n, c, h, w = x.shape
     if size < 1 or c % (size * size):
         raise call.refused("blocksize does not divide the channels", expected=c, got=size)
@@ -274,8 +255,8 @@ def _depth_to_space(call: NodeCall) -> Made:
 
 
 @operator("SpaceToDepth")
-def _space_to_depth(call: NodeCall) -> Made:
-    x, size = call.tensor(0), call.integer("blocksize")
+def _space_to_depth(call: NodeCall, x: Tensor) -> Made:
+    size = call.integer("blocksize")
     n, c, h, w = x.shape
     if size < 1 or h % size or w % size:
         raise call.refused("blocksize does not divide the image", expected=(h, w), got=size)
@@ -287,8 +268,8 @@ def _space_to_depth(call: NodeCall) -> Made:
 
 
 @operator("ReverseSequence", since=10)
-def _reverse_sequence(call: NodeCall) -> Made:
-    x, lengths = call.tensor(0), call.host(1)
+def _reverse_sequence(call: NodeCall, x: Tensor) -> Made:
+    lengths = call.host(1)
     time, batch = call.integer("time_axis", 0), call.integer("batch_axis", 1)
     if {time, batch} != {0, 1} or lengths.shape != (x.shape[batch],):
         raise call.refused("axes and lengths do not fit", expected="axes 0 and 1", got=(time, batch, lengths.shape))

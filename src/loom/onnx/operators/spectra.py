@@ -11,13 +11,13 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
 
 @operator("DFT", since=17)
-def _dft(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _dft(call: NodeCall, x: Tensor) -> Made:
     if x.ndim < 2 or x.shape[-1] not in (1, 2):
         raise call.refused("the last axis is not (re) or (re, im)", expected="1 or 2", got=x.shape)
     if call.opset < 20:
@@ -46,8 +46,8 @@ def _dft(call: NodeCall) -> Made:
 
 
 @operator("STFT", since=17)
-def _stft(call: NodeCall) -> Made:
-    x, step = call.tensor(0), int(call.scalar(1))
+def _stft(call: NodeCall, x: Tensor) -> Made:
+    step = int(call.scalar(1))
     window, half = call.maybe(2), call.flag("onesided", 1)
     if x.ndim == 2:
         x = lt.expand_dims(x, -1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -23,8 +24,8 @@ def _each(call: NodeCall, kinds: int) -> list[list[Any]]:
 
 
 @operator("Adagrad", domain=_DOMAIN)
-def _adagrad(call: NodeCall) -> Made:
-    rate, step = call.tensor(0), lt.cast(call.tensor(1), "f32")
+def _adagrad(call: NodeCall, rate: Tensor) -> Made:
+    step = lt.cast(call.tensor(1), "f32")
     norm, epsilon = call.real("norm_coefficient", 0.0), call.real("epsilon", 0.0)
     rate = rate / (step * call.real("decay_factor", 0.0) + 1)
     made: list[list[Any]] = []
@@ -36,8 +37,7 @@ def _adagrad(call: NodeCall) -> Made:
 
 
 @operator("Adam", domain=_DOMAIN)
-def _adam(call: NodeCall) -> Made:
-    rate, step = call.tensor(0), call.tensor(1)
+def _adam(call: NodeCall, rate: Tensor, step: Tensor) -> Made:
     alpha, beta, epsilon = call.real("alpha", 0.9), call.real("beta", 0.999), call.real("epsilon", 0.0)
     norm, after = call.real("norm_coefficient", 0.0), call.real("norm_coefficient_post", 0.0)
     wide = lt.cast(step, "f32")
@@ -52,8 +52,7 @@ def _adam(call: NodeCall) -> Made:
 
 
 @operator("Momentum", domain=_DOMAIN)
-def _momentum(call: NodeCall) -> Made:
-    rate, step = call.tensor(0), call.tensor(1)
+def _momentum(call: NodeCall, rate: Tensor, step: Tensor) -> Made:
     alpha, beta, norm = call.real("alpha"), call.real("beta"), call.real("norm_coefficient")
     nesterov = call.text("mode", "standard", ("standard", "nesterov")) == "nesterov"
     made: list[list[Any]] = []

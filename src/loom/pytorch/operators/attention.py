@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from loom import tensor as lt
+from loom.importers.promotion import cast, wide
 from loom.pytorch.operators.random import dropped
-from loom.pytorch.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 

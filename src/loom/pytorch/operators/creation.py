@@ -10,6 +10,7 @@ import numpy as np
 from loom import tensor as lt
 from loom.core.dtype import lookup
 from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
@@ -17,28 +18,23 @@ _NUMBERS = {"zeros": 0, "ones": 1, "empty": 0}
 
 
 @operator("zeros", "ones", "empty", "full", "new_zeros", "new_ones", "new_empty", "new_full", "empty_permuted",
-          "new_empty_strided", "empty_strided")  # fmt: skip
+          "new_empty_strided", "empty_strided", ignores=("self", "physical_layout", "stride", "names"))  # fmt: skip
 def _full(call: OpCall) -> Made:
-    call.value("dtype")
-    call.value("self")
-    for name in ("physical_layout", "stride", "names"):
-        call.value(name)
     kind = call.base.removeprefix("new_").split("_")[0]
     value = call.value("fill_value") if kind == "full" else _NUMBERS[kind]
     return call.full(call.integers("size"), value, call.out)
 
 
 @operator("zeros_like", "ones_like", "empty_like", "full_like")
-def _like(call: OpCall) -> Made:
-    call.value("dtype")
+def _like(call: OpCall, x: Tensor) -> Made:
     kind = call.base.split("_")[0]
     value = call.value("fill_value") if kind == "full" else _NUMBERS[kind]
-    return call.full(call.tensor().shape, value, call.out)
+    return call.full(x.shape, value, call.out)
 
 
 @operator("fill")
-def _fill(call: OpCall) -> Made:
-    x, value = call.tensor(), call.value("value")
+def _fill(call: OpCall, x: Tensor) -> Made:
+    value = call.value("value")
     if isinstance(value, lt.Tensor):
         return lt.broadcast_to(lt.cast(value, x.dtype), x.shape)
     return call.full(x.shape, value, x.dtype)
@@ -46,13 +42,11 @@ def _fill(call: OpCall) -> Made:
 
 @operator("scalar_tensor")
 def _scalar(call: OpCall) -> Made:
-    call.value("dtype")
     return call.full((), call.value("s"), call.out)
 
 
 @operator("arange")
 def _arange(call: OpCall) -> Made:
-    call.value("dtype")
     start, end, step = call.value("start", 0), call.value("end"), call.value("step", 1)
     if call.out.is_integer:
         return lt.arange(int(start), int(end), int(step), dtype=call.out, on=call.scope.device)
@@ -61,14 +55,12 @@ def _arange(call: OpCall) -> Made:
 
 @operator("linspace")
 def _linspace(call: OpCall) -> Made:
-    call.value("dtype")
     found = lt.linspace(call.real("start"), call.real("end"), call.integer("steps"), dtype="f64", on=call.scope.device)
     return lt.cast(found, call.out)
 
 
 @operator("eye")
 def _eye(call: OpCall) -> Made:
-    call.value("dtype")
     rows = call.integer("n")
     found = np.eye(rows, call.integer("m", rows) if call.has("m") else rows)
     return lt.cast(call.array(found), call.out) if not call.out.is_bool else call.array(found != 0)
@@ -76,7 +68,6 @@ def _eye(call: OpCall) -> Made:
 
 @operator("tril_indices", "triu_indices")
 def _triangle_indices(call: OpCall) -> Made:
-    call.value("dtype")
     find = np.tril_indices if call.base[:4] == "tril" else np.triu_indices
     return lt.cast(
         call.array(np.stack(find(call.integer("row"), call.integer("offset", 0), call.integer("col")))), call.out
@@ -84,16 +75,15 @@ def _triangle_indices(call: OpCall) -> Made:
 
 
 @operator("one_hot")
-def _one_hot(call: OpCall) -> Made:
+def _one_hot(call: OpCall, x: Tensor) -> Made:
     classes = call.integer("num_classes", -1)
     if classes < 0:
         raise call.refused("the number of classes is not told", expected="num_classes=", got=classes)
-    return lt.one_hot(call.require_places(call.tensor(), classes), classes, lookup("i64"))
+    return lt.one_hot(call.limit(x, classes), classes, lookup("i64"))
 
 
 @operator("hann_window", "hamming_window", "blackman_window")
 def _window(call: OpCall) -> Made:
-    call.value("dtype")
     size, periodic = call.integer("window_length"), call.flag("periodic", True)
     at = np.arange(size) * 2 * np.pi / max(1, size if periodic else size - 1)
     if size == 1:  # the formulas do not hold there
@@ -107,16 +97,15 @@ def _window(call: OpCall) -> Made:
 
 
 @operator("sym_size", "size")
-def _size(call: OpCall) -> Made:
-    shape = call.tensor().shape
-    return shape[call.axis("dim", len(shape))]
+def _size(call: OpCall, x: Tensor) -> Made:
+    return x.shape[call.axis("dim", x.ndim)]
 
 
 @operator("sym_numel", "numel")
-def _numel(call: OpCall) -> Made:
-    return call.tensor().size
+def _numel(x: Tensor) -> Made:
+    return x.size
 
 
 @operator("_local_scalar_dense", "item")
-def _item(call: OpCall) -> Made:
-    return call.known(call.tensor(), "self")
+def _item(call: OpCall, x: Tensor) -> Made:
+    return call.known(x, "self")

@@ -12,7 +12,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import DType, lookup
-from loom.pytorch.promotion import cast, matched, meet, number, wide
+from loom.importers.promotion import cast, matched, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.standard.logic import shift_out
@@ -109,8 +109,7 @@ def _pow(call: OpCall) -> Made:
 
 
 @operator("square")
-def _square(call: OpCall) -> Made:
-    x = call.tensor()
+def _square(x: Tensor) -> Made:
     return lt.multiply(x, x)
 
 
@@ -123,8 +122,8 @@ def _addc(call: OpCall) -> Made:
 
 
 @operator("lerp")
-def _lerp(call: OpCall) -> Made:
-    a, b, weight = call.tensor(), call.tensor("end"), call.value("weight")
+def _lerp(call: OpCall, a: Tensor, b: Tensor) -> Made:
+    weight = call.value("weight")
     a, b = wide(a), wide(b)
     weight = wide(weight) if isinstance(weight, Tensor) else float(weight)
     return _narrow(call, a + (b - a) * weight)
@@ -146,8 +145,8 @@ def _other(call: OpCall) -> Made:
 
 
 @operator("clamp", "clip", "clamp_min", "clamp_max")
-def _clamp(call: OpCall) -> Made:
-    x, ends = call.tensor(), [call.value("min"), call.value("max")]
+def _clamp(call: OpCall, x: Tensor) -> Made:
+    ends = [call.value("min"), call.value("max")]
     dtype = meet([x, *(e for e in ends if e is not None)])
     found = cast(x, dtype)
     for end, name in zip(ends, ("max", "min"), strict=True):
@@ -196,8 +195,7 @@ def _shift(call: OpCall) -> Made:
 
 
 @operator("logical_not", "bitwise_not")
-def _not(call: OpCall) -> Made:
-    x = call.tensor()
+def _not(call: OpCall, x: Tensor) -> Made:
     if call.base == "logical_not" or x.dtype.is_bool:
         return lt.logical_not(cast(x, lookup("bool")))
     return lt.bitwise_invert(x)
@@ -234,8 +232,7 @@ _KEEPING = ("abs", "absolute", "neg", "negative", "relu", "sign", "sgn", "ceil",
 
 
 @operator(*_UNARY)
-def _unary(call: OpCall) -> Made:
-    x = call.tensor()
+def _unary(call: OpCall, x: Tensor) -> Made:
     if call.base == "logit" and call.value("eps") is not None:
         eps = call.real("eps")
         x = lt.clip(x, eps, 1 - eps)
@@ -249,8 +246,8 @@ def _unary(call: OpCall) -> Made:
 
 
 @operator("round")
-def _round(call: OpCall) -> Made:
-    return lt.round(call.tensor(), call.integer("decimals", 0))
+def _round(call: OpCall, x: Tensor) -> Made:
+    return lt.round(x, call.integer("decimals", 0))
 
 
 @operator(
@@ -331,20 +328,17 @@ _ACTIVATIONS: dict[str, Callable[[OpCall, Tensor], Tensor]] = {
 
 
 @operator(*_PLAIN)
-def _plain(call: OpCall) -> Made:
-    x = call.tensor()
+def _plain(call: OpCall, x: Tensor) -> Made:
     return cast(_PLAIN[call.base](wide(x)), x.dtype)
 
 
 @operator(*_ACTIVATIONS)
-def _activation(call: OpCall) -> Made:
-    x = call.tensor()
+def _activation(call: OpCall, x: Tensor) -> Made:
     return cast(_ACTIVATIONS[call.base](call, wide(x)), x.dtype)
 
 
 @operator("log_sigmoid_forward")
-def _log_sigmoid_forward(call: OpCall) -> Made:
-    x = call.tensor()
+def _log_sigmoid_forward(x: Tensor) -> Made:
     return [cast(lt.logsigmoid(wide(x)), x.dtype), lt.zeros((0,), x.dtype)]
 
 
@@ -359,28 +353,24 @@ def _where(call: OpCall) -> Made:
 
 
 @operator("masked_fill")
-def _masked_fill(call: OpCall) -> Made:
-    x, mask, value = call.tensor(), cast(call.tensor("mask"), lookup("bool")), call.value("value")
+def _masked_fill(call: OpCall, x: Tensor) -> Made:
+    mask, value = cast(call.tensor("mask"), lookup("bool")), call.value("value")
     return lt.where(mask, matched([value], x.dtype)[0], x)
 
 
 @operator("nan_to_num")
-def _nan_to_num(call: OpCall) -> Made:
-    x = call.tensor()
+def _nan_to_num(call: OpCall, x: Tensor) -> Made:
+    nan, high, low = call.value("nan"), call.value("posinf"), call.value("neginf")
     if not x.dtype.is_float:
-        for name in ("nan", "posinf", "neginf"):
-            call.value(name)
         return x
     info = lt.finfo(x.dtype)
-    nan, high, low = call.value("nan"), call.value("posinf"), call.value("neginf")
     high, low = float(info.max) if high is None else float(high), float(info.min) if low is None else float(low)
     found = lt.where(x == math.inf, high, lt.where(x == -math.inf, low, x))
     return lt.where(lt.isnan(x), 0.0 if nan is None else float(nan), found)
 
 
 @operator("heaviside")
-def _heaviside(call: OpCall) -> Made:
-    x, at_zero = call.tensor(), call.tensor("values")
+def _heaviside(x: Tensor, at_zero: Tensor) -> Made:
     return lt.where(lt.equal(x, 0), at_zero, cast(lt.greater(x, 0), x.dtype))
 
 
@@ -388,8 +378,7 @@ def _heaviside(call: OpCall) -> Made:
 
 
 @operator("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy", "type_as", "_autocast_to_full_precision",
-          "_autocast_to_reduced_precision", "prims.convert_element_type")  # fmt: skip
-def _to(call: OpCall) -> Made:
-    for name in ("dtype", "other", "cuda_enabled", "cpu_enabled", "cuda_dtype", "cpu_dtype"):
-        call.value(name)
-    return cast(call.tensor(), call.out)
+          "_autocast_to_reduced_precision", "prims.convert_element_type",
+          ignores=("other", "cuda_enabled", "cpu_enabled", "cuda_dtype", "cpu_dtype"))  # fmt: skip
+def _to(call: OpCall, x: Tensor) -> Made:
+    return cast(x, call.out)

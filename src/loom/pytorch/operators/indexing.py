@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast
+from loom.importers.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -16,10 +16,9 @@ __all__: list[str] = []
 
 
 @operator("embedding")
-def _embedding(call: OpCall) -> Made:
-    table, at = call.tensor("weight"), call.tensor("indices")
+def _embedding(call: OpCall, table: Tensor, at: Tensor) -> Made:
     padding = call.integer("padding_idx", -1)
-    rows = lt.gather(table, call.require_places(at, table.shape[0]))
+    rows = lt.gather(table, call.limit(at, table.shape[0]))
     if call.flag("scale_grad_by_freq"):  # the gradient of a row is divided by how often it is asked for
         flat = lt.reshape(at, (-1,))
         alike = lt.equal(lt.expand_dims(flat, 1), lt.expand_dims(flat, 0))
@@ -31,39 +30,36 @@ def _embedding(call: OpCall) -> Made:
 
 
 @operator("index", "_unsafe_index")
-def _index(call: OpCall) -> Made:
-    x, given = call.tensor(), call.value("indices")
+def _index(call: OpCall, x: Tensor) -> Made:
+    given = call.value("indices")
     for n, index in zip(x.shape, given, strict=False):
         if isinstance(index, Tensor) and index.dtype.is_bool:
             raise call.refused("the length depends on elements", expected="whole numbers", got="a mask")
         if isinstance(index, Tensor) and call.base == "index":
-            call.require_places(index, n, wraps=True)
+            call.limit(index, n, wraps=True)
     return x[tuple(slice(None) if index is None else index for index in given)]
 
 
 @operator("index_select")
-def _index_select(call: OpCall) -> Made:
-    x = call.tensor()
+def _index_select(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim)
-    return lt.take(x, lt.reshape(call.require_places(call.tensor("index"), (x.shape or (1,))[at]), (-1,)), at)
+    return lt.take(x, lt.reshape(call.limit(call.tensor("index"), (x.shape or (1,))[at]), (-1,)), at)
 
 
 @operator("gather", "take_along_dim")
-def _gather(call: OpCall) -> Made:
-    x = call.tensor()
+def _gather(call: OpCall, x: Tensor) -> Made:
     if call.base == "take_along_dim":
         at = call.axis("dim", x.ndim)
-        return lt.take_along_axis(x, call.require_places(call.tensor("indices"), x.shape[at], wraps=True), at)
+        return lt.take_along_axis(x, call.limit(call.tensor("indices"), x.shape[at], wraps=True), at)
     index, at = call.tensor("index"), call.axis("dim", x.ndim)
     if not x.ndim:
         return lt.broadcast_to(x, index.shape)
-    return lt.gather(x, call.require_places(index, x.shape[at]), at)
+    return lt.gather(x, call.limit(index, x.shape[at]), at)
 
 
 @operator("take")
-def _take(call: OpCall) -> Made:
-    x = call.tensor()
-    return lt.take(lt.reshape(x, (-1,)), call.require_places(call.tensor("index"), x.size, wraps=True), 0)
+def _take(call: OpCall, x: Tensor) -> Made:
+    return lt.take(lt.reshape(x, (-1,)), call.limit(call.tensor("index"), x.size, wraps=True), 0)
 
 
 def _source(call: OpCall, index: Tensor) -> Any:
@@ -71,10 +67,10 @@ def _source(call: OpCall, index: Tensor) -> Any:
 
 
 @operator("scatter", "scatter_add")
-def _scatter(call: OpCall) -> Made:
-    x, index = call.tensor(), call.tensor("index")
+def _scatter(call: OpCall, x: Tensor) -> Made:
+    index = call.tensor("index")
     at, source = call.axis("dim", x.ndim), _source(call, index)
-    call.require_places(index, (x.shape or (1,))[at])
+    call.limit(index, (x.shape or (1,))[at])
     how = call.value("reduce")
     if how is not None:
         raise call.refused("it joins what is there", expected="scatter_reduce", got=how)
@@ -84,20 +80,18 @@ def _scatter(call: OpCall) -> Made:
 
 
 @operator("scatter_reduce")
-def _scatter_reduce(call: OpCall) -> Made:
-    x = call.tensor()
+def _scatter_reduce(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim)
-    index = call.require_places(call.tensor("index"), (x.shape or (1,))[at])
+    index = call.limit(call.tensor("index"), (x.shape or (1,))[at])
     return lt.scatter_reduce(x, at, index, call.tensor("src"),
                              call.value("reduce"),
                              include_self=call.flag("include_self", True))  # fmt: skip
 
 
 @operator("index_add", "index_copy", "index_fill")
-def _at_index(call: OpCall) -> Made:
-    x = call.tensor()
+def _at_index(call: OpCall, x: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), lt.reshape(call.tensor("index"), (-1,))
-    call.require_places(index, (x.shape or (1,))[at], wraps=call.base == "index_fill")
+    call.limit(index, (x.shape or (1,))[at], wraps=call.base == "index_fill")
     if call.base == "index_add":
         return lt.index_add(x, at, index, call.tensor("source"), alpha=call.value("alpha", 1))
     if call.base == "index_copy":
@@ -110,13 +104,13 @@ def _at_index(call: OpCall) -> Made:
 
 
 @operator("index_put", "_unsafe_index_put")
-def _index_put(call: OpCall) -> Made:
-    x, values, add = call.tensor(), call.tensor("values"), call.flag("accumulate")
+def _index_put(call: OpCall, x: Tensor) -> Made:
+    values, add = call.tensor("values"), call.flag("accumulate")
     given = call.value("indices")
     values = cast(values, x.dtype)
     for n, index in zip(x.shape, given, strict=False):
         if isinstance(index, Tensor) and not index.dtype.is_bool and call.base == "index_put":
-            call.require_places(index, n, wraps=True)
+            call.limit(index, n, wraps=True)
     masks = [i for i in given if isinstance(i, Tensor) and i.dtype.is_bool]
     if masks:
         return _put_by_mask(call, x, given, values, add)
@@ -145,17 +139,16 @@ def _put_by_mask(call: OpCall, x: Tensor, given: list[Any], values: Tensor, add:
 
 
 @operator("masked_scatter")
-def _masked_scatter(call: OpCall) -> Made:
-    x, mask, source = call.tensor(), call.tensor("mask"), lt.reshape(call.tensor("source"), (-1,))
+def _masked_scatter(call: OpCall, x: Tensor, mask: Tensor) -> Made:
+    source = lt.reshape(call.tensor("source"), (-1,))
     flat = lt.reshape(lt.broadcast_to(mask, x.shape), (-1,))
     places = lt.cumsum(lt.cast(flat, "i64"), 0) - 1
     taken = lt.reshape(lt.take(source, lt.maximum(places, 0), 0), x.shape)
     return lt.where(lt.broadcast_to(mask, x.shape), taken, x)
 
 
-@operator("searchsorted", "bucketize")
+@operator("searchsorted", "bucketize", ignores=("out_int32",))
 def _searchsorted(call: OpCall) -> Made:
-    call.value("out_int32")
     right = call.flag("right") or call.value("side") == "right"
     if call.base == "bucketize":
         found = lt.searchsorted(call.tensor("boundaries"), call.tensor(), right=right)
@@ -164,9 +157,8 @@ def _searchsorted(call: OpCall) -> Made:
     return cast(found, call.out)
 
 
-@operator("isin")
+@operator("isin", ignores=("assume_unique",))
 def _isin(call: OpCall) -> Made:
     x, among = call.tensor("elements"), lt.reshape(call.tensor("test_elements"), (-1,))
-    call.value("assume_unique")
     found = lt.any(lt.equal(lt.expand_dims(x, -1), among), axis=-1)
     return lt.logical_not(found) if call.flag("invert") else found

@@ -17,45 +17,40 @@ from loom.tensor.arrays.tensor import Tensor
 __all__: list[str] = []
 
 la: Any = lt.linalg
+operator("linalg_svdvals", ignores=("driver",))(la.svdvals)
+operator("linalg_matrix_exp", "matrix_exp")(la.expm)
 
 
 def _no_errors(call: OpCall, x: Tensor) -> Tensor:
     """Return PyTorch's note of failures, which says that there are none."""
-    call.value("check_errors")
     return call.full(x.shape[:-2], 0, lookup("i32"))
 
 
-def _first(call: OpCall) -> Tensor:
-    return call.tensor("A" if call.has("A") else "self")
-
-
 @operator("linalg_det", "det", "_linalg_det")
-def _det(call: OpCall) -> Made:
-    found = la.det(_first(call))
+def _det(call: OpCall, x: Tensor) -> Made:
+    found = la.det(x)
     return [found, None, None] if call.base == "_linalg_det" else found
 
 
 @operator("linalg_slogdet", "slogdet", "_linalg_slogdet")
-def _slogdet(call: OpCall) -> Made:
-    sign, size = la.slogdet(_first(call))
+def _slogdet(call: OpCall, x: Tensor) -> Made:
+    sign, size = la.slogdet(x)
     return [sign, size, None, None] if call.base == "_linalg_slogdet" else [sign, size]
 
 
 @operator("logdet")
-def _logdet(call: OpCall) -> Made:
-    sign, size = la.slogdet(call.tensor())
+def _logdet(x: Tensor) -> Made:
+    sign, size = la.slogdet(x)
     return lt.where(lt.less(sign, 0), lt.full_like(size, float("nan")), size)
 
 
-@operator("linalg_inv", "inverse", "linalg_inv_ex")
-def _inverse(call: OpCall) -> Made:
-    x = _first(call)
+@operator("linalg_inv", "inverse", "linalg_inv_ex", ignores=("check_errors",))
+def _inverse(call: OpCall, x: Tensor) -> Made:
     return [la.inv(x), _no_errors(call, x)] if call.base == "linalg_inv_ex" else la.inv(x)
 
 
-@operator("linalg_solve", "linalg_solve_ex", "_linalg_solve_ex")
-def _solve(call: OpCall) -> Made:
-    a, b = call.tensor("A"), call.tensor("B")
+@operator("linalg_solve", "linalg_solve_ex", "_linalg_solve_ex", ignores=("check_errors",))
+def _solve(call: OpCall, a: Tensor, b: Tensor) -> Made:
     is_vector = b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
     if not call.flag("left", True):
         if is_vector:
@@ -76,8 +71,8 @@ def _turned(x: Tensor) -> Tensor:
 
 
 @operator("linalg_solve_triangular")
-def _solve_triangular(call: OpCall) -> Made:
-    a, b, upper = call.tensor(), call.tensor("B"), call.flag("upper")
+def _solve_triangular(call: OpCall, a: Tensor, b: Tensor) -> Made:
+    upper = call.flag("upper")
     a = lt.triu(a) if upper else lt.tril(a)
     if call.flag("unitriangular"):
         ones = call.array([[i == j for j in range(a.shape[-1])] for i in range(a.shape[-1])])
@@ -87,48 +82,37 @@ def _solve_triangular(call: OpCall) -> Made:
     return _turned(la.solve_triangular(_turned(a), _turned(b), upper=not upper))
 
 
-@operator("linalg_cholesky", "cholesky", "linalg_cholesky_ex")
-def _cholesky(call: OpCall) -> Made:
-    x = call.tensor()
+@operator("linalg_cholesky", "cholesky", "linalg_cholesky_ex", ignores=("check_errors",))
+def _cholesky(call: OpCall, x: Tensor) -> Made:
     found = la.cholesky(x, upper=call.flag("upper"))
     return [found, _no_errors(call, x)] if call.base == "linalg_cholesky_ex" else found
 
 
 @operator("cholesky_solve")
-def _cholesky_solve(call: OpCall) -> Made:
-    b, factor, upper = call.tensor(), call.tensor("input2"), call.flag("upper")
+def _cholesky_solve(call: OpCall, b: Tensor, factor: Tensor) -> Made:
+    upper = call.flag("upper")
     lower = _turned(factor) if upper else factor
     return la.solve_triangular(_turned(lower), la.solve_triangular(lower, b), upper=True)
 
 
 @operator("linalg_qr", "qr")
-def _qr(call: OpCall) -> Made:
+def _qr(call: OpCall, x: Tensor) -> Made:
     mode = call.value("mode", "reduced") if call.base == "linalg_qr" else (
         "reduced" if call.flag("some", True) else "complete")  # fmt: skip
     if mode == "r":
         raise call.refused("the factor R alone is not done", expected='mode="reduced" or "complete"', got=mode)
-    return list(la.qr(_first(call), mode=mode))
+    return list(la.qr(x, mode=mode))
 
 
-@operator("linalg_svd", "_linalg_svd", "svd")
-def _svd(call: OpCall) -> Made:
-    call.value("driver")
-    call.value("compute_uv")
+@operator("linalg_svd", "_linalg_svd", "svd", ignores=("driver", "compute_uv"))
+def _svd(call: OpCall, x: Tensor) -> Made:
     full = not call.flag("some", True) if call.base == "svd" else call.flag("full_matrices", call.base == "linalg_svd")
-    u, s, vh = la.svd(_first(call), full_matrices=full)
+    u, s, vh = la.svd(x, full_matrices=full)
     return [u, s, _turned(vh) if call.base == "svd" else vh]
 
 
-@operator("linalg_svdvals")
-def _svdvals(call: OpCall) -> Made:
-    call.value("driver")
-    return la.svdvals(_first(call))
-
-
-@operator("linalg_eigh", "_linalg_eigh", "linalg_eigvalsh")
-def _eigh(call: OpCall) -> Made:
-    x = _first(call)
-    call.value("compute_v")
+@operator("linalg_eigh", "_linalg_eigh", "linalg_eigvalsh", ignores=("compute_v",))
+def _eigh(call: OpCall, x: Tensor) -> Made:
     if x.dtype.is_complex:
         raise call.refused("of complex matrices", expected="real ones", got=x.dtype)
     x = x if call.value("UPLO", "L") == "L" else _turned(x)
@@ -136,13 +120,8 @@ def _eigh(call: OpCall) -> Made:
 
 
 @operator("linalg_matrix_power", "matrix_power")
-def _power(call: OpCall) -> Made:
-    return la.matrix_power(call.tensor(), call.integer("n"))
-
-
-@operator("linalg_matrix_exp", "matrix_exp")
-def _exponential(call: OpCall) -> Made:
-    return la.expm(call.tensor())
+def _power(call: OpCall, x: Tensor) -> Made:
+    return la.matrix_power(x, call.integer("n"))
 
 
 @operator("linalg_pinv", "pinverse")
@@ -166,14 +145,13 @@ def _chain(call: OpCall) -> Made:
 
 
 @operator("trace")
-def _trace(call: OpCall) -> Made:
-    x = call.tensor()
+def _trace(call: OpCall, x: Tensor) -> Made:
     return lt.cast(la.trace(x), call.out)
 
 
 @operator("linalg_matrix_norm")
-def _matrix_norm(call: OpCall) -> Made:
-    x, (a, b) = call.tensor(), call.axes("dim", call.tensor().ndim) or (-2, -1)
+def _matrix_norm(call: OpCall, x: Tensor) -> Made:
+    (a, b) = call.axes("dim", call.tensor().ndim) or (-2, -1)
     dtype = call.dtype()
     x = lt.moveaxis(x if dtype is None else lt.cast(x, dtype), (a, b), (-2, -1))
     found = la.matrix_norm(x, ord=call.value("ord"))
@@ -185,8 +163,7 @@ def _matrix_norm(call: OpCall) -> Made:
 
 
 @operator("kron")
-def _kron(call: OpCall) -> Made:
-    a, b = call.tensor(), call.tensor("other")
+def _kron(a: Tensor, b: Tensor) -> Made:
     rank = max(a.ndim, b.ndim)
     one, two = ((*(1,) * (rank - x.ndim), *x.shape) for x in (a, b))
     spread = lt.reshape(a, tuple(n for m in one for n in (m, 1))) * lt.reshape(b, tuple(n for m in two for n in (1, m)))

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast, wide
+from loom.importers.imagewindows import channels_last
+from loom.importers.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -23,12 +24,11 @@ def _reduction(call: OpCall) -> str:
 
 
 def _classes_last(x: Tensor) -> Tensor:
-    return lt.permute(x, (0, *range(2, x.ndim), 1)) if x.ndim > 2 else x
+    return channels_last(x) if x.ndim > 2 else x
 
 
 @operator("cross_entropy_loss")
-def _cross_entropy(call: OpCall) -> Made:
-    x, target, weight = call.tensor(), call.tensor("target"), call.maybe("weight")
+def _cross_entropy(call: OpCall, x: Tensor, target: Tensor, weight: Tensor | None) -> Made:
     ignored, smooth = call.integer("ignore_index", -100), call.real("label_smoothing", 0)
     if target.dtype.is_float:
         target, ignored = _classes_last(target), None
@@ -38,8 +38,7 @@ def _cross_entropy(call: OpCall) -> Made:
 
 
 @operator("nll_loss", "nll_loss_nd", "nll_loss2d", "nll_loss_forward", "nll_loss2d_forward")
-def _nll(call: OpCall) -> Made:
-    x, target, weight = call.tensor(), call.tensor("target"), call.maybe("weight")
+def _nll(call: OpCall, x: Tensor, target: Tensor, weight: Tensor | None) -> Made:
     ignored, how = call.integer("ignore_index", -100), _reduction(call)
     last = _classes_last(x)
     found = lt.nll(last, target, weight=weight, ignore_index=ignored, reduction=how)
@@ -51,9 +50,12 @@ def _nll(call: OpCall) -> Made:
     return [found, lt.sum(counts) if how != "none" else call.full((), 0, x.dtype)]
 
 
-def _soft_margin(x: Tensor, y: Tensor, reduction: str) -> Tensor:
-    each = lt.softplus(-(x * y))
+def _reduced(each: Tensor, reduction: str) -> Tensor:
     return each if reduction == "none" else lt.mean(each) if reduction == "mean" else lt.sum(each)
+
+
+def _soft_margin(x: Tensor, y: Tensor, reduction: str) -> Tensor:
+    return _reduced(lt.softplus(-(x * y)), reduction)
 
 
 _PAIRS: dict[str, Callable[..., Tensor]] = {
@@ -80,7 +82,7 @@ def _pair(call: OpCall) -> Made:
         weight, positive = call.maybe("weight"), call.maybe("pos_weight")
         each = lt.bce_with_logits(a, b, pos_weight=positive, reduction="none")
         each = each if weight is None else each * weight
-        found = each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each)
+        found = _reduced(each, how)
     else:
         found = _PAIRS[call.base](a, b, **options, reduction=how)
     return cast(found, x.dtype)
@@ -98,14 +100,13 @@ def _margins(call: OpCall) -> Made:
             a, b, c, margin, call.real("p", 2), call.real("eps", 1e-6), swap=call.flag("swap"), reduction=how
         )
     a, b, target = (call.tensor(n) for n in ("input1", "input2", "target"))
-    each = lt.maximum(-target * (a - b) + margin, 0)
-    return each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each)
+    return _reduced(lt.maximum(-target * (a - b) + margin, 0), how)
 
 
 @operator("multilabel_margin_loss", "multilabel_margin_loss_forward")
-def _multilabel_margin(call: OpCall) -> Made:
+def _multilabel_margin(call: OpCall, x: Tensor, target: Tensor) -> Made:
     """Record it by its formula: PyTorch's decomposition counts the places behind the -1 as class 0."""
-    x, target, how = call.tensor(), call.tensor("target"), _reduction(call)
+    how = _reduction(call)
     held, classes = wide(x), call.array(range(x.shape[-1]))
     told = lt.equal(lt.cumsum(lt.cast(lt.equal(target, -1), "i64"), -1), 0)
     named = lt.where(told, target, -1)
@@ -114,5 +115,5 @@ def _multilabel_margin(call: OpCall) -> Made:
     far = (lt.expand_dims(held, -2) - own + 1.0).relu() / x.shape[-1]
     counts = lt.logical_and(lt.expand_dims(told, -1), lt.logical_not(lt.expand_dims(wanted, -2)))
     each = lt.sum(lt.where(counts, far, 0.0), axis=(-2, -1))
-    found = cast(each if how == "none" else lt.mean(each) if how == "mean" else lt.sum(each), x.dtype)
+    found = cast(_reduced(each, how), x.dtype)
     return found if call.base == "multilabel_margin_loss" else [found, lt.cast(wanted, x.dtype)]

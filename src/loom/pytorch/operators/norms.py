@@ -9,23 +9,16 @@ import math
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast, wide
+from loom.importers.imagewindows import by_channel, channels_first, channels_last
+from loom.importers.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
 
-def _last(x: Tensor) -> Tensor:
-    return lt.permute(x, (0, *range(2, x.ndim), 1))
-
-
-def _first(x: Tensor) -> Tensor:
-    return lt.permute(x, (0, x.ndim - 1, *range(1, x.ndim - 1)))
-
-
 def _of_channels(a: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if a is None else lt.reshape(wide(a), (-1, *(1,) * (x.ndim - 2)))
+    return None if a is None else by_channel(wide(a), x.ndim)
 
 
 def _normalised(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,8 +82,7 @@ def _native_batch_norm(call: OpCall) -> Made:
 
 
 @operator("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm")
-def _layer_norm(call: OpCall) -> Made:
-    x = call.tensor("input")
+def _layer_norm(call: OpCall, x: Tensor) -> Made:
     d = len(call.integers("normalized_shape"))
     axes = tuple(range(x.ndim - d, x.ndim))
     weight, bias = call.maybe("weight"), call.maybe("bias")
@@ -106,11 +98,8 @@ def _layer_norm(call: OpCall) -> Made:
     return found if call.base == "layer_norm" else [found, mean, (var + float(eps)).map("rsqrt")]
 
 
-@operator("group_norm", "native_group_norm")
-def _group_norm(call: OpCall) -> Made:
-    x = call.tensor("input")
-    for name in ("N", "C", "HxW"):
-        call.value(name)
+@operator("group_norm", "native_group_norm", ignores=("N", "C", "HxW"))
+def _group_norm(call: OpCall, x: Tensor) -> Made:
     groups = call.integer("num_groups" if call.base == "group_norm" else "group")
     weight, bias = (_of_channels(call.maybe(n), x) for n in ("weight", "bias"))
     held = lt.reshape(wide(x), (x.shape[0], groups, -1))
@@ -121,13 +110,10 @@ def _group_norm(call: OpCall) -> Made:
     return [found, lt.reshape(mean, (-1, groups)), lt.reshape((var + call.real("eps")).map("rsqrt"), (-1, groups))]
 
 
-@operator("instance_norm")
-def _instance_norm(call: OpCall) -> Made:
-    x = call.tensor("input")
+@operator("instance_norm", ignores=("running_mean", "running_var", "momentum"))
+def _instance_norm(call: OpCall, x: Tensor) -> Made:
     if not call.flag("use_input_stats", True) or call.has("running_mean"):
         raise call.refused("running statistics of an instance norm", expected="track_running_stats=False", got="True")
-    for name in ("running_mean", "running_var", "momentum"):
-        call.value(name)
     weight, bias = (_of_channels(call.maybe(n), x) for n in ("weight", "bias"))
     y = _normalised(wide(x), tuple(range(2, x.ndim)), call.real("eps"))[0]
     return cast(_affine(y, weight, bias), x.dtype)
@@ -137,9 +123,9 @@ def _instance_norm(call: OpCall) -> Made:
 def _local_response_norm(call: OpCall) -> Made:
     x = call.tensor("input")
     found = lt.local_response_norm(
-        _last(x), call.integer("size"), call.real("alpha"), call.real("beta"), call.real("k")
+        channels_last(x), call.integer("size"), call.real("alpha"), call.real("beta"), call.real("k")
     )
-    return _first(found)
+    return channels_first(found)
 
 
 @operator("normalize")

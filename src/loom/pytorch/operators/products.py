@@ -6,15 +6,15 @@ Layer: pytorch. Invariant: an element is added in the order of docs/numerics.md,
 from __future__ import annotations
 
 from loom import tensor as lt
-from loom.pytorch.promotion import cast, number, wide
+from loom.importers.promotion import cast, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
 
 @operator("linear")
-def _linear(call: OpCall) -> Made:
-    x, weight, bias = call.tensor("input"), call.tensor("weight"), call.maybe("bias")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Made:
     found = lt.matmul(x, weight, transpose_b=weight.ndim > 1, out_dtype=x.dtype)
     return found if bias is None else found + bias
 
@@ -31,8 +31,7 @@ def _matmul(call: OpCall) -> Made:
 
 
 @operator("addmm", "baddbmm", "addmv", "addbmm", "addr")
-def _addmm(call: OpCall) -> Made:
-    x = call.tensor()
+def _addmm(call: OpCall, x: Tensor) -> Made:
     names = {"addmm": ("mat1", "mat2"), "addmv": ("mat", "vec"), "addr": ("vec1", "vec2")}.get(
         call.base, ("batch1", "batch2")
     )
@@ -46,21 +45,18 @@ def _addmm(call: OpCall) -> Made:
 
 
 @operator("outer", "ger")
-def _outer(call: OpCall) -> Made:
-    a, b = call.tensor(), call.tensor("vec2")
+def _outer(a: Tensor, b: Tensor) -> Made:
     return lt.reshape(a, (-1, 1)) * b
 
 
-@operator("einsum")
+@operator("einsum", ignores=("path",))
 def _einsum(call: OpCall) -> Made:
-    call.value("path")
     given = call.tensors()
     return lt.cast(lt.einsum(call.value("equation"), *given), given[0].dtype)
 
 
 @operator("tensordot")
-def _tensordot(call: OpCall) -> Made:
-    a, b = call.tensor(), call.tensor("other")
+def _tensordot(call: OpCall, a: Tensor, b: Tensor) -> Made:
     axes = tuple(call.axes("dims_self", a.ndim) or ()), tuple(call.axes("dims_other", b.ndim) or ())
     return lt.cast(lt.tensordot(a, b, axes=axes), a.dtype)
 
@@ -75,28 +71,24 @@ def _bilinear(call: OpCall) -> Made:
     return found if bias is None else found + bias
 
 
-@operator("cdist", "_cdist_forward")
+@operator("cdist", "_cdist_forward", ignores=("compute_mode",))
 def _cdist(call: OpCall) -> Made:
-    call.value("compute_mode")
     a, b = call.tensor("x1"), call.tensor("x2")
     return lt.cdist(a, b, call.real("p", 2))
 
 
 @operator("cosine_similarity")
-def _cosine_similarity(call: OpCall) -> Made:
-    a, b = call.tensor("x1"), call.tensor("x2")
+def _cosine_similarity(call: OpCall, a: Tensor, b: Tensor) -> Made:
     shape = a if a.ndim >= b.ndim else b
     a, b = lt.broadcast_arrays(wide(a), wide(b))
     return cast(lt.cosine_similarity(a, b, call.axis("dim", shape.ndim, 1), call.real("eps", 1e-8)), call.out)
 
 
 @operator("pairwise_distance")
-def _pairwise_distance(call: OpCall) -> Made:
-    a, b = call.tensor("x1"), call.tensor("x2")
+def _pairwise_distance(call: OpCall, a: Tensor, b: Tensor) -> Made:
     return lt.pairwise_distance(a, b, call.real("p", 2), call.real("eps", 1e-6), keepdims=call.flag("keepdim"))
 
 
 @operator("linalg_cross", "cross")
-def _cross(call: OpCall) -> Made:
-    a, b = call.tensor(), call.tensor("other")
+def _cross(call: OpCall, a: Tensor, b: Tensor) -> Made:
     return lt.linalg.cross(a, b, axis=call.axis("dim", a.ndim, -1))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from loom import tensor as lt
+from loom.importers.promotion import cast, wide
 from loom.nn.base.random import keep_mask
-from loom.pytorch.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -28,8 +28,8 @@ def dropped(call: OpCall, x: Tensor, p: float) -> tuple[Tensor, Tensor]:
 
 
 @operator("dropout", "feature_dropout", "native_dropout")
-def _dropout(call: OpCall) -> Made:
-    x, p = call.tensor("input"), call.real("p")
+def _dropout(call: OpCall, x: Tensor) -> Made:
+    p = call.real("p")
     if not call.flag("train", True):
         return x if call.base != "native_dropout" else [x, call.full(x.shape, True, lt.bool)]
     if call.base == "feature_dropout":
@@ -40,8 +40,8 @@ def _dropout(call: OpCall) -> Made:
 
 
 @operator("alpha_dropout")
-def _alpha_dropout(call: OpCall) -> Made:
-    x, p = call.tensor("input"), call.real("p")
+def _alpha_dropout(call: OpCall, x: Tensor) -> Made:
+    p = call.real("p")
     if not call.flag("train") or p == 0:
         return x
     alpha = -1.7580993408473766
@@ -51,8 +51,8 @@ def _alpha_dropout(call: OpCall) -> Made:
 
 
 @operator("bernoulli")
-def _bernoulli(call: OpCall) -> Made:
-    x, p = call.tensor(), call.value("p")
+def _bernoulli(call: OpCall, x: Tensor) -> Made:
+    p = call.value("p")
     drawn = call.scope.words(x.shape, call.where)
     if p is None or isinstance(p, Tensor):
         chance = wide(x if p is None else p)
@@ -67,7 +67,6 @@ def _uniform(call: OpCall, shape: tuple[int, ...]) -> Tensor:
 
 @operator("rand", "rand_like", "uniform")
 def _rand(call: OpCall) -> Made:
-    call.value("dtype")
     shape = tuple(call.integers("size")) if call.has("size") else call.tensor().shape
     low, high = call.real("from", 0), call.real("to", 1)
     drawn = _uniform(call, shape)
@@ -76,7 +75,6 @@ def _rand(call: OpCall) -> Made:
 
 @operator("randn", "randn_like", "normal_functional")
 def _randn(call: OpCall) -> Made:
-    call.value("dtype")
     shape = tuple(call.integers("size")) if call.has("size") else call.tensor().shape
     mean, std = call.real("mean", 0), call.real("std", 1)
     first, second = (_uniform(call, shape) for _ in range(2))

@@ -52,8 +52,8 @@ _STEPS: dict[str, _Step] = {"lstm": _lstm, "gru": _gru, "rnn_tanh": _tanh, "rnn_
 
 
 @operator("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input")
-def _recurrent(call: OpCall) -> Made:
-    x, weights = call.tensor("input"), call.tensors("params")
+def _recurrent(call: OpCall, x: Tensor) -> Made:
+    weights = call.tensors("params")
     is_lstm = call.base == "lstm"
     first = call.tensors("hx") if is_lstm else [call.tensor("hx")]
     layers, ways = call.integer("num_layers"), 2 if call.flag("bidirectional") else 1
@@ -97,8 +97,8 @@ def _unrolled(
 
 
 @operator("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-def _cell(call: OpCall) -> Made:
-    x, is_lstm = call.tensor("input"), call.base == "lstm_cell"
+def _cell(call: OpCall, x: Tensor) -> Made:
+    is_lstm = call.base == "lstm_cell"
     state: list[Any] = call.tensors("hx") if is_lstm else [call.tensor("hx"), None]
     given = _product(x, call.tensor("w_ih"), call.maybe("b_ih"))
     inner = _product(state[0], call.tensor("w_hh"), call.maybe("b_hh"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import lookup
-from loom.pytorch.promotion import cast, wide
+from loom.importers.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -37,7 +37,6 @@ def _reduced(x: Tensor, axes: Any, keep: bool, reduce: Callable[[Tensor, Any, bo
 
 @operator("sum", "mean", "nansum", "nanmean", "prod")
 def _sum(call: OpCall) -> Made:
-    call.value("dtype")
     x, axes, keep = _about(call)
     x = cast(x, call.out)
     if call.base == "prod":
@@ -101,8 +100,7 @@ def _truths(call: OpCall) -> Made:
 
 
 @operator("count_nonzero")
-def _count(call: OpCall) -> Made:
-    x = call.tensor()
+def _count(call: OpCall, x: Tensor) -> Made:
     return lt.cast(lt.count_nonzero(x, call.axes("dim", x.ndim)), "i64")
 
 
@@ -129,7 +127,6 @@ def _moments(call: OpCall) -> Made:
 
 @operator("linalg_vector_norm", "norm", "linalg_norm", "frobenius_norm")
 def _norm(call: OpCall) -> Made:
-    call.value("dtype")
     x, axes, keep = _about(call)
     given = call.value("ord" if call.base.startswith("linalg") else "p", 2)
     rank = x.ndim if axes is None else len(axes)
@@ -161,9 +158,8 @@ def _length(x: Tensor, axes: Any, keep: bool, p: float) -> Tensor:
 
 
 @operator("dist")
-def _dist(call: OpCall) -> Made:
-    away = wide(call.tensor() - call.tensor("other"))
-    return cast(_length(lt.reshape(away, (-1,)), (0,), False, call.real("p", 2)), call.out)
+def _dist(call: OpCall, a: Tensor, b: Tensor) -> Made:
+    return cast(_length(lt.reshape(wide(a - b), (-1,)), (0,), False, call.real("p", 2)), call.out)
 
 
 @operator("logsumexp")
@@ -172,13 +168,9 @@ def _logsumexp(call: OpCall) -> Made:
     return _reduced(x, axes, keep, lambda t, a, k: lt.logsumexp(t, a, keepdims=k))
 
 
-@operator(
-    "softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "special_log_softmax", "_safe_softmax"
-)
-def _softmax(call: OpCall) -> Made:
-    call.value("dtype")
-    call.value("half_to_float")
-    x = call.tensor()
+@operator("softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "special_log_softmax",
+          "_safe_softmax", ignores=("half_to_float",))  # fmt: skip
+def _softmax(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim)
     x = cast(x, call.out)
     if not x.ndim:
@@ -195,9 +187,7 @@ def _softmax(call: OpCall) -> Made:
 
 
 @operator("cumsum", "cumprod", "logcumsumexp")
-def _running(call: OpCall) -> Made:
-    call.value("dtype")
-    x = call.tensor()
+def _running(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim)
     x = cast(x, call.out)
     if not x.ndim:
@@ -207,26 +197,21 @@ def _running(call: OpCall) -> Made:
 
 
 @operator("cummax", "cummin")
-def _running_extreme(call: OpCall) -> Made:
-    x = call.tensor()
+def _running_extreme(call: OpCall, x: Tensor) -> Made:
     find: Any = lt.cummax if call.base == "cummax" else lt.cummin
     value, place = find(x, call.axis("dim", x.ndim))
     return [value, lt.cast(place, "i64")]
 
 
-@operator("sort", "argsort", "msort")
-def _sort(call: OpCall) -> Made:
-    x = call.tensor()
-    call.value("stable")
+@operator("sort", "argsort", "msort", ignores=("stable",))
+def _sort(call: OpCall, x: Tensor) -> Made:
     at, down = call.axis("dim", x.ndim, -1), call.flag("descending")
     place = lt.argsort(x, at, descending=down)
     return place if call.base == "argsort" else [lt.take_along_axis(x, place, at), place]
 
 
-@operator("topk")
-def _topk(call: OpCall) -> Made:
-    x = call.tensor()
-    call.value("sorted")  # in order is an order of those that need none
+@operator("topk", ignores=("sorted",))  # in order is an order of those that need none
+def _topk(call: OpCall, x: Tensor) -> Made:
     values, places = lt.topk(x, call.integer("k"), call.axis("dim", x.ndim, -1), largest=call.flag("largest", True))
     return [values, lt.cast(places, "i64")]
 
@@ -249,7 +234,7 @@ def _kth(call: OpCall) -> Made:
 
 
 @operator("median")
-def _median(call: OpCall) -> Made:
-    x = lt.reshape(call.tensor(), (-1,))
+def _median(x: Tensor) -> Made:
+    x = lt.reshape(x, (-1,))
     found = lt.kthvalue(x, (x.size + 1) // 2, 0)[0]
     return lt.where(lt.any(lt.isnan(x)), float("nan"), found) if x.dtype.is_float else found

@@ -7,55 +7,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.cuts import cut, cut_into, pad_by_number, pad_by_places
+from loom.importers.promotion import cast as to_type
+from loom.importers.promotion import meet
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["moved_to", "padded_by_places", "sliced"]
+__all__: list[str] = []
 
 
 @operator("alias", "clone", "contiguous", "lift", "lift_fresh", "lift_fresh_copy", "copy_to_host", "positive",
-          "resolve_conj", "resolve_neg", "_reshape_copy")  # fmt: skip
-def _same(call: OpCall) -> Made:
-    call.value("dtype")
-    return call.tensor()
+          "resolve_conj", "resolve_neg", "_reshape_copy", ignores=("dtype",))  # fmt: skip
+def _same(x: Tensor) -> Made:
+    return x
 
 
-@operator("detach", "detach_copy")
-def _detach(call: OpCall) -> Made:
-    return lt.detach(call.tensor())
+operator("detach", "detach_copy")(lt.detach)
 
 
 @operator("copy")
-def _copy(call: OpCall) -> Made:
-    from loom.pytorch.promotion import cast as to_type
-
-    x, source = call.tensor(), call.tensor("src")
+def _copy(x: Tensor, source: Tensor) -> Made:
     return lt.broadcast_to(to_type(source, x.dtype), x.shape)
 
 
 @operator("view", "reshape", "_unsafe_view", "view_copy")
-def _view(call: OpCall) -> Made:
-    x = call.tensor()
+def _view(call: OpCall, x: Tensor) -> Made:
     if call.has("dtype"):
         raise call.refused("bits are seen as another dtype", expected="a shape", got=call.value("dtype"))
     return lt.reshape(x, tuple(call.integers("shape" if call.base == "reshape" else "size")))
 
 
 @operator("view_as", "reshape_as", "expand_as")
-def _as_other(call: OpCall) -> Made:
-    x, other = call.tensor(), call.tensor("other")
+def _as_other(call: OpCall, x: Tensor, other: Tensor) -> Made:
     return lt.broadcast_to(x, other.shape) if call.base == "expand_as" else lt.reshape(x, other.shape)
 
 
 @operator("flatten", "ravel")
-def _flatten(call: OpCall) -> Made:
-    x = call.tensor()
+def _flatten(call: OpCall, x: Tensor) -> Made:
     first, last = call.axis("start_dim", x.ndim, 0), call.axis("end_dim", x.ndim, -1)
     if not x.ndim:
         return lt.reshape(x, (1,))
@@ -63,8 +57,7 @@ def _flatten(call: OpCall) -> Made:
 
 
 @operator("unflatten")
-def _unflatten(call: OpCall) -> Made:
-    x = call.tensor()
+def _unflatten(call: OpCall, x: Tensor) -> Made:
     at, sizes = call.axis("dim", x.ndim), call.integers("sizes")
     if -1 in sizes:
         sizes[sizes.index(-1)] = x.shape[at] // math.prod(n for n in sizes if n != -1)
@@ -72,49 +65,43 @@ def _unflatten(call: OpCall) -> Made:
 
 
 @operator("squeeze", "squeeze_copy")
-def _squeeze(call: OpCall) -> Made:
-    x = call.tensor()
+def _squeeze(call: OpCall, x: Tensor) -> Made:
     axes = call.axes("dim", x.ndim) if call.has("dim") else range(x.ndim)
     return lt.reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in (axes or ())))
 
 
 @operator("unsqueeze", "unsqueeze_copy")
-def _unsqueeze(call: OpCall) -> Made:
-    x = call.tensor()
+def _unsqueeze(call: OpCall, x: Tensor) -> Made:
     return lt.expand_dims(x, call.axis("dim", x.ndim + 1))
 
 
 @operator("permute", "permute_copy")
-def _permute(call: OpCall) -> Made:
-    x = call.tensor()
+def _permute(call: OpCall, x: Tensor) -> Made:
     return lt.permute(x, call.axes("dims", x.ndim) or ())
 
 
 @operator("transpose", "transpose_copy", "swapaxes", "swapdims")
-def _transpose(call: OpCall) -> Made:
-    x = call.tensor()
+def _transpose(call: OpCall, x: Tensor) -> Made:
     names = ("axis0", "axis1") if call.base == "swapaxes" else ("dim0", "dim1")
     a, b = (call.axis(n, x.ndim) for n in names)
     return x if a == b or not x.ndim else lt.transpose(x, a, b)
 
 
 @operator("t", "numpy_T", "mT", "matrix_H", "mH", "adjoint", "t_copy")
-def _turn(call: OpCall) -> Made:
-    x = call.tensor()
+def _turn(call: OpCall, x: Tensor) -> Made:
     if x.dtype.is_complex and call.base in ("matrix_H", "mH", "adjoint"):
         x = lt.conj(x)
     return lt.permute(x, tuple(reversed(range(x.ndim)))) if call.base in ("t", "numpy_T") else lt.transpose(x)
 
 
 @operator("movedim", "moveaxis")
-def _movedim(call: OpCall) -> Made:
-    x = call.tensor()
+def _movedim(call: OpCall, x: Tensor) -> Made:
     return lt.moveaxis(x, tuple(call.integers("source")), tuple(call.integers("destination")))
 
 
 @operator("expand", "broadcast_to", "expand_copy")
-def _expand(call: OpCall) -> Made:
-    x, wanted = call.tensor(), call.integers("size")
+def _expand(call: OpCall, x: Tensor) -> Made:
+    wanted = call.integers("size")
     own = (*(1,) * (len(wanted) - x.ndim), *x.shape)
     return lt.broadcast_to(x, tuple(m if n == -1 else n for n, m in zip(wanted, own, strict=True)))
 
@@ -123,9 +110,6 @@ def _expand(call: OpCall) -> Made:
 
 
 def _met(parts: Sequence[Tensor]) -> list[Tensor]:
-    from loom.pytorch.promotion import cast as to_type
-    from loom.pytorch.promotion import meet
-
     dtype = meet(parts)
     return [to_type(p, dtype) for p in parts]
 
@@ -156,13 +140,6 @@ def _stack(call: OpCall) -> Made:
 # cuts
 
 
-def sliced(x: Tensor, axis: int, first: int, last: int, step: int = 1) -> Tensor:
-    """Return a part along an axis."""
-    if not first and last == x.shape[axis] and step == 1:
-        return x
-    return x[(*(slice(None),) * axis, slice(first, last, step))]
-
-
 def _ends(call: OpCall, n: int) -> tuple[int, int, int]:
     start, end = call.value("start"), call.value("end")
     step = call.integer("step", 1)
@@ -170,31 +147,28 @@ def _ends(call: OpCall, n: int) -> tuple[int, int, int]:
 
 
 @operator("slice", "slice_copy")
-def _slice(call: OpCall) -> Made:
-    x = call.tensor()
+def _slice(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     first, last, step = _ends(call, x.shape[at])
-    return sliced(x, at, first, max(first, last), step)
+    return cut(x, at, first, max(first, last), step)
 
 
 @operator("narrow", "narrow_copy")
-def _narrow(call: OpCall) -> Made:
-    x = call.tensor()
+def _narrow(call: OpCall, x: Tensor) -> Made:
     at, first = call.axis("dim", x.ndim), call.integer("start")
     first += x.shape[at] if first < 0 else 0
-    return sliced(x, at, first, first + call.integer("length"))
+    return cut(x, at, first, first + call.integer("length"))
 
 
 @operator("select", "select_copy")
-def _select(call: OpCall) -> Made:
-    x = call.tensor()
+def _select(call: OpCall, x: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), call.value("index")
     if isinstance(index, Tensor):
         return lt.take(x, lt.reshape(index, ()), at)
     return x[(*(slice(None),) * at, int(index))]
 
 
-def moved_to(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
+def _replaced(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
     """Return ``x`` with a part of it replaced."""
     flags = np.zeros(x.shape, bool)
     flags[key] = True
@@ -209,29 +183,26 @@ def moved_to(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
 
 
 @operator("slice_scatter")
-def _slice_scatter(call: OpCall) -> Made:
-    x, source = call.tensor(), call.tensor("src")
+def _slice_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     first, last, step = _ends(call, x.shape[at])
     if step == 1:
-        parts = [sliced(x, at, 0, first), source, sliced(x, at, max(first, last), x.shape[at])]
+        parts = [cut(x, at, 0, first), source, cut(x, at, max(first, last), x.shape[at])]
         return lt.concat([p for p in parts if p.shape[at]] or [x], at)
-    return moved_to(x, source, (*(slice(None),) * at, slice(first, last, step)))
+    return _replaced(x, source, (*(slice(None),) * at, slice(first, last, step)))
 
 
 @operator("select_scatter")
-def _select_scatter(call: OpCall) -> Made:
-    x, source = call.tensor(), call.tensor("src")
+def _select_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     at, index = call.axis("dim", x.ndim), call.integer("index")
     index += x.shape[at] if index < 0 else 0
-    parts = [sliced(x, at, 0, index), lt.expand_dims(source, at), sliced(x, at, index + 1, x.shape[at])]
+    parts = [cut(x, at, 0, index), lt.expand_dims(source, at), cut(x, at, index + 1, x.shape[at])]
     return lt.concat([p for p in parts if p.shape[at]], at)
 
 
 @operator("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk", "split_copy",
           "split_with_sizes_copy", "unsafe_split_with_sizes")  # fmt: skip
-def _split(call: OpCall) -> Made:
-    x = call.tensor()
+def _split(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dim", x.ndim, 0)
     n = x.shape[at]
     if "chunk" in call.base:
@@ -242,8 +213,7 @@ def _split(call: OpCall) -> Made:
     else:
         given = call.value("split_size", call.value("split_sizes"))
         sizes = [min(given, n - k) for k in range(0, n, given)] if isinstance(given, int) else [int(k) for k in given]
-    starts = [0, *np.cumsum(sizes).tolist()]
-    return [sliced(x, at, first, first + size) for first, size in zip(starts, sizes, strict=False)]
+    return cut_into(x, at, sizes)
 
 
 def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
@@ -253,20 +223,19 @@ def _tensor_split(call: OpCall, x: Tensor, at: int) -> list[Tensor]:
     else:
         count = call.integer("sections")
         sizes = [n // count + (1 if k < n % count else 0) for k in range(count)]
-        ends = [0, *np.cumsum(sizes).tolist()]
+        ends = [0, *accumulate(sizes)]
     cuts = [slice(a, b).indices(n)[:2] for a, b in pairwise(ends)]  # they may count from the end, or lie behind it
-    return [sliced(x, at, a, max(a, b)) for a, b in cuts]
+    return [cut(x, at, a, max(a, b)) for a, b in cuts]
 
 
 @operator("unbind", "unbind_copy")
-def _unbind(call: OpCall) -> Made:
-    x = call.tensor()
+def _unbind(call: OpCall, x: Tensor) -> Made:
     return list(lt.unstack(x, axis=call.axis("dim", x.ndim, 0)))
 
 
 @operator("diagonal", "diagonal_copy")
-def _diagonal(call: OpCall) -> Made:
-    x, k = call.tensor(), call.integer("offset", 0)
+def _diagonal(call: OpCall, x: Tensor) -> Made:
+    k = call.integer("offset", 0)
     a, b = call.axis("dim1", x.ndim, 0), call.axis("dim2", x.ndim, 1)
     order = [i for i in range(x.ndim) if i not in (a, b)]
     turned = lt.permute(x, (*order, a, b))
@@ -277,8 +246,8 @@ def _diagonal(call: OpCall) -> Made:
 
 
 @operator("diag_embed")
-def _diag_embed(call: OpCall) -> Made:
-    x, k = call.tensor(), call.integer("offset", 0)
+def _diag_embed(call: OpCall, x: Tensor) -> Made:
+    k = call.integer("offset", 0)
     a, b = call.axis("dim1", x.ndim + 1, -2), call.axis("dim2", x.ndim + 1, -1)
     n = x.shape[-1] + abs(k)
     rows = np.arange(n)[:, None] + k == np.arange(n)
@@ -289,8 +258,7 @@ def _diag_embed(call: OpCall) -> Made:
 
 
 @operator("unfold")
-def _unfold(call: OpCall) -> Made:
-    x = call.tensor()
+def _unfold(call: OpCall, x: Tensor) -> Made:
     at = call.axis("dimension", x.ndim)
     return lt.windows(x, (at,), (call.integer("size"),), (call.integer("step"),))
 
@@ -299,21 +267,19 @@ def _unfold(call: OpCall) -> Made:
 
 
 @operator("repeat", "tile")
-def _repeat(call: OpCall) -> Made:
-    return lt.tile(call.tensor(), tuple(call.integers("repeats" if call.base == "repeat" else "dims")))
+def _repeat(call: OpCall, x: Tensor) -> Made:
+    return lt.tile(x, tuple(call.integers("repeats" if call.base == "repeat" else "dims")))
 
 
-@operator("repeat_interleave")
+@operator("repeat_interleave", ignores=("output_size",))
 def _repeat_interleave(call: OpCall) -> Made:
     if not call.has("self"):
         raise call.refused(
             "the length depends on elements", expected="repeat_interleave(x, n)", got="a tensor of repeats"
         )
     x, times = call.tensor(), call.value("repeats")
-    size = call.value("output_size")
     if isinstance(times, Tensor):
         times = call.known(times, "repeats") if times.size == 1 else [int(n) for n in times.numpy()]
-    del size
     if not call.has("dim"):
         call.value("dim")
         return lt.repeat(lt.reshape(x, (-1,)), times, axis=0)
@@ -321,22 +287,21 @@ def _repeat_interleave(call: OpCall) -> Made:
 
 
 @operator("flip", "fliplr", "flipud")
-def _flip(call: OpCall) -> Made:
-    x = call.tensor()
+def _flip(call: OpCall, x: Tensor) -> Made:
     axes = {"fliplr": (1,), "flipud": (0,)}.get(call.base) or call.axes("dims", x.ndim)
     return lt.reverse(x, axes) if axes else x
 
 
 @operator("roll")
-def _roll(call: OpCall) -> Made:
-    x, shifts = call.tensor(), call.integers("shifts")
+def _roll(call: OpCall, x: Tensor) -> Made:
+    shifts = call.integers("shifts")
     axes = call.axes("dims", x.ndim)
     return lt.roll(x, shifts[0]) if axes is None else lt.roll(x, tuple(shifts), axis=axes)
 
 
 @operator("rot90")
-def _rot90(call: OpCall) -> Made:
-    x, times = call.tensor(), call.integer("k", 1) % 4
+def _rot90(call: OpCall, x: Tensor) -> Made:
+    times = call.integer("k", 1) % 4
     a, b = call.axes("dims", x.ndim) or (0, 1)
     if times == 2:
         return lt.reverse(x, (a, b))
@@ -346,8 +311,8 @@ def _rot90(call: OpCall) -> Made:
 
 
 @operator("tril", "triu")
-def _triangle(call: OpCall) -> Made:
-    return (lt.tril if call.base == "tril" else lt.triu)(call.tensor(), k=call.integer("diagonal", 0))
+def _triangle(call: OpCall, x: Tensor) -> Made:
+    return (lt.tril if call.base == "tril" else lt.triu)(x, k=call.integer("diagonal", 0))
 
 
 @operator("meshgrid")
@@ -357,8 +322,7 @@ def _meshgrid(call: OpCall) -> Made:
 
 
 @operator("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle")
-def _shuffle(call: OpCall) -> Made:
-    x = call.tensor()
+def _shuffle(call: OpCall, x: Tensor) -> Made:
     if "channel" in call.base:
         groups = call.integer("groups")
         split = lt.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
@@ -387,24 +351,6 @@ def _pairs(x: Tensor, widths: Sequence[int]) -> list[tuple[int, int]]:
     return pairs
 
 
-def _padded(x: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Tensor:
-    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
-    x = x[cut] if any(a < 0 or b < 0 for a, b in pairs) else x
-    grown = [(max(a, 0), max(b, 0)) for a, b in pairs]
-    value = bool(value) if x.dtype.is_bool else int(value) if x.dtype.is_integer else float(value)
-    return lt.pad(x, grown, value) if any(map(any, grown)) else x
-
-
-def padded_by_places(x: Tensor, pairs: Sequence[tuple[int, int]], mode: str) -> Tensor:
-    """Return a tensor padded with its own elements: "reflect", "edge" or "wrap"."""
-    for axis, (a, b) in enumerate(pairs):
-        if (a, b) != (0, 0):
-            cut = np.arange(x.shape[axis])[max(-a, 0) : x.shape[axis] - max(-b, 0)]
-            places: np.ndarray[Any, Any] = np.pad(cut, (max(a, 0), max(b, 0)), cast("Any", mode))
-            x = lt.take(x, places, axis)
-    return x
-
-
 _MODES = {
     "reflect": "reflect",
     "replicate": "edge",
@@ -415,16 +361,15 @@ _MODES = {
 
 
 @operator("pad", "constant_pad_nd")
-def _pad(call: OpCall) -> Made:
-    x, mode = call.tensor(), call.value("mode", "constant")
+def _pad(call: OpCall, x: Tensor) -> Made:
+    mode = call.value("mode", "constant")
     pairs, value = _pairs(x, call.integers("pad")), call.value("value")
     if mode == "constant":
-        return _padded(x, pairs, 0 if value is None else value)
-    return padded_by_places(x, pairs, _MODES[mode])
+        return pad_by_number(x, pairs, 0 if value is None else value)
+    return pad_by_places(x, pairs, _MODES[mode])
 
 
 @operator("reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
           "replication_pad3d")  # fmt: skip
-def _pad_by_places(call: OpCall) -> Made:
-    x = call.tensor()
-    return padded_by_places(x, _pairs(x, call.integers("padding")), _MODES[call.base[:-2]])
+def _pad_by_places(call: OpCall, x: Tensor) -> Made:
+    return pad_by_places(x, _pairs(x, call.integers("padding")), _MODES[call.base[:-2]])

@@ -12,24 +12,26 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.pytorch.registry import Made, OpCall, operator
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 
+operator("view_as_real")(lt.view_as_real)
+operator("complex")(lt.complex)
 _LINES = ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
 _PLANES = ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn")
 
 
 @operator(*(f"fft_{name}" for name in _LINES))
-def _line(call: OpCall) -> Made:
-    x, norm = call.tensor(), call.value("norm") or "backward"
+def _line(call: OpCall, x: Tensor) -> Made:
     n = call.integer("n") if call.has("n") else call.value("n")
     transform: Any = getattr(lt.fft, call.base.removeprefix("fft_"))
-    return transform(x, n=n, axis=call.axis("dim", x.ndim, -1), norm=norm)
+    return transform(x, n=n, axis=call.axis("dim", x.ndim, -1), norm=call.value("norm") or "backward")
 
 
 @operator(*(f"fft_{name}" for name in _PLANES))
-def _plane(call: OpCall) -> Made:
-    x, norm, name = call.tensor(), call.value("norm") or "backward", call.base.removeprefix("fft_")
+def _plane(call: OpCall, x: Tensor) -> Made:
+    norm, name = call.value("norm") or "backward", call.base.removeprefix("fft_")
     sizes = call.integers("s") if call.has("s") else call.value("s")
     axes = call.axes("dim", x.ndim)
     if axes is None:
@@ -43,8 +45,7 @@ def _plane(call: OpCall) -> Made:
 
 
 @operator("fft_fftshift", "fft_ifftshift")
-def _shift(call: OpCall) -> Made:
-    x = call.tensor()
+def _shift(call: OpCall, x: Tensor) -> Made:
     axes = call.axes("dim", x.ndim) or tuple(range(x.ndim))
     move: Any = lt.fft.fftshift if call.base == "fft_fftshift" else lt.fft.ifftshift
     return move(x, axes=axes)
@@ -52,36 +53,22 @@ def _shift(call: OpCall) -> Made:
 
 @operator("fft_fftfreq", "fft_rfftfreq")
 def _frequencies(call: OpCall) -> Made:
-    call.value("dtype")
     find: Any = np.fft.fftfreq if call.base == "fft_fftfreq" else np.fft.rfftfreq
     return lt.cast(call.array(find(call.integer("n"), call.real("d", 1.0))), call.out)
 
 
-@operator("view_as_real")
-def _as_real(call: OpCall) -> Made:
-    return lt.view_as_real(call.tensor())
-
-
 @operator("view_as_complex")
-def _as_complex(call: OpCall) -> Made:
-    x = call.tensor()
+def _as_complex(x: Tensor) -> Made:
     return lt.complex(x[..., 0], x[..., 1])
 
 
-@operator("complex")
-def _complex(call: OpCall) -> Made:
-    return lt.complex(call.tensor("real"), call.tensor("imag"))
-
-
 @operator("polar")
-def _polar(call: OpCall) -> Made:
-    size, angle = call.tensor("abs"), call.tensor("angle")
+def _polar(size: Tensor, angle: Tensor) -> Made:
     return lt.complex(size * angle.map("cos"), size * angle.map("sin"))
 
 
 @operator("real", "imag", "angle")
-def _part(call: OpCall) -> Made:
-    x = call.tensor()
+def _part(call: OpCall, x: Tensor) -> Made:
     if not x.dtype.is_complex:
         if call.base == "angle":
             raise call.refused("of real numbers", expected="complex ones", got=x.dtype)
@@ -90,6 +77,5 @@ def _part(call: OpCall) -> Made:
 
 
 @operator("_conj", "conj", "conj_physical")
-def _conj(call: OpCall) -> Made:
-    x = call.tensor()
+def _conj(x: Tensor) -> Made:
     return lt.conj(x) if x.dtype.is_complex else x

@@ -14,20 +14,21 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.core.given import is_list
-from loom.pytorch.promotion import cast
+from loom.importers.imagewindows import (
+    ImageWindows,
+    by_channel,
+    channels_first,
+    channels_last,
+    filters_last,
+    least_of,
+    places_of_largest,
+)
+from loom.importers.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.arrays.convolution import convolve_planes, window_max
+from loom.tensor.arrays.convolution import convolve_planes
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
-
-
-def _last(x: Tensor) -> Tensor:
-    return lt.permute(x, (0, *range(2, x.ndim), 1))
-
-
-def _first(x: Tensor) -> Tensor:
-    return lt.permute(x, (0, x.ndim - 1, *range(1, x.ndim - 1)))
 
 
 def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
@@ -41,42 +42,34 @@ def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
 # convolutions
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], pads: list[tuple[int, int]],
-               gaps: list[int], groups: int) -> Tensor:  # fmt: skip
-    d = x.ndim - 2
-    even = all(a == b for a, b in pads)
-    if groups == 1 and set(gaps) <= {1} and even and x.dtype.is_float:
-        found = convolve_planes(x, weight, steps, [a for a, _ in pads])
-        found = found if bias is None else found + lt.reshape(bias, (-1, *(1,) * (d + 1)))
-        return lt.permute(found, (1, 0, *range(2, d + 2)))
-    images = _last(x)
-    images = lt.pad(images, [(0, 0), *pads, (0, 0)]) if any(map(any, pads)) else images
-    turned = lt.permute(weight, (*range(2, d + 2), 1, 0))
-    found = lt.convolve(images, turned, stride=steps, dilation=gaps, groups=groups)
-    return _first(found if bias is None else found + bias)
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: ImageWindows, groups: int) -> Tensor:
+    even = all(a == b for a, b in how.pads)
+    if groups == 1 and set(how.gaps) <= {1} and even and x.dtype.is_float:
+        found = convolve_planes(x, weight, how.steps, [a for a, _ in how.pads])
+        found = found if bias is None else found + by_channel(bias, x.ndim + 1)
+        return lt.permute(found, (1, 0, *range(2, x.ndim)))
+    found = how.convolve(x, filters_last(weight), groups)
+    return channels_first(found if bias is None else found + bias)
 
 
 def _transposed(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], around: list[int],
                 gaps: list[int], groups: int, more: list[int]) -> Tensor:  # fmt: skip
-    d = x.ndim - 2
     if x.shape[1] % groups:
         raise call.refused("groups do not divide the channels", expected=groups, got=x.shape)
-    turned = lt.permute(weight, (*range(2, d + 2), 1, 0))  # (*window, filters / groups, channels)
-    found = lt.conv_transpose(_last(x), turned, stride=steps, padding=around, output_padding=more, dilation=gaps,
-                              groups=groups)  # fmt: skip
-    return _first(found if bias is None else found + bias)
+    found = lt.conv_transpose(channels_last(x), filters_last(weight), stride=steps, padding=around,
+                              output_padding=more, dilation=gaps, groups=groups)  # fmt: skip
+    return channels_first(found if bias is None else found + bias)
 
 
 @operator("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def _conv(call: OpCall) -> Made:
-    x, weight, bias = call.tensor("input"), call.tensor("weight"), call.maybe("bias")
+def _conv(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None) -> Made:
     d = weight.ndim - 2
-    steps, gaps = call.each("stride", d, [1]), call.each("dilation", d, [1])
+    sizes, steps, gaps = list(weight.shape[2:]), call.each("stride", d, [1]), call.each("dilation", d, [1])
     groups, given = call.integer("groups", 1), call.value("padding", 0)
     transposed = call.flag("transposed") or "transpose" in call.base
     more = call.each("output_padding", d, [0])
     if isinstance(given, str):
-        reach = [g * (k - 1) for g, k in zip(gaps, weight.shape[2:], strict=True)]
+        reach = [g * (k - 1) for g, k in zip(gaps, sizes, strict=True)]
         pads = [(r // 2, r - r // 2) if given == "same" else (0, 0) for r in reach]
     else:
         pads = [(p, p) for p in call.each("padding", d, [0])]
@@ -84,7 +77,7 @@ def _conv(call: OpCall) -> Made:
     def run(images: Tensor) -> Tensor:
         if transposed:
             return _transposed(call, images, weight, bias, steps, [p for p, _ in pads], gaps, groups, more)
-        return _convolved(images, weight, bias, steps, pads, gaps, groups)
+        return _convolved(images, weight, bias, ImageWindows(sizes, steps, gaps, pads), groups)
 
     return _as_batch(x, d + 2, run)
 
@@ -92,26 +85,12 @@ def _conv(call: OpCall) -> Made:
 # pools
 
 
-def _ceiled(n: int, size: int, step: int, around: int, gap: int = 1) -> int:
-    """Return what must be added after the padding for a last window that starts inside."""
-    reach = gap * (size - 1) + 1
-    places = -(-(n + 2 * around - reach) // step) + 1
-    if (places - 1) * step >= n + around:
-        places -= 1
-    return max((places - 1) * step + reach - n - 2 * around, 0)
-
-
-def _geometry(
-    call: OpCall, shape: Sequence[int]
-) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int]]]:
-    d = len(shape)
+def _windows(call: OpCall, lengths: Sequence[int]) -> ImageWindows:
+    d = len(lengths)
     sizes = call.each("kernel_size", d)
-    steps, around = call.each("stride", d, sizes), call.each("padding", d, [0])
-    gaps = call.each("dilation", d, [1])
-    after = [0] * d
-    if call.flag("ceil_mode"):
-        after = [_ceiled(*a) for a in zip(shape, sizes, steps, around, gaps, strict=True)]
-    return sizes, steps, gaps, around, [(p, p + a) for p, a in zip(around, after, strict=True)]
+    steps, pads = call.each("stride", d, sizes), [(p, p) for p in call.each("padding", d, [0])]
+    how = ImageWindows(sizes, steps, call.each("dilation", d, [1]), pads)
+    return how.ceiled(lengths) if call.flag("ceil_mode") else how
 
 
 def _rank(call: OpCall) -> int:
@@ -120,81 +99,57 @@ def _rank(call: OpCall) -> int:
 
 @operator("max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices",
           "max_pool3d_with_indices")  # fmt: skip
-def _max_pool(call: OpCall) -> Made:
-    return _as_batch(call.tensor(), _rank(call), lambda x: _max_pooled(call, x))
+def _max_pool(call: OpCall, x: Tensor) -> Made:
+    return _as_batch(x, _rank(call), lambda images: _max_pooled(call, images))
 
 
 def _max_pooled(call: OpCall, x: Tensor) -> Any:
-    sizes, steps, gaps, _, pads = _geometry(call, x.shape[2:])
-    least: Any = -math.inf if x.dtype.is_float else x.dtype.minimum
-    padded = lt.pad(x, [(0, 0), (0, 0), *pads], least) if any(map(any, pads)) else x
-    if set(gaps) == {1}:
-        found = window_max(padded, range(2, x.ndim), sizes, steps)
-    else:
-        found = lt.max(
-            lt.windows(padded, range(2, x.ndim), sizes, steps, gaps), axis=tuple(range(x.ndim, 2 * x.ndim - 2))
-        )
-    if "indices" not in call.base:
-        return found
-    return [found, _places(call, x, padded, sizes, steps, gaps, pads)]
+    how = _windows(call, x.shape[2:])
+    padded = how.pad(x, least_of(x.dtype))
+    found = how.largest(padded)
+    return [found, _places(call, x, padded, how)] if "indices" in call.base else found
 
 
-def _places(call: OpCall, x: Tensor, padded: Tensor, sizes: list[int], steps: list[int], gaps: list[int],
-            pads: list[tuple[int, int]]) -> Tensor:  # fmt: skip
+def _places(call: OpCall, x: Tensor, padded: Tensor, how: ImageWindows) -> Tensor:
     """Return for each window where its largest element lies in the image."""
-    d = len(sizes)
-    seen = lt.windows(padded, range(2, x.ndim), sizes, steps, gaps)
-    flat = lt.reshape(seen, (*seen.shape[: d + 2], -1))
-    best = lt.cast(lt.argmax(flat, -1, keepdims=True), "i64")
-    total = np.zeros((1,) * (2 * d), np.int64)
-    for i, (k, step, gap, (before, _)) in enumerate(zip(sizes, steps, gaps, pads, strict=True)):
-        each = np.arange(seen.shape[2 + i])[:, None] * step + np.arange(k) * gap - before
-        spread = [1] * (2 * d)
-        spread[i], spread[d + i] = each.shape
-        total = total + each.reshape(spread) * math.prod(x.shape[3 + i :])
-    table = call.array(total.reshape(*total.shape[:d], -1))
-    return lt.take_along_axis(lt.broadcast_to(table, flat.shape), best, -1)[..., 0]
+    found = how.over(padded)
+    seen = lt.reshape(found, (*found.shape[: x.ndim], -1))
+    return places_of_largest(call, seen, how.positions(x.shape[2:]))
 
 
 @operator("avg_pool1d", "avg_pool2d", "avg_pool3d")
-def _average_pool(call: OpCall) -> Made:
-    return _as_batch(call.tensor(), _rank(call), lambda x: _average_pooled(call, x))
+def _average_pool(call: OpCall, x: Tensor) -> Made:
+    return _as_batch(x, _rank(call), lambda images: _average_pooled(call, images))
 
 
 def _average_pooled(call: OpCall, x: Tensor) -> Tensor:
-    sizes, steps, _, around, pads = _geometry(call, x.shape[2:])
+    how = _windows(call, x.shape[2:])
     counted, divisor = call.flag("count_include_pad", True), call.value("divisor_override")
-    padded = lt.pad(x, [(0, 0), (0, 0), *pads], 0) if any(map(any, pads)) else x
-    seen = lt.windows(padded, range(2, x.ndim), sizes, steps)
+    seen = how.over(how.pad(x))
     inner = tuple(range(x.ndim, 2 * x.ndim - 2))
-    if divisor is None and not any(map(any, pads)):
+    if divisor is None and not any(map(any, how.pads)):
         return lt.mean(seen, axis=inner)
     total = lt.sum(seen, axis=inner)
     if divisor is not None:
         return total / float(divisor)
-    counts = np.ones((), np.float64)
-    for i, (n, k, step, p) in enumerate(zip(x.shape[2:], sizes, steps, around, strict=True)):
-        begin = np.arange(seen.shape[2 + i]) * step - p
-        low, high = (-p, n + p) if counted else (0, n)
-        counts = np.multiply.outer(counts, np.minimum(begin + k, high) - np.maximum(begin, low))
-    return total / lt.cast(call.array(counts), x.dtype)
+    shares = how.shares(x.shape[2:], [(before, before) if counted else (0, 0) for before, _ in how.pads])
+    return total / lt.cast(call.array(shares.astype(np.float64)), x.dtype)
 
 
 @operator("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d",
           "_adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")  # fmt: skip
-def _adaptive_pool(call: OpCall) -> Made:
-    x, rank = call.tensor(), _rank(call)
+def _adaptive_pool(call: OpCall, x: Tensor) -> Made:
+    rank = _rank(call)
     sizes = call.each("output_size", rank - 2)
     if "max" not in call.base:
-        return _as_batch(x, rank, lambda images: _first(lt.adaptive_average_pool(_last(images), sizes)))
+        return _as_batch(x, rank, lambda images: channels_first(lt.adaptive_average_pool(channels_last(images), sizes)))
 
     def run(images: Tensor) -> list[Tensor]:
         if any(n % m for n, m in zip(images.shape[2:], sizes, strict=True)):
             return _unequal_max(call, images, sizes)
         steps = [n // m for n, m in zip(images.shape[2:], sizes, strict=True)]
-        ones, none = [1] * len(steps), [(0, 0)] * len(steps)
-        found = window_max(images, range(2, images.ndim), steps, steps)
-        return [found, _places(call, images, images, steps, steps, ones, none)]
+        how = ImageWindows(steps, steps, [1] * len(steps), [(0, 0)] * len(steps))
+        return [how.largest(images), _places(call, images, images, how)]
 
     return _as_batch(x, rank, run)
 
@@ -234,13 +189,12 @@ def _upsample(call: OpCall) -> Made:
         ):
             raise call.refused("size and scale differ", expected=wanted, got=scales)
         if len(scales) != d:
-            return _first(lt.interpolate(_last(x), size=wanted, mode=way, align_corners=aligned))
-    return _first(lt.interpolate(_last(x), scale_factor=scales, mode=way, align_corners=aligned))
+            return channels_first(lt.interpolate(channels_last(x), size=wanted, mode=way, align_corners=aligned))
+    return channels_first(lt.interpolate(channels_last(x), scale_factor=scales, mode=way, align_corners=aligned))
 
 
 @operator("im2col", "col2im")
-def _columns(call: OpCall) -> Made:
-    x = call.tensor()
+def _columns(call: OpCall, x: Tensor) -> Made:
     sizes, gaps = call.each("kernel_size", 2), call.each("dilation", 2)
     around, steps = call.each("padding", 2), call.each("stride", 2)
     if call.base == "im2col":
@@ -252,21 +206,20 @@ def _columns(call: OpCall) -> Made:
         channels = parts.shape[1] // window
         turned = lt.permute(lt.reshape(parts, (parts.shape[0], channels, window, parts.shape[2])), (0, 3, 2, 1))
         rows = lt.reshape(turned, (parts.shape[0], parts.shape[2], window * channels))
-        return _first(lt.fold(rows, shape, sizes, dilation=gaps, padding=around, stride=steps))
+        return channels_first(lt.fold(rows, shape, sizes, dilation=gaps, padding=around, stride=steps))
 
     return _as_batch(x, 3, run)
 
 
 def _unfolded(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], steps: list[int]) -> Tensor:
-    padded = lt.pad(x, [(0, 0), (0, 0), *((p, p) for p in around)]) if any(around) else x
-    seen = lt.windows(padded, (2, 3), sizes, steps, gaps)
+    how = ImageWindows(sizes, steps, gaps, [(p, p) for p in around])
+    seen = how.over(how.pad(x))
     order = (0, 1, 4, 5, 2, 3)
     return lt.reshape(lt.permute(seen, order), (x.shape[0], x.shape[1] * math.prod(sizes), -1))
 
 
 @operator("grid_sampler", "grid_sampler_2d")
-def _grid_sampler(call: OpCall) -> Made:
-    x, grid = call.tensor("input"), call.tensor("grid")
+def _grid_sampler(call: OpCall, x: Tensor, grid: Tensor) -> Made:
     if call.integer("interpolation_mode", 0) != 0 or call.integer("padding_mode", 0) != 0:
         raise call.refused("a mode that is not done", expected="bilinear, padding of zeros", got="another")
     aligned = call.flag("align_corners")

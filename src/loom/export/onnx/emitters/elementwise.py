@@ -15,8 +15,9 @@ from loom.export.onnx.emitters.registry import broadcast, emits, refused, unwrap
 from loom.export.onnx.emitters.windows import emit_average, emit_max
 from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import RecordedValue
-from loom.export.onnx.writing.writer import GraphWriter, allowed_types, tensor_type
+from loom.export.onnx.writing.writer import GraphWriter
 from loom.onnx.functions import BODIES
+from loom.onnx.operatorschemas import allowed_types, tensor_type
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, MAPS, NUMBER
 
 __all__ = ["emit_map"]

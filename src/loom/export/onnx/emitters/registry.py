@@ -12,6 +12,7 @@ from loom.core.errors import ArgumentError
 from loom.export.onnx.writing.lengths import Size
 from loom.export.onnx.writing.records import ALIASES, RecordedValue
 from loom.export.onnx.writing.writer import WHERE, GraphWriter
+from loom.importers.operatorrows import register
 from loom.tensor.ops.views import BROADCAST
 from loom.tensor.record.graph import TensorOp
 
@@ -26,12 +27,7 @@ REFUSED: dict[str, tuple[str, str]] = {}
 def emits(*operations: TensorOp) -> Callable[[WriteOperation], WriteOperation]:
     """Enter the function that writes these operations."""
 
-    def enter(emit: WriteOperation) -> WriteOperation:
-        for operation in operations:
-            EMITTERS[operation] = emit
-        return emit
-
-    return enter
+    return register(EMITTERS, operations, lambda emit: emit)
 
 
 def refused(value: RecordedValue, what: str, *, expected: Any = None, got: Any = None, remedy: str) -> ArgumentError:

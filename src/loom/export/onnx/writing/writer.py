@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, bool_, i64, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
-from loom.core.optional import load, require
+from loom.core.optional import load
 from loom.export.onnx.writing.lengths import Length, Size, formula_of
 from loom.export.onnx.writing.records import GraphRecord, OpenNumber, RecordedValue
 from loom.kernels.maps.nest import Number
 from loom.onnx.functions import BODIES, DOMAIN, function_proto
-from loom.onnx.values import element_of_dtype
+from loom.onnx.operatorschemas import allowed_types, first_opset, has_attribute, newest_opset, schema_of, tensor_type
+from loom.onnx.values import element_of_dtype, onnx
 
-__all__ = ["GraphWriter", "Initializer", "ValueAsked", "allowed_types", "newest_opset", "tensor_type"]
+__all__ = ["GraphWriter", "Initializer", "ValueAsked"]
 
 WHERE = "loom.export.onnx"
 
@@ -104,10 +104,7 @@ class GraphWriter:
 
     def identity(self, name: str, output: str) -> None:
         """Write a value once more, as an output of this name."""
-        require("onnx", "loom.export, onnx")
-        from onnx import helper
-
-        self.nodes.append(helper.make_node("Identity", [name], [output], name=output))
+        self.nodes.append(onnx.helper.make_node("Identity", [name], [output], name=output))
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Give values of nodes other names."""
@@ -123,29 +120,23 @@ class GraphWriter:
         **attributes: Any,
     ) -> str:  # fmt: skip
         """Write a node of one output, of the dtype of its first input if none is told, and return its name."""
-        require("onnx", "loom.export, onnx")
-        from onnx import helper
-
         types = [self.dtypes[n] for n in inputs if n]
         self._check(kind, types, domain, [self.dtypes.get(n) for n in inputs])
         self._check_attributes(kind, domain, attributes)
         self._serial += 1
         name = self.name(hint or f"v{self._serial}")
         given = dict(sorted(attributes.items()))
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **given))
+        self.nodes.append(onnx.helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **given))
         self.dtypes[name] = types[0] if dtype is None else dtype
         return name
 
     def pair(self, kind: str, inputs: Sequence[str], dtypes: tuple[DType, DType], **attributes: Any) -> list[str]:
         """Write a node of two outputs, and return their names; one that nobody takes has none in the file."""
-        require("onnx", "loom.export, onnx")
-        from onnx import helper
-
         self._check(kind, [self.dtypes[n] for n in inputs], "", [self.dtypes[n] for n in inputs])
         self._serial += 1
         names = [self.name(f"v{self._serial}_{i}") for i in range(2)]
         given = dict(sorted(attributes.items()))
-        self.nodes.append(helper.make_node(kind, list(inputs), names, name=f"v{self._serial}", **given))
+        self.nodes.append(onnx.helper.make_node(kind, list(inputs), names, name=f"v{self._serial}", **given))
         self.dtypes.update(zip(names, dtypes, strict=True))
         return names
 
@@ -164,9 +155,12 @@ class GraphWriter:
             return
         schema = schema_of(kind, self.opset)
         if schema is None:
-            raise ArgumentError(WHERE, f"opset {self.opset} has no operator {kind}", expected=newest_of(kind),
-                                got=f"opset={self.opset}", remedy=f"Pass opset={first_opset(kind)} or newer"
-                                if first_opset(kind) else f"Leave {kind} out")  # fmt: skip
+            first = first_opset(kind)
+            raise ArgumentError(
+                WHERE, f"opset {self.opset} has no operator {kind}", got=f"opset={self.opset}",
+                expected=f"opset {first} or newer" if first else "an operator of ONNX",
+                remedy=f"Pass opset={first} or newer" if first else f"Leave {kind} out",
+            )  # fmt: skip
         for i, dtype in enumerate(by_place):
             allowed = allowed_types(kind, self.opset, i)
             if dtype is not None and allowed and tensor_type(dtype) not in allowed:
@@ -289,64 +283,3 @@ class GraphWriter:
     def where_false(self, name: str) -> str:
         """Return the complement of bools."""
         return self.node("Not", [name], bool_)
-
-
-# what ONNX has
-
-
-def tensor_type(dtype: DType) -> str:
-    """Return what schemas call a tensor of a dtype."""
-    name = {"f32": "float", "f64": "double", "bf16": "bfloat16", "bool": "bool"}.get(dtype.name)
-    return f"tensor({name or dtype.numpy.name})"
-
-
-@lru_cache(maxsize=4096)
-def schema_of(kind: str, opset: int) -> Any:
-    """Return the schema of an operator in an opset, None if it has none."""
-    require("onnx", "loom.export, onnx")
-    from onnx import defs
-
-    try:
-        return defs.get_schema(kind, opset, "")
-    except defs.SchemaError:
-        return None
-
-
-def has_attribute(kind: str, opset: int, attribute: str) -> bool:
-    """Return whether an operator has an attribute in an opset."""
-    schema = schema_of(kind, opset)
-    return schema is not None and attribute in schema.attributes
-
-
-def newest_opset() -> int:
-    """Return the newest opset that the package ``onnx`` knows."""
-    require("onnx", "loom.export, onnx")
-    from onnx import defs
-
-    return int(defs.onnx_opset_version())
-
-
-def first_opset(kind: str) -> int | None:
-    """Return the first opset that has an operator."""
-    return next((n for n in range(1, newest_opset() + 1) if schema_of(kind, n) is not None), None)
-
-
-def newest_of(kind: str) -> str:
-    """Return where an operator is."""
-    first = first_opset(kind)
-    return "an operator of ONNX" if first is None else f"opset {first} or newer"
-
-
-@lru_cache(maxsize=4096)
-def allowed_types(kind: str, opset: int, place: int) -> frozenset[str]:
-    """Return the types that an operator takes at a place; empty if that is not told."""
-    return frozenset(_allowed(kind, opset, place))
-
-
-def _allowed(kind: str, opset: int, place: int) -> Sequence[str]:
-    schema = schema_of(kind, opset)
-    if schema is None or not schema.inputs:
-        return ()
-    formal = schema.inputs[min(place, len(schema.inputs) - 1)]
-    constraints: Mapping[str, Any] = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
-    return constraints.get(formal.type_str, [formal.type_str])

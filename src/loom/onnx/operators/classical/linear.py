@@ -12,7 +12,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.scores import TRANSFORMS, as_float, class_labels, picked_labels, transformed
+from loom.onnx.scores import TRANSFORMS, as_rows, class_labels, picked_labels, transformed
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
@@ -35,8 +35,7 @@ def _scaler(call: NodeCall) -> Made:
 
 
 @operator("Binarizer", domain=_ML)
-def _binarizer(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _binarizer(call: NodeCall, x: Tensor) -> Made:
     return lt.cast(x > call.real("threshold", 0.0), x.dtype)
 
 
@@ -54,8 +53,7 @@ def _normalizer(call: NodeCall) -> Made:
 
 
 @operator("Imputer", domain=_ML)
-def _imputer(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _imputer(call: NodeCall, x: Tensor) -> Made:
     floats, wholes = call.reals("imputed_value_floats", []), call.integers("imputed_value_int64s", [])
     missing_float, missing_int = call.real("replaced_value_float", 0.0), call.integer("replaced_value_int64", 0)
     values, missing = (floats, missing_float) if floats else (wholes, missing_int)
@@ -69,8 +67,8 @@ def _imputer(call: NodeCall) -> Made:
 
 
 @operator("OneHotEncoder", domain=_ML)
-def _one_hot_encoder(call: NodeCall) -> Made:
-    x, cats = call.tensor(0), call.integers("cats_int64s", [])
+def _one_hot_encoder(call: NodeCall, x: Tensor) -> Made:
+    cats = call.integers("cats_int64s", [])
     if not cats or call.strings("cats_strings", []):
         raise call.refused("categories that are texts", expected="cats_int64s", got="cats_strings")
     if not call.flag("zeros", 1):
@@ -81,8 +79,7 @@ def _one_hot_encoder(call: NodeCall) -> Made:
 
 
 @operator("LabelEncoder", domain=_ML, since=2)
-def _label_encoder(call: NodeCall) -> Made:
-    x = call.tensor(0)
+def _label_encoder(call: NodeCall, x: Tensor) -> Made:
     keys, values = (_table(call, side) for side in ("keys", "values"))
     if len(keys) != len(values) or not len(keys):
         raise call.refused("keys and values do not fit", expected=len(keys), got=len(values))
@@ -143,8 +140,7 @@ def _feature_vectorizer(call: NodeCall) -> Made:
 
 @operator("LinearRegressor", domain=_ML)
 def _linear_regressor(call: NodeCall) -> Made:
-    x = as_float(call.tensor(0))
-    x = x if x.ndim == 2 else lt.reshape(x, (1, -1))
+    x = as_rows(call.tensor(0))
     found = _affine(call, x, call.integer("targets", 1))
     return lt.cast(transformed(call, found), "f32")
 
@@ -161,8 +157,7 @@ def _affine(call: NodeCall, x: Tensor, rows: int) -> Tensor:
 
 @operator("LinearClassifier", domain=_ML, ignores=("multi_class",))
 def _linear_classifier(call: NodeCall) -> Made:
-    x = as_float(call.tensor(0))
-    x = x if x.ndim == 2 else lt.reshape(x, (1, -1))
+    x = as_rows(call.tensor(0))
     labels = class_labels(call, "classlabels_ints")
     rows = len(call.reals("coefficients", [])) // max(x.shape[1], 1)
     scores = _affine(call, x, rows)

@@ -14,7 +14,7 @@ from loom import tensor as lt
 from loom.core.dtype import f32
 from loom.kernels.linalg.coupling import couple_pairs
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.scores import as_float, class_labels, picked_labels, transformed
+from loom.onnx.scores import as_rows, class_labels, picked_labels, transformed
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
@@ -48,8 +48,7 @@ def _matrix(call: NodeCall, name: str, rows: int, like: Tensor) -> Tensor:
 
 @operator("SVMRegressor", domain=_ML)
 def _svm_regressor(call: NodeCall) -> Made:
-    x = as_float(call.tensor(0))
-    x = x if x.ndim == 2 else lt.reshape(x, (1, -1))
+    x = as_rows(call.tensor(0))
     supports, rho = call.integer("n_supports", 0), call.reals("rho", [0.0])
     call.integer("n_targets", 1)
     coefficients = _matrix(call, "coefficients", 1, x)
@@ -80,8 +79,7 @@ def _features(call: NodeCall, a: Tensor, b: Tensor) -> Tensor:
 
 @operator("SVMClassifier", domain=_ML)
 def _svm_classifier(call: NodeCall) -> Made:
-    x = as_float(call.tensor(0))
-    x = x if x.ndim == 2 else lt.reshape(x, (1, -1))
+    x = as_rows(call.tensor(0))
     labels = class_labels(call, "classlabels_ints")
     if labels is None:
         raise call.refused("no labels", expected="classlabels_ints")

@@ -1,6 +1,6 @@
 """In which dtype operands meet, by PyTorch's rule.
 
-Layer: pytorch. Source: PyTorch's documentation, "Tensor attributes", type promotion. Invariant: tensors with axes
+Layer: importers. Source: PyTorch's documentation, "Tensor attributes", type promotion. Invariant: tensors with axes
 decide before those without, and both before numbers, unless what comes later is of a higher kind.
 """
 

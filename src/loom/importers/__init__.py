@@ -1,0 +1,8 @@
+"""What importers of graphs (``loom.onnx``, ``loom.pytorch``) decide alike: registry, calls, recipes of operators.
+
+Layer: importers, below both doors. Invariant: nothing here knows a format, or a package, that graphs come from.
+
+Stability: new.
+"""
+
+__all__: list[str] = []
