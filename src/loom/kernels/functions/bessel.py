@@ -19,7 +19,7 @@ from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import bitcast, select, sqrt
 from loom.kernels.functions.coefficients import bessel as table
 from loom.kernels.functions.coefficients import f64_bessel as table_f64
-from loom.kernels.functions.doubles import divided, fast_two_sum, product, times, two_sum
+from loom.kernels.functions.doubles import fast_two_sum, product, quotient, times, two_sum
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.logarithm import log_pair
 from loom.kernels.functions.polynomial import horner
@@ -169,7 +169,7 @@ def _y1_within(x: Any) -> Any:
         part, part1 = _log_part(x)
         part, part1 = times(part, part1, j, j1)
         part, part1 = times(part, part1, x, f64(0.0))
-        pole, pole1 = divided(f64(table_f64.TWO_OVER_PI[0]), f64(table_f64.TWO_OVER_PI[1]), x, f64(0.0))
+        pole, pole1 = quotient(f64(table_f64.TWO_OVER_PI[0]), f64(table_f64.TWO_OVER_PI[1]), x, f64(0.0))
         high, low = two_sum(part, -pole)
         high, low1 = two_sum(high, x * horner(x * x, table_f64.Y1))
         y = select(x < 2.0**-30, -pole, high + ((low + low1) + (part1 - pole1)))

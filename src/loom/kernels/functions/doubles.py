@@ -1,7 +1,7 @@
 """Pairs of floats that stand for their exact sum: twice the digits where one float has too few.
 
 Layer: kernels. A pair's second number is small beside its first. Invariant: only +, - and * and bit operations, and in
-``divided`` one division, so that every target can do it; no fused operations.
+``quotient`` one division, so that every target can do it; no fused operations.
 
 Source: T. J. Dekker, "A floating-point technique for extending the available precision", 1971.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from loom.ir.frontend.intrinsics import bitcast
 from loom.kernels.functions.formats import format_of
 
-__all__ = ["divided", "fast_two_sum", "plus_constant", "product", "times", "two_sum", "upper"]
+__all__ = ["fast_two_sum", "plus_constant", "product", "quotient", "times", "two_sum", "upper"]
 
 
 def two_sum(a: Any, b: Any) -> Any:
@@ -55,7 +55,7 @@ def plus_constant(constant: Any, b: Any, b1: Any) -> Any:
     return high, low + (b1 + constant[1])
 
 
-def divided(a: Any, a1: Any, b: Any, b1: Any) -> Any:
+def quotient(a: Any, a1: Any, b: Any, b1: Any) -> Any:
     """Return ``(a + a1) / (b + b1)`` as a pair."""
     q = a / b
     whole, left = product(q, b)

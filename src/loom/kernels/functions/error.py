@@ -20,7 +20,7 @@ from loom.kernels.functions.coefficients import error as table
 from loom.kernels.functions.coefficients import f64 as table_f64
 from loom.kernels.functions.coefficients import f64_error
 from loom.kernels.functions.coefficients.exponential import EXP, LN2, LOG2E
-from loom.kernels.functions.doubles import divided, fast_two_sum, product, times, two_sum, upper
+from loom.kernels.functions.doubles import fast_two_sum, product, quotient, times, two_sum, upper
 from loom.kernels.functions.exponential import exp_f64, exp_pair, scaled, scales, sigmoid_of
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.polynomial import horner
@@ -117,11 +117,11 @@ def _tail(b: Any, k: Any, coefficients: Any, slope: Any) -> Any:
     """Return ``P((b - k) / (b + k)) / (b + k)`` as a pair, for b of at least 0."""
     above, above1 = two_sum(b, f64(-k))
     below, below1 = two_sum(b, f64(k))
-    v, v1 = divided(above, above1, below, below1)
+    v, v1 = quotient(above, above1, below, below1)
     w, w1 = product(v, f64(coefficients[1]))
     w, left = two_sum(w, (v * v) * horner(v, coefficients[2:]))
     p, left1 = two_sum(f64(coefficients[0]), w)
-    return divided(p, left1 + (left + (w1 + v1 * horner(v, slope))), below, below1)
+    return quotient(p, left1 + (left + (w1 + v1 * horner(v, slope))), below, below1)
 
 
 def _erfc_f64(x: Any) -> Any:

@@ -17,7 +17,7 @@ from loom.ir.frontend.intrinsics import bitcast, rint, select
 from loom.kernels.functions.coefficients import exponential, f64_elementary
 from loom.kernels.functions.coefficients import f64 as table_f64
 from loom.kernels.functions.coefficients.exponential import EXP, EXPM1, LN2, LOG2E
-from loom.kernels.functions.doubles import divided, fast_two_sum, product, two_sum
+from loom.kernels.functions.doubles import fast_two_sum, product, quotient, two_sum
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.polynomial import horner
 
@@ -163,7 +163,7 @@ def sigmoid_of(a: Any, a1: Any, negative: Any, top: Any) -> Any:
     d, d1 = fast_two_sum(f64(1.0), scaled(y, n))
     u, u1 = select(negative, y, f64(1.0)), select(negative, y1, f64(0.0))
     v, v1 = product(u, top)
-    q, q1 = divided(v, v1 + u1 * top, d, d1 + scaled(y1, n))
+    q, q1 = quotient(v, v1 + u1 * top, d, d1 + scaled(y1, n))
     return scaled(q + q1, select(negative, n, f64(0.0)))
 
 

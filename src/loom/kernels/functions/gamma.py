@@ -17,7 +17,7 @@ from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import floor, rint, select, static_range
 from loom.kernels.functions.coefficients import f64_gamma as table_f64
 from loom.kernels.functions.coefficients import gamma as table
-from loom.kernels.functions.doubles import divided, fast_two_sum, product, times, two_sum
+from loom.kernels.functions.doubles import fast_two_sum, product, quotient, times, two_sum
 from loom.kernels.functions.exponential import exp_pair, growth, reduced, scaled
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.logarithm import log_pair
@@ -82,12 +82,12 @@ def _gamma_below_f64(x: Any, first: Any, more: Any) -> Any:
         by, by1 = two_sum(x, f64(float(k)))
         further = x < 1.0 - k
         f, f1 = times(f, f1, select(further, by, f64(1.0)), select(further, by1, f64(0.0)))
-    q, q1 = divided(y, y1, f, f1)
+    q, q1 = quotient(y, y1, f, f1)
     p, p1 = product(y, x - 1.0)
     return select(x >= 2.0, p + (p1 + y1 * (x - 1.0)), select(abs(x) < 2.0**-60, 1.0 / x, q + q1))
 
 
-def _reflected(a: Any, log: Any, log1: Any, negative: Any) -> Any:
+def _gamma_of_log(a: Any, log: Any, log1: Any, negative: Any) -> Any:
     """Return gamma of ``a`` from its logarithm, where negative the size of gamma of -a."""
     high, low = fast_two_sum(log, log1)
     n, r = reduced(select(negative, -high, high))
@@ -95,11 +95,11 @@ def _reflected(a: Any, log: Any, log1: Any, negative: Any) -> Any:
     return scaled(y / select(negative, a * _sine_pi(a), f32(1.0)), n)
 
 
-def _reflected_f64(a: Any, high: Any, low: Any, negative: Any) -> Any:
+def _gamma_of_log_f64(a: Any, high: Any, low: Any, negative: Any) -> Any:
     n, y, y1 = exp_pair(select(negative, -high, high), select(negative, -low, low))
     s, s1 = _sine_pi(a)
     f, f1 = times(s, s1, a, f64(0.0))
-    q, q1 = divided(y, y1, select(negative, f, f64(1.0)), select(negative, f1, f64(0.0)))
+    q, q1 = quotient(y, y1, select(negative, f, f64(1.0)), select(negative, f1, f64(0.0)))
     return scaled(q + q1, n)
 
 
@@ -109,7 +109,7 @@ def _gamma_beyond(x: Any, a: Any) -> Any:
     negative = x < 0.0
     most = select(negative, real(43.5 if real == f32 else 186.0), real(35.25 if real == f32 else 171.75))
     high, low = _stirling(select(a > most, most, a))  # beyond these it is 0 or inf
-    value = _reflected(a, high, low, negative) if real == f32 else _reflected_f64(a, high, low, negative)
+    value = _gamma_of_log(a, high, low, negative) if real == f32 else _gamma_of_log_f64(a, high, low, negative)
     return select(negative and format_of(a).bits(a) & 1 == 0, -value, value)
 
 

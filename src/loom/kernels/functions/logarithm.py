@@ -19,7 +19,7 @@ from loom.ir.frontend.intrinsics import bitcast, select
 from loom.kernels.functions.coefficients import f64 as table_f64
 from loom.kernels.functions.coefficients import f64_elementary, gamma
 from loom.kernels.functions.coefficients.logarithm import LN2, LOG, LOG2E, LOG10_2, LOG10E
-from loom.kernels.functions.doubles import divided, fast_two_sum, plus_constant, product, times, two_sum, upper
+from loom.kernels.functions.doubles import fast_two_sum, plus_constant, product, quotient, times, two_sum, upper
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.polynomial import horner
 
@@ -45,7 +45,7 @@ def _bordered(y: Any, x: Any) -> Any:
     return select(x > 0.0, finite, select(x == 0.0, x.dtype(-math.inf), x.dtype(math.nan)))
 
 
-def _joined(k: Any, f: Any) -> Any:
+def _log_of_parts(k: Any, f: Any) -> Any:
     """Return ``k ln 2 + log(1 + f)``."""
     if f.dtype == f32:
         square = f * f
@@ -59,7 +59,7 @@ def _joined(k: Any, f: Any) -> Any:
 
 def _log(x: Any) -> Any:
     k, f = widened(x)
-    return _bordered(_joined(k, f), x)
+    return _bordered(_log_of_parts(k, f), x)
 
 
 def _log1p(x: Any) -> Any:
@@ -74,7 +74,7 @@ def _log1p(x: Any) -> Any:
     s = bitcast(real, form.bias * form.lead - shift)
     f = (x * scale) * s + (s * scale - 1.0)
     k = real(above >> form.digits) + select(large, real(most), real(0.0))
-    finite = select(x < math.inf, _joined(k, f), x)
+    finite = select(x < math.inf, _log_of_parts(k, f), x)
     inside = select(x > -1.0, finite, select(x == -1.0, real(-math.inf), real(math.nan)))
     return select(abs(x) < 2.0 ** -(form.digits + (1 if real == f32 else 2)), x, inside)
 
@@ -102,7 +102,7 @@ def _log10(x: Any) -> Any:
 def _near_one(f: Any) -> Any:
     """Return ``log(1 + f)`` of an f64 as a pair good to 2^-68 of it: 2 s (1 + z/3 + ...), s = f / (2 + f), z = s^2."""
     d, d1 = fast_two_sum(f64(2.0), f)
-    s, s1 = divided(f, f64(0.0), d, d1)
+    s, s1 = quotient(f, f64(0.0), d, d1)
     z, left = product(s, s)
     z1 = left + 2.0 * (s * s1)
     p, p1 = plus_constant(f64_elementary.FIFTH, z * horner(z, f64_elementary.LOG_REST), f64(0.0))

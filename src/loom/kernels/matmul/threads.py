@@ -25,7 +25,7 @@ from loom.kernels.matmul.walking import slabs_of, walking_slabs
 from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
-__all__ = ["FOLD_LANES", "Views", "fold_blocks", "multiply_slabs"]
+__all__ = ["FOLD_LANES", "ViewTypes", "fold_blocks", "multiply_slabs"]
 
 FOLD_LANES = 128
 """Elements of the result per group of ``fold_blocks``."""
@@ -34,7 +34,7 @@ _FOLDED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
+class ViewTypes:
     """What the operands that a layout says are viewed have: the type of their elements, and an order-free precision."""
 
     element: DType
@@ -43,7 +43,7 @@ class Views:
 
 @cache
 def multiply_slabs(
-    grid: Grid, layout: Layout, arithmetic: ProductTypes, views: Views | None = None, *, looks: bool = False
+    grid: Grid, layout: Layout, arithmetic: ProductTypes, views: ViewTypes | None = None, *, looks: bool = False
 ) -> KernelFunction:
     """Return the kernel that multiplies elements where they are into parts of the result.
 
@@ -90,7 +90,7 @@ def multiply_slabs(
     return slabs
 
 
-def _types(layout: Layout, arithmetic: ProductTypes, views: Views | None) -> tuple[Any, Any, Any]:
+def _types(layout: Layout, arithmetic: ProductTypes, views: ViewTypes | None) -> tuple[Any, Any, Any]:
     """Return the types of both operands and of the result: vectors where the layout reads or writes such."""
     element, result = arithmetic.element, f32 if arithmetic.scaled else arithmetic.accumulator
     a, b = (element.vector(QUAD) if whole else element for whole in (layout.a_whole, layout.b_whole))

@@ -15,7 +15,7 @@ from loom.core.dtype import DType, f32
 from loom.kernels.matmul.gradient import GradientCut, image_gradient
 from loom.kernels.matmul.grids import Layout, Slabs, choose_slabs
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Views, multiply_slabs
+from loom.kernels.matmul.threads import ViewTypes, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.matmul.views import SCALE_LANES, scales_of_view
 from loom.kernels.types import ProductTypes, whole_types
@@ -68,7 +68,7 @@ class _ViewedSlabs(OrderFreeRecording):
             out_whole=what.types.accumulator.bits == 32 and what.n % QUAD == 0, a_viewed=left.viewed,
             b_viewed=right.viewed,
         )  # fmt: skip
-        kernel = multiply_slabs(cut.grid, layout, types, Views(what.types.element, precision))
+        kernel = multiply_slabs(cut.grid, layout, types, ViewTypes(what.types.element, precision))
 
         def multiply(target: Any, parts: int, span: int, groups: tuple[int, int, int]) -> None:
             params = [what.m, what.n, what.k, left.step, right.step, parts, span]
