@@ -12,7 +12,7 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
-from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
 from loom.kernels.matmul.grids import Grid, Layout
 from loom.kernels.matmul.pack import FOUR_LANES, pack_fours
 from loom.kernels.matmul.packed import multiply_tiles
@@ -115,7 +115,7 @@ def _digits_in_fours() -> Case:
     x = random_bits(np.dtype("f4"), 2 * rows * k, seed=rows)
     out, scales = np.zeros(2 * rows * blocks * 32, np.int32), np.zeros(2 * rows * blocks, np.float32)
     groups = groups_of_digits(rows, k, 2, by_k=False)
-    kernel = fours_by_row(f32, PRECISIONS["q8"]).verified.kernel
+    kernel = digits_by_row(f32, PRECISIONS["q8"], fours=True).verified.kernel
     return Case(kernel, (x, out, scales), (rows, k), groups=groups, modes=_MODES)
 
 

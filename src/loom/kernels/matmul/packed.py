@@ -158,7 +158,7 @@ def multiply_tiles(
                         to = (at(number + group_id(2)) * at(height) + at(top + row)) * at(pitch) + at(first + column)
                         keep_tile(out, values, to + lane, m, pitch, row, first + column, block == begin)
                     else:
-                        part = group_id(2) if first is None else first + group_id(2)
+                        part = group_id(2) if left == "gathered" else first + group_id(2)
                         place = (at(part) * at(m) + at(row)) * at(n) + at(column) + lane
                         keep_tile(out, values, place, m, n, row, column, block == begin)
 

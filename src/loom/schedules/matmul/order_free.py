@@ -14,7 +14,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import f32, i32
 from loom.core.errors import ShapeError
 from loom.ir.passes.wide import WIDE_ROWS
-from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
 from loom.kernels.matmul.grids import Layout, Slabs
 from loom.kernels.matmul.pack import FACTORS
 from loom.kernels.matmul.packed import multiply_tiles
@@ -97,7 +97,8 @@ class OrderFreeRecording(ProductRecording):
         size = self.fitting(matrices * rows * blocks * BLOCK)
         held = self.allocate(size * precision.held.nbytes)
         scales = self.allocate(matrices * blocks * rows * f32.nbytes)
-        kernel = (digits_by_k if by_k else fours_by_row if fours else digits_by_row)(what.types.element, precision)
+        element = what.types.element
+        kernel = digits_by_k(element, precision) if by_k else digits_by_row(element, precision, fours=fours)
         groups = groups_of_digits(rows, what.k, matrices, by_k=by_k)
         self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
         return held, scales
