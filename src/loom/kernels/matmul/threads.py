@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
-from loom.ir.frontend.annotations import Absent, In, InOut, Out
+from loom.ir.frontend.base.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, private, shared, static_range
 from loom.kernels.matmul.grids import Grid, Layout, layout_name

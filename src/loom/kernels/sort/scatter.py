@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Literal
 
 from loom.core.dtype import u8, u32, u64
-from loom.ir.frontend.annotations import Absent, In, InOut, Out
+from loom.ir.frontend.base.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, num_groups, private
 from loom.kernels.group.join import items
