@@ -15,11 +15,12 @@ from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, u8, u16, u32, u64
 from loom.kernels.matmul.direct import STRIP, finish_chunks, multiply_direct, multiply_rows, multiply_thin
-from loom.kernels.matmul.grids import Grid
+from loom.kernels.matmul.grids import Grid, Layout
 from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
-from loom.kernels.matmul.threads import FOLD_LANES, Layout, fold_blocks, multiply_slabs
-from loom.kernels.matmul.tiles import CHUNK, Tile, multiply_tiles
+from loom.kernels.matmul.packed import multiply_tiles
+from loom.kernels.matmul.threads import FOLD_LANES, fold_blocks, multiply_slabs
+from loom.kernels.matmul.tiles import CHUNK, Tile
 from loom.kernels.types import ProductTypes
 
 __all__: list[str] = []
@@ -111,7 +112,7 @@ def _tiles_in_place(types: ProductTypes, transposed: bool) -> Case:
     wide = -(-_N // tile.columns)
     a, b = _numbers(types.held, 2 * m * depth), _numbers(types.held, wide * tile.columns * 2 * types.words)
     out = np.zeros(2 * m * _N, types.accumulator.numpy)
-    kernel = multiply_tiles(tile, types, in_place=True, transposed=transposed)
+    kernel = multiply_tiles(tile, types, "columns" if transposed else "rows")
     return _library(kernel, [a, b, out], (m, _N, depth, 2, 1, 1, 0, 1, 0), (wide, 2, 2))
 
 

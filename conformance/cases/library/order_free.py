@@ -12,12 +12,12 @@ import numpy as np
 from conformance.running import Case, case
 from conformance.values import random_bits
 from loom.core.dtype import DType, f16, f32, u32
-from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
-from loom.kernels.matmul.grids import Grid
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
+from loom.kernels.matmul.grids import Grid, Layout
 from loom.kernels.matmul.pack import FOUR_LANES, pack_fours
+from loom.kernels.matmul.packed import multiply_tiles
 from loom.kernels.matmul.planes import groups_of_planes, planes_by_k, planes_by_row, planes_of, planes_of_view
-from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
-from loom.kernels.matmul.threads import Layout
+from loom.kernels.matmul.threads import multiply_slabs
 from loom.kernels.matmul.tiles import Tile
 from loom.kernels.matmul.units import Patch, multiply_planes
 from loom.kernels.precisions import PRECISIONS, Precision
@@ -68,7 +68,7 @@ def _tiles(precision: Precision, tile: Tile, dots: str | None = "") -> Case:
     buffers = (a, b, _scales(_BLOCKS * _M), _scales(_BLOCKS * _N), which, out)
     params = (_M, _N, 2 * 128, 2, 1, 0, 0, 1, 0, 0, 1)
     groups = (wide, -(-high // 2), 1)
-    kernel = multiply_scaled_tiles(tile, types).verified.kernel
+    kernel = multiply_tiles(tile, types).verified.kernel
     return Case(kernel, buffers, params, groups=groups, modes=("trusted", "reported"))
 
 
@@ -78,10 +78,10 @@ def _slabs(precision: Precision, layout: Layout, dots: str | None = None) -> Cas
     a, b = (_whole(precision, size * k, element).view(types.element.numpy) for size in (m, n))
     k = k // types.factors
     which, out = np.zeros(2, np.uint32), np.zeros(m * n, np.float32)
-    buffers = (a, b, _scales(_BLOCKS * m), _scales(_BLOCKS * n), which, out)
+    buffers = (a, _scales(_BLOCKS * m), b, _scales(_BLOCKS * n), which, out)
     params = (m, n, k, k if layout.a_by_k else m, k if layout.b_by_k else n, 1, 1, 4096 // types.factors)
     groups = (-(-n // grid.width), -(-m // grid.height), 1)
-    kernel = multiply_scaled_slabs(grid, layout, types).verified.kernel
+    kernel = multiply_slabs(grid, layout, types).verified.kernel
     return Case(kernel, buffers, params, groups=groups, modes=("trusted", "checked"))
 
 
@@ -115,7 +115,7 @@ def _digits_in_fours() -> Case:
     x = random_bits(np.dtype("f4"), 2 * rows * k, seed=rows)
     out, scales = np.zeros(2 * rows * blocks * 32, np.int32), np.zeros(2 * rows * blocks, np.float32)
     groups = groups_of_digits(rows, k, 2, by_k=False)
-    kernel = fours_by_row(f32, PRECISIONS["q8"]).verified.kernel
+    kernel = digits_by_row(f32, PRECISIONS["q8"], fours=True).verified.kernel
     return Case(kernel, (x, out, scales), (rows, k), groups=groups, modes=_MODES)
 
 

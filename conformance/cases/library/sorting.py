@@ -21,6 +21,7 @@ from loom.kernels.sort import radix as sort
 from loom.kernels.sort import search as sort_search
 from loom.kernels.sort import select as sort_select
 from loom.kernels.sort.keys import DIGITS, Order, Records
+from loom.kernels.sort.scatter import scatter_tiles
 from loom.kernels.sort.small import sort_row
 
 __all__ = ["bucket_steps"]
@@ -144,7 +145,7 @@ def _only(dtype: DType) -> Case:
     bits = _elements(records.order, size)
     keys = bits ^ np.uint8(records.order.sign if dtype.is_signed else 0)
     buffers = [bits, _nothing(), _places(keys, tile), np.zeros(2 * tile, np.uint64), *_outputs(records, size)]
-    kernel = sort.scatter_only(records, keys_out=True)
+    kernel = scatter_tiles(records, "only", keys_out=True)
     return _case(kernel, buffers, [size, 0, tile, 3], 2, **_known(records, bits, bits))
 
 
@@ -155,9 +156,9 @@ def _first_and_last(*, last: bool) -> Case:
     scratch = np.zeros(2 * tile, np.uint16)
     if not last:
         buffers = [bits, _nothing(), _places(bits & 0xFF, tile), scratch, np.zeros(size, np.uint16)]
-        return _case(sort.scatter_first(records), buffers, [size, 0, tile, 3], 2, out=by_low)
+        return _case(scatter_tiles(records, "first"), buffers, [size, 0, tile, 3], 2, out=by_low)
     buffers = [by_low, _places(by_low >> 8, tile), scratch, *_outputs(records, size)]
-    return _case(sort.scatter_last(records, keys_out=True), buffers, [size, 0, tile, 3], 2, keys=np.sort(bits))
+    return _case(scatter_tiles(records, "last", keys_out=True), buffers, [size, 0, tile, 3], 2, keys=np.sort(bits))
 
 
 case("sorting/count-u16", widths=(1,))(partial(_count_input, u16))
@@ -186,7 +187,7 @@ def _middle(words: int) -> Case:
     state = np.array([0xFF00], records.word.numpy)
     buffers = [both.reshape(-1), _places(digits.astype(np.int64), tile), state]
     buffers.append(np.zeros(2 * tile * words, records.word.numpy))
-    return _case(sort.scatter_middle(records), buffers, [size, tile, 3, 1], 2, both=moved.reshape(-1))
+    return _case(scatter_tiles(records, "middle"), buffers, [size, tile, 3, 1], 2, both=moved.reshape(-1))
 
 
 def _count_records() -> Case:
@@ -226,7 +227,7 @@ def bucket_steps(records: Records, size: int, tile: int) -> Iterator[Step]:
     yield sort.scan_digits(), [counts], [tiles], 1
     yield sort_buckets.decide(), [counts, ways], [tiles, groups, size], 1
     buffers = [bits, _nothing(), table, counts, bounds, scratch, both]
-    yield sort_buckets.scatter_buckets(records), buffers, [size, 0, tile, tiles], groups
+    yield scatter_tiles(records, "to_buckets"), buffers, [size, 0, tile, tiles], groups
     buffers = [both, counts, ways, np.zeros(1, bits.dtype), *_outputs(records, size)]
     yield sort_buckets.sort_buckets(records, keys_out=True), buffers, [size, 0, tiles, buckets, room], groups
 

@@ -12,12 +12,11 @@ import numpy as np
 
 from conformance.running import Case, case
 from loom.core.dtype import DType, f32, f64, i16
+from loom.kernels.matmul.packed import multiply_tiles
 from loom.kernels.matmul.tiles import Tile
 from loom.kernels.matmul.views import (
     DIGIT_ROWS,
     digits_of_view,
-    multiply_stretch,
-    multiply_stretch_scaled,
     pack_view_columns,
     pack_view_rows,
 )
@@ -72,7 +71,7 @@ def _stretch(types: ProductTypes, depth: int) -> Case:
     b = _numbers(types.held, blocks * wide * _TILE.columns * types.words)
     out = np.zeros((1 + chunks) * (_M + 2) * 30, types.accumulator.numpy)
     params = (_M, _N, depth, 2, 1, _M + 2, 1, 30, 9, 1)
-    return _library(multiply_stretch(_TILE, types), [a, b, out], params, (wide, 2, chunks))
+    return _library(multiply_tiles(_TILE, types, stretch=True), [a, b, out], params, (wide, 2, chunks))
 
 
 case("library/view-stretch")(partial(_stretch, _PRODUCTS["f32"], 150))
@@ -87,7 +86,7 @@ def _scaled() -> Case:
     scales = [2.0 ** rng.integers(-20, 20, 2 * n).astype(np.float32) for n in (_M, _N)]
     out = np.zeros((_M + 2) * 30, np.float32)
     params = (_M, _N, 256, 2, 1, _M + 2, 1, 30, 9, 0)
-    return _library(multiply_stretch_scaled(_TILE, types), [a, b, *scales, out], params, (3, 2, 1))
+    return _library(multiply_tiles(_TILE, types, stretch=True), [a, b, *scales, out], params, (3, 2, 1))
 
 
 case("library/view-stretch-scaled")(_scaled)

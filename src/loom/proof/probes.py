@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i32, u32
-from loom.ir.frontend.intrinsics import bitcast, clz, mulhi, rint, select, sqrt
+from loom.ir.frontend.intrinsics import bitcast, clz, mulhi, rint, sqrt
+from loom.kernels.group.join import add, larger, multiply, smaller
+from loom.kernels.maps.literals import divide, first_if_below, subtract
 
 __all__ = ["PROBES", "ScalarProbe"]
 
@@ -49,40 +51,12 @@ def _sum_of_three(a: Any, b: Any, c: Any) -> Any:
     return (a + b) + c
 
 
-def _add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _subtract(a: Any, b: Any) -> Any:
-    return a - b
-
-
-def _multiply(a: Any, b: Any) -> Any:
-    return a * b
-
-
-def _divide(a: Any, b: Any) -> Any:
-    return a / b
-
-
 def _root(a: Any) -> Any:
     return sqrt(a)
 
 
 def _same(a: Any) -> Any:
     return a
-
-
-def _chosen(a: Any, b: Any) -> Any:
-    return select(a < b, a, b)
-
-
-def _larger(a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
-def _smaller(a: Any, b: Any) -> Any:
-    return min(a, b)
 
 
 def _nearest(a: Any) -> Any:
@@ -148,45 +122,45 @@ PROBES: tuple[ScalarProbe, ...] = (
     ScalarProbe("(a + b) - a", "reassociation", _sum_of_three, (0x4B800000, _ONE, 0xCB800000), 0),
     ScalarProbe("(a + b) + c, large", "reassociation", _sum_of_three, (0x7F000000, 0x7F000000, 0xFF000000), _INF),
     # quotients beside the midpoint of two floats, and of 25 bits
-    ScalarProbe("1 / 3", "division", _divide, (_ONE, 0x40400000), 0x3EAAAAAB),
-    ScalarProbe("a / b, just above a midpoint", "division", _divide, (0x3F800001, 0x3F800002), 0x3F7FFFFE),
-    ScalarProbe("a / b, just below one", "division", _divide, (0x3F7FFFFF, _ONE), 0x3F7FFFFF),
-    ScalarProbe("5 / 7", "division", _divide, (0x40A00000, 0x40E00000), 0x3F36DB6E),
-    ScalarProbe("a / b, subnormal", "division", _divide, (0x00800001, 0x40000000), 0x00400000),
-    ScalarProbe("a / b, half the least", "division", _divide, (0x00000001, 0x40000000), 0),
-    ScalarProbe("a / b, overflow", "division", _divide, (0x7F7FFFFF, 0x3F000000), _INF),
-    ScalarProbe("1 / 0", "division", _divide, (_ONE, 0x80000000), 0xFF800000),
+    ScalarProbe("1 / 3", "division", divide, (_ONE, 0x40400000), 0x3EAAAAAB),
+    ScalarProbe("a / b, just above a midpoint", "division", divide, (0x3F800001, 0x3F800002), 0x3F7FFFFE),
+    ScalarProbe("a / b, just below one", "division", divide, (0x3F7FFFFF, _ONE), 0x3F7FFFFF),
+    ScalarProbe("5 / 7", "division", divide, (0x40A00000, 0x40E00000), 0x3F36DB6E),
+    ScalarProbe("a / b, subnormal", "division", divide, (0x00800001, 0x40000000), 0x00400000),
+    ScalarProbe("a / b, half the least", "division", divide, (0x00000001, 0x40000000), 0),
+    ScalarProbe("a / b, overflow", "division", divide, (0x7F7FFFFF, 0x3F000000), _INF),
+    ScalarProbe("1 / 0", "division", divide, (_ONE, 0x80000000), 0xFF800000),
     ScalarProbe("sqrt(2)", "root", _root, (0x40000000,), 0x3FB504F3),
     ScalarProbe("sqrt(1 - ulp)", "root", _root, (0x3F7FFFFF,), 0x3F7FFFFF),
     ScalarProbe("sqrt of a subnormal", "root", _root, (0x00000001,), 0x1A3504F3),
     ScalarProbe("sqrt(-0)", "root", _root, (0x80000000,), 0x80000000),
     ScalarProbe("sqrt(-1)", "root", _root, (0xBF800000,), _NAN),
-    ScalarProbe("2^-126 * 0.5", "flush", _multiply, (0x00800000, 0x3F000000), 0x00400000),
-    ScalarProbe("2^-149 + 2^-149", "flush", _add, (1, 1), 2),
-    ScalarProbe("2^-130 * 2^10", "flush", _multiply, (0x00080000, 0x44800000), 0x03800000),
-    ScalarProbe("2^-126 - 2^-149", "flush", _subtract, (0x00800000, 1), 0x007FFFFF),
+    ScalarProbe("2^-126 * 0.5", "flush", multiply, (0x00800000, 0x3F000000), 0x00400000),
+    ScalarProbe("2^-149 + 2^-149", "flush", add, (1, 1), 2),
+    ScalarProbe("2^-130 * 2^10", "flush", multiply, (0x00080000, 0x44800000), 0x03800000),
+    ScalarProbe("2^-126 - 2^-149", "flush", subtract, (0x00800000, 1), 0x007FFFFF),
     ScalarProbe("a subnormal, loaded and stored", "flush", _same, (0x00000001,), 0x00000001),
-    ScalarProbe("a subnormal, chosen", "flush", _chosen, (0x00000001, 0x00000002), 0x00000001, vectors=False),
+    ScalarProbe("a subnormal, chosen", "flush", first_if_below, (0x00000001, 0x00000002), 0x00000001, vectors=False),
     ScalarProbe("a subnormal, converted", "flush", _halved, (0x36A0000000000000,), 0x00000001, f64, f32, vectors=False),
-    ScalarProbe("flushed before rounding", "flush timing", _multiply, (0x21800001, 0x1E7FFFFE), 0x00800000),
-    ScalarProbe("1 + 2^-24", "rounding", _add, (_ONE, _TINY24), _ONE),
-    ScalarProbe("1 + 3*2^-24", "rounding", _add, (_ONE, 0x34400000), 0x3F800002),
-    ScalarProbe("1 - 2^-25", "rounding", _subtract, (_ONE, 0x33000000), _ONE),
+    ScalarProbe("flushed before rounding", "flush timing", multiply, (0x21800001, 0x1E7FFFFE), 0x00800000),
+    ScalarProbe("1 + 2^-24", "rounding", add, (_ONE, _TINY24), _ONE),
+    ScalarProbe("1 + 3*2^-24", "rounding", add, (_ONE, 0x34400000), 0x3F800002),
+    ScalarProbe("1 - 2^-25", "rounding", subtract, (_ONE, 0x33000000), _ONE),
     ScalarProbe("16777219 to float", "rounding", _to_float, (0x01000003,), 0x4B800002, u32, f32, vectors=False),
     ScalarProbe("0xffffffff to float", "rounding", _to_float, (0xFFFFFFFF,), 0x4F800000, u32, f32, vectors=False),
     ScalarProbe("rint(2.5)", "rounding", _nearest, (0x40200000,), 0x40000000, vectors=False),
     ScalarProbe("rint(-0.5)", "rounding", _nearest, (0xBF000000,), 0x80000000, vectors=False),
     ScalarProbe("f64 to f32, a tie", "rounding", _halved, (0x3FF0000010000000,), _ONE, f64, f32, vectors=False),
-    ScalarProbe("-0 + 0", "signed zero", _add, (0x80000000, 0), 0),
-    ScalarProbe("-0 * 1", "signed zero", _multiply, (0x80000000, _ONE), 0x80000000),
-    ScalarProbe("max(-0, 0)", "signed zero", _larger, (0x80000000, 0), 0, vectors=False),
-    ScalarProbe("min(0, -0)", "signed zero", _smaller, (0, 0x80000000), 0x80000000, vectors=False),
-    ScalarProbe("inf - inf", "NaN", _subtract, (_INF, _INF), _NAN),
-    ScalarProbe("0 * inf", "NaN", _multiply, (0, _INF), _NAN),
-    ScalarProbe("max(NaN, 1)", "NaN", _larger, (_NAN, _ONE), _NAN, vectors=False),
-    ScalarProbe("min(1, NaN)", "NaN", _smaller, (_ONE, _NAN), _NAN, vectors=False),
-    ScalarProbe("NaN < 1 chooses", "NaN", _chosen, (_NAN, _ONE), _ONE, vectors=False),
-    _words("wrap", "integers", _multiply, (0x10001, 0x10001), 0x20001),
+    ScalarProbe("-0 + 0", "signed zero", add, (0x80000000, 0), 0),
+    ScalarProbe("-0 * 1", "signed zero", multiply, (0x80000000, _ONE), 0x80000000),
+    ScalarProbe("max(-0, 0)", "signed zero", larger, (0x80000000, 0), 0, vectors=False),
+    ScalarProbe("min(0, -0)", "signed zero", smaller, (0, 0x80000000), 0x80000000, vectors=False),
+    ScalarProbe("inf - inf", "NaN", subtract, (_INF, _INF), _NAN),
+    ScalarProbe("0 * inf", "NaN", multiply, (0, _INF), _NAN),
+    ScalarProbe("max(NaN, 1)", "NaN", larger, (_NAN, _ONE), _NAN, vectors=False),
+    ScalarProbe("min(1, NaN)", "NaN", smaller, (_ONE, _NAN), _NAN, vectors=False),
+    ScalarProbe("NaN < 1 chooses", "NaN", first_if_below, (_NAN, _ONE), _ONE, vectors=False),
+    _words("wrap", "integers", multiply, (0x10001, 0x10001), 0x20001),
     _words("high half", "integers", _high, (0xFFFFFFFF, 0xFFFFFFFF), 0xFFFFFFFE),
     _signed("high half, signed", "integers", _high, (0x80000000, 0x7FFFFFFF), 0xC0000000),
     _words("shift by 33", "integers", _left, (3, 33), 6),

@@ -11,8 +11,8 @@ import pytest
 import loom
 from loom.core.caps import Caps
 from loom.core.dtype import f16, f32, f64, i8, i32, u32
-from loom.kernels.matmul import tiles as matmul
 from loom.kernels.matmul.direct import multiply_direct, multiply_rows
+from loom.kernels.matmul.packed import multiply_tiles
 from loom.kernels.matmul.tiles import Blocking, Tile, choose_blocking
 from loom.kernels.types import ProductTypes
 from loom.schedules.matmul import Multiplication, record_matmul
@@ -167,10 +167,10 @@ def test_checked_and_debugged_runs_find_no_fault_and_the_same_bits(
 
 def test_one_kernel_is_made_for_each_choice() -> None:
     tile = Tile(4, 2, 8, 2)
-    assert matmul.multiply_tiles(tile, FLOATS) is matmul.multiply_tiles(Tile(4, 2, 8, 2), FLOATS)
+    assert multiply_tiles(tile, FLOATS) is multiply_tiles(Tile(4, 2, 8, 2), FLOATS)
     kernels = [
-        matmul.multiply_tiles(tile, FLOATS),
-        matmul.multiply_tiles(tile, PAIRS),
+        multiply_tiles(tile, FLOATS),
+        multiply_tiles(tile, PAIRS),
         multiply_direct(tile, FLOATS, transposed=False, swapped=False),
         multiply_direct(tile, FLOATS, transposed=True, swapped=True),
         multiply_rows(2, 8, FLOATS, swapped=False),
@@ -204,7 +204,7 @@ def test_a_product_of_pairs_is_one_instruction_where_the_machine_has_it() -> Non
     from loom.targets.llvm.machine import emit, machine
 
     x86 = machine("x86-64")
-    kernel = matmul.multiply_tiles(Tile(2, 1, 4, 1), PAIRS).verified
+    kernel = multiply_tiles(Tile(2, 1, 4, 1), PAIRS).verified
     assembly = emit(lower(kernel, x86, Bounds.TRUSTED).text, x86, "asm").decode()
     assert "pmaddwd" in assembly
     assert "pmull" not in assembly

@@ -15,9 +15,9 @@ import pytest
 import loom
 from loom.core.caps import Caps
 from loom.core.dtype import bf16, f16, f32, f64, i8, i32
-from loom.kernels.matmul.grids import Grid, Slabs, choose_slabs
+from loom.kernels.matmul.grids import Grid, Layout, Slabs, choose_slabs
 from loom.kernels.matmul.slabs import Slab
-from loom.kernels.matmul.threads import Layout, fold_blocks, multiply_slabs
+from loom.kernels.matmul.threads import fold_blocks, multiply_slabs
 from loom.kernels.types import ProductTypes, product_types
 from loom.schedules.matmul import Multiplication, products, record_matmul
 from unit.patterns.canonical import same_bits

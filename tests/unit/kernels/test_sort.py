@@ -15,6 +15,7 @@ from loom.kernels.sort import radix as sort
 from loom.kernels.sort import search as sort_search
 from loom.kernels.sort import select as sort_select
 from loom.kernels.sort.keys import DIGITS, Order, Records
+from loom.kernels.sort.scatter import scatter_tiles
 from loom.kernels.sort.small import sort_row
 from unit.patterns.canonical import same_bits
 from unit.patterns.sort.sorted_oracle import numbers, order
@@ -116,7 +117,7 @@ def passes_by_hand(x: Array, tile: int, on: str) -> Array:
         counts = np.zeros((tiles + 1) * DIGITS, np.uint32)
         run(sort.count_records(records), [both, state, counts], [n, tile, number], tiles, on)
         run(sort.scan_digits(), [counts], [tiles], 1, on)
-        run(sort.scatter_middle(records), [both, counts, state, scratch], [n, tile, tiles, number], 2, on)
+        run(scatter_tiles(records, "middle"), [both, counts, state, scratch], [n, tile, tiles, number], 2, on)
     moved = sum((int(state[0]) >> 8 * k) & 0xFF != 0 for k in range(4))
     return both[n:] if moved % 2 else both[:n]
 

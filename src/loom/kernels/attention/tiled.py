@@ -32,7 +32,7 @@ from loom.kernels.attention.rowtiles import (
 )
 from loom.kernels.group.join import join_lanes, larger
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import summing
+from loom.kernels.matmul.walking import summing
 
 __all__ = ["add_tiled_values", "score_keys", "weigh_scores"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from loom.core.dtype import DType, f32
 from loom.ir.frontend.intrinsics import select, sqrt
-from loom.kernels.complexes.magnitude import with_sign_of
-from loom.kernels.functions.doubles import product, product_f64, two_sum
+from loom.kernels.functions.doubles import product, two_sum
+from loom.kernels.functions.exact import copysign
 from loom.kernels.functions.exponential import exp, expm1
 from loom.kernels.functions.hyperbolic import cosh, sinh, tanh
 from loom.kernels.functions.inverse import atan2
@@ -76,12 +76,11 @@ def exp_of(real: DType) -> dict[str, Any]:
 @cache
 def log_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re of log(a + ib), and re and im of log(1 + a + ib)."""
-    product_of = product if real == f32 else product_f64
 
     def log_size(y: Any, d: Any) -> Any:
         """Return log |1 + d + iy|, near the unit circle, for an exact d."""
-        d_high, d_low = product_of(d, d)
-        y_high, y_low = product_of(y, y)
+        d_high, d_low = product(d, d)
+        y_high, y_low = product(y, y)
         s, s_rest = two_sum(d + d, y_high)
         t, t_rest = two_sum(s, d_high)
         return 0.5 * log1p(t + (s_rest + t_rest + (d_low + y_low)))
@@ -123,12 +122,11 @@ def log_of(real: DType) -> dict[str, Any]:
 @cache
 def hyperbolic_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of sinh(a + ib) and cosh(a + ib)."""
-    signed = with_sign_of(real)
     scaled_exp, is_finite, highest = _scaled(real)
 
     def sinh_re(a: Any, b: Any) -> Any:
         c = cos(b)
-        large = signed(scaled_exp(abs(a), c * 0.5), select(c < 0.0, -a, a))
+        large = copysign(scaled_exp(abs(a), c * 0.5), select(c < 0.0, -a, a))
         found = select(abs(a) > highest, large, sinh(a) * c)
         return select((not is_finite(b)) & ((a == 0.0) | (abs(a) == math.inf)), a, found)
 
@@ -145,10 +143,10 @@ def hyperbolic_of(real: DType) -> dict[str, Any]:
 
     def cosh_im(a: Any, b: Any) -> Any:
         s = sin(b)
-        large = signed(scaled_exp(abs(a), abs(s) * 0.5), select(s < 0.0, -a, a))
+        large = copysign(scaled_exp(abs(a), abs(s) * 0.5), select(s < 0.0, -a, a))
         found = select(abs(a) > highest, large, sinh(a) * s)
-        found = select((a == 0.0) & (not is_finite(b)), a * signed(real(1.0), b), found)
-        return select(b == 0.0, b * signed(real(1.0), a), found)
+        found = select((a == 0.0) & (not is_finite(b)), a * copysign(real(1.0), b), found)
+        return select(b == 0.0, b * copysign(real(1.0), a), found)
 
     return {"sinh_re": sinh_re, "sinh_im": sinh_im, "cosh_re": cosh_re, "cosh_im": cosh_im}
 
@@ -156,7 +154,7 @@ def hyperbolic_of(real: DType) -> dict[str, Any]:
 @cache
 def tangent_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of tanh(a + ib)."""
-    is_short, signed, is_finite = real == f32, with_sign_of(real), _scaled(real)[1]
+    is_short, is_finite = real == f32, _scaled(real)[1]
     flat = 11.0 if is_short else 22.0
     """From here on tanh is 1 to the last digit."""
 
@@ -167,7 +165,7 @@ def tangent_of(real: DType) -> dict[str, Any]:
         found = (beta * rho * s) / (1.0 + beta * s * s)
         found = select(b == 0.0, tanh(a), found)
         found = select((a == 0.0), a, found)
-        return select((abs(a) > flat) & (is_finite(b) | (abs(a) == math.inf)), signed(real(1.0), a), found)
+        return select((abs(a) > flat) & (is_finite(b) | (abs(a) == math.inf)), copysign(real(1.0), a), found)
 
     def tanh_im(a: Any, b: Any) -> Any:
         t, s = tan(b), sinh(select(abs(a) > flat, real(flat), a))

@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.dtype import DType, f32
 from loom.ir.frontend.intrinsics import select, sqrt
 from loom.kernels.complexes.exponentials import log_of
-from loom.kernels.complexes.magnitude import with_sign_of
+from loom.kernels.functions.exact import copysign
 from loom.kernels.functions.inverse import acos, asin, atan, atan2
 from loom.kernels.functions.logarithm import log, log1p
 from loom.kernels.functions.power import hypot
@@ -113,23 +113,23 @@ def _far_of(real: DType) -> Any:
 @cache
 def asinh_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of arsinh(a + ib)."""
-    signed, hard = with_sign_of(real), _hard_of(real)
+    hard = _hard_of(real)
     is_far, bounded, far_log, lost, small = _far_of(real)
 
     def asinh_re(a: Any, b: Any) -> Any:
         x, y = abs(a), abs(b)
         height = hard(bounded(x), bounded(y))[0]
         found = select(is_far(x, y), far_log(x, y), height)
-        found = signed(select((x < small) & (y < small), x, found), a)
+        found = copysign(select((x < small) & (y < small), x, found), a)
         found = select(lost(x, y), real(math.nan), found)
-        return select((x == math.inf) | (y == math.inf), signed(real(math.inf), a), found)
+        return select((x == math.inf) | (y == math.inf), copysign(real(math.inf), a), found)
 
     def asinh_im(a: Any, b: Any) -> Any:
         x, y = abs(a), abs(b)
         _, ratio, direct, root, tall = hard(bounded(x), bounded(y))
         found = select(direct, asin(select(direct, ratio, real(0.0))), atan2(tall, root))
         found = select(is_far(x, y), atan2(y, x), found)
-        found = signed(select((x < small) & (y < small), y, found), b)
+        found = copysign(select((x < small) & (y < small), y, found), b)
         found = select(lost(x, y), real(math.nan), found)
         return select((b == 0.0), b, select((x == math.inf) & (y != y), y, found))  # noqa: PLR0124
 
@@ -139,15 +139,15 @@ def asinh_of(real: DType) -> dict[str, Any]:
 @cache
 def acos_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of arccos(a + ib)."""
-    signed, hard = with_sign_of(real), _hard_of(real)
+    hard = _hard_of(real)
     is_far, bounded, far_log, lost, small = _far_of(real)
 
     def acos_re(a: Any, b: Any) -> Any:
         """As asinh(ia - b) with the sine turned into a cosine."""
         x, y = abs(a), abs(b)
         _, ratio, direct, root, tall = hard(bounded(y), bounded(x))
-        left = signed(real(1.0), a) < 0.0
-        by_ratio = acos(select(direct, signed(ratio, a), real(0.0)))
+        left = copysign(real(1.0), a) < 0.0
+        by_ratio = acos(select(direct, copysign(ratio, a), real(0.0)))
         found = select(direct, by_ratio, atan2(root, select(left, -tall, tall)))
         found = select(is_far(x, y), atan2(y, a), found)
         found = select((x < small) & (y < small), math.pi / 2 - a, found)
@@ -162,7 +162,7 @@ def acos_of(real: DType) -> dict[str, Any]:
         found = select((x < small) & (y < small), y, found)
         found = select(lost(x, y), real(math.nan), found)
         found = select((x == math.inf) | (y == math.inf), real(math.inf), found)
-        return signed(found, -b)
+        return copysign(found, -b)
 
     return {"acos_re": acos_re, "acos_im": acos_im}
 
@@ -170,7 +170,7 @@ def acos_of(real: DType) -> dict[str, Any]:
 @cache
 def atanh_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of artanh(a + ib)."""
-    signed, epsilon = with_sign_of(real), 2.0**-23 if real == f32 else 2.0**-52
+    epsilon = 2.0**-23 if real == f32 else 2.0**-52
     is_far, bounded, _, lost, small = _far_of(real)
 
     def atanh_re(a: Any, b: Any) -> Any:
@@ -190,7 +190,7 @@ def atanh_of(real: DType) -> dict[str, Any]:
         found = select(x == 0.0, real(0.0), found)
         found = select((x == math.inf) | (y == math.inf), real(0.0), found)
         found = select(lost(x, y) & (not ((x == math.inf) | (y == math.inf) | (x == 0.0))), real(math.nan), found)
-        return select(found != found, found, signed(found, a))  # noqa: PLR0124
+        return select(found != found, found, copysign(found, a))  # noqa: PLR0124
 
     def atanh_im(a: Any, b: Any) -> Any:
         x, y = abs(a), abs(b)
@@ -204,6 +204,6 @@ def atanh_of(real: DType) -> dict[str, Any]:
         found = select((y == 0.0) & (x <= 1.0), y, found)
         found = select(lost(x, y), real(math.nan), found)
         found = select((y == math.inf), real(math.pi / 2), found)
-        return select(found != found, found, signed(found, b))  # noqa: PLR0124
+        return select(found != found, found, copysign(found, b))  # noqa: PLR0124
 
     return {"atanh_re": atanh_re, "atanh_im": atanh_im}

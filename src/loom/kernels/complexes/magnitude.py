@@ -13,28 +13,18 @@ import math
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, f32, u32, u64
-from loom.ir.frontend.intrinsics import bitcast, select, sqrt
+from loom.core.dtype import DType, f32
+from loom.ir.frontend.intrinsics import select, sqrt
+from loom.kernels.functions.exact import copysign
 from loom.kernels.functions.power import hypot
 
-__all__ = ["quotient_of", "root_of", "with_sign_of"]
-
-
-@cache
-def with_sign_of(real: DType) -> Any:
-    """Return the function (value, of): the size of ``value`` with the sign bit of ``of``."""
-    word, sign = (u32, 1 << 31) if real == f32 else (u64, 1 << 63)
-
-    def signed(value: Any, of: Any) -> Any:
-        return bitcast(real, (bitcast(word, value) & word(sign - 1)) | (bitcast(word, of) & word(sign)))
-
-    return signed
+__all__ = ["quotient_of", "root_of"]
 
 
 @cache
 def quotient_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b, c, d): re and im of (a + ib) / (c + id)."""
-    is_short, signed = real == f32, with_sign_of(real)
+    is_short = real == f32
     largest = 2.0**127 if is_short else 2.0**1023
     epsilon = 2.0**-23 if is_short else 2.0**-52
     least = (2.0**-126 if is_short else 2.0**-1022) * 2.0 / epsilon
@@ -75,13 +65,13 @@ def quotient_of(real: DType) -> dict[str, Any]:
         bottom_is_infinite = (abs(c) == math.inf) | (abs(d) == math.inf)
         bottom_is_finite = (abs(c) < math.inf) & (abs(d) < math.inf)
         top_is_finite = (abs(x) < math.inf) & (abs(y) < math.inf)
-        unit = signed(select(abs(x) == math.inf, real(1.0), real(0.0)), x)
-        other = signed(select(abs(y) == math.inf, real(1.0), real(0.0)), y)
+        unit = copysign(select(abs(x) == math.inf, real(1.0), real(0.0)), x)
+        other = copysign(select(abs(y) == math.inf, real(1.0), real(0.0)), y)
         beyond = real(math.inf) * (unit * c + other * d)
         lost = found != found  # noqa: PLR0124
         found = select(lost & top_is_infinite & bottom_is_finite & (not none), beyond, found)
-        c2 = signed(select(abs(c) == math.inf, real(1.0), real(0.0)), c)
-        d2 = signed(select(abs(d) == math.inf, real(1.0), real(0.0)), d)
+        c2 = copysign(select(abs(c) == math.inf, real(1.0), real(0.0)), c)
+        d2 = copysign(select(abs(d) == math.inf, real(1.0), real(0.0)), d)
         nothing = real(0.0) * (x * c2 + y * d2)
         return select(bottom_is_infinite & top_is_finite, nothing, found)
 
@@ -97,7 +87,7 @@ def quotient_of(real: DType) -> dict[str, Any]:
 @cache
 def root_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of sqrt(a + ib), which is on the right, or above or below."""
-    is_short, signed = real == f32, with_sign_of(real)
+    is_short = real == f32
     large, tiny = (2.0**120, 2.0**-60) if is_short else (2.0**1000, 2.0**-500)
     grow = 2.0**60 if is_short else 2.0**500
 
@@ -123,6 +113,6 @@ def root_of(real: DType) -> dict[str, Any]:
         t, u = sizes(a, b)
         found = select(a < 0.0, t, u)
         found = select(abs(b) == math.inf, real(math.inf), found)
-        return select(found != found, found, signed(found, b))  # noqa: PLR0124
+        return select(found != found, found, copysign(found, b))  # noqa: PLR0124
 
     return {"root_re": root_re, "root_im": root_im}

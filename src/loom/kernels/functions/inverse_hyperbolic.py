@@ -13,8 +13,6 @@ from typing import Any
 from loom.core.dtype import f32, f64
 from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import select, sqrt
-from loom.kernels.functions.f64.hyperbolic import with_sign_f64
-from loom.kernels.functions.f64.logarithm import log1p_f64
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.logarithm import log1p
 
@@ -23,42 +21,30 @@ __all__ = ["acosh", "asinh", "atanh"]
 _LN2 = math.log(2)
 
 
+_FAR = {f32: 2.0**60, f64: 2.0**500}
+"""From here on 1 is nothing beside the square."""
+
+
 def _asinh(x: Any) -> Any:
-    """asinh(a) = log1p(a + a^2 / (1 + sqrt(1 + a^2))); beyond 2^60 it is log(a) + log(2)."""
+    """asinh(a) = log1p(a + a^2 / (1 + sqrt(1 + a^2))); far away it is log(a) + log(2)."""
+    real = x.dtype
     a = abs(x)
-    far = a > 2.0**60
-    b = select(far, f32(1.0), a)
+    far = a > _FAR[real]
+    b = select(far, real(1.0), a)
     t = b * b
     u = b + t / (1.0 + sqrt(t + 1.0))
-    y = log1p(select(far, a, u)) + select(far, f32(_LN2), f32(0.0))
+    y = log1p(select(far, a, u)) + select(far, real(_LN2), real(0.0))
     return with_sign(y, x)
 
 
-def _asinh_f64(x: Any) -> Any:
-    a = abs(x)
-    far = a > 2.0**500
-    b = select(far, f64(1.0), a)
-    t = b * b
-    u = b + t / (1.0 + sqrt(t + 1.0))
-    y = log1p_f64(select(far, a, u)) + select(far, f64(_LN2), f64(0.0))
-    return with_sign_f64(y, x)
-
-
 def _acosh(x: Any) -> Any:
-    """acosh(1 + t) = log1p(t + sqrt(t (t + 2))); beyond 2^60 it is log(x) + log(2)."""
-    far = x > 2.0**60
-    t = select(far, f32(1.0), x) - 1.0
+    """acosh(1 + t) = log1p(t + sqrt(t (t + 2))); far away it is log(x) + log(2)."""
+    real = x.dtype
+    far = x > _FAR[real]
+    t = select(far, real(1.0), x) - 1.0
     u = t + sqrt(t * (t + 2.0))
-    y = log1p(select(far, x, u)) + select(far, f32(_LN2), f32(0.0))
-    return select(x >= 1.0, y, f32(math.nan))
-
-
-def _acosh_f64(x: Any) -> Any:
-    far = x > 2.0**500
-    t = select(far, f64(1.0), x) - 1.0
-    u = t + sqrt(t * (t + 2.0))
-    y = log1p_f64(select(far, x, u)) + select(far, f64(_LN2), f64(0.0))
-    return select(x >= 1.0, y, f64(math.nan))
+    y = log1p(select(far, x, u)) + select(far, real(_LN2), real(0.0))
+    return select(x >= 1.0, y, real(math.nan))
 
 
 def _atanh(x: Any) -> Any:
@@ -69,23 +55,16 @@ def _atanh(x: Any) -> Any:
     return with_sign(abs(0.5 * log1p(u)), x)
 
 
-def _atanh_f64(x: Any) -> Any:
-    a = abs(x)
-    t = a + a
-    u = select(a < 0.5, t + t * a / (1.0 - a), t / (1.0 - a))
-    return with_sign_f64(abs(0.5 * log1p_f64(u)), x)
-
-
-@elementary(f32=(_asinh, 2.0), f64=(_asinh_f64, 2.0))
+@elementary(f32=(_asinh, 2.0), f64=(_asinh, 2.0))
 def asinh(x: Any) -> Any:  # type: ignore[empty-body]
     """Inverse hyperbolic sine, at most 2 ulp off (f64: 2); odd."""
 
 
-@elementary(f32=(_acosh, 2.5), f64=(_acosh_f64, 2.9))
+@elementary(f32=(_acosh, 2.5), f64=(_acosh, 2.9))
 def acosh(x: Any) -> Any:  # type: ignore[empty-body]
     """Inverse hyperbolic cosine, at most 2.5 ulp off (f64: 2.9); below 1 NaN."""
 
 
-@elementary(f32=(_atanh, 2.0), f64=(_atanh_f64, 2.0))
+@elementary(f32=(_atanh, 2.0), f64=(_atanh, 2.0))
 def atanh(x: Any) -> Any:  # type: ignore[empty-body]
     """Inverse hyperbolic tangent, at most 2 ulp off (f64: 2); odd; 1 gives inf, beyond NaN."""

@@ -60,6 +60,29 @@ def _reflect_row(vr: Any, vi: Any, re: Any, im: Any, v: Any, v_step: Any, x: Any
         im[b] = im[b] - (vr[a] * si - vi[a] * sr)
 
 
+def _reflect_below(re: Any, im: Any, factors: Any, lane: Any, base: Any, first: Any, n: Any, k: Any, row: Any) -> Any:
+    """Reflect what is below ``row`` of column k from the left; return if there is any, and the factor."""
+    here = base + row * n + k
+    ar, ai = re[here], im[here]
+    some, b, tr, ti = reflection(ar, ai, _squares(re, im, base + k, n, row + 1, n))
+    barrier()
+    if lane == 0:
+        factors[first + 2 * k] = tr
+        factors[first + 2 * k + 1] = ti
+        re[here] = b
+        im[here] = re.dtype(0)
+    if some:
+        _scale(re, im, base + k, n, row + 1, n, ar - b, ai, re.dtype(1))
+    barrier()
+    if some:
+        for tile in range((k + 1) // LANES * LANES, n, LANES):
+            j = tile + lane
+            if j > k and j < n:
+                reflect_column(re, im, re, im, base + k, n, base + j, n, row, n, tr, -ti)
+    barrier()
+    return some, tr, ti
+
+
 @cache
 def hessenberg_complex(element: DType) -> KernelFunction:
     """Return the kernel (re, im, factors, n): n by n matrices become Hessenberg's, with a real subdiagonal, in place.
@@ -73,25 +96,7 @@ def hessenberg_complex(element: DType) -> KernelFunction:
         lane, matrix = local_id(), group_id()
         base, first = matrix * n * n, matrix * n * 2
         for k in range(n - 1):
-            here = base + (k + 1) * n + k
-            ar, ai = re[here], im[here]
-            total = _squares(re, im, base + k, n, k + 2, n)
-            some, b, tr, ti = reflection(ar, ai, total)
-            barrier()
-            if lane == 0:
-                factors[first + 2 * k] = tr
-                factors[first + 2 * k + 1] = ti
-                re[here] = b
-                im[here] = element(0)
-            if some:
-                _scale(re, im, base + k, n, k + 2, n, ar - b, ai, element(1))
-            barrier()
-            if some:
-                for tile in range((k + 1) // LANES * LANES, n, LANES):
-                    j = tile + lane
-                    if j > k and j < n:
-                        reflect_column(re, im, re, im, base + k, n, base + j, n, k + 1, n, tr, -ti)
-            barrier()
+            some, tr, ti = _reflect_below(re, im, factors, lane, base, first, n, k, k + 1)
             if some:
                 for tile in range(0, n, LANES):
                     i = tile + lane
@@ -117,24 +122,7 @@ def bidiagonal_complex(element: DType) -> KernelFunction:
         base, first = matrix * n * n, matrix * n * 2
         for k in range(n):
             here = base + k * n + k
-            ar, ai = re[here], im[here]
-            total = _squares(re, im, base + k, n, k + 1, n)
-            some, b, tr, ti = reflection(ar, ai, total)
-            barrier()
-            if lane == 0:
-                left[first + 2 * k] = tr
-                left[first + 2 * k + 1] = ti
-                re[here] = b
-                im[here] = element(0)
-            if some:
-                _scale(re, im, base + k, n, k + 1, n, ar - b, ai, element(1))
-            barrier()
-            if some:
-                for tile in range((k + 1) // LANES * LANES, n, LANES):
-                    j = tile + lane
-                    if j > k and j < n:
-                        reflect_column(re, im, re, im, base + k, n, base + j, n, k, n, tr, -ti)
-            barrier()
+            _reflect_below(re, im, left, lane, base, first, n, k, k)
             if k + 1 < n:
                 ar, ai = re[here + 1], -im[here + 1]
                 total = _squares(re, im, base + k * n, u32(1), k + 2, n)

@@ -13,9 +13,8 @@ from typing import Any
 from loom.core.dtype import f32, f64, u32, u64
 from loom.ir.frontend.intrinsics import select
 from loom.ir.frontend.lanefunctions import lane_function
-from loom.kernels.functions.f64.trigonometric import wave as wave_f64
 from loom.kernels.functions.trigonometric import wave
-from loom.kernels.maps.random import philox, polar, polar_f64
+from loom.kernels.maps.random import philox, polar
 
 __all__ = [
     "random_bits", "random_f32", "random_f64", "random_normal", "random_normal_f64", "random_u32", "random_u64",
@@ -58,8 +57,8 @@ def _normal(s0: Any, s1: Any, i0: Any, i1: Any, stream: Any) -> Any:
 
 def _normal_f64(s0: Any, s1: Any, i0: Any, i1: Any, stream: Any) -> Any:
     a, b, c, d = _block(s0, s1, i0 >> 1 | i1 << 31, i1 >> 1, stream)
-    radius, quarters, rest = polar_f64(u64(b) << 32 | u64(a), u64(d) << 32 | u64(c))
-    return 0.0 + radius * wave_f64(quarters + (1 - (i0 & 1)), rest, 0.0)
+    radius, quarters, rest = polar(u64(b) << 32 | u64(a), u64(d) << 32 | u64(c))
+    return 0.0 + radius * wave(quarters + (1 - (i0 & 1)), rest, 0.0)
 
 
 @lane_function(_of_four, words=("seed", "index"), host="Call loom.random.bits(shape, seed=..)")

@@ -17,14 +17,18 @@ from loom.core.dtype import DType, f32, u32, u64
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, private, select, static_range
+from loom.kernels.group.join import add, larger, multiply, smaller
 
 __all__ = [
     "CHOICES",
     "LITERAL_OPERATIONS",
     "ZEROS",
+    "divide",
+    "first_if_below",
     "literal_choices",
     "literal_operation",
     "literals_of",
+    "subtract",
     "worked_out_zeros",
 ]
 
@@ -33,19 +37,13 @@ CHOICES, ZEROS = 48, 10
 _LANES = 64
 
 
-def _add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _subtract(a: Any, b: Any) -> Any:
+def subtract(a: Any, b: Any) -> Any:
+    """Return ``a - b``."""
     return a - b
 
 
-def _multiply(a: Any, b: Any) -> Any:
-    return a * b
-
-
-def _divide(a: Any, b: Any) -> Any:
+def divide(a: Any, b: Any) -> Any:
+    """Return ``a / b``."""
     return a / b
 
 
@@ -53,15 +51,8 @@ def _product_plus(a: Any, b: Any) -> Any:
     return a * b + a
 
 
-def _smaller(a: Any, b: Any) -> Any:
-    return min(a, b)
-
-
-def _larger(a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
-def _first_if_below(a: Any, b: Any) -> Any:
+def first_if_below(a: Any, b: Any) -> Any:
+    """Return ``a`` if it is below ``b``, else ``b``."""
     return select(a < b, a, b)
 
 
@@ -70,8 +61,8 @@ def _first_unless_equal(a: Any, b: Any) -> Any:
 
 
 LITERAL_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "add": _add, "sub": _subtract, "mul": _multiply, "div": _divide, "mul and add": _product_plus, "min": _smaller,
-    "max": _larger, "lt": _first_if_below, "eq": _first_unless_equal,
+    "add": add, "sub": subtract, "mul": multiply, "div": divide, "mul and add": _product_plus, "min": smaller,
+    "max": larger, "lt": first_if_below, "eq": _first_unless_equal,
 }  # fmt: skip
 """What is done with a value and a literal, by name."""
 

@@ -23,7 +23,6 @@ from loom.core.philox import MULTIPLIERS, ROUNDS, WEYL
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, mulhi, sqrt, static_range
-from loom.kernels.functions.f64.trigonometric import wave as wave_f64
 from loom.kernels.functions.logarithm import log
 from loom.kernels.functions.trigonometric import wave
 
@@ -38,7 +37,6 @@ __all__ = [
     "normals_of_words",
     "philox",
     "polar",
-    "polar_f64",
     "step_bits",
     "uniform",
 ]
@@ -180,16 +178,15 @@ def uniform(element: DType) -> Draw:
 
 
 def polar(a: Any, b: Any) -> Any:
-    """Return what Box and Muller make of two words: radius, quarter turns, the rest of the angle; all for f32."""
-    radius = sqrt(-2.0 * log((f32(a) + 0.5) * 2.0**-32))
-    quarters = (b + 0x20000000) >> 30  # the nearest quarter turn, and the signed rest
-    return radius, quarters, f32(bitcast(i32, b << 2)) * (2.0**-32 * _QUARTER)
+    """Return the radius, quarter turns and rest of the angle that Box and Muller make of two words, for floats as wide.
 
-
-def polar_f64(a: Any, b: Any) -> Any:
-    """Return the same for f64, of two words of 64 bits."""
-    radius = sqrt(-2.0 * log((f64(a >> 12) + 0.5) * 2.0**-52))
-    return radius, u32((b + (1 << 61)) >> 62), f64(bitcast(i64, b << 2)) * (2.0**-64 * _QUARTER)
+    An f64 takes 52 bits for the radius, which it holds exactly beside the half.
+    """
+    width, (real, signed) = a.dtype.bits, (f32, i32) if a.dtype == u32 else (f64, i64)
+    whole, ulp = (f32(a), 2.0**-32) if real == f32 else (f64(a >> 12), 2.0**-52)
+    radius = sqrt(-2.0 * log((whole + 0.5) * ulp))
+    quarters = u32((b + (1 << width - 3)) >> width - 2)  # the nearest quarter turn, and the signed rest
+    return radius, quarters, real(bitcast(signed, b << 2)) * (2.0**-width * _QUARTER)
 
 
 @cache
@@ -212,10 +209,7 @@ def normal(element: DType) -> Draw:
 
     def wide(block: Any, seeds: Any, numbers: Any) -> Any:
         a, b = _wide_words(block, u32(0), seeds)
-        radius, quarters, rest = polar_f64(a, b)
-        mean, std = numbers[0], numbers[1]
-        cosine, sine = wave_f64(quarters + 1, rest, 0.0), wave_f64(quarters, rest, 0.0)
-        return mean + std * (radius * cosine), mean + std * (radius * sine)
+        return pair(a, b, numbers[0], numbers[1])
 
     if element == f64:
         return _drawn("normal", element, f64, wide, 2)
@@ -285,9 +279,9 @@ def normals_of_words(element: DType) -> KernelFunction:
         if at < n:
             first = u64(words[2 * at + 1]) << 32 | u64(words[2 * at])
             second = u64(words[2 * at + 3]) << 32 | u64(words[2 * at + 2])
-            radius, quarters, rest = polar_f64(first, second)
-            out[at] = radius * wave_f64(quarters + 1, rest, 0.0)
-            out[at + 1] = radius * wave_f64(quarters, rest, 0.0)
+            radius, quarters, rest = polar(first, second)
+            out[at] = radius * wave(quarters + 1, rest, 0.0)
+            out[at + 1] = radius * wave(quarters, rest, 0.0)
 
     found = wide if element == f64 else narrow
     found.name = f"normals_of_words_{element}"

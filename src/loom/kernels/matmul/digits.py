@@ -30,7 +30,7 @@ from loom.kernels.matmul.tiles import BLOCK
 from loom.kernels.precisions import Precision
 
 __all__ = [
-    "INFINITE", "MAGNITUDE", "digits_by_k", "digits_by_row", "exponents_of", "fours_by_row", "groups_of_digits",
+    "INFINITE", "MAGNITUDE", "digits_by_k", "digits_by_row", "exponents_of", "groups_of_digits",
     "inverse_of", "rounding_of", "scale_of", "scaled",
 ]  # fmt: skip
 
@@ -80,81 +80,61 @@ def inverse_of(exponent: Any) -> Any:
     return bitcast(f32, u32(254 - exponent) << _FRACTION_BITS)
 
 
+def _writing(precision: Precision, *, fours: bool) -> Callable[..., None]:
+    """Return what writes a block of whole numbers, filled up with 0, one in a word, or four neighbours along k."""
+    held, whole_of = precision.held, rounding_of(precision)
+
+    def write(x: Any, out: Any, source: Any, target: Any, rows: Any, count: Any, inverse: Any, is_finite: Any) -> None:
+        for k in range(count):
+            value = whole_of(f32(x[source + k * rows]) * inverse)
+            out[target + k * rows] = held(select(is_finite, value, 0))
+        for k in range(count, BLOCK):
+            out[target + k * rows] = held(0)
+
+    def write_fours(
+        x: Any, out: Any, source: Any, target: Any, rows: Any, count: Any, inverse: Any, is_finite: Any
+    ) -> None:
+        for word in range(BLOCK // 4):
+            packed = i32(0)
+            for part in static_range(4):
+                k = word * 4 + part
+                if k < count:
+                    value = whole_of(f32(x[source + k * rows]) * inverse)
+                    packed = packed | ((select(is_finite, value, 0) & 0xFF) << (8 * part))
+            out[target + word * rows] = packed
+
+    return write_fours if fours else write
+
+
 @cache
-def fours_by_row(element: DType, precision: Precision) -> KernelFunction:
-    """Return the kernel that does as ``digits_by_row``, of numbers of 8 bits, four k in a word, words by rows."""
-    exponent_of, whole_of = exponents_of(precision), rounding_of(precision)
+def digits_by_row(element: DType, precision: Precision, *, fours: bool = False) -> KernelFunction:
+    """Return the kernel that turns ``x``, k by rows, into whole numbers and scales.
+
+    ``out`` has k filled up with 0 to whole blocks and is else laid out as ``x``, or ``fours`` of 8 bits in a word,
+    words by rows; the scale of (matrix, block, row) is at ``(matrix blocks + block) rows + row``.
+    """
+    held, exponent_of = i32 if fours else precision.held, exponents_of(precision)
+    write = _writing(precision, fours=fours)
 
     @kernel(workgroup=_ROWS, trusted=True)
     def digits(
-        x: In[element],  # type: ignore[valid-type]
-        out: Out[i32],
-        scales: Out[f32],
-        rows: u32,
-        depth: u32,
-    ):
+        x: In[element], out: Out[held], scales: Out[f32], rows: u32, depth: u32  # type: ignore[valid-type]
+    ):  # fmt: skip
         row, block, matrix = group_id(0) * _ROWS + local_id(), group_id(1), group_id(2)
         if row < rows:
             blocks = (depth + (BLOCK - 1)) // BLOCK
             begin = block * BLOCK
             count = min(depth - begin, BLOCK)
             source = (matrix * depth + begin) * rows + row
-            target = (matrix * blocks + block) * (BLOCK // 4) * rows + row
+            first = (matrix * blocks + block) * (BLOCK // 4) if fours else matrix * blocks * BLOCK + begin
             largest = u32(0)
             for k in range(count):
                 largest = max(largest, bitcast(u32, f32(x[source + k * rows])) & MAGNITUDE)
             exponent = exponent_of(largest)
             scales[(matrix * blocks + block) * rows + row] = scale_of(exponent, largest)
-            inverse, is_finite = inverse_of(exponent), largest < INFINITE
-            for word in range(BLOCK // 4):
-                packed = i32(0)
-                for part in static_range(4):
-                    k = word * 4 + part
-                    if k < count:
-                        value = whole_of(f32(x[source + k * rows]) * inverse)
-                        packed = packed | ((select(is_finite, value, 0) & 0xFF) << (8 * part))
-                out[target + word * rows] = packed
+            write(x, out, source, first * rows + row, rows, count, inverse_of(exponent), largest < INFINITE)
 
-    digits.name = f"fours_{precision.name}_{element}"
-    return digits
-
-
-@cache
-def digits_by_row(element: DType, precision: Precision) -> KernelFunction:
-    """Return the kernel that turns ``x``, k by rows, into whole numbers and scales.
-
-    ``out`` has k filled up with 0 to whole blocks and is else laid out as ``x``; the scale of (matrix, block, row) is
-    at ``(matrix blocks + block) rows + row``.
-    """
-    held, exponent_of, whole_of = precision.held, exponents_of(precision), rounding_of(precision)
-
-    @kernel(workgroup=_ROWS, trusted=True)
-    def digits(
-        x: In[element],  # type: ignore[valid-type]
-        out: Out[held],  # type: ignore[valid-type]
-        scales: Out[f32],
-        rows: u32,
-        depth: u32,
-    ):
-        row, block, matrix = group_id(0) * _ROWS + local_id(), group_id(1), group_id(2)
-        if row < rows:
-            blocks = (depth + (BLOCK - 1)) // BLOCK
-            begin = block * BLOCK
-            count = min(depth - begin, BLOCK)
-            source, target = (matrix * depth + begin) * rows + row, (matrix * blocks * BLOCK + begin) * rows + row
-            largest = u32(0)
-            for k in range(count):
-                largest = max(largest, bitcast(u32, f32(x[source + k * rows])) & MAGNITUDE)
-            exponent = exponent_of(largest)
-            scales[(matrix * blocks + block) * rows + row] = scale_of(exponent, largest)
-            inverse, is_finite = inverse_of(exponent), largest < INFINITE
-            for k in range(count):
-                value = whole_of(f32(x[source + k * rows]) * inverse)
-                out[target + k * rows] = held(select(is_finite, value, 0))
-            for k in range(count, BLOCK):
-                out[target + k * rows] = held(0)
-
-    digits.name = f"digits_{precision.name}_{element}"
+    digits.name = f"{'fours' if fours else 'digits'}_{precision.name}_{element}"
     return digits
 
 

@@ -13,17 +13,17 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
-from loom.ir.frontend.base.annotations import In, Out
+from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range
 from loom.kernels.matmul.digits import scaled
 from loom.kernels.matmul.grids import Grid, place_of
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
-from loom.kernels.matmul.threads import summing
 from loom.kernels.matmul.tiles import BLOCK
+from loom.kernels.matmul.walking import summing
 from loom.kernels.types import ProductTypes
 
-__all__ = ["GradientCut", "image_gradient", "image_gradient_scaled"]
+__all__ = ["GradientCut", "image_gradient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def _column_of(grid: Grid, first: Any, j: Any) -> Any:
     return first + (j // QUAD * grid.across * QUAD + j % QUAD)
 
 
-def _adding(cut: GradientCut, value_of: Callable[..., Any]) -> Callable[..., None]:
-    """Return what adds the numbers of a block to those of the blocks before it."""
+def _adding(cut: GradientCut) -> Callable[..., None]:
+    """Return what adds the sums of a block, scaled if there are scales, to those of the blocks before it."""
     grid, rows, columns = cut.grid, cut.grid.rows * QUAD, cut.grid.columns * QUAD
 
     def add_block(
@@ -78,7 +78,8 @@ def _adding(cut: GradientCut, value_of: Callable[..., Any]) -> Callable[..., Non
             r = a_at + min(_row_of(grid, row, i), m - 1)
             for j in static_range(columns):
                 s = i * columns + j
-                value = value_of(sums[s], a_scales, b_scales, r, b_at + _there(windows[j]))
+                at = b_at + _there(windows[j])
+                value = sums[s] if a_scales is None else scaled(sums[s], a_scales[r], b_scales[at])
                 parts[s] = value if cut.single else select(is_first, value, parts[s] + value)
 
     return add_block
@@ -112,10 +113,8 @@ def _locating_windows(slab: Slab) -> Callable[..., None]:
     return locate
 
 
-def _walking(
-    cut: GradientCut, arithmetic: ProductTypes, total: DType, value_of: Callable[..., Any]
-) -> Callable[..., None]:
-    """Return what computes a group's tile; ``value_of(sum, a_scales, b_scales, row, column)``: a block's number."""
+def _walking(cut: GradientCut, arithmetic: ProductTypes, total: DType) -> Callable[..., None]:
+    """Return what computes a group's tile, whose blocks add up to numbers of type ``total``."""
     grid, accumulator = cut.grid, arithmetic.accumulator
     lanes, depth, rows, columns = grid.lanes, grid.depth, grid.rows * QUAD, grid.columns * QUAD
     a_slab = Slab(grid.height, depth, lanes, by_k=False, whole=cut.whole)
@@ -123,7 +122,7 @@ def _walking(
     locate_a, read_a, lay_a = reader_of(a_slab, arithmetic)
     _, read_b, lay_b = reader_of(b_slab, arithmetic)
     add_slab, held = summing(grid, a_slab.pitch, b_slab.pitch, accumulator), accumulator.vector(QUAD)
-    locate_b, add_block, store = _locating_windows(b_slab), _adding(cut, value_of), _storing(grid)
+    locate_b, add_block, store = _locating_windows(b_slab), _adding(cut), _storing(grid)
 
     def walk(
         a: Any, b: Any, a_scales: Any, b_scales: Any, out: Any, m: Any, n: Any, k: Any, places: Any, count: Any,
@@ -180,78 +179,24 @@ def image_gradient(cut: GradientCut, arithmetic: ProductTypes) -> KernelFunction
     ``a`` (k, places, m) are the weights, ``b`` (k, count) the gradient of all windows, ``out`` (images, m, height,
     width). Windows have ``places`` places in lines of ``wide``; there are ``down`` by ``across`` in an image, from
     every ``down_step`` and ``across_step`` on, less the padding (``above``, ``before``). Groups: tiles of n, and of m.
+    Of whole numbers k is filled up to whole blocks; scales are those of (block, place, channel) and (block, window).
     """
-    element, accumulator = arithmetic.element, arithmetic.accumulator
+    element, is_scaled = arithmetic.element, arithmetic.scaled
     a_type: Any = element.vector(QUAD) if cut.whole else element
-    walk = _walking(cut, arithmetic, accumulator, lambda total, _a, _b, _row, _column: total)
+    scales, total = (In[f32], f32) if is_scaled else (Absent, arithmetic.accumulator)
+    walk = _walking(cut, arithmetic, total)
 
     @kernel(workgroup=cut.grid.lanes, trusted=True)
     def gradient(
-        a: In[a_type],
-        b: In[element],  # type: ignore[valid-type]
-        out: Out[accumulator],  # type: ignore[valid-type]
-        m: u32,
-        n: u32,
-        k: u32,
-        places: u32,
-        count: u32,
-        height: u32,
-        width: u32,
-        wide: u32,
-        down: u32,
-        across: u32,
-        down_step: u32,
-        across_step: u32,
-        above: u32,
-        before: u32,
-    ):
-        shape = (height, width, wide, down, across, down_step, across_step, above, before)
-        walk(a, b, a, b, out, m, n, k, places, count, height * width, shape)
-
-    gradient.name = f"image_gradient_{_name(cut)}_{element}{'_x12' if arithmetic.short else ''}"
-    return gradient
-
-
-@cache
-def image_gradient_scaled(cut: GradientCut, arithmetic: ProductTypes) -> KernelFunction:
-    """Return the kernel that does the same for whole numbers, k filled up to whole blocks.
-
-    Scales are those of (block, place, channel) and of (block, window).
-    """
-    element = arithmetic.element
-    a_type: Any = element.vector(QUAD) if cut.whole else element
-
-    def value_of(total: Any, a_scales: Any, b_scales: Any, row: Any, column: Any) -> Any:
-        return scaled(total, a_scales[row], b_scales[column])
-
-    walk = _walking(cut, arithmetic, f32, value_of)
-
-    @kernel(workgroup=cut.grid.lanes, trusted=True)
-    def gradient(
-        a: In[a_type],
-        a_scales: In[f32],
-        b: In[element],  # type: ignore[valid-type]
-        b_scales: In[f32],
-        out: Out[f32],
-        m: u32,
-        n: u32,
-        k: u32,
-        places: u32,
-        count: u32,
-        height: u32,
-        width: u32,
-        wide: u32,
-        down: u32,
-        across: u32,
-        down_step: u32,
-        across_step: u32,
-        above: u32,
-        before: u32,
-    ):
+        a: In[a_type], a_scales: scales, b: In[element], b_scales: scales, out: Out[total], m: u32, n: u32, k: u32,  # type: ignore[valid-type]
+        places: u32, count: u32, height: u32, width: u32, wide: u32, down: u32, across: u32, down_step: u32,
+        across_step: u32, above: u32, before: u32,
+    ):  # fmt: skip
         shape = (height, width, wide, down, across, down_step, across_step, above, before)
         walk(a, b, a_scales, b_scales, out, m, n, k, places, count, height * width, shape)
 
-    gradient.name = f"image_gradient_scaled_{_name(cut)}_{element}_{arithmetic.accumulator}"
+    kind = f"_{arithmetic.accumulator}" * is_scaled + "_x12" * arithmetic.short
+    gradient.name = f"image_gradient_{'scaled_' * is_scaled}{_name(cut)}_{element}{kind}"
     return gradient
 
 

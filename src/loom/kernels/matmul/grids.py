@@ -17,7 +17,7 @@ from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.types import ProductTypes
 
-__all__ = ["Grid", "Slabs", "choose_slabs", "place_of"]
+__all__ = ["Grid", "Layout", "Slabs", "choose_slabs", "layout_name", "place_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +117,33 @@ def choose_slabs(
     if arithmetic.accumulator.bits == 64 and not caps.short:  # as much shared memory, and fewer registers
         return replace(best, grid=replace(best.grid, depth=best.grid.depth // 2))
     return best
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Whether elements of neighbouring k are neighbours in ``a`` and in ``b``, and whether each is read in vectors.
+
+    ``a_viewed``, ``b_viewed``: whether an operand is read by two tables, where it lies.
+    """
+
+    a_by_k: bool
+    b_by_k: bool
+    a_whole: bool
+    b_whole: bool
+    out_whole: bool
+    a_viewed: bool = False
+    b_viewed: bool = False
+
+
+def layout_name(grid: Grid, layout: Layout) -> str:
+    """Return what tells kernels of other tiles and layouts apart in their names."""
+    shape = f"{grid.height}x{grid.width}x{grid.depth}_{grid.rows}x{grid.columns}{'_held' if grid.held else ''}"
+    operands = "".join(
+        ("t" if viewed else "") + ("k" if by_k else "v" if whole else "s")
+        for by_k, whole, viewed in (
+            (layout.a_by_k, layout.a_whole, layout.a_viewed),
+            (layout.b_by_k, layout.b_whole, layout.b_viewed),
+            (False, layout.out_whole, False),
+        )
+    )
+    return f"slabs_{shape}_{operands}"

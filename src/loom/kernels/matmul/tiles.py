@@ -1,4 +1,4 @@
-"""Matrix multiplication in the canonical order: what is multiplied, how it is cut up, and the kernel of tiles.
+"""Matrix multiplication in the canonical order: how it is cut up for a CPU, and what is done with a tile.
 
 Layer: kernels. For each element of the result, block j covers k in [128 j, 128 j + 128): acc = +0, then k
 ascending acc = acc + a_k b_k, a multiplication and an addition. Blocks are added up one after the other
@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dtype import DType, f64, u32, u64
+from loom.core.dtype import DType, f64, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.core.numerics import MATMUL_CHUNK as CHUNK
-from loom.ir.frontend.base.annotations import In, InOut
-from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     dot2_i16,
     dot4_i8,
     dot4_u8i8,
     fma,
-    group_id,
     local_id,
     private,
     select,
@@ -35,8 +31,8 @@ from loom.kernels.precisions import HALF_BITS
 from loom.kernels.types import ProductTypes
 
 __all__ = [
-    "BLOCK", "BLOCKS", "CHUNK", "OFFSET", "Blocking", "Tile", "adding", "choose_blocking", "keeping", "multiply_tiles",
-    "summing_tile", "total_of", "turns_of", "walking_tiles",
+    "BLOCK", "BLOCKS", "CHUNK", "OFFSET", "Blocking", "Tile", "adding", "choose_blocking", "keeping", "summing_tile",
+    "total_of", "turns_of",
 ]  # fmt: skip
 
 BLOCKS = CHUNK // BLOCK
@@ -194,83 +190,3 @@ def keeping(tile: Tile) -> Callable[..., None]:
                 out[o] = out[o] + sums[s]
 
     return keep_tile
-
-
-def walking_tiles(
-    tile: Tile, arithmetic: ProductTypes, *, in_place: bool = False, transposed: bool = False
-) -> Callable[..., None]:
-    """Return the body of ``multiply_tiles``; ``is_exact``: every product is, and may be fused."""
-    at, rows, columns, unroll, words = tile.index, tile.rows, tile.columns, tile.unroll, arithmetic.words
-    accumulator, keep_tile, turns_of_block = arithmetic.accumulator, keeping(tile), turns_of(tile, arithmetic)
-    add_block, add_exact = summing_tile(tile, arithmetic), summing_tile(tile, arithmetic, exact=True)
-
-    def walk(
-        a: Any, b: Any, out: Any, m: Any, n: Any, depth: Any, down: Any, across: Any, a_step: Any, b_step: Any,
-        chunks: Any, first: Any, is_exact: Any,
-    ) -> None:  # fmt: skip
-        lane = at(local_id())
-        high, wide = (m + (rows - 1)) // rows, (n + (columns - 1)) // columns
-        batch, chunk = group_id(2) // chunks, group_id(2) % chunks
-        blocks = (depth + (BLOCK - 1)) // BLOCK
-        begin = chunk * BLOCKS
-        for block in range(begin, min(begin + BLOCKS, blocks)):
-            turns = turns_of_block(block, depth)
-            if in_place:
-                a_row, a_k = (at(1), at(m)) if transposed else (at(depth), at(1))
-                a_block = at(batch * a_step) * (at(m) * at(depth)) + at(block * BLOCK) * a_k
-            else:
-                a_row, a_k = at(words), at(1)
-                a_block = at(batch * a_step * blocks + block) * at(high) * (rows * words)
-            b_block = at(batch * b_step * blocks + block) * at(wide) * (columns * words) + lane
-            for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
-                for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
-                    sums = private(accumulator, rows * tile.vectors)
-                    a_at, b_at = a_block + at(i) * (a_row * rows), b_block + at(j) * (at(turns) * (columns * unroll))
-                    if is_exact:
-                        add_exact(a, b, sums, a_at, a_row, a_k, b_at, turns)
-                    else:
-                        add_block(a, b, sums, a_at, a_row, a_k, b_at, turns)
-                    row, column = i * rows, j * columns
-                    place = (at(first + group_id(2)) * at(m) + at(row)) * at(n) + at(column) + lane
-                    keep_tile(out, sums, place, m, n, row, column, block == begin)
-
-    return walk
-
-
-@cache
-def multiply_tiles(
-    tile: Tile, arithmetic: ProductTypes, *, in_place: bool = False, transposed: bool = False
-) -> KernelFunction:
-    """Return the kernel that multiplies packed factors (see ``matmul_pack``) into chunks of the result.
-
-    ``in_place``: ``a`` is no copy, but the matrices themselves, m by k, or k by m if ``transposed``, whole tiles of
-    rows and of k.
-
-    Group (x, y, z) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, and chunk
-    ``z % chunks`` of batch ``z // chunks``. Element (row, column) of that chunk goes to
-    ``out[((first + z) m + row) n + column]``. A batch step of 0 means one operand for all batches.
-    """
-    held, accumulator = arithmetic.held, arithmetic.accumulator
-    walk = walking_tiles(tile, arithmetic, in_place=in_place, transposed=transposed)
-
-    @kernel(workgroup=tile.lanes, trusted=True)
-    def tiles(
-        a: In[held],  # type: ignore[valid-type]
-        b: In[held],  # type: ignore[valid-type]
-        out: InOut[accumulator],  # type: ignore[valid-type]
-        m: u32,
-        n: u32,
-        depth: u32,
-        down: u32,
-        across: u32,
-        a_step: u32,
-        b_step: u32,
-        chunks: u32,
-        first: u32,
-    ):
-        walk(a, b, out, m, n, depth, down, across, a_step, b_step, chunks, first, False)
-
-    kind = f"{arithmetic.kind}_{accumulator}"
-    read = "_in_place" * in_place + "_transposed" * transposed
-    tiles.name = f"matmul_{tile.rows}x{tile.vectors}x{tile.lanes}_{kind}{read}"
-    return tiles

@@ -12,23 +12,22 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import f32, i32, u32
-from loom.ir.frontend.base.annotations import In, InOut, Out
+from loom.core.dtype import DType, f32, i32, u32
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
-from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, private, select, static_range
-from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of, scaled
+from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select, static_range
+from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of
 from loom.kernels.matmul.pack import factor_of
-from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, total_of, turns_of
+from loom.kernels.matmul.tiles import BLOCK, Tile, turns_of
 from loom.kernels.precisions import Precision
 from loom.kernels.types import ProductTypes
 
-__all__ = [
-    "DIGIT_ROWS", "digits_of_view", "multiply_stretch", "multiply_stretch_scaled", "pack_view_columns",
-    "pack_view_rows",
-]  # fmt: skip
+__all__ = ["DIGIT_ROWS", "SCALE_LANES", "digits_of_view", "pack_view_columns", "pack_view_rows", "scales_of_view"]
 
 DIGIT_ROWS = 64
 """Rows of a group of ``digits_of_view``."""
+SCALE_LANES = 64
+"""Rows of a group of ``scales_of_view``."""
 
 
 @cache
@@ -136,118 +135,6 @@ def pack_view_columns(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
 
 
 @cache
-def multiply_stretch(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
-    """Return the kernel that multiplies packed rows and ``n`` packed columns into chunks of the result.
-
-    Group (x, y, chunk) takes ``across`` columns of tiles from x on, ``down`` rows of them from y on, of ``m`` packed
-    rows. Element (row, column) of a chunk goes to
-    ``out[((chunk + number) height + top + row) pitch + column + first]``.
-    """
-    held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
-    rows, columns, unroll, words = tile.rows, tile.columns, tile.unroll, arithmetic.words
-    add_block, keep_tile = summing_tile(tile, arithmetic), keeping(tile)
-    turns_of_block = turns_of(tile, arithmetic)
-
-    @kernel(workgroup=tile.lanes, trusted=True)
-    def stretch(
-        a: In[held],  # type: ignore[valid-type]
-        b: In[held],  # type: ignore[valid-type]
-        out: InOut[accumulator],  # type: ignore[valid-type]
-        m: u32,
-        n: u32,
-        depth: u32,
-        down: u32,
-        across: u32,
-        height: u32,
-        top: u32,
-        pitch: u32,
-        first: u32,
-        number: u32,
-    ):
-        high, wide = (m + (rows - 1)) // rows, (n + (columns - 1)) // columns
-        blocks = (depth + (BLOCK - 1)) // BLOCK
-        begin = group_id(2) * BLOCKS
-        for block in range(begin, min(begin + BLOCKS, blocks)):
-            turns = turns_of_block(block, depth)
-            a_block = at(block) * at(high) * (rows * words)
-            b_block = at(block) * at(wide) * (columns * words) + at(local_id())
-            for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
-                for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
-                    sums = private(accumulator, rows * tile.vectors)
-                    a_at = a_block + at(i) * (rows * words)
-                    b_at = b_block + at(j) * (at(turns) * (columns * unroll))
-                    add_block(a, b, sums, a_at, at(words), at(1), b_at, turns)
-                    row, column = i * rows, first + j * columns
-                    line = at(number + group_id(2)) * at(height) + at(top + row)
-                    place = line * at(pitch) + at(column) + at(local_id())
-                    keep_tile(out, sums, place, m, pitch, row, column, block == begin)
-
-    kind = f"{held}{'_pairs' if arithmetic.pairs else ''}_{accumulator}"
-    stretch.name = f"matmul_stretch_{rows}x{tile.vectors}x{tile.lanes}_{kind}"
-    return stretch
-
-
-@cache
-def multiply_stretch_scaled(tile: Tile, arithmetic: ProductTypes) -> KernelFunction:
-    """Return the kernel that does as ``multiply_stretch`` for packed whole numbers, k whole blocks.
-
-    The scale of (block, row) is at ``block m + row`` of ``a_scales``, that of (block, column) at ``block n + column``.
-    """
-    held, accumulator, at = arithmetic.held, arithmetic.accumulator, tile.index
-    rows, vectors, lanes, columns = tile.rows, tile.vectors, tile.lanes, tile.columns
-    unroll, count, streams = tile.unroll, tile.rows * tile.vectors, arithmetic.streams
-    words, total = arithmetic.words * streams, total_of(arithmetic)
-    add_block, keep_tile = summing_tile(tile, arithmetic), keeping(tile)
-    turns_of_block = turns_of(tile, arithmetic)
-
-    @kernel(workgroup=tile.lanes, trusted=True)
-    def stretch(
-        a: In[held],  # type: ignore[valid-type]
-        b: In[held],  # type: ignore[valid-type]
-        a_scales: In[f32],
-        b_scales: In[f32],
-        out: InOut[f32],
-        m: u32,
-        n: u32,
-        depth: u32,
-        down: u32,
-        across: u32,
-        height: u32,
-        top: u32,
-        pitch: u32,
-        first: u32,
-        number: u32,
-    ):
-        lane = local_id()
-        high, wide = (m + (rows - 1)) // rows, (n + (columns - 1)) // columns
-        blocks = (depth + (BLOCK - 1)) // BLOCK
-        begin = group_id(2) * BLOCKS
-        for block in range(begin, min(begin + BLOCKS, blocks)):
-            turns = turns_of_block(block, depth)
-            a_block = at(block) * at(high) * (rows * words)
-            b_block = at(block) * at(wide) * (columns * words) + at(lane)
-            a_scale, b_scale = at(block) * at(m), at(block) * at(n)
-            for j in range(group_id(0) * across, min(group_id(0) * across + across, wide)):
-                for i in range(group_id(1) * down, min(group_id(1) * down + down, high)):
-                    sums, values = private(accumulator, count * streams), private(f32, count)
-                    a_at = a_block + at(i) * at(rows * words)
-                    b_at = b_block + at(j) * (at(turns) * (columns * streams * unroll))
-                    add_block(a, b, sums, a_at, at(words // streams), at(1), b_at, turns)
-                    row, column = i * rows, j * columns
-                    for v in static_range(vectors):
-                        here = b_scales[b_scale + at(min(column + v * lanes + lane, n - 1))]
-                        for r in static_range(rows):
-                            s = r * vectors + v
-                            values[s] = scaled(total(sums, s), a_scales[a_scale + at(min(row + r, m - 1))], here)
-                    line = at(number + group_id(2)) * at(height) + at(top + row)
-                    place = line * at(pitch) + at(first + column) + at(lane)
-                    keep_tile(out, values, place, m, pitch, row, first + column, block == begin)
-
-    stretch.name = f"matmul_stretch_scaled_{rows}x{vectors}x{lanes}_{arithmetic.element}_{arithmetic.kind}"
-    return stretch
-
-
-@cache
 def digits_of_view(precision: Precision) -> KernelFunction:
     """Return the kernel that turns ``rows`` rows (or columns) of a view into whole numbers and scales, as ``digits``.
 
@@ -286,3 +173,30 @@ def digits_of_view(precision: Precision) -> KernelFunction:
 
     digits.name = f"digits_{precision.name}_of_view"
     return digits
+
+
+@cache
+def scales_of_view(element: DType, precision: Precision) -> KernelFunction:
+    """Return the kernel that finds the scale of each block of a view's ``count`` rows, or columns, of ``depth`` k.
+
+    Group (x, block): that of (block, i) is at ``block count + i``.
+    """
+    exponent_of = exponents_of(precision)
+
+    @kernel(workgroup=SCALE_LANES, trusted=True)
+    def scales(
+        x: In[element],  # type: ignore[valid-type]
+        table: In[u32],
+        out: Out[f32],
+        count: u32,
+        depth: u32,
+    ):
+        i, begin = group_id(0) * SCALE_LANES + local_id(), group_id(1) * BLOCK
+        if i < count:
+            start, largest = table[i], u32(0)
+            for k in range(begin, min(begin + BLOCK, depth)):
+                largest = max(largest, bitcast(u32, f32(x[start + table[count + k]])) & MAGNITUDE)
+            out[group_id(1) * count + i] = scale_of(exponent_of(largest), largest)
+
+    scales.name = f"scales_{precision.name}_{element}_of_view"
+    return scales

@@ -19,19 +19,18 @@ from loom.core.dtype import u8, u32, u64
 from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import clz, group_id, num_groups, private
-from loom.kernels.group.join import items
 from loom.kernels.sort.keys import DIGITS, Order, Records
 from loom.kernels.sort.radix import half_of
-from loom.kernels.sort.tiles import STAGE, clear, copy_runs, finish, settle_input, tally, write_counts
+from loom.kernels.sort.tiles import STAGE, clear, finish, tally, write_counts
 
 __all__ = [
     "SAMPLES",
     "WAYS",
+    "bucket_of",
     "choose_buckets",
     "count_buckets",
     "decide",
     "prefixes",
-    "scatter_buckets",
     "sort_buckets",
 ]
 
@@ -147,42 +146,6 @@ def decide() -> KernelFunction:
 
     choose.name = "sort_decide"
     return choose
-
-
-@cache
-def scatter_buckets(records: Records) -> KernelFunction:
-    """Return the kernel that makes records and moves them to their buckets, in the first half of ``out``.
-
-    Buffers x, values, table, offsets, bounds, scratch, out; parameters n, base, tile, tiles, as those of
-    ``sort.scatter_first``.
-    """
-    order = records.order
-    value = records.payload_input or u8
-
-    @kernel(workgroup=1, trusted=True)
-    def scatter(
-        x: In[order.bits],
-        values: In[value],
-        table: In[u8],
-        offsets: In[u32],
-        bounds: In[order.bits],
-        scratch: InOut[records.word],
-        out: Out[records.word],
-        n: u64,
-        base: u64,
-        tile: u64,
-        tiles: u32,
-    ) -> None:
-        ends = private(u32, DIGITS)
-        stage = private(records.word, STAGE * records.words)
-        room = u64(group_id()) * tile
-        for t in range(group_id(), tiles, num_groups()):
-            settle_input(records, x, values, offsets, ends, stage, scratch, room, n, base, tile, t, bucket_of,
-                         items(table, bounds))  # fmt: skip
-            copy_runs(records, offsets, ends, scratch, room, out, u64(0), t)
-
-    scatter.name = f"sort_to_buckets_{records.name}"
-    return scatter
 
 
 @cache

@@ -22,7 +22,7 @@ __all__ = ["sort_row"]
 def sort_row(records: Records, *, keys_out: bool) -> KernelFunction:
     """Return the kernel (x, values, both, keys, payloads, n) that sorts elements ``g n`` to ``(g + 1) n`` in group g.
 
-    ``both`` has room for two records per element. Buffers and results are those of ``sort.scatter_only``.
+    ``both`` has room for two records per element. Results are those of ``scatter_tiles``, the only pass.
     """
     order, words = records.order, records.words
     value = records.payload_input or u8

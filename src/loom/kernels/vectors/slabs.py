@@ -16,7 +16,7 @@ from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, shared, static_range
 from loom.kernels.matmul.grids import Grid
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
-from loom.kernels.matmul.threads import summing
+from loom.kernels.matmul.walking import summing
 from loom.kernels.types import product_types
 from loom.kernels.vectors.panels import Panel
 from loom.kernels.vectors.rank import FACTS, WORST, live_score, scoring

@@ -14,14 +14,14 @@ from loom.core.caps import Caps
 from loom.core.dtype import f32, i32
 from loom.core.errors import ShapeError
 from loom.ir.passes.wide import WIDE_ROWS
-from loom.kernels.matmul.digits import digits_by_k, digits_by_row, fours_by_row, groups_of_digits
-from loom.kernels.matmul.grids import Slabs
+from loom.kernels.matmul.digits import digits_by_k, digits_by_row, groups_of_digits
+from loom.kernels.matmul.grids import Layout, Slabs
 from loom.kernels.matmul.pack import FACTORS
+from loom.kernels.matmul.packed import multiply_tiles
 from loom.kernels.matmul.panels import PANEL_ROWS, groups_of_panels, panels_by_k, panels_by_row
 from loom.kernels.matmul.planes import PLANE_WORDS, groups_of_planes, planes_by_k, planes_by_row, planes_of
-from loom.kernels.matmul.scaled import multiply_scaled_slabs, multiply_scaled_tiles
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Layout
+from loom.kernels.matmul.threads import multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking
 from loom.kernels.matmul.units import Patch, multiply_planes, patch_of
 from loom.kernels.matmul.wide import WidePatch, multiply_panels, wide_patch_of, wide_patches_of
@@ -97,7 +97,8 @@ class OrderFreeRecording(ProductRecording):
         size = self.fitting(matrices * rows * blocks * BLOCK)
         held = self.allocate(size * precision.held.nbytes)
         scales = self.allocate(matrices * blocks * rows * f32.nbytes)
-        kernel = (digits_by_k if by_k else fours_by_row if fours else digits_by_row)(what.types.element, precision)
+        element = what.types.element
+        kernel = digits_by_k(element, precision) if by_k else digits_by_row(element, precision, fours=fours)
         groups = groups_of_digits(rows, what.k, matrices, by_k=by_k)
         self.chain.dispatch(kernel, [x, held, scales], [rows, what.k], groups)
         return held, scales
@@ -192,7 +193,7 @@ class OrderFreeRecording(ProductRecording):
 
     def scaled_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
         """Pack whole numbers, several batches at a time, and multiply tiles of them."""
-        kernel = multiply_scaled_tiles(cut.tile, what.types)
+        kernel = multiply_tiles(cut.tile, what.types)
         for first, count, a_packed, b_packed in self.packing(left[0], right[0], what, cut.tile):
             params, groups = self.of_tiles(what, cut, count, first * self.chunks)
             buffers = [a_packed, b_packed, left[1], right[1], self.which, sums]
@@ -212,8 +213,8 @@ class OrderFreeRecording(ProductRecording):
         a_step, b_step = what.m if what.transpose_a else k, k if what.transpose_b else what.n
         params = [what.m, what.n, k, a_step, b_step, what.batches, self.chunks, CHUNK // factors]
         groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * self.chunks)
-        kernel = multiply_scaled_slabs(grid, layout, types)
-        self.chain.dispatch(kernel, [left[0], right[0], left[1], right[1], self.which, sums], params, groups)
+        kernel = multiply_slabs(grid, layout, types)
+        self.chain.dispatch(kernel, [*left, *right, self.which, sums], params, groups)
 
     def fitting(self, size: int) -> int:
         """Return the elements of a copy of an operand; ShapeError if they are too many."""

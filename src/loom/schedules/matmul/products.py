@@ -22,15 +22,15 @@ from loom.kernels.matmul.direct import (
     multiply_rows,
     multiply_thin,
 )
-from loom.kernels.matmul.exact import FACTORS_EACH, find_any_far, make_factors, multiply_exact_slabs
-from loom.kernels.matmul.gather import multiply_gathered
-from loom.kernels.matmul.grids import Slabs
+from loom.kernels.matmul.far import FACTORS_EACH, FAR_GROUPS, FAR_WORDS, find_any_far, find_far, make_factors
+from loom.kernels.matmul.grids import Layout, Slabs
 from loom.kernels.matmul.pack import FACTORS, FOUR_LANES, PANELS, pack_columns, pack_fours
-from loom.kernels.matmul.short import FAR_GROUPS, FAR_WORDS, find_far, multiply_short_tiles
+from loom.kernels.matmul.packed import Left, multiply_tiles
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Layout, multiply_slabs
-from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking, multiply_tiles
+from loom.kernels.matmul.threads import multiply_slabs
+from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, Tile, choose_blocking
 from loom.kernels.matmul.units import Patch
+from loom.kernels.types import product_types
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.matmul.order_free import OrderFreeRecording
 from loom.schedules.matmul.recording import Allocate, Multiplication, ProductRecording, choose_cut, stretch_of
@@ -190,7 +190,7 @@ class _Recording(ProductRecording):
             params = [sizes[n], parts[0] * n]
             self.chain.dispatch(make_factors(types), [x, factors, words], params, (parts[n], 1, 1))
         self.chain.dispatch(find_any_far(), [words, far], [sum(parts)], (1, 1, 1))
-        kernel = multiply_exact_slabs(cut.grid, self.layout(f32))
+        kernel = multiply_slabs(cut.grid, self.layout(f32), product_types(f32, f32), looks=True)
         a_step, b_step = what.m if what.transpose_a else what.k, what.k if what.transpose_b else what.n
 
         def multiply(target: Any, parts: int, span: int, groups: tuple[int, int, int]) -> None:
@@ -289,14 +289,14 @@ class _Recording(ProductRecording):
         stretch = stretch_of(what, tile)
         in_place = self.is_read_in_place(tile) and (math.prod(what.a_batch) == 1 or stretch == what.batches)
         sums = self.sums(out, stretch)
-        kernel = multiply_tiles(tile, types, in_place=in_place, transposed=in_place and what.transpose_a)
+        left: Left = "packed" if not in_place else "columns" if what.transpose_a else "rows"
         known: list[Any] = []
         sizes = self.sizes()
         if types.short and self.chain.device.caps.fused and max(sizes) < _MOST_LOOKED_AT:
-            kernel, known = multiply_short_tiles(tile, types), [self.far((a, b), sizes)]
+            left, known = "far", [self.far((a, b), sizes)]
         for first, count, a_packed, b_packed in self.packing(a, b, what, tile, in_place=in_place):
             params, groups = self.of_tiles(what, cut, count, first if sums is out else 0)
-            self.chain.dispatch(kernel, [a_packed, b_packed, *known, sums], params, groups)
+            self.chain.dispatch(multiply_tiles(tile, types, left), [a_packed, b_packed, *known, sums], params, groups)
             self.finish(sums, out, first, count)
 
     def far(self, operands: tuple[Any, Any], sizes: list[int]) -> Any:
@@ -322,7 +322,7 @@ class _Recording(ProductRecording):
         self.chain.dispatch(columns, [b, self.which, b_packed], [what.n, what.k, 1], groups)
         params = [what.m, what.n, what.k, cut.down, cut.across]
         groups = (-(-wide // cut.across), -(-high // cut.down), self.chunks)
-        self.chain.dispatch(multiply_gathered(tile, types), [a, *tables, b_packed, sums], params, groups)
+        self.chain.dispatch(multiply_tiles(tile, types, "gathered"), [a, *tables, b_packed, sums], params, groups)
         self.finish(sums, out, 0, 1)
 
     def is_read_in_place(self, tile: Tile) -> bool:

@@ -12,17 +12,12 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, f32
-from loom.kernels.matmul.gradient import GradientCut, image_gradient, image_gradient_scaled
-from loom.kernels.matmul.grids import Slabs, choose_slabs
-from loom.kernels.matmul.implicit import (
-    SCALE_LANES,
-    multiply_viewed_scaled_slabs,
-    multiply_viewed_slabs,
-    scales_of_view,
-)
+from loom.kernels.matmul.gradient import GradientCut, image_gradient
+from loom.kernels.matmul.grids import Layout, Slabs, choose_slabs
 from loom.kernels.matmul.slabs import QUAD
-from loom.kernels.matmul.threads import Layout
+from loom.kernels.matmul.threads import ViewTypes, multiply_slabs
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
+from loom.kernels.matmul.views import SCALE_LANES, scales_of_view
 from loom.kernels.types import ProductTypes, whole_types
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.matmul.order_free import OrderFreeRecording, patch_for
@@ -73,20 +68,13 @@ class _ViewedSlabs(OrderFreeRecording):
             out_whole=what.types.accumulator.bits == 32 and what.n % QUAD == 0, a_viewed=left.viewed,
             b_viewed=right.viewed,
         )  # fmt: skip
-        kernel = self.kernel(cut, layout, types)
+        kernel = multiply_slabs(cut.grid, layout, types, ViewTypes(what.types.element, precision))
 
         def multiply(target: Any, parts: int, span: int, groups: tuple[int, int, int]) -> None:
             params = [what.m, what.n, what.k, left.step, right.step, parts, span]
             self.chain.dispatch(kernel, [*left.buffers, *right.buffers, target], params, groups)
 
         self.by_slabs(out, cut, multiply)
-
-    def kernel(self, cut: Slabs, layout: Layout, types: ProductTypes) -> Any:
-        """Return the kernel of a cut."""
-        precision, element = self.what.types.order_free, self.what.types.element
-        if precision is None:
-            return multiply_viewed_slabs(cut.grid, layout, types)
-        return multiply_viewed_scaled_slabs(cut.grid, layout, element, precision, types)
 
     def read(self, view: OperandView, count: int) -> _Read:
         """Return how an operand is read, with its scales in an order-free precision."""
@@ -144,5 +132,5 @@ def record_image_gradient(
     left = recording.digits(matrix, (), places * what.channels, by_k=False)
     right = recording.digits(g, (), windows, by_k=False)
     params[2] = -(-filters // BLOCK) * BLOCK
-    chain.dispatch(image_gradient_scaled(cut, inner), [*left, *right, out], params, groups)
+    chain.dispatch(image_gradient(cut, inner), [*left, *right, out], params, groups)
     return True

@@ -16,12 +16,11 @@ import numpy as np
 from loom.core.dtype import f32
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
+from loom.kernels.matmul.packed import multiply_tiles
 from loom.kernels.matmul.tiles import BLOCK, CHUNK, Blocking, choose_blocking
 from loom.kernels.matmul.views import (
     DIGIT_ROWS,
     digits_of_view,
-    multiply_stretch,
-    multiply_stretch_scaled,
     pack_view_columns,
     pack_view_rows,
 )
@@ -141,9 +140,9 @@ class _ViewedProduct:
         ]  # fmt: skip
         high, wide = -(-rows.count // cut.tile.rows), -(-columns.count // cut.tile.columns)
         groups = (-(-wide // cut.across), -(-high // cut.down), -(-rows.depth // CHUNK))
-        kernel = multiply_stretch if precision is None else multiply_stretch_scaled
+        kernel = multiply_tiles(cut.tile, self.types, stretch=True)
         scales = [] if precision is None else [left[1], right[1]]
-        self.chain.dispatch(kernel(cut.tile, self.types), [left[0], right[0], *scales, sums], params, groups)
+        self.chain.dispatch(kernel, [left[0], right[0], *scales, sums], params, groups)
 
     def room(self, count: int, step: int) -> list[Any]:
         """Return memory for a packed stretch; of whole numbers also for these as they are made, and for scales."""

@@ -20,6 +20,7 @@ from loom.core.errors import ShapeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.sort import buckets, radix
 from loom.kernels.sort.keys import DIGITS, Records
+from loom.kernels.sort.scatter import scatter_tiles
 from loom.kernels.sort.small import sort_row
 from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.sorting.sweep import SweepPlan
@@ -165,15 +166,15 @@ class _Steps:
         self.dispatch(radix.count_input(records.order), [self.inputs[0], self.counts], cuts[:3], tiles)
         self.dispatch(radix.scan_digits(), [self.counts], [tiles])
         if records.passes == 1:
-            only = radix.scatter_only(records, keys_out=plan.keys_out)
+            only = scatter_tiles(records, "only", keys_out=plan.keys_out)
             self.dispatch(only, [*self.inputs, *places, *self.outputs], cuts, plan.groups)
             return
-        self.dispatch(radix.scatter_first(records), [*self.inputs, *places, self.both], cuts, plan.groups)
+        self.dispatch(scatter_tiles(records, "first"), [*self.inputs, *places, self.both], cuts, plan.groups)
         self.state.write(0, _SECOND_DIGIT)
         count = radix.count_records(records.layout)
         self.dispatch(count, [self.both, self.state, self.counts], [plan.n, plan.tile, 1], tiles)
         self.dispatch(radix.scan_digits(), [self.counts], [tiles])
-        last = radix.scatter_last(records, keys_out=plan.keys_out)
+        last = scatter_tiles(records, "last", keys_out=plan.keys_out)
         self.dispatch(last, [self.both, *places, *self.outputs], cuts, plan.groups)
 
     def buckets(self, base: Any) -> None:
@@ -191,7 +192,7 @@ class _Steps:
         self.dispatch(radix.scan_digits(), [self.counts], [tiles])
         self.dispatch(buckets.decide(), [self.counts, ways], [tiles, groups, plan.largest_bucket])
         buffers = [*self.inputs, table, self.counts, bounds, self.scratch, self.both]
-        self.dispatch(buckets.scatter_buckets(records), buffers, [n, base, tile, tiles], groups)
+        self.dispatch(scatter_tiles(records, "to_buckets"), buffers, [n, base, tile, tiles], groups)
         self.passes(ways)
         inside = buckets.sort_buckets(records, keys_out=plan.keys_out)
         buffers = [self.both, self.counts, ways, self.state, *self.outputs]
@@ -212,7 +213,7 @@ class _Steps:
             dispatch(radix.count_records(layout), buffers, [plan.n, plan.tile, number], 0)
             dispatch(radix.scan_digits(), [counts], [tiles], 2)
             buffers = [self.both, counts, self.state, self.scratch]
-            dispatch(radix.scatter_middle(layout), buffers, [plan.n, plan.tile, tiles, number], 1)
+            dispatch(scatter_tiles(layout, "middle"), buffers, [plan.n, plan.tile, tiles, number], 1)
 
     def dispatch(self, kernel: KernelFunction, buffers: list[StorageLike], params: list[Any], groups: int = 1) -> None:
         """Record a step."""

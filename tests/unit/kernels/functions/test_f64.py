@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from functions.ulps import exact_errors
-from loom import f64, gpu_map
+from loom import f64, gpu_map, u64
 from loom.core.numerics import canonical_bits
-from loom.kernels.functions import function
+from loom.kernels.functions import function, reduction
 from loom.kernels.functions.coefficients import f64 as coefficients_f64
-from loom.kernels.functions.f64 import reduction as f64_reduction
 
 Array = np.ndarray[Any, Any]
 FIT = Path(__file__).parents[4] / "tools" / "fit"
@@ -88,7 +87,7 @@ def test_the_argument_closest_to_a_multiple_of_a_quarter_turn(name: str) -> None
 def test_the_digits_of_two_over_pi() -> None:
     with mp.workprec(1400):
         digits = int(mp.floor(2 / mp.pi * mp.mpf(2) ** (64 * 19)))
-    assert (0, *(digits >> 64 * (18 - n) & (2**64 - 1) for n in range(19))) == f64_reduction._INVERSE
+    assert (0, *(digits >> 64 * (18 - n) & (2**64 - 1) for n in range(19))) == reduction._INVERSE[u64]
 
 
 def test_pieces_leave_room_for_exact_products() -> None:

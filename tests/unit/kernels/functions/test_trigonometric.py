@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loom import gpu_map
+from loom import gpu_map, u32
 from loom.kernels.functions import reduction
 
 Array = np.ndarray[Any, Any]
@@ -53,7 +53,7 @@ def test_symmetry() -> None:
 
 
 def test_digits_of_two_over_pi() -> None:
-    digits = sum(word << 32 * (7 - k) for k, word in enumerate(reduction._INVERSE))
+    digits = sum(word << 32 * (7 - k) for k, word in enumerate(reduction._INVERSE[u32]))
     assert Fraction(digits, 2**224) <= 2 / _pi() < Fraction(digits + 1, 2**224)
 
 

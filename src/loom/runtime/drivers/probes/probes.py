@@ -41,6 +41,8 @@ from loom.ir.frontend.intrinsics import (
     trunc,
 )  # fmt: skip
 from loom.ir.passes.tiles import TILE_LANES
+from loom.kernels.group.join import add, larger, multiply, smaller
+from loom.kernels.maps.literals import divide, first_if_below, subtract
 from loom.runtime.drivers.probes import samples
 from loom.runtime.drivers.probes.literals import LITERAL_PROBES
 from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
@@ -53,22 +55,6 @@ TILES = "products of tiles of bytes"
 
 def _same(x: Any) -> Any:
     return x
-
-
-def _add(x: Any, y: Any) -> Any:
-    return x + y
-
-
-def _subtract(x: Any, y: Any) -> Any:
-    return x - y
-
-
-def _multiply(x: Any, y: Any) -> Any:
-    return x * y
-
-
-def _divide(x: Any, y: Any) -> Any:
-    return x / y
 
 
 def _less_itself(x: Any) -> Any:
@@ -85,18 +71,6 @@ def _equal_to_itself(x: Any) -> Any:
 
 def _itself_if_number(x: Array) -> Array:
     return np.where(np.isnan(x), np.ones_like(x), x + 1)
-
-
-def _larger(x: Any, y: Any) -> Any:
-    return max(x, y)
-
-
-def _smaller(x: Any, y: Any) -> Any:
-    return min(x, y)
-
-
-def _chosen(x: Any, y: Any) -> Any:
-    return select(x < y, x, y)
 
 
 def _regrouped(x: Any, y: Any) -> Any:
@@ -276,12 +250,12 @@ def _floats(dtype: DType) -> list[Probe]:
     pairs, products = samples.pairs, samples.products
     return [
         one("load and store", _same, lambda x: x, samples.specials),
-        two("select", _chosen, lambda x, y: np.where(x < y, x, y), pairs),
+        two("select", first_if_below, lambda x, y: np.where(x < y, x, y), pairs),
         one("select", _equal_to_itself, _itself_if_number, samples.specials),
-        two("add", _add, np.add, pairs),
-        two("sub", _subtract, np.subtract, pairs),
+        two("add", add, np.add, pairs),
+        two("sub", subtract, np.subtract, pairs),
         one("sub", _less_itself, _less_itself, samples.specials),
-        two("mul", _multiply, np.multiply, pairs),
+        two("mul", multiply, np.multiply, pairs),
         two("reassociation", _regrouped, lambda x, y: (x + y) - x, pairs),
         Probe(
             f"{name} contraction", lambda: _ternary(_product_plus, dtype, dtype), lambda: products(kind),
@@ -292,13 +266,13 @@ def _floats(dtype: DType) -> list[Probe]:
             on_host(_minus_product),
         ),
         Probe(f"{name} contraction", lambda: _accumulate(dtype), lambda: products(kind)[:2], _accumulated),
-        two("min", _smaller, ordered("min"), pairs),
-        two("max", _larger, ordered("max"), pairs),
+        two("min", smaller, ordered("min"), pairs),
+        two("max", larger, ordered("max"), pairs),
         one("rounding", rint, np.rint, samples.fractions),
         one("rounding", floor, np.floor, samples.fractions),
         one("rounding", ceil, np.ceil, samples.fractions),
         one("rounding", trunc, np.trunc, samples.fractions),
-        two("division", _divide, np.divide, samples.quotients),
+        two("division", divide, np.divide, samples.quotients),
         one("division", _by_itself, _by_itself, samples.specials),
         one("square root", sqrt, np.sqrt, samples.squares),
     ]  # fmt: skip
@@ -323,7 +297,7 @@ def _integers(dtype: DType) -> list[Probe]:
         return Probe(f"{name} arithmetic", lambda: _binary(expression, dtype, dtype), given, on_host(fn))
 
     return [
-        two(_add, np.add), two(_multiply, np.multiply), two(_quotient, samples.divided), two(mulhi, samples.high_half),
+        two(add, np.add), two(multiply, np.multiply), two(_quotient, samples.divided), two(mulhi, samples.high_half),
         Probe(
             f"{name} arithmetic", lambda: _unary(clz, dtype, dtype), lambda: given()[:1], samples.leading_zeros
         ),
