@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.core.fixed import MOST_HELD
+from loom.ir.forward import Descent
 from loom.ir.kernel import (
-    Block,
     Break,
     Continue,
     For,
@@ -43,19 +43,20 @@ def data_use(kernel: Kernel) -> DataUse:
     found = _DataFlow()
     while True:
         known = found.extent()
-        found.settled, found.is_left = set(), False
-        found.block(kernel.body, None, by_data=False)
+        found.settled, found.is_left, found.state = set(), False, False
+        found.block(kernel.body)
         if found.extent() == known:
             return DataUse(frozenset(found.settled), _sources(kernel))
 
 
-class _DataFlow:
-    """What is of data, growing turn by turn until it stays."""
+class _DataFlow(Descent[bool]):
+    """What is of data, growing turn by turn until it stays; ``state``: a branch or loop around goes by data."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.values: set[Instr] = set()
         self.variables: set[Variable] = set()
-        self.loops: set[For | While] = set()
+        self.uneven: set[For | While] = set()
         """Loops that lanes leave, or of which they leave out a part, by data."""
         self.arrays: set[Memory] = set()
         """Memory of lanes and groups that what is of data gets into."""
@@ -64,41 +65,37 @@ class _DataFlow:
         """Some lanes returned by data: what follows is met by the others alone."""
 
     def extent(self) -> tuple[int, ...]:
-        return tuple(map(len, (self.values, self.variables, self.loops, self.arrays)))
+        return tuple(map(len, (self.values, self.variables, self.uneven, self.arrays)))
 
-    def block(self, block: Block, loop: For | While | None, *, by_data: bool) -> None:
-        for s in block.statements:
-            here = by_data or self.is_left or loop in self.loops
-            if isinstance(s, Instr):
-                self.instr(s, by_data=here)
-            elif isinstance(s, If):
-                inner = here or s.condition in self.values
-                self.block(s.then, loop, by_data=inner)
-                self.block(s.otherwise, loop, by_data=inner)
-            elif isinstance(s, For):
-                inner = here or any(v in self.values for v in (s.start, s.stop, s.step))
-                if inner:
-                    self.values.add(s.index)
-                self.block(s.body, s, by_data=inner)
-            elif isinstance(s, While):
-                self.block(s.test, s, by_data=here)
-                self.block(s.body, s, by_data=here or s.condition in self.values)
-                if s.condition in self.values:
-                    self.loops.add(s)
-            elif here and isinstance(s, (Break, Continue)) and loop is not None:
-                self.loops.add(loop)
-            elif here and isinstance(s, Return):
-                self.is_left = True
-                if loop is not None:
-                    self.loops.add(loop)
+    @property
+    def by_data(self) -> bool:
+        """Whether data decide which lanes get here."""
+        return self.state or self.is_left or (bool(self.loops) and self.loops[-1] in self.uneven)
 
-    def instr(self, s: Instr, *, by_data: bool) -> None:
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        of_data = s.condition in self.values
+        if of_data and isinstance(s, While):
+            self.uneven.add(s)
+        self.state = self.by_data or of_data
+
+    def begin(self, s: For | While) -> None:
+        self.state = self.by_data or (isinstance(s, For) and any(v in self.values for v in operands(s)))
+        if self.state and isinstance(s, For):
+            self.values.add(s.index)
+
+    def leave(self, s: Break | Continue | Return) -> None:
+        if self.by_data:
+            self.uneven.update(self.loops[-1:])
+            self.is_left = self.is_left or isinstance(s, Return)
+
+    def instr(self, s: Instr) -> None:
         of_data = any(a in self.values for a in s.args)
         if s.name == "set":
-            if of_data or by_data:
+            if of_data or self.by_data:
                 self.variables.add(s.attr)
             return
         if s.memory is not None and s.args:
+            by_data = self.by_data
             if s.name in ("load", "store") or s.name.startswith("atomic_"):
                 if not (by_data or s.args[0] in self.values):
                     self.settled.add(s)

@@ -9,9 +9,9 @@ or none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from loom.ir.kernel import Block, For, Instr, Kernel, Memory, Variable, While, walk_blocks
+from loom.ir.forward import Descent
+from loom.ir.kernel import For, Instr, Kernel, Memory, Variable, While
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 
@@ -26,18 +26,21 @@ _Node = Instr | Variable
 def packed_values(kernel: Kernel, keeps: Callable[[Memory], bool]) -> set[_Node]:
     """Return the vector values and variables to keep whole, given the memories of vectors that a target keeps."""
     webs = _Webs(keeps, analyse_uniformity(kernel))
-    webs.block(kernel.body, 1)
+    webs.block(kernel.body)
     return webs.packed()
 
 
-@dataclass(slots=True)
-class _Webs:
-    keeps: Callable[[Memory], bool]
-    uniformity: Uniformity
-    parent: dict[_Node, _Node] = field(default_factory=dict[_Node, _Node])
-    gain: dict[_Node, int] = field(default_factory=dict[_Node, int])
-    barred: set[_Node] = field(default_factory=set[_Node])
-    asked: set[tuple[Instr, int]] = field(default_factory=set[tuple[Instr, int]])
+class _Webs(Descent[int]):
+    """The webs of a kernel; ``state`` is how often a statement is taken to be run."""
+
+    def __init__(self, keeps: Callable[[Memory], bool], uniformity: Uniformity) -> None:
+        super().__init__()
+        self.state = 1
+        self.keeps, self.uniformity = keeps, uniformity
+        self.parent: dict[_Node, _Node] = {}
+        self.gain: dict[_Node, int] = {}
+        self.barred: set[_Node] = set()
+        self.asked: set[tuple[Instr, int]] = set()
 
     def packed(self) -> set[_Node]:
         """Return all values of webs that gain by being packed, and of which no use needs them apart."""
@@ -62,15 +65,10 @@ class _Webs:
         self.find(node)
         self.gain[node] = self.gain.get(node, 0) + gain
 
-    def block(self, block: Block, weight: int) -> None:
-        for s in block.statements:
-            if isinstance(s, Instr):
-                self.instr(s, weight)
-            inner = weight * (_TURNS if isinstance(s, (For, While)) else 1)
-            for each in walk_blocks(s):
-                self.block(each, inner)
+    def begin(self, s: For | While) -> None:
+        self.state *= _TURNS
 
-    def instr(self, s: Instr, weight: int) -> None:
+    def instr(self, s: Instr) -> None:
         vectors: list[_Node] = [a for a in s.args if a.type.is_vector]
         if s.dtype is not None and s.dtype.is_vector:
             vectors.append(s)
@@ -78,6 +76,7 @@ class _Webs:
             vectors.append(s.attr)
         if not vectors:
             return
+        weight = self.state
         if s.op.name == "extract":
             self.extract(s, weight)
         elif s.op.name == "vector":

@@ -14,6 +14,7 @@ from typing import Any
 
 from loom.core.dtype import i32, u32
 from loom.ir.constants import constant_value
+from loom.ir.forward import Descent
 from loom.ir.kernel import (
     Block,
     For,
@@ -141,7 +142,7 @@ class Reach:
 def reach_of(kernel: Kernel) -> Reach:
     """Return how far a verified kernel reaches."""
     reader = _Guards(kernel)
-    reader.block(kernel.body, ())
+    reader.block(kernel.body)
     return reader.found
 
 
@@ -217,8 +218,12 @@ class _LanePlace:
         return replace(self, taken=(*self.taken, number))
 
 
-class _Guards:
+class _Guards(Descent[_Facts]):
+    """Reads guards; ``state`` holds of the lanes that get here."""
+
     def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self.state = ()
         self.kernel = kernel
         body = [s for s in walk(kernel.body) if isinstance(s, Instr)]
         asked = {s.attr for s in body if s.name in ("global_id", "group_id")}
@@ -229,23 +234,16 @@ class _Guards:
         )
         self.choices = Choices(kernel)
 
-    def block(self, block: Block, facts: _Facts) -> None:
-        """Visit the statements that lanes with ``facts`` get to."""
-        for s in block.statements:
-            if isinstance(s, Instr):
-                self.instr(s, facts)
-            elif isinstance(s, If):
-                self.block(s.then, facts + self.implied(s.condition, holds=True))
-                self.block(s.otherwise, facts + self.implied(s.condition, holds=False))
-            elif isinstance(s, While):
-                self.block(s.test, facts)
-                self.block(s.body, facts + self.implied(s.condition, holds=True))
-            elif isinstance(s, For):
-                counted = () if s.down else self.below(s.start, s.stop, closed=False)
-                self.found.loops += [b for d, b in counted if d == 0 and b.scale == 1 and _is_stride(s.step)]
-                self.block(s.body, facts + counted)
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        self.state += self.implied(s.condition, holds=holds)
 
-    def instr(self, s: Instr, facts: _Facts) -> None:
+    def begin(self, s: For | While) -> None:
+        if isinstance(s, For):
+            counted = () if s.down else self.below(s.start, s.stop, closed=False)
+            self.found.loops += [b for d, b in counted if d == 0 and b.scale == 1 and _is_stride(s.step)]
+            self.state += counted
+
+    def instr(self, s: Instr) -> None:
         if s.name == "within":
             self.found.axes += self.below(s.args[0], s.args[1], closed=False)
             return
@@ -256,6 +254,7 @@ class _Guards:
             self.found.indexed.add(s.memory)
         if not (is_buffer and s.name not in ("load", "length")) and s.name not in ("print", "assert"):
             return
+        facts = self.state
         if at is not None and is_buffer:
             length = Instr(_LENGTH, None, (), None, s.memory)
             facts = (*facts, (at.dimension, at.bound(length, is_length=True)))

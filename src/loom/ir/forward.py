@@ -1,0 +1,179 @@
+"""What holds where: the one way through a kernel's statements that passes take which carry something along.
+
+Layer: ir. A ``Descent`` knows of a place what is around it. A ``Forward`` pass knows what holds there by every path: it
+splits at branches, joins where paths meet, and has what holds where a loop is left and where its turns end. A pass says
+what holds, what an operation does to it, and what a condition tells. Invariant: operations are met behind those they
+use, and none that no lane gets to.
+
+Source: G. Kildall, "A unified approach to global program optimization", POPL 1973, for structured control flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, While
+
+__all__ = ["Descent", "Forward", "Turn"]
+
+S = TypeVar("S")
+
+
+class Descent(Generic[S]):
+    """Visits statements in order; what holds, ``state``, follows from the branches and ``loops`` around."""
+
+    state: S
+
+    def __init__(self) -> None:
+        self.loops: list[For | While] = []
+        self.reached = True
+        """Whether lanes get here, where a pass follows that."""
+
+    # what a pass says
+
+    def here(self) -> S:
+        """Hand over what holds here; who took it goes on by ``enter``."""
+        return self.state
+
+    def enter(self, state: S) -> None:
+        """Go on where ``state`` holds, which stays as it is."""
+        self.state = state
+
+    def instr(self, s: Instr) -> None:
+        """Visit an operation."""
+
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        """Go on as lanes for which the condition of ``s`` holds, or does not."""
+
+    def begin(self, s: For | While) -> None:
+        """Begin a turn of a loop, in which the counter of a ``for`` has its number."""
+
+    def leave(self, s: Break | Continue | Return) -> None:
+        """Visit what ends a turn, a loop or the work of a lane."""
+
+    # the way
+
+    def block(self, block: Block) -> None:
+        """Visit the statements of a block that are reached."""
+        for s in block.statements:
+            if isinstance(s, Instr):
+                self.instr(s)
+                continue
+            if isinstance(s, If):
+                self.if_(s)
+            elif isinstance(s, (For, While)):
+                self.loop(s)
+            else:
+                self.leave(s)
+            if not self.reached:
+                return
+
+    def if_(self, s: If) -> None:
+        """Visit both branches of a choice."""
+        around = self.here()
+        for block, holds in ((s.then, True), (s.otherwise, False)):
+            self.assume(s, holds=holds)
+            self.block(block)
+            self.enter(around)
+
+    def loop(self, s: For | While) -> None:
+        """Visit one turn of a loop."""
+        around = self.here()
+        self.begin(s)
+        self.loops.append(s)
+        if isinstance(s, While):
+            self.block(s.test)
+            self.assume(s, holds=True)
+        self.block(s.body)
+        self.loops.pop()
+        self.enter(around)
+
+
+@dataclass(slots=True)
+class Turn(Generic[S]):
+    """One turn of a ``loop``: what holds where it is broken off, cut short, ``past`` all turns, and at its ``end``."""
+
+    loop: For | While
+    breaks: list[S] = field(default_factory=list[S])
+    continues: list[S] = field(default_factory=list[S])
+    past: S | None = None
+    end: S | None = None
+
+    @property
+    def ends(self) -> list[S]:
+        """What holds where the next turn may begin."""
+        return self.continues if self.end is None else [*self.continues, self.end]
+
+    @property
+    def exits(self) -> list[S]:
+        """What holds where the loop is left: of one that counts, also where a turn ends."""
+        exits = self.breaks if self.past is None else [self.past, *self.breaks]
+        return [*exits, *self.ends] if isinstance(self.loop, For) else exits
+
+
+class Forward(Descent[S]):
+    """Follows every path of the lanes; ``turns`` are those under way, the innermost last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[Turn[S]] = []
+
+    def join(self, s: If | For | While, before: S, ends: Sequence[S]) -> None:
+        """Go on behind ``s``, in front of which ``before`` held, where paths meet with what holds at their ``ends``."""
+        raise NotImplementedError
+
+    def leave(self, s: Break | Continue | Return) -> None:
+        """End a path."""
+        if not isinstance(s, Return) and self.turns:
+            turn = self.turns[-1]
+            (turn.breaks if isinstance(s, Break) else turn.continues).append(self.here())
+        self.reached = False
+
+    def if_(self, s: If) -> None:
+        """Visit both branches of a choice; go on where they meet."""
+        before, ends = self.here(), list[S]()
+        for block, holds in ((s.then, True), (s.otherwise, False)):
+            self.enter(before)
+            self.assume(s, holds=holds)
+            self.block(block)
+            if self.reached:
+                ends.append(self.here())
+            self.reached = True
+        self.join(s, before, ends)
+        self.reached = bool(ends)
+
+    def loop(self, s: For | While) -> None:
+        """Visit one turn of a loop, where that tells all; go on where it is left."""
+        before = self.here()
+        turn = self.turn(s, before)
+        self.join(s, before, turn.exits)
+        self.reached = bool(turn.exits)
+
+    def turn(self, s: For | While, entry: S) -> Turn[S]:
+        """Visit one turn of a loop, at whose begin ``entry`` holds; who called goes on by ``enter``."""
+        turn = Turn[S](s)
+        self.loops.append(s)
+        self.turns.append(turn)
+        self.enter(entry)
+        self.begin(s)
+        if isinstance(s, For):
+            turn.past = entry
+        else:
+            self.block(s.test)
+            if self.reached:
+                tested = self.here()
+                self.enter(tested)
+                self.assume(s, holds=False)
+                turn.past = self.here()
+                self.enter(tested)
+                self.assume(s, holds=True)
+        if self.reached:
+            self.block(s.body)
+        if self.reached:
+            turn.end = self.here()
+        self.reached = True
+        self.turns.pop()
+        self.loops.pop()
+        return turn
