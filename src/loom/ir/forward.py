@@ -104,7 +104,7 @@ class Turn(Generic[S]):
     @property
     def ends(self) -> list[S]:
         """What holds where the next turn may begin."""
-        return self.continues if self.end is None else [*self.continues, self.end]
+        return self.continues if self.end is None else [self.end, *self.continues]
 
     @property
     def exits(self) -> list[S]:

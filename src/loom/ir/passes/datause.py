@@ -73,6 +73,7 @@ class _DataFlow(Descent[bool]):
         return self.state or self.is_left or (bool(self.loops) and self.loops[-1] in self.uneven)
 
     def assume(self, s: If | While, *, holds: bool) -> None:
+        del holds
         of_data = s.condition in self.values
         if of_data and isinstance(s, While):
             self.uneven.add(s)

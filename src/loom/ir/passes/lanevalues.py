@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Block, Instr, Kernel, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Statement, Variable, walk, walk_blocks
 
 __all__ = ["LaneEvaluator", "LaneValue", "Lanes", "difference", "is_group", "targets_of"]
 
@@ -56,9 +56,10 @@ def is_group(key: object) -> bool:
     return isinstance(key, tuple) and cast("tuple[object, ...]", key)[0] == "group"
 
 
-def targets_of(block: Block) -> set[Variable]:
-    """Return the variables that a block sets."""
-    return {s.attr for s in walk(block) if isinstance(s, Instr) and s.op.name == "set"}
+def targets_of(s: Statement) -> set[Variable]:
+    """Return the variables that are set inside a statement."""
+    inner = (each for block in walk_blocks(s) for each in walk(block))
+    return {each.attr for each in inner if isinstance(each, Instr) and each.op.name == "set"}
 
 
 class LaneEvaluator:

@@ -66,6 +66,7 @@ class _Webs(Descent[int]):
         self.gain[node] = self.gain.get(node, 0) + gain
 
     def begin(self, s: For | While) -> None:
+        del s
         self.state *= _TURNS
 
     def instr(self, s: Instr) -> None:
