@@ -80,7 +80,7 @@ class _DataFlow(Descent[bool]):
         self.state = self.by_data or of_data
 
     def begin(self, s: For | While) -> None:
-        self.state = self.by_data or (isinstance(s, For) and any(v in self.values for v in operands(s)))
+        self.state = self.by_data or (isinstance(s, For) and not self.values.isdisjoint(operands(s)))
         if self.state and isinstance(s, For):
             self.values.add(s.index)
 
@@ -90,7 +90,7 @@ class _DataFlow(Descent[bool]):
             self.is_left = self.is_left or isinstance(s, Return)
 
     def instr(self, s: Instr) -> None:
-        of_data = any(a in self.values for a in s.args)
+        of_data = not self.values.isdisjoint(s.args)
         if s.name == "set":
             if of_data or self.by_data:
                 self.variables.add(s.attr)

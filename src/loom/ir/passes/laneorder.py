@@ -39,7 +39,7 @@ from loom.ir.kernel import (
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.datause import values_in_use
-from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices
 from loom.ir.passes.spacing import WORD, Apart, Facts, Own, Spacing, period_of
@@ -163,7 +163,7 @@ class _OrderProof(Forward[_Place]):
 
     def join(self, s: If | For | While, before: _Place, ends: Sequence[_Place]) -> None:
         self.enter(before._replace(pending={access: None for end in ends for access in end.pending}))
-        self.lanes.forget(targets_of(s))
+        self.lanes.forget_inside(s)
 
     def leave(self, s: Break | Continue | Return) -> None:
         if isinstance(s, Return) and s in self.uniformity.divergent_returns:
@@ -196,7 +196,7 @@ class _OrderProof(Forward[_Place]):
 
     def begin(self, s: For | While) -> None:
         self.visits += 1
-        self.lanes.forget(targets_of(s))
+        self.lanes.forget_inside(s)
         if isinstance(s, For):
             self.lanes.values[s.index] = None
             self.own.count(s)

@@ -32,7 +32,7 @@ from loom.ir.kernel import (
     walk_blocks,
 )
 from loom.ir.ops import Effect
-from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, difference, is_group, targets_of
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, difference, is_group
 from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["refuse_races"]
@@ -92,7 +92,7 @@ class _Checker(Forward[_Place]):
     def join(self, s: If | For | While, before: _Place, ends: Sequence[_Place]) -> None:
         pending = dict.fromkeys(visit for end in ends for visit in end.pending)
         self.enter(before._replace(pending=list(pending)))
-        self.lanes.forget(targets_of(s))
+        self.lanes.forget_inside(s)
         if _escapes(s):
             self.active = None
 
@@ -145,7 +145,7 @@ class _Checker(Forward[_Place]):
 
     def begin(self, s: For | While) -> None:
         self.count += 1  # the counter of one turn is never compared with that of another
-        self.lanes.forget(targets_of(s))
+        self.lanes.forget_inside(s)
         if isinstance(s, For):
             uniform = not self.uniformity.is_varying(s.index)
             self.lanes.values[s.index] = self.lanes.unknown(self.count) if uniform else None
@@ -165,7 +165,7 @@ class _Checker(Forward[_Place]):
             if self.active is not None and self.active.all():
                 self.lanes.assign(s.attr, s.args[0])
             else:
-                self.lanes.forget({s.attr})
+                self.lanes.forget(s.attr)
         elif s.memory is not None and s.op.name in ("load", "store"):
             self.access(s, s.memory)
         if s.dtype is not None:

@@ -188,15 +188,14 @@ class _Analysis(Descent[int]):
             self.found.varying.add(s)
 
     def gives_varying(self, s: Instr) -> bool:
-        if s.op.name in ("global_id", "local_id"):
-            return self.dimensions[int(s.attr)]
-        if s.op.name == "get":
-            return s.attr in self.found.varying_variables
-        if s.op.effect is Effect.ATOMIC:
-            return True
-        if s.op.name == "tile_product":
-            return True
-        if s.memory is not None and s.op.name == "load":
-            if s.memory.space is Space.PRIVATE or s.memory in self.atomics:
+        if not s.op.is_pure:
+            if s.op.name in ("global_id", "local_id"):
+                return self.dimensions[int(s.attr)]
+            if s.op.name == "get":
+                return s.attr in self.found.varying_variables
+            if s.op.effect is Effect.ATOMIC or s.op.name == "tile_product":
                 return True
-        return any(a in self.found.varying for a in s.args)
+            if s.memory is not None and s.op.name == "load":
+                if s.memory.space is Space.PRIVATE or s.memory in self.atomics:
+                    return True
+        return not self.found.varying.isdisjoint(s.args)
