@@ -9,7 +9,7 @@ immutable once built, and its text form (see ``text``) contains everything that 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -37,8 +37,10 @@ __all__ = [
     "Variable",
     "While",
     "operands",
+    "operations",
     "walk",
     "walk_blocks",
+    "with_blocks",
 ]
 
 
@@ -288,9 +290,9 @@ def walk_blocks(statement: Statement) -> tuple[Block, ...]:
     return ()
 
 
-def walk(block: Block) -> Iterator[Statement]:
-    """Yield every statement below ``block``, outer before inner, in source order."""
-    under_way = [iter(block.statements)]
+def walk(*blocks: Block) -> Iterator[Statement]:
+    """Yield every statement below the blocks, outer before inner, in source order."""
+    under_way = [iter(block.statements) for block in reversed(blocks)]
     while under_way:
         for statement in under_way[-1]:
             yield statement
@@ -299,6 +301,25 @@ def walk(block: Block) -> Iterator[Statement]:
                 break
         else:
             under_way.pop()
+
+
+def operations(*blocks: Block) -> Iterator[Instr]:
+    """Yield every operation below the blocks, in source order."""
+    for block in blocks:
+        for statement in block.statements:
+            if isinstance(statement, Instr):
+                yield statement
+            else:
+                yield from operations(*walk_blocks(statement))
+
+
+def with_blocks(s: Statement, change: Callable[[Block], Block]) -> Statement:
+    """Return a statement with other blocks, made in their order of those directly inside it; itself if it has none."""
+    if isinstance(s, If):
+        return If(s.condition, change(s.then), change(s.otherwise), s.loc)
+    if isinstance(s, For):
+        return For(s.index, s.start, s.stop, s.step, s.down, change(s.body), s.loc)
+    return While(change(s.test), s.condition, change(s.body), s.loc) if isinstance(s, While) else s
 
 
 def operands(statement: Statement) -> tuple[Instr, ...]:

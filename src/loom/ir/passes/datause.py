@@ -26,6 +26,7 @@ from loom.ir.kernel import (
     operands,
     walk,
 )
+from loom.ir.origins import assignments, origins
 
 __all__ = ["DataUse", "data_use", "values_in_use"]
 
@@ -110,53 +111,27 @@ class _DataFlow(Descent[bool]):
 
 def _sources(kernel: Kernel) -> frozenset[Memory]:
     """Return the buffers that indexes, conditions and bounds of loops come from; all, where it is by other memory."""
-    sets: dict[Variable, list[Instr]] = {}
-    waiting: list[Instr] = []
-    buffers: set[Memory] = set()
-    for s in walk(kernel.body):
-        if not isinstance(s, Instr):
-            waiting += operands(s)
-        elif s.name == "set":
-            sets.setdefault(s.attr, []).append(s.args[0])
-        elif s.memory is not None and s.args:
-            waiting.append(s.args[0])
-    seen: set[Instr] = set()
-    while waiting:
-        value = waiting.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        waiting += value.args
-        if value.name == "get":
-            waiting += sets.pop(value.attr, [])
-        if value.memory is not None and value.args:
-            if value.memory.space is not Space.BUFFER:
-                return frozenset(kernel.buffers)
-            buffers.add(value.memory)
-    return frozenset(buffers)
+    decide = [v for s in walk(kernel.body) for v in (_index(s) if isinstance(s, Instr) else operands(s))]
+    loads = [v.memory for v in origins(decide, assignments(kernel.body)) if v.memory is not None and v.args]
+    is_known = all(memory.space is Space.BUFFER for memory in loads)
+    return frozenset(loads if is_known else kernel.buffers)
+
+
+def _index(s: Instr) -> tuple[Instr, ...]:
+    return s.args[:1] if s.memory is not None else ()
 
 
 def values_in_use(kernel: Kernel) -> set[Instr]:
     """Return the values that something shows: memory, a branch, a loop, the host."""
-    sets: dict[Variable, list[Instr]] = {}
-    waiting: list[Instr] = []
+    shown: list[Instr] = []
     for s in walk(kernel.body):
         if not isinstance(s, Instr):
-            waiting += operands(s)
-        elif s.name == "set":
-            sets.setdefault(s.attr, []).append(s.args[0])
+            shown += operands(s)
         elif s.name == "assert" and _is_cell_check(s.args[0]):
-            waiting += s.args[1:]
-        elif not s.op.is_pure and s.name not in ("load", "get", "tile_product"):
-            waiting += s.args
-    found: set[Instr] = set()
-    while waiting:
-        value = waiting.pop()
-        if value not in found:
-            found.add(value)
-            waiting += value.args
-            waiting += sets.pop(value.attr, []) if value.name == "get" else []
-    return found
+            shown += s.args[1:]
+        elif not s.op.is_pure and s.name not in ("load", "get", "set", "tile_product"):
+            shown += s.args
+    return origins(shown, assignments(kernel.body))
 
 
 def _is_cell_check(condition: Instr) -> bool:

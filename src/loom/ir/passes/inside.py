@@ -17,7 +17,22 @@ from typing import Any
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Memory, Param, Space, Variable, While, operands, walk
+from loom.ir.kernel import (
+    Block,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Memory,
+    Param,
+    Space,
+    Variable,
+    While,
+    operands,
+    operations,
+    walk,
+)
+from loom.ir.origins import assignments, origins
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
 from loom.ir.passes.reach import Choices, comparison
 
@@ -58,7 +73,7 @@ class Proof:
         self.kernel = kernel
         self.choices = Choices(kernel)
         known = ("load", "store", "length")
-        accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
+        accesses = [s for s in operations(kernel.body) if s.memory is not None]
         self.is_open = all(s.name in known or s.name.startswith("atomic_") for s in accesses)
         self.matters, self.params = _what_matters(kernel, accesses)
         """The variables and the parameters that indexes, conditions and the bounds of loops are made of."""
@@ -81,30 +96,10 @@ class Proof:
 
 
 def _what_matters(kernel: Kernel, accesses: list[Instr]) -> tuple[set[Variable], set[Param]]:
-    sets: dict[Variable, list[Instr]] = {}
-    params: set[Param] = set()
-    waiting = [s.args[0] for s in accesses if s.args]
-    for s in walk(kernel.body):
-        if isinstance(s, Instr):
-            if s.name == "set":
-                sets.setdefault(s.attr, []).append(s.args[0])
-            elif s.name == "within":
-                waiting += s.args
-        else:
-            waiting += operands(s)
-    found: set[Variable] = set()
-    seen = set(waiting)
-    while waiting:
-        value = waiting.pop()
-        used = list(value.args)
-        if value.name == "param":
-            params.add(value.attr)
-        if value.name == "get" and value.attr not in found:
-            found.add(value.attr)
-            used += sets.get(value.attr, [])
-        waiting += [u for u in used if u not in seen]
-        seen.update(used)
-    return found, params
+    indexes = [s.args[0] for s in accesses if s.args]
+    decide = [v for s in walk(kernel.body) if not isinstance(s, Instr) or s.name == "within" for v in operands(s)]
+    used = origins([*indexes, *decide], assignments(kernel.body))
+    return {v.attr for v in used if v.name == "get"}, {v.attr for v in used if v.name == "param"}
 
 
 class _UncertainError(Exception):

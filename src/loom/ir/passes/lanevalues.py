@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
-from loom.ir.kernel import For, If, Instr, Kernel, Variable, While, walk, walk_blocks
+from loom.ir.kernel import For, If, Instr, Kernel, Variable, While, operations, walk_blocks
 
 __all__ = ["LaneEvaluator", "LaneValue", "Lanes", "difference", "is_group"]
 
@@ -89,8 +89,7 @@ class LaneEvaluator:
         """Forget the variables that are set inside a statement."""
         targets = self._targets.get(s)
         if targets is None:
-            inner = (each for block in walk_blocks(s) for each in walk(block))
-            targets = {each.attr for each in inner if isinstance(each, Instr) and each.op.name == "set"}
+            targets = {each.attr for each in operations(*walk_blocks(s)) if each.op.name == "set"}
             self._targets[s] = targets
         for variable in targets:
             self.forget(variable)

@@ -245,4 +245,4 @@ def _is_given(key: Any) -> bool:
 def _escapes(s: If | For | While) -> bool:
     """Tell whether some lanes may not get behind a statement."""
     kinds = (Break, Continue, Return) if isinstance(s, If) else Return
-    return any(isinstance(inner, kinds) for block in walk_blocks(s) for inner in walk(block))
+    return any(isinstance(inner, kinds) for inner in walk(*walk_blocks(s)))

@@ -27,10 +27,12 @@ from loom.ir.kernel import (
     Variable,
     While,
     operands,
+    operations,
     walk,
     walk_blocks,
 )
 from loom.ir.ops import OPS
+from loom.ir.origins import assignments
 from loom.ir.uniform import is_given, least_shift, leaves, numbers_text, source_text, value_of, wraps
 
 __all__ = ["Bound", "Choices", "Reach", "WrapsAround", "comparison", "reach_of"]
@@ -153,10 +155,7 @@ class Choices:
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        self.sets: dict[Variable, int] = {}
-        for s in walk(kernel.body):
-            if isinstance(s, Instr) and s.name == "set":
-                self.sets[s.attr] = self.sets.get(s.attr, 0) + 1
+        self.twice = {v for v, values in assignments(kernel.body).items() if len(values) == 2}
         self.made: dict[Instr, tuple[bool, tuple[Instr, Instr]]] = {}
         """Of reads: whether a variable holds ``and``, and the two."""
         self.look(kernel.body)
@@ -171,11 +170,11 @@ class Choices:
         firsts: dict[Variable, Instr] = {}
         known: dict[Variable, tuple[bool, tuple[Instr, Instr]]] = {}
         for s in block.statements:
-            for inner in walk(Block([s])) if known else ():
-                if isinstance(inner, Instr) and inner.name == "get" and inner.attr in known:
+            for inner in operations(Block([s])) if known else ():
+                if inner.name == "get" and inner.attr in known:
                     self.made[inner] = known[inner.attr]
             if isinstance(s, Instr):
-                if s.name == "set" and self.sets[s.attr] == 2:
+                if s.name == "set" and s.attr in self.twice:
                     firsts[s.attr] = s.args[0]
                 continue
             for inner in walk_blocks(s):
@@ -225,7 +224,7 @@ class _Guards(Descent[_Facts]):
         super().__init__()
         self.state = ()
         self.kernel = kernel
-        body = [s for s in walk(kernel.body) if isinstance(s, Instr)]
+        body = list(operations(kernel.body))
         asked = {s.attr for s in body if s.name in ("global_id", "group_id")}
         self.found = Reach(
             (0 in asked, 1 in asked, 2 in asked),
