@@ -1,9 +1,8 @@
 """What holds where: the one way through a kernel's statements that passes take which carry something along.
 
-Layer: ir. A ``Descent`` knows of a place what is around it. A ``Forward`` pass knows what holds there by every path: it
-splits at branches, joins where paths meet, and has what holds where a loop is left and where its turns end. A pass says
-what holds, what an operation does to it, and what a condition tells. Invariant: operations are met behind those they
-use, and none that no lane gets to.
+Layer: ir. What holds is carried into branches and turns of loops by what conditions say, through operations, and joined
+where paths meet. A pass says what that is, which may be no more than what is around a place. Invariant: operations are
+met behind those they use, and none that no lane gets to.
 
 Source: G. Kildall, "A unified approach to global program optimization", POPL 1973, for structured control flow.
 """
@@ -16,20 +15,44 @@ from typing import Generic, TypeVar
 
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, While
 
-__all__ = ["Descent", "Forward", "Turn"]
+__all__ = ["Forward", "Turn"]
 
 S = TypeVar("S")
 
 
-class Descent(Generic[S]):
-    """Visits statements in order; what holds, ``state``, follows from the branches and ``loops`` around."""
+@dataclass(slots=True)
+class Turn(Generic[S]):
+    """One turn of a loop: what holds where it is broken off or cut short, at its ``end``, and ``past`` all turns."""
+
+    loop: For | While
+    breaks: list[S] = field(default_factory=list[S])
+    continues: list[S] = field(default_factory=list[S])
+    end: S | None = None
+    past: S | None = None
+
+    @property
+    def ends(self) -> list[S]:
+        """What holds where the next turn may begin."""
+        return self.continues if self.end is None else [self.end, *self.continues]
+
+    @property
+    def exits(self) -> list[S]:
+        """What holds where the loop may be left: where it counts, at the ends of turns too."""
+        exits = self.breaks if self.past is None else [self.past, *self.breaks]
+        return [*exits, *self.ends] if isinstance(self.loop, For) else exits
+
+
+class Forward(Generic[S]):
+    """Follows all paths, each statement once; ``state`` is what holds here, for passes that keep it as one.
+
+    ``turns`` are those of the loops around, the innermost last; ``reached``: whether any lane gets here.
+    """
 
     state: S
 
     def __init__(self) -> None:
-        self.loops: list[For | While] = []
+        self.turns: list[Turn[S]] = []
         self.reached = True
-        """Whether lanes get here, where a pass follows that."""
 
     # what a pass says
 
@@ -41,6 +64,11 @@ class Descent(Generic[S]):
         """Go on where ``state`` holds, which stays as it is."""
         self.state = state
 
+    def join(self, s: If | For | While, before: S, ends: Sequence[S]) -> None:
+        """Go on behind ``s``, in front of which ``before`` held, where paths meet with what holds at their ``ends``."""
+        del s, ends
+        self.enter(before)
+
     def instr(self, s: Instr) -> None:
         """Visit an operation."""
 
@@ -49,9 +77,6 @@ class Descent(Generic[S]):
 
     def begin(self, s: For | While) -> None:
         """Begin a turn of a loop, in which the counter of a ``for`` has its number."""
-
-    def leave(self, s: Break | Continue | Return) -> None:
-        """Visit what ends a turn, a loop or the work of a lane."""
 
     # the way
 
@@ -69,60 +94,6 @@ class Descent(Generic[S]):
                 self.leave(s)
             if not self.reached:
                 return
-
-    def if_(self, s: If) -> None:
-        """Visit both branches of a choice."""
-        around = self.here()
-        for block, holds in ((s.then, True), (s.otherwise, False)):
-            self.assume(s, holds=holds)
-            self.block(block)
-            self.enter(around)
-
-    def loop(self, s: For | While) -> None:
-        """Visit one turn of a loop."""
-        around = self.here()
-        self.begin(s)
-        self.loops.append(s)
-        if isinstance(s, While):
-            self.block(s.test)
-            self.assume(s, holds=True)
-        self.block(s.body)
-        self.loops.pop()
-        self.enter(around)
-
-
-@dataclass(slots=True)
-class Turn(Generic[S]):
-    """One turn of a ``loop``: what holds where it is broken off, cut short, ``past`` all turns, and at its ``end``."""
-
-    loop: For | While
-    breaks: list[S] = field(default_factory=list[S])
-    continues: list[S] = field(default_factory=list[S])
-    past: S | None = None
-    end: S | None = None
-
-    @property
-    def ends(self) -> list[S]:
-        """What holds where the next turn may begin."""
-        return self.continues if self.end is None else [self.end, *self.continues]
-
-    @property
-    def exits(self) -> list[S]:
-        """What holds where the loop is left: of one that counts, also where a turn ends."""
-        exits = self.breaks if self.past is None else [self.past, *self.breaks]
-        return [*exits, *self.ends] if isinstance(self.loop, For) else exits
-
-
-class Forward(Descent[S]):
-    """Follows every path of the lanes; ``turns`` are those under way, the innermost last."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.turns: list[Turn[S]] = []
-
-    def join(self, s: If | For | While, before: S, ends: Sequence[S]) -> None:
-        """Go on behind ``s``, in front of which ``before`` held, where paths meet with what holds at their ``ends``."""
-        raise NotImplementedError
 
     def leave(self, s: Break | Continue | Return) -> None:
         """End a path."""
@@ -145,19 +116,18 @@ class Forward(Descent[S]):
         self.reached = bool(ends)
 
     def loop(self, s: For | While) -> None:
-        """Visit one turn of a loop, where that tells all; go on where it is left."""
+        """Visit one turn of a loop, for passes of which no turn learns from another; go on where it is left."""
         before = self.here()
         turn = self.turn(s, before)
         self.join(s, before, turn.exits)
         self.reached = bool(turn.exits)
 
     def turn(self, s: For | While, entry: S) -> Turn[S]:
-        """Visit one turn of a loop, at whose begin ``entry`` holds; who called goes on by ``enter``."""
+        """Visit one turn of a loop, at whose begin ``entry`` holds; who asked goes on by ``enter``."""
         turn = Turn[S](s)
-        self.loops.append(s)
-        self.turns.append(turn)
         self.enter(entry)
         self.begin(s)
+        self.turns.append(turn)
         if isinstance(s, For):
             turn.past = entry
         else:
@@ -175,5 +145,4 @@ class Forward(Descent[S]):
             turn.end = self.here()
         self.reached = True
         self.turns.pop()
-        self.loops.pop()
         return turn

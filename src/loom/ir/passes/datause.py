@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.core.fixed import MOST_HELD
-from loom.ir.forward import Descent
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Break,
     Continue,
@@ -50,7 +50,7 @@ def data_use(kernel: Kernel) -> DataUse:
             return DataUse(frozenset(found.settled), _sources(kernel))
 
 
-class _DataFlow(Descent[bool]):
+class _DataFlow(Forward[bool]):
     """What is of data, growing turn by turn until it stays; ``state``: a branch or loop around goes by data."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _DataFlow(Descent[bool]):
     @property
     def by_data(self) -> bool:
         """Whether data decide which lanes get here."""
-        return self.state or self.is_left or (bool(self.loops) and self.loops[-1] in self.uneven)
+        return self.state or self.is_left or (bool(self.turns) and self.turns[-1].loop in self.uneven)
 
     def assume(self, s: If | While, *, holds: bool) -> None:
         del holds
@@ -87,7 +87,7 @@ class _DataFlow(Descent[bool]):
 
     def leave(self, s: Break | Continue | Return) -> None:
         if self.by_data:
-            self.uneven.update(self.loops[-1:])
+            self.uneven.update(turn.loop for turn in self.turns[-1:])
             self.is_left = self.is_left or isinstance(s, Return)
 
     def instr(self, s: Instr) -> None:

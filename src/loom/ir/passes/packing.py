@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loom.ir.forward import Descent
+from loom.ir.forward import Forward
 from loom.ir.kernel import For, Instr, Kernel, Memory, Variable, While
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
@@ -30,7 +30,7 @@ def packed_values(kernel: Kernel, keeps: Callable[[Memory], bool]) -> set[_Node]
     return webs.packed()
 
 
-class _Webs(Descent[int]):
+class _Webs(Forward[int]):
     """The webs of a kernel; ``state`` is how often a statement is taken to be run."""
 
     def __init__(self, keeps: Callable[[Memory], bool], uniformity: Uniformity) -> None:
@@ -57,7 +57,7 @@ class _Webs(Descent[int]):
             node = self.parent[node]
         return node
 
-    def join(self, nodes: list[_Node]) -> None:
+    def tie(self, nodes: list[_Node]) -> None:
         for node in nodes[1:]:
             self.parent[self.find(node)] = self.find(nodes[0])
 
@@ -86,7 +86,7 @@ class _Webs(Descent[int]):
         elif s.op.name in ("load", "store") and s.memory is not None:
             self.access(s, s.memory, vectors[0], weight)
         elif s.op.is_pure or s.op.name in ("get", "set"):
-            self.join(vectors)
+            self.tie(vectors)
             lanes = max(a.type.lanes for a in s.args) if s.args else 1
             repeated = [a for a in s.args if not a.type.is_vector and a in self.uniformity.varying]
             self.add(vectors[0], -lanes * weight * len(repeated))

@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.core.dtype import i32, u32
 from loom.ir.constants import constant_value
-from loom.ir.forward import Descent
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,
     For,
@@ -217,7 +217,7 @@ class _LanePlace:
         return replace(self, taken=(*self.taken, number))
 
 
-class _Guards(Descent[_Facts]):
+class _Guards(Forward[_Facts]):
     """Reads guards; ``state`` holds of the lanes that get here."""
 
     def __init__(self, kernel: Kernel) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from loom.ir.forward import Descent
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,
     Break,
@@ -103,7 +103,7 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
             return analysis.found
 
 
-class _Analysis(Descent[int]):
+class _Analysis(Forward[int]):
     """One sweep after the other; ``state`` is how often lanes disagreed about the block at hand when it began."""
 
     def __init__(
@@ -145,7 +145,7 @@ class _Analysis(Descent[int]):
         varying, loops = s.condition in self.found.varying, self.found.divergent_loops
         if isinstance(s, If):
             self.state = self.depth + varying if holds else self.found.depth[s.then]
-        elif varying and s not in loops:
+        elif holds and varying and s not in loops:
             loops.add(s)
             self.state += 1
 
@@ -171,8 +171,8 @@ class _Analysis(Descent[int]):
             if self.depth > 0:
                 self.found.divergent_returns.append(s)
                 self.returned = True
-        elif self.loops and self.depth > self.found.depth[self.loops[-1].body]:
-            self.found.divergent_loops.add(self.loops[-1])
+        elif self.turns and self.depth > self.found.depth[self.turns[-1].loop.body]:
+            self.found.divergent_loops.add(self.turns[-1].loop)
 
     def instr(self, s: Instr) -> None:
         if s.op.effect is Effect.SYNC or s.op.name in _TOGETHER:
