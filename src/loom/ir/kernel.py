@@ -305,12 +305,7 @@ def walk(*blocks: Block) -> Iterator[Statement]:
 
 def operations(*blocks: Block) -> Iterator[Instr]:
     """Yield every operation below the blocks, in source order."""
-    for block in blocks:
-        for statement in block.statements:
-            if isinstance(statement, Instr):
-                yield statement
-            else:
-                yield from operations(*walk_blocks(statement))
+    return (statement for statement in walk(*blocks) if isinstance(statement, Instr))
 
 
 def with_blocks(s: Statement, change: Callable[[Block], Block]) -> Statement:

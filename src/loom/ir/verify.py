@@ -32,6 +32,7 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    operations,
     walk,
     walk_blocks,
 )
@@ -152,7 +153,7 @@ class VerifiedKernel:
 
     @cached_property
     def _accesses(self) -> list[Instr]:
-        return [s for s in walk(self.kernel.body) if isinstance(s, Instr) and s.memory is not None]
+        return [s for s in operations(self.kernel.body) if s.memory is not None]
 
     @cached_property
     def reads(self) -> frozenset[Memory]:
@@ -175,12 +176,12 @@ class VerifiedKernel:
     @cached_property
     def has_barrier(self) -> bool:
         """True when lanes of a workgroup wait for each other."""
-        return any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in walk(self.kernel.body))
+        return any(s.op.effect is Effect.SYNC for s in operations(self.kernel.body))
 
     @cached_property
     def talks(self) -> bool:
         """True when the kernel may print or fail an assertion."""
-        return any(isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
+        return any(s.op.name in ("print", "assert") for s in operations(self.kernel.body))
 
 
 def verify(kernel: Kernel) -> VerifiedKernel:
@@ -201,7 +202,7 @@ def verify(kernel: Kernel) -> VerifiedKernel:
 
 
 def _refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
-    if not any(isinstance(s, Instr) and s.op.effect is Effect.ATOMIC for s in walk(kernel.body)):
+    if not any(s.op.effect is Effect.ATOMIC for s in operations(kernel.body)):
         return ()
     from loom.ir.passes.laneorder import refuse_disorder  # which few kernels need
 

@@ -95,14 +95,6 @@ class _Staying(Rewriter):
         return replace(self.kernel, body=Block(self.out), variables=variables)
 
     @contextmanager
-    def inside(self) -> Generator[Block, None, None]:
-        """Collect the statements of a block."""
-        outer, self.out = self.out, []
-        made = Block(self.out)
-        yield made
-        self.out = outer
-
-    @contextmanager
     def moved(self, in_loop: bool | None) -> Generator[None, None, None]:
         """Rewrite statements as those of lanes that are together, alone, or alone in a loop."""
         outer, self.in_loop = self.in_loop, in_loop

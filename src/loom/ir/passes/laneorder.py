@@ -35,7 +35,7 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
-    walk,
+    operations,
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.datause import values_in_use
@@ -82,7 +82,7 @@ def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]
     """Raise VerifyError naming both lines if the order of lanes may show; return what a dispatch must be asked."""
     if kernel.order is not LaneOrder.PROVED:
         return ()
-    watched = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
+    watched = {s.memory for s in operations(kernel.body) if s.op.effect is Effect.ATOMIC}
     return _OrderProof(kernel, uniformity, watched).run() if watched else ()
 
 
@@ -91,7 +91,7 @@ def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | N
 
     ``only``: those of one memory.
     """
-    accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None and s.args]
+    accesses = [s for s in operations(kernel.body) if s.memory is not None and s.args]
     watched = {s.memory for s in accesses if s.op.effect is not Effect.READ and s.memory not in kernel.private}
     watched &= {only} if only is not None else watched
     if not watched or kernel.order is not LaneOrder.PROVED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loom.core.dtype import bool_, u32
-from loom.ir.kernel import Block, If, Instr, Kernel, Param, walk
+from loom.ir.kernel import Block, If, Instr, Kernel, Param, operations
 from loom.ir.ops import OPS, Effect
 from loom.ir.verify import VerifiedKernel, verify
 
@@ -18,7 +18,7 @@ __all__ = ["has_barriers", "limited"]
 
 def has_barriers(kernel: Kernel) -> bool:
     """Tell whether lanes of a group wait for each other."""
-    return any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in walk(kernel.body))
+    return any(s.op.effect is Effect.SYNC for s in operations(kernel.body))
 
 
 def limited(verified: VerifiedKernel) -> VerifiedKernel:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from loom.core.errors import VerifyError
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, operations, walk
 
 __all__ = ["refuse_inexact_products"]
 
@@ -45,7 +45,7 @@ _ANY = _Extent(_BITS, _LEAST, _MOST)
 
 def refuse_inexact_products(kernel: Kernel) -> None:
     """Raise VerifyError for the first ``fma`` of which a product may be rounded."""
-    fused = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.op.name == "fma"]
+    fused = [s for s in operations(kernel.body) if s.op.name == "fma"]
     if not fused or kernel.trusted:
         return
     extents = _Extents(kernel)

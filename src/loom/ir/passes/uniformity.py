@@ -26,6 +26,7 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    operations,
     walk,
     walk_blocks,
 )
@@ -94,7 +95,7 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
     if varying_dimensions is None:
         x, y, z = kernel.workgroup
         varying_dimensions = (x > 1, y > 1, z > 1)
-    atomics = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
+    atomics = {s.memory for s in operations(kernel.body) if s.op.effect is Effect.ATOMIC}
     analysis = _Analysis(kernel, variable_homes(kernel), atomics, varying_dimensions)
     while True:
         before = len(analysis.found.varying_variables), len(analysis.found.divergent_loops)
