@@ -15,13 +15,13 @@ from typing import Generic, TypeVar
 
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, While
 
-__all__ = ["Forward", "Turn"]
+__all__ = ["Forward", "LoopTurn"]
 
 S = TypeVar("S")
 
 
 @dataclass(slots=True)
-class Turn(Generic[S]):
+class LoopTurn(Generic[S]):
     """One turn of a loop: what holds where it is broken off or cut short, at its ``end``, and ``past`` all turns."""
 
     loop: For | While
@@ -51,7 +51,7 @@ class Forward(Generic[S]):
     state: S
 
     def __init__(self) -> None:
-        self.turns: list[Turn[S]] = []
+        self.turns: list[LoopTurn[S]] = []
         self.reached = True
 
     # what a pass says
@@ -122,9 +122,9 @@ class Forward(Generic[S]):
         self.join(s, before, turn.exits)
         self.reached = bool(turn.exits)
 
-    def turn(self, s: For | While, entry: S) -> Turn[S]:
+    def turn(self, s: For | While, entry: S) -> LoopTurn[S]:
         """Visit one turn of a loop, at whose begin ``entry`` holds; who asked goes on by ``enter``."""
-        turn = Turn[S](s)
+        turn = LoopTurn[S](s)
         self.enter(entry)
         self.begin(s)
         self.turns.append(turn)

@@ -105,7 +105,7 @@ def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | N
         return None
 
 
-class _Place(NamedTuple):
+class _OrderState(NamedTuple):
     """What holds at a place: as an ``_OrderProof`` has it, with the values of variables and what is below an axis."""
 
     pending: dict[_Access, None]
@@ -116,7 +116,7 @@ class _Place(NamedTuple):
     below: Facts
 
 
-class _OrderProof(Forward[_Place]):
+class _OrderProof(Forward[_OrderState]):
     def __init__(
         self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None], *, plain: bool = False
     ) -> None:
@@ -154,14 +154,14 @@ class _OrderProof(Forward[_Place]):
                     self.between_groups(a, b)
         return tuple(self.aparts)
 
-    def here(self) -> _Place:
-        return _Place(self.pending, self.guards, self.fixed, self.present, self.lanes.variables, self.own.below)
+    def here(self) -> _OrderState:
+        return _OrderState(self.pending, self.guards, self.fixed, self.present, self.lanes.variables, self.own.below)
 
-    def enter(self, state: _Place) -> None:
+    def enter(self, state: _OrderState) -> None:
         pending, self.guards, self.fixed, self.present, variables, self.own.below = state
         self.pending, self.lanes.variables = dict(pending), dict(variables)
 
-    def join(self, s: If | For | While, before: _Place, ends: Sequence[_Place]) -> None:
+    def join(self, s: If | For | While, before: _OrderState, ends: Sequence[_OrderState]) -> None:
         self.enter(before._replace(pending={access: None for end in ends for access in end.pending}))
         self.lanes.forget_inside(s)
 
@@ -186,7 +186,7 @@ class _OrderProof(Forward[_Place]):
     def loop(self, s: For | While) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next."""
         before = self.here()
-        entry, exits = before, list[_Place]()
+        entry, exits = before, list[_OrderState]()
         for _ in range(2 if self.visits < _MOST_VISITS else 1):
             turn = self.turn(s, entry)
             exits += turn.exits

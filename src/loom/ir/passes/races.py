@@ -60,7 +60,7 @@ def refuse_races(kernel: Kernel, uniformity: Uniformity) -> None:
         _Checker(kernel, uniformity).block(kernel.body)
 
 
-class _Place(NamedTuple):
+class _RaceState(NamedTuple):
     """What holds at a place: as a ``_Checker`` has it, with the values of variables."""
 
     pending: list[_Visit]
@@ -69,7 +69,7 @@ class _Place(NamedTuple):
     active: Lanes | None
 
 
-class _Checker(Forward[_Place]):
+class _Checker(Forward[_RaceState]):
     def __init__(self, kernel: Kernel, uniformity: Uniformity) -> None:
         super().__init__()
         self.kernel = kernel
@@ -82,14 +82,14 @@ class _Checker(Forward[_Place]):
         self.guards: frozenset[Any] = frozenset()
         """Conditions equal in all lanes and not known, each as true or false; _BOUND for any ``i < n``."""
 
-    def here(self) -> _Place:
-        return _Place(self.pending, self.guards, self.lanes.variables, self.active)
+    def here(self) -> _RaceState:
+        return _RaceState(self.pending, self.guards, self.lanes.variables, self.active)
 
-    def enter(self, state: _Place) -> None:
+    def enter(self, state: _RaceState) -> None:
         pending, self.guards, variables, self.active = state
         self.pending, self.lanes.variables = list(pending), dict(variables)
 
-    def join(self, s: If | For | While, before: _Place, ends: Sequence[_Place]) -> None:
+    def join(self, s: If | For | While, before: _RaceState, ends: Sequence[_RaceState]) -> None:
         pending = dict.fromkeys(visit for end in ends for visit in end.pending)
         self.enter(before._replace(pending=list(pending)))
         self.lanes.forget_inside(s)
@@ -134,7 +134,7 @@ class _Checker(Forward[_Place]):
         before = entry = self.here()
         if s in self.uniformity.divergent_loops:
             entry = entry._replace(active=None)
-        breaks = list[_Place]()
+        breaks = list[_RaceState]()
         for _ in range(min(2 if self.count < _MOST_TURNS else 1, self.most_turns(s))):
             turn = self.turn(s, entry)
             breaks += turn.breaks
