@@ -9,7 +9,7 @@ immutable once built, and its text form (see ``text``) contains everything that 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -36,8 +36,10 @@ __all__ = [
     "Statement",
     "Variable",
     "While",
+    "assignments",
     "operands",
     "operations",
+    "origins",
     "walk",
     "walk_blocks",
     "with_blocks",
@@ -324,3 +326,26 @@ def operands(statement: Statement) -> tuple[Instr, ...]:
     if isinstance(statement, For):
         return statement.start, statement.stop, statement.step
     return (statement.condition,) if isinstance(statement, (If, While)) else ()
+
+
+def assignments(body: Block) -> dict[Variable, list[Instr]]:
+    """Return the values that each variable is set to, in source order."""
+    result: dict[Variable, list[Instr]] = {}
+    for s in operations(body):
+        if s.name == "set":
+            result.setdefault(s.attr, []).append(s.args[0])
+    return result
+
+
+def origins(values: Iterable[Instr], assigned: Mapping[Variable, list[Instr]]) -> set[Instr]:
+    """Return what ``values`` are computed of, themselves among it, given ``assignments``; memory is not followed."""
+    result: set[Instr] = set()
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if value not in result:
+            result.add(value)
+            waiting += value.args
+            if value.name == "get":
+                waiting += assigned.get(value.attr, ())
+    return result

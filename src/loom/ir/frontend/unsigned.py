@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from loom.core.errors import KernelTypeError
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Break, Instr, Kernel, Return, Variable, While, operations, walk
-from loom.ir.origins import assignments
+from loom.ir.kernel import Break, Instr, Kernel, Return, Variable, While, assignments, operations, walk
 
 __all__ = ["refuse_unsigned"]
 

@@ -23,10 +23,11 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    assignments,
     operands,
+    origins,
     walk,
 )
-from loom.ir.origins import assignments, origins
 
 __all__ = ["DataUse", "data_use", "values_in_use"]
 

@@ -28,11 +28,12 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    assignments,
     operands,
     operations,
+    origins,
     walk,
 )
-from loom.ir.origins import assignments, origins
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
 from loom.ir.passes.reach import Choices, comparison
 

@@ -26,13 +26,13 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    assignments,
     operands,
     operations,
     walk,
     walk_blocks,
 )
 from loom.ir.ops import OPS
-from loom.ir.origins import assignments
 from loom.ir.uniform import is_given, least_shift, leaves, numbers_text, source_text, value_of, wraps
 
 __all__ = ["Bound", "Choices", "Reach", "WrapsAround", "comparison", "reach_of"]

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Kernel, Variable, operations
-from loom.ir.origins import assignments
+from loom.ir.kernel import Instr, Kernel, Variable, assignments, operations
 
 __all__ = ["wraps_index"]
 
