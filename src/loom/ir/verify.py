@@ -152,26 +152,20 @@ class VerifiedKernel:
         return hash_kernel(self.kernel)
 
     @cached_property
-    def _accesses(self) -> list[Instr]:
-        return [s for s in operations(self.kernel.body) if s.memory is not None]
+    def _accesses(self) -> list[tuple[Memory, str]]:
+        """The buffers that operations are on, and their names."""
+        accesses = ((s.memory, s.op.name) for s in operations(self.kernel.body) if s.memory is not None)
+        return [(memory, name) for memory, name in accesses if memory.space is Space.BUFFER]
 
     @cached_property
     def reads(self) -> frozenset[Memory]:
         """Buffers whose contents the kernel may read (an atomic reads)."""
-        return frozenset(
-            s.memory
-            for s in self._accesses
-            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("store", "length")
-        )
+        return frozenset(memory for memory, name in self._accesses if name not in ("store", "length"))
 
     @cached_property
     def writes(self) -> frozenset[Memory]:
         """Buffers whose contents the kernel may change."""
-        return frozenset(
-            s.memory
-            for s in self._accesses
-            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("load", "length", "fetch")
-        )
+        return frozenset(memory for memory, name in self._accesses if name not in ("load", "length", "fetch"))
 
     @cached_property
     def has_barrier(self) -> bool:

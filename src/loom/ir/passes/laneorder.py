@@ -42,7 +42,7 @@ from loom.ir.passes.datause import values_in_use
 from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices
-from loom.ir.passes.spacing import WORD, Apart, Facts, Own, Spacing, period_of
+from loom.ir.passes.spacing import WORD, Apart, Own, Spacing, period_of
 from loom.ir.passes.uniformity import Uniformity
 from loom.ir.uniform import SteadyCondition, condition_of, description, exclude, is_given
 
@@ -113,7 +113,7 @@ class _OrderState(NamedTuple):
     fixed: frozenset[tuple[int, int]]
     present: Lanes
     variables: dict[Variable, LaneValue | None]
-    below: Facts
+    below: frozenset[object]
 
 
 class _OrderProof(Forward[_OrderState]):

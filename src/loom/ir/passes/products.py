@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from loom.core.errors import VerifyError
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, operations, walk
+from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, assignments, operations
 
 __all__ = ["refuse_inexact_products"]
 
@@ -64,11 +64,9 @@ class _Extents:
 
     def __init__(self, kernel: Kernel) -> None:
         self.known: dict[Instr | Variable | Memory, _Extent] = {}
-        self.sources: dict[Variable | Memory, list[Instr]] = {}
-        for s in walk(kernel.body):
-            if isinstance(s, Instr) and s.op.name == "set":
-                self.sources.setdefault(s.attr, []).append(s.args[0])
-            elif isinstance(s, Instr) and s.memory is not None and s.op.name == "store":
+        self.sources: dict[Variable | Memory, list[Instr]] = {**assignments(kernel.body)}
+        for s in operations(kernel.body):
+            if s.memory is not None and s.op.name == "store":
                 self.sources.setdefault(s.memory, []).append(s.args[1])
 
     def of(self, value: Instr) -> _Extent:

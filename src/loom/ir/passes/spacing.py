@@ -16,7 +16,7 @@ from loom.ir.kernel import For, Instr, Kernel, Memory, Space
 from loom.ir.passes.lanevalues import LaneEvaluator, LaneValue, is_group
 from loom.ir.passes.reach import Choices
 
-__all__ = ["WORD", "Apart", "Facts", "Own", "Spacing", "period_of"]
+__all__ = ["WORD", "Apart", "Own", "Spacing", "period_of"]
 
 WORD = 1 << 32
 """Indexes are told apart in their lowest 32 bits."""
@@ -26,8 +26,7 @@ _PLACES = 1 << 62
 _MOST_WITHIN = 1 << 20
 """Numbers of the lanes of a group that are further from each other are not followed."""
 _Key: TypeAlias = tuple[bytes, frozenset[tuple[object, int]]]
-Facts: TypeAlias = frozenset[tuple[_Key, tuple[str, int]]]
-"""Numbers that are below the length of an axis."""
+_Facts: TypeAlias = frozenset[tuple[_Key, tuple[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +83,12 @@ class Own:
 
     def __init__(self, kernel: Kernel, lanes: LaneEvaluator, choices: Choices) -> None:
         self.kernel, self.lanes, self.choices = kernel, lanes, choices
-        self.below: Facts = frozenset()
+        self.below: frozenset[object] = frozenset()
         """Numbers that are below the length of an axis, for the lanes that are here."""
         self.turns: dict[Instr, LaneValue] = {}
         """Counters of loops in which no two lanes have a turn in common."""
 
-    def facts_of(self, condition: Instr, *, holds: bool) -> Facts:
+    def facts_of(self, condition: Instr, *, holds: bool) -> _Facts:
         """Return which numbers are below the length of an axis where a condition holds, or does not."""
         name, args = condition.name, condition.args
         if name == "not":

@@ -21,7 +21,6 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
-    Memory,
     Return,
     Space,
     Variable,
@@ -95,8 +94,7 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
     if varying_dimensions is None:
         x, y, z = kernel.workgroup
         varying_dimensions = (x > 1, y > 1, z > 1)
-    atomics = {s.memory for s in operations(kernel.body) if s.op.effect is Effect.ATOMIC}
-    analysis = _Analysis(kernel, variable_homes(kernel), atomics, varying_dimensions)
+    analysis = _Analysis(kernel, varying_dimensions)
     while True:
         before = len(analysis.found.varying_variables), len(analysis.found.divergent_loops)
         analysis.run()
@@ -107,18 +105,12 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
 class _Analysis(Forward[int]):
     """One sweep after the other; ``state`` is how often lanes disagreed about the block at hand when it began."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        homes: dict[Variable, Block],
-        atomics: set[Memory | None],
-        dimensions: tuple[bool, bool, bool],
-    ) -> None:
+    def __init__(self, kernel: Kernel, dimensions: tuple[bool, bool, bool]) -> None:
         super().__init__()
         self.kernel = kernel
         self.dimensions = dimensions
-        self.homes = homes
-        self.atomics = atomics
+        self.homes = variable_homes(kernel)
+        self.atomics = {s.memory for s in operations(kernel.body) if s.op.effect is Effect.ATOMIC}
         self.found = Uniformity()
         self.returned = False
 
