@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loom.ir.kernel import Block, Break, Continue, If, Kernel, Return, Statement, with_blocks
+from loom.ir.kernel import Block, Break, Continue, If, Instr, Kernel, Return, Statement, with_blocks
 
 __all__ = ["fold_escapes"]
 
@@ -27,6 +27,9 @@ def _fold(block: Block, exit_kind: _Exit | None) -> Block:
     out: list[Statement] = []
     statements = block.statements
     for position, statement in enumerate(statements):
+        if isinstance(statement, Instr):
+            out.append(statement)
+            continue
         if exit_kind is not None and isinstance(statement, exit_kind):
             return Block(out)  # at the end of the block the exit is a no-op; what follows is dead
         if isinstance(statement, If) and exit_kind is not None:
