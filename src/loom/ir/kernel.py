@@ -9,7 +9,7 @@ immutable once built, and its text form (see ``text``) contains everything that 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -36,9 +36,13 @@ __all__ = [
     "Statement",
     "Variable",
     "While",
+    "assignments",
     "operands",
+    "operations",
+    "origins",
     "walk",
     "walk_blocks",
+    "with_blocks",
 ]
 
 
@@ -288,9 +292,9 @@ def walk_blocks(statement: Statement) -> tuple[Block, ...]:
     return ()
 
 
-def walk(block: Block) -> Iterator[Statement]:
-    """Yield every statement below ``block``, outer before inner, in source order."""
-    under_way = [iter(block.statements)]
+def walk(*blocks: Block) -> Iterator[Statement]:
+    """Yield every statement below the blocks, outer before inner, in source order."""
+    under_way = [iter(block.statements) for block in reversed(blocks)]
     while under_way:
         for statement in under_way[-1]:
             yield statement
@@ -301,6 +305,29 @@ def walk(block: Block) -> Iterator[Statement]:
             under_way.pop()
 
 
+def operations(*blocks: Block) -> Iterator[Instr]:
+    """Yield every operation below the blocks, in source order."""
+    under_way = [iter(block.statements) for block in reversed(blocks)]
+    while under_way:  # as ``walk`` does, in one step for what most statements are: every kernel is read often
+        for statement in under_way[-1]:
+            if isinstance(statement, Instr):
+                yield statement
+            else:
+                under_way += [iter(inner.statements) for inner in reversed(walk_blocks(statement))]
+                break
+        else:
+            under_way.pop()
+
+
+def with_blocks(s: Statement, change: Callable[[Block], Block]) -> Statement:
+    """Return a statement with other blocks, made in their order of those directly inside it; itself if it has none."""
+    if isinstance(s, If):
+        return If(s.condition, change(s.then), change(s.otherwise), s.loc)
+    if isinstance(s, For):
+        return For(s.index, s.start, s.stop, s.step, s.down, change(s.body), s.loc)
+    return While(change(s.test), s.condition, change(s.body), s.loc) if isinstance(s, While) else s
+
+
 def operands(statement: Statement) -> tuple[Instr, ...]:
     """Return the values a statement uses itself, those of the blocks inside it left out."""
     if isinstance(statement, Instr):
@@ -308,3 +335,26 @@ def operands(statement: Statement) -> tuple[Instr, ...]:
     if isinstance(statement, For):
         return statement.start, statement.stop, statement.step
     return (statement.condition,) if isinstance(statement, (If, While)) else ()
+
+
+def assignments(body: Block) -> dict[Variable, list[Instr]]:
+    """Return the values that each variable is set to, in source order."""
+    result: dict[Variable, list[Instr]] = {}
+    for s in operations(body):
+        if s.name == "set":
+            result.setdefault(s.attr, []).append(s.args[0])
+    return result
+
+
+def origins(values: Iterable[Instr], assigned: Mapping[Variable, list[Instr]]) -> set[Instr]:
+    """Return what ``values`` are computed of, themselves among it, given ``assignments``; memory is not followed."""
+    result: set[Instr] = set()
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if value not in result:
+            result.add(value)
+            waiting += value.args
+            if value.name == "get":
+                waiting += assigned.get(value.attr, ())
+    return result

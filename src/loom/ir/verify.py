@@ -32,6 +32,7 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    operations,
     walk,
     walk_blocks,
 )
@@ -151,36 +152,30 @@ class VerifiedKernel:
         return hash_kernel(self.kernel)
 
     @cached_property
-    def _accesses(self) -> list[Instr]:
-        return [s for s in walk(self.kernel.body) if isinstance(s, Instr) and s.memory is not None]
+    def _accesses(self) -> list[tuple[Memory, str]]:
+        """The buffers that operations are on, and their names."""
+        accesses = ((s.memory, s.op.name) for s in operations(self.kernel.body) if s.memory is not None)
+        return [(memory, name) for memory, name in accesses if memory.space is Space.BUFFER]
 
     @cached_property
     def reads(self) -> frozenset[Memory]:
         """Buffers whose contents the kernel may read (an atomic reads)."""
-        return frozenset(
-            s.memory
-            for s in self._accesses
-            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("store", "length")
-        )
+        return frozenset(memory for memory, name in self._accesses if name not in ("store", "length"))
 
     @cached_property
     def writes(self) -> frozenset[Memory]:
         """Buffers whose contents the kernel may change."""
-        return frozenset(
-            s.memory
-            for s in self._accesses
-            if s.memory is not None and s.memory.space is Space.BUFFER and s.op.name not in ("load", "length", "fetch")
-        )
+        return frozenset(memory for memory, name in self._accesses if name not in ("load", "length", "fetch"))
 
     @cached_property
     def has_barrier(self) -> bool:
         """True when lanes of a workgroup wait for each other."""
-        return any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in walk(self.kernel.body))
+        return any(s.op.effect is Effect.SYNC for s in operations(self.kernel.body))
 
     @cached_property
     def talks(self) -> bool:
         """True when the kernel may print or fail an assertion."""
-        return any(isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
+        return any(s.op.name in ("print", "assert") for s in operations(self.kernel.body))
 
 
 def verify(kernel: Kernel) -> VerifiedKernel:
@@ -201,7 +196,7 @@ def verify(kernel: Kernel) -> VerifiedKernel:
 
 
 def _refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]:
-    if not any(isinstance(s, Instr) and s.op.effect is Effect.ATOMIC for s in walk(kernel.body)):
+    if not any(s.op.effect is Effect.ATOMIC for s in operations(kernel.body)):
         return ()
     from loom.ir.passes.laneorder import refuse_disorder  # which few kernels need
 

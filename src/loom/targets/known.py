@@ -10,7 +10,7 @@ called opaque depends on something read from a buffer or handed over with the di
 from __future__ import annotations
 
 from loom.core.dtype import DType, u32, u64
-from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Return, Space, While, walk
+from loom.ir.kernel import Block, Break, For, If, Instr, Kernel, Return, Space, While, assignments, walk
 
 __all__ = ["Knowledge"]
 
@@ -82,11 +82,9 @@ class Knowledge:
 def _exits(body: Block) -> frozenset[Instr]:
     """Return the unsigned comparisons that decide whether a loop goes on, through variables too."""
     waiting: list[Instr] = []
-    stored: dict[object, list[Instr]] = {}
+    stored = assignments(body)
     for each in walk(body):
-        if isinstance(each, Instr) and each.name == "set":
-            stored.setdefault(each.attr, []).append(each.args[0])
-        elif isinstance(each, While):
+        if isinstance(each, While):
             waiting.append(each.condition)
         if isinstance(each, (For, While)):
             waiting += [s.condition for s in walk(each.body) if isinstance(s, If) and _leaves(s)]
@@ -102,4 +100,4 @@ def _exits(body: Block) -> frozenset[Instr]:
 
 
 def _leaves(s: If) -> bool:
-    return any(isinstance(each, (Break, Return)) for block in (s.then, s.otherwise) for each in walk(block))
+    return any(isinstance(each, (Break, Return)) for each in walk(s.then, s.otherwise))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from loom.core.errors import KernelTypeError
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Break, Instr, Kernel, Return, Variable, While, walk
+from loom.ir.kernel import Break, Instr, Kernel, Return, Variable, While, assignments, operations, walk
 
 __all__ = ["refuse_unsigned"]
 
@@ -28,12 +28,8 @@ def refuse_unsigned(kernel: Kernel) -> Kernel:
 
 
 def _refuse_signless(kernel: Kernel) -> None:
-    body = [s for s in walk(kernel.body) if isinstance(s, Instr)]
-    sets: dict[Variable, list[Instr]] = {}
-    for s in body:
-        if s.name == "set":
-            sets.setdefault(s.attr, []).append(s.args[0])
-    for s in body:
+    sets = assignments(kernel.body)
+    for s in operations(kernel.body):
         found = _question(s)
         if found is None or not found[0].type.is_integer or found[0].type.is_signed:
             continue

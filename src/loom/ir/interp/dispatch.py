@@ -23,7 +23,7 @@ from loom.ir.interp.memory import MEMORY
 from loom.ir.interp.operations import COMPUTE, NAN_CHECKED
 from loom.ir.interp.options import Options
 from loom.ir.interp.worklimit import EndOfWork, WorkLimit, spread_out
-from loom.ir.kernel import Instr, Kernel, LaneOrder, Space, While, operands, walk, walk_blocks
+from loom.ir.kernel import Instr, Kernel, LaneOrder, Space, While, operands, operations, walk, walk_blocks
 from loom.ir.ops import Effect
 
 __all__ = ["HANDLERS", "interpret"]
@@ -113,7 +113,7 @@ def interpret(
 
 def _is_comparable(kernel: Kernel, options: Options) -> bool:
     """Tell whether a second run should leave the same: nobody wants any order, or assigns to memory in between."""
-    stops = options.breakpoints or any(isinstance(s, Instr) and s.name == "breakpoint" for s in walk(kernel.body))
+    stops = options.breakpoints or any(s.name == "breakpoint" for s in operations(kernel.body))
     return kernel.order is not LaneOrder.ANY and not stops
 
 

@@ -19,7 +19,7 @@ from loom.ir.interp.batch import Batch, DispatchState
 from loom.ir.interp.cells import Cells
 from loom.ir.interp.control import run_block
 from loom.ir.interp.masks import Array, Mask
-from loom.ir.kernel import Instr, Space, walk
+from loom.ir.kernel import Instr, Space, operations
 from loom.ir.ops import Effect
 
 __all__ = ["refuse_differences", "run_reordered"]
@@ -29,7 +29,7 @@ _BUNDLES = 4
 
 def run_reordered(dispatch: DispatchState, total: int, size: int) -> None:
     """Run ``total`` groups, ``size`` at a time, in another order; the dispatch is one that nothing was run of."""
-    waits = any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in walk(dispatch.kernel.body))
+    waits = any(s.op.effect is Effect.SYNC for s in operations(dispatch.kernel.body))
     for first in reversed(range(0, total, size)):
         bundles = _bundles(dispatch, first, min(size, total - first))
         if waits:

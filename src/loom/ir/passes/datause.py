@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loom.core.fixed import MOST_HELD
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
-    Block,
     Break,
     Continue,
     For,
@@ -23,7 +23,9 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    assignments,
     operands,
+    origins,
     walk,
 )
 
@@ -43,19 +45,20 @@ def data_use(kernel: Kernel) -> DataUse:
     found = _DataFlow()
     while True:
         known = found.extent()
-        found.settled, found.is_left = set(), False
-        found.block(kernel.body, None, by_data=False)
+        found.settled, found.is_left, found.state = set(), False, False
+        found.block(kernel.body)
         if found.extent() == known:
             return DataUse(frozenset(found.settled), _sources(kernel))
 
 
-class _DataFlow:
-    """What is of data, growing turn by turn until it stays."""
+class _DataFlow(Forward[bool]):
+    """What is of data, growing turn by turn until it stays; ``state``: a branch or loop around goes by data."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.values: set[Instr] = set()
         self.variables: set[Variable] = set()
-        self.loops: set[For | While] = set()
+        self.uneven: set[For | While] = set()
         """Loops that lanes leave, or of which they leave out a part, by data."""
         self.arrays: set[Memory] = set()
         """Memory of lanes and groups that what is of data gets into."""
@@ -64,41 +67,38 @@ class _DataFlow:
         """Some lanes returned by data: what follows is met by the others alone."""
 
     def extent(self) -> tuple[int, ...]:
-        return tuple(map(len, (self.values, self.variables, self.loops, self.arrays)))
+        return tuple(map(len, (self.values, self.variables, self.uneven, self.arrays)))
 
-    def block(self, block: Block, loop: For | While | None, *, by_data: bool) -> None:
-        for s in block.statements:
-            here = by_data or self.is_left or loop in self.loops
-            if isinstance(s, Instr):
-                self.instr(s, by_data=here)
-            elif isinstance(s, If):
-                inner = here or s.condition in self.values
-                self.block(s.then, loop, by_data=inner)
-                self.block(s.otherwise, loop, by_data=inner)
-            elif isinstance(s, For):
-                inner = here or any(v in self.values for v in (s.start, s.stop, s.step))
-                if inner:
-                    self.values.add(s.index)
-                self.block(s.body, s, by_data=inner)
-            elif isinstance(s, While):
-                self.block(s.test, s, by_data=here)
-                self.block(s.body, s, by_data=here or s.condition in self.values)
-                if s.condition in self.values:
-                    self.loops.add(s)
-            elif here and isinstance(s, (Break, Continue)) and loop is not None:
-                self.loops.add(loop)
-            elif here and isinstance(s, Return):
-                self.is_left = True
-                if loop is not None:
-                    self.loops.add(loop)
+    @property
+    def by_data(self) -> bool:
+        """Whether data decide which lanes get here."""
+        return self.state or self.is_left or (bool(self.turns) and self.turns[-1].loop in self.uneven)
 
-    def instr(self, s: Instr, *, by_data: bool) -> None:
-        of_data = any(a in self.values for a in s.args)
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        del holds
+        of_data = s.condition in self.values
+        if of_data and isinstance(s, While):
+            self.uneven.add(s)
+        self.state = self.by_data or of_data
+
+    def begin(self, s: For | While) -> None:
+        self.state = self.by_data or (isinstance(s, For) and not self.values.isdisjoint(operands(s)))
+        if self.state and isinstance(s, For):
+            self.values.add(s.index)
+
+    def leave(self, s: Break | Continue | Return) -> None:
+        if self.by_data:
+            self.uneven.update(turn.loop for turn in self.turns[-1:])
+            self.is_left = self.is_left or isinstance(s, Return)
+
+    def instr(self, s: Instr) -> None:
+        of_data = not self.values.isdisjoint(s.args)
         if s.name == "set":
-            if of_data or by_data:
+            if of_data or self.by_data:
                 self.variables.add(s.attr)
             return
         if s.memory is not None and s.args:
+            by_data = self.by_data
             if s.name in ("load", "store") or s.name.startswith("atomic_"):
                 if not (by_data or s.args[0] in self.values):
                     self.settled.add(s)
@@ -112,53 +112,27 @@ class _DataFlow:
 
 def _sources(kernel: Kernel) -> frozenset[Memory]:
     """Return the buffers that indexes, conditions and bounds of loops come from; all, where it is by other memory."""
-    sets: dict[Variable, list[Instr]] = {}
-    waiting: list[Instr] = []
-    buffers: set[Memory] = set()
-    for s in walk(kernel.body):
-        if not isinstance(s, Instr):
-            waiting += operands(s)
-        elif s.name == "set":
-            sets.setdefault(s.attr, []).append(s.args[0])
-        elif s.memory is not None and s.args:
-            waiting.append(s.args[0])
-    seen: set[Instr] = set()
-    while waiting:
-        value = waiting.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        waiting += value.args
-        if value.name == "get":
-            waiting += sets.pop(value.attr, [])
-        if value.memory is not None and value.args:
-            if value.memory.space is not Space.BUFFER:
-                return frozenset(kernel.buffers)
-            buffers.add(value.memory)
-    return frozenset(buffers)
+    decide = [v for s in walk(kernel.body) for v in (_index(s) if isinstance(s, Instr) else operands(s))]
+    loads = [v.memory for v in origins(decide, assignments(kernel.body)) if v.memory is not None and v.args]
+    is_known = all(memory.space is Space.BUFFER for memory in loads)
+    return frozenset(loads if is_known else kernel.buffers)
+
+
+def _index(s: Instr) -> tuple[Instr, ...]:
+    return s.args[:1] if s.memory is not None else ()
 
 
 def values_in_use(kernel: Kernel) -> set[Instr]:
     """Return the values that something shows: memory, a branch, a loop, the host."""
-    sets: dict[Variable, list[Instr]] = {}
-    waiting: list[Instr] = []
+    shown: list[Instr] = []
     for s in walk(kernel.body):
         if not isinstance(s, Instr):
-            waiting += operands(s)
-        elif s.name == "set":
-            sets.setdefault(s.attr, []).append(s.args[0])
+            shown += operands(s)
         elif s.name == "assert" and _is_cell_check(s.args[0]):
-            waiting += s.args[1:]
-        elif not s.op.is_pure and s.name not in ("load", "get", "tile_product"):
-            waiting += s.args
-    found: set[Instr] = set()
-    while waiting:
-        value = waiting.pop()
-        if value not in found:
-            found.add(value)
-            waiting += value.args
-            waiting += sets.pop(value.attr, []) if value.name == "get" else []
-    return found
+            shown += s.args[1:]
+        elif not s.op.is_pure and s.name not in ("load", "get", "set", "tile_product"):
+            shown += s.args
+    return origins(shown, assignments(kernel.body))
 
 
 def _is_cell_check(condition: Instr) -> bool:

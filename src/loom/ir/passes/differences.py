@@ -13,7 +13,7 @@ from dataclasses import replace
 from loom.core.dtype import DType, bool_, u32
 from loom.ir.constants import constant_bits
 from loom.ir.faults import DIFFERENCE
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Statement, Variable, While, operands, walk
+from loom.ir.kernel import Block, Instr, Kernel, Statement, Variable, operands, walk, with_blocks
 from loom.ir.ops import OPS, Effect
 
 __all__ = ["tell_differences"]
@@ -48,7 +48,11 @@ class _Telling:
                 self.users.setdefault(value, []).append(s)
         held = {s.attr for s in body if isinstance(s, Instr) and s.name == "set" and s.args[0] in self.watched}
         read = {value.attr for s in body for value, _ in _uses_of(s) if value.name == "get"}
-        self.shadows = {v: (Variable(f"{v.name}.a", u32), Variable(f"{v.name}.b", u32)) for v in held & read}
+        self.shadows = {
+            v: (Variable(f"{v.name}.a", u32), Variable(f"{v.name}.b", u32))
+            for v in kernel.variables
+            if v in held & read
+        }
 
     def block(self, block: Block) -> Block:
         """Return a block with what tells of its statements, each behind what decides whether it is needed."""
@@ -62,19 +66,11 @@ class _Telling:
                     later.setdefault(behind if behind in here else s, []).append((value, how, conditions, s))
             extra = [step for each in later.pop(s, []) for step in self.report(*each)]
             before = not isinstance(s, Instr) or s.dtype is None or s.memory is not None
-            out += [*extra, self.inside(s)] if before else [self.inside(s), *extra]
+            told = with_blocks(s, self.block)
+            out += [*extra, told] if before else [told, *extra]
             if isinstance(s, Instr) and s.attr in self.shadows:
                 out += self.follow(s)
         return Block(out)
-
-    def inside(self, s: Statement) -> Statement:
-        if isinstance(s, If):
-            return If(s.condition, self.block(s.then), self.block(s.otherwise), s.loc)
-        if isinstance(s, For):
-            return For(s.index, s.start, s.stop, s.step, s.down, self.block(s.body), s.loc)
-        if isinstance(s, While):
-            return While(self.block(s.test), s.condition, self.block(s.body), s.loc)
-        return s
 
     def follow(self, s: Instr) -> list[Statement]:
         """Return what keeps, or gets, what the difference in a variable is of: 0 and 0 if it holds none."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loom.ir.kernel import Block, Break, Continue, For, If, Kernel, Return, Statement, While
+from loom.ir.kernel import Block, Break, Continue, If, Instr, Kernel, Return, Statement, with_blocks
 
 __all__ = ["fold_escapes"]
 
@@ -27,6 +27,9 @@ def _fold(block: Block, exit_kind: _Exit | None) -> Block:
     out: list[Statement] = []
     statements = block.statements
     for position, statement in enumerate(statements):
+        if isinstance(statement, Instr):
+            out.append(statement)
+            continue
         if exit_kind is not None and isinstance(statement, exit_kind):
             return Block(out)  # at the end of the block the exit is a no-op; what follows is dead
         if isinstance(statement, If) and exit_kind is not None:
@@ -65,10 +68,5 @@ def _is_left(s: Statement) -> bool:
 
 
 def _descend(s: Statement, exit_kind: _Exit | None) -> Statement:
-    if isinstance(s, If):
-        return If(s.condition, _fold(s.then, exit_kind), _fold(s.otherwise, exit_kind), s.loc)
-    if isinstance(s, For):
-        return For(s.index, s.start, s.stop, s.step, s.down, _fold(s.body, Continue), s.loc)
-    if isinstance(s, While):
-        return While(s.test, s.condition, _fold(s.body, Continue), s.loc)
-    return s
+    kind = exit_kind if isinstance(s, If) else Continue
+    return with_blocks(s, lambda block: _fold(block, kind))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loom.core.dtype import DType, f32, u16, u32, u64
-from loom.ir.kernel import Instr, Kernel, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Variable, operations
 from loom.ir.passes.rewrite import Rewriter
 
 __all__ = ["expand_extremes", "expand_halves", "expand_rounding"]
@@ -20,7 +20,7 @@ __all__ = ["expand_extremes", "expand_halves", "expand_rounding"]
 def expand_halves(kernel: Kernel) -> Kernel:
     """Return ``kernel`` (without vectors) with f16 and bf16 carried as u16."""
     arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
-    values = (s for s in walk(kernel.body) if isinstance(s, Instr) and s.dtype is not None)
+    values = (s for s in operations(kernel.body) if s.dtype is not None)
     if not any(m.dtype.storage_only for m in arrays) and not any(v.type.storage_only for v in values):
         return kernel
     return _Halves(kernel).run()
@@ -119,7 +119,7 @@ _ROUNDINGS = ("floor", "ceil", "rint", "trunc")
 
 def expand_rounding(kernel: Kernel) -> Kernel:
     """Return ``kernel`` (without vectors) with floor, ceil, rint and trunc done on bit patterns."""
-    if not any(isinstance(s, Instr) and s.op.name in _ROUNDINGS for s in walk(kernel.body)):
+    if not any(s.op.name in _ROUNDINGS for s in operations(kernel.body)):
         return kernel
     rewriter = _Rounding(kernel)
     return replace(kernel, body=rewriter.block(kernel.body))
@@ -169,7 +169,7 @@ class _Rounding(Rewriter):
 
 def expand_extremes(kernel: Kernel) -> Kernel:
     """Return ``kernel`` (without vectors) with min and max of floats done by comparison."""
-    extremes = (s for s in walk(kernel.body) if isinstance(s, Instr) and s.op.name in ("min", "max"))
+    extremes = (s for s in operations(kernel.body) if s.op.name in ("min", "max"))
     if not any(s.type.is_float for s in extremes):
         return kernel
     return replace(kernel, body=_Extremes(kernel).block(kernel.body))

@@ -25,8 +25,10 @@ from loom.ir.kernel import (
     Statement,
     Variable,
     While,
+    operations,
     walk,
     walk_blocks,
+    with_blocks,
 )
 from loom.ir.ops import OPS, Effect
 from loom.ir.passes.rewrite import Rewriter
@@ -36,26 +38,25 @@ __all__ = ["stop_at_faults"]
 
 def stop_at_faults(kernel: Kernel) -> Kernel:
     """Return a kernel whose lanes write and print nothing after an ``assert`` that failed; itself if it has none."""
-    if not any(_holds(s, _asserts) for s in kernel.body.statements):
+    if not any(map(_asserts, operations(kernel.body))):
         return kernel
-    tests = (s.test for s in walk(kernel.body) if isinstance(s, While))
-    together = any(_holds(s, _waits) for s in kernel.body.statements)
-    if together or any(_holds(s, _asserts) for test in tests for s in test.statements):
+    tests = [s.test for s in walk(kernel.body) if isinstance(s, While)]
+    if any(map(_waits, operations(kernel.body))) or any(map(_asserts, operations(*tests))):
         return _Staying(kernel).rewritten()
     return replace(kernel, body=_returning(kernel.body))
 
 
-def _asserts(s: Statement) -> bool:
-    return isinstance(s, Instr) and s.op.name == "assert"
+def _asserts(s: Instr) -> bool:
+    return s.op.name == "assert"
 
 
-def _waits(s: Statement) -> bool:
-    return isinstance(s, Instr) and s.op.effect is Effect.SYNC
+def _waits(s: Instr) -> bool:
+    return s.op.effect is Effect.SYNC
 
 
-def _holds(s: Statement, what: Callable[[Statement], bool]) -> bool:
-    """True if a statement is, or has inside it, one that is ``what``."""
-    return what(s) or any(what(inner) for block in walk_blocks(s) for inner in walk(block))
+def _holds(s: Statement, what: Callable[[Instr], bool]) -> bool:
+    """True if a statement is, or has inside it, an operation that is ``what``."""
+    return what(s) if isinstance(s, Instr) else any(map(what, operations(*walk_blocks(s))))
 
 
 def _leaves(s: Statement) -> bool:
@@ -69,14 +70,7 @@ def _returning(block: Block) -> Block:
     """Return ``block`` with a return of those that fail behind every assert."""
     out: list[Statement] = []
     for s in block.statements:
-        if isinstance(s, If):
-            out.append(If(s.condition, _returning(s.then), _returning(s.otherwise), s.loc))
-        elif isinstance(s, For):
-            out.append(For(s.index, s.start, s.stop, s.step, s.down, _returning(s.body), s.loc))
-        elif isinstance(s, While):
-            out.append(While(s.test, s.condition, _returning(s.body), s.loc))
-        else:
-            out.append(s)
+        out.append(with_blocks(s, _returning))
         if isinstance(s, Instr) and _asserts(s):
             failed = Instr(OPS["not"], bool_, (s.args[0],), None, None, s.loc)
             out += [failed, If(failed, Block([Return(s.loc)]), Block(), s.loc)]
@@ -91,6 +85,8 @@ class _Staying(Rewriter):
         self.going = Variable("goes on", bool_)
         self.variables = [self.going]
         self.may_have_failed = False
+        self.in_loop: bool | None = None
+        """Of what lanes do alone, whether a loop is around it that they do alone; None of what they do together."""
 
     def rewritten(self) -> Kernel:
         self.emit("set", self.const(1, bool_), attr=self.going)
@@ -99,12 +95,11 @@ class _Staying(Rewriter):
         return replace(self.kernel, body=Block(self.out), variables=variables)
 
     @contextmanager
-    def inside(self) -> Generator[Block, None, None]:
-        """Collect the statements of a block."""
-        outer, self.out = self.out, []
-        made = Block(self.out)
-        yield made
-        self.out = outer
+    def moved(self, in_loop: bool | None) -> Generator[None, None, None]:
+        """Rewrite statements as those of lanes that are together, alone, or alone in a loop."""
+        outer, self.in_loop = self.in_loop, in_loop
+        yield
+        self.in_loop = outer
 
     @contextmanager
     def guarded(self) -> Generator[None, None, None]:
@@ -129,31 +124,19 @@ class _Staying(Rewriter):
             elif _holds(s, _waits) or (isinstance(s, If) and _leaves(s)):
                 self.structure(s)
             else:
-                with self.guarded():
-                    self.apart([s], in_loop=False)
+                with self.guarded(), self.moved(in_loop=False):
+                    self.apart([s])
             self.may_have_failed = self.may_have_failed or _holds(s, _asserts)
 
     def structure(self, s: If | For | While) -> None:
         """Rewrite what is inside a statement that all lanes of the group go through."""
         self.may_have_failed = self.may_have_failed or (not isinstance(s, If) and _holds(s, _asserts))
-        if isinstance(s, If):
-            then, otherwise = self.block_of(s.then), self.block_of(s.otherwise)
-            self.out.append(If(self.value(s.condition), then, otherwise, s.loc))
-        elif isinstance(s, For):
-            self.counted(s, self.block_of)
-        else:
-            test = self.block_of(s.test)
-            self.out.append(While(test, self.value(s.condition), self.block_of(s.body), s.loc))
+        self.statement(s)
 
-    def counted(self, s: For, body_of: Callable[[Block], Block]) -> None:
-        self.values[s.index] = s.index
-        start, stop, step = self.value(s.start), self.value(s.stop), self.value(s.step)
-        self.out.append(For(s.index, start, stop, step, s.down, body_of(s.body), s.loc))
-
-    def block_of(self, block: Block) -> Block:
+    def block(self, block: Block) -> Block:
         before = self.may_have_failed
         with self.inside() as made:
-            self.together(block.statements)
+            (self.together if self.in_loop is None else self.apart)(block.statements)
         self.may_have_failed = before
         return made
 
@@ -182,51 +165,40 @@ class _Staying(Rewriter):
 
     # what lanes do alone
 
-    def apart(self, statements: Sequence[Statement], *, in_loop: bool) -> None:
+    def apart(self, statements: Sequence[Statement]) -> None:
         """Rewrite statements that only lanes which go on come to: one that fails skips the rest."""
         for position, s in enumerate(statements):
             self.loc = s.loc
-            self.alone(s, in_loop=in_loop)
+            self.alone(s)
             if not _holds(s, _asserts):
                 continue
-            if in_loop:
+            if self.in_loop:
                 failed = self.emit("not", self.emit("get", attr=self.going))
                 self.out.append(If(failed, Block([Break(s.loc)]), Block(), s.loc))
             elif position + 1 < len(statements):
                 going = self.emit("get", attr=self.going)
                 with self.inside() as rest:
-                    self.apart(statements[position + 1 :], in_loop=False)
+                    self.apart(statements[position + 1 :])
                 self.out.append(If(going, rest, Block(), s.loc))
                 return
 
-    def alone(self, s: Statement, *, in_loop: bool) -> None:
-        if isinstance(s, Instr):
-            if _asserts(s):
-                self.failing(s)
-            else:
-                self.statement(s)
-        elif isinstance(s, If):
-            then, otherwise = (self.apart_block(block, in_loop=in_loop) for block in (s.then, s.otherwise))
-            self.out.append(If(self.value(s.condition), then, otherwise, s.loc))
-        elif isinstance(s, For):
-            self.counted(s, lambda body: self.apart_block(body, in_loop=True))
+    def alone(self, s: Statement) -> None:
+        if isinstance(s, Instr) and _asserts(s):
+            self.failing(s)
         elif isinstance(s, While):
             self.while_(s)
         else:
-            self.out.append(s)
-
-    def apart_block(self, block: Block, *, in_loop: bool) -> Block:
-        with self.inside() as made:
-            self.apart(block.statements, in_loop=in_loop)
-        return made
+            with self.moved(in_loop=self.in_loop or isinstance(s, For)):
+                self.statement(s)
 
     def while_(self, s: While) -> None:
         """A test that fails ends the loop; what follows the assert in it is computed, and has no effect."""
         before, self.may_have_failed = self.may_have_failed, False
-        with self.inside() as test:
+        with self.inside() as test, self.moved(in_loop=None):
             self.together(s.test.statements)
             condition = self.value(s.condition)
             if self.may_have_failed:
                 condition = self.emit("and", condition, self.emit("get", attr=self.going))
         self.may_have_failed = before
-        self.out.append(While(test, condition, self.apart_block(s.body, in_loop=True), s.loc))
+        with self.moved(in_loop=True):
+            self.out.append(While(test, condition, self.block(s.body), s.loc))

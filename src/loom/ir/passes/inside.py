@@ -10,28 +10,28 @@ Source: P. Cousot and R. Cousot, "Abstract interpretation", POPL 1977 (intervals
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,
-    Break,
-    Continue,
     For,
     If,
     Instr,
     Kernel,
     Memory,
     Param,
-    Return,
     Space,
-    Statement,
     Variable,
     While,
+    assignments,
     operands,
+    operations,
+    origins,
     walk,
 )
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
@@ -48,6 +48,8 @@ _MOST_CHOICES = 2
 """Choices in one another of which a side is looked at by what its condition says: each doubles the work."""
 _State = dict[Variable, Range]
 _Reads = dict[Variable, frozenset[Instr]]
+_Place = tuple[dict[Any, Range], _State, _Reads]
+"""What is known of values and of variables, and the reads of a variable since it was last set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Proof:
         self.kernel = kernel
         self.choices = Choices(kernel)
         known = ("load", "store", "length")
-        accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None]
+        accesses = [s for s in operations(kernel.body) if s.memory is not None]
         self.is_open = all(s.name in known or s.name.startswith("atomic_") for s in accesses)
         self.matters, self.params = _what_matters(kernel, accesses)
         """The variables and the parameters that indexes, conditions and the bounds of loops are made of."""
@@ -95,59 +97,35 @@ class Proof:
 
 
 def _what_matters(kernel: Kernel, accesses: list[Instr]) -> tuple[set[Variable], set[Param]]:
-    sets: dict[Variable, list[Instr]] = {}
-    params: set[Param] = set()
-    waiting = [s.args[0] for s in accesses if s.args]
-    for s in walk(kernel.body):
-        if isinstance(s, Instr):
-            if s.name == "set":
-                sets.setdefault(s.attr, []).append(s.args[0])
-            elif s.name == "within":
-                waiting += s.args
-        else:
-            waiting += operands(s)
-    found: set[Variable] = set()
-    seen = set(waiting)
-    while waiting:
-        value = waiting.pop()
-        used = list(value.args)
-        if value.name == "param":
-            params.add(value.attr)
-        if value.name == "get" and value.attr not in found:
-            found.add(value.attr)
-            used += sets.get(value.attr, [])
-        waiting += [u for u in used if u not in seen]
-        seen.update(used)
-    return found, params
+    indexes = [s.args[0] for s in accesses if s.args]
+    decide = [v for s in walk(kernel.body) if not isinstance(s, Instr) or s.name == "within" for v in operands(s)]
+    used = origins([*indexes, *decide], assignments(kernel.body))
+    return {v.attr for v in used if v.name == "get"}, {v.attr for v in used if v.name == "param"}
 
 
 class _UncertainError(Exception):
     """An access that may be outside, or too much to look at."""
 
 
-@dataclass(slots=True)
-class _Loop:
-    exits: list[_State] = field(default_factory=list[_State])
-    turns: list[_State] = field(default_factory=list[_State])
-
-
-class Prover:
-    """``facts`` hold of values here, ``state`` of variables; None: no lane gets here.
+class Prover(Forward[_Place]):
+    """``facts`` hold of values here, ``variables`` has those of variables.
 
     ``unsure`` takes the accesses that may be outside; without it the first of them ends the proof.
     """
 
     def __init__(self, proof: Proof, launch: Launch, unsure: set[Instr] | None = None) -> None:
+        super().__init__()
         self.unsure = unsure
         self.kernel, self.launch = proof.kernel, launch
         self.choices, self.matters = proof.choices, proof.matters
         self.facts: dict[Any, Range] = {}
-        self.state: _State | None = {}
+        self.variables: _State = {}
         self.read: dict[Instr, Range] = {}
         self.latest: _Reads = {}
         """The reads of a variable since it was last set: what is learnt of one holds of it."""
         self.memo: dict[Instr, Range] = {}
-        self.loops: list[_Loop] = []
+        self.counted: dict[For, Range] = {}
+        """What loops count through, empty for one that never turns."""
         self.quiet = 0
         self.steps = self.values = self.choosing = 0
         given = [*launch.lengths.values(), *(high for _, high in launch.params.values())]
@@ -157,34 +135,25 @@ class Prover:
 
     # statements
 
-    def block(self, block: Block) -> None:
-        for s in block.statements:
-            if self.state is None:
-                return
-            self.statement(s)
+    def here(self) -> _Place:
+        return self.facts, self.variables, self.latest
 
-    def statement(self, s: Statement) -> None:
-        self.steps += 1
+    def enter(self, state: _Place) -> None:
+        facts, variables, latest = state
+        self.facts, self.variables, self.latest, self.memo = dict(facts), dict(variables), dict(latest), {}
+
+    def join(self, s: If | For | While, before: _Place, ends: Sequence[_Place]) -> None:
+        facts = ends[0][0] if len(ends) == 1 and isinstance(s, If) else before[0]
+        self.enter((facts, _joined([variables for _, variables, _ in ends]), {}))
+
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        self.learn(s.condition, holds=holds)
+
+    def block(self, block: Block) -> None:
+        self.steps += len(block.statements)
         if self.steps > _MOST_STEPS:
             raise _UncertainError
-        if isinstance(s, Instr):
-            self.instr(s)
-        elif isinstance(s, If):
-            self.if_(s)
-        elif isinstance(s, (For, While)):
-            self.loop(s)
-        else:
-            if isinstance(s, Break):
-                self.loops[-1].exits.append(self.here())
-            elif isinstance(s, Continue):
-                self.loops[-1].turns.append(self.here())
-            else:
-                assert isinstance(s, Return)
-            self.state = None
-
-    def here(self) -> _State:
-        assert self.state is not None
-        return dict(self.state)
+        super().block(block)
 
     def instr(self, s: Instr) -> None:
         if s.memory is not None and s.args:
@@ -193,12 +162,11 @@ class Prover:
             if self.launch.axes:
                 self.look(s, self.range(s.args[1])[0])
         elif s.name == "get":
-            self.read[s] = self.here().get(s.attr, everything(s.type))
+            self.read[s] = self.variables.get(s.attr, everything(s.type))
             self.latest[s.attr] = self.latest.get(s.attr, frozenset()) | {s}
             self.memo.pop(s, None)
         elif s.name == "set" and s.attr in self.matters:
-            assert self.state is not None
-            self.state[s.attr] = self.range(s.args[0])
+            self.variables[s.attr] = self.range(s.args[0])
             self.latest[s.attr] = frozenset()
 
     def access(self, s: Instr, memory: Memory) -> None:
@@ -212,35 +180,19 @@ class Prover:
                 raise _UncertainError
             self.unsure.add(s)
 
-    def if_(self, s: If) -> None:
-        facts, state, latest = dict(self.facts), self.here(), self.latest
-        ends: list[tuple[dict[Any, Range], _State | None]] = []
-        for body, holds in ((s.then, True), (s.otherwise, False)):
-            self.enter(facts, dict(state), latest)
-            self.learn(s.condition, holds=holds)
-            self.block(body)
-            ends.append((self.facts, self.state))
-        alive = [end for end in ends if end[1] is not None]
-        if len(alive) == 1:
-            self.enter(*alive[0])
-        else:
-            self.enter(facts, _joined([end[1] for end in alive if end[1] is not None]))
-
-    def enter(self, facts: dict[Any, Range], state: _State | None, latest: _Reads | None = None) -> None:
-        self.facts, self.state = dict(facts), state
-        self.latest, self.memo = dict(latest or {}), {}
-
     # loops
 
     def loop(self, s: For | While) -> None:
         """Find what holds before each turn, then look at a turn's accesses."""
-        facts, before = dict(self.facts), self.here()
-        counted = self.counted(s) if isinstance(s, For) else None
-        held = before
+        if isinstance(s, For):
+            (first, last), stop = self.range(s.start), self.range(s.stop)
+            self.counted[s] = (stop[0] + 1, last) if s.down else (first, stop[1] - 1)
+        before = self.here()
+        facts, held, _ = before
+        self.quiet += 1
         for turn in range(_TURNS + _LEAPS + 2):
-            after, _ = self.turn(s, facts, held, counted, quiet=True)
-            grown = _joined([held, *after])
-            assert grown is not None
+            ends = self.turn(s, (facts, held, {})).ends
+            grown = _joined([held, *(variables for _, variables, _ in ends)])
             if grown == held:
                 break
             if turn >= _TURNS:
@@ -249,44 +201,15 @@ class Prover:
             held = grown
         else:
             held = {}
-        _, exits = self.turn(s, facts, held, counted, quiet=False)
-        self.enter(facts, _joined(exits))
+        self.quiet -= 1
+        exits = self.turn(s, (facts, held, {})).exits
+        self.join(s, before, exits)
+        self.reached = bool(exits)
 
-    def counted(self, s: For) -> Range:
-        """Return what a loop counts through, empty for one that never turns."""
-        (first, last), stop = self.range(s.start), self.range(s.stop)
-        return (stop[0] + 1, last) if s.down else (first, stop[1] - 1)
-
-    def turn(
-        self, s: For | While, facts: dict[Any, Range], held: _State, counted: Range | None, *, quiet: bool
-    ) -> tuple[list[_State], list[_State]]:
-        """Go through one turn; return the states after it, and those with which the loop is left."""
-        self.quiet += quiet
-        self.loops.append(_Loop())
-        self.enter(facts, dict(held))
-        exits: list[_State] = []
-        if isinstance(s, While):
-            self.block(s.test)
-            tested, state, latest = dict(self.facts), self.state, self.latest
-            if state is not None:
-                self.enter(tested, dict(state), latest)
-                self.learn(s.condition, holds=False)
-                exits.append(self.here())
-                self.enter(tested, dict(state), latest)
-                self.learn(s.condition, holds=True)
-                self.block(s.body)
-        else:
-            assert counted is not None
-            exits.append(dict(held))
-            if counted[0] <= counted[1]:
-                self.facts[s.index] = counted
-                self.block(s.body)
-            else:
-                self.state = None
-        loop = self.loops.pop()
-        self.quiet -= quiet
-        after = [*loop.turns, *([self.state] if self.state is not None else [])]
-        return after, [*exits, *(after if isinstance(s, For) else []), *loop.exits]
+    def begin(self, s: For | While) -> None:
+        if isinstance(s, For):
+            self.facts[s.index] = first, last = self.counted[s]
+            self.reached = first <= last
 
     # values
 
@@ -400,8 +323,7 @@ class Prover:
         self.facts[self.key(value)] = found
         self.memo = {}
         if value.name == "get" and of_variables and value in self.latest.get(value.attr, ()):
-            assert self.state is not None
-            self.state[value.attr] = meet(self.state.get(value.attr, found), found)
+            self.variables[value.attr] = meet(self.variables.get(value.attr, found), found)
         if value.name == "convert" and _is_whole(value.args[0].type):
             low, high = self.range(value.args[0])
             if _holds(value.type, low) and _holds(value.type, high):
@@ -428,10 +350,8 @@ def _holds(dtype: DType, number: int) -> bool:
     return least <= number <= most
 
 
-def _joined(states: list[_State]) -> _State | None:
+def _joined(states: Sequence[_State]) -> _State:
     """Return what holds where paths meet: of variables that all know."""
-    if not states:
-        return None
-    first, *others = states
+    first, *others = states or ({},)
     shared = [v for v in first if all(v in o for o in others)]
     return {v: join(*(s[v] for s in states)) for v in shared}

@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 
 from loom.core.errors import VerifyError
 from loom.ir.constants import constant_value
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
-    Block,
+    Break,
     Continue,
     For,
     If,
@@ -31,14 +33,13 @@ from loom.ir.kernel import (
     Memory,
     Return,
     Space,
-    Statement,
     Variable,
     While,
-    walk,
+    operations,
 )
 from loom.ir.ops import Effect
 from loom.ir.passes.datause import values_in_use
-from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group, targets_of
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group
 from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
 from loom.ir.passes.reach import Choices
 from loom.ir.passes.spacing import WORD, Apart, Own, Spacing, period_of
@@ -81,7 +82,7 @@ def refuse_disorder(kernel: Kernel, uniformity: Uniformity) -> tuple[Apart, ...]
     """Raise VerifyError naming both lines if the order of lanes may show; return what a dispatch must be asked."""
     if kernel.order is not LaneOrder.PROVED:
         return ()
-    watched = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
+    watched = {s.memory for s in operations(kernel.body) if s.op.effect is Effect.ATOMIC}
     return _OrderProof(kernel, uniformity, watched).run() if watched else ()
 
 
@@ -90,7 +91,7 @@ def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | N
 
     ``only``: those of one memory.
     """
-    accesses = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.memory is not None and s.args]
+    accesses = [s for s in operations(kernel.body) if s.memory is not None and s.args]
     watched = {s.memory for s in accesses if s.op.effect is not Effect.READ and s.memory not in kernel.private}
     watched &= {only} if only is not None else watched
     if not watched or kernel.order is not LaneOrder.PROVED:
@@ -104,10 +105,22 @@ def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | N
         return None
 
 
-class _OrderProof:
+class _OrderState(NamedTuple):
+    """What holds at a place: as an ``_OrderProof`` has it, with the values of variables and what is below an axis."""
+
+    pending: dict[_Access, None]
+    guards: frozenset[SteadyCondition]
+    fixed: frozenset[tuple[int, int]]
+    present: Lanes
+    variables: dict[Variable, LaneValue | None]
+    below: frozenset[object]
+
+
+class _OrderProof(Forward[_OrderState]):
     def __init__(
         self, kernel: Kernel, uniformity: Uniformity, watched: set[Memory | None], *, plain: bool = False
     ) -> None:
+        super().__init__()
         self.kernel, self.uniformity, self.watched, self.plain = kernel, uniformity, watched, plain
         self.lanes, self.choices, self.live = LaneEvaluator(kernel), Choices(kernel), values_in_use(kernel)
         self.own = Own(kernel, self.lanes, self.choices)
@@ -125,13 +138,15 @@ class _OrderProof:
         self.aparts: dict[Apart, None] = {}
         self.guards: frozenset[SteadyCondition] = frozenset()
         self.fixed: frozenset[tuple[int, int]] = frozenset()
-        self.exits: list[tuple[dict[_Access, None], dict[_Access, None]]] = []
-        """For each loop around, the accesses pending where it was left, and where a turn was."""
+        self.present: Lanes = np.ones(kernel.lanes, np.bool_)
+        """Of the lanes of a group, at least those that may get here."""
+        self.begun: dict[If, int] = {}
+        """The length of the ``log`` in front of a choice."""
         self.visits = 0
 
     def run(self) -> tuple[Apart, ...]:
         """Visit all of the kernel; then let all accesses to a buffer meet those of other groups."""
-        self.block(self.kernel.body, np.ones(self.kernel.lanes, np.bool_))
+        self.block(self.kernel.body)
         found = [a for a in self.interned.values() if a.memory.space is Space.BUFFER]
         for n, a in enumerate(found):
             for b in found[n:]:
@@ -139,73 +154,55 @@ class _OrderProof:
                     self.between_groups(a, b)
         return tuple(self.aparts)
 
-    def block(self, block: Block, lanes: Lanes) -> bool:
-        """Visit statements that at most ``lanes`` get to; tell if any of them gets to the end."""
-        for s in block.statements:
-            if isinstance(s, Instr):
-                self.instr(s, lanes)
-            elif isinstance(s, If):
-                if not self.if_(s, lanes):
-                    return False
-            elif isinstance(s, (For, While)):
-                self.loop(s, lanes)
-            else:
-                self.escape(s)
-                return False
-        return True
+    def here(self) -> _OrderState:
+        return _OrderState(self.pending, self.guards, self.fixed, self.present, self.lanes.variables, self.own.below)
 
-    def escape(self, s: Statement) -> None:
-        if isinstance(s, Return):
-            if s in self.uniformity.divergent_returns:
-                self.gone |= self.pending
-        elif self.exits:
-            self.exits[-1][isinstance(s, Continue)].update(self.pending)
+    def enter(self, state: _OrderState) -> None:
+        pending, self.guards, self.fixed, self.present, variables, self.own.below = state
+        self.pending, self.lanes.variables = dict(pending), dict(variables)
 
-    def if_(self, s: If, lanes: Lanes) -> bool:
-        before, guards, fixed, variables = self.pending, self.guards, self.fixed, dict(self.lanes.variables)
-        below, beside, ends = self.own.below, len(self.log), list[dict[_Access, None]]()
-        is_steady = is_given(s.condition)
-        for block, holds in ((s.then, True), (s.otherwise, False)):
-            here, groups = self.who(s.condition, holds=holds)
-            self.fixed, self.own.below = fixed | groups, below | self.own.facts_of(s.condition, holds=holds)
-            self.guards = guards | {condition_of(s.condition, holds=holds)} if is_steady else guards
-            # lanes of a group on both sides are not ordered; else a group takes one side
-            together = self.log[beside:] if self.uniformity.is_varying(s.condition) else ()
-            self.pending = before | dict.fromkeys(together)
-            self.lanes.variables = dict(variables)
-            if self.block(block, lanes & here):
-                ends.append(self.pending)
-        self.guards, self.fixed, self.lanes.variables, self.own.below = guards, fixed, variables, below
-        self.pending = {access: None for end in ends for access in end}
-        self.lanes.forget(targets_of(s.then) | targets_of(s.otherwise))
-        return bool(ends)
+    def join(self, s: If | For | While, before: _OrderState, ends: Sequence[_OrderState]) -> None:
+        self.enter(before._replace(pending={access: None for end in ends for access in end.pending}))
+        self.lanes.forget_inside(s)
 
-    def loop(self, s: For | While, lanes: Lanes) -> None:
+    def leave(self, s: Break | Continue | Return) -> None:
+        if isinstance(s, Return) and s in self.uniformity.divergent_returns:
+            self.gone |= self.pending
+        super().leave(s)
+
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        if isinstance(s, If):
+            if holds:
+                self.begun[s] = len(self.log)
+            elif self.uniformity.is_varying(s.condition):
+                # lanes of a group on both sides are not ordered; else a group takes one side
+                self.pending |= dict.fromkeys(self.log[self.begun[s] :])
+            self.own.below |= self.own.facts_of(s.condition, holds=holds)
+            if is_given(s.condition):
+                self.guards |= {condition_of(s.condition, holds=holds)}
+        lanes, groups = self.who(s.condition, holds=holds)
+        self.present, self.fixed = self.present & lanes, self.fixed | groups
+
+    def loop(self, s: For | While) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next."""
-        changed = targets_of(s.body) | (targets_of(s.test) if isinstance(s, While) else set[Variable]())
-        before = dict(self.pending)
-        left: dict[_Access, None] = {}
+        before = self.here()
+        entry, exits = before, list[_OrderState]()
         for _ in range(2 if self.visits < _MOST_VISITS else 1):
-            self.visits += 1
-            self.exits.append((left, {}))
-            self.lanes.forget(changed)
-            here, groups, fixed = lanes, frozenset[tuple[int, int]](), self.fixed
-            if isinstance(s, For):
-                self.lanes.values[s.index] = None
-                self.own.count(s)
-                (first, _), (_, stop) = self.ranges[s.start], self.ranges[s.stop]
-                is_up = not s.down and first < stop
-                self.ranges[s.index] = (first, stop - 1) if is_up else everything(s.index.type)
-            else:
-                self.block(s.test, lanes)
-                left |= self.pending
-                here, groups = self.who(s.condition, holds=True)
-            self.fixed = fixed | groups
-            end = self.pending if self.block(s.body, lanes & here) else {}
-            self.fixed = fixed
-            self.pending = before | self.pending | end | self.exits.pop()[1]
-        self.pending = self.pending | left
-        self.lanes.forget(changed)
+            turn = self.turn(s, entry)
+            exits += turn.exits
+            self.join(s, before, [before, entry, *turn.ends])
+            entry = self.here()
+        self.join(s, before, [entry, *exits])
+
+    def begin(self, s: For | While) -> None:
+        self.visits += 1
+        self.lanes.forget_inside(s)
+        if isinstance(s, For):
+            self.lanes.values[s.index] = None
+            self.own.count(s)
+            (first, _), (_, stop) = self.ranges[s.start], self.ranges[s.stop]
+            is_up = not s.down and first < stop
+            self.ranges[s.index] = (first, stop - 1) if is_up else everything(s.index.type)
 
     def who(self, condition: Instr, *, holds: bool) -> tuple[Lanes, frozenset[tuple[int, int]]]:
         """Return lanes of which none is missing for which a condition holds, and the only groups that have any."""
@@ -243,7 +240,7 @@ class _OrderProof:
             return a.offsets == limit % step, frozenset({(key[1], limit // step)})
         return (a.offsets < limit, frozenset({(key[1], 0)})) if limit <= step else None
 
-    def instr(self, s: Instr, lanes: Lanes) -> None:
+    def instr(self, s: Instr) -> None:
         if s.name == "barrier" and self.visits < _MOST_VISITS:
             self.pending = {}
         elif s.name == "set":
@@ -251,10 +248,10 @@ class _OrderProof:
         elif s.name in ("fetch", "wide_product"):
             for memory in self.kernel.shared:
                 if memory.name == s.attr[0] and memory in self.watched:
-                    self.access(s, memory, None, everything(s.args[0].type), lanes)
+                    self.access(s, memory, None, everything(s.args[0].type))
         if s.memory in self.watched and s.memory is not None and s.args:
             index = self.lanes.value(s.args[0]) or self.own.place(s.args[0], s.memory) if s.name != "fetch" else None
-            self.access(s, s.memory, index, self.ranges.get(s.args[0], (0, WORD)), lanes)
+            self.access(s, s.memory, index, self.ranges.get(s.args[0], (0, WORD)))
         if s.dtype is not None:
             self.lanes.compute(s)
             self.ranges[s] = self.range(s)
@@ -284,7 +281,8 @@ class _OrderProof:
         rule = ARITHMETIC.get(s.name)
         return trimmed(rule(*(self.ranges[a] for a in s.args)), s.type) if rule is not None else everything(s.type)
 
-    def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range, lanes: Lanes) -> None:
+    def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range) -> None:
+        lanes = self.present
         does = s.name if s.name in _COMMUTE and s not in self.live else "load" if s.name == "load" else "other"
         known = None if index is None else (index.offsets.tobytes(), index.unknowns)
         if index is not None and index.is_known and lanes.any():

@@ -14,9 +14,9 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Block, Instr, Kernel, Variable, walk
+from loom.ir.kernel import For, If, Instr, Kernel, Variable, While, operations, walk_blocks
 
-__all__ = ["LaneEvaluator", "LaneValue", "Lanes", "difference", "is_group", "targets_of"]
+__all__ = ["LaneEvaluator", "LaneValue", "Lanes", "difference", "is_group"]
 
 Lanes: TypeAlias = np.ndarray[Any, Any]
 """A number or a bool for each lane of a workgroup."""
@@ -56,13 +56,8 @@ def is_group(key: object) -> bool:
     return isinstance(key, tuple) and cast("tuple[object, ...]", key)[0] == "group"
 
 
-def targets_of(block: Block) -> set[Variable]:
-    """Return the variables that a block sets."""
-    return {s.attr for s in walk(block) if isinstance(s, Instr) and s.op.name == "set"}
-
-
 class LaneEvaluator:
-    """Evaluates values on demand; ``assign`` and ``forget`` keep the variables current."""
+    """Evaluates values in program order; ``assign`` and ``forget`` keep the variables current."""
 
     def __init__(self, kernel: Kernel) -> None:
         x, y, _ = kernel.workgroup
@@ -72,6 +67,7 @@ class LaneEvaluator:
         self.zeros = np.zeros(kernel.lanes, np.int64)
         self.variables: dict[Variable, LaneValue | None] = {}
         self.values: dict[Instr, LaneValue | None] = {}
+        self._targets: dict[If | For | While, set[Variable]] = {}
 
     def value(self, instr: Instr) -> LaneValue | None:
         """Return what is known of a value computed earlier."""
@@ -85,10 +81,18 @@ class LaneEvaluator:
         """A variable takes a value in all lanes."""
         self.variables[variable] = self.values.get(value)
 
-    def forget(self, variables: set[Variable]) -> None:
-        """Variables may have changed in a way not followed."""
-        for variable in variables:
-            self.variables.pop(variable, None)
+    def forget(self, variable: Variable) -> None:
+        """A variable may have changed in a way not followed."""
+        self.variables.pop(variable, None)
+
+    def forget_inside(self, s: If | For | While) -> None:
+        """Forget the variables that are set inside a statement."""
+        targets = self._targets.get(s)
+        if targets is None:
+            targets = {each.attr for each in operations(*walk_blocks(s)) if each.op.name == "set"}
+            self._targets[s] = targets
+        for variable in targets:
+            self.forget(variable)
 
     def unknown(self, key: Any) -> LaneValue:
         """A value equal in all lanes and otherwise unknown."""

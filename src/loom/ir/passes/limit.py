@@ -9,16 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loom.core.dtype import bool_, u32
-from loom.ir.kernel import Block, If, Instr, Kernel, Param, walk
-from loom.ir.ops import OPS, Effect
+from loom.ir.kernel import Block, If, Instr, Param
+from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 
-__all__ = ["has_barriers", "limited"]
-
-
-def has_barriers(kernel: Kernel) -> bool:
-    """Tell whether lanes of a group wait for each other."""
-    return any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in walk(kernel.body))
+__all__ = ["limited"]
 
 
 def limited(verified: VerifiedKernel) -> VerifiedKernel:

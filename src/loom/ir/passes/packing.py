@@ -9,9 +9,9 @@ or none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from loom.ir.kernel import Block, For, Instr, Kernel, Memory, Variable, While, walk_blocks
+from loom.ir.forward import Forward
+from loom.ir.kernel import For, Instr, Kernel, Memory, Variable, While
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 
@@ -26,18 +26,21 @@ _Node = Instr | Variable
 def packed_values(kernel: Kernel, keeps: Callable[[Memory], bool]) -> set[_Node]:
     """Return the vector values and variables to keep whole, given the memories of vectors that a target keeps."""
     webs = _Webs(keeps, analyse_uniformity(kernel))
-    webs.block(kernel.body, 1)
+    webs.block(kernel.body)
     return webs.packed()
 
 
-@dataclass(slots=True)
-class _Webs:
-    keeps: Callable[[Memory], bool]
-    uniformity: Uniformity
-    parent: dict[_Node, _Node] = field(default_factory=dict[_Node, _Node])
-    gain: dict[_Node, int] = field(default_factory=dict[_Node, int])
-    barred: set[_Node] = field(default_factory=set[_Node])
-    asked: set[tuple[Instr, int]] = field(default_factory=set[tuple[Instr, int]])
+class _Webs(Forward[int]):
+    """The webs of a kernel; ``state`` is how often a statement is taken to be run."""
+
+    def __init__(self, keeps: Callable[[Memory], bool], uniformity: Uniformity) -> None:
+        super().__init__()
+        self.state = 1
+        self.keeps, self.uniformity = keeps, uniformity
+        self.parent: dict[_Node, _Node] = {}
+        self.gain: dict[_Node, int] = {}
+        self.barred: set[_Node] = set()
+        self.asked: set[tuple[Instr, int]] = set()
 
     def packed(self) -> set[_Node]:
         """Return all values of webs that gain by being packed, and of which no use needs them apart."""
@@ -54,7 +57,7 @@ class _Webs:
             node = self.parent[node]
         return node
 
-    def join(self, nodes: list[_Node]) -> None:
+    def tie(self, nodes: list[_Node]) -> None:
         for node in nodes[1:]:
             self.parent[self.find(node)] = self.find(nodes[0])
 
@@ -62,15 +65,11 @@ class _Webs:
         self.find(node)
         self.gain[node] = self.gain.get(node, 0) + gain
 
-    def block(self, block: Block, weight: int) -> None:
-        for s in block.statements:
-            if isinstance(s, Instr):
-                self.instr(s, weight)
-            inner = weight * (_TURNS if isinstance(s, (For, While)) else 1)
-            for each in walk_blocks(s):
-                self.block(each, inner)
+    def begin(self, s: For | While) -> None:
+        del s
+        self.state *= _TURNS
 
-    def instr(self, s: Instr, weight: int) -> None:
+    def instr(self, s: Instr) -> None:
         vectors: list[_Node] = [a for a in s.args if a.type.is_vector]
         if s.dtype is not None and s.dtype.is_vector:
             vectors.append(s)
@@ -78,6 +77,7 @@ class _Webs:
             vectors.append(s.attr)
         if not vectors:
             return
+        weight = self.state
         if s.op.name == "extract":
             self.extract(s, weight)
         elif s.op.name == "vector":
@@ -86,7 +86,7 @@ class _Webs:
         elif s.op.name in ("load", "store") and s.memory is not None:
             self.access(s, s.memory, vectors[0], weight)
         elif s.op.is_pure or s.op.name in ("get", "set"):
-            self.join(vectors)
+            self.tie(vectors)
             lanes = max(a.type.lanes for a in s.args) if s.args else 1
             repeated = [a for a in s.args if not a.type.is_vector and a in self.uniformity.varying]
             self.add(vectors[0], -lanes * weight * len(repeated))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from loom.core.errors import VerifyError
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, assignments, operations
 
 __all__ = ["refuse_inexact_products"]
 
@@ -45,7 +45,7 @@ _ANY = _Extent(_BITS, _LEAST, _MOST)
 
 def refuse_inexact_products(kernel: Kernel) -> None:
     """Raise VerifyError for the first ``fma`` of which a product may be rounded."""
-    fused = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.op.name == "fma"]
+    fused = [s for s in operations(kernel.body) if s.op.name == "fma"]
     if not fused or kernel.trusted:
         return
     extents = _Extents(kernel)
@@ -64,11 +64,9 @@ class _Extents:
 
     def __init__(self, kernel: Kernel) -> None:
         self.known: dict[Instr | Variable | Memory, _Extent] = {}
-        self.sources: dict[Variable | Memory, list[Instr]] = {}
-        for s in walk(kernel.body):
-            if isinstance(s, Instr) and s.op.name == "set":
-                self.sources.setdefault(s.attr, []).append(s.args[0])
-            elif isinstance(s, Instr) and s.memory is not None and s.op.name == "store":
+        self.sources: dict[Variable | Memory, list[Instr]] = {**assignments(kernel.body)}
+        for s in operations(kernel.body):
+            if s.memory is not None and s.op.name == "store":
                 self.sources.setdefault(s.memory, []).append(s.args[1])
 
     def of(self, value: Instr) -> _Extent:

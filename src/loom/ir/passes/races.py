@@ -8,15 +8,31 @@ while running. Invariant: no false alarm for a guard this module does not unders
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from loom.core.errors import VerifyError
-from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
+from loom.ir.forward import Forward
+from loom.ir.kernel import (
+    Break,
+    Continue,
+    For,
+    If,
+    Instr,
+    Kernel,
+    Memory,
+    Return,
+    Space,
+    Variable,
+    While,
+    walk,
+    walk_blocks,
+)
 from loom.ir.ops import Effect
-from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, difference, is_group, targets_of
+from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, difference, is_group
 from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["refuse_races"]
@@ -41,96 +57,98 @@ class _Visit:
 def refuse_races(kernel: Kernel, uniformity: Uniformity) -> None:
     """Raise VerifyError naming both lines if lanes of a workgroup certainly race."""
     if kernel.lanes > 1:
-        _Checker(kernel, uniformity).run()
+        _Checker(kernel, uniformity).block(kernel.body)
 
 
-class _Checker:
+class _RaceState(NamedTuple):
+    """What holds at a place: as a ``_Checker`` has it, with the values of variables."""
+
+    pending: list[_Visit]
+    guards: frozenset[Any]
+    variables: dict[Variable, LaneValue | None]
+    active: Lanes | None
+
+
+class _Checker(Forward[_RaceState]):
     def __init__(self, kernel: Kernel, uniformity: Uniformity) -> None:
+        super().__init__()
         self.kernel = kernel
         self.uniformity = uniformity
         self.lanes = LaneEvaluator(kernel)
         self.pending: list[_Visit] = []
-        self.turns = 0
+        self.active: Lanes | None = np.ones(self.kernel.lanes, np.bool_)
+        """The lanes that are here, None where they are not known."""
+        self.count = 0
         self.guards: frozenset[Any] = frozenset()
         """Conditions equal in all lanes and not known, each as true or false; _BOUND for any ``i < n``."""
-        self.left: list[list[_Visit]] = []
-        """For each loop around, the accesses pending where it was left by break."""
 
-    def run(self) -> None:
-        self.block(self.kernel.body, np.ones(self.kernel.lanes, np.bool_))
+    def here(self) -> _RaceState:
+        return _RaceState(self.pending, self.guards, self.lanes.variables, self.active)
 
-    def block(self, block: Block, active: Lanes | None) -> bool:
-        """Visit statements, ``active`` being None where the lanes present are not known; tell if the end is reached."""
-        for s in block.statements:
-            if isinstance(s, Instr):
-                self.instr(s, active)
-            elif isinstance(s, If):
-                self.if_(s, active)
-            elif isinstance(s, (For, While)):
-                self.loop(s, active)
-            elif isinstance(s, (Break, Continue, Return)):
-                if isinstance(s, Break) and self.left:
-                    self.left[-1] += self.pending
-                return False
-            if not isinstance(s, Instr) and _escapes(s):
-                active = None
-        return True
+    def enter(self, state: _RaceState) -> None:
+        pending, self.guards, variables, self.active = state
+        self.pending, self.lanes.variables = list(pending), dict(variables)
 
-    def if_(self, s: If, active: Lanes | None) -> None:
-        before, outside, variables = list(self.pending), self.guards, dict(self.lanes.variables)
-        after: list[_Visit] = []
-        for block, (lanes, guard) in zip((s.then, s.otherwise), self.branches(s.condition), strict=True):
-            self.pending, self.guards = list(before), outside if guard is None else outside | {guard}
-            self.lanes.variables = dict(variables)
-            if _BOUND in self.guards and len(self.guards) > 1:
-                lanes = None  # the two may exclude each other
-            if self.block(block, None if active is None or lanes is None else active & lanes):
-                after += [v for v in self.pending if v not in after]
-        self.pending, self.guards, self.lanes.variables = after, outside, variables
-        self.lanes.forget(targets_of(s.then) | targets_of(s.otherwise))
+    def join(self, s: If | For | While, before: _RaceState, ends: Sequence[_RaceState]) -> None:
+        pending = dict.fromkeys(visit for end in ends for visit in end.pending)
+        self.enter(before._replace(pending=list(pending)))
+        self.lanes.forget_inside(s)
+        if _escapes(s):
+            self.active = None
 
-    def branches(self, condition: Instr) -> tuple[tuple[Lanes | None, Any], tuple[Lanes | None, Any]]:
-        """Return for both branches the lanes certain to take it (None if not known) and what that assumes."""
-        value, everyone = self.lanes.value(condition), np.ones(self.kernel.lanes, np.bool_)
-        unknown = None, None
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        if isinstance(s, While):
+            return
+        lanes, guard = self.branch(s.condition, holds=holds)
+        self.guards = self.guards if guard is None else self.guards | {guard}
+        if lanes is None or (_BOUND in self.guards and len(self.guards) > 1):  # the two may exclude each other
+            self.active = None
+        elif self.active is not None:
+            self.active = self.active & lanes
+
+    def branch(self, condition: Instr, *, holds: bool) -> tuple[Lanes | None, Any]:
+        """Return the lanes for which a condition certainly holds, or does not, None if not known; what that assumes."""
+        value = self.lanes.value(condition)
         if value is not None and value.is_known:
-            return (value.offsets != 0, None), (value.offsets == 0, None)
+            return (value.offsets != 0) == holds, None
         if not self.uniformity.is_varying(condition):
-            return (everyone, (condition, True, self.turns)), (everyone, (condition, False, self.turns))
+            return np.ones(self.kernel.lanes, np.bool_), (condition, holds, self.count)
         if condition.op.name not in ("lt", "le", "gt", "ge"):
-            return unknown, unknown
+            return None, None
         sides = [self.lanes.value(a) for a in condition.args]
         low, high = sides if condition.op.name in ("lt", "le") else sides[::-1]
         if low is None or high is None:
-            return unknown, unknown
+            return None, None
         below = difference(low, high)
         if all(is_group(key) for key, _ in below.unknowns):  # a constant bound: the first group shows who passes
             passes = below.offsets <= 0 if condition.op.name in ("le", "ge") else below.offsets < 0
-            return (passes, None), (~passes, None)
+            return passes == holds, None
         groups = {coefficient > 0 for key, coefficient in below.unknowns if is_group(key)}
-        if len(groups) != 1 or any(not _is_given(key) for key, _ in below.unknowns):
-            return unknown, unknown
+        if groups != {holds} or any(not _is_given(key) for key, _ in below.unknowns):
+            return None, None
         # i < n with n unknown holds for all lanes of some group, and so does the opposite of i >= n
-        return ((everyone, _BOUND), unknown) if groups == {True} else (unknown, (everyone, _BOUND))
+        return np.ones(self.kernel.lanes, np.bool_), _BOUND
 
-    def loop(self, s: For | While, active: Lanes | None) -> None:
+    def loop(self, s: For | While) -> None:
         """Visit the body twice, so that the end of one turn meets the start of the next, if there is one."""
-        changed = targets_of(s.body) | (targets_of(s.test) if isinstance(s, While) else set[Variable]())
+        before = entry = self.here()
         if s in self.uniformity.divergent_loops:
-            active = None
-        self.left.append([])
-        for _ in range(min(2 if self.turns < _MOST_TURNS else 1, self.most_turns(s))):
-            self.turns += 1  # the counter of one turn is never compared with that of another
-            self.lanes.forget(changed)
-            if isinstance(s, For):
-                uniform = not self.uniformity.is_varying(s.index)
-                self.lanes.values[s.index] = self.lanes.unknown(self.turns) if uniform else None
-            else:
-                self.block(s.test, active)
-            if not self.block(s.body, active):
+            entry = entry._replace(active=None)
+        breaks = list[_RaceState]()
+        for _ in range(min(2 if self.count < _MOST_TURNS else 1, self.most_turns(s))):
+            turn = self.turn(s, entry)
+            breaks += turn.breaks
+            if turn.end is None:
                 break
-        self.pending = self.pending + [v for v in self.left.pop() if v not in self.pending]
-        self.lanes.forget(changed)
+            entry = entry._replace(pending=turn.end.pending)
+        self.join(s, before, [entry, *breaks])
+
+    def begin(self, s: For | While) -> None:
+        self.count += 1  # the counter of one turn is never compared with that of another
+        self.lanes.forget_inside(s)
+        if isinstance(s, For):
+            uniform = not self.uniformity.is_varying(s.index)
+            self.lanes.values[s.index] = self.lanes.unknown(self.count) if uniform else None
 
     def most_turns(self, s: For | While) -> int:
         """Return how often a loop of constant bounds runs, 2 if that is not known."""
@@ -140,24 +158,24 @@ class _Checker:
         start, stop, step = (int(v.offsets[0]) for v in bounds if v is not None)
         return len(range(start, stop, step)) if step else 0
 
-    def instr(self, s: Instr, active: Lanes | None) -> None:
+    def instr(self, s: Instr) -> None:
         if s.op.effect is Effect.SYNC:
             self.pending = []
         elif s.op.name == "set":
-            if active is not None and active.all():
+            if self.active is not None and self.active.all():
                 self.lanes.assign(s.attr, s.args[0])
             else:
-                self.lanes.forget({s.attr})
+                self.lanes.forget(s.attr)
         elif s.memory is not None and s.op.name in ("load", "store"):
-            self.access(s, s.memory, active)
+            self.access(s, s.memory)
         if s.dtype is not None:
             self.lanes.compute(s)
 
-    def access(self, s: Instr, memory: Memory, active: Lanes | None) -> None:
+    def access(self, s: Instr, memory: Memory) -> None:
         index = self.lanes.value(s.args[0])
-        if memory.space is Space.PRIVATE or index is None or active is None:
+        if memory.space is Space.PRIVATE or index is None or self.active is None:
             return
-        visit = _Visit(s, memory, s.op.name == "store", index, active, self.guards)
+        visit = _Visit(s, memory, s.op.name == "store", index, self.active, self.guards)
         if visit.writes:
             self.refuse_same_element(visit)
         for earlier in self.pending:
@@ -224,7 +242,7 @@ def _is_given(key: Any) -> bool:
     return isinstance(key, tuple)
 
 
-def _escapes(s: If | For | While | Break | Continue | Return) -> bool:
-    blocks = (s.then, s.otherwise) if isinstance(s, If) else (s.body,) if isinstance(s, (For, While)) else ()
-    kinds = (Break, Continue, Return) if isinstance(s, If) else (Return,)
-    return any(isinstance(inner, kinds) for block in blocks for inner in walk(block))
+def _escapes(s: If | For | While) -> bool:
+    """Tell whether some lanes may not get behind a statement."""
+    kinds = (Break, Continue, Return) if isinstance(s, If) else Return
+    return any(isinstance(inner, kinds) for inner in walk(*walk_blocks(s)))

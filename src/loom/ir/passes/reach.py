@@ -14,6 +14,7 @@ from typing import Any
 
 from loom.core.dtype import i32, u32
 from loom.ir.constants import constant_value
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,
     For,
@@ -25,7 +26,9 @@ from loom.ir.kernel import (
     Space,
     Variable,
     While,
+    assignments,
     operands,
+    operations,
     walk,
     walk_blocks,
 )
@@ -141,7 +144,7 @@ class Reach:
 def reach_of(kernel: Kernel) -> Reach:
     """Return how far a verified kernel reaches."""
     reader = _Guards(kernel)
-    reader.block(kernel.body, ())
+    reader.block(kernel.body)
     return reader.found
 
 
@@ -152,10 +155,7 @@ class Choices:
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        self.sets: dict[Variable, int] = {}
-        for s in walk(kernel.body):
-            if isinstance(s, Instr) and s.name == "set":
-                self.sets[s.attr] = self.sets.get(s.attr, 0) + 1
+        self.twice = {v for v, values in assignments(kernel.body).items() if len(values) == 2}
         self.made: dict[Instr, tuple[bool, tuple[Instr, Instr]]] = {}
         """Of reads: whether a variable holds ``and``, and the two."""
         self.look(kernel.body)
@@ -170,11 +170,11 @@ class Choices:
         firsts: dict[Variable, Instr] = {}
         known: dict[Variable, tuple[bool, tuple[Instr, Instr]]] = {}
         for s in block.statements:
-            for inner in walk(Block([s])) if known else ():
-                if isinstance(inner, Instr) and inner.name == "get" and inner.attr in known:
+            for inner in operations(Block([s])) if known else ():
+                if inner.name == "get" and inner.attr in known:
                     self.made[inner] = known[inner.attr]
             if isinstance(s, Instr):
-                if s.name == "set" and self.sets[s.attr] == 2:
+                if s.name == "set" and s.attr in self.twice:
                     firsts[s.attr] = s.args[0]
                 continue
             for inner in walk_blocks(s):
@@ -217,10 +217,14 @@ class _LanePlace:
         return replace(self, taken=(*self.taken, number))
 
 
-class _Guards:
+class _Guards(Forward[_Facts]):
+    """Reads guards; ``state`` holds of the lanes that get here."""
+
     def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self.state = ()
         self.kernel = kernel
-        body = [s for s in walk(kernel.body) if isinstance(s, Instr)]
+        body = list(operations(kernel.body))
         asked = {s.attr for s in body if s.name in ("global_id", "group_id")}
         self.found = Reach(
             (0 in asked, 1 in asked, 2 in asked),
@@ -229,23 +233,16 @@ class _Guards:
         )
         self.choices = Choices(kernel)
 
-    def block(self, block: Block, facts: _Facts) -> None:
-        """Visit the statements that lanes with ``facts`` get to."""
-        for s in block.statements:
-            if isinstance(s, Instr):
-                self.instr(s, facts)
-            elif isinstance(s, If):
-                self.block(s.then, facts + self.implied(s.condition, holds=True))
-                self.block(s.otherwise, facts + self.implied(s.condition, holds=False))
-            elif isinstance(s, While):
-                self.block(s.test, facts)
-                self.block(s.body, facts + self.implied(s.condition, holds=True))
-            elif isinstance(s, For):
-                counted = () if s.down else self.below(s.start, s.stop, closed=False)
-                self.found.loops += [b for d, b in counted if d == 0 and b.scale == 1 and _is_stride(s.step)]
-                self.block(s.body, facts + counted)
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        self.state += self.implied(s.condition, holds=holds)
 
-    def instr(self, s: Instr, facts: _Facts) -> None:
+    def begin(self, s: For | While) -> None:
+        if isinstance(s, For):
+            counted = () if s.down else self.below(s.start, s.stop, closed=False)
+            self.found.loops += [b for d, b in counted if d == 0 and b.scale == 1 and _is_stride(s.step)]
+            self.state += counted
+
+    def instr(self, s: Instr) -> None:
         if s.name == "within":
             self.found.axes += self.below(s.args[0], s.args[1], closed=False)
             return
@@ -256,6 +253,7 @@ class _Guards:
             self.found.indexed.add(s.memory)
         if not (is_buffer and s.name not in ("load", "length")) and s.name not in ("print", "assert"):
             return
+        facts = self.state
         if at is not None and is_buffer:
             length = Instr(_LENGTH, None, (), None, s.memory)
             facts = (*facts, (at.dimension, at.bound(length, is_length=True)))

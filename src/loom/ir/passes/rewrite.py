@@ -6,23 +6,13 @@ keep their order and structure; only operations change.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
-from loom.core.dtype import DType
+from loom.core.dtype import DType, u32
 from loom.ir.constants import constant_bits
-from loom.ir.kernel import (
-    Block,
-    For,
-    If,
-    Instr,
-    Kernel,
-    Loc,
-    Memory,
-    Param,
-    Statement,
-    Variable,
-    While,
-)
+from loom.ir.kernel import Block, For, If, Instr, Kernel, Loc, Memory, Param, Statement, Variable, While
 from loom.ir.ops import OPS
 from loom.ir.rules import infer
 
@@ -40,11 +30,27 @@ class Rewriter:
 
     def block(self, block: Block) -> Block:
         """Return the rewritten block."""
-        outer, self.out = self.out, []
-        for statement in block.statements:
-            self.statement(statement)
-        inner, self.out = Block(self.out), outer
+        with self.inside() as inner:
+            for statement in block.statements:
+                self.statement(statement)
         return inner
+
+    @contextmanager
+    def inside(self) -> Generator[Block, None, None]:
+        """Collect what is appended in a block of its own."""
+        outer, self.out = self.out, []
+        inner = Block(self.out)
+        yield inner
+        self.out = outer
+
+    @contextmanager
+    def counting(self, start: Instr, stop: int, step: int) -> Generator[Instr, None, None]:
+        """Append a loop of what is appended inside, which is given the counter, a u32."""
+        last, by, loc = self.const(stop, u32), self.const(step, u32), self.loc
+        index = Instr(OPS["index"], u32, (), None, None, loc)
+        with self.inside() as body:
+            yield index
+        self.out.append(For(index, start, last, by, False, body, loc))
 
     def statement(self, s: Statement) -> None:
         """Rewrite one statement into ``out``."""

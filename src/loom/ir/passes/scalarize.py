@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from loom.core.dtype import DType, i64, u64
-from loom.ir.kernel import Instr, Kernel, Memory, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Memory, Variable, operations
 from loom.ir.passes.rewrite import Rewriter
 
 __all__ = ["Scalarized", "scalarize"]
@@ -39,7 +39,7 @@ def scalarize(
     ``packs`` gives the values and variables that stay vectors.
     """
     arrays = (*kernel.buffers, *kernel.shared, *kernel.private)
-    vectors = any(isinstance(s, Instr) and s.dtype is not None and s.dtype.is_vector for s in walk(kernel.body))
+    vectors = any(s.dtype is not None and s.dtype.is_vector for s in operations(kernel.body))
     if not vectors and not any(m.dtype.is_vector for m in arrays):
         return Scalarized(kernel, {})
     return _Scalarizer(kernel, keeps, packs(kernel)).run()

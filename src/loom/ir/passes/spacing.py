@@ -83,7 +83,7 @@ class Own:
 
     def __init__(self, kernel: Kernel, lanes: LaneEvaluator, choices: Choices) -> None:
         self.kernel, self.lanes, self.choices = kernel, lanes, choices
-        self.below: _Facts = frozenset()
+        self.below: frozenset[object] = frozenset()
         """Numbers that are below the length of an axis, for the lanes that are here."""
         self.turns: dict[Instr, LaneValue] = {}
         """Counters of loops in which no two lanes have a turn in common."""

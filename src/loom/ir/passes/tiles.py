@@ -14,8 +14,7 @@ from dataclasses import replace
 from loom.core.dtype import i32, u32
 from loom.core.errors import VerifyError
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Block, For, Instr, Kernel, Variable, walk
-from loom.ir.ops import OPS
+from loom.ir.kernel import Instr, Kernel, Variable, operations, walk
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.passes.uniformity import Uniformity
 
@@ -34,7 +33,7 @@ TILE_ROWS = 8
 
 def has_tiles(kernel: Kernel) -> bool:
     """Tell whether a kernel multiplies tiles."""
-    return any(isinstance(s, Instr) and s.op.name == "tile_product" for s in walk(kernel.body))
+    return any(s.op.name == "tile_product" for s in operations(kernel.body))
 
 
 def refuse_lonely_tiles(kernel: Kernel, uniformity: Uniformity) -> None:
@@ -107,15 +106,11 @@ class _TileProducts(Rewriter):
 
     def loop(self, s: Instr, words: int, rows: list[Instr], columns: list[Instr]) -> None:
         """Add the products of all words."""
-        start, stop, step = (self.const(n, u32) for n in (0, words, 1))
-        index = Instr(OPS["index"], u32, (), None, None, s.loc)
-        outer, self.out = self.out, []
-        left, right = (
-            [self.emit("load", self.emit("add", at, index), memory=s.memory) for at in places]
-            for places in (rows, columns)
-        )
-        for n, variable in enumerate(self.sums):
-            found = self.emit("dot4_i8", left[n // 2], right[n % 2], self.emit("get", attr=variable))
-            self.emit("set", found, attr=variable)
-        body, self.out = Block(self.out), outer
-        self.out.append(For(index, start, stop, step, False, body, s.loc))
+        with self.counting(self.const(0, u32), words, 1) as index:
+            left, right = (
+                [self.emit("load", self.emit("add", at, index), memory=s.memory) for at in places]
+                for places in (rows, columns)
+            )
+            for n, variable in enumerate(self.sums):
+                found = self.emit("dot4_i8", left[n // 2], right[n % 2], self.emit("get", attr=variable))
+                self.emit("set", found, attr=variable)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,
     Break,
@@ -20,11 +21,11 @@ from loom.ir.kernel import (
     If,
     Instr,
     Kernel,
-    Memory,
     Return,
     Space,
     Variable,
     While,
+    operations,
     walk,
     walk_blocks,
 )
@@ -93,8 +94,7 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
     if varying_dimensions is None:
         x, y, z = kernel.workgroup
         varying_dimensions = (x > 1, y > 1, z > 1)
-    atomics = {s.memory for s in walk(kernel.body) if isinstance(s, Instr) and s.op.effect is Effect.ATOMIC}
-    analysis = _Analysis(kernel, variable_homes(kernel), atomics, varying_dimensions)
+    analysis = _Analysis(kernel, varying_dimensions)
     while True:
         before = len(analysis.found.varying_variables), len(analysis.found.divergent_loops)
         analysis.run()
@@ -102,18 +102,15 @@ def analyse_uniformity(kernel: Kernel, varying_dimensions: tuple[bool, bool, boo
             return analysis.found
 
 
-class _Analysis:
-    def __init__(
-        self,
-        kernel: Kernel,
-        homes: dict[Variable, Block],
-        atomics: set[Memory | None],
-        dimensions: tuple[bool, bool, bool],
-    ) -> None:
+class _Analysis(Forward[int]):
+    """One sweep after the other; ``state`` is how often lanes disagreed about the block at hand when it began."""
+
+    def __init__(self, kernel: Kernel, dimensions: tuple[bool, bool, bool]) -> None:
+        super().__init__()
         self.kernel = kernel
         self.dimensions = dimensions
-        self.homes = homes
-        self.atomics = atomics
+        self.homes = variable_homes(kernel)
+        self.atomics = {s.memory for s in operations(kernel.body) if s.op.effect is Effect.ATOMIC}
         self.found = Uniformity()
         self.returned = False
 
@@ -121,78 +118,77 @@ class _Analysis:
         """One sweep; the varying variables and divergent loops found so far are kept."""
         known = self.found
         self.found = Uniformity(varying_variables=known.varying_variables, divergent_loops=known.divergent_loops)
-        self.returned = False
-        if not any(self.dimensions):
-            self._mark_depths(self.kernel.body)
-            return
-        self.block(self.kernel.body, 0, None)
+        self.state, self.returned = 0, False
+        if any(self.dimensions):
+            self.block(self.kernel.body)
+        else:
+            inner = (block for s in walk(self.kernel.body) for block in walk_blocks(s))
+            self.found.depth = dict.fromkeys((self.kernel.body, *inner), 0)
 
-    def _mark_depths(self, block: Block) -> None:
-        self.found.depth[block] = 0
-        for s in block.statements:
-            for inner in walk_blocks(s):
-                self._mark_depths(inner)
+    @property
+    def depth(self) -> int:
+        """How often the lanes that are here disagree with others."""
+        return self.state + self.returned
 
-    def block(self, block: Block, depth: int, loop: tuple[For | While, int] | None) -> None:
-        """Visit ``block``, run by lanes that disagree ``depth`` times; ``loop`` is (loop, its depth)."""
-        self.found.depth[block] = depth
-        for s in block.statements:
-            here = depth + (1 if self.returned else 0)
-            if isinstance(s, Instr):
-                self.instr(s, here)
-            elif isinstance(s, If):
-                inner = here + (1 if s.condition in self.found.varying else 0)
-                self.block(s.then, inner, loop)
-                self.block(s.otherwise, inner, loop)
-            elif isinstance(s, (For, While)):
-                self.loop(s, here)
-            elif isinstance(s, (Break, Continue)):
-                if loop is not None and here > loop[1]:
-                    self.found.divergent_loops.add(loop[0])
-            elif isinstance(s, Return) and here > 0:
-                self.found.divergent_returns.append(s)
-                self.returned = True
+    def block(self, block: Block) -> None:
+        self.found.depth[block] = self.state
+        super().block(block)
 
-    def loop(self, s: For | While, depth: int) -> None:
-        """Visit a loop; if lanes turn out to leave it at different turns, the next sweep takes that into account."""
-        varying, loops, returns = self.found.varying, self.found.divergent_loops, self.found.divergent_returns
-        returned_before = len(returns)
+    def assume(self, s: If | While, *, holds: bool) -> None:
+        varying, loops = s.condition in self.found.varying, self.found.divergent_loops
+        if isinstance(s, If):
+            self.state = self.depth + varying if holds else self.found.depth[s.then]
+        elif holds and varying and s not in loops:
+            loops.add(s)
+            self.state += 1
+
+    def begin(self, s: For | While) -> None:
+        varying, loops = self.found.varying, self.found.divergent_loops
         if isinstance(s, For):
             if s.start in varying or s.step in varying:
                 varying.add(s.index)
-            if s.start in varying or s.step in varying or s.stop in varying:
+            if s.index in varying or s.stop in varying:
                 loops.add(s)
-        else:
-            self.block(s.test, depth + (s in loops), None)
-            if s.condition in varying:
-                loops.add(s)
-        inner = depth + (s in loops)
-        self.block(s.body, inner, (s, inner))
-        if len(returns) > returned_before:
-            loops.add(s)  # whatever returned before it: lanes that return in this loop leave it one by one
+        self.state = self.depth + (s in loops)
 
-    def instr(self, s: Instr, depth: int) -> None:
-        if (s.op.effect is Effect.SYNC or s.op.name in _TOGETHER) and depth > 0:
-            self.found.divergent_barriers.append(s)
+    def loop(self, s: For | While) -> None:
+        """Visit a loop; if lanes turn out to leave it at different turns, the next sweep takes that into account."""
+        returns = len(self.found.divergent_returns)
+        super().loop(s)
+        if len(self.found.divergent_returns) > returns:
+            # whatever returned before it: lanes that return in this loop leave it one by one
+            self.found.divergent_loops.add(s)
+
+    def leave(self, s: Break | Continue | Return) -> None:
+        if isinstance(s, Return):
+            if self.depth > 0:
+                self.found.divergent_returns.append(s)
+                self.returned = True
+        elif self.turns and self.depth > self.found.depth[self.turns[-1].loop.body]:
+            self.found.divergent_loops.add(self.turns[-1].loop)
+
+    def instr(self, s: Instr) -> None:
+        if s.op.effect is Effect.SYNC or s.op.name in _TOGETHER:
+            if self.depth > 0:
+                self.found.divergent_barriers.append(s)
         if s.op.name == "set":
-            home = self.found.depth.get(self.homes[s.attr], 0)
-            if depth > home:
+            is_masked = self.depth > self.found.depth.get(self.homes[s.attr], 0)
+            if is_masked:
                 self.found.masked_variables.add(s.attr)
-            if s.args[0] in self.found.varying or depth > home:
+            if is_masked or s.args[0] in self.found.varying:
                 self.found.varying_variables.add(s.attr)
         elif s.dtype is not None and self.gives_varying(s):
             self.found.varying.add(s)
 
     def gives_varying(self, s: Instr) -> bool:
-        if s.op.name in ("global_id", "local_id"):
-            return self.dimensions[int(s.attr)]
-        if s.op.name == "get":
-            return s.attr in self.found.varying_variables
-        if s.op.effect is Effect.ATOMIC:
-            return True
-        if s.op.name == "tile_product":
-            return True
-        if s.memory is not None and s.op.name == "load":
-            if s.memory.space is Space.PRIVATE or s.memory in self.atomics:
+        if not s.op.is_pure:
+            if s.op.name in ("global_id", "local_id"):
+                return self.dimensions[int(s.attr)]
+            if s.op.name == "get":
+                return s.attr in self.found.varying_variables
+            if s.op.effect is Effect.ATOMIC or s.op.name == "tile_product":
                 return True
-        return any(a in self.found.varying for a in s.args)
+            if s.memory is not None and s.op.name == "load":
+                if s.memory.space is Space.PRIVATE or s.memory in self.atomics:
+                    return True
+        return not self.found.varying.isdisjoint(s.args)

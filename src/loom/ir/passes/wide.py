@@ -14,8 +14,8 @@ from typing import Any, cast
 
 from loom.core.dtype import i32, u32
 from loom.core.errors import VerifyError
-from loom.ir.kernel import Block, For, Instr, Kernel, Memory, Variable, walk
-from loom.ir.ops import OPS, Effect
+from loom.ir.kernel import Instr, Kernel, Memory, Variable, operations, walk
+from loom.ir.ops import Effect
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.passes.tiles import is_shared_by_lanes
 from loom.ir.passes.uniformity import Uniformity
@@ -41,7 +41,7 @@ _NAMES = ("wide_product", *_TICKETED)
 
 
 def _asked(kernel: Kernel) -> list[Instr]:
-    return [s for s in walk(kernel.body) if isinstance(s, Instr) and s.op.name in _NAMES]
+    return [s for s in operations(kernel.body) if s.op.name in _NAMES]
 
 
 def has_wide(kernel: Kernel) -> bool:
@@ -162,25 +162,13 @@ class _Wide(Rewriter):
     def number(self, value: int) -> Instr:
         return self.const(value, u32)
 
-    def looped(self, start: Instr, stop: int, step: int, turn: Any) -> None:
-        """Emit a loop; ``turn(index)`` emits its body."""
-        last, by = self.number(stop), self.number(step)
-        index = Instr(OPS["index"], u32, (), None, None, self.loc)
-        outer, self.out = self.out, []
-        turn(index)
-        body, self.out = Block(self.out), outer
-        self.out.append(For(index, start, last, by, False, body, self.loc))
-
     def fetch(self, s: Instr) -> None:
         name, words, _, _ = s.attr
         target = shared_named(self.kernel, name)
         _, at, first = (self.value(a) for a in s.args)
-
-        def turn(word: Instr) -> None:
+        with self.counting(self.emit("local_id", attr=0), words, self.kernel.lanes) as word:
             value = self.emit("load", self.emit("add", first, word), memory=s.memory)
             self.emit("store", self.emit("add", at, word), value, memory=target)
-
-        self.looped(self.emit("local_id", attr=0), words, self.kernel.lanes, turn)
 
     def product(self, s: Instr) -> None:
         name, columns, keeps = s.attr
@@ -192,26 +180,19 @@ class _Wide(Rewriter):
         row = self.emit("add", a_at, self.emit("add", upper, self.quads(self.emit("shr", inner, self.number(2)))))
         pair = self.emit("mul", self.emit("and", inner, self.number(3)), self.number(2))
         column = self.emit("add", b_at, self.quads(pair))
-
-        def element(n: Instr) -> None:
-            """Element n = 4 j + 2 lower + right."""
+        with self.counting(self.number(0), columns // 2, 1) as n:  # 4 j + 2 lower + right
             lower = self.emit("and", self.emit("shr", n, self.number(1)), self.number(1))
             left = self.emit("add", row, self.emit("mul", lower, self.number(256)))
             right = self.emit("add", column, self.quads(self.emit("and", n, self.number(1))))
             right = self.emit("add", right, self.emit("mul", self.emit("shr", n, self.number(2)), self.number(256)))
             before = self.emit("load", n, memory=s.memory) if keeps else self.const(0, i32)
             self.emit("set", before, attr=self.sum)
-
-            def word(w: Instr) -> None:
-                chunk = self.emit("mul", self.emit("shr", w, self.number(2)), self.number(32))
-                within = self.emit("add", chunk, self.emit("and", w, self.number(3)))
+            with self.counting(self.number(0), WIDE_WORDS, 1) as word:
+                chunk = self.emit("mul", self.emit("shr", word, self.number(2)), self.number(32))
+                within = self.emit("add", chunk, self.emit("and", word, self.number(3)))
                 both = [self.emit("load", self.emit("add", at, within), memory=tile) for at in (left, right)]
                 self.emit("set", self.emit("dot4_i8", *both, self.emit("get", attr=self.sum)), attr=self.sum)
-
-            self.looped(self.number(0), WIDE_WORDS, 1, word)
             self.emit("store", n, self.emit("get", attr=self.sum), memory=s.memory)
-
-        self.looped(self.number(0), columns // 2, 1, element)
 
     def quads(self, value: Instr) -> Instr:
         return self.emit("mul", value, self.number(_QUAD))

@@ -20,7 +20,6 @@ from loom.core.given import is_array, is_list
 from loom.core.numbers import whole
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import Effect
-from loom.ir.passes.limit import has_barriers
 from loom.ir.passes.reach import Reach, WrapsAround, reach_of
 from loom.ir.records import record_of
 from loom.ir.verify import VerifiedKernel
@@ -242,7 +241,7 @@ def lanes_to_limit(
         told = (asked and n <= size for asked, n, size in zip(reach.asked, found, sizes, strict=True))
         if 0 in found or (found and all(a or b for a, b in zip(is_whole, told, strict=True))):
             return None
-    return None if has_barriers(kernel.kernel) else sizes
+    return None if kernel.has_barrier else sizes
 
 
 def lanes_along(lanes: Any, where: str) -> tuple[int, int, int]:

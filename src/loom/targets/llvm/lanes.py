@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Block, For, If, Instr, Kernel, Space, Variable, While, walk
+from loom.ir.kernel import Block, For, Instr, Kernel, Space, Variable, walk
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity
 
@@ -65,7 +65,7 @@ def analyse_lanes(kernel: Kernel, width: int, uniformity: Uniformity) -> Shapes:
     analysis = _LaneAnalysis(kernel, width, uniformity)
     while True:
         before = dict(analysis.variables)
-        analysis.block(kernel.body)
+        analysis.sweep(kernel.body)
         if analysis.variables == before:
             break
     known = {v: s for v, s in analysis.variables.items() if not isinstance(s, _Unset)}
@@ -84,20 +84,14 @@ class _LaneAnalysis:
         self.values: dict[Instr, Any] = {}
         self.variables: dict[Variable, Any] = dict.fromkeys(kernel.variables, _UNSET)
 
-    def block(self, block: Block) -> None:
-        for s in block.statements:
+    def sweep(self, body: Block) -> None:
+        """Visit what lanes compute, in its order."""
+        for s in walk(body):
             if isinstance(s, Instr):
                 self.instr(s)
-            elif isinstance(s, If):
-                self.block(s.then)
-                self.block(s.otherwise)
             elif isinstance(s, For):
                 start, step = self.values[s.start], self.values[s.step]
                 self.values[s.index] = start if step == 0 else self.join_unset(step)
-                self.block(s.body)
-            elif isinstance(s, While):
-                self.block(s.test)
-                self.block(s.body)
 
     def join_unset(self, step: Any) -> Any:
         return _UNSET if step is _UNSET else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loom.ir.constants import constant_value
-from loom.ir.kernel import Instr, Kernel, Variable, walk
+from loom.ir.kernel import Instr, Kernel, Variable, assignments, operations
 
 __all__ = ["wraps_index"]
 
@@ -21,12 +21,8 @@ _STILL = ("load", "param", "length", "num_groups")
 
 def wraps_index(kernel: Kernel) -> bool:
     """Tell whether an index may be a mask, a remainder or a narrower integer of something a loop counts."""
-    statements = [s for s in walk(kernel.body) if isinstance(s, Instr)]
-    sources: dict[Variable, list[Instr]] = {}
-    for s in statements:
-        if s.op.name == "set":
-            sources.setdefault(s.attr, []).append(s.args[0])
-    accesses = (s for s in statements if s.op.name in _ACCESSES or s.op.name.startswith("atomic_"))
+    sources = assignments(kernel.body)
+    accesses = (s for s in operations(kernel.body) if s.op.name in _ACCESSES or s.op.name.startswith("atomic_"))
     reached = _reached([s.args[0] for s in accesses], sources)
     return any(_is_narrowing(v) and _counts(v.args[0], sources) for v in reached)
 

@@ -241,6 +241,15 @@ def phases(x: In[u32], y: InOut[u32], n: u32) -> None:
         loom.barrier()
 
 
+def a_loop_that_is_left_at_once(x: In[u32], y: InOut[u32], n: u32) -> None:
+    s, lane = loom.shared(u32, 64), loom.local_id()
+    while n > 0:
+        loom.atomic_add(s, x[lane] % 64, 1)
+        loom.barrier()
+        loom.atomic_add(y, 0, s[lane])
+        break  # so that no further turn adds to what is read here
+
+
 def a_value_that_nobody_uses(x: In[u32], y: InOut[u32], n: u32) -> None:
     last = loom.atomic_add(y, 0, 1)
     last = last * 2 + 1
@@ -288,7 +297,7 @@ def even_and_odd(x: InOut[u32], y: InOut[u32], n: u32) -> None:
 
 FREE: list[Callable[..., None]] = [
     remainders, even_and_odd, one_kind_anywhere, elements_of_constants, phases, a_value_that_nobody_uses, modes, cells,
-    lanes_of_a_group,
+    lanes_of_a_group, a_loop_that_is_left_at_once,
 ]  # fmt: skip
 
 

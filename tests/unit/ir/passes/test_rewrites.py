@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from loom.ir.builder import Builder
 from loom.ir.interp import interpret
 from loom.ir.kernel import Access, Continue, If, Instr, Kernel, Return, walk
 from loom.ir.ops import OPS, Result
+from loom.ir.passes.differences import tell_differences
 from loom.ir.passes.escapes import fold_escapes
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.scalarize import scalarize
@@ -379,3 +381,16 @@ def test_narrow_parameters_are_numbers_of_32_bits() -> None:
         interpret(run, arrays, numbers, (1, 1, 1))
         kept.append([int(a[0]) for a in arrays])
     assert kept[0] == kept[1] == [-5 >> 3, 251 >> 3, -300 >> 4, 65_000 >> 8]
+
+
+def test_what_follows_differences_stands_in_the_order_of_the_variables() -> None:
+    numbers = range(24)
+    lines = [f"var v{n}: u32" for n in numbers]
+    lines += ["%0 = param a : u32", "%1 = sub %0 %0 : u32", "%2 = const 0x5 : u32"]
+    for n in numbers:
+        lines += [f"set v{n} %1", f"%{3 + 2 * n} = get v{n} : u32", f"%{4 + 2 * n} = lt %{3 + 2 * n} %2 : bool"]
+    text = "\n  ".join(["kernel @k workgroup 8 1 1 {", "param a: u32", *lines])
+    kernel = parse_kernel(f"{text}\n}}\n")
+    subs = [s for s in walk(kernel.body) if isinstance(s, Instr) and s.name == "sub"]
+    added = tell_differences(replace(kernel, differences=frozenset(subs))).variables[len(numbers) :]
+    assert [v.name for v in added] == [f"v{n}.{end}" for n in numbers for end in "ab"]

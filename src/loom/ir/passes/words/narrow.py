@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from loom.core.dtype import DType, i32, u32
 from loom.ir.constants import constant_value
-from loom.ir.kernel import For, Instr, Kernel, Param, Variable, walk
+from loom.ir.kernel import For, Instr, Kernel, Param, Variable, operations, walk
 from loom.ir.ops import Narrow
 from loom.ir.passes.rewrite import Rewriter
 
@@ -24,7 +24,7 @@ __all__ = ["expand_narrow"]
 
 def expand_narrow(kernel: Kernel) -> Kernel:
     """Return ``kernel`` (without vectors and halves) with no operation on integers of 8 or 16 bits."""
-    values = (s.type for s in walk(kernel.body) if isinstance(s, Instr) and s.dtype is not None)
+    values = (s.type for s in operations(kernel.body) if s.dtype is not None)
     counters = (s.index.type for s in walk(kernel.body) if isinstance(s, For))
     if not any(_is_narrow(t) for t in (*values, *counters)):
         return kernel
