@@ -22,6 +22,7 @@ from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
+from loom.ir.frontend.unsigned import refuse_unsigned
 from loom.ir.frontend.values import Operand, describe
 from loom.ir.kernel import Block, Instr, Loc, Memory
 from loom.ir.ops import OPS
@@ -91,7 +92,7 @@ class NestWriter:
             self.rows(length)
         # without arrays and tables of a user's function every access is this file's, and inside
         own = not b.arrays and not b.tables
-        return verify(b.finish(trusted=own)), self.made[-1].dtype
+        return verify(refuse_unsigned(b.finish(trusted=own))), self.made[-1].dtype
 
     def declare(self) -> Instr:
         """Declare buffers and parameters; return the length."""

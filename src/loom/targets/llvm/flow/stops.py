@@ -29,6 +29,7 @@ class Stops:
 
     def __init__(self, state: State) -> None:
         self.s = state
+        self.short: For | None = None  # a loop that is emitted for few turns
 
     def look(self) -> None:
         """Emit a look, and go on behind it."""
@@ -46,7 +47,7 @@ class Stops:
 
         Such a kernel vouches for its innermost loops: they count along buffers, often a few turns at a time.
         """
-        if self.s.leave is None or _operations_of(s) is not None:
+        if self.s.leave is None or s is self.short or _operations_of(s) is not None:
             return True
         return self.s.kernel.trusted and _operations(s.body) is not None
 
