@@ -42,6 +42,12 @@ class Stops:
         b.cbranch(b.icmp_unsigned("==", word, I64(0)), on, self.s.leave).set_weights([1 << 20, 1])
         b.position_at_end(on)
 
+    def groups(self) -> int:
+        """Return how many groups to run between two looks."""
+        body = None if self.s.leave is None else _operations(self.s.kernel.body)
+        vectors = -(-self.s.kernel.lanes // self.s.width)
+        return 1 if body is None else max(1, _STRIP // max(1, body * vectors))
+
     def is_short(self, s: For) -> bool:
         """True for a loop that ends soon, whatever it computes with, or by the word of a trusted kernel.
 
