@@ -23,7 +23,6 @@ from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.unsigned import refuse_unsigned
 from loom.ir.kernel import Block, Instr, Loc, Memory, walk
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
@@ -90,10 +89,12 @@ class NestWriter:
                 self.element([index])
         else:
             self.rows(length)
-        return self.verified(), self.made[-1].dtype
+        return self.finish(), self.made[-1].dtype
 
-    def verified(self, own: int = 0) -> VerifiedKernel:
+    def finish(self, own: int = 0) -> VerifiedKernel:
         """Return what was written, with ``own`` arrays; trusted where no function of a user's indexes anything."""
+        from loom.ir.frontend.unsigned import refuse_unsigned  # only where a kernel is translated
+
         kernel = refuse_unsigned(self.b.finish())
         asks = (s for s in walk(kernel.body) if isinstance(s, Instr) and s.name == "within")
         trusted = len(self.b.arrays) == own and not self.b.tables and next(asks, None) is None

@@ -77,7 +77,7 @@ class RowWriter(NestWriter):
             with b.into(b.if_(b.emit("eq", self.lane, self.word(0))).then):
                 for store in stores:
                     self.put(store, self.of_row[store.value], [*self.outer, self.word(0)])
-        return self.verified(own=2 * len(self.shared))
+        return self.finish(own=2 * len(self.shared))
 
     # a row in registers
 

@@ -142,7 +142,7 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
     settled.is_inside = settled.is_inside or reports
 
 
-def _standing(kernel: Any, places: Sequence[HeldMemory], words: Sequence[int]) -> Settled:
+def _standing(kernel: VerifiedKernel, places: Sequence[HeldMemory], words: Sequence[int]) -> Settled:
     """Return what is known of a call of a map."""
     if kernel.trusted:
         return Settled(is_inside=True)

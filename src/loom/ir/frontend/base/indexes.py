@@ -278,7 +278,7 @@ class IndexTyping(Typing):
         if not natural or not (self.is_small(b.args[0]) or b.args[0].op.name == "param"):
             return None
         terms = list[Instr]()
-        rest = _summed(a, terms)
+        rest = _sum(a, terms)
         if rest is not None and (rest >= 0 or (rest >= -3 and any(_is_same(t, b.args[0]) for t in terms))):
             return self.index(emit("convert", emit("irem", self.as_natural(a), b.args[0]), dtype=i32))
         left = emit("irem", a, b)
@@ -352,20 +352,20 @@ class IndexTyping(Typing):
         return self.as_signed(operand) if variable.dtype == i32 else operand
 
 
-def _summed(value: Instr, terms: list[Instr]) -> int | None:
+def _sum(value: Instr, terms: list[Instr]) -> int | None:
     """Return the constant of a sum whose other summands are not below zero, and append those; None for others."""
     name, args = value.op.name, value.args
     if name == "const":
         number = int(constant_value(value.attr, value.type))
         return number if number < _HALF else None
     if name == "sub" and args[1].op.name == "const":
-        rest = _summed(args[0], terms)
+        rest = _sum(args[0], terms)
         return None if rest is None else rest - int(constant_value(args[1].attr, value.type))
     if name == "add":
-        sides = [_summed(x, terms) for x in args]
+        sides = [_sum(x, terms) for x in args]
         return None if None in sides else sum(x for x in sides if x is not None)
     if name == "convert" and args[0].dtype == u32:
-        return _summed(args[0], terms)
+        return _sum(args[0], terms)
     if value.dtype != u32:
         return None
     terms.append(value)

@@ -73,7 +73,7 @@ class GroupLoop:
         b.position_at_end(self.head)
         return b.load(self.number, typ=I64), done
 
-    def reach(self, number: Any) -> None:
+    def reach(self, number: object) -> None:
         """Take note up to which group nobody need look, from one on."""
         if self.many > 1:
             limit = self.s.arithmetic.intrinsic("umin", self.b.add(number, I64(self.many)), self.end)

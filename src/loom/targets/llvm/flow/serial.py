@@ -128,7 +128,7 @@ class SerialLoops:
             self.b.branch(after)
         self.b.position_at_end(after)
 
-    def few(self, s: For, one: Any, after: Any) -> None:
+    def few(self, s: For, one: Any, after: object) -> None:
         """Emit the loop without looks for a lane of so few turns that it needs none; go on where there are more."""
         stops, step = one.looping.stops, one.value(s.step).value
         most = 0 if stops.is_short(s) else stops.strip(s, step)
@@ -159,7 +159,7 @@ class SerialLoops:
         self.b.store(held.value, slot)
         return slot
 
-    def at(self, whole: Any, dtype: DType, lane: Any) -> Any:
+    def at(self, whole: Any, dtype: DType, lane: object) -> Any:
         return self.b.gep(whole, [lane], source_etype=scalar_type(dtype))
 
     def lane_of(self, dtype: DType, held: Lanes, whole: Any, lane: Any) -> Any:
