@@ -236,7 +236,8 @@ class _Writer:
         forms = ["({} + {})", "({} - {})", "({} * {})", "({} & {})", "({} | {})", "({} ^ {})", "({} << {})",
                  "({} >> {})", "({} // {})", "({} % {})", "idiv({}, {})", "irem({}, {})", "mulhi({}, {})",
                  "min({}, {})", "max({}, {})"]  # fmt: skip
-        return r.choice(forms).format(left, right)
+        form = r.choice(forms)
+        return form.format(*_as_bits(dtype, left, right) if form.startswith("max") else (left, right))
 
     def unary(self, dtype: str, depth: int, *, plain: bool) -> str:
         value = self.typed(dtype, depth - 1, plain=plain)
@@ -244,6 +245,8 @@ class _Writer:
             ["floor", "ceil", "rint", "trunc", "sqrt"] if dtype in _FLOATS else ["~", "popcount", "clz"]
         )
         name = self.r.choice(names)
+        if name == "abs":
+            value, _ = _as_bits(dtype, value, "0")
         return f"({name}{value})" if name in "-~" else f"{name}({value})"
 
     def select(self, dtype: str, depth: int, *, plain: bool) -> str:
@@ -295,6 +298,7 @@ class _Writer:
         op = r.choice(["<", "<=", "==", "!=", ">", ">="])
         left = self.typed(dtype, depth - 1, plain=plain)
         right = self.literal(dtype) if r.random() < 0.5 else self.typed(dtype, depth - 1, plain=plain)
+        left, right = _as_bits(dtype, left, right)
         return f"{left} {op} {right}"
 
     def load(self, dtype: str) -> str:
@@ -497,6 +501,14 @@ class _Writer:
         if kind < 0.6:
             return f"{dtype}({r.randint(0, 4)}), {dtype}({r.randint(0, 8)})"
         return f"{dtype}({self.typed(dtype, 1)} & 3), {dtype}({self.typed(dtype, 1)} & 7)"
+
+
+def _as_bits(dtype: str, left: str, right: str) -> tuple[str, str]:
+    """Return what meets 0 as bits, not as a difference: one without a sign, asked for it, is refused."""
+    zero = ("0", f"{dtype}(0)")
+    if dtype in _UNSIGNED and (left in zero or right in zero):
+        return (left if left in zero else f"({left} ^ 0)"), (right if right in zero else f"({right} ^ 0)")
+    return left, right
 
 
 def _numpy(dtype: str) -> np.dtype[Any]:

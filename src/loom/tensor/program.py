@@ -286,7 +286,9 @@ class TensorProgram:
                              )  # fmt: skip
         self._has_run = True
         if self._updated:
-            reads_fast = any(n.is_fast for n in (*self._written, *self._feeds.values()))
+            reads_fast = False
+            for read in (*self._written, *self._feeds.values()):  # any() of them costs a tiny step 3 %
+                reads_fast = reads_fast or read.is_fast
             for parameter, value in self.ends[1]:
                 if reads_fast or value.is_fast:
                     parameter.follow_fast()
@@ -345,7 +347,7 @@ class _Port:
     Of host memory the program's ``timeline`` is all that keeps its runs and copies apart: nothing else knows of it.
     """
 
-    __slots__ = ("dtype", "is_fast", "nbytes", "shape", "storage", "timeline", "type", "view", "where")
+    __slots__ = ("dtype", "is_bits", "is_fast", "nbytes", "shape", "storage", "timeline", "type", "view", "where")
 
     def __init__(self, tensor: Tensor, storage: Storage | None, timeline: Timeline, where: str = "") -> None:
         assert storage is not None
@@ -354,7 +356,7 @@ class _Port:
         self.timeline = timeline
         self.is_fast = False
         self.shape, self.type, self.nbytes = tensor.shape, tensor.dtype, tensor.nbytes
-        self.dtype = tensor.dtype.numpy
+        self.dtype, self.is_bits = tensor.dtype.numpy, tensor.dtype == bf16
         self.view: np.ndarray[Any, Any] | None = None
         if isinstance(storage, HostStorage):
             storage.uses = UNTRACKED
@@ -372,7 +374,7 @@ class _Port:
     def write(self, value: Any) -> None:
         """Copy a value in."""
         memory = value
-        if not (type(value) is np.ndarray and value.dtype == self.dtype and self.type != bf16):
+        if not (type(value) is np.ndarray and value.dtype == self.dtype and not self.is_bits):
             if isinstance(value, Tensor):
                 self.copy(value)
                 self.is_fast = value.is_fast

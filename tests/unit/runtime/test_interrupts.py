@@ -262,6 +262,28 @@ again()
     assert out == "False\nTrue\n3000\n"
 
 
+def test_cancel_ends_a_dispatch_of_many_short_groups(outcome: Outcome) -> None:
+    out = outcome(
+        ENDLESS
+        + """
+@loom.kernel(workgroup=64)
+def short(y: loom.InOut[loom.u32]):
+    if loom.group_id(0) == 0 and loom.group_id(1) == 0:
+        y[loom.local_id()] = 7
+chain = loom.Chain("cpu")
+chain.dispatch(short, [np.zeros(64, np.uint32)], groups=(65535, 65535))  # seconds
+submission = chain.build().launch()
+time.sleep(0.1)
+began = time.monotonic()
+submission.cancel()
+submission.wait(20)
+print(submission.done, time.monotonic() - began < 5)
+again()
+"""
+    )
+    assert out == "True True\n3000\n"
+
+
 @pytest.mark.parametrize("daemon", [True, False])
 def test_the_process_ends_while_a_thread_is_in_a_kernel(outcome: Outcome, daemon: bool) -> None:
     out = outcome(

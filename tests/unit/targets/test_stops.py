@@ -142,3 +142,51 @@ def test_loops_that_llvm_makes_vectors_of_still_are() -> None:
     text = LlvmTarget(host_machine()).compile(total.verified, bounds_of(total.verified), "llvm").data.decode()
     assert "vector.body" in text
     assert "load atomic" in text
+
+
+@loom.kernel(workgroup=16)
+def rows(start: In[u32], stop: In[u32], place: In[u32], x: In[u32], y: InOut[u32]) -> None:
+    i = loom.global_id()
+    if i < len(y):
+        s = u32(0)
+        for e in range(start[i], stop[i]):
+            s = s * 3 + x[place[e]]
+        y[i] = s
+
+
+@pytest.mark.parametrize("simd", ["", "1", "4"], ids=["vectors", "narrow", "four"])
+def test_lanes_one_by_one_have_the_turns_of_their_rows(simd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows shorter and longer than a strip, of no turns, backwards, and beyond the end of what they count along."""
+    if simd:
+        monkeypatch.setenv("LOOM_SIMD", simd)
+    rng = np.random.default_rng(31)
+    place, x = rng.integers(0, 99, 40_000).astype(np.uint32), rng.integers(0, 99, 99).astype(np.uint32)
+    counts = [0, 1, 2, 8_191, 8_192, 8_193, 20_000, -1, -9_000, 3, 16_384, 16_385, 0, 5, 7, 9, 40, 41, 1]
+    start = np.array([rng.integers(max(0, -c), 40_000 - max(0, c) + 1) for c in counts], np.uint32)
+    start[[1, 5, 17]] = 40_000, 31_809, 39_990  # by one, two and 31 turns beyond the end, where 0 is read
+    stop = (start.astype(np.int64) + counts).astype(np.uint32)
+    y = np.zeros(len(counts), np.uint32)
+    chain = loom.Chain("cpu")
+    chain.dispatch(rows, [start, stop, place, x, y], groups=2)
+    chain.build().run()
+    for n, (a, b) in enumerate(zip(start.tolist(), stop.tolist(), strict=True)):
+        s = 0
+        for e in range(a, b):
+            s = (s * 3 + (int(x[place[e]]) if e < place.size else int(x[0]))) & MASK
+        assert y[n] == s, (n, a, b)
+
+
+def test_groups_of_a_short_kernel_have_one_look_for_many() -> None:
+    @loom.kernel(workgroup=16)
+    def short(y: InOut[u32]) -> None:
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = y[i] * 3 + i
+
+    assert looks_of(short) == 1
+    for groups in (1, 2, 3, 5_000):
+        y = np.arange(16 * groups, dtype=np.uint32)
+        chain = loom.Chain("cpu")
+        chain.dispatch(short, [y], groups=groups)
+        chain.build().run()
+        assert (y == 4 * np.arange(16 * groups, dtype=np.uint32)).all()

@@ -314,6 +314,8 @@ class Expressions:
         emit = self.typing.emit
         if not a.type.is_signed:
             return emit("idiv" if name == "floordiv" else "irem", a, b)
+        if name == "mod" and (quick := self.typing.remainder(a, b)) is not None:
+            return quick
         zero = self.typing.constant(0, a.type)
         remainder = emit("irem", a, b)
         signs_differ = emit("lt", emit("xor", remainder, b), zero)

@@ -1,8 +1,7 @@
 """Refuses questions that a number without a sign cannot answer: a loop down to 0, a difference asked for its sign.
 
 Layer: ir. Invariant: what is refused is a condition that holds always or never, or an operation that changes nothing,
-of a number that was meant to go below zero. Differences of other things than parameters are left alone: elements may
-have any type, and bits are mixed.
+of a number that was meant to go below zero; bits that are mixed are left alone, and so is the library's own code.
 """
 
 from __future__ import annotations
@@ -15,8 +14,11 @@ __all__ = ["refuse_unsigned"]
 
 _ASKS = {"ge": 0, "lt": 0, "le": 1, "gt": 1}
 """Comparisons with 0 that say nothing, and the side of the number: it is at least 0, and never below."""
-_PASSES = frozenset(("add", "get"))
+_PASSES = frozenset(("add", "mul", "min", "get"))
 """Operations whose result may be a difference that one of their operands is."""
+_INSTEAD = {"abs": "write max(a, b) - min(a, b)", "max": "write max(a, b) - b"}
+"""What gives the same without a sign, by operation."""
+_COMPARED = "compare a with b"
 
 
 def refuse_unsigned(kernel: Kernel) -> Kernel:
@@ -29,8 +31,9 @@ def refuse_unsigned(kernel: Kernel) -> Kernel:
 
 def _refuse_signless(kernel: Kernel) -> None:
     sets = assignments(kernel.body)
+    ended = {s.condition for s in walk(kernel.body) if isinstance(s, While)}  # by a break: see _refuse_endless
     for s in operations(kernel.body):
-        found = _question(s)
+        found = None if s in ended else _question(s)
         if found is None or not found[0].type.is_integer or found[0].type.is_signed:
             continue
         value, what = found
@@ -41,7 +44,7 @@ def _refuse_signless(kernel: Kernel) -> None:
                 f"a difference of {value.dtype} {what}",
                 expected="a number with a sign",
                 got=f"{value.dtype}, which comes around to its largest instead of going below zero",
-                remedy=f"Subtract with a sign: {signed}(n) - 2 in place of n - 2",
+                remedy=f"Subtract with a sign, {signed}(a) - {signed}(b), or {_INSTEAD.get(s.name, _COMPARED)}",
             )
 
 
@@ -57,26 +60,16 @@ def _question(s: Instr) -> tuple[Instr, str] | None:
 
 
 def _is_difference(value: Instr, kernel: Kernel, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
-    """Tell whether a number may be a difference that came around, of what is not in memory."""
+    """Tell whether a number may be a difference that came around."""
     if value in seen:
         return False
     seen.add(value)
     if value in kernel.differences:
-        is_size = value.name == "sub" and value.args[0].name != "const" and value.args[1].name == "const"
-        return is_size and _is_given(value, sets, set())
+        return value.name == "sub"
     if value.name not in _PASSES:
         return False
     sources = sets.get(value.attr, []) if value.name == "get" else value.args
     return any(_is_difference(v, kernel, sets, seen) for v in sources if v.dtype == value.dtype)
-
-
-def _is_given(value: Instr, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
-    """Tell whether a value is a sum of parameters and constants alone: a size, not bits that are mixed."""
-    if value in seen or value.name in ("const", "param"):
-        return True
-    seen.add(value)
-    sources = sets.get(value.attr, []) if value.name == "get" else value.args
-    return value.name in ("get", "add", "sub", "neg") and all(_is_given(v, sets, seen) for v in sources)
 
 
 def _is_zero(value: Instr) -> bool:

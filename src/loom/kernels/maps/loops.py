@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
-from loom.ir.kernel import Block, Instr, Loc, Memory
+from loom.ir.kernel import Block, Instr, Loc, Memory, walk
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
@@ -89,9 +89,16 @@ class NestWriter:
                 self.element([index])
         else:
             self.rows(length)
-        # without arrays and tables of a user's function every access is this file's, and inside
-        own = not b.arrays and not b.tables
-        return verify(b.finish(trusted=own)), self.made[-1].dtype
+        return self.finish(), self.made[-1].dtype
+
+    def finish(self, own: int = 0) -> VerifiedKernel:
+        """Return what was written, with ``own`` arrays; trusted where no function of a user's indexes anything."""
+        from loom.ir.frontend.unsigned import refuse_unsigned  # only where a kernel is translated
+
+        kernel = refuse_unsigned(self.b.finish())
+        asks = (s for s in walk(kernel.body) if isinstance(s, Instr) and s.name == "within")
+        trusted = len(self.b.arrays) == own and not self.b.tables and next(asks, None) is None
+        return verify(replace(kernel, trusted=trusted))
 
     def declare(self) -> Instr:
         """Declare buffers and parameters; return the length."""

@@ -20,6 +20,7 @@ from loom.ir.interp.debugger import current_debug
 from loom.ir.verify import VerifiedKernel
 from loom.kernels.maps.nest import LoopNest, one_value
 from loom.patterns.calling.prepared import prepare, shares_memory
+from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain import Chain
 from loom.runtime.chain.arguments import encode_params
 from loom.runtime.chain.kept import NumberPlace
@@ -30,9 +31,8 @@ from loom.schedules.maps import lanes_of, map_groups, map_kernel
 __all__ = ["Scalar", "kernel_of", "map_host", "meaning_of", "numbers_of"]
 
 _MOST_KEPT = 256
-_MOST_SETTLED = 4096
-_settled: set[tuple[str, int]] = set()
-"""Maps, by hash and size, that were run in the form that tells, without an index outside."""
+_known: dict[str, Lengths] = {}
+"""Of maps that index something of their own, by hash, which calls surely stay inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,14 @@ def numbers_of(kernel: Any, size: int, scalars: Sequence[Scalar], where: str) ->
 def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scalar], size: int, where: Device) -> None:
     """Run a map's kernel over ``size`` elements: inputs and, at last, the result.
 
-    A function that indexes tables or arrays of its own tells of an index outside when it is first run over so many
-    (docs/adr/0033); OutOfBounds then, and the result is what it was.
+    A function that indexes tables or arrays of its own, and is not proved to stay inside, tells of an index outside
+    when it is first run over so many (docs/adr/0033); OutOfBounds then, and the result is what it was.
     """
     words = numbers_of(kernel, size, scalars, "gpu_map")
     if not size:
         return
-    reports = not (kernel.trusted or (kernel.hash, size) in _settled or check_bounds() or current_debug())
+    settled = _standing(kernel, places, [size, *words])
+    reports = not (settled.is_inside or check_bounds() or current_debug())
     result = places[-1].memory
     before = result.tobytes() if reports and isinstance(result, np.ndarray) else b""
 
@@ -138,7 +139,15 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
         if before:
             result.reshape(-1).view(np.uint8)[:] = np.frombuffer(before, np.uint8)
         raise
-    if reports:
-        if len(_settled) >= _MOST_SETTLED:
-            _settled.clear()
-        _settled.add((kernel.hash, size))
+    settled.is_inside = settled.is_inside or reports
+
+
+def _standing(kernel: VerifiedKernel, places: Sequence[HeldMemory], words: Sequence[int]) -> Settled:
+    """Return what is known of a call of a map."""
+    if kernel.trusted:
+        return Settled(is_inside=True)
+    if kernel.hash not in _known and len(_known) >= _MOST_KEPT:
+        _known.clear()
+    given = (m for m in kernel.kernel.buffers if m.data is None)
+    elements = [place.nbytes // m.dtype.nbytes for m, place in zip(given, places, strict=True)]
+    return _known.setdefault(kernel.hash, Lengths(kernel)).standing(elements, words, (map_groups(kernel, words[0]),))

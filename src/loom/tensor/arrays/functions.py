@@ -152,7 +152,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
         J. S. Bridle (1990); the derivative is y (g - sum(g y)).
     """
     held, x = x, _wide(x, "softmax")
-    e = apply("exp", x - max_of(x, axis, keepdims=True))
+    e = apply("exp", _below_most(x, axis))
     y = e * (1 / sum_of(e, axis, keepdims=True))
 
     def vjp(node: Any, g: Any) -> list[Any]:
@@ -177,13 +177,18 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
         IndexOutside: There is no such axis.
     """
     held, x = x, _wide(x, "log_softmax")
-    away = x - max_of(x, axis, keepdims=True)
+    away = _below_most(x, axis)
     y = away - sum_of(apply("exp", away), axis, keepdims=True).log()
 
     def vjp(node: Any, g: Any) -> list[Any]:
         return [g - node.exp() * sum_of(g, axis, keepdims=True)]
 
     return cast(routed(y, [x], vjp), held.dtype)
+
+
+def _below_most(x: Tensor, axis: int) -> Tensor:
+    """Return x - max along an axis; of no elements x, as there is nothing to subtract from."""
+    return x - max_of(x, axis, keepdims=True) if x.size else x
 
 
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:

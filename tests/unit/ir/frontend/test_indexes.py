@@ -167,6 +167,39 @@ def test_axes_go_below_zero_too(on: str) -> None:
 
 
 @kernel
+def remainders(x: In[f32], y: Out[i32, 2], w: u32, v: u32):
+    i = loom.global_id()
+    if i < y.shape[0]:
+        y[i, 0], y[i, 1], y[i, 2] = (i + w - 1) % w, (i - 3 + w) % w, (w + i + 1 - 4) % w
+        y[i, 3], y[i, 4], y[i, 5] = (i + w - 4) % w, (i - 7) % w, (i - 1) % 8
+        y[i, 6], y[i, 7], y[i, 8] = (i + len(x) - 2) % len(x), (i - 5 + v) % w, (i - w) % w
+        y[i, 9], y[i, 10], y[i, 11] = (i - 6) % 5, -(i + 1) % w, (i - 3) % (w * 2)
+        y[i, 12], y[i, 13] = (2 * w + i - 3) % w, (i - 9) // w
+
+
+@pytest.mark.parametrize(("w", "v"), [(0, 3), (1, 0), (2, 1), (3, 0), (4, 9), (5, 2), (7, 7), (9, 1)])
+def test_remainders_are_those_of_python(w: int, v: int, on: str) -> None:
+    def mod(a: int, b: int) -> int:
+        return a % b if b else a
+
+    y = np.zeros((14, 14), np.int32)
+    remainders(X, y, w, v, lanes=14, on=on)
+    for i in range(14):
+        assert y[i].tolist() == [
+            mod(i + w - 1, w), mod(i - 3 + w, w), mod(w + i - 3, w), mod(i + w - 4, w), mod(i - 7, w), (i - 1) % 8,
+            (i + 8) % 10, mod(i - 5 + v, w), mod(i - w, w), (i - 6) % 5, mod(-(i + 1), w), mod(i - 3, 2 * w),
+            mod(2 * w + i - 3, w), (i - 9) // w if w else 0,
+        ]  # fmt: skip
+
+
+def test_remainders_that_need_no_sign_have_none() -> None:
+    names = [s.name for s in walk(remainders.ir.body) if isinstance(s, Instr)]
+    assert names.count("irem") == 13
+    unsigned = [s for s in walk(remainders.ir.body) if isinstance(s, Instr) and s.name == "irem" and s.dtype == u32]
+    assert len(unsigned) == 4
+
+
+@kernel
 def against_scalars(y: Out[i32], n: u32, m: i32):
     i = loom.global_id()
     if i < len(y) // 4:

@@ -14,6 +14,7 @@ import loom
 from loom import gpu_map
 from loom.core.conversions import show
 from loom.core.errors import OutOfBounds
+from loom.patterns.maps import fusion
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]
@@ -248,3 +249,40 @@ def test_an_index_outside_a_large_table_is_told_and_later_reads_zero(place: str)
     loom.gpu_map(at % 20, lambda i: table[i] + 1.0, on=place)
     found = loom.gpu_map(at, lambda i: table[i] + 1.0, on=place) - np.float32([shift, 0, 0, 0, 0, 0])
     assert found.tolist() == [4, 1, 1, 1, 1, 1]
+
+
+def test_an_index_outside_a_small_table_is_told(place: str) -> None:
+    table = (1.0, 2.0, float(next(_SHIFTS)))  # chosen by comparison, which loads nothing
+    at, out = np.array([2, 0, 25], np.uint32), np.full(3, 7, np.float32)
+    with pytest.raises(OutOfBounds, match=r"outside axis 0 of table 'table' in lane 2: .*got 25\. Guard it"):
+        loom.gpu_map(at, lambda i: table[i], on=place, out=out)
+    assert out.tolist() == [7] * 3
+    assert loom.gpu_map(at % 3, lambda i: table[i], on=place).tolist() == [table[2], 1, 2]
+    assert loom.gpu_map(at, lambda i: table[i % 3], on=place).tolist() == [table[2], 1, 2]
+
+
+def test_a_number_that_is_an_index_is_looked_at_by_itself(place: str) -> None:
+    table = np.arange(20, dtype=np.uint32) * 2 + next(_SHIFTS)
+    x = np.zeros(3, np.uint32)
+    assert loom.gpu_map(x, lambda v, k: v + table[k], 3, on=place).tolist() == [table[3]] * 3
+    for _ in range(2):
+        with pytest.raises(OutOfBounds, match=r"outside buffer 'table' in lane 0: .*got 20"):
+            loom.gpu_map(x, lambda v, k: v + table[k], 20, on=place)
+
+
+def test_a_map_that_surely_stays_inside_is_not_run_in_the_form_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    recorded = fusion.prepare
+
+    def note(key: tuple[object, ...], *rest: Any) -> Any:
+        told.append(bool(key[3]))
+        return recorded(key, *rest)
+
+    monkeypatch.setattr(fusion, "prepare", note)
+    table = np.arange(20, dtype=np.uint32) * 3 + next(_SHIFTS)
+    x = np.array([3, 21], np.uint32)
+    assert loom.gpu_map(x, lambda v: table[v % 20], on="cpu").tolist() == [table[3], table[1]]
+    assert loom.gpu_map(x, lambda v: table[min(v, 19)], on="cpu").tolist() == [table[3], table[19]]
+    for _ in range(2):  # not proved: the first run tells
+        assert loom.gpu_map(x // 2, lambda v: table[v - v % 4], on="cpu").tolist() == [table[0], table[8]]
+    assert told == [False, False, True, False]

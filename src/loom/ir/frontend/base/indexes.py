@@ -262,6 +262,28 @@ class IndexTyping(Typing):
             return self.is_small(args[0]) or (by and name == "irem")
         return name in ("max", "select") and all(map(self.is_small, args[-2:]))
 
+    def remainder(self, a: Instr, b: Instr) -> Instr | None:
+        """Return ``a % b`` of an index by what is surely not below zero; None of others.
+
+        A sum that has ``b`` in it, less 3 at most, needs no sign: it is below zero only where ``b`` is 0, 1 or 2. Those
+        leave of 2^32 nothing but 0, which leaves all of a number.
+        """
+        emit = self.emit
+        if a.dtype != i32 or not self.is_index(a):
+            return None
+        if b.op.name == "const":
+            by = int(constant_value(b.attr, i32))
+            return emit("and", a, self.builder.const(by - 1, i32)) if by > 0 and not by & (by - 1) else None
+        natural = b.op.name == "convert" and b.args[0].dtype == u32 and self.is_index(b)
+        if not natural or not (self.is_small(b.args[0]) or b.args[0].op.name == "param"):
+            return None
+        terms = list[Instr]()
+        rest = _sum(a, terms)
+        if rest is not None and (rest >= 0 or (rest >= -3 and any(_is_same(t, b.args[0]) for t in terms))):
+            return self.index(emit("convert", emit("irem", self.as_natural(a), b.args[0]), dtype=i32))
+        left = emit("irem", a, b)
+        return emit("select", emit("lt", left, self.builder.const(0, i32)), emit("add", left, b), left)
+
     # where an index gets to
 
     def fit(self, value: Instr, wanted: DType | None) -> Instr:
@@ -328,6 +350,31 @@ class IndexTyping(Typing):
             if operand.dtype == i32 or not is_marked:
                 raise Retype(key, operand.type, index=True)
         return self.as_signed(operand) if variable.dtype == i32 else operand
+
+
+def _sum(value: Instr, terms: list[Instr]) -> int | None:
+    """Return the constant of a sum whose other summands are not below zero, and append those; None for others."""
+    name, args = value.op.name, value.args
+    if name == "const":
+        number = int(constant_value(value.attr, value.type))
+        return number if number < _HALF else None
+    if name == "sub" and args[1].op.name == "const":
+        rest = _sum(args[0], terms)
+        return None if rest is None else rest - int(constant_value(args[1].attr, value.type))
+    if name == "add":
+        sides = [_sum(x, terms) for x in args]
+        return None if None in sides else sum(x for x in sides if x is not None)
+    if name == "convert" and args[0].dtype == u32:
+        return _sum(args[0], terms)
+    if value.dtype != u32:
+        return None
+    terms.append(value)
+    return 0
+
+
+def _is_same(a: Instr, b: Instr) -> bool:
+    """Tell whether two operations give the same number: a length may be asked for twice."""
+    return a is b or (a.op.name == b.op.name == "length" and (a.attr, a.memory) == (b.attr, b.memory))
 
 
 def _is_data(value: Instr) -> bool:

@@ -46,10 +46,12 @@ class GroupLoop:
         self.identity = identity
         self.begin, self.end = state.function.args[2], state.function.args[3]
         self.number = state.stack(I64, name="group.flat")
+        self.limit = state.stack(I64, name="group.limit")
         self.ids = tuple(state.stack(I32, name=f"group.{'xyz'[d]}") for d in range(3))
         identity.groups = self.ids
         self.step: Any = I64(1)
         self.stops = Stops(state)
+        self.many = 1
 
     def open(self) -> tuple[Any, Any]:
         """Open the loop; return the flat group number and the block that ends a turn."""
@@ -65,9 +67,17 @@ class GroupLoop:
         numbers = (b.urem(self.begin, nx), b.urem(row, ny), b.udiv(row, ny))
         for slot, value in zip(self.ids, numbers, strict=True):
             b.store(b.trunc(value, I32), slot)
+        self.many = self.stops.groups()
+        b.store(self.begin, self.limit)  # so a look follows the first group, and a run of one pays for none
         b.branch(self.head)
         b.position_at_end(self.head)
         return b.load(self.number, typ=I64), done
+
+    def reach(self, number: object) -> None:
+        """Take note up to which group nobody need look, from one on."""
+        if self.many > 1:
+            limit = self.s.arithmetic.intrinsic("umin", self.b.add(number, I64(self.many)), self.end)
+            self.b.store(limit, self.limit)
 
     def strip(self, rows: int, vectors: int, run: Callable[[Any, Any], None]) -> None:
         """Run ``rows`` rows of ``vectors`` vectors of the groups side by side from here on, row by row.
@@ -101,8 +111,13 @@ class GroupLoop:
             b.store(b.select(carry, I32(0), stepped), slot)
             by = b.zext(carry, I32)
         on = self.s.block("group.next")
+        if self.many > 1:
+            looks = self.s.block("group.look")
+            b.cbranch(b.icmp_unsigned("<", following, b.load(self.limit, typ=I64)), self.head, looks)
+            b.position_at_end(looks)
         b.cbranch(b.icmp_unsigned("<", following, self.end), on, self.leave)
         b.position_at_end(on)
         self.stops.look()
+        self.reach(following)
         b.branch(self.head)
         b.position_at_end(self.leave)

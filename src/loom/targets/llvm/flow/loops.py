@@ -283,7 +283,6 @@ class Loops:
         test()
         self.b.cbranch(self.v.any(self.b.load(alive, typ=self.v.mask_type)), body, loop.exit)
         self.b.position_at_end(body)
-        self.stops.look()  # not behind the latch, where LLVM no longer sees which lanes are left
         outer = self.s.mask
         turn()
         self.s.mask = outer
@@ -305,12 +304,14 @@ class Loops:
             together, mixed = self.s.block("turn.all"), self.s.block("turn.some")
             self.b.cbranch(self.v.all(mask), together, mixed)
             self.b.position_at_end(together)
+            self.stops.look()
             self.c.coherent_depth += 1
             self.c.block(s.body)
             self.c.coherent_depth -= 1
             if not self.s.is_terminated:
                 self.b.branch(loop.latch)
             self.b.position_at_end(mixed)
+        self.stops.look()  # not before lanes part, and not behind the latch: LLVM no longer sees which are left
         self.s.mask = mask
         self.c.rows.paused += coherent
         self.c.block(s.body)

@@ -118,12 +118,31 @@ class SerialLoops:
             inside = self.b.and_(inside, reaches)
         known, unknown, after = (self.s.block(n) for n in ("along.inside", "along.checked", "along.end"))
         self.b.cbranch(inside, known, unknown)
-        for block, found in ((known, along), (unknown, set[Instr]())):
+        self.b.position_at_end(known)
+        one.memory.known_inside = along
+        self.few(s, one, after)
+        for block, found in ((self.b.block, along), (unknown, set[Instr]())):
             self.b.position_at_end(block)
             one.memory.known_inside = found
             one.looping.for_(s)
             self.b.branch(after)
         self.b.position_at_end(after)
+
+    def few(self, s: For, one: Any, after: object) -> None:
+        """Emit the loop without looks for a lane of so few turns that it needs none; go on where there are more."""
+        stops, step = one.looping.stops, one.value(s.step).value
+        most = 0 if stops.is_short(s) else stops.strip(s, step)
+        if not most:
+            return
+        left = self.b.sub(one.value(s.stop).value, one.value(s.start).value)
+        few, many = self.s.block("along.few"), self.s.block("along.many")
+        self.b.cbranch(self.b.icmp_unsigned("<=", left, left.type(most * step.constant)), few, many)
+        self.b.position_at_end(few)
+        stops.short = s
+        one.looping.for_(s)
+        stops.short = None
+        self.b.branch(after)
+        self.b.position_at_end(many)
 
     def taken(self, inside: list[Any]) -> list[Instr]:
         """Return the values that a loop takes from around it."""
@@ -140,7 +159,7 @@ class SerialLoops:
         self.b.store(held.value, slot)
         return slot
 
-    def at(self, whole: Any, dtype: DType, lane: Any) -> Any:
+    def at(self, whole: Any, dtype: DType, lane: object) -> Any:
         return self.b.gep(whole, [lane], source_etype=scalar_type(dtype))
 
     def lane_of(self, dtype: DType, held: Lanes, whole: Any, lane: Any) -> Any:

@@ -29,6 +29,7 @@ class Stops:
 
     def __init__(self, state: State) -> None:
         self.s = state
+        self.short: For | None = None  # a loop that is emitted for few turns
 
     def look(self) -> None:
         """Emit a look, and go on behind it."""
@@ -41,12 +42,18 @@ class Stops:
         b.cbranch(b.icmp_unsigned("==", word, I64(0)), on, self.s.leave).set_weights([1 << 20, 1])
         b.position_at_end(on)
 
+    def groups(self) -> int:
+        """Return how many groups to run between two looks."""
+        body = None if self.s.leave is None else _operations(self.s.kernel.body)
+        vectors = -(-self.s.kernel.lanes // self.s.width)
+        return 1 if body is None else max(1, _STRIP // max(1, body * vectors))
+
     def is_short(self, s: For) -> bool:
         """True for a loop that ends soon, whatever it computes with, or by the word of a trusted kernel.
 
         Such a kernel vouches for its innermost loops: they count along buffers, often a few turns at a time.
         """
-        if self.s.leave is None or _operations_of(s) is not None:
+        if self.s.leave is None or s is self.short or _operations_of(s) is not None:
             return True
         return self.s.kernel.trusted and _operations(s.body) is not None
 
