@@ -15,6 +15,7 @@ from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
+from loom.patterns.calling.fallback import row
 from loom.patterns.tensors import Tensors
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -25,20 +26,18 @@ __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "g
 _ACTIVATIONS = ("silu", "gelu", "relu", "tanh", "sigmoid")
 
 
+@row("softmax", where="gpu_softmax")
 def gpu_softmax(data: Any, axis: int = -1, *, on: str | Device | None = None) -> Any:
     """Return e^(x - max) over its sum along an axis (J. S. Bridle, 1990).
 
     >>> gpu_softmax([[0.0, 0.0], [0.0, 0.0]]).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
-    call = Tensors("gpu_softmax", on, data=data)
-    return call.result(tensor.softmax(call.given["data"], axis))
 
 
+@row("silu", where="gpu_silu")
 def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x sigmoid(x) of every element (S. Elfwing and others, 2017)."""
-    call = Tensors("gpu_silu", on, data=data)
-    return call.result(tensor.silu(call.given["data"]))
 
 
 def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:

@@ -15,6 +15,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -25,6 +26,7 @@ from loom.schedules.sorting.sort import plan_sort
 __all__ = ["gpu_partition", "gpu_topk"]
 
 
+@falls_back("topk", 2, where="gpu_topk")
 def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 

@@ -15,6 +15,7 @@ from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.axis import normal_axis
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -24,6 +25,7 @@ from loom.schedules.sorting.sort import plan_sort
 __all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "run_sort"]
 
 
+@falls_back("sort", where="gpu_sort")
 def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
     """Return the elements of ``data`` in order, along its last axis (``axis=None``: of all of it, in one row).
 
@@ -42,6 +44,7 @@ def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: 
     return call.result(out)
 
 
+@falls_back("argsort", where="gpu_argsort")
 def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
     """Return the positions (int64) that put ``data`` in the order of ``gpu_sort``; equal elements keep theirs.
 

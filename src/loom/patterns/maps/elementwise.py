@@ -15,6 +15,7 @@ from loom.core.dtype import dtype_of
 from loom.core.errors import DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.map import apply, gpu_map, is_number
 from loom.patterns.maps.recorded import by_operations
@@ -86,6 +87,7 @@ def _record_clipped(x: Any, low: Any, high: Any) -> Any:
     return record("min", record("max", x, low), high)
 
 
+@falls_back("where", 3, where="gpu_where")
 def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the element of ``a`` where ``condition`` (bools) holds, else that of ``b``.
 
@@ -128,6 +130,7 @@ def _record_reversed(condition: Any, b: Any, a: Any) -> Any:
     return where(condition, a, b)
 
 
+@falls_back("clip", 3, where="gpu_clip")
 def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Device | None = None) -> Any:
     """Return the elements moved into ``low`` to ``high`` (numbers or arrays); NaN stays NaN.
 

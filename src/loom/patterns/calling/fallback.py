@@ -1,0 +1,128 @@
+"""Patterns that are functions of tensors: always, or where their own kernels do not take what they are given.
+
+Layer: patterns, over tensors. ``row`` makes of a signature and its documentation a call of the tensor's function;
+``falls_back`` lets that answer what a pattern refuses: other dtypes, operands that meet in one, shapes that broadcast.
+Invariant: the result is a tensor if an operand was one, else numpy arrays; an error names the pattern.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from loom import tensor
+from loom.core.arrays import read_array
+from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, KernelError, LoomError, ShapeError
+from loom.core.given import is_list
+from loom.core.promotion import is_number
+from loom.runtime.registry import device
+from loom.tensor import Tensor
+from loom.tensor.linalg.operands import LinAlgError
+
+__all__ = ["REFUSED", "answer", "answer_instead", "falls_back", "row"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+REFUSED = (DTypeError, ShapeError, KernelError, ArgumentError)
+"""Errors that say that a pattern's own kernels do not take its operands."""
+_RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
+"""Errors that are told again by the name of the pattern."""
+
+
+def row(
+    twin: str, operands: int = 1, *, where: str = "", floats: bool = False
+) -> Callable[[_Function], _Function]:  # fmt: skip
+    """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``.
+
+    Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
+    errors, by default ``twin``. ``floats``: lists of integers are f64.
+    """
+    return _wrapped(where or twin, twin, operands, floats, own=False)
+
+
+def falls_back(
+    twin: str, operands: int = 1, *, where: str = "", floats: bool = False
+) -> Callable[[_Function], _Function]:  # fmt: skip
+    """Let the tensor's function ``twin`` answer what a pattern refuses; arguments as for ``row``."""
+    return _wrapped(where or twin, twin, operands, floats, own=True)
+
+
+def _wrapped(where: str, twin: str, operands: int, floats: bool, *, own: bool) -> Callable[[_Function], _Function]:
+    def wrap(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+        names = list(signature.parameters)[:operands]
+
+        def by_tensors(args: Sequence[Any], named: dict[str, Any]) -> Any:
+            given = signature.bind(*args, **named).arguments
+            arrays = [_as_floats(given.pop(name)) if floats else given.pop(name) for name in names if name in given]
+            return answer(where, functools.reduce(getattr, twin.split("."), tensor), arrays, given)
+
+        def called(*args: Any, **named: Any) -> Any:
+            if not own:
+                return by_tensors(args, named)
+            try:
+                return function(*args, **named)
+            except REFUSED as error:
+                if isinstance(error, LinAlgError):
+                    raise
+                return answer_instead(where, error, functools.partial(by_tensors, args, named))
+
+        return cast(_Function, functools.wraps(function)(called))
+
+    return wrap
+
+
+def answer(where: str, twin: Callable[..., Any], operands: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Return what a function of tensors makes of operands of any kind, as arrays of that kind."""
+    on = options.pop("on", None)
+    homes = [x.device for x in operands if isinstance(x, Tensor) and x.device is not None]
+    home = device(on) if on is not None or not homes else homes[0]
+    alone = all(map(_is_plain, operands))
+
+    def read(x: Any) -> Any:
+        if isinstance(x, Tensor) or (_is_plain(x) and not (alone and x is operands[0])):
+            return x
+        found, dtype = read_array(x, where, complexes=True)
+        return tensor.array(found, dtype, on=home)
+
+    made = twin(*map(read, operands), **options)
+    return made if any(isinstance(x, Tensor) for x in operands) else _on_host(made)
+
+
+def answer_instead(where: str, error: LoomError, call: Callable[[], Any]) -> Any:
+    """Return what is answered instead of a refusal; if that is refused too, the error that both doors have."""
+    try:
+        return call()
+    except _RENAMED as other:
+        if type(other) is type(error):
+            raise error from None
+        _, comma, what = other.where.partition(",")
+        raise type(other)(f"{where}{comma}{what}", other.what, expected=other.expected, got=other.got,
+                          remedy=other.remedy) from None  # fmt: skip
+    except TypeError:  # an option that the tensor's function does not have
+        raise error from None
+
+
+def _is_plain(x: Any) -> bool:
+    return x is None or is_number(x)
+
+
+def _as_floats(data: Any) -> Any:
+    if not is_list(data):
+        return data
+    try:
+        found = np.asarray(data)
+    except ValueError:  # ragged: the reader says so
+        return data
+    return found.astype(np.float64) if found.dtype.kind in "iu" else data
+
+
+def _on_host(made: Any) -> Any:
+    if isinstance(made, Tensor):
+        return made.numpy() if made.shape else made.numpy()[()]
+    parts = [_on_host(x) for x in made]
+    return type(made)(*parts) if hasattr(made, "_fields") else tuple(parts)
