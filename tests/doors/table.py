@@ -81,11 +81,6 @@ def _k(function: Call, x: Any, *, k: int, **options: Any) -> Any:
     return function(x, k, **options)
 
 
-def _running(function: Call, x: Any, **options: Any) -> Any:
-    """Call ``cumsum`` of tensors, which asks for an axis, as the pattern is called: along the only one."""
-    return function(x, **{"axis": 0, **options})
-
-
 def _drawn(function: Call, *given: Any, **options: Any) -> Any:
     return function(*given, **options)
 
@@ -170,7 +165,7 @@ ROWS: tuple[Row, ...] = (
     *_rows("unique", "x", "gpu_", "tensor.", options=(
         _same(return_inverse=True), _same(return_counts=True), _same(return_inverse=True, return_counts=True))),
     *_rows("searchsorted", "sorted", "gpu_", "tensor.", calls=(_sided, _side), options=(_same(side="right"),)),
-    *_rows("cumsum=cumsum", "x", "gpu_", "tensor.", calls=(_plainly, _running)),
+    *_rows("cumsum", "x", "gpu_", "tensor."),
     *_rows("scan=cumulative_sum", "x", "gpu_", "tensor.", options=(_same(axis=0), _same(axis=-1))),
     *_rows("transpose", "x", "gpu_", "tensor."),
     *_rows("softmax", "x", "gpu_", "tensor.", options=(_same(axis=0),)),
@@ -183,13 +178,13 @@ ROWS: tuple[Row, ...] = (
     *_rows("matrix_transpose=linalg.matrix_transpose", "m", "tensor.", "tensor."),
     *_rows("erfinv=special.erfinv", "x", "tensor.", "tensor."),
     *_rows("dot=linalg.dot", "vv", "gpu_", ""),
-    *_rows("dot=vecdot", "vv", "gpu_", "tensor."),
     *_rows("norm=linalg.norm", "x", "gpu_", "", options=(_same(ord=1), _same(ord=float("inf")), _same(ord=3))),
     *_rows("norm=vector_norm", "x", "gpu_", "tensor.linalg.", options=(_same(ord=1), _same(ord=float("inf")))),
     *_rows("cholesky cond det eigh eigvalsh expm inv lu matrix_norm matrix_rank pinv qr slogdet svd svdvals trace", "m",
            "linalg.", "tensor.linalg."),
     *_rows("matrix_power", "m", "linalg.", "tensor.linalg.", calls=(_n, _n), calls_plainly=False,
            options=(_same(n=0), _same(n=3), _same(n=-1))),
+    *_rows("lu=lu_factor", "m", "linalg.", "tensor.linalg."),
     *_rows("lstsq solve solve_triangular", "mb", "linalg.", "tensor.linalg."),
     *_rows("outer cross", "vv", "linalg.", "tensor.linalg."),
     *_rows("vector_norm", "x", "linalg.", "tensor.linalg.", options=(

@@ -19,6 +19,7 @@ from loom.core.numerics import Guarantee
 from loom.kernels.precisions import FULL
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.prepared import prepare
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
@@ -38,6 +39,7 @@ _KEPT_NBYTES = 1 << 24
 """Scratch memory of at most this size stays with a program; more is asked for anew in each call."""
 
 
+@falls_back("matmul", 2, where=_WHERE)
 def gpu_matmul(
     a: Any,
     b: Any,

@@ -14,12 +14,10 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
-from loom.core.numbers import real, whole
 from loom.patterns.calling.fallback import row
 from loom.patterns.tensors import Tensors
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.neural.rotary import rotate, turns
 
 __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"]
 
@@ -67,6 +65,7 @@ def gpu_ffn(
     return call.result(tensor.matmul(hidden, call.given["down"]))
 
 
+@row("rope", where="gpu_rope")
 def gpu_rope(
     data: Any, *, base: float = 10000.0, start: int = 0, interleaved: bool = False, on: str | Device | None = None
 ) -> Any:
@@ -75,20 +74,6 @@ def gpu_rope(
     Token t, counted from ``start``, turns pair d by t base^(-2 d / size). Pairs are (d, d + size / 2), or
     (2 d, 2 d + 1) if they are ``interleaved``. ShapeError for an odd size.
     """
-    call = Tensors("gpu_rope", on, data=data)
-    x = call.given["data"]
-    if x.ndim < 2 or x.shape[-1] % 2:
-        raise ShapeError(
-            "gpu_rope", "no pairs", expected="(..., tokens, an even size)", got=x.shape, remedy="Reshape it"
-        )
-    start, base = whole(start, "gpu_rope, start"), real(base, "gpu_rope, base")
-    if start < 0 or not base > 0:
-        raise ArgumentError(
-            "gpu_rope", "unusable start or base", expected="start an int of at least 0, base above 0",
-            got=(start, base), remedy="Leave them out",
-        )  # fmt: skip
-    turned = turns(x.shape[-2], x.shape[-1] // 2, float(base), x.dtype, x.device or call.device, start)
-    return call.result(rotate(x, turned, interleaved=flag(interleaved, "gpu_rope, interleaved")))
 
 
 def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:

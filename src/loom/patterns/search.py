@@ -14,6 +14,7 @@ from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -54,6 +55,7 @@ def gpu_unique(
     return results[0] if len(results) == 1 else tuple(results)
 
 
+@falls_back("searchsorted", 2, where="gpu_searchsorted")
 def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return where each of ``values`` belongs in ``sorted``: the number of elements before it, int64.
 

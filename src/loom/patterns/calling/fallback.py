@@ -45,13 +45,15 @@ def row(
 
 
 def falls_back(
-    twin: str, operands: int = 1, *, where: str = "", floats: bool = False
+    twin: str | Callable[..., Any], operands: int = 1, *, where: str = "", floats: bool = False
 ) -> Callable[[_Function], _Function]:  # fmt: skip
-    """Let the tensor's function ``twin`` answer what a pattern refuses; arguments as for ``row``."""
-    return _wrapped(where or twin, twin, operands, floats, own=True)
+    """Let the tensor's function ``twin``, or a function of tensors, answer what a pattern refuses; as ``row``."""
+    return _wrapped(where or str(twin), twin, operands, floats, own=True)
 
 
-def _wrapped(where: str, twin: str, operands: int, floats: bool, *, own: bool) -> Callable[[_Function], _Function]:
+def _wrapped(
+    where: str, twin: str | Callable[..., Any], operands: int, floats: bool, *, own: bool
+) -> Callable[[_Function], _Function]:  # fmt: skip
     def wrap(function: _Function) -> _Function:
         signature = inspect.signature(function)
         names = list(signature.parameters)[:operands]
@@ -59,7 +61,8 @@ def _wrapped(where: str, twin: str, operands: int, floats: bool, *, own: bool) -
         def by_tensors(args: Sequence[Any], named: dict[str, Any]) -> Any:
             given = signature.bind(*args, **named).arguments
             arrays = [_as_floats(given.pop(name)) if floats else given.pop(name) for name in names if name in given]
-            return answer(where, functools.reduce(getattr, twin.split("."), tensor), arrays, given)
+            other: Any = functools.reduce(getattr, twin.split("."), tensor) if isinstance(twin, str) else twin
+            return answer(where, other, arrays, given)
 
         def called(*args: Any, **named: Any) -> Any:
             if not own:

@@ -25,11 +25,18 @@ from loom.schedules.linalg.elimination import (
     record_factors,
     record_solution,
 )
+from loom.tensor import Tensor
+from loom.tensor.linalg.systems import lu_factor
 
 __all__ = ["cholesky", "det", "inv", "lu", "solve"]
 
 _SINGULAR = "the matrix is singular"
 _PIVOT = "a pivot other than 0 in every column"
+
+
+def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
+    factors, pivots = lu_factor(a)
+    return factors, pivots.astype(u32)
 
 
 @falls_back("linalg.solve", 2, floats=True)
@@ -113,7 +120,7 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
-@falls_back("linalg.lu_factor", where="linalg.lu", floats=True)
+@falls_back(_factors, where="linalg.lu", floats=True)
 def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the factors of square matrices (..., n, n) in one array, and the pivots (..., n) as uint32.
 

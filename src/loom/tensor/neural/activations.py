@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from loom.core.dtype import f64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import real
 from loom.kernels.types import held_type
@@ -171,7 +172,12 @@ def softmin(x: Tensor, axis: int = -1) -> Tensor:
 
 
 def logsumexp(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """Return the logarithm of the sum of e^x along an axis, several, or all, without overflow; -inf for none."""
+    """Return the logarithm of the sum of e^x along an axis, several, or all, without overflow; -inf for none.
+
+    Floats keep their dtype; integers and bools give f64, as sums and means of them do.
+    """
+    require_tensor(x, "logsumexp")
+    x = x if x.dtype.is_float or x.dtype.is_complex else cast(x, f64)
     held = wide(x, "logsumexp")
     if not x.size and sum_of(held, axis).size:
         return cast(sum_of(held, axis, keepdims=keepdims) - math.inf, x.dtype)

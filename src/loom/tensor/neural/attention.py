@@ -104,8 +104,10 @@ def rope(x: Tensor, *, base: float = 10000.0, start: int = 0, interleaved: bool 
     Pairs are (d, d + half), or (2 d, 2 d + 1) if they are ``interleaved``; the first token is at ``start``.
     """
     require_tensor(x, "rope")
-    if x.ndim < 2 or x.shape[-1] % 2 or not x.dtype.is_float:
-        raise ShapeError("rope", "no pairs", expected="floats (.., tokens, an even size)", got=f"{x.dtype} {x.shape}",
+    if not x.dtype.is_float:
+        raise DTypeError("rope", "unsupported dtype", expected="floats", got=x.dtype, remedy="Convert with astype")
+    if x.ndim < 2 or x.shape[-1] % 2:
+        raise ShapeError("rope", "no pairs", expected="(.., tokens, an even size)", got=x.shape,
                          remedy="Pad or reshape it")  # fmt: skip
     first, grows = whole(start, "rope, start", least=0), real(base, "rope, base")
     if grows <= 0:
