@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -50,9 +52,14 @@ def cases() -> Iterator[Case]:
                     yield Case(row, dtype, kind, number)
 
 
-def drawn(share: int) -> Iterator[Case]:
-    """Return every ``share``-th case by a hash of its name, so that no choice follows the order of others."""
-    return (case for case in cases() if zlib.crc32(case.name.encode()) % share == 0)
+@cache
+def drawn(share: int) -> dict[str, list[Case]]:
+    """Return every ``share``-th case by its row, by a hash of its name, so that no choice follows the order of others."""
+    found: dict[str, list[Case]] = defaultdict(list)
+    for case in cases():
+        if zlib.crc32(case.name.encode()) % share == 0:
+            found[case.row.name].append(case)
+    return found
 
 
 def _answer(case: Case, door: int, given: list[Any]) -> Any:
@@ -76,9 +83,8 @@ def _described(found: Any) -> Any:
     if dtype.is_complex:
         values = values.view(values.real.dtype)
     kept = np.ascontiguousarray(values)
-    if kept.dtype.kind == "f" or dtype.is_float:
-        wide = Tensor if False else kept
-        is_nan = np.isnan(wide.astype(np.float64)) if kept.dtype.kind not in "u" else (kept & 0x7FFF) > 0x7F80
+    if dtype.is_float or dtype.is_complex:
+        is_nan = (kept & 0x7FFF) > 0x7F80 if kept.dtype.kind == "u" else np.isnan(kept)  # bf16 is its bits
         kept = np.where(is_nan, np.array(-1, f"i{kept.itemsize}"), kept.view(f"i{kept.itemsize}"))
     return str(dtype), tuple(np.shape(found)), kept.reshape(-1).tolist()
 

@@ -147,7 +147,7 @@ ROWS: tuple[Row, ...] = (
            "gpu_", "tensor."),
     *_rows("where", "cab", "gpu_", "tensor."),
     *_rows("clip", "between", "gpu_", "tensor."),
-    *_rows("cast=astype", "x", "gpu_", "tensor.", calls=(_with_number, _with_number), calls_plainly=False,
+    *_rows("cast cast=astype", "x", "gpu_", "tensor.", calls=(_with_number, _with_number), calls_plainly=False,
            options=tuple(_same(dtype=d) for d in ("bool", "i8", "u8", "i32", "u32", "i64", "u64", "f16", "bf16", "f32",
                                                   "f64"))),
     *_rows("all any argmax argmin max mean min product=prod sum count=count_nonzero", "x", "gpu_", "tensor.",
