@@ -54,7 +54,7 @@ def cases() -> Iterator[Case]:
 
 @cache
 def drawn(share: int) -> dict[str, list[Case]]:
-    """Return every ``share``-th case by its row, by a hash of its name, so that no choice follows the order of others."""
+    """Return every ``share``-th case by its row: by a hash of its name, not by the order of others."""
     found: dict[str, list[Case]] = defaultdict(list)
     for case in cases():
         if zlib.crc32(case.name.encode()) % share == 0:

@@ -241,8 +241,10 @@ def _sorted(dtype: DType) -> Typed:
 
 
 SORTED: Kinds = {
-    "none": lambda dtype: (_of((0,))(dtype), _of((3,))(dtype)), "many": lambda dtype: (_sorted(dtype), _of((30,), 3)(dtype)),
-    "nothing": lambda dtype: (_sorted(dtype), _of((0,))(dtype)), "number": lambda dtype: (_sorted(dtype), _of(())(dtype)),
+    "none": lambda dtype: (_of((0,))(dtype), _of((3,))(dtype)),
+    "many": lambda dtype: (_sorted(dtype), _of((30,), 3)(dtype)),
+    "nothing": lambda dtype: (_sorted(dtype), _of((0,))(dtype)),
+    "number": lambda dtype: (_sorted(dtype), _of(())(dtype)),
     "matrix": lambda dtype: (_sorted(dtype), _of((3, 4))(dtype)), "edges": lambda dtype: (
         Typed(np.sort(_edges(dtype)), dtype), Typed(_edges(dtype), dtype)),
     "mixed": lambda dtype: (_sorted(dtype), _of((3,))(_MIXED[dtype][0])),

@@ -65,7 +65,9 @@ _OF_KERNELS = {"calls": (_mapped, _plainly)}
 _AXES = (_same(axis=0), _same(axis=-1, keepdims=True), _same(keepdims=True), _same(axis=7))
 _POSITIONAL_AXES = (_same(axis=0), _same(axis=-1), _same(axis=7))
 _SPREADS = tuple(
-    ({"ddof": less, **axis}, {"correction": less, **axis}) for less in (1, 0) for axis in ({}, {"axis": 0}, {"axis": -1})
+    ({"ddof": less, **axis}, {"correction": less, **axis})
+    for less in (1, 0)
+    for axis in ({}, {"axis": 0}, {"axis": -1})
 )
 
 
@@ -129,6 +131,8 @@ _SHAPES = tuple(
     _same(shape=shape, seed=seed, stream=stream)
     for shape, seed, stream in (((), 1, 0), ((0,), 1, 0), ((1,), 2, 0), ((70,), 3, 5), ((3, 5), 2**40, 1))
 )
+
+_FLOATS = ({"dtype": "f64"}, {"dtype": "f16"}, {"dtype": "bf16"}, {"dtype": "i32"})
 
 
 def _draws(*more: dict[str, Any]) -> tuple[Options, ...]:
@@ -196,11 +200,9 @@ ROWS: tuple[Row, ...] = (
     *_rows("bits", "", "random.", "tensor.random.", calls=(_shaped, _shaped), calls_plainly=False, many_dtypes=False,
            options=_draws({"dtype": "u64"}, {"dtype": "i32"}, {"dtype": "u8"}, {"dtype": "f32"})),
     *_rows("uniform", "", "random.", "tensor.random.", calls=(_shaped, _shaped), calls_plainly=False,
-           many_dtypes=False, options=_draws({"dtype": "f64"}, {"dtype": "f16"}, {"dtype": "bf16"}, {"low": -1.5, "high": 4.0},
-                                            {"low": 2.0, "high": 1.0}, {"dtype": "i32"})),
+           many_dtypes=False, options=_draws(*_FLOATS, {"low": -1.5, "high": 4.0}, {"low": 2.0, "high": 1.0})),
     *_rows("normal", "", "random.", "tensor.random.", calls=(_shaped, _shaped), calls_plainly=False,
-           many_dtypes=False, options=_draws({"dtype": "f64"}, {"dtype": "f16"}, {"dtype": "bf16"}, {"mean": 1.5, "std": 2.0},
-                                            {"std": -1.0}, {"dtype": "i32"})),
+           many_dtypes=False, options=_draws(*_FLOATS, {"mean": 1.5, "std": 2.0}, {"std": -1.0})),
     *_rows("bernoulli", "", "random.", "tensor.random.", calls=(_bernoulli_first, _bernoulli_second),
            calls_plainly=False, many_dtypes=False, options=tuple(
                ({**one, "p": p}, {**other, "p": p}) for one, other in _SHAPES for p in (0.0, 0.3, 1.0, 1.5))),

@@ -59,10 +59,11 @@ def gpu_unique(
 def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return where each of ``values`` belongs in ``sorted``: the number of elements before it, int64.
 
-    ``sorted`` has one dimension, any dtype, and is in the order of ``gpu_sort``; if it is not, the results are
-    some numbers from 0 to its length. ``values`` has any shape, which the result takes, and the same dtype (a
-    list is read as it). With ``side="left"`` equal elements come after the value, with ``"right"`` before it;
-    -0 equals +0, and NaN equals NaN and is above all else, as in numpy. ArgumentError for another side.
+    ``sorted`` has one dimension, any dtype, and is in the order of ``gpu_sort``; if it is not, the results are some
+    numbers from 0 to its length. ``values`` has any shape, which the result takes, and the same dtype (a list is
+    read as it); others are as in ``loom.tensor.searchsorted``. With ``side="left"`` equal elements come after the
+    value, with ``"right"`` before it; -0 equals +0, and NaN equals NaN and is above all else, as in numpy.
+    ArgumentError for another side.
 
     >>> gpu_searchsorted([10, 20, 20, 30], [20, 5, 35]).tolist()
     [1, 0, 4]

@@ -30,8 +30,9 @@ __all__ = ["gpu_partition", "gpu_topk"]
 def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 
-    ``data`` has one dimension, any dtype. Of equal elements the one with the lowest position comes first. NaN is
-    above all other floats, as in ``gpu_max``. ArgumentError unless 0 <= k <= number of elements.
+    ``data`` has any dtype; of more than one dimension each row along the last axis is taken by itself. Of equal
+    elements the one with the lowest position comes first. NaN is above all other floats, as in ``gpu_max``.
+    ArgumentError unless 0 <= k <= number of elements.
 
     >>> values, positions = gpu_topk([5, 1, 9, 9], 3)
     >>> values.tolist(), positions.tolist()

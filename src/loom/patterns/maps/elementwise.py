@@ -92,7 +92,8 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
     """Return the element of ``a`` where ``condition`` (bools) holds, else that of ``b``.
 
     ``a`` and ``b`` are arrays of the shape of ``condition`` and of one dtype, which the result has too, or numbers,
-    which take that of the other; two numbers have the type of a list of them (int64, float64 or bool).
+    which take that of the other; two numbers have the type of a list of them (int64, float64 or bool). Others broadcast
+    and meet in one dtype, as in ``loom.tensor.where``.
 
     >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]

@@ -51,9 +51,9 @@ def gpu_map(
     ``op`` is the name of an operation or elementary function (``"mul"``, ``"sqrt"``, ``"exp"``, ...) or a
     Python function of one element and ``args``, compiled like a kernel. Array arguments have the shape and
     dtype of ``data``; scalars are rounded to its dtype. The result keeps shape and dtype; comparisons
-    give bool, and a function may return another type. By the name of an operation others are answered too, as the
-    function of ``loom.tensor`` does: operands broadcast, and meet in one dtype. ``out`` is an array of the result's shape and dtype
-    to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
+    give bool, and a function may return another type. Of other dtypes and shapes an operation by name is that of
+    ``loom.tensor``: operands broadcast, and meet in one dtype. ``out`` is an array of the result's shape and
+    dtype to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
     tensor the result is one too, computed when it is needed, together with the maps it is made of.
     Raises DTypeError, ShapeError or ArgumentError, and KernelError for a function outside the kernel language.
 
