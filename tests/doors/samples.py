@@ -88,7 +88,7 @@ def _one(shape: tuple[int, ...]) -> Callable[[DType], Operands]:
 
 SINGLE: Kinds = {
     "none": _one((0,)), "one": _one((1,)), "many": _one((70,)), "number": _one(()), "matrix": _one((3, 5)),
-    "hollow": _one((0, 3)), "cube": _one((2, 3, 4)),
+    "hollow": _one((0, 3)), "cube": _one((2, 3, 4)), "pairs": _one((3, 2)),
     "edges": lambda dtype: (Typed(_edges(dtype), dtype),),
     "large": lambda dtype: (Typed(_large(dtype), dtype),),
     "tiles": _one((4500,)),

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import i64, u32, u64
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.calling.call import Call, Operand
@@ -26,7 +26,7 @@ from loom.schedules.sorting.sort import plan_sort
 __all__ = ["gpu_partition", "gpu_topk"]
 
 
-@falls_back("topk", 2, where="gpu_topk")
+@falls_back("topk", 2, where="gpu_topk", errors=(ShapeError,))
 def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 

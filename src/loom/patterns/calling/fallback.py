@@ -16,9 +16,11 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import read_array
+from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, KernelError, LoomError, ShapeError
 from loom.core.given import is_list
 from loom.core.promotion import is_number
+from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.linalg.operands import LinAlgError
@@ -41,18 +43,22 @@ def row(
     Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
     errors, by default ``twin``. ``floats``: lists of integers are f64.
     """
-    return _wrapped(where or twin, twin, operands, floats, own=False)
+    return _wrapped(where or twin, twin, operands, floats, None)
 
 
 def falls_back(
-    twin: str | Callable[..., Any], operands: int = 1, *, where: str = "", floats: bool = False
+    twin: str | Callable[..., Any], operands: int = 1, *, where: str = "", floats: bool = False,
+    errors: tuple[type[LoomError], ...] = REFUSED,
 ) -> Callable[[_Function], _Function]:  # fmt: skip
-    """Let the tensor's function ``twin``, or a function of tensors, answer what a pattern refuses; as ``row``."""
-    return _wrapped(where or str(twin), twin, operands, floats, own=True)
+    """Let the tensor's function ``twin``, or a function of tensors, answer what a pattern refuses; as ``row``.
+
+    ``errors``: the refusals that are meant. Others say what is no question of types and shapes.
+    """
+    return _wrapped(where or str(twin), twin, operands, floats, errors)
 
 
 def _wrapped(
-    where: str, twin: str | Callable[..., Any], operands: int, floats: bool, *, own: bool
+    where: str, twin: str | Callable[..., Any], operands: int, floats: bool, errors: tuple[type[LoomError], ...] | None
 ) -> Callable[[_Function], _Function]:  # fmt: skip
     def wrap(function: _Function) -> _Function:
         signature = inspect.signature(function)
@@ -65,16 +71,21 @@ def _wrapped(
             return answer(where, other, arrays, given)
 
         def called(*args: Any, **named: Any) -> Any:
-            if not own:
-                return by_tensors(args, named)
             try:
                 return function(*args, **named)
-            except REFUSED as error:
+            except caught as error:
                 if isinstance(error, LinAlgError):
                     raise
                 return answer_instead(where, error, functools.partial(by_tensors, args, named))
 
-        return cast(_Function, functools.wraps(function)(called))
+        def called_as_row(*args: Any, **named: Any) -> Any:
+            try:
+                return by_tensors(args, named)
+            except _RENAMED as error:
+                raise _renamed(error, where) from None
+
+        caught = errors or ()
+        return cast(_Function, functools.wraps(function)(called if errors else called_as_row))
 
     return wrap
 
@@ -84,16 +95,25 @@ def answer(where: str, twin: Callable[..., Any], operands: Sequence[Any], option
     on = options.pop("on", None)
     homes = [x.device for x in operands if isinstance(x, Tensor) and x.device is not None]
     home = device(on) if on is not None or not homes else homes[0]
-    alone = all(map(_is_plain, operands))
+    arrays = [x for x in operands if not _is_plain(x)]
+    lead = next((x for x in arrays if not is_list(x)), arrays[0] if arrays else operands[0])
+    first = _read(lead, where, None, home)
 
     def read(x: Any) -> Any:
-        if isinstance(x, Tensor) or (_is_plain(x) and not (alone and x is operands[0])):
-            return x
-        found, dtype = read_array(x, where, complexes=True)
-        return tensor.array(found, dtype, on=home)
+        if x is lead:
+            return first
+        return x if _is_plain(x) else _read(x, where, first.dtype if is_list(x) else None, home)
 
     made = twin(*map(read, operands), **options)
     return made if any(isinstance(x, Tensor) for x in operands) else _on_host(made)
+
+
+def _read(x: Any, where: str, wanted: DType | None, home: Device) -> Tensor:
+    """Return an operand as a tensor; the numbers of a list have the type that is wanted, or are refused."""
+    if isinstance(x, Tensor):
+        return x
+    found, dtype = read_array(x, where, dtype=wanted, complexes=True)
+    return tensor.array(found, dtype, on=home)
 
 
 def answer_instead(where: str, error: LoomError, call: Callable[[], Any]) -> Any:
@@ -101,13 +121,18 @@ def answer_instead(where: str, error: LoomError, call: Callable[[], Any]) -> Any
     try:
         return call()
     except _RENAMED as other:
-        if type(other) is type(error):
-            raise error from None
-        _, comma, what = other.where.partition(",")
-        raise type(other)(f"{where}{comma}{what}", other.what, expected=other.expected, got=other.got,
-                          remedy=other.remedy) from None  # fmt: skip
+        raise error if type(other) is type(error) else _renamed(other, where) from None
     except TypeError:  # an option that the tensor's function does not have
         raise error from None
+
+
+def _renamed(error: LoomError, where: str) -> LoomError:
+    """Return an error of a tensor's function by the name of the pattern."""
+    _, comma, what = error.where.partition(",")
+    place = f"{where}{comma}{what}"
+    if type(error) not in _RENAMED or error.where == place:
+        return error
+    return type(error)(place, error.what, expected=error.expected, got=error.got, remedy=error.remedy)
 
 
 def _is_plain(x: Any) -> bool:

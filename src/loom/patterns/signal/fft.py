@@ -29,7 +29,7 @@ from loom.tensor.fft.record import from_half, to_half, transform
 __all__ = ["fft", "ifft", "irfft", "rfft"]
 
 
-@falls_back("fft.fft", where="signal.fft")
+@falls_back("fft.fft", where="signal.fft", errors=(DTypeError, ShapeError))
 def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the discrete Fourier transform along the last axis: sum over j of x[j] exp(-2 pi i j k / n).
 
@@ -45,7 +45,7 @@ def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) ->
     return _complex("signal.fft", data, norm, on, inverse=False)
 
 
-@falls_back("fft.ifft", where="signal.ifft")
+@falls_back("fft.ifft", where="signal.ifft", errors=(DTypeError, ShapeError))
 def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the inverse of ``fft``: sum over k of x[k] exp(+2 pi i j k / n), times 1/n unless ``norm`` says else.
 
@@ -57,7 +57,7 @@ def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     return _complex("signal.ifft", data, norm, on, inverse=True)
 
 
-@falls_back("fft.rfft", where="signal.rfft")
+@falls_back("fft.rfft", where="signal.rfft", errors=(DTypeError, ShapeError))
 def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the n // 2 + 1 first numbers of the transform of real numbers (..., n); the others are conjugates.
 
@@ -88,7 +88,7 @@ def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     return complex_result(call, out)
 
 
-@falls_back("fft.irfft", where="signal.irfft")
+@falls_back("fft.irfft", where="signal.irfft", errors=(DTypeError, ShapeError))
 def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the n real numbers (..., n) whose ``rfft`` is ``data`` (..., n // 2 + 1).
 
