@@ -75,16 +75,8 @@ def _with_number(function: Call, x: Any, *, dtype: Any) -> Any:
     return function(x, dtype)
 
 
-def _taken_k(function: Call, x: Any, k: int, **options: Any) -> Any:
-    return function(x, k, **options)
-
-
 def _k(function: Call, x: Any, *, k: int, **options: Any) -> Any:
     return function(x, k, **options)
-
-
-def _drawn(function: Call, *given: Any, **options: Any) -> Any:
-    return function(*given, **options)
 
 
 def _bernoulli_first(function: Call, *, shape: Any, p: float, **options: Any) -> Any:

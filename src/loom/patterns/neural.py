@@ -38,10 +38,9 @@ def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x sigmoid(x) of every element (S. Elfwing and others, 2017)."""
 
 
+@row("rms_norm", 2, where="gpu_rmsnorm")
 def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:
     """Return x / sqrt(mean(x^2) + epsilon) along the last axis, times ``weight`` of its length (B. Zhang, 2019)."""
-    call = Tensors("gpu_rmsnorm", on, optional=("weight",), data=data, weight=weight)
-    return call.result(tensor.rms_norm(call.given["data"], call.given.get("weight"), epsilon))
 
 
 def gpu_ffn(

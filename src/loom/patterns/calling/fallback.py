@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.linalg.operands import LinAlgError
 
-__all__ = ["REFUSED", "answer", "answer_instead", "falls_back", "row"]
+__all__ = ["REFUSED", "answer", "answer_instead", "falls_back", "home_of", "row"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -92,9 +92,7 @@ def _wrapped(
 
 def answer(where: str, twin: Callable[..., Any], operands: Sequence[Any], options: dict[str, Any]) -> Any:
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind."""
-    on = options.pop("on", None)
-    homes = [x.device for x in operands if isinstance(x, Tensor) and x.device is not None]
-    home = device(on) if on is not None or not homes else homes[0]
+    home = home_of(where, options.pop("on", None), operands)
     arrays = [x for x in operands if not _is_plain(x)]
     lead = next((x for x in arrays if not is_list(x)), arrays[0] if arrays else operands[0])
     first = _read(lead, where, None, home)
@@ -108,11 +106,24 @@ def answer(where: str, twin: Callable[..., Any], operands: Sequence[Any], option
     return made if any(isinstance(x, Tensor) for x in operands) else _on_host(made)
 
 
+def home_of(where: str, on: str | Device | None, operands: Iterable[Any]) -> Device:
+    """Return the device of a call: ``on``, else that of the tensors; ArgumentError if one is on another."""
+    homes = [x.device for x in operands if isinstance(x, Tensor) and x.device is not None]
+    home = device(on) if on is not None or not homes else homes[0]
+    other = next((each for each in homes if each is not home), None)
+    if other is not None:
+        remedy = f"Copy it with loom.array(x, on={home.name!r})"
+        raise ArgumentError(where, "the array is on another device", expected=home.name, got=other.name, remedy=remedy)
+    return home
+
+
 def _read(x: Any, where: str, wanted: DType | None, home: Device) -> Tensor:
-    """Return an operand as a tensor; the numbers of a list have the type that is wanted, or are refused."""
+    """Return an operand as a tensor; numbers of a list, but for bools, have the type that is wanted, or are refused."""
     if isinstance(x, Tensor):
         return x
-    found, dtype = read_array(x, where, dtype=wanted, complexes=True)
+    found, dtype = read_array(x, where, complexes=True)
+    if wanted is not None and not dtype.is_bool:
+        found, dtype = read_array(x, where, dtype=wanted, complexes=True)
     return tensor.array(found, dtype, on=home)
 
 
