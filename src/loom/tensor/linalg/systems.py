@@ -14,6 +14,7 @@ from loom.core.dtype import i64, u32
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.linalg.small import SMALL
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import (
     adjoint,
     as_blocks,
@@ -43,7 +44,6 @@ from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "LU", "SLogDet", "cholesky", "det", "inv", "inverse", "lu", "lu_factor", "slogdet", "solve", "solve_triangular",
