@@ -227,8 +227,8 @@ def one_value(operation: str | FunctionType | DType, operands: Sequence[tuple[DT
     """Return the nest of one operation over (dtype, is it an array) operands; DTypeError where it has no meaning."""
     for dtype, _ in operands:
         if operation == "nextafter" and dtype.storage_only:  # that of f32, rounded, is the number itself
-            raise DTypeError("nextafter", "unsupported dtype", expected="f32 or f64", got=dtype,
-                             remedy="Convert with astype")  # fmt: skip
+            remedy = "Convert with astype"
+            raise DTypeError("nextafter", "unsupported dtype", expected="f32 or f64", got=dtype, remedy=remedy)
     values: list[Value] = []
     arrays: list[DType] = []
     for dtype, is_array in operands:

@@ -25,9 +25,10 @@ from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.linalg.operands import LinAlgError
 
-__all__ = ["REFUSED", "answer", "answer_instead", "falls_back", "home_of", "row"]
+__all__ = ["REFUSED", "answer", "answer_instead", "as_floats", "falls_back", "home_of", "row"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Call = Callable[..., Any]
+_Function = TypeVar("_Function", bound=_Call)
 
 REFUSED = (DTypeError, ShapeError, KernelError, ArgumentError)
 """Errors that say that a pattern's own kernels do not take its operands."""
@@ -35,69 +36,80 @@ _RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
 """Errors that are told again by the name of the pattern."""
 
 
-def row(
-    twin: str, operands: int = 1, *, where: str = "", floats: bool = False
-) -> Callable[[_Function], _Function]:  # fmt: skip
+def row(twin: str, operands: int = 1, *, where: str = "", floats: bool = False) -> Callable[[_Function], _Function]:
     """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``.
 
     Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
     errors, by default ``twin``. ``floats``: lists of integers are f64.
     """
-    return _wrapped(where or twin, twin, operands, floats, None)
 
-
-def falls_back(
-    twin: str | Callable[..., Any], operands: int = 1, *, where: str = "", floats: bool = False,
-    errors: tuple[type[LoomError], ...] = REFUSED,
-) -> Callable[[_Function], _Function]:  # fmt: skip
-    """Let the tensor's function ``twin``, or a function of tensors, answer what a pattern refuses; as ``row``.
-
-    ``errors``: the refusals that are meant. Others say what is no question of types and shapes.
-    """
-    return _wrapped(where or str(twin), twin, operands, floats, errors)
-
-
-def _wrapped(
-    where: str, twin: str | Callable[..., Any], operands: int, floats: bool, errors: tuple[type[LoomError], ...] | None
-) -> Callable[[_Function], _Function]:  # fmt: skip
     def wrap(function: _Function) -> _Function:
-        signature = inspect.signature(function)
-        names = list(signature.parameters)[:operands]
+        by_tensors = _reader(function, twin, operands, where or twin, floats)
 
-        def by_tensors(args: Sequence[Any], named: dict[str, Any]) -> Any:
-            given = signature.bind(*args, **named).arguments
-            arrays = [_as_floats(given.pop(name)) if floats else given.pop(name) for name in names if name in given]
-            other: Any = functools.reduce(getattr, twin.split("."), tensor) if isinstance(twin, str) else twin
-            return answer(where, other, arrays, given)
-
-        def called(*args: Any, **named: Any) -> Any:
-            try:
-                return function(*args, **named)
-            except caught as error:
-                if isinstance(error, LinAlgError):
-                    raise
-                return answer_instead(where, error, functools.partial(by_tensors, args, named))
-
-        def called_as_row(*args: Any, **named: Any) -> Any:
+        def call(*args: object, **named: object) -> object:
             try:
                 return by_tensors(args, named)
             except _RENAMED as error:
-                raise _renamed(error, where) from None
+                raise _by_name(error, where or twin) from None
 
-        caught = errors or ()
-        return cast(_Function, functools.wraps(function)(called if errors else called_as_row))
+        return cast(_Function, functools.wraps(function)(call))
 
     return wrap
 
 
-def answer(where: str, twin: Callable[..., Any], operands: Sequence[Any], options: dict[str, Any]) -> Any:
+def falls_back(
+    twin: str | _Call,
+    operands: int = 1,
+    *,
+    where: str = "",
+    floats: bool = False,
+    errors: tuple[type[LoomError], ...] = REFUSED,
+) -> Callable[[_Function], _Function]:
+    """Let the tensor's function ``twin``, or a function of tensors, answer what a pattern refuses; as ``row``.
+
+    ``errors``: the refusals that are meant. Others say what is no question of types and shapes.
+    """
+    place = where or str(twin)
+
+    def wrap(function: _Function) -> _Function:
+        by_tensors = _reader(function, twin, operands, place, floats)
+
+        def call(*args: object, **named: object) -> object:
+            try:
+                return function(*args, **named)
+            except errors as error:
+                if isinstance(error, LinAlgError):
+                    raise
+                return answer_instead(place, error, functools.partial(by_tensors, args, named))
+
+        return cast(_Function, functools.wraps(function)(call))
+
+    return wrap
+
+
+def _reader(function: _Call, twin: str | _Call, operands: int, where: str, floats: bool) -> _Call:
+    """Return what calls ``twin`` with the arguments of a function: the first are operands, the others go by name."""
+    signature = inspect.signature(function)
+    names = list(signature.parameters)[:operands]
+
+    def by_tensors(args: Sequence[object], named: dict[str, object]) -> object:
+        options = signature.bind(*args, **named).arguments
+        arrays = [options.pop(name) for name in names if name in options]
+        arrays = [as_floats(x) for x in arrays] if floats else arrays
+        other: _Call = functools.reduce(getattr, twin.split("."), tensor) if isinstance(twin, str) else twin
+        return answer(where, other, arrays, options)
+
+    return by_tensors
+
+
+def answer(where: str, twin: _Call, operands: Sequence[object], options: dict[str, Any]) -> Any:
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind."""
     home = home_of(where, options.pop("on", None), operands)
     arrays = [x for x in operands if not _is_plain(x)]
     lead = next((x for x in arrays if not is_list(x)), arrays[0] if arrays else operands[0])
     first = _read(lead, where, None, home)
 
-    def read(x: Any) -> Any:
+    def read(x: object) -> object:
         if x is lead:
             return first
         return x if _is_plain(x) else _read(x, where, first.dtype if is_list(x) else None, home)
@@ -106,7 +118,7 @@ def answer(where: str, twin: Callable[..., Any], operands: Sequence[Any], option
     return made if any(isinstance(x, Tensor) for x in operands) else _on_host(made)
 
 
-def home_of(where: str, on: str | Device | None, operands: Iterable[Any]) -> Device:
+def home_of(where: str, on: str | Device | None, operands: Iterable[object]) -> Device:
     """Return the device of a call: ``on``, else that of the tensors; ArgumentError if one is on another."""
     homes = [x.device for x in operands if isinstance(x, Tensor) and x.device is not None]
     home = device(on) if on is not None or not homes else homes[0]
@@ -117,7 +129,7 @@ def home_of(where: str, on: str | Device | None, operands: Iterable[Any]) -> Dev
     return home
 
 
-def _read(x: Any, where: str, wanted: DType | None, home: Device) -> Tensor:
+def _read(x: object, where: str, wanted: DType | None, home: Device) -> Tensor:
     """Return an operand as a tensor; numbers of a list, but for bools, have the type that is wanted, or are refused."""
     if isinstance(x, Tensor):
         return x
@@ -127,17 +139,17 @@ def _read(x: Any, where: str, wanted: DType | None, home: Device) -> Tensor:
     return tensor.array(found, dtype, on=home)
 
 
-def answer_instead(where: str, error: LoomError, call: Callable[[], Any]) -> Any:
+def answer_instead(where: str, error: LoomError, call: Callable[[], object]) -> object:
     """Return what is answered instead of a refusal; if that is refused too, the error that both doors have."""
     try:
         return call()
     except _RENAMED as other:
-        raise error if type(other) is type(error) else _renamed(other, where) from None
+        raise error if type(other) is type(error) else _by_name(other, where) from None
     except TypeError:  # an option that the tensor's function does not have
         raise error from None
 
 
-def _renamed(error: LoomError, where: str) -> LoomError:
+def _by_name(error: LoomError, where: str) -> LoomError:
     """Return an error of a tensor's function by the name of the pattern."""
     _, comma, what = error.where.partition(",")
     place = f"{where}{comma}{what}"
@@ -146,11 +158,12 @@ def _renamed(error: LoomError, where: str) -> LoomError:
     return type(error)(place, error.what, expected=error.expected, got=error.got, remedy=error.remedy)
 
 
-def _is_plain(x: Any) -> bool:
+def _is_plain(x: object) -> bool:
     return x is None or is_number(x)
 
 
-def _as_floats(data: Any) -> Any:
+def as_floats(data: Any) -> Any:
+    """Return a list of integers as f64, anything else as it is."""
     if not is_list(data):
         return data
     try:

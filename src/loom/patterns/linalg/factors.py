@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.patterns.calling.fallback import row
+from loom.patterns.calling.fallback import answer, as_floats, row
 from loom.runtime.port.device import Device
+from loom.tensor import linalg
 from loom.tensor.linalg.powers import LstSq
 from loom.tensor.linalg.spectral import SVD, Eigh
 from loom.tensor.linalg.systems import SLogDet
@@ -20,7 +21,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-@row("linalg.eigh", floats=True)
+def _call(name: str, on: str | Device | None, *operands: object, **options: object) -> Any:
+    """Return what a function of ``tensor.linalg`` gives, where more than one array is named."""
+    return answer(f"linalg.{name}", getattr(linalg, name), [as_floats(x) for x in operands], {"on": on, **options})
+
+
 def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:
     """Return eigenvalues (..., n), ascending, and eigenvectors, the columns of (..., n, n), of symmetric matrices.
 
@@ -31,7 +36,7 @@ def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:
     >>> w.round(12).tolist()
     [1.0, 3.0]
     """
-    raise NotImplementedError
+    return _call("eigh", on, a)
 
 
 @row("linalg.eigvalsh", floats=True)
@@ -39,7 +44,6 @@ def eigvalsh(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the eigenvalues (..., n), ascending, of symmetric matrices, of which the lower triangle is read."""
 
 
-@row("linalg.svd", floats=True)
 def svd(a: Any, *, full_matrices: bool = True, on: str | Device | None = None) -> SVD:
     """Return U, singular values, descending, and Vh, with a = U[:, :k] diag(S) Vh[:k], k = min(m, n).
 
@@ -49,7 +53,7 @@ def svd(a: Any, *, full_matrices: bool = True, on: str | Device | None = None) -
     >>> svd([[3.0, 0.0], [0.0, -4.0]]).S.tolist()
     [4.0, 3.0]
     """
-    raise NotImplementedError
+    return _call("svd", on, a, full_matrices=full_matrices)
 
 
 @row("linalg.svdvals", floats=True)
@@ -66,7 +70,6 @@ def pinv(a: Any, *, rtol: Any = None, on: str | Device | None = None) -> Any:
     """
 
 
-@row("linalg.lstsq", 2, floats=True)
 def lstsq(a: Any, b: Any, *, rtol: Any = None, on: str | Device | None = None) -> LstSq:
     """Return x of least norm among those that make \\|a x - b\\| least, squared residuals, ranks, singular values.
 
@@ -75,13 +78,12 @@ def lstsq(a: Any, b: Any, *, rtol: Any = None, on: str | Device | None = None) -
     >>> lstsq([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [1.0, 3.0, 5.0]).x.round(9).tolist()
     [1.0, 2.0]
     """
-    raise NotImplementedError
+    return _call("lstsq", on, a, b, rtol=rtol)
 
 
-@row("linalg.slogdet", floats=True)
 def slogdet(a: Any, *, on: str | Device | None = None) -> SLogDet:
     """Return signs of determinants and logarithms of their magnitude: 0 and -inf for a singular matrix."""
-    raise NotImplementedError
+    return _call("slogdet", on, a)
 
 
 @row("linalg.solve_triangular", 2, floats=True)

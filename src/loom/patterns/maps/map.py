@@ -78,11 +78,11 @@ def _twin(operation: str) -> Callable[..., Any]:
     return getattr(tensor, name) if name in tensor.__all__ else partial(record, operation)
 
 
-_TWINS = {
-    "eq": "equal", "ge": "greater_equal", "gt": "greater", "le": "less_equal", "lt": "less", "ne": "not_equal",
-    "div": "divide", "max": "maximum", "min": "minimum", "mul": "multiply", "neg": "negative", "rint": "round",
-    "sub": "subtract",
-}  # fmt: skip
+_OTHER_NAMES = (
+    "eq=equal ge=greater_equal gt=greater le=less_equal lt=less ne=not_equal div=divide max=maximum min=minimum "
+    "mul=multiply neg=negative rint=round sub=subtract"
+)
+_TWINS = dict(pair.split("=") for pair in _OTHER_NAMES.split())
 """What functions of tensors are called that have another name than the operation."""
 
 
