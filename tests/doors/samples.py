@@ -144,7 +144,8 @@ def _with_ends(low: Any, high: Any) -> Callable[[DType], Operands]:
 
 CHOICE: Kinds = {
     **{kind: _chosen(make) for kind, make in DOUBLE.items()},
-    "two-numbers": lambda dtype: (_of((6,))(bool_), 1, 2),
+    "two-numbers": lambda _dtype: (_of((6,))(bool_), 1, 2),
+    "two-floats": lambda _dtype: (_of((6,))(bool_), 1.5, 2.0),
     "condition": lambda dtype: (_of((6,))(dtype), _of((6,))(f32), _of((6,), 5)(f32)),
 }
 """A condition and two arrays."""

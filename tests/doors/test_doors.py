@@ -15,7 +15,7 @@ from doors.listed import Line, lines, others
 from doors.modules import PREFIX, function, pairs
 from doors.table import ROWS
 
-_SHARE = 72
+_SHARE = 140
 
 
 def _unlisted(chosen: list[Case]) -> list[str]:

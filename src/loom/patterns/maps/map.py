@@ -82,7 +82,7 @@ _OTHER_NAMES = (
     "eq=equal ge=greater_equal gt=greater le=less_equal lt=less ne=not_equal div=divide max=maximum min=minimum "
     "mul=multiply neg=negative rint=round sub=subtract"
 )
-_TWINS = dict(pair.split("=") for pair in _OTHER_NAMES.split())
+_TWINS = {own: other for own, _, other in (pair.partition("=") for pair in _OTHER_NAMES.split())}
 """What functions of tensors are called that have another name than the operation."""
 
 
