@@ -213,7 +213,7 @@ def test_errors() -> None:
         ArgumentError, match=r"\[signal.irfft, n\] data has 3 numbers: expected 4 or 5, got 6. Cut or pad"
     ):
         irfft([1.0, 2.0, 3.0], 6)
-    with pytest.raises(DTypeError, match=r"\[signal.irfft, n\] not a whole number"):
+    with pytest.raises(ArgumentError, match=r"\[signal.irfft, n\] not a whole number"):
         irfft([1.0, 2.0, 3.0], 4.0)  # type: ignore[arg-type]
     with pytest.raises(
         DTypeError, match=r"\[signal.rfft\] complex numbers: expected bools, ints or floats, got complex64"
