@@ -62,18 +62,18 @@ _LONG = tuple(f"tests/{place}" for place in (
 """Cases of many seconds beside which the same, or a part of it, is always computed elsewhere."""
 _SHARES = {_SIXTH: 6, _THIRD: 3, _HALF: 2}
 
-_QUICK = tuple(f"tests/unit/{folder}/" for folder in (
+_QUICK = ("tests/doors/", *(f"tests/unit/{folder}/" for folder in (
     "cluster", "flow", "kernels", "models", "nn", "onnx", "patterns", "pytorch", "schedules", "serve", "support",
     "tables", "tensor", "vectors", "workers",
-))  # fmt: skip
+)))  # fmt: skip
 """Tests of what kernels compute: LLVM took more than a third of their time to make code fast that runs once.
 
 ``make prove`` runs them with optimised code. Conformance, which has all of these kernels, drivers, proofs of single
 operations and functions, journeys and exports always are.
 """
 _OWNERS = {
-    "bindings": "export", "bench": "cli", "conformance": "runtime", "emulation": "runtime", "functions": "kernels",
-    "web": "export",
+    "bindings": "export", "bench": "cli", "conformance": "runtime", "doors": "patterns", "emulation": "runtime",
+    "functions": "kernels", "web": "export",
 }  # fmt: skip
 """The package whose change concerns a folder that has no package's name; folders beside these stand on all."""
 _ALWAYS = "tests/architecture/"

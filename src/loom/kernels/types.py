@@ -59,10 +59,10 @@ def read_type(dtype: DType) -> DType:
 
 
 def wide_type(dtype: DType) -> tuple[DType, DType]:
-    """Return the types of accumulators and result of a sum or product."""
+    """Return the types of accumulators and result of a sum or product: of integers 64 bits, of bools i64."""
     if dtype.is_float:
         return held_type(dtype), dtype
-    wide = i64 if dtype.is_signed else u64
+    wide = i64 if dtype.is_signed or dtype.is_bool else u64
     return wide, wide
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import flag, is_int
 from loom.schedules.axis import Rows, rows_along
 
@@ -33,11 +33,11 @@ def reduced_shape(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bo
 
 
 def normal_axis(shape: tuple[int, ...], axis: Any, where: str) -> int:
-    """Return ``axis`` counted from the start; DTypeError if it is no int, ArgumentError if there is none such."""
+    """Return ``axis`` counted from the start; DTypeError if it is no int, IndexOutside if there is none such."""
     if not is_int(axis):
         raise DTypeError(f"{where}, axis", "not an axis", expected="an int or None", got=repr(axis), remedy="Name one")
     if not -len(shape) <= axis < len(shape):
-        raise ArgumentError(
+        raise IndexOutside(
             f"{where}, axis", "there is no such axis",
             expected=f"{-len(shape)} to {len(shape) - 1}" if shape else "None for an array of no dimension",
             got=int(axis), remedy=f"The array has shape {shape}",

@@ -19,6 +19,7 @@ from loom.core.numerics import Guarantee
 from loom.kernels.precisions import FULL
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.prepared import prepare
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
@@ -38,6 +39,7 @@ _KEPT_NBYTES = 1 << 24
 """Scratch memory of at most this size stays with a program; more is asked for anew in each call."""
 
 
+@falls_back("matmul", 2, where=_WHERE)
 def gpu_matmul(
     a: Any,
     b: Any,
@@ -58,16 +60,16 @@ def gpu_matmul(
     ``numpy.matmul``. With ``m``, ``n`` and ``k`` the operands are flat, of m k and k n elements. ``transpose_a`` and
     ``transpose_b`` say that the last two dimensions are stored the other way round.
 
-    Both operands have one dtype. f32 and f64 keep it, each product and sum rounded; f16 and bf16 are multiplied
-    and added in f32 and rounded once; i8, u8, i16 and i32 give i32; u16 and u32 give u32; i64 and u64 keep it;
-    integers wrap. ``out_dtype`` may be f32 for f16 and bf16, and the 64-bit type for integers, to which they are
-    then converted first (u8 gives u64). ``precision="x12"`` rounds f32 operands to 12 significant bits first; "q8",
-    "q12" and "q24" turn blocks of 128 k of operands of f32, f16 or bf16 into whole numbers of 8, 12 and 24 bits, whose
-    products are added exactly (docs/numerics.md, section 2); None is that of a
-    ``with loom.precision(..)`` around the call, else "full". k of 0 gives zeros. ``guarantee="fast"``: by cuBLAS, of
-    f32, f16 and bf16 on a device of CUDA; of the bits nothing is promised, and a tensor that is returned says so
-    (``x.guarantee``); None and "exact": as all else. Raises ShapeError, DTypeError, ArgumentError, and DeviceError
-    where nothing fast exists.
+    Both operands have one dtype, or meet in one as in ``loom.tensor.matmul``. f32 and f64 keep it, each product and
+    sum rounded; f16 and bf16 are multiplied and added in f32 and rounded once; i8, u8, i16 and i32 give i32; u16
+    and u32 give u32; i64 and u64 keep it; integers wrap. ``out_dtype`` may be f32 for f16 and bf16, and the 64-bit
+    type for integers, to which they are then converted first (u8 gives u64). ``precision="x12"`` rounds f32
+    operands to 12 significant bits first; "q8", "q12" and "q24" turn blocks of 128 k of operands of f32, f16 or
+    bf16 into whole numbers of 8, 12 and 24 bits, whose products are added exactly (docs/numerics.md, section 2);
+    None is that of a ``with loom.precision(..)`` around the call, else "full". k of 0 gives zeros.
+    ``guarantee="fast"``: by cuBLAS, of f32, f16 and bf16 on a device of CUDA; of the bits nothing is promised, and
+    a tensor that is returned says so (``x.guarantee``); None and "exact": as all else. Raises ShapeError,
+    DTypeError, ArgumentError, and DeviceError where nothing fast exists.
 
     >>> gpu_matmul([[1.0, 2.0], [3.0, 4.0]], [[1.0], [10.0]]).tolist()
     [[21.0], [43.0]]

@@ -14,37 +14,33 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
-from loom.core.numbers import real, whole
+from loom.patterns.calling.fallback import row
 from loom.patterns.tensors import Tensors
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.neural.rotary import rotate, turns
 
 __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "gpu_softmax"]
 
 _ACTIVATIONS = ("silu", "gelu", "relu", "tanh", "sigmoid")
 
 
+@row("softmax", where="gpu_softmax")
 def gpu_softmax(data: Any, axis: int = -1, *, on: str | Device | None = None) -> Any:
     """Return e^(x - max) over its sum along an axis (J. S. Bridle, 1990).
 
     >>> gpu_softmax([[0.0, 0.0], [0.0, 0.0]]).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
-    call = Tensors("gpu_softmax", on, data=data)
-    return call.result(tensor.softmax(call.given["data"], axis))
 
 
+@row("silu", where="gpu_silu")
 def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x sigmoid(x) of every element (S. Elfwing and others, 2017)."""
-    call = Tensors("gpu_silu", on, data=data)
-    return call.result(tensor.silu(call.given["data"]))
 
 
+@row("rms_norm", 2, where="gpu_rmsnorm")
 def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:
     """Return x / sqrt(mean(x^2) + epsilon) along the last axis, times ``weight`` of its length (B. Zhang, 2019)."""
-    call = Tensors("gpu_rmsnorm", on, optional=("weight",), data=data, weight=weight)
-    return call.result(tensor.rms_norm(call.given["data"], call.given.get("weight"), epsilon))
 
 
 def gpu_ffn(
@@ -68,6 +64,7 @@ def gpu_ffn(
     return call.result(tensor.matmul(hidden, call.given["down"]))
 
 
+@row("rope", where="gpu_rope")
 def gpu_rope(
     data: Any, *, base: float = 10000.0, start: int = 0, interleaved: bool = False, on: str | Device | None = None
 ) -> Any:
@@ -76,20 +73,6 @@ def gpu_rope(
     Token t, counted from ``start``, turns pair d by t base^(-2 d / size). Pairs are (d, d + size / 2), or
     (2 d, 2 d + 1) if they are ``interleaved``. ShapeError for an odd size.
     """
-    call = Tensors("gpu_rope", on, data=data)
-    x = call.given["data"]
-    if x.ndim < 2 or x.shape[-1] % 2:
-        raise ShapeError(
-            "gpu_rope", "no pairs", expected="(..., tokens, an even size)", got=x.shape, remedy="Reshape it"
-        )
-    start, base = whole(start, "gpu_rope, start"), real(base, "gpu_rope, base")
-    if start < 0 or not base > 0:
-        raise ArgumentError(
-            "gpu_rope", "unusable start or base", expected="start an int of at least 0, base above 0",
-            got=(start, base), remedy="Leave them out",
-        )  # fmt: skip
-    turned = turns(x.shape[-2], x.shape[-1] // 2, float(base), x.dtype, x.device or call.device, start)
-    return call.result(rotate(x, turned, interleaved=flag(interleaved, "gpu_rope, interleaved")))
 
 
 def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:

@@ -29,7 +29,7 @@ def gpu_dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the dot product of two vectors of the same length and dtype.
 
     Floats keep their dtype: products are rounded, then added in the canonical order of ``gpu_sum`` (f16 and bf16
-    in f32, rounded once). Integers give int64, unsigned ones and bools uint64, wrapping beyond. No elements give 0; a
+    in f32, rounded once). Integers and bools give int64, unsigned ones uint64, wrapping beyond. No elements give 0; a
     NaN gives NaN. Raises ShapeError for other shapes, DTypeError for different dtypes.
 
     >>> gpu_dot([1.0, 2.0], [3.0, 4.0]).item()

@@ -24,8 +24,8 @@ __all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum",
 def gpu_sum(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the sum of all elements of ``data`` (any shape), or of each row along ``axis``, in the canonical order.
 
-    Floats keep their dtype (f16 and bf16 are added in f32 and rounded once); integers give int64, unsigned ones
-    and bools uint64, wrapping beyond. No elements give 0; a NaN gives NaN. ``keepdims`` keeps the
+    Floats keep their dtype (f16 and bf16 are added in f32 and rounded once); integers and bools give int64,
+    unsigned ones uint64, wrapping beyond. No elements give 0; a NaN gives NaN. ``keepdims`` keeps the
     axis with length 1. Raises DTypeError for anything but numbers, ArgumentError for an axis there is not.
 
     >>> gpu_sum([1.5, 2.5]).item()

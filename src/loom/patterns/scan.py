@@ -30,7 +30,7 @@ def gpu_scan(
     ``axis`` may be left out for data of at most one dimension. Result i is that of elements 0 to i, or with
     ``exclusive`` of those before i, the first being the identity: 0, 1, or for "min" and "max" the largest and
     smallest value of the type (of floats the infinities). Floats keep their dtype (f16 and bf16 are computed in f32,
-    every result rounded once). Sums and products of integers give int64, of unsigned ones and bools uint64, wrapping;
+    every result rounded once). Sums and products of integers and bools give int64, of unsigned ones uint64, wrapping;
     minima and maxima keep the dtype. From a NaN on all results are NaN; -0 is below +0. No elements give none.
     Raises DTypeError for anything but numbers, ArgumentError for another ``op`` or axis.
 

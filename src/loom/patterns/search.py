@@ -14,6 +14,7 @@ from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -54,13 +55,15 @@ def gpu_unique(
     return results[0] if len(results) == 1 else tuple(results)
 
 
+@falls_back("searchsorted", 2, where="gpu_searchsorted")
 def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return where each of ``values`` belongs in ``sorted``: the number of elements before it, int64.
 
-    ``sorted`` has one dimension, any dtype, and is in the order of ``gpu_sort``; if it is not, the results are
-    some numbers from 0 to its length. ``values`` has any shape, which the result takes, and the same dtype (a
-    list is read as it). With ``side="left"`` equal elements come after the value, with ``"right"`` before it;
-    -0 equals +0, and NaN equals NaN and is above all else, as in numpy. ArgumentError for another side.
+    ``sorted`` has one dimension, any dtype, and is in the order of ``gpu_sort``; if it is not, the results are some
+    numbers from 0 to its length. ``values`` has any shape, which the result takes, and the same dtype (a list is
+    read as it); others are as in ``loom.tensor.searchsorted``. With ``side="left"`` equal elements come after the
+    value, with ``"right"`` before it; -0 equals +0, and NaN equals NaN and is above all else, as in numpy.
+    ArgumentError for another side.
 
     >>> gpu_searchsorted([10, 20, 20, 30], [20, 5, 35]).tolist()
     [1, 0, 4]

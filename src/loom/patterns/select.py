@@ -11,10 +11,11 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import i64, u32, u64
-from loom.core.errors import ArgumentError, DTypeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -25,11 +26,13 @@ from loom.schedules.sorting.sort import plan_sort
 __all__ = ["gpu_partition", "gpu_topk"]
 
 
+@falls_back("topk", 2, where="gpu_topk", errors=(ShapeError,))
 def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 
-    ``data`` has one dimension, any dtype. Of equal elements the one with the lowest position comes first. NaN is
-    above all other floats, as in ``gpu_max``. ArgumentError unless 0 <= k <= number of elements.
+    ``data`` has any dtype; of more than one dimension each row along the last axis is taken by itself. Of equal
+    elements the one with the lowest position comes first. NaN is above all other floats, as in ``gpu_max``.
+    ArgumentError unless 0 <= k <= number of elements.
 
     >>> values, positions = gpu_topk([5, 1, 9, 9], 3)
     >>> values.tolist(), positions.tolist()

@@ -15,6 +15,7 @@ from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.axis import normal_axis
 from loom.patterns.calling.call import Call, Operand
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -24,11 +25,12 @@ from loom.schedules.sorting.sort import plan_sort
 __all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "run_sort"]
 
 
+@falls_back("sort", where="gpu_sort")
 def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
-    """Return the elements of ``data`` in order, along its last axis (``axis=None``: of all of it, in one row).
+    """Return the elements of ``data`` in order, along an axis (``axis=None``: of all of it, in one row).
 
     Any dtype; the result keeps it. Floats: -inf < ... < -0 < +0 < ... < inf < NaN; descending is the reverse, NaN
-    first. No elements and one element are returned as they are. ArgumentError for another axis than the last.
+    first. No elements and one element are returned as they are. IndexOutside for an axis there is not.
 
     >>> gpu_sort([3.0, -1.0, 2.0]).tolist()
     [-1.0, 2.0, 3.0]
@@ -42,10 +44,11 @@ def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: 
     return call.result(out)
 
 
+@falls_back("argsort", where="gpu_argsort")
 def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
     """Return the positions (int64) that put ``data`` in the order of ``gpu_sort``; equal elements keep theirs.
 
-    Along the last axis, or with ``axis=None`` positions in ``data`` as one row. Any dtype.
+    Along an axis, or with ``axis=None`` positions in ``data`` as one row. Any dtype.
 
     >>> gpu_argsort([30, 10, 20, 10]).tolist()
     [1, 3, 2, 0]

@@ -1,7 +1,7 @@
 """Calls of tensor operations over whatever patterns take.
 
 Layer: patterns, over tensors. The result is a tensor if one was given, else a numpy array (a number for shape ()).
-Invariant: all operands have one dtype, or some are complex, and are on one device.
+Invariant: all operands have one dtype and are on one device.
 """
 
 from __future__ import annotations
@@ -12,21 +12,11 @@ from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, f64
 from loom.core.errors import DTypeError
-from loom.core.given import is_list
+from loom.patterns.calling.fallback import home_of
 from loom.runtime.port.device import Device
-from loom.runtime.registry import device
 from loom.tensor import Tensor
 
-__all__ = ["Tensors", "is_complex"]
-
-
-def is_complex(data: Any) -> bool:
-    """Tell whether what a pattern is given has complex elements."""
-    if isinstance(data, Tensor):
-        return data.dtype.is_complex
-    if is_list(data):
-        return any(isinstance(each, complex) or is_complex(each) for each in data)
-    return getattr(getattr(data, "dtype", None), "kind", "") == "c"
+__all__ = ["Tensors"]
 
 
 class Tensors:
@@ -41,16 +31,13 @@ class Tensors:
         on: str | Device | None,
         *,
         integers: bool = False,
-        complexes: bool = False,
         counted: bool = False,
         optional: tuple[str, ...] = (),
         **given: Any,
     ) -> None:
         self.where = where
-        self._complexes = complexes
         self._kept = any(isinstance(data, Tensor) for data in given.values())
-        homes = [data.device for data in given.values() if isinstance(data, Tensor) and data.device is not None]
-        self.device = device(on) if on is not None or not homes else homes[0]
+        self.device = home_of(where, on, given.values())
         self.given = {name: self._tensor(name, data) for name, data in given.items()
                       if data is not None or name not in optional}  # fmt: skip
         if counted:
@@ -62,19 +49,15 @@ class Tensors:
         if isinstance(data, Tensor):
             return data
         place = f"{self.where}, {name}"
-        found, dtype = read_array(data, place, complexes=self._complexes)
+        found, dtype = read_array(data, place)
         return tensor.array(found, dtype, on=self.device)
 
     def _check_types(self, integers: bool) -> None:
         wanted: DType | None = None
         kinds = "an integer or a float" if integers else "f16, bf16, f32 or f64"
-        if self._complexes:
-            kinds += ", c64 or c128"
         for name, made in self.given.items():
-            is_complex = self._complexes and made.dtype.is_complex
-            usable = made.dtype.is_float or is_complex or (integers and made.dtype.is_integer)
-            alike = wanted is None or made.dtype == wanted or is_complex or wanted.is_complex
-            if not usable or not alike:
+            usable = made.dtype.is_float or (integers and made.dtype.is_integer)
+            if not usable or (wanted is not None and made.dtype != wanted):
                 raise DTypeError(
                     f"{self.where}, {name}", "unsupported dtype", expected=wanted or kinds,
                     got=made.dtype, remedy="Convert first, for example with array.astype(numpy.float32)",

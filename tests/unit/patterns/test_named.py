@@ -49,8 +49,7 @@ def test_maps_of_integers() -> None:
     a, b = (x.reshape(-1) for x in np.meshgrid(np.arange(-9, 10), [-4, -1, 1, 3, 8]))
     assert np.array_equal(loom.gpu_mod(a, b), np.mod(a, b))
     assert loom.gpu_mod([5, -5], 0).tolist() == [5, -5]
-    with pytest.raises(DTypeError, match=re.escape("[gpu_mod] unsupported dtype: expected integers, got f64.")):
-        loom.gpu_mod([1.5], 1.0)
+    assert loom.gpu_mod([-7.5, 7.5], 2.0).tolist() == [0.5, 1.5]
     assert np.array_equal(loom.gpu_cumsum(np.arange(1000)), np.cumsum(np.arange(1000)))
 
 
@@ -148,7 +147,7 @@ def test_the_same_bits_on_every_device() -> None:
 @pytest.mark.parametrize(("wrong", "error", "text"), [
     (
         lambda: loom.gpu_softmax([1, 2]), DTypeError,
-        "[gpu_softmax, data] unsupported dtype: expected f16, bf16, f32 or f64, got i64.",
+        "[gpu_softmax] unsupported dtype: expected floats, got i64.",
     ),
     (
         lambda: loom.gpu_attention(Q, K.astype(np.float64), V), DTypeError,
@@ -157,10 +156,10 @@ def test_the_same_bits_on_every_device() -> None:
     (lambda: loom.gpu_attention(Q, K[:, :3], V[:, :3]), ShapeError, "[gpu_attention] the shapes do not go together"),
     (lambda: loom.gpu_attention(Q, K, V[:, :, :5]), ShapeError, "[gpu_attention] the shapes do not go together"),
     (lambda: loom.gpu_attention([1.0], [1.0], [1.0]), ShapeError, "[gpu_attention] the shapes do not go together"),
-    (lambda: loom.gpu_rope(X), ShapeError, "[gpu_rope] no pairs: expected (..., tokens, an even size), got (3, 7)."),
-    (lambda: loom.gpu_rope(Q, start=-1), ArgumentError, "[gpu_rope] unusable start or base"),
+    (lambda: loom.gpu_rope(X), ShapeError, "[gpu_rope] no pairs: expected (.., tokens, an even size), got (3, 7)."),
+    (lambda: loom.gpu_rope(Q, start=-1), ArgumentError, "[gpu_rope, start] out of range"),
     (lambda: loom.gpu_ffn(X, X, X, activation="swish2"), ArgumentError, "no activation is called 'swish2'"),
-    (lambda: loom.gpu_silu("ab"), DTypeError, "[gpu_silu, data] not numbers"),
+    (lambda: loom.gpu_silu("ab"), DTypeError, "[gpu_silu] not numbers"),
 ])  # fmt: skip
 def test_what_is_refused(wrong: Any, error: type[LoomError], text: str) -> None:
     with pytest.raises(error, match=re.escape(text)):

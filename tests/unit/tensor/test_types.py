@@ -34,9 +34,6 @@ def test_statistics(dtype: str) -> None:
     for name, (pattern, method, oracle) in STATISTICS.items():
         for axis in (None, 0, 1):
             one, other = pattern(y, axis=axis), method(x, axis)
-            if dtype == "bool" and name == "sum":  # of tensors i64, as the array API standard has it
-                assert (one.dtype, other.dtype) == (loom.u64, loom.i64)
-                one = one.astype("i64")
             assert (one.dtype, one.shape) == (other.dtype, other.shape), (name, axis)
             assert one.host_elements()[0].tobytes() == other.host_elements()[0].tobytes(), (name, axis)
             np.testing.assert_allclose(np.asarray(one, np.float64), oracle(data, axis=axis), rtol=1e-2, err_msg=name)

@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any, cast
 
 from loom.core.dtype import DType
+from loom.core.errors import DTypeError
 from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
@@ -223,7 +224,11 @@ def map_nest(values: Sequence[Value], arrays: Sequence[DType]) -> LoopNest:
 
 
 def one_value(operation: str | FunctionType | DType, operands: Sequence[tuple[DType, bool]]) -> LoopNest:
-    """Return the nest of one operation over (dtype, is it an array) operands."""
+    """Return the nest of one operation over (dtype, is it an array) operands; DTypeError where it has no meaning."""
+    for dtype, _ in operands:
+        if operation == "nextafter" and dtype.storage_only:  # that of f32, rounded, is the number itself
+            remedy = "Convert with astype"
+            raise DTypeError("nextafter", "unsupported dtype", expected="f32 or f64", got=dtype, remedy=remedy)
     values: list[Value] = []
     arrays: list[DType] = []
     for dtype, is_array in operands:

@@ -10,6 +10,7 @@ from typing import Any
 
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.tensors import Tensors
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -28,6 +29,7 @@ def distance(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     return call.result(_euclidean(x, y))
 
 
+@falls_back("cosine_similarity", 2, where="linalg.cosine_similarity")
 def cosine_similarity(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the cosines of the angles between vectors (..., n) of one shape; NaN for a vector of zeros.
 

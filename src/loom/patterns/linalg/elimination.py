@@ -13,9 +13,8 @@ from typing import Any
 from loom.core.dtype import u32
 from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call, Operand
-from loom.patterns.linalg.factors import complex_linalg
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.linalg.matrices import as_floats, batch_of, raise_failure, same_dtype, square, status
-from loom.patterns.tensors import is_complex
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
@@ -26,6 +25,8 @@ from loom.schedules.linalg.elimination import (
     record_factors,
     record_solution,
 )
+from loom.tensor import Tensor
+from loom.tensor.linalg.systems import lu_factor
 
 __all__ = ["cholesky", "det", "inv", "lu", "solve"]
 
@@ -33,6 +34,12 @@ _SINGULAR = "the matrix is singular"
 _PIVOT = "a pivot other than 0 in every column"
 
 
+def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
+    factors, pivots = lu_factor(a)
+    return factors, pivots.astype(u32)
+
+
+@falls_back("linalg.solve", 2, floats=True)
 def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return x with a x = b, by elimination with partial pivoting.
 
@@ -45,8 +52,6 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     >>> solve([[2.0, 1.0], [1.0, 3.0]], [3.0, 5.0]).round(12).tolist()
     [0.8, 1.4]
     """
-    if is_complex(a) or is_complex(b):
-        return complex_linalg("solve", on, a, b)
     call = Call("linalg.solve", on)
     x = square(call, a, "a")
     y = as_floats(call, b, "b", dtype=x.dtype)
@@ -73,6 +78,7 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
+@falls_back("linalg.inv", floats=True)
 def inv(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the inverse of square matrices (..., n, n), f32 or f64: ``solve`` with the identity on the right.
 
@@ -81,8 +87,6 @@ def inv(a: Any, *, on: str | Device | None = None) -> Any:
     >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    if is_complex(a):
-        return complex_linalg("inv", on, a)
     call = Call("linalg.inv", on)
     x = square(call, a, "a")
     n = x.shape[-1]
@@ -97,6 +101,7 @@ def inv(a: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
+@falls_back("linalg.det", floats=True)
 def det(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the determinants (...) of square matrices (..., n, n), f32 or f64: the product of the pivots, in order.
 
@@ -105,8 +110,6 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     >>> det([[0.0, 2.0], [3.0, 0.0]]).item()
     -6.0
     """
-    if is_complex(a):
-        return complex_linalg("det", on, a)
     call = Call("linalg.det", on)
     x = square(call, a, "a")
     out = call.output(x.shape[:-2], x.dtype)
@@ -117,6 +120,7 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
+@falls_back(_factors, where="linalg.lu", floats=True)
 def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the factors of square matrices (..., n, n) in one array, and the pivots (..., n) as uint32.
 
@@ -136,6 +140,7 @@ def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     return call.result(out), call.result(chosen)
 
 
+@falls_back("linalg.cholesky", floats=True)
 def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the lower triangular l with l l^T = a, for symmetric positive definite matrices (..., n, n), f32 or f64.
 
@@ -146,8 +151,6 @@ def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
     >>> cholesky([[4.0, 0.0], [2.0, 5.0]]).tolist()
     [[2.0, 0.0], [1.0, 2.0]]
     """
-    if is_complex(a):
-        return complex_linalg("cholesky", on, a)
     call = Call("linalg.cholesky", on)
     x = square(call, a, "a")
     out, info = _run_square(call, x, x.shape[-1], record_cholesky)

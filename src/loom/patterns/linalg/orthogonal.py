@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from loom.patterns.calling.call import Call
-from loom.patterns.linalg.factors import complex_linalg
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.linalg.matrices import batch_of, matrices
-from loom.patterns.tensors import is_complex
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
@@ -19,6 +18,7 @@ from loom.schedules.linalg.elimination import Columns, record_basis, record_refl
 __all__ = ["qr"]
 
 
+@falls_back("linalg.qr", floats=True)
 def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return q (..., m, k) with orthonormal columns and upper triangular r (..., k, n), a = q r, k = min(m, n).
 
@@ -31,8 +31,6 @@ def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     >>> r.round(12).tolist()
     [[-5.0, -2.2], [0.0, 0.4]]
     """
-    if is_complex(a):
-        return complex_linalg("qr", on, a)
     call = Call("linalg.qr", on)
     x = matrices(call, a, "a")
     m, n = x.shape[-2:]

@@ -16,6 +16,7 @@ from loom.core.errors import ShapeError
 from loom.kernels.linalg.vectors import TILE, cross_product, normalize_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import normal_axis, rows_of
 from loom.patterns.calling.call import Call
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.linalg.matrices import as_floats, same_dtype
 from loom.patterns.matmul import gpu_matmul
 from loom.patterns.products import gpu_dot, gpu_norm
@@ -71,6 +72,7 @@ def norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  
     return gpu_norm(data, ord, on=on)
 
 
+@falls_back("linalg.outer", 2, floats=True)
 def outer(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return a[i] b[j] for all elements of two arrays of f32 or f64, of shape (a.size, b.size).
 
@@ -90,6 +92,7 @@ def outer(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
+@falls_back("linalg.cross", 2, floats=True)
 def cross(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the cross products of vectors (..., 3) of f32 or f64; either operand may be a single vector (3,).
 
@@ -118,6 +121,7 @@ def cross(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     return call.result(out)
 
 
+@falls_back("normalize", where="linalg.normalize", floats=True)
 def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> Any:
     """Return vectors of f32 or f64 along ``axis`` divided by their Euclidean norms; those of norm 0 are kept.
 

@@ -15,6 +15,7 @@ from loom.core.dtype import dtype_of
 from loom.core.errors import DTypeError
 from loom.ir.frontend.intrinsics import select
 from loom.ir.ops import OPS
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.map import apply, gpu_map, is_number
 from loom.patterns.maps.recorded import by_operations
@@ -86,11 +87,13 @@ def _record_clipped(x: Any, low: Any, high: Any) -> Any:
     return record("min", record("max", x, low), high)
 
 
+@falls_back("where", 3, where="gpu_where")
 def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the element of ``a`` where ``condition`` (bools) holds, else that of ``b``.
 
     ``a`` and ``b`` are arrays of the shape of ``condition`` and of one dtype, which the result has too, or numbers,
-    which take that of the other; two numbers have the type of a list of them (int64, float64 or bool).
+    which take that of the other; two numbers have the type of a list of them (int64, float64 or bool). Others broadcast
+    and meet in one dtype, as in ``loom.tensor.where``.
 
     >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
@@ -128,6 +131,7 @@ def _record_reversed(condition: Any, b: Any, a: Any) -> Any:
     return where(condition, a, b)
 
 
+@falls_back("clip", 3, where="gpu_clip")
 def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Device | None = None) -> Any:
     """Return the elements moved into ``low`` to ``high`` (numbers or arrays); NaN stays NaN.
 

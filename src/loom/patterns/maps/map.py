@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, cast
 
 import numpy as np
 
+from loom import tensor
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import read_as
 from loom.core.conversions import host_type, show, widen
@@ -23,6 +25,7 @@ from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.maps.nest import ELEMENTWISE
+from loom.patterns.calling.fallback import REFUSED, answer, answer_instead
 from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.fusion import Scalar, kernel_of, map_host
 from loom.patterns.maps.recorded import record_map
@@ -30,6 +33,7 @@ from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.arrays.tensor import array
+from loom.tensor.ops.elementwise import apply as record
 
 __all__ = ["apply", "as_operation", "gpu_map", "is_number"]
 
@@ -47,8 +51,9 @@ def gpu_map(
     ``op`` is the name of an operation or elementary function (``"mul"``, ``"sqrt"``, ``"exp"``, ...) or a
     Python function of one element and ``args``, compiled like a kernel. Array arguments have the shape and
     dtype of ``data``; scalars are rounded to its dtype. The result keeps shape and dtype; comparisons
-    give bool, and a function may return another type. ``out`` is an array of the result's shape and dtype
-    to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
+    give bool, and a function may return another type. Of other dtypes and shapes an operation by name is that of
+    ``loom.tensor``: operands broadcast, and meet in one dtype. ``out`` is an array of the result's shape and
+    dtype to write to, in one piece and apart from the operands; without it a new one is made. If an operand is a
     tensor the result is one too, computed when it is needed, together with the maps it is made of.
     Raises DTypeError, ShapeError or ArgumentError, and KernelError for a function outside the kernel language.
 
@@ -57,7 +62,28 @@ def gpu_map(
     >>> gpu_map([1.0, 2.0], lambda x: x * 2 + 1).tolist()
     [3.0, 5.0]
     """
-    return apply("gpu_map", as_operation(op), (data, *args), out=out, on=on)
+    operation = as_operation(op)
+    try:
+        return apply("gpu_map", operation, (data, *args), out=out, on=on)
+    except REFUSED as error:
+        if out is not None or not isinstance(operation, str):
+            raise
+        call = partial(answer, "gpu_map", _twin(operation), (data, *args), {"on": on})
+        return answer_instead("gpu_map", error, call)
+
+
+def _twin(operation: str) -> Callable[..., Any]:
+    """Return the function of tensors that is an operation."""
+    name = _TWINS.get(operation, operation)
+    return getattr(tensor, name) if name in tensor.__all__ else partial(record, operation)
+
+
+_OTHER_NAMES = (
+    "eq=equal ge=greater_equal gt=greater le=less_equal lt=less ne=not_equal div=divide max=maximum min=minimum "
+    "mul=multiply neg=negative rint=round sub=subtract"
+)
+_TWINS = {own: other for own, _, other in (pair.partition("=") for pair in _OTHER_NAMES.split())}
+"""What functions of tensors are called that have another name than the operation."""
 
 
 def apply(

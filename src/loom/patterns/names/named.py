@@ -12,8 +12,9 @@ import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DeviceError, DTypeError
+from loom.core.errors import ArgumentError, DeviceError
 from loom.ir.frontend.intrinsics import select
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.data.select import filter as gpu_filter
 from loom.patterns.linalg.products import transpose as gpu_transpose
 from loom.patterns.maps.elementwise import gpu_maximum, gpu_minimum, gpu_mul
@@ -55,11 +56,13 @@ def gpu_cumsum(data: Any, *, on: str | Device | None = None) -> Any:
     return gpu_scan(data, on=on)
 
 
+@falls_back("floor", 1, where="gpu_floor")
 def gpu_floor(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the largest whole number not above each float."""
     return apply("gpu_floor", "floor", (data,), on=on)
 
 
+@falls_back("round", 1, where="gpu_round")
 def gpu_round(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the nearest whole number of each float, halves to even."""
     return apply("gpu_round", "rint", (data,), on=on)
@@ -71,6 +74,7 @@ def gpu_square(data: Any, *, on: str | Device | None = None) -> Any:
     return gpu_mul(data, data, on=on)
 
 
+@falls_back("relu", 1, where="gpu_relu")
 def gpu_relu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the larger of x and 0 of every element; NaN stays."""
     if isinstance(data, Tensor) and not data.dtype.is_complex:
@@ -87,6 +91,7 @@ def _record_relu(v: Any) -> Any:
     return v.relu()  # whose gradient at 0 is 0
 
 
+@falls_back("sign", 1, where="gpu_sign")
 def gpu_sign(data: Any, *, on: str | Device | None = None) -> Any:
     """Return -1, 0 or 1 of every element, in its dtype; NaN stays.
 
@@ -108,20 +113,15 @@ def _record_sign(v: Any) -> Any:
     return where(v > 0, 1, where(v < 0, -1, v - v))
 
 
+@falls_back("remainder", 2, where="gpu_mod")
 def gpu_mod(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
-    """Return a - b floor(a / b) of integers, with the sign of ``b`` as in numpy; x modulo 0 is x.
+    """Return a - b floor(a / b), with the sign of ``b`` as in numpy; of integers x modulo 0 is x.
 
-    DTypeError for floats.
+    Floats are exact before the sign is right, as in ``loom.tensor.remainder``.
 
     >>> gpu_mod([-7, 7], 3).tolist()
     [2, 1]
     """
-    dtype = _dtype(a, "gpu_mod")
-    if not dtype.is_integer:
-        raise DTypeError(
-            "gpu_mod", "unsupported dtype", expected="integers", got=dtype,
-            remedy="Write gpu_map(a, lambda x, y: x - y * loom.floor(x / y), b), which rounds",
-        )  # fmt: skip
     return apply("gpu_mod", _mod, (a, b), on=on)
 
 

@@ -17,6 +17,7 @@ from loom.core.dtype import complex_of
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
 from loom.kernels.fft.stages import Form
 from loom.patterns.calling.call import Call
+from loom.patterns.calling.fallback import falls_back
 from loom.patterns.signal.complexes import complex_input, complex_result, complex_rows, real_input, real_rows
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -28,6 +29,7 @@ from loom.tensor.fft.record import from_half, to_half, transform
 __all__ = ["fft", "ifft", "irfft", "rfft"]
 
 
+@falls_back("fft.fft", where="signal.fft", errors=(DTypeError, ShapeError))
 def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the discrete Fourier transform along the last axis: sum over j of x[j] exp(-2 pi i j k / n).
 
@@ -43,6 +45,7 @@ def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) ->
     return _complex("signal.fft", data, norm, on, inverse=False)
 
 
+@falls_back("fft.ifft", where="signal.ifft", errors=(DTypeError, ShapeError))
 def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the inverse of ``fft``: sum over k of x[k] exp(+2 pi i j k / n), times 1/n unless ``norm`` says else.
 
@@ -54,6 +57,7 @@ def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     return _complex("signal.ifft", data, norm, on, inverse=True)
 
 
+@falls_back("fft.rfft", where="signal.rfft", errors=(DTypeError, ShapeError))
 def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the n // 2 + 1 first numbers of the transform of real numbers (..., n); the others are conjugates.
 
@@ -84,6 +88,7 @@ def rfft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     return complex_result(call, out)
 
 
+@falls_back("fft.irfft", where="signal.irfft", errors=(DTypeError, ShapeError))
 def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | Device | None = None) -> Any:
     """Return the n real numbers (..., n) whose ``rfft`` is ``data`` (..., n // 2 + 1).
 

@@ -83,6 +83,7 @@ def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _
     if is_int(bins):
         if not 1 <= bins <= _MOST_BINS:
             raise ArgumentError(where, "out of range", expected=f"1 to {_MOST_BINS}", got=bins, remedy="Stay within it")
+        limits = (0.0, 1.0) if limits is None and not x.size else limits
         low, high = _limits(call, x, limits)
         return _even(where, int(bins), low, high, computed, f64 if limits is not None else computed)
     if isinstance(bins, (float, str, bool)) or bins is None:
@@ -118,10 +119,8 @@ def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
             raise DTypeError(
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
-    elif x.size:
-        low, high = (float(fold(call.array(x))) for fold in (gpu_min, gpu_max))
     else:
-        low, high = 0.0, 1.0
+        low, high = (float(fold(call.array(x))) for fold in (gpu_min, gpu_max))
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(
             where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",

@@ -10,6 +10,7 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_int
+from loom.patterns.calling.fallback import row
 from loom.patterns.tensors import Tensors
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -30,24 +31,15 @@ def minmax(data: Any, axis: int | None = None, *, on: str | Device | None = None
     return call.result((x - least) / tensor.where(span == 0, 1.0, span))
 
 
+@row("logsumexp", where="stats.logsumexp")
 def logsumexp(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
     """Return the logarithm of the sum of e^x, over all of it or along ``axis``; nothing overflows on the way.
+
+    Floats keep their dtype, integers and bools give float64. No elements give -inf.
 
     >>> bool(logsumexp([1000.0, 1000.0]) - 1000 < 0.7)
     True
     """
-    call = Tensors("stats.logsumexp", on, counted=True, data=data)
-    x = _some(call)
-    most = x.max(axis, keepdims=True)
-    known = tensor.where(_abs(most) == float("inf"), 0.0, most)
-    total = (x - known).exp().sum(axis, keepdims=True).log() + known
-    shape = () if axis is None else tuple(n for d, n in enumerate(x.shape) if d != axis % x.ndim)
-    return call.result(tensor.reshape(total, shape))
-
-
-def _abs(x: Tensor) -> Tensor:
-    """Return the elements without their signs."""
-    return x.map("abs")
 
 
 def autocorrelation(data: Any, lags: int, *, on: str | Device | None = None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loom.core.dtype import i64
+from loom.core.dtype import f64, i64
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
 from loom.core.numbers import real
@@ -30,12 +30,15 @@ __all__ = ["cond", "matrix_norm", "matrix_rank", "rank_bound", "vector_norm"]
 def vector_norm(x: Tensor, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:  # noqa: A002 - standard's
     """Return norms along axes (None: of all elements): (sum |x|^ord)^(1/ord); inf, -inf, and 0, which counts.
 
+    Floats keep their dtype (f16 and bf16 are computed in f32), integers and bools give f64. No elements give 0.
+
     >>> from loom import tensor
     >>> vector_norm(tensor.array([3.0, 4.0])).item()
     5.0
     """
     where_ = "linalg.vector_norm"
     require_tensor(x, where_)
+    x = cast(x, f64) if x.dtype.is_integer or x.dtype.is_bool else x
     held, axes = _sizes(x, where_), normal_axes(x, axis, where_)
     kept = flag(keepdims, f"{where_}, keepdims")
     order = _order(ord, where_)
@@ -53,7 +56,7 @@ def _order(value: Any, where_: str) -> float:
 
 def _vector_norm(x: Any, axes: tuple[int, ...], kept: bool, order: float) -> Any:
     size = apply("abs", x)
-    if 0 in (x.shape[a] for a in axes) and order not in (math.inf, -math.inf):
+    if 0 in (x.shape[a] for a in axes) and order != -math.inf:
         return sum_of(size, axes, keepdims=kept)
     if order == 2:
         return _euclidean(x, axes, kept)

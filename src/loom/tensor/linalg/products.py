@@ -81,7 +81,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
         raise ShapeError(where_, "vectors of different lengths", expected="equal lengths along the axis",
                          got=f"{a.shape} and {b.shape}", remedy="Match them")  # fmt: skip
     shape = batch_shape(a.shape, b.shape, where_=where_)
-    a, b = (cast(x, wide_type(dtype)[1]) for x in (a, b)) if dtype.is_integer else (conj(a), b)
+    a, b = (cast(x, wide_type(dtype)[1]) for x in (a, b)) if dtype.is_integer or dtype.is_bool else (conj(a), b)
     return reductions.sum_of(broadcast_to(a, shape) * broadcast_to(b, shape), at)
 
 

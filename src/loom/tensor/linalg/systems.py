@@ -301,9 +301,9 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     if x.dtype.is_complex:
         found = from_interleaved(cholesky(interleaved(adjoint(x) if is_upper else x)))
         return adjoint(found) if is_upper else found
+    held = as_computed(x, where_)
     if not x.size:
         return filled(0, x.shape, x)
-    held = as_computed(x, where_)
     held = mt(held) if is_upper else held
     raw = cholesky_node(held)
     raise_failed(raw, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from loom.core.dtype import f64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import real
 from loom.kernels.types import held_type
@@ -399,17 +400,19 @@ def logsumexp(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """Return the logarithm of the sum of e^x along an axis, several, or all, without overflow; -inf for none.
 
     Args:
-        x: Tensor of floats of any shape.
+        x: Tensor of bools, integers or floats of any shape.
         axis: Axis, or several in a tuple; None: all.
         keepdims: Whether axes that are reduced stay, with length 1.
 
     Returns:
-        Tensor of what is left without the axes, in its dtype.
+        Tensor of what is left without the axes: floats keep their dtype, integers and bools give f64.
 
     Raises:
         ArgumentError: An operand is no tensor; a number is not usable there.
-        DTypeError: Bools, integers and complex numbers are refused; an axis is no integer; the dtype is not supported.
+        DTypeError: Complex numbers are refused; an axis is no integer; the dtype is not supported.
     """
+    require_tensor(x, "logsumexp")
+    x = x if x.dtype.is_float or x.dtype.is_complex else cast(x, f64)
     held = wide(x, "logsumexp")
     if not x.size and sum_of(held, axis).size:
         return cast(sum_of(held, axis, keepdims=keepdims) - math.inf, x.dtype)

@@ -124,11 +124,14 @@ def rope(x: Tensor, *, base: float = 10000.0, start: int = 0, interleaved: bool 
 
     Raises:
         ArgumentError: A number is not usable there; not positive; an operand is no tensor; not a whole number.
+        DTypeError: The elements are no floats.
         ShapeError: The shapes do not broadcast; not one element; no pairs.
     """
     require_tensor(x, "rope")
-    if x.ndim < 2 or x.shape[-1] % 2 or not x.dtype.is_float:
-        raise ShapeError("rope", "no pairs", expected="floats (.., tokens, an even size)", got=f"{x.dtype} {x.shape}",
+    if not x.dtype.is_float:
+        raise DTypeError("rope", "unsupported dtype", expected="floats", got=x.dtype, remedy="Convert with astype")
+    if x.ndim < 2 or x.shape[-1] % 2:
+        raise ShapeError("rope", "no pairs", expected="(.., tokens, an even size)", got=x.shape,
                          remedy="Pad or reshape it")  # fmt: skip
     first, grows = whole(start, "rope, start", least=0), real(base, "rope, base")
     if grows <= 0:

@@ -81,15 +81,13 @@ def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return sums; floats keep their dtype, integers give 64 bits, bools i64."""
     require_tensor(x, "sum")
     wide, result = wide_type(x.dtype)
-    found = _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
-    return cast(found, i64) if x.dtype.is_bool else found
+    return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
 
 
 def product_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return products in the order of sums; floats keep their dtype, integers give 64 bits and wrap, bools i64."""
     wide, result = wide_type(x.dtype)
-    found = _fold(x, PRODUCT, axis, keepdims, Folding("product", read_type(x.dtype), wide, result))
-    return cast(found, i64) if x.dtype.is_bool else found
+    return _fold(x, PRODUCT, axis, keepdims, Folding("product", read_type(x.dtype), wide, result))
 
 
 @by_parts

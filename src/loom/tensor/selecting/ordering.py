@@ -270,7 +270,7 @@ def _at(in_order: Tensor, fraction: float, computed: Any, method: str) -> Tensor
     n = in_order.shape[-1]
     place = fraction * (n - 1)
     rank = min(math.floor(place), n - 1)
-    t = place - rank
+    t = float(computed.numpy.type(place - rank))  # as the kernel of ``loom.stats.quantile`` has it
 
     def element(at: int) -> Tensor:
         starts = [0] * (in_order.ndim - 1) + [min(at, n - 1)]

@@ -13,7 +13,6 @@ from typing import Any
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import whole
-from loom.core.promotion import as_float
 from loom.tensor.complexes.functions import sign_of
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.parts import join, part_of
@@ -389,13 +388,7 @@ def nextafter(x1: Any, x2: Any, /) -> Any:
         DTypeError: Complex numbers are refused; no operand is a tensor; the dtype is not supported.
         ShapeError: The shapes do not broadcast.
     """
-    (a, b), dtype = operands_of("nextafter", x1, x2)
-    dtype = as_float(dtype)
-    if dtype.storage_only:
-        raise DTypeError(
-            "nextafter", "unsupported dtype", expected="f32 or f64", got=dtype, remedy="Convert with astype"
-        )
-    return apply("nextafter", a, b)
+    return apply("nextafter", x1, x2)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None, *, low: Any = None, high: Any = None) -> Any:

@@ -27,7 +27,7 @@ def group_sum(x: Array) -> Any:
     if x.dtype.kind == "f":
         wide = x.astype(np.float32) if x.dtype == np.float16 else x
         return canonical_sum(wide)
-    return x.sum(dtype=np.int64 if x.dtype.kind == "i" else np.uint64)
+    return x.sum(dtype=np.uint64 if x.dtype.kind == "u" else np.int64)
 
 
 def require_groups(keys: Array, values: Array, on: str | None = None) -> None:

@@ -66,7 +66,7 @@ def test_extremes_and_integers(place: str, dtype: str) -> None:
         assert same_bits(rolled.min(), views.min(1))
         assert same_bits(rolled.max(), views.max(1))
         if x.dtype.kind != "f":
-            total = views.sum(1, dtype=np.int64 if x.dtype.kind == "i" else np.uint64)
+            total = views.sum(1, dtype=np.uint64 if x.dtype.kind == "u" else np.int64)
             assert same_bits(rolled.sum(), total)
             assert same_bits(rolled.mean(), total.astype(np.float64) / window)
 

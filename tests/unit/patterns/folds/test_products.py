@@ -74,7 +74,7 @@ def test_special_dots(place: str) -> None:
     assert np.isnan(gpu_dot([1.0, NAN], [0.0, 1.0], on=place))
     assert np.isnan(gpu_dot([INF, 1.0], [0.0, 1.0], on=place))
     assert same_bits(gpu_dot(np.zeros(0, np.float32), np.zeros(0, np.float32), on=place), np.float32(0))
-    assert same_bits(gpu_dot(np.array([True, True]), np.array([True, False]), on=place), np.uint64(1))
+    assert same_bits(gpu_dot(np.array([True, True]), np.array([True, False]), on=place), np.int64(1))
     assert gpu_dot(loom.array([1.0, 2.0]), loom.array([3.0, 4.0])).item() == 11
     assert gpu_dot(np.array([1, 2], np.float32), [3.0, 4.0], on=place).dtype == np.float32
 

@@ -279,8 +279,7 @@ def test_errors() -> None:
         linalg.qr([1.0])
     with pytest.raises(DTypeError, match=r"\[linalg.inv, a\] unsupported dtype: expected one of f32, f64, got i64"):
         linalg.inv(np.eye(2, dtype=np.int64))
-    with pytest.raises(DTypeError, match=r"\[linalg.solve, b\] operands of different types: expected f64, got f32"):
-        linalg.solve(np.eye(2), np.ones(2, np.float32))
+    assert linalg.solve(np.eye(2), np.ones(2, np.float32)).dtype == np.float64
     with pytest.raises(ShapeError, match=r"\[linalg.cross\] not vectors of 3: .* got \(2,\) and \(3,\)"):
         linalg.cross([1.0, 2.0], [1.0, 2.0, 3.0])
     with pytest.raises(ShapeError, match=r"\[linalg.matvec, x\] not a vector: expected 1 dimension, got 2"):

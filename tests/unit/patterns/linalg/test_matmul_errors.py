@@ -40,9 +40,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         "[gpu_matmul, b] a vector has no transpose: expected at least 2 dimensions, got shape (3,). "
         "Leave transpose_b out.",
     ),
-    "two dtypes": (
-        lambda: gpu_matmul(A, np.ones((3, 2))), DTypeError,
-        "[gpu_matmul] operands of different types: expected one dtype for a and b, such as f32, got f32 and f64. "
+    "two dtypes that no integer type holds": (
+        lambda: gpu_matmul(np.ones((2, 2), np.int64), np.ones((2, 2), np.uint64)), DTypeError,
+        "[gpu_matmul] operands of different types: expected one dtype for a and b, such as i64, got i64 and u64. "
         "Convert one with astype.",
     ),
     "bools": (

@@ -22,6 +22,11 @@ UNFIT = "[gpu_map, argument 1] {} does not fit {}: expected {}, got {}. Convert 
 I32_RANGE = "whole numbers from -2147483648 to 2147483647"
 U8_RANGE = "whole numbers from 0 to 255"
 
+
+def _add(x: Any, y: Any) -> Any:
+    return x + y
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     "unknown name": (
         lambda: gpu_map(F32, "squrt"), ArgumentError,
@@ -48,16 +53,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         lambda: gpu_map(I32, "neg", 1, I32), KernelTypeError,
         "[kernel 'map_neg'] neg takes 1 operands: expected 1, got 3. -a; integers wrap.",
     ),
-    "a root of integers": (
-        lambda: gpu_map(I32, "sqrt"), KernelTypeError,
+    "a root of integers, to write to an array": (
+        lambda: gpu_map(I32, "sqrt", out=I32.copy()), KernelTypeError,
         "[kernel 'map_sqrt'] sqrt cannot take a i32: expected f32 or f64, got i32. Convert it first.",
     ),
+    "the float beside one of 16 bits": (
+        lambda: gpu_map(np.ones(2, np.float16), "nextafter", 2.0), DTypeError,
+        "[nextafter] unsupported dtype: expected f32 or f64, got f16. Convert with astype.",
+    ),
     "a sum of bools": (
-        lambda: gpu_map(BOOL, "add", BOOL), KernelTypeError,
-        "[kernel 'map_add'] add cannot take a bool: expected an integer, f32 or f64, got bool. Convert it first.",
+        lambda: gpu_map(BOOL, "add", BOOL), DTypeError,
+        "[gpu_map] unsupported dtype: expected an integer, f32 or f64, got bool. Convert with astype.",
     ),
     "other dtype": (
-        lambda: gpu_map(I32, "add", F32), DTypeError,
+        lambda: gpu_map(I32, _add, F32), DTypeError,
         "[gpu_map, argument 1] operands of different types: expected int32, got float32. Convert one.",
     ),
     "other shape": (
@@ -65,7 +74,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         "[gpu_map, argument 2] operands of different shapes: expected (2,), got (2, 1). Match the shape of data.",
     ),
     "an array without dimensions beside one element": (
-        lambda: gpu_map(np.ones(1), "add", np.array(1.0)), ShapeError,
+        lambda: gpu_map(np.ones(1), _add, np.array(1.0)), ShapeError,
         "[gpu_map, argument 1] operands of different shapes: expected (1,), got (). Match the shape of data.",
     ),
     "a list of other length": (
@@ -92,20 +101,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         "[gpu_map, argument 1] not numbers: expected bools, ints or floats, got NoneType. Pass numbers.",
     ),
     "a complex scalar": (
-        lambda: gpu_map(F32, "add", np.complex64(1)), DTypeError,
+        lambda: gpu_map(F32, _add, np.complex64(1)), DTypeError,
         "[gpu_map, argument 1] unsupported dtype: expected one of bool, int8-64, uint8-64, float16, bfloat16, float32, "
         "float64 in native byte order, got complex64. Convert first, for example with array.astype(numpy.float32).",
     ),
     "a fraction for an integer": (
-        lambda: gpu_map(I32, "add", 2.5), DTypeError,
+        lambda: gpu_map(I32, _add, 2.5), DTypeError,
         "[gpu_map, parameter 'a1'] does not fit i32: expected a whole number (int), got 2.5. Pass a value of type i32.",
     ),
     "a number beyond the type": (
-        lambda: gpu_map(U8, "add", 300), ArgumentError,
+        lambda: gpu_map(U8, _add, 300), ArgumentError,
         "[gpu_map, parameter 'a1'] does not fit u8: expected 0 to 255, got 300. Declare a wider type.",
     ),
     "a bool for an integer": (
-        lambda: gpu_map(I32, "add", True), DTypeError,
+        lambda: gpu_map(I32, _add, True), DTypeError,
         "[gpu_map, parameter 'a1'] does not fit i32: expected a whole number (int), got True. "
         "Pass a value of type i32.",
     ),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside
 from loom.patterns.signal import fft, ifft, irfft, rfft
 from unit.patterns.canonical import same_bits
 
@@ -192,8 +192,7 @@ def test_tensors_are_transformed_to_complex_tensors_and_recorded() -> None:
     assert same_bits(fft(loom.tensor.view_as_complex(pairs)).numpy().view(np.float32), fft(x).view(np.float32))
     with pytest.raises(DTypeError, match="unsupported dtype: expected f32 or f64, got c64"):
         rfft(given)
-    with pytest.raises(DTypeError, match="unsupported dtype: expected f32 or f64, got i64"):
-        fft(loom.array([[1, 2]]))
+    assert str(fft(loom.array([[1, 2, 3]])).dtype) == "c128"
 
 
 def test_parts_that_a_real_signal_has_not_are_left_out() -> None:
@@ -206,7 +205,7 @@ def test_parts_that_a_real_signal_has_not_are_left_out() -> None:
 def test_errors() -> None:
     with pytest.raises(EmptyError, match=r"\[signal.fft\] no elements to transform: expected at least 1 along"):
         fft(np.zeros((3, 0)))
-    with pytest.raises(ShapeError, match=r"\[signal.rfft\] one number has no axis"):
+    with pytest.raises(IndexOutside, match=r"\[signal.rfft, axis\] there is no such axis"):
         rfft(3.0)
     with pytest.raises(ArgumentError, match=r"no norm is called 'orto'. Did you mean 'ortho'"):
         fft([1.0], norm="orto")
@@ -214,7 +213,7 @@ def test_errors() -> None:
         ArgumentError, match=r"\[signal.irfft, n\] data has 3 numbers: expected 4 or 5, got 6. Cut or pad"
     ):
         irfft([1.0, 2.0, 3.0], 6)
-    with pytest.raises(DTypeError, match=r"\[signal.irfft, n\] not a whole number"):
+    with pytest.raises(ArgumentError, match=r"\[signal.irfft, n\] not a whole number"):
         irfft([1.0, 2.0, 3.0], 4.0)  # type: ignore[arg-type]
     with pytest.raises(
         DTypeError, match=r"\[signal.rfft\] complex numbers: expected bools, ints or floats, got complex64"

@@ -115,11 +115,13 @@ def test_errors() -> None:
         "[gpu_searchsorted, side] no side is called 'lefft': expected 'left' or 'right'. Did you mean 'left'?"
     )
     with pytest.raises(DTypeError) as caught_type:
-        gpu_searchsorted(np.zeros(3, np.float32), np.zeros(2))
+        gpu_searchsorted(np.zeros(3, np.int64), np.zeros(2, np.uint64))
     assert str(caught_type.value) == (
-        "[gpu_searchsorted, values] another dtype than sorted: expected f32, got f64. Convert one."
+        "[gpu_searchsorted, values] another dtype than sorted: expected i64, got u64. Convert one."
     )
     with pytest.raises(ShapeError, match=r"\[gpu_searchsorted, sorted\] wrong number of dimensions: expected 1, got 2"):
         gpu_searchsorted([[1, 2]], [1])
+    assert gpu_searchsorted(np.zeros(3, np.float32), np.ones(2)).tolist() == [3, 3]
+    assert gpu_searchsorted([[1, 2], [3, 4]], [[2], [2]]).tolist() == [[1], [0]]
     with pytest.raises(DTypeError, match=r"\[gpu_unique\] complex numbers"):
         gpu_unique(np.zeros(3, np.complex64))
