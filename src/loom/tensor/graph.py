@@ -109,12 +109,14 @@ class Node(Sized):
     ) -> None:
         self.op = op
         self.inputs: tuple[Any, ...] = tuple(inputs)
+        if device is None and inputs:
+            device = inputs[0].device if len(inputs) == 1 else _one_device(op.name, inputs)
         self.shape = shape
         self.dtype = dtype
         self.attributes = attributes
         self.name = name
         self.data: Storage | None = data
-        self.device = device if device is not None else _one_device(op.name, self.inputs)
+        self.device = device
         self.serial = next(_serials)
         self.apart: tuple[ref[Node], ...] = ()
         """Of a source: what it was computed from, where no record tells how."""
@@ -130,7 +132,7 @@ class Node(Sized):
         """Of what was set aside: the tensor that was assigned."""
         self.lent: Storage | None = None
         """The memory that kernels are bound to (``handle.lending``)."""
-        if self.inputs:
+        if inputs:
             _note(self)
 
 
@@ -258,7 +260,7 @@ def make(
     op: TensorOp, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
 ) -> NodeT:
     """Return a node of the class of its first input; of complex inputs that of their parts (``ops.parts``)."""
-    if not op.takes_complex and (dtype.is_complex or any(x.dtype.is_complex for x in inputs)):
+    if not op.takes_complex and (dtype.is_complex or any([x.dtype.is_complex for x in inputs])):
         return _lifts[0](op, inputs, shape, dtype, attributes)
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 

@@ -34,6 +34,9 @@ COPY = TensorOp("copy", NodeKind.MAP, operation="")
 PARTLY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where a part of a complex tensor is to be; equal ones are one."""
 _ALIASES = (DETACH, ROUTE)
+_TURNED = frozenset((*_ALIASES, PART))
+"""Views of which not all inputs make the elements, or others than they name."""
+_SOURCE = NodeKind.SOURCE
 _MOST_COPIES = 3
 """Places to which an element is written besides its own; each is a buffer of the kernel."""
 
@@ -64,7 +67,10 @@ def is_known(node: Node) -> bool:
 
 def follow(node: Node) -> Sequence[Node]:
     """Return the inputs that a node's elements are made of, while they are not known."""
-    return () if is_known(node) else _behind(node, is_known)
+    op = node.op
+    if node.data is not None or op.kind is _SOURCE:
+        return ()
+    return _behind(node, is_known) if op in _TURNED else node.inputs
 
 
 def follow_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:

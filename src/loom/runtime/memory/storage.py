@@ -146,14 +146,15 @@ class HostStorage(BoundStorage):
     @classmethod
     def allocate(cls, nbytes: int, *, zeroed: bool = True) -> HostStorage:
         """Return memory, zeroed or with any contents; DeviceError if the system has not enough."""
-        nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
+        if type(nbytes) is not int or nbytes < 0:
+            nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
         try:
             block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, np.uint8)
         except (MemoryError, ValueError):  # ValueError: more than numpy can count
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
             ) from None
-        begin = block.ctypes.data
+        begin = block.__array_interface__["data"][0]
         start = -begin % _ALIGNMENT
         return cls(block[start : start + nbytes], block, begin + start)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from loom.core.dtype import i64, u32
+from loom.core.dtype import DType, i64, u32
 from loom.core.errors import EmptyError
 from loom.core.given import flag
 from loom.kernels.maps.nest import number
@@ -23,7 +24,7 @@ from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_ten
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.parts import by_parts, part_of
-from loom.tensor.ops.views import normal_axes, normal_axis, reshape
+from loom.tensor.ops.views import normal_axes, normal_axis, reshaped
 
 __all__ = [
     "EXTREME", "PRODUCT", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
@@ -48,19 +49,30 @@ EXTREME = {name: TensorOp(name, NodeKind.KERNEL, record=_record) for name in ("m
 def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -> NodeT:
     """Return the fold of ``x`` along axes, run by run of axes side by side."""
     axes = normal_axes(x, axis, op.name)
-    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    result = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-    found, wide, is_extreme = x, folding.accumulator, op in EXTREME.values()
-    runs = _runs(axes, x.shape)
-    for first, last in reversed(runs):
-        shape = (*found.shape[:first], *(1,) * (last - first), *found.shape[last:])
-        given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
-        dtype = x.dtype if x.dtype.is_bool and is_extreme else given.result
-        found = make(op, [found], shape, dtype, (first, last, given))
-        folding = Folding(folding.name, given.result, wide, folding.result)
-    if found is x and not (x.dtype.is_bool and is_extreme):  # every axis has length 1
+    steps, result, kept = _steps(op, x.shape, x.dtype, axes, folding)
+    found = x
+    for shape, dtype, attributes in steps:
+        found = make(op, [found], shape, dtype, attributes)
+    if not steps and not (x.dtype.is_bool and op in EXTREME.values()):  # every axis has length 1
         found = cast(x, folding.result)
-    return reshape(found, kept if flag(keepdims, f"{op.name}, keepdims") else result)
+    return reshaped(found, kept if keepdims is not False and flag(keepdims, f"{op.name}, keepdims") else result)
+
+
+@lru_cache(maxsize=4096)
+def _steps(
+    op: TensorOp, sizes: tuple[int, ...], element: DType, axes: tuple[int, ...], folding: Folding
+) -> tuple[list[tuple[tuple[int, ...], DType, tuple[Any, ...]]], tuple[int, ...], tuple[int, ...]]:
+    """Return shape, dtype and attributes of each fold, the shape of the result, and that with the axes kept."""
+    wide, is_extreme = folding.accumulator, op in EXTREME.values()
+    runs, shape = _runs(axes, sizes), sizes
+    steps: list[tuple[tuple[int, ...], DType, tuple[Any, ...]]] = []
+    for first, last in reversed(runs):
+        shape = (*shape[:first], *(1,) * (last - first), *shape[last:])
+        given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
+        steps.append((shape, element if element.is_bool and is_extreme else given.result, (first, last, given)))
+        folding = Folding(folding.name, given.result, wide, folding.result)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(sizes))
+    return steps, tuple(n for a, n in enumerate(sizes) if a not in axes), kept
 
 
 def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
@@ -177,10 +189,10 @@ def argmin_of(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> N
 
 def _index(x: NodeT, name: str, axis: int | None, keepdims: bool) -> NodeT:
     require_tensor(x, name)
-    flat = reshape(x, (x.size,)) if axis is None else x
+    flat = reshaped(x, (x.size,)) if axis is None else x
     at = 0 if axis is None else normal_axis(x, axis, name)
     _require(flat, name, (at,))
     found = cast(find_extreme(flat, at, largest=name == "argmax"), i64)
     kept = (1,) * x.ndim if axis is None else found.shape
     dropped = () if axis is None else (*x.shape[:at], *x.shape[at + 1 :])
-    return reshape(found, kept if flag(keepdims, f"{name}, keepdims") else dropped)
+    return reshaped(found, kept if keepdims is not False and flag(keepdims, f"{name}, keepdims") else dropped)

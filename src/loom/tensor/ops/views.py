@@ -21,7 +21,7 @@ from loom.tensor.ops.precision import in_force, keeping_precision
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "held_by", "normal_axes", "normal_axis",
-    "permute", "reshape", "reverse", "routed", "slice_by", "slice_range", "squeeze",
+    "permute", "reshape", "reshaped", "reverse", "routed", "slice_by", "slice_range", "squeeze",
     "take_slices", "transpose", "windows",
 ]  # fmt: skip
 
@@ -79,7 +79,12 @@ def reshape(x: NodeT, *shape: Any) -> NodeT:
             "reshape", "the elements do not fit", expected=f"a shape of {x.size} elements, for {x.shape}", got=wanted,
             remedy="Match the number of elements",
         )  # fmt: skip
-    return x if tuple(sizes) == x.shape else make(RESHAPE, [x], tuple(sizes), x.dtype)
+    return reshaped(x, tuple(sizes))
+
+
+def reshaped(x: NodeT, shape: tuple[int, ...]) -> NodeT:
+    """Return the elements in another shape, which has as many."""
+    return x if x.shape == shape else make(RESHAPE, [x], shape, x.dtype)
 
 
 def flatten(x: NodeT, start: int = 0) -> NodeT:
