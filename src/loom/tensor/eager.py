@@ -16,6 +16,7 @@ from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
+from loom.tensor.composite import results_beside
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.graph import Node, refuse_freed
 from loom.tensor.lowering import follow, lower
@@ -50,9 +51,14 @@ class Work(NamedTuple):
 def evaluate(tensors: Sequence[Any]) -> None:
     """Compute the elements of tensors, in one run."""
     with record_lock():
-        wanted = list({id(t): t for t in tensors if t.data is None}.values())
-        if not wanted:
+        asked: dict[int, Any] = {}
+        for tensor in tensors:
+            for each in (tensor,) if tensor.op.unfold is None else results_beside(tensor):
+                if each.data is None:
+                    asked[id(each)] = each
+        if not asked:
             return
+        wanted = list(asked.values())
         where = next((t.device for t in wanted if t.device is not None), None) or device(None)
         key, work = work_of(wanted, where)
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
@@ -117,14 +123,17 @@ def _row(node: Node, places: dict[int, int]) -> tuple[Any, ...]:
                          got=f"an input of shape {node.shape}", remedy="Compile a program and feed it")  # fmt: skip
     if not inputs and op.is_written:
         raise refuse_freed("tensor", node)
+    attributes = node.attributes if op.unfold is None else node.attributes[:2]
     if len(inputs) == 1:
-        return op, places[id(inputs[0])], node.shape, node.dtype, () if op in _ALIASES else node.attributes
-    return op, *[places[id(i)] for i in inputs], node.shape, node.dtype, node.attributes
+        return op, places[id(inputs[0])], node.shape, node.dtype, () if op in _ALIASES else attributes
+    return op, *[places[id(i)] for i in inputs], node.shape, node.dtype, attributes
 
 
 def _number_rows(work: Work, rows: list[Any], plain: Sequence[tuple[int, Node]], *, in_place: bool) -> None:
     """Fill in what the structure tells of numbers: which of the words each is, or the number itself."""
-    exact = not in_place or any([row is not None and getattr(row[0], "name", "") in BY_CONSTANTS for row in rows])
+    exact = not in_place
+    for row in rows:
+        exact = exact or (row is not None and getattr(row[0], "name", "") in BY_CONSTANTS)
     words: dict[Any, int] = {}
     for place, node in plain:
         number = node.attributes[0]

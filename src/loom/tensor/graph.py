@@ -32,7 +32,7 @@ from loom.tensor.layout import StridedLayout
 __all__ = [
     "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "WHOLE", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors",
     "as_shape", "become", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same", "set_aside",
-    "take_users", "whole_view",
+    "take_users", "whole_view", "write_as",
 ]  # fmt: skip
 
 
@@ -72,6 +72,8 @@ class TensorOp:
     """True of what a vendor's library computes, of whose bits nothing is promised."""
     takes_complex: bool = False
     """True of what has complex operands or results itself."""
+    unfold: Callable[[Any], None] | None = None
+    """Of a composite (``composite``): lets a node be what it is made of."""
 
 
 PARAMETER = TensorOp("parameter", NodeKind.SOURCE, is_written=True)
@@ -207,6 +209,20 @@ def become(
         _note(x)
 
 
+def write_as(x: Node, other: Node) -> None:
+    """Let a node be recorded as another, of its shape and dtype and made for this alone, is; its elements stay.
+
+    Who reads it meanwhile finds all of the one or, of an operation that may be unfolded, something of the other.
+    """
+    assert (x.shape, x.dtype) == (other.shape, other.dtype), f"{x.op.name} is written out as another kind"
+    with _users_lock:
+        for source in x.inputs:
+            source.users = [u for u in source.users or () if u() is not x] or None
+    x.inputs, x.attributes = other.inputs, other.attributes
+    x.op = other.op
+    _note(x)
+
+
 def _one_device(name: str, inputs: Sequence[Node]) -> Device | None:
     """Return the device of the inputs that have one; ArgumentError if they are several."""
     found: Device | None = None
@@ -238,7 +254,11 @@ def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = i
         while waiting:
             node = waiting[-1]
             if id(node) not in done:
-                left = [n for n in follow(node) if id(n) not in done]
+                behind = follow(node)
+                if behind and node.op.unfold is not None:
+                    node.op.unfold(node)
+                    behind = follow(node)
+                left = [n for n in behind if id(n) not in done]
                 if left:
                     waiting += reversed(left)
                     continue
@@ -260,8 +280,12 @@ def make(
     op: TensorOp, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
 ) -> NodeT:
     """Return a node of the class of its first input; of complex inputs that of their parts (``ops.parts``)."""
-    if not op.takes_complex and (dtype.is_complex or any([x.dtype.is_complex for x in inputs])):
-        return _lifts[0](op, inputs, shape, dtype, attributes)
+    if not op.takes_complex:
+        is_complex = dtype.is_complex
+        for x in inputs:
+            is_complex = is_complex or x.dtype.is_complex
+        if is_complex:
+            return _lifts[0](op, inputs, shape, dtype, attributes)
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 
 

@@ -229,13 +229,14 @@ class HostSlot(HostStorage):
 
     def attach(self, given: np.ndarray[Any, Any] | Storage) -> None:
         """Use the memory of a contiguous array, or storage of the device, from the next run on."""
-        if isinstance(given, np.ndarray):
+        if isinstance(given, HostStorage):
+            self.storage = self.owner = given
+            self.bytes, self._address = given.bytes, given.address
+        elif isinstance(given, np.ndarray):
             self.bytes = given.reshape(-1).view(np.uint8)
             self.owner, self._address = given, given.__array_interface__["data"][0]
-            return
-        self.storage = given
-        if isinstance(given, HostStorage):
-            self.bytes, self.owner, self._address = given.bytes, given, given.address
+        else:
+            self.storage = given
 
     def detach(self) -> None:
         """Let go of what is attached."""

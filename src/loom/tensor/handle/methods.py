@@ -47,10 +47,10 @@ def fresh(found: Any, *given: Any) -> Any:
 
 
 def _is_among(found: Node, given: Iterable[Any]) -> bool:
+    is_one = False
     for each in given:
-        if found is each or (type(each) in (list, tuple) and _is_among(found, each)):
-            return True
-    return False
+        is_one = is_one or found is each or (type(each) in (list, tuple) and _is_among(found, each))
+    return is_one
 
 
 def own(function: Callable[..., Any]) -> Callable[..., Any]:

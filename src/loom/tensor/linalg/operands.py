@@ -15,6 +15,7 @@ from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.promotion import promote
 from loom.tensor.graph import Node, NodeKind, ancestors, require_tensor
+from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.joining import place
 from loom.tensor.ops.reductions import max_of
@@ -171,24 +172,21 @@ def common(where_: str, *operands: Any) -> tuple[Any, ...]:
 
 def is_decided(x: Node) -> bool:
     """Tell whether a tensor's elements are those they will always be: made of arrays, no parameter and no input."""
-    if x.is_fed:
-        return False
+    if x.is_fed or x.data is not None:
+        return not (x.is_fed or x.op.is_written)
     found = ancestors([x], lambda n: () if n.data is not None else n.inputs)
     return not any(n.op.is_written for n in found if n.op.kind is NodeKind.SOURCE)
 
 
-def raise_failed(raw: Any, where_: str, what: str, expected: str, remedy: str) -> None:
-    """LinAlgError for the first matrix that failed, as the last element of each row of ``raw`` tells.
+def raise_failed(info: Any, where_: str, what: str, expected: str, remedy: str) -> None:
+    """LinAlgError for the first matrix that failed: of which ``info`` is not 0, but 1 more than a column.
 
     What depends on parameters or inputs is not asked, and not computed now.
     """
-    if not is_decided(raw):
+    if not all(is_decided(x) for x in info.inputs) or not memory_of(info).read(0, info.nbytes).any():
         return
-    info = take_slices(raw.evaluate(), [0] * (raw.ndim - 1) + [raw.shape[-1] - 1], [1] * raw.ndim, (*raw.shape[:-1], 1))
-    found = info.numpy().reshape(raw.shape[:-1])
-    failed = np.argwhere(np.atleast_1d(found) != 0)
-    if failed.size:
-        place = tuple(map(int, failed[0]))
-        column = int(np.atleast_1d(found)[place]) - 1
-        which = f" of matrix {place}" if raw.ndim > 1 else ""
-        raise LinAlgError(where_, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
+    found = np.atleast_1d(info.numpy())
+    place = tuple(map(int, np.argwhere(found)[0]))
+    which = f" of matrix {place}" if info.ndim else ""
+    raise LinAlgError(where_, what, expected=expected, got=f"none in column {int(found[place]) - 1}{which}",
+                      remedy=remedy)  # fmt: skip

@@ -7,10 +7,12 @@ L. Lehmann, "Algorithmic differentiation of linear algebra functions with applic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
+from loom.tensor.composite import Composite
 from loom.tensor.linalg.complexes import adjoint, as_blocks, as_columns, complex_factors, from_columns
 from loom.tensor.linalg.nodes import part, qr_node
 from loom.tensor.linalg.operands import (
@@ -64,17 +66,25 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
     return QR(cast(q, x.dtype), cast(r, x.dtype))
 
 
-@IN_FULL
-def factored(x: Any, columns: int) -> tuple[Any, Any]:
+def factored(x: Any, columns: int) -> Sequence[Any]:
     """Return Q of so many columns, and R, for matrices of f32 or f64."""
     m, n = x.shape[-2:]
     batch = x.shape[:-2]
     if 0 in (m, n, columns) or not x.size:
         eye = broadcast_to(identity(m, x)[:, :columns], (*batch, m, columns))
         return eye, filled(0, (*batch, columns, n), x)
+    return _QR((x,), (((*batch, m, columns), x.dtype), ((*batch, columns, n), x.dtype)), columns)
+
+
+@IN_FULL
+def _factors(x: Any, columns: int) -> tuple[Any, Any]:
+    m, n = x.shape[-2:]
     scale = safe_scale(x, (-2, -1))
     raw = qr_node(x * scale, columns)
     return _parts(x, part(raw, 0, (m, columns)), part(raw, m * columns, (columns, n)) / scale)
+
+
+_QR = Composite("qr", _factors)
 
 
 def _parts(x: Any, plain_q: Any, plain_r: Any) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from loom.core.dtype import i64, u32
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.linalg.small import SMALL
+from loom.tensor.composite import Composite
 from loom.tensor.linalg.complexes import (
     adjoint,
     as_blocks,
@@ -84,45 +85,57 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     square(x1, where_)
     a, b, dtype = common(where_, x1, x2)
     is_vector = b.ndim == 1
-    b = expand_dims(b, 1) if is_vector else b
-    if b.ndim < 2 or b.shape[-2] != a.shape[-1]:
+    if not b.ndim or b.shape[0 if is_vector else -2] != a.shape[-1]:
         raise ShapeError(where_, "right-hand sides that do not fit", expected=f"{a.shape[-1]} rows",
                          got=f"{x2.shape} for matrices {x1.shape}", remedy="Match the rows")  # fmt: skip
-    batch = batch_shape(a.shape[:-2], b.shape[:-2], where_=where_)
-    if dtype.is_complex:
-        m = b.shape[-1]
-        found = from_columns(solved(as_blocks(a), as_columns(b), batch, where_), m)
-    else:
-        found = cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+    batch = batch_shape(a.shape[:-2], () if is_vector else b.shape[:-2], where_=where_)
+    if not dtype.is_complex:
+        return cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+    b = expand_dims(b, 1) if is_vector else b
+    found = from_columns(solved(as_blocks(a), as_columns(b), batch, where_), b.shape[-1])
     return squeeze(found, -1) if is_vector else found
 
 
-@IN_FULL
 def solved(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
     """Return the solution for operands of f32 or f64; a name makes a singular matrix an error."""
     leading: tuple[int, ...] = b.shape[:-2] if batch is None else batch
     shape = (*leading, *b.shape[-2:])
     if 0 in shape:
         return filled(0, shape, b)
+    if not where_:
+        return _solution(a, b, leading)[0]
+    found, info = _SOLVE((a, b), ((shape, b.dtype), (leading if a.ndim > 2 else (), b.dtype)), leading)
+    raise_failed(info, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.lstsq")
+    return found
+
+
+@IN_FULL
+def _solution(a: Any, b: Any, leading: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return the solution, and of each matrix 0 or 1 + the first column without a pivot."""
+    if b.ndim == 1:
+        found, info = _solution(a, expand_dims(b, 1), leading)
+        return squeeze(found, -1), info
     if a.ndim == 2 and b.ndim > 2:  # one matrix, many right-hand sides: they are columns of one
         order = [b.ndim - 2, *range(b.ndim - 2), b.ndim - 1]
         turned = permute(b, order)
-        flat = _solved(a, reshape(turned, (a.shape[-1], -1)), where_)
+        flat, info = _eliminated(a, reshape(turned, (a.shape[-1], -1)))
         back = [*range(1, b.ndim - 1), 0, b.ndim - 1]
-        return permute(reshape(flat, turned.shape), back)
-    return _solved(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, shape), where_)
+        return permute(reshape(flat, turned.shape), back), info
+    return _eliminated(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, (*leading, *b.shape[-2:])))
 
 
-def _solved(a: Any, b: Any, where_: str) -> Any:
+def _eliminated(a: Any, b: Any) -> tuple[Any, Any]:
+    """Return the same of as many matrices as right-hand sides."""
     raw = solve_node(a, b)
-    if where_:
-        raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.lstsq")
 
     def vjp(node: Any, g: Any) -> list[Any]:
-        by_right = _solved(mt(node.inputs[0]), g, "")
+        by_right, _ = _eliminated(mt(node.inputs[0]), g)
         return [-(by_right @ mt(node)), by_right]
 
-    return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp)
+    return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp), part(raw, raw.shape[-1] - 1, ())
+
+
+_SOLVE = Composite("solve", _solution)
 
 
 @IN_FULL
@@ -162,20 +175,30 @@ def complex_inverse(x: Any, where_: str = "") -> Any:
     return from_columns(inverse(as_blocks(x), where_), x.shape[-1])
 
 
-@IN_FULL
 def inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of matrices of f32 or f64; a name makes a singular matrix an error."""
     if not x.size:
         return filled(0, x.shape, x)
+    if not where_:
+        return _inverse(x)[0]
+    found, info = _INVERSE((x,), ((x.shape, x.dtype), (x.shape[:-2], x.dtype)))
+    raise_failed(info, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.pinv")
+    return found
+
+
+@IN_FULL
+def _inverse(x: Any) -> tuple[Any, Any]:
+    """Return the inverse, and 0 or 1 + the first column without a pivot."""
     raw = solve_node(x, broadcast_to(identity(x.shape[-1], x), x.shape) if x.shape[-1] <= SMALL else None)
-    if where_:
-        raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.pinv")
 
     def vjp(node: Any, g: Any) -> list[Any]:
         turned = mt(node)
         return [-(turned @ g @ turned)]
 
-    return routed(part(raw, 0, x.shape[-2:]), [x], vjp)
+    return routed(part(raw, 0, x.shape[-2:]), [x], vjp), part(raw, raw.shape[-1] - 1, ())
+
+
+_INVERSE = Composite("inv", _inverse)
 
 
 @IN_FULL
@@ -207,7 +230,7 @@ def _complex_one(x: Any) -> Any:
 def slogdet(x: Tensor, /) -> SLogDet:
     """Return the sign of determinants and the logarithm of their magnitude: 0 and -inf for a singular matrix."""
     square(x, "linalg.slogdet")
-    batch, n = x.shape[:-2], x.shape[-1]
+    batch = x.shape[:-2]
     if x.dtype.is_complex:
         if x.size:
             return SLogDet(*complex_slogdet(x, complex_inverse))
@@ -215,7 +238,14 @@ def slogdet(x: Tensor, /) -> SLogDet:
     held = as_computed(x, "linalg.slogdet")
     if not x.size:
         return SLogDet(filled(1, batch, x), filled(0, batch, x))
-    raw = lu_node(held)
+    sign, size = _SLOGDET((held,), ((batch, held.dtype),) * 2)
+    return SLogDet(cast(sign, x.dtype), cast(size, x.dtype))
+
+
+@IN_FULL
+def _sign_and_size(held: Any) -> tuple[Any, Any]:
+    """Return the sign and logarithm for matrices of f32 or f64."""
+    raw, n = lu_node(held), held.shape[-1]
     line, pivots = diagonal_of(part(raw, 0, (n, n))), part(raw, n * n, (n,))
     swapped = apply("ne", pivots, coordinate((n,), 0, held.dtype, held))
     odd = sum_of(cast(swapped, i64) + cast(line < 0, i64), -1) & 1
@@ -226,7 +256,10 @@ def slogdet(x: Tensor, /) -> SLogDet:
     def vjp(node: Any, g: Any) -> list[Any]:
         return [mt(inverse(node.inputs[0])) * reshape(g, (*g.shape, 1, 1))]
 
-    return SLogDet(cast(detach(sign), x.dtype), cast(routed(size, [held], vjp), x.dtype))
+    return detach(sign), routed(size, [held], vjp)
+
+
+_SLOGDET = Composite("slogdet", _sign_and_size)
 
 
 @IN_FULL
@@ -237,35 +270,53 @@ def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
     gradients use ``lu``.
     """
     square(x, "linalg.lu_factor")
-    held, n = as_computed(x, "linalg.lu_factor"), x.shape[-1]
+    held = as_computed(x, "linalg.lu_factor")
     if not x.size:
         return filled(0, x.shape, x), cast(filled(0, x.shape[:-1], x), i64)
-    raw = lu_node(held)
+    factors, pivots = _LU_FACTOR((held,), ((x.shape, held.dtype), (x.shape[:-1], i64)))
+    return cast(factors, x.dtype), pivots
+
+
+@IN_FULL
+def _factored(held: Any) -> tuple[Any, Any]:
+    """Return the factors and pivots of matrices of f32 or f64."""
+    raw, n = lu_node(held), held.shape[-1]
 
     def vjp(node: Any, g: Any) -> list[Any]:
         swaps = _permutation(part(raw, n * n, (n,)), node.inputs[0])
         return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
 
-    factors = routed(part(raw, 0, (n, n)), [held], vjp)
-    return cast(factors, x.dtype), cast(detach(part(raw, n * n, (n,))), i64)
+    return routed(part(raw, 0, (n, n)), [held], vjp), cast(detach(part(raw, n * n, (n,))), i64)
+
+
+_LU_FACTOR = Composite("lu_factor", _factored)
 
 
 @IN_FULL
 def lu(x: Tensor, /) -> LU:
     """Return P, L and U of square matrices with x = P L U, P being a permutation, L having ones on its diagonal."""
     square(x, "linalg.lu")
-    held, n = as_computed(x, "linalg.lu"), x.shape[-1]
+    held = as_computed(x, "linalg.lu")
     if not x.size:
         return LU(*(filled(0, x.shape, x) for _ in range(3)))
-    raw = lu_node(held)
+    p, lower, upper = _LU((held,), ((x.shape, held.dtype),) * 3)
+    return LU(cast(p, x.dtype), cast(lower, x.dtype), cast(upper, x.dtype))
+
+
+@IN_FULL
+def _lower_upper(held: Any) -> tuple[Any, Any, Any]:
+    """Return P, L and U of matrices of f32 or f64."""
+    raw, n = lu_node(held), held.shape[-1]
     swaps = _permutation(part(raw, n * n, (n,)), held)
 
     def vjp(node: Any, g: Any) -> list[Any]:
         return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
 
     both = routed(part(raw, 0, (n, n)), [held], vjp)
-    lower = tril(both, -1) + identity(n, held)
-    return LU(cast(detach(swaps), x.dtype), cast(lower, x.dtype), cast(triu(both), x.dtype))
+    return detach(swaps), tril(both, -1) + identity(n, held), triu(both)
+
+
+_LU = Composite("lu", _lower_upper)
 
 
 def _permutation(pivots: Any, like: Any) -> Any:
@@ -305,9 +356,17 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
         return filled(0, x.shape, x)
     held = as_computed(x, where_)
     held = mt(held) if is_upper else held
-    raw = cholesky_node(held)
-    raise_failed(raw, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",
+    found, info = _CHOLESKY((held,), ((held.shape, held.dtype), (held.shape[:-2], held.dtype)))
+    raise_failed(info, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",
                  "Check the matrix, or use solve")  # fmt: skip
+    found = cast(found, x.dtype)
+    return mt(found) if is_upper else found
+
+
+@IN_FULL
+def _root(x: Any) -> tuple[Any, Any]:
+    """Return the lower factor of matrices of f32 or f64, and 0 or 1 + the first column without a root."""
+    raw = cholesky_node(x)
 
     def vjp(node: Any, g: Any) -> list[Any]:
         turned = mt(node)
@@ -317,5 +376,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
         whole = mt(solved(turned, mt(left)))
         return [(whole + mt(whole)) * 0.5]
 
-    found = cast(routed(part(raw, 0, x.shape[-2:]), [held], vjp), x.dtype)
-    return mt(found) if is_upper else found
+    return routed(part(raw, 0, x.shape[-2:]), [x], vjp), part(raw, raw.shape[-1] - 1, ())
+
+
+_CHOLESKY = Composite("cholesky", _root)

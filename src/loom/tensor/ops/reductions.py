@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from loom.core.dtype import DType, i64, u32
@@ -92,15 +92,19 @@ def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
 def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return sums; floats keep their dtype, integers give 64 bits, bools i64."""
     require_tensor(x, "sum")
-    wide, result = wide_type(x.dtype)
-    found = _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
+    found = _fold(x, SUM, axis, keepdims, _whole_folding("sum", x.dtype))
     return cast(found, i64) if x.dtype.is_bool else found
+
+
+@cache
+def _whole_folding(name: str, dtype: DType) -> Folding:
+    """Return the fold of elements of a dtype, none of whose digits are lost."""
+    return Folding(name, read_type(dtype), *wide_type(dtype))
 
 
 def product_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return products in the order of sums; floats keep their dtype, integers give 64 bits and wrap, bools i64."""
-    wide, result = wide_type(x.dtype)
-    found = _fold(x, PRODUCT, axis, keepdims, Folding("product", read_type(x.dtype), wide, result))
+    found = _fold(x, PRODUCT, axis, keepdims, _whole_folding("product", x.dtype))
     return cast(found, i64) if x.dtype.is_bool else found
 
 
