@@ -59,7 +59,7 @@ def evaluate(tensors: Sequence[Any]) -> None:
         if not asked:
             return
         wanted = list(asked.values())
-        where = next((t.device for t in wanted if t.device is not None), None) or device(None)
+        where = wanted[0].device or next((t.device for t in wanted if t.device is not None), None) or device(None)
         key, work = work_of(wanted, where)
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
         keep(key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)

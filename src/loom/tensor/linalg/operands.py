@@ -16,6 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.promotion import promote
 from loom.tensor.graph import Node, NodeKind, ancestors, require_tensor
 from loom.tensor.handle.lending import memory_of
+from loom.tensor.layout import broadcast_shapes
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.joining import place
 from loom.tensor.ops.reductions import max_of
@@ -60,10 +61,10 @@ def computed(dtype: DType, where_: str) -> DType:
     raise DTypeError(where_, "unsupported dtype", expected="f16, bf16, f32 or f64", got=dtype, remedy=remedy)
 
 
-def batch_shape(*shapes: Sequence[int], where_: str) -> tuple[int, ...]:
+def batch_shape(*shapes: tuple[int, ...], where_: str) -> tuple[int, ...]:
     """Return the broadcast shape of leading dimensions."""
     try:
-        return np.broadcast_shapes(*(tuple(s) for s in shapes))
+        return broadcast_shapes(*shapes)
     except ValueError:
         raise ShapeError(where_, "the batches do not broadcast", expected="equal leading dimensions, or 1, or none",
                          got=" and ".join(map(str, shapes)), remedy="Reshape one operand") from None  # fmt: skip

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from loom.core.arrays import read_as
 from loom.core.dtype import DType, bool_, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
@@ -21,6 +19,7 @@ from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.layout import broadcast_shapes
 from loom.tensor.ops.parts import join
 from loom.tensor.ops.views import BROADCAST
 
@@ -194,7 +193,7 @@ def common_shape(name: str, typed: Sequence[Node]) -> tuple[int, ...]:
     if len(shapes) < 2:
         return shapes.pop() if shapes else ()
     try:
-        return np.broadcast_shapes(*(t.shape for t in typed))
+        return broadcast_shapes(*(t.shape for t in typed))
     except ValueError:
         raise ShapeError(
             name, "the shapes do not broadcast", expected="equal lengths, or 1, along every axis from the last on",
