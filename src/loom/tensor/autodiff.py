@@ -14,12 +14,12 @@ from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 from loom.core.given import items
 from loom.kernels.precisions import FULL
 from loom.tensor.derivatives import VJPS, derivative, is_zero
-from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
+from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, held_by, make, require_tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.parts import JOIN, join, part_of
 from loom.tensor.ops.precision import precision
-from loom.tensor.ops.views import ROUTE, broadcast_to, held_by, routed
+from loom.tensor.ops.views import ROUTE, broadcast_to, routed
 from loom.tensor.tensor import Tensor
 
 __all__ = ["checkpoint", "grad"]

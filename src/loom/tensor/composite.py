@@ -13,8 +13,7 @@ from typing import Any
 from weakref import ref
 
 from loom.core.dtype import DType
-from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, make, write_as
-from loom.tensor.ops.views import ROUTE, held_by
+from loom.tensor.graph import Node, NodeKind, TensorOp, ancestors, held_by, make, write_as
 from loom.tensor.versions import record_lock
 
 __all__ = ["Composite", "results_beside"]
@@ -70,7 +69,7 @@ def _date_back(found: Sequence[Node], node: Node) -> None:
         for each in ancestors([waiting.pop()], lambda n: () if id(n) in operands else n.inputs):
             if each.serial > serial and id(each) not in operands:
                 each.serial = serial
-                waiting += held_by(each.attributes[0]) if each.op is ROUTE else []
+                waiting += [x for value in each.attributes for x in held_by(value)]
 
 
 def results_beside(node: Node) -> list[Any]:

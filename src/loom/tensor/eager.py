@@ -19,11 +19,11 @@ from loom.runtime.registry import device
 from loom.tensor.composite import results_beside
 from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.graph import Node, refuse_freed
-from loom.tensor.lowering import follow, lower
+from loom.tensor.lowering import SEEN_THROUGH, follow, lower
 from loom.tensor.memory import plan_memory
 from loom.tensor.ops.elementwise import NUMBER
 from loom.tensor.ops.releasing import release
-from loom.tensor.ops.views import DETACH, ROUTE
+from loom.tensor.ops.views import DETACH, RESHAPE, ROUTE
 from loom.tensor.timelines import build
 from loom.tensor.versions import record_lock
 
@@ -60,12 +60,49 @@ def evaluate(tensors: Sequence[Any]) -> None:
             return
         wanted = list(asked.values())
         where = wanted[0].device or next((t.device for t in wanted if t.device is not None), None) or device(None)
-        key, work = work_of(wanted, where)
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
-        keep(key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+        read = _run_one(wanted, results, where) or _run(wanted, results, where)
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
-        release(work.read)
+        release(read)
+
+
+def _run(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> list[Node]:
+    """Run the program that computes ``wanted``; return the nodes that have the elements which were read."""
+    key, work = work_of(wanted, where)
+    keep(key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+    return work.read
+
+
+def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> list[Node] | None:
+    """Do the same for one operation of known elements, or one call of a composite; None if it is more than that.
+
+    Its own name, attributes and operands are the whole structure. What it gives in another shape is the same program.
+    """
+    base = wanted[0]
+    while base.op is RESHAPE and base.data is None:
+        base = base.inputs[0]
+    op, attributes, read = base.op, base.attributes, [*base.inputs]
+    if base.data is not None or not read or op in SEEN_THROUGH:
+        return None
+    ends = wanted if base is wanted[0] else [base]
+    if len(ends) < len(wanted):
+        return None
+    if op.unfold is not None and all(t.op is op and t.attributes[2] is attributes[2] for t in ends):
+        attributes = attributes[1], *[t.attributes[0] for t in ends]
+    elif len(ends) > 1:
+        return None
+    row: list[Any] = []
+    memory: list[Storage] = []
+    for each in read:
+        data = each.data
+        if data is None or data in memory:
+            return None
+        memory.append(data)
+        row += each.shape, each.dtype
+    key = "operation", op, attributes, base.shape, base.dtype, *row
+    keep(key, where, lambda: prepare(work_of(ends, where)[1], ends, where)).run(*memory, *results)
+    return read
 
 
 def work_of(wanted: Sequence[Node], where: Device, target: Storage | None = None) -> tuple[Hashable, Work]:
@@ -82,19 +119,21 @@ def work_of(wanted: Sequence[Node], where: Device, target: Storage | None = None
         while waiting:
             node, left = waiting[-1]
             for each in left:
-                if id(each) not in places:
-                    waiting.append((each, iter(follow(each) if each.data is None else ())))
+                if id(each) in places:
+                    continue
+                if each.data is None:
+                    waiting.append((each, iter(follow(each))))
                     break
+                places[id(each)] = len(rows)
+                rows.append(_source_row(work, each))
             else:
                 waiting.pop()
                 places[id(node)] = len(rows)
-                if node.data is not None:
-                    rows.append(_source_row(work, node))
-                elif node.op is NUMBER:
+                if node.op is NUMBER:
                     plain.append(node)
                     rows.append(None)
                 else:
-                    rows.append(_row(node, places))
+                    rows.append(_row(node, places) if node.data is None else _source_row(work, node))
     if plain:
         _number_rows(work, rows, [(places[id(n)], n) for n in plain], in_place=shares_memory(where))
     aim = None if target is None else next((n for n, s in enumerate(work.sources) if s is target), -1)

@@ -31,8 +31,8 @@ from loom.tensor.layout import StridedLayout
 
 __all__ = [
     "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "WHOLE", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors",
-    "as_shape", "become", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same", "set_aside",
-    "take_users", "whole_view", "write_as",
+    "as_shape", "become", "held_by", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same",
+    "set_aside", "take_users", "whole_view", "write_as",
 ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def made_apart(node: Node, origins: Sequence[Node]) -> None:
     """Note that a source was computed from other tensors by what is not recorded, so that no gradient leads there."""
     found: dict[int, ref[Node]] = {}
     for origin in origins:
-        for each in ancestors([origin]) if origin.inputs else (origin,):
+        for each in ancestors([origin], unfold=False) if origin.inputs else (origin,):
             if each is origin or not each.inputs:
                 found[id(each)] = ref(each)
             found |= {id(kept): ref(kept) for kept in (r() for r in each.apart) if kept is not None}
@@ -243,10 +243,13 @@ def inputs_of(node: Node) -> Sequence[Node]:
     return node.inputs
 
 
-def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = inputs_of) -> list[Node]:
+def ancestors(
+    ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = inputs_of, *, unfold: bool = True
+) -> list[Node]:
     """Return ``ends`` and all they are made of, each after its inputs, first input first.
 
-    ``follow`` gives the inputs of a node that are followed, by default all.
+    ``follow`` gives the inputs of a node that are followed, by default all. ``unfold``: composites that are followed
+    are written out first, which only changes what lies between them and their operands.
     """
     done: dict[int, Node] = {}
     for end in ends:
@@ -255,7 +258,7 @@ def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = i
             node = waiting[-1]
             if id(node) not in done:
                 behind = follow(node)
-                if behind and node.op.unfold is not None:
+                if behind and unfold and node.op.unfold is not None:
                     node.op.unfold(node)
                     behind = follow(node)
                 left = [n for n in behind if id(n) not in done]
@@ -265,6 +268,12 @@ def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = i
                 done[id(node)] = node
             waiting.pop()
     return list(done.values())
+
+
+def held_by(value: Any) -> list[Node]:
+    """Return the tensors that a function, of which derivatives are made, has from outside; none of what is no such."""
+    cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    return [x for x in cells if isinstance(x, Node)]
 
 
 NodeT = TypeVar("NodeT", bound=Node)

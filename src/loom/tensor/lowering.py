@@ -27,16 +27,15 @@ from loom.tensor.ops.parts import JOIN, PART, as_pairs, part_places
 from loom.tensor.ops.reductions import EXTREME, SUM
 from loom.tensor.ops.views import DETACH, ROUTE
 
-__all__ = ["COPY", "follow", "follow_unless", "is_known", "lower"]
+__all__ = ["COPY", "SEEN_THROUGH", "follow", "follow_unless", "is_known", "lower"]
 
 COPY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where an end is to be."""
 PARTLY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where a part of a complex tensor is to be; equal ones are one."""
 _ALIASES = (DETACH, ROUTE)
-_TURNED = frozenset((*_ALIASES, PART))
+SEEN_THROUGH = frozenset((*_ALIASES, PART))
 """Views of which not all inputs make the elements, or others than they name."""
-_SOURCE = NodeKind.SOURCE
 _MOST_COPIES = 3
 """Places to which an element is written besides its own; each is a buffer of the kernel."""
 
@@ -67,10 +66,9 @@ def is_known(node: Node) -> bool:
 
 def follow(node: Node) -> Sequence[Node]:
     """Return the inputs that a node's elements are made of, while they are not known."""
-    op = node.op
-    if node.data is not None or op.kind is _SOURCE:
+    if node.data is not None:
         return ()
-    return _behind(node, is_known) if op in _TURNED else node.inputs
+    return _behind(node, is_known) if node.op in SEEN_THROUGH else node.inputs
 
 
 def follow_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:

@@ -149,7 +149,7 @@ class HostStorage(BoundStorage):
         if type(nbytes) is not int or nbytes < 0:
             nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
         try:
-            block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, np.uint8)
+            block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, _BYTES)
         except (MemoryError, ValueError):  # ValueError: more than numpy can count
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"

@@ -175,7 +175,7 @@ def is_decided(x: Node) -> bool:
     """Tell whether a tensor's elements are those they will always be: made of arrays, no parameter and no input."""
     if x.is_fed or x.data is not None:
         return not (x.is_fed or x.op.is_written)
-    found = ancestors([x], lambda n: () if n.data is not None else n.inputs)
+    found = ancestors([x], lambda n: () if n.data is not None else n.inputs, unfold=False)
     return not any(n.op.is_written for n in found if n.op.kind is NodeKind.SOURCE)
 
 
@@ -184,7 +184,7 @@ def raise_failed(info: Any, where_: str, what: str, expected: str, remedy: str) 
 
     What depends on parameters or inputs is not asked, and not computed now.
     """
-    if not all(is_decided(x) for x in info.inputs) or not memory_of(info).read(0, info.nbytes).any():
+    if not is_decided(info) or not memory_of(info).read(0, info.nbytes).any():
         return
     found = np.atleast_1d(info.numpy())
     place = tuple(map(int, np.argwhere(found)[0]))

@@ -1,4 +1,4 @@
-"""Systems of equations and what elimination tells: solve, inv, det, slogdet, lu, cholesky.
+"""Systems of equations and what elimination tells: solve, inv, det, slogdet, cholesky.
 
 Layer: tensor. Gradients are recorded: M. Giles, "Collected matrix derivative results for forward and reverse mode
 algorithmic differentiation" (2008), and I. Murray, "Differentiation of the Cholesky decomposition" (2016). A matrix
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from loom.core.dtype import i64, u32
+from loom.core.dtype import i64
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.linalg.small import SMALL
@@ -25,7 +25,7 @@ from loom.tensor.linalg.complexes import (
     from_interleaved,
     interleaved,
 )
-from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, order_node, part, solve_node
+from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, part, solve_node
 from loom.tensor.linalg.operands import (
     as_computed,
     batch_shape,
@@ -47,8 +47,7 @@ from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, re
 from loom.tensor.tensor import Tensor
 
 __all__ = [
-    "LU", "SLogDet", "cholesky", "det", "inv", "inverse", "lu", "lu_factor", "slogdet", "solve", "solve_triangular",
-    "solved",
+    "SLogDet", "cholesky", "det", "inv", "inverse", "slogdet", "solve", "solve_triangular", "solved",
 ]  # fmt: skip
 
 _SINGULAR = "the matrix is singular"
@@ -60,14 +59,6 @@ class SLogDet(NamedTuple):
 
     sign: Tensor
     logabsdet: Tensor
-
-
-class LU(NamedTuple):
-    """P, lower triangular L and upper triangular U with a = P L U."""
-
-    P: Tensor
-    L: Tensor
-    U: Tensor
 
 
 @IN_FULL
@@ -161,7 +152,6 @@ def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
     return cast(reverse(turned, -2), dtype)
 
 
-@IN_FULL
 def inv(x: Tensor, /) -> Tensor:
     """Return the inverse of square matrices; LinAlgError for a singular one (see the module)."""
     square(x, "linalg.inv")
@@ -170,6 +160,7 @@ def inv(x: Tensor, /) -> Tensor:
     return cast(inverse(as_computed(x, "linalg.inv"), "linalg.inv"), x.dtype)
 
 
+@IN_FULL
 def complex_inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of complex matrices."""
     return from_columns(inverse(as_blocks(x), where_), x.shape[-1])
@@ -260,79 +251,6 @@ def _sign_and_size(held: Any) -> tuple[Any, Any]:
 
 
 _SLOGDET = Composite("slogdet", _sign_and_size)
-
-
-@IN_FULL
-def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
-    """Return the factors of square matrices in one tensor, and the pivots (..., n) as i64, as scipy does.
-
-    u is the upper triangle, l the part below it with ones on its diagonal; row j was swapped with row pivots[j]. For
-    gradients use ``lu``.
-    """
-    square(x, "linalg.lu_factor")
-    held = as_computed(x, "linalg.lu_factor")
-    if not x.size:
-        return filled(0, x.shape, x), cast(filled(0, x.shape[:-1], x), i64)
-    factors, pivots = _LU_FACTOR((held,), ((x.shape, held.dtype), (x.shape[:-1], i64)))
-    return cast(factors, x.dtype), pivots
-
-
-@IN_FULL
-def _factored(held: Any) -> tuple[Any, Any]:
-    """Return the factors and pivots of matrices of f32 or f64."""
-    raw, n = lu_node(held), held.shape[-1]
-
-    def vjp(node: Any, g: Any) -> list[Any]:
-        swaps = _permutation(part(raw, n * n, (n,)), node.inputs[0])
-        return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
-
-    return routed(part(raw, 0, (n, n)), [held], vjp), cast(detach(part(raw, n * n, (n,))), i64)
-
-
-_LU_FACTOR = Composite("lu_factor", _factored)
-
-
-@IN_FULL
-def lu(x: Tensor, /) -> LU:
-    """Return P, L and U of square matrices with x = P L U, P being a permutation, L having ones on its diagonal."""
-    square(x, "linalg.lu")
-    held = as_computed(x, "linalg.lu")
-    if not x.size:
-        return LU(*(filled(0, x.shape, x) for _ in range(3)))
-    p, lower, upper = _LU((held,), ((x.shape, held.dtype),) * 3)
-    return LU(cast(p, x.dtype), cast(lower, x.dtype), cast(upper, x.dtype))
-
-
-@IN_FULL
-def _lower_upper(held: Any) -> tuple[Any, Any, Any]:
-    """Return P, L and U of matrices of f32 or f64."""
-    raw, n = lu_node(held), held.shape[-1]
-    swaps = _permutation(part(raw, n * n, (n,)), held)
-
-    def vjp(node: Any, g: Any) -> list[Any]:
-        return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
-
-    both = routed(part(raw, 0, (n, n)), [held], vjp)
-    return detach(swaps), tril(both, -1) + identity(n, held), triu(both)
-
-
-_LU = Composite("lu", _lower_upper)
-
-
-def _permutation(pivots: Any, like: Any) -> Any:
-    """Return P of a = P L U from the rows that were exchanged, each in turn."""
-    n = pivots.shape[-1]
-    rows = coordinate((n, 1), 0, u32, like)
-    return cast(apply("eq", rows, expand_dims(order_node(pivots), -2)), like.dtype)
-
-
-def _lu_gradient(both: Any, swaps: Any, by_lower: Any, by_upper: Any) -> Any:
-    """Return P L^-T (tril(L^T gL, -1) + triu(gU U^T)) U^-T."""
-    n = both.shape[-1]
-    lower, upper = tril(both, -1) + identity(n, both), triu(both)
-    inner = tril(mt(lower) @ by_lower, -1) + triu(by_upper @ mt(upper))
-    left = solved(mt(lower), inner)
-    return swaps @ mt(solved(upper, mt(left)))
 
 
 @IN_FULL

@@ -19,6 +19,7 @@ from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
+from loom.tensor.composite import Composite
 from loom.tensor.draft import BufferView, Draft
 from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
@@ -28,7 +29,7 @@ from loom.tensor.ops.views import normal_axes, normal_axis, reshaped
 
 __all__ = [
     "EXTREME", "PRODUCT", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
-    "sum_of", "variance_of",
+    "shape_without", "sum_of", "variance_of",
 ]  # fmt: skip
 
 
@@ -71,8 +72,7 @@ def _steps(
         given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
         steps.append((shape, element if element.is_bool and is_extreme else given.result, (first, last, given)))
         folding = Folding(folding.name, given.result, wide, folding.result)
-    kept = tuple(1 if a in axes else n for a, n in enumerate(sizes))
-    return steps, tuple(n for a, n in enumerate(sizes) if a not in axes), kept
+    return steps, shape_without(sizes, axes, False), shape_without(sizes, axes, True)
 
 
 def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
@@ -115,11 +115,25 @@ def mean_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     Integers give f64; those of 64 bits are added as f64, since their sum may have no integer type.
     """
     axes = normal_axes(x, axis, "mean")
+    shape = shape_without(x.shape, axes, keepdims is not False and flag(keepdims, "sum, keepdims"))
+    return _MEAN((x,), ((shape, kinds(x.dtype).result),), axes, shape)[0]
+
+
+def _mean(x: NodeT, axes: tuple[int, ...], shape: tuple[int, ...]) -> list[NodeT]:
     count = math.prod(x.shape[a] for a in axes)
     types = kinds(x.dtype)
-    total = _fold(x, SUM, axes, keepdims, Folding("sum", types.element, types.total, types.total))
+    total = reshaped(_fold(x, SUM, axes, False, Folding("sum", types.element, types.total, types.total)), shape)
     total = cast(total, types.computed)
-    return cast(apply("div", total, count) if count else apply("add", total, math.nan), types.result)
+    return [cast(apply("div", total, count) if count else apply("add", total, math.nan), types.result)]
+
+
+_MEAN = Composite("mean", _mean)
+
+
+@lru_cache(maxsize=4096)
+def shape_without(shape: tuple[int, ...], axes: tuple[int, ...], kept: bool) -> tuple[int, ...]:
+    """Return a shape without axes, or with those kept as 1."""
+    return tuple(1 if a in axes else n for a, n in enumerate(shape) if kept or a not in axes)
 
 
 def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
@@ -193,10 +207,19 @@ def argmin_of(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> N
 
 def _index(x: NodeT, name: str, axis: int | None, keepdims: bool) -> NodeT:
     require_tensor(x, name)
-    flat = reshaped(x, (x.size,)) if axis is None else x
-    at = 0 if axis is None else normal_axis(x, axis, name)
-    _require(flat, name, (at,))
-    found = cast(find_extreme(flat, at, largest=name == "argmax"), i64)
-    kept = (1,) * x.ndim if axis is None else found.shape
-    dropped = () if axis is None else (*x.shape[:at], *x.shape[at + 1 :])
-    return reshaped(found, kept if keepdims is not False and flag(keepdims, f"{name}, keepdims") else dropped)
+    axes = normal_axes(x, None, name) if axis is None else (normal_axis(x, axis, name),)
+    if not x.size:
+        _require(*(x, name, axes) if axis is not None else (reshaped(x, (0,)), name, (0,)))
+    shape = shape_without(x.shape, axes, keepdims is not False and flag(keepdims, f"{name}, keepdims"))
+    return _INDEX[name]((x,), ((shape, i64),), None if axis is None else axes[0], shape)[0]
+
+
+def _indexed(name: str) -> Composite:
+    def found(x: NodeT, axis: int | None, shape: tuple[int, ...]) -> list[NodeT]:
+        flat = reshaped(x, (x.size,)) if axis is None else x
+        return [reshaped(cast(find_extreme(flat, axis or 0, largest=name == "argmax"), i64), shape)]
+
+    return Composite(name, found)
+
+
+_INDEX = {name: _indexed(name) for name in ("argmax", "argmin")}

@@ -15,12 +15,12 @@ from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, held_by, make, require_tensor
 from loom.tensor.layout import StridedLayout
 from loom.tensor.ops.precision import in_force, keeping_precision
 
 __all__ = [
-    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "held_by", "normal_axes", "normal_axis",
+    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis",
     "permute", "reshape", "reshaped", "reverse", "routed", "slice_by", "slice_range", "squeeze",
     "take_slices", "transpose", "windows",
 ]  # fmt: skip
@@ -318,9 +318,3 @@ def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
     held = held_by(vjp)
     assert not any(x is y for x in held for y in sources), "a derivative takes its sources from node.inputs"
     return make(ROUTE, [*sources, result], result.shape, result.dtype, (keeping_precision(vjp) if in_force() else vjp,))
-
-
-def held_by(vjp: Any) -> list[Node]:
-    """Return the tensors that a function has from outside."""
-    cells = [cell.cell_contents for cell in getattr(vjp, "__closure__", None) or ()]
-    return [x for x in cells if isinstance(x, Node)]

@@ -14,6 +14,7 @@ from loom.core.dtype import bool_, dtype_of
 from loom.core.given import flag
 from loom.core.numbers import real
 from loom.kernels.types import kinds
+from loom.tensor.composite import Composite
 from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
@@ -25,9 +26,9 @@ __all__ = ["all", "any", "max", "mean", "min", "prod", "std", "sum", "var"]
 
 def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
     """Return sums; floats keep their dtype, integers give 64 bits, bools i64. ``dtype``: what elements become first."""
-    require_tensor(x, "sum")
     if dtype is None:
         return reductions.sum_of(x, axis, keepdims=keepdims)
+    require_tensor(x, "sum")
     wanted = dtype_of(dtype, "sum")
     return cast(reductions.sum_of(cast(x, wanted), axis, keepdims=keepdims), wanted)
 
@@ -63,7 +64,6 @@ def _product(x: NodeT) -> NodeT:
 
 def mean(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
     """Return means; floats keep their dtype, integers give f64; NaN of none."""
-    require_tensor(x, "mean")
     return reductions.mean_of(x, axis, keepdims=keepdims)
 
 
@@ -77,7 +77,7 @@ def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     if x.dtype.is_complex:  # of both parts
         both = (var(part_of(x, k), axis=axis, correction=correction, keepdims=keepdims) for k in (0, 1))
         return apply("add", *both)
-    return cast(_variance(x, axis, correction, keepdims, "var"), kinds(x.dtype).result)
+    return _spread(_VAR, x, axis, correction, keepdims, "var")
 
 
 def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> NodeT:
@@ -85,7 +85,7 @@ def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     require_tensor(x, "std")
     if x.dtype.is_complex:
         return apply("sqrt", var(x, axis=axis, correction=correction, keepdims=keepdims))
-    return cast(apply("sqrt", _variance(x, axis, correction, keepdims, "std")), kinds(x.dtype).result)
+    return _spread(_STD, x, axis, correction, keepdims, "std")
 
 
 def _is_of_none(x: Node, axis: Any, where: str) -> bool:
@@ -100,17 +100,29 @@ def _nothing(x: NodeT, axis: Any, keepdims: bool, where: str) -> NodeT:
     return views.broadcast_to(constant(math.nan, dtype, x), shape)
 
 
-def _variance(x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:
+def _spread(op: Composite, x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:
+    """Return variances, or what else is made of them."""
     require_tensor(x, where)
     less = real(correction, f"{where}, correction")
     axes = views.normal_axes(x, axis, where)
     if _is_of_none(x, axes, where):
-        return _nothing(x, axes, keepdims, where)
+        found = _nothing(x, axes, keepdims, where)
+        return cast(found if op is _VAR else apply("sqrt", found), kinds(x.dtype).result)
+    kept = flag(keepdims, f"{where}, keepdims")
+    shape = reductions.shape_without(x.shape, axes, kept)
+    return op((x,), ((shape, kinds(x.dtype).result),), axes, less, kept)[0]
+
+
+def _variance(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> NodeT:
     count = math.prod(x.shape[a] for a in axes)
     wide = cast(x, kinds(x.dtype).computed)
     away = apply("sub", wide, reductions.mean_of(wide, axes, keepdims=True))
-    total = reductions.sum_of(apply("mul", away, away), axes, keepdims=flag(keepdims, f"{where}, keepdims"))
+    total = reductions.sum_of(apply("mul", away, away), axes, keepdims=kept)
     return apply("div", total, float(count - less if count > less else 0.0))
+
+
+_VAR = Composite("var", lambda x, *given: [cast(_variance(x, *given), kinds(x.dtype).result)])
+_STD = Composite("std", lambda x, *given: [cast(apply("sqrt", _variance(x, *given)), kinds(x.dtype).result)])
 
 
 def max(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
