@@ -231,7 +231,7 @@ def _again(result: Any, replaced: dict[int, Any], before: int) -> Any:
     """Return ``result`` recorded a second time over other sources."""
     made_again = dict(replaced)
     for node in ancestors([result], lambda n: () if id(n) in replaced or n.serial < before else n.inputs):
-        if id(node) in made_again or node.serial < before:
+        if id(node) in made_again or node.serial < before or node.op.kind is NodeKind.SOURCE:
             continue
         inputs = [made_again.get(id(i), i) for i in node.inputs]
         made_again[id(node)] = type(node)(node.op, inputs, node.shape, node.dtype, node.attributes)
