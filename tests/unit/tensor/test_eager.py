@@ -150,8 +150,9 @@ def test_checkpoints_and_programs_write_out_what_they_need() -> None:
     for given, run in [(w, {}), (fed, {"x": data})]:
         found = tensor.compile([_loss(given), tensor.grad(_loss(given), [given])[0]], on="cpu")
         found.run(**run)
-        assert found.read(0).tobytes() == _loss(x).numpy().tobytes()
-        assert found.read(1).tobytes() == wanted
+        loss, gradient = found.read()
+        assert loss.tobytes() == _loss(x).numpy().tobytes()
+        assert gradient.tobytes() == wanted
 
 
 def test_checkpoints_keep_what_was_made_of_arrays_inside() -> None:
