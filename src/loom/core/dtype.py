@@ -48,6 +48,11 @@ class DType:
     lanes: int = 1
     storage_only: bool = False
 
+    if TYPE_CHECKING:  # to checkers a scalar type is a class, and what has no equality of its own never equals one
+
+        def __eq__(self, other: object, /) -> bool: ...
+        def __hash__(self) -> int: ...
+
     @cached_property
     def nbytes(self) -> int:
         """Bytes of one element in a buffer (vectors are packed without padding)."""

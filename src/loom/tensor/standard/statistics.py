@@ -121,8 +121,15 @@ def _variance(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> NodeT
     return apply("div", total, float(count - less if count > less else 0.0))
 
 
-_VAR = Composite("var", lambda x, *given: [cast(_variance(x, *given), kinds(x.dtype).result)])
-_STD = Composite("std", lambda x, *given: [cast(apply("sqrt", _variance(x, *given)), kinds(x.dtype).result)])
+def _variances(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> list[NodeT]:
+    return [cast(_variance(x, axes, less, kept), kinds(x.dtype).result)]
+
+
+def _deviations(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> list[NodeT]:
+    return [cast(apply("sqrt", _variance(x, axes, less, kept)), kinds(x.dtype).result)]
+
+
+_VAR, _STD = Composite("var", _variances), Composite("std", _deviations)
 
 
 def max(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
