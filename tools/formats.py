@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from loom.nn.spec import LAYERS, Layer, json_schema
-from loom.nn.spec.fields import ValueField, value_fields
+from loom.nn.spec.base.fields import ValueField, value_fields
 
 FOLDER = Path(__file__).parents[1] / "docs/formats"
 FIRST, AFTER = "\n### ", "\n## Documents of the first"

@@ -25,7 +25,7 @@ def stub() -> str:
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Methods")
     lines = [
         "from collections.abc import Callable\n", "from typing import Any\n\n", *_imports(),
-        "from loom.tensor.tensor import Tensor\n\n", "METHODS: tuple[str, ...]\n\n",
+        "\nMETHODS: tuple[str, ...]\n\n",
         "def fresh(found: Any, *given: Any) -> Any: ...\n",
         "def own(function: Callable[..., Any]) -> Callable[..., Any]: ...\n",
         "\nclass Methods:\n",
@@ -43,9 +43,10 @@ def stub() -> str:
 
 
 def _imports() -> list[str]:
-    """Return the imports of the methods' modules, in the order of a linter."""
+    """Return the imports of the methods' modules and of the tensor, in the order of a linter."""
     modules = {_where(name)[0].rpartition(".") for name in methods.METHODS}
-    return [f"from {parent} import {name} as {_alias(f'{parent}.{name}')}\n" for parent, _, name in sorted(modules)]
+    lines = [f"from {parent} import {name} as {_alias(f'{parent}.{name}')}\n" for parent, _, name in modules]
+    return sorted([*lines, "from loom.tensor.arrays.tensor import Tensor\n"])
 
 
 def _alias(module: str) -> str:

@@ -23,8 +23,8 @@ from bench.report import Bar, Family, Row, main
 from loom.cli.demos.demo_digits import document, has_digits
 from loom.export import export_c, freeze
 from loom.export.c.levels import Optimize
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.samples import Samples
-from loom.nn.train.trainer import Trainer
 
 STEP, EXPORT_S, OPEN_S = 1.1, 10.0, 0.001
 BATCH, FEATURES, CLASSES, RATE = 64, 784, 10, 0.01

@@ -30,8 +30,8 @@ if find_spec("ray") is None:
 
 from loom import Network, cluster
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.parallel import PoolCrew
-from loom.nn.train.trainer import Trainer
 from loom.workers import WorkerPool
 from loom.workers.worker import Reported
 

@@ -31,8 +31,8 @@ from torch.nn import functional  # noqa: E402
 from bench.harness import THREADS, Side, Timings, alternate  # noqa: E402
 from loom import Network, tensor  # noqa: E402
 from loom.nn.train.config import TrainConfig  # noqa: E402
+from loom.nn.train.loop.trainer import Trainer  # noqa: E402
 from loom.nn.train.losses import loss_of  # noqa: E402
-from loom.nn.train.trainer import Trainer  # noqa: E402
 
 RATE = 0.01
 OVERHEAD_US = 30.0

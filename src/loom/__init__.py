@@ -28,7 +28,7 @@ _NAMES = {
     "loom.core.errors": "LoomError",
     "loom.core.fixed": "fixed",
     "loom.core.numerics": "Guarantee",
-    "loom.ir.frontend.annotations": "In InOut Out TypeVar",
+    "loom.ir.frontend.base.annotations": "In InOut Out TypeVar",
     "loom.ir.frontend.intrinsics": (
         "atomic_add atomic_and atomic_compare_exchange atomic_exchange atomic_max atomic_min atomic_or atomic_xor "
         "barrier bitcast ceil clz dot2_i16 dot4_i8 dot4_u8i8 floor fma global_id group_id idiv irem local_id mulhi "
@@ -63,7 +63,7 @@ _NAMES = {
     ),
     "loom.patterns.maps.map": "gpu_map",
     "loom.patterns.matmul": "gpu_matmul",
-    "loom.patterns.named": (
+    "loom.patterns.names.named": (
         "gpu_cumsum gpu_fft gpu_filter gpu_floor gpu_median gpu_mod gpu_range gpu_relu gpu_round gpu_sign "
         "gpu_square gpu_std gpu_transpose gpu_var"
     ),
@@ -99,7 +99,7 @@ _NAMES = {
     "loom.support.stats": "Stats",
     "loom.support.window": "Event Window",
     "loom.tensor.creation.creation": "from_dlpack",
-    "loom.tensor.tensor": "Array array",
+    "loom.tensor.arrays.tensor": "Array array",
 }  # fmt: skip
 """The names that each module gives."""
 

@@ -31,10 +31,10 @@ from loom.core.errors import LoomError as LoomError
 from loom.core.fixed import fixed as fixed
 from loom.core.numerics import Guarantee as Guarantee
 from loom.core.version import __version__ as __version__
-from loom.ir.frontend.annotations import In as In
-from loom.ir.frontend.annotations import InOut as InOut
-from loom.ir.frontend.annotations import Out as Out
-from loom.ir.frontend.annotations import TypeVar as TypeVar
+from loom.ir.frontend.base.annotations import In as In
+from loom.ir.frontend.base.annotations import InOut as InOut
+from loom.ir.frontend.base.annotations import Out as Out
+from loom.ir.frontend.base.annotations import TypeVar as TypeVar
 from loom.ir.frontend.data.structs import struct as struct
 from loom.ir.frontend.intrinsics import barrier as barrier
 from loom.ir.frontend.intrinsics import bitcast as bitcast
@@ -140,20 +140,20 @@ from loom.patterns.maps.elementwise import gpu_tanh as gpu_tanh
 from loom.patterns.maps.elementwise import gpu_where as gpu_where
 from loom.patterns.maps.map import gpu_map as gpu_map
 from loom.patterns.matmul import gpu_matmul as gpu_matmul
-from loom.patterns.named import gpu_cumsum as gpu_cumsum
-from loom.patterns.named import gpu_fft as gpu_fft
-from loom.patterns.named import gpu_filter as gpu_filter
-from loom.patterns.named import gpu_floor as gpu_floor
-from loom.patterns.named import gpu_median as gpu_median
-from loom.patterns.named import gpu_mod as gpu_mod
-from loom.patterns.named import gpu_range as gpu_range
-from loom.patterns.named import gpu_relu as gpu_relu
-from loom.patterns.named import gpu_round as gpu_round
-from loom.patterns.named import gpu_sign as gpu_sign
-from loom.patterns.named import gpu_square as gpu_square
-from loom.patterns.named import gpu_std as gpu_std
-from loom.patterns.named import gpu_transpose as gpu_transpose
-from loom.patterns.named import gpu_var as gpu_var
+from loom.patterns.names.named import gpu_cumsum as gpu_cumsum
+from loom.patterns.names.named import gpu_fft as gpu_fft
+from loom.patterns.names.named import gpu_filter as gpu_filter
+from loom.patterns.names.named import gpu_floor as gpu_floor
+from loom.patterns.names.named import gpu_median as gpu_median
+from loom.patterns.names.named import gpu_mod as gpu_mod
+from loom.patterns.names.named import gpu_range as gpu_range
+from loom.patterns.names.named import gpu_relu as gpu_relu
+from loom.patterns.names.named import gpu_round as gpu_round
+from loom.patterns.names.named import gpu_sign as gpu_sign
+from loom.patterns.names.named import gpu_square as gpu_square
+from loom.patterns.names.named import gpu_std as gpu_std
+from loom.patterns.names.named import gpu_transpose as gpu_transpose
+from loom.patterns.names.named import gpu_var as gpu_var
 from loom.patterns.neural import gpu_attention as gpu_attention
 from loom.patterns.neural import gpu_ffn as gpu_ffn
 from loom.patterns.neural import gpu_rmsnorm as gpu_rmsnorm
@@ -215,10 +215,10 @@ from loom.support.service import Support as Support
 from loom.support.stats import Stats as Stats
 from loom.support.window import Event as Event
 from loom.support.window import Window as Window
+from loom.tensor.arrays.tensor import Array as Array
+from loom.tensor.arrays.tensor import array as array
 from loom.tensor.creation.creation import from_dlpack as from_dlpack
 from loom.tensor.ops.precision import precision as precision
-from loom.tensor.tensor import Array as Array
-from loom.tensor.tensor import array as array
 
 def atomic_add(memory: Any, index: Any, value: Any) -> Any:
     """In one step: memory[i] += v; gives the old value (integers of 32 or 64 bits)."""

@@ -48,7 +48,7 @@ def test_every_folder_of_tests_is_of_a_package_or_of_all() -> None:
 
 
 def test_a_changed_package_is_run_whole_and_what_stands_on_it_in_part() -> None:
-    made = changes("src/loom/tensor/graph.py", "tests/unit/tables/test_rows.py")
+    made = changes("src/loom/tensor/record/graph.py", "tests/unit/tables/test_rows.py")
     assert made.takes_whole("tests/unit/tensor/test_graph.py")
     assert made.takes_whole("tests/unit/tables/test_rows.py")
     assert made.takes_whole("tests/architecture/test_layers.py")
@@ -58,7 +58,7 @@ def test_a_changed_package_is_run_whole_and_what_stands_on_it_in_part() -> None:
         assert (made.takes_some(f"tests/{path}"), made.takes_whole(f"tests/{path}")) == (False, False), path
     assert made.lines() == [
         "fast ring: 2 files changed since HEAD",
-        "  all of tensor: src/loom/tensor/graph.py",
+        "  all of tensor: src/loom/tensor/record/graph.py",
         "  all of tests/unit/tables/test_rows.py, which changed",
         "  one case a file and device of nn: stand on tensor",
         "  one case a file and device of serve: stand on nn",
@@ -194,7 +194,7 @@ def test_of_a_changed_package_other_devices_run_one_case_a_file() -> None:
     files = ("tests/unit/tensor/test_old.py", "tests/unit/tensor/test_new.py")
     items = [Item(f"{file}::test_it[{on}-{n}]", on) for file in files for n in range(4) for on in ("cpu", "vulkan")]
     ring = Ring("test", None)
-    ring.name, ring.changes = "fast", changes("src/loom/tensor/graph.py", files[1])
+    ring.name, ring.changes = "fast", changes("src/loom/tensor/record/graph.py", files[1])
     counts = Counter((i.nodeid.partition("::")[0], rings.kind_of(i)) for i in ring.section(items))  # type: ignore[arg-type]
     assert [counts[file, on] for file in files for on in ("cpu", "vulkan")] == [4, 1, 4, 4]
 

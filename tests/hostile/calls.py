@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+from hostile.lists import is_listed
 from hostile.samples import sample, shut
 from hostile.sites import Site, sites
 from hostile.values import FAMILIES, TORCH
@@ -130,6 +131,8 @@ def judged(site: Site, chosen: dict[str, tuple[str, Any]]) -> dict[str, Any] | N
         own = [f.name for f in traceback.extract_tb(error.__traceback__) if "/src/loom/" in f.filename]
         if len(own) > MOST_FRAMES:
             return {"kind": "traceback", "text": str(error)[:200], "spots": own, "own": True}
+        if not is_listed(site.name, site.get(), error):
+            return {"kind": f"no {type(error).__name__} under Raises", "text": str(error)[:200]}
     except Exception as error:
         if type(error).__module__.startswith("torch") or "meta" in str(error)[:60]:
             return None

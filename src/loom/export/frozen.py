@@ -26,8 +26,8 @@ from loom.runtime.plans.groups import encode_groups, largest_groups
 from loom.runtime.plans.library import refuse_library
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.draft import DraftBuffer, Recorded
 from loom.tensor.program import Drafted
+from loom.tensor.record.draft import DraftBuffer, Recorded
 
 __all__ = ["ALIGNMENT", "FrozenDispatch", "FrozenProgram", "Image", "Named", "Region"]
 

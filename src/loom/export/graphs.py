@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.export.program import FrozenFunction, freeze_program
 from loom.export.words import is_taken, require_identifier
-from loom.tensor.tensor import input as tensor_input
+from loom.tensor.arrays.tensor import input as tensor_input
 
 if TYPE_CHECKING:
     from loom.onnx import OnnxModel, ValueInfo

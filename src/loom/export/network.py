@@ -26,18 +26,18 @@ from loom.export.words import require_identifier
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.network import Network, digest_of
 from loom.nn.spec import NetworkSpec
-from loom.nn.spec.layer import Layer, Shared
+from loom.nn.spec.base.layer import Layer, Shared
 from loom.nn.spec.layers.embedding import Embedding
 from loom.nn.spec.layers.nested import Sequential
 from loom.nn.spec.layers.parallel import Parallel
 from loom.nn.spec.layers.shaping import Flatten, Permute, Reshape
 from loom.nn.spec.reader import write_network
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import settings_of
 from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN
 from loom.nn.train.programs import BatchShape, Programs
 from loom.nn.train.samples import Samples, batches, by_name
 from loom.nn.train.schedules import Constant
-from loom.nn.train.trainer import settings_of
 from loom.tensor import Tensor
 
 __all__ = ["FrozenNetwork", "Limit", "Measure", "Training", "freeze"]

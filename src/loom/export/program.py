@@ -28,7 +28,7 @@ from loom.runtime.plans.groups import largest_groups
 from loom.runtime.plans.library import refuse_library
 from loom.runtime.port.elements import Readable
 from loom.tensor import Tensor, TensorProgram
-from loom.tensor.graph import PARAMETER, ancestors
+from loom.tensor.record.graph import PARAMETER, ancestors
 
 __all__ = ["Argument", "FrozenFunction", "freeze_chain", "freeze_program", "named_parameters"]
 

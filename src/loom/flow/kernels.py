@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loom.core.dtype import f32, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, floor, global_id, group_id, local_id, shared, sqrt, static_range
 from loom.kernels.functions import function

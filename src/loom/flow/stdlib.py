@@ -10,7 +10,7 @@ from functools import cache
 
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, near_matches
-from loom.ir.frontend.annotations import InOut
+from loom.ir.frontend.base.annotations import InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id
 

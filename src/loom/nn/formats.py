@@ -18,8 +18,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.narrow import TYPES, numeric_type
-from loom.nn.network import Document, Network
-from loom.nn.persistence import (
+from loom.nn.files.persistence import (
     SAFETENSORS,
     as_document,
     is_bundle,
@@ -29,6 +28,8 @@ from loom.nn.persistence import (
     write_models,
     write_saved,
 )
+from loom.nn.files.tensorfile import is_safetensors, safetensors_library
+from loom.nn.network import Document, Network
 from loom.nn.spec import (
     NetworkSpec,
     SavedModel,
@@ -40,9 +41,8 @@ from loom.nn.spec import (
     write_first_bundle,
     write_second,
 )
+from loom.nn.spec.base.text import canonical, file_bytes
 from loom.nn.spec.older.packed import KINDS
-from loom.nn.spec.text import canonical, file_bytes
-from loom.nn.tensorfile import is_safetensors, safetensors_library
 from loom.nn.train.scalars import flag
 
 __all__ = ["FORMATS", "Converted", "convert_model"]

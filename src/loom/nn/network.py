@@ -19,9 +19,7 @@ from loom.nn.base.digests import digest_of
 from loom.nn.base.elsewhere import of_network
 from loom.nn.base.room import no_room, require_room
 from loom.nn.base.torchnames import Names
-from loom.nn.layers.scale import learn_scaling
-from loom.nn.numeric.storage import StoredWeights, store_weights
-from loom.nn.persistence import (
+from loom.nn.files.persistence import (
     Document,
     as_document,
     of_elsewhere,
@@ -33,19 +31,21 @@ from loom.nn.persistence import (
     write_older,
     write_saved,
 )  # fmt: skip
+from loom.nn.layers.scale import learn_scaling
+from loom.nn.numeric.storage import StoredWeights, store_weights
 from loom.nn.running import Runner
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
 from loom.nn.spec.freezing import with_frozen
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
+from loom.nn.train.loop.progress import show_progress
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
 from loom.nn.train.schedules import Schedule
 from loom.nn.train.settings import config_of
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
-from loom.nn.train.trainer import Trainer
 from loom.nn.weights.model import Model
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device

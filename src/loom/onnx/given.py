@@ -17,7 +17,7 @@ from loom.core.dlpack import is_torch, require_no_gradient
 from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "read_given"]
 

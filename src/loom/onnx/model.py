@@ -27,15 +27,15 @@ from loom.onnx.weights import Weights, untied
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
+from loom.tensor.arrays.tensor import Tensor, array
+from loom.tensor.arrays.tensor import input as tensor_input
 from loom.tensor.program import TensorProgram
 from loom.tensor.program import compile as compile_program
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor, array
-from loom.tensor.tensor import input as tensor_input
 
 if TYPE_CHECKING:
     from loom.nn.base.locks import Lock
-    from loom.nn.train.history import History
+    from loom.nn.train.loop.history import History
     from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.schedules import Schedule
     from loom.onnx.learning import Learning

@@ -21,8 +21,8 @@ from loom.onnx.functions import is_own
 from loom.onnx.learning import Learning
 from loom.onnx.registry import OPERATORS, NodeCall
 from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["GraphRecording", "is_done"]
 

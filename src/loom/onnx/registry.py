@@ -15,9 +15,9 @@ from loom.core.errors import ArgumentError
 from loom.core.optional import require
 from loom.onnx.learning import Learning
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element
-from loom.tensor.graph import INPUT, PARAMETER, ancestors
+from loom.tensor.arrays.tensor import Tensor, array
+from loom.tensor.record.graph import INPUT, PARAMETER, ancestors
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "known", "operator"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import NodeCall
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["TRANSFORMS", "as_float", "class_labels", "picked_labels", "transformed"]
 

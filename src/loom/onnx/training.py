@@ -13,13 +13,13 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.nn.base.locks import Lock
 from loom.nn.base.random import keep_mask
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
-from loom.nn.spec.meaning import INDEPENDENT, NUMBERS, Meaning, probabilities
+from loom.nn.spec.base.meaning import INDEPENDENT, NUMBERS, Meaning, probabilities
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
 from loom.onnx.given import ValueInfo
 from loom.onnx.learning import Learning
 from loom.runtime.port.device import Device
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["OnnxGraph"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.optional import load, require
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = [
     "EMPTY",

@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.optional import require
-from loom.tensor.tensor import Tensor, parameter
+from loom.tensor.arrays.tensor import Tensor, parameter
 
 __all__ = ["Weights", "sort_names", "untied"]
 

@@ -18,7 +18,7 @@ from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
-from loom.schedules.select import RunSearch
+from loom.schedules.sorting.select import RunSearch
 from loom.schedules.sorting.sort import plan_sort
 
 __all__ = ["gpu_searchsorted", "gpu_unique"]

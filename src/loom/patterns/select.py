@@ -1,6 +1,6 @@
 """``gpu_topk`` and ``gpu_partition``: what can be told of an order without sorting all of it.
 
-Layer: patterns. Both find the element of one rank by its digits (``schedules.select``). The order is that of
+Layer: patterns. Both find the element of one rank by its digits (``schedules.sorting.select``). The order is that of
 ``gpu_sort``. Invariant: among equal elements the earlier one comes first.
 """
 
@@ -19,7 +19,7 @@ from loom.patterns.calling.workspace import workspace
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
-from loom.schedules.select import Selection
+from loom.schedules.sorting.select import Selection
 from loom.schedules.sorting.sort import plan_sort
 
 __all__ = ["gpu_partition", "gpu_topk"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.dtype import DType, u32, u64
 from loom.core.numerics import canonical_bits
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, local_id, shared, static_range
 from loom.proof.probes import ScalarProbe

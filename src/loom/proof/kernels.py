@@ -17,7 +17,7 @@ import numpy as np
 import loom.core.dtype as types
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.fixed import fixed
-from loom.ir.frontend.annotations import In, InOut, Out, TypeVar
+from loom.ir.frontend.base.annotations import In, InOut, Out, TypeVar
 from loom.ir.frontend.data.structs import struct
 from loom.ir.frontend.intrinsics import atomic_add, atomic_max, barrier, floor, global_id, group_id, local_id, shared
 from loom.kernels.group.collective import group_broadcast, group_count, group_max, group_min, group_scan, group_sum

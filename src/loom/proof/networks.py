@@ -18,11 +18,11 @@ from loom import tensor
 from loom.core.dtype import f32, u32
 from loom.nn.integer import quantised
 from loom.nn.spec import NetworkSpec, parse
-from loom.nn.spec.values import JsonObject
+from loom.nn.spec.base.values import JsonObject
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES
 from loom.nn.train.optimizers import OPTIMIZERS, SGD, optimizer_of
-from loom.nn.train.trainer import Trainer
 from loom.nn.weights.model import Model
 from loom.proof.inputs import numbers, seed_of, words
 from loom.runtime.port.device import Device

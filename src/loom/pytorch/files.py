@@ -18,12 +18,12 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
 from loom.core.optional import load
-from loom.nn.persistence import path_to_write, write_file
-from loom.nn.spec.text import file_bytes
-from loom.nn.storedfile import write_stored
-from loom.nn.tensorfile import is_safetensors, read_tensors, safetensors_library
+from loom.nn.files.persistence import path_to_write, write_file
+from loom.nn.files.storedfile import write_stored
+from loom.nn.files.tensorfile import is_safetensors, read_tensors, safetensors_library
+from loom.nn.spec.base.text import file_bytes
 from loom.pytorch.structure import to_json
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
            "read_state_dict", "save"]  # fmt: skip

@@ -28,7 +28,7 @@ from loom.pytorch.surroundings import memory, own_copy
 from loom.pytorch.torchtypes import array_of
 from loom.pytorch.trial import refuse_undone, untrained_for
 from loom.runtime.port.device import Device
-from loom.tensor.tensor import Tensor, parameter
+from loom.tensor.arrays.tensor import Tensor, parameter
 
 if TYPE_CHECKING:
     from loom.onnx import OnnxModel

@@ -14,17 +14,17 @@ from typing import Any
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.core.given import path as path_of
+from loom.nn.files.tensorfile import read_tensors
 from loom.nn.graphs import ArrayInfo
 from loom.nn.spec import Snapshot
-from loom.nn.spec.text import file_bytes
-from loom.nn.tensorfile import read_tensors
+from loom.nn.spec.base.text import file_bytes
 from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, joined
 from loom.pytorch.graph import check_order, graph_of
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.ranges import LEAST, Way, way_of
 from loom.pytorch.structure import from_json
 from loom.runtime.port.device import Device
-from loom.tensor.tensor import parameter
+from loom.tensor.arrays.tensor import parameter
 
 __all__ = ["load"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import DType, lookup
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["cast", "matched", "meet", "number", "wide"]
 

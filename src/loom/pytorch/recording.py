@@ -14,8 +14,8 @@ import loom.pytorch.operators  # pyright: ignore[reportUnusedImport] - enters th
 from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref
 from loom.pytorch.registry import OpCall, find
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor
 
 __all__ = ["NUMBERS", "AtenRecording", "is_done"]
 

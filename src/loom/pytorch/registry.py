@@ -15,8 +15,8 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError
 from loom.pytorch.graph import AtenNode, TypeName
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.selecting.outside import IndexLimits
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["OPERATORS", "Made", "OpCall", "RecordingScope", "is_known", "operator"]
 
@@ -143,7 +143,7 @@ class OpCall:
 
     def known(self, value: Tensor, name: str) -> Any:
         """Return the number that a tensor holds, if it is the same in all runs."""
-        from loom.tensor.graph import ancestors
+        from loom.tensor.record.graph import ancestors
 
         if any(n.op.is_fed or n.op.is_written for n in ancestors([value])):
             raise self.refused(f"{name!r} is computed of what is fed", expected="a number",

@@ -17,7 +17,7 @@ from loom.nn.graphs import GraphPass
 from loom.pytorch.exporting import Exported, Made
 from loom.pytorch.graph import AtenNode
 from loom.pytorch.recording import AtenRecording
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["refuse_undone", "untrained_for"]
 

@@ -16,7 +16,6 @@ Stability: stable.
 """
 
 from importlib import import_module
-from typing import Any
 
 from loom.core.names import missing_name
 from loom.core.tracebacks import public
@@ -31,14 +30,14 @@ _NAMES = {
         "bfloat16=bf16 bool=bool_ complex64=c64 complex128=c128 float16=f16 float32=f32 float64=f64 int8=i8 "
         "int16=i16 int32=i32 int64=i64 uint8=u8 uint16=u16 uint32=u32 uint64=u64"
     ),
-    "loom.tensor.autodiff": "checkpoint grad",
+    "loom.tensor.arrays.autodiff": "checkpoint grad",
     "loom.tensor.complexes.functions": "angle complex conj imag real view_as_complex view_as_real",
-    "loom.tensor.convolution": "average_pool convolve max_pool",
+    "loom.tensor.arrays.convolution": "average_pool convolve max_pool",
     "loom.tensor.creation.creation": (
         "arange asarray astype empty empty_like eye from_dlpack full full_like linspace meshgrid ones ones_like "
         "tril triu zeros zeros_like"
     ),
-    "loom.tensor.functions": (
+    "loom.tensor.arrays.functions": (
         "binary_cross_entropy gelu huber layer_norm leaky_relu log_softmax mae mse one_hot relu rms_norm sigmoid "
         "silu softmax softplus"
     ),
@@ -62,7 +61,7 @@ _NAMES = {
     "loom.tensor.ops.indexing": "sum_by_index",
     "loom.tensor.ops.joining": "pad place split stack",
     "loom.tensor.ops.products": "matmul",
-    "loom.tensor.ops.reductions": "argmax=argmax_of argmin=argmin_of variance=variance_of",
+    "loom.tensor.ops.reductions": "argmax argmin variance=variance_of",
     "loom.tensor.ops.views": "broadcast_to detach expand_dims flatten permute reverse routed squeeze transpose windows",
     "loom.tensor.program": "TensorProgram compile",
     "loom.tensor.selecting.ordering": "argsort kthvalue median quantile sort topk",
@@ -80,16 +79,20 @@ _NAMES = {
     "loom.tensor.special": "erfinv",
     "loom.tensor.standard.dtypes": "can_cast finfo iinfo isdtype result_type",
     "loom.tensor.standard.elementwise": (
-        "abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or "
-        "bitwise_right_shift bitwise_xor ceil clip copysign cos cosh divide equal exp expm1 floor floor_divide "
-        "greater greater_equal hypot isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp "
-        "logical_and logical_not logical_or logical_xor maximum minimum multiply negative nextafter not_equal "
-        "positive pow reciprocal remainder round sign signbit sin sinh sqrt square subtract tan tanh trunc"
+        "abs add ceil clip copysign divide floor floor_divide hypot maximum minimum multiply negative nextafter "
+        "positive pow reciprocal remainder round sign signbit sqrt square subtract trunc"
     ),
     "loom.tensor.standard.info": "__array_api_version__=VERSION __array_namespace_info__=info",
+    "loom.tensor.standard.logic": (
+        "bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor equal greater "
+        "greater_equal isfinite isinf isnan less less_equal logical_and logical_not logical_or logical_xor not_equal"
+    ),
     "loom.tensor.standard.manipulation": "broadcast_arrays concat flip moveaxis permute_dims reshape roll tile unstack",
     "loom.tensor.standard.statistics": "all any max mean min prod std sum var",
-    "loom.tensor.tensor": "Tensor array input parameter",
+    "loom.tensor.standard.transcendental": (
+        "acos acosh asin asinh atan atan2 atanh cos cosh exp expm1 log log10 log1p log2 logaddexp sin sinh tan tanh"
+    ),
+    "loom.tensor.arrays.tensor": "Tensor array input parameter",
 }
 """The names that each module gives, some by another name (own=other)."""
 _OWN = (
@@ -110,7 +113,7 @@ _WHERE = {
 __all__ = ["newaxis", *_MODULES, *_WHERE]  # noqa: PLE0604
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"loom.tensor.{name}")
     if name not in _WHERE:

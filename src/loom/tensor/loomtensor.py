@@ -25,17 +25,17 @@ from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import copy_storage
 from loom.runtime.port.device import Device, DeviceInfo
 from loom.runtime.registry import device, devices
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.creation.creation import full
-from loom.tensor.eager import Work, prepare, work_of
-from loom.tensor.graph import PARAMETER, as_shape, refuse_freed, require_tensor
 from loom.tensor.ops.contraction import einsum
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import sum_of
+from loom.tensor.record.graph import PARAMETER, as_shape, refuse_freed, require_tensor
+from loom.tensor.record.timelines import timeline_of
+from loom.tensor.record.versions import before_writing, record_lock
+from loom.tensor.run.eager import Work, prepare, work_of
 from loom.tensor.sparse import CSR, spmm
-from loom.tensor.tensor import Tensor
-from loom.tensor.timelines import timeline_of
-from loom.tensor.versions import before_writing, record_lock
 
 __all__ = ["LoomTensor", "OpHandle", "Stream", "create", "device_query"]
 
@@ -253,7 +253,18 @@ class LoomTensor(Tensor):
 
 
 def create(shape: Sequence[int], dtype: Any = "f32", *, on: str | Device | None = None, data: Any = None) -> LoomTensor:
-    """Return a tensor of zeros, or of ``data``, on a device."""
+    """Return a tensor of zeros, or of ``data``, on a device.
+
+    Args:
+        shape: Lengths of the axes, or one length.
+        dtype: Dtype.
+        on: Device, or its name; None: the default device.
+        data: Numbers of the shape; None: zeros.
+
+    Raises:
+        DTypeError: There is no such dtype; not a device; the elements are no numbers; the dtype is not supported.
+        ShapeError: The data do not fit; not a shape; too many elements.
+    """
     wanted, home = dtype_of(dtype, "tensor.create"), device(on)
     if not (wanted.is_float or wanted.is_integer or wanted.is_bool):
         raise DTypeError("tensor.create", "unsupported dtype", expected="numbers", got=wanted, remedy="Choose another")

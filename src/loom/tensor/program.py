@@ -28,16 +28,16 @@ from loom.runtime.memory.order import UNTRACKED
 from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
-from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.fusing.repeats import leave_out_repeats
-from loom.tensor.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
 from loom.tensor.handle.lending import copied, memory_of
-from loom.tensor.lowering import follow_unless, lower
-from loom.tensor.memory import plan_memory
 from loom.tensor.ops.views import ROUTE
-from loom.tensor.tensor import Tensor
-from loom.tensor.timelines import build, timeline_of
-from loom.tensor.versions import before_writing
+from loom.tensor.record.draft import Draft, DraftBuffer
+from loom.tensor.record.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
+from loom.tensor.record.memory import plan_memory
+from loom.tensor.record.timelines import build, timeline_of
+from loom.tensor.record.versions import before_writing
+from loom.tensor.run.lowering import follow_unless, lower
 
 __all__ = ["Drafted", "TensorProgram", "compile", "constants_of"]
 
@@ -55,6 +55,17 @@ def compile(  # noqa: A001 - tensor.compile
     ``updates``: pairs of a parameter and its new value, all made of the old values. The device is that of the
     tensors, else ``on``. ``budget_nbytes``: the most memory it may allocate; ArgumentError, before anything is
     allocated, if it needs more.
+
+    Args:
+        outputs: Tensors to compute.
+        updates: Pairs of a parameter and its new value.
+        on: Device, or its name; None: that of the tensors.
+        budget_nbytes: Most bytes to allocate; None: no limit.
+        name: Name, for errors and profiles.
+
+    Raises:
+        ArgumentError: Not pairs; not a whole number; not one for each; one tensor, not several.
+        DTypeError: Not a device; not a text.
 
     >>> from loom import tensor
     >>> w = tensor.parameter([1.0, 2.0])

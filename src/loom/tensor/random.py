@@ -20,15 +20,15 @@ from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.kernels.types import held_type
 from loom.runtime.port.device import Device
-from loom.tensor.graph import COUNTER, Node, as_shape, require_tensor
+from loom.tensor.arrays.tensor import Tensor, array, parameter
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.ordering import first_of
 from loom.tensor.ops.random import counted_words, standard_normals
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape
+from loom.tensor.record.graph import COUNTER, Node, as_shape, require_tensor
 from loom.tensor.selecting.scanning import cumulative_sum
 from loom.tensor.selecting.searching import searchsorted
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor, array, parameter
 
 __all__ = [
     "Generator", "bernoulli", "bits", "dropout", "exponential", "multinomial", "normal", "permutation", "rand",

@@ -18,14 +18,14 @@ from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.kernels.maps.nest import number
 from loom.runtime.plans.library import SparseProduct, library_kernel, require_fast
 from loom.runtime.port.device import Device
-from loom.tensor.derivatives import derivative
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import NodeKind, TensorOp, as_shape, make, require_tensor
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.fast import asks_fast
 from loom.tensor.ops.indexing import gather
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.reductions import sum_of
-from loom.tensor.tensor import Tensor, array
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import NodeKind, TensorOp, as_shape, make, require_tensor
 
 __all__ = ["CSR", "csr", "spmm"]
 
@@ -105,6 +105,20 @@ def csr(
     """Return a sparse matrix: ``starts`` of rows + 1 places, ``columns`` and ``values`` (numbers, or a tensor).
 
     ShapeError or ArgumentError if they do not fit together.
+
+    Args:
+        shape: Rows and columns.
+        starts: Integers (rows + 1,): where rows begin.
+        columns: Integers: the column of each value.
+        values: Numbers, or a tensor, one for each column.
+        dtype: Dtype of the values; None: theirs.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: A column is outside.
+        DTypeError: The elements are no numbers; there is no such dtype; the rows differ in length; not a device.
+        ShapeError: Not a shape; not row pointers; not one value for each column.
+        DeviceError: There is no such device.
     """
     rows, width = _two(as_shape(shape, "tensor.csr, shape"))
     heads, inner = read_as(starts, i64, "tensor.csr, starts"), read_as(columns, i64, "tensor.csr, columns")
@@ -168,6 +182,16 @@ def spmm(matrix: CSR, dense: Tensor, *, guarantee: Any = None) -> Tensor:
 
     ``guarantee="fast"``: by cuSPARSE, of f32 on a device of CUDA (DTypeError or DeviceError elsewhere); of the bits
     nothing is promised, and the result says so (``x.guarantee``).
+
+    Args:
+        matrix: Sparse matrix (m, k).
+        dense: Tensor (k, n).
+        guarantee: "fast": by the vendor's library, without a promise of bits; None: BIT_EXACT.
+
+    Raises:
+        ArgumentError: Not a sparse matrix; there is no such option.
+        DTypeError: Unsupported operands.
+        ShapeError: The shapes do not fit.
     """
     if not isinstance(matrix, CSR):
         raise ArgumentError("spmm", "not a sparse matrix", expected="what tensor.csr returns", got=repr(matrix),

@@ -95,7 +95,7 @@ if __name__ == "__main__":
     with loom.cluster.connect(2, store_nbytes=100 << 20, device="cpu") as pool:
         threading.Thread(target=kill, daemon=True).start()
         print("=", told(lambda: train(100000, workers=pool, checkpoint=folder)))
-    from loom.nn.train.checkpoints import read_checkpoint
+    from loom.nn.train.loop.checkpoints import read_checkpoint
     epochs = read_checkpoint(folder).facts["epoch"] + 1
     print("=", train(epochs, checkpoint=folder, resume=True) == train(epochs))
 """)  # fmt: skip

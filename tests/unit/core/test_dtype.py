@@ -12,7 +12,7 @@ import pytest
 from loom.core import dtype as types
 from loom.core.dtype import SCALARS, DType, complex_of, dtype_of, lookup, of_numpy
 from loom.core.errors import DTypeError, KernelTypeError
-from loom.ir.frontend.annotations import In
+from loom.ir.frontend.base.annotations import In
 
 INTEGER_NAMES = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"]
 

@@ -12,7 +12,7 @@ import loom
 from emulation.driver.binding import Binding, Emulated
 from emulation.driver.interpreted import Interpreted
 from loom.core.dtype import DType, f32, i32, i64, u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction
 from loom.runtime.drivers.cuda import api, gpus
 from loom.runtime.drivers.cuda.device import CudaDevice

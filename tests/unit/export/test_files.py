@@ -14,7 +14,7 @@ import loom
 from loom.core.errors import ArgumentError, FileError, NotFinite
 from loom.export import export_c, freeze
 from loom.export.c.source import CODES
-from loom.nn.tensorfile import DIGEST_KEY
+from loom.nn.files.tensorfile import DIGEST_KEY
 from unit.export.exported import Library, at
 
 DOCUMENT: dict[str, Any] = {

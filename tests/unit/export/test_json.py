@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError
 from loom.export import export_c, freeze
 from loom.export.c.text import source_text
 from loom.ir.message import format_value
-from loom.nn.spec.text import value_digest
+from loom.nn.spec.base.text import value_digest
 
 DOCUMENT = {
     "format": "loom/1", "input": {"shape": [4]},

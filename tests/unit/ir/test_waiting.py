@@ -10,7 +10,7 @@ import pytest
 import loom
 from loom.core.dtype import u32, u64
 from loom.core.errors import RaceDetected, VerifyError
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.frontend.intrinsics import atomic_add, barrier, global_id, local_id, near_barrier, shared
 from loom.targets.base import Bounds

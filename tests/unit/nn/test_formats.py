@@ -18,9 +18,9 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, LoomError, SpecError
 from loom.nn.formats import convert_model
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.older.numbers import STORED_TYPES, from_stored, to_stored
 from loom.nn.spec.older.packed import KINDS, decode, encode
-from loom.nn.spec.problems import Place, Reading
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 PLACE = Place(Reading())

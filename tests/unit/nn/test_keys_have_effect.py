@@ -10,7 +10,7 @@ import pytest
 import loom
 from loom.core.errors import LoomError, SpecError
 from loom.nn.spec import LAYERS, convert, parse
-from loom.nn.spec.fields import value_fields
+from loom.nn.spec.base.fields import value_fields
 from unit.nn.layers.cases import CASES
 
 DENSE = {"type": "dense", "output_size": 3}

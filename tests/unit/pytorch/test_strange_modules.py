@@ -289,7 +289,7 @@ def test_a_model_that_came_through_onnx_is_called_as_the_module_is():
 
 
 def test_files_of_the_first_format_are_read_for_lengths_of_two_and_more(tmp_path):
-    from loom.nn.tensorfile import read_tensors, safetensors_library
+    from loom.nn.files.tensorfile import read_tensors, safetensors_library
     from loom.pytorch.files import MODEL
 
     loom.from_torch(torch.nn.Linear(3, 2), torch.ones(4, 3)).save(tmp_path / "m.safetensors")

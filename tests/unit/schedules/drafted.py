@@ -10,9 +10,9 @@ import numpy as np
 from loom.runtime.chain import Chain
 from loom.runtime.registry import device
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.tensor.draft import Draft, DraftBuffer
-from loom.tensor.memory import plan_memory
-from loom.tensor.timelines import build
+from loom.tensor.record.draft import Draft, DraftBuffer
+from loom.tensor.record.memory import plan_memory
+from loom.tensor.record.timelines import build
 
 Array = np.ndarray[Any, Any]
 Record = Callable[[Recorder, Sequence[StorageLike]], None]

@@ -13,7 +13,7 @@ from loom.core.dtype import DType, f32, f64, i32, i64
 from loom.kernels.fold.threads import BESIDE, FEW_BESIDE
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold
-from loom.tensor.draft import Draft, DraftBuffer
+from loom.tensor.record.draft import Draft, DraftBuffer
 
 GPU = Caps(32, 48 << 10, 1024, False, 132, 1 << 20, threads=True)
 

@@ -12,7 +12,7 @@ from loom.core.dtype import bool_, f32, i32, of_numpy, u32
 from loom.kernels.sort.keys import Order, Records
 from loom.schedules.compact import record_kept
 from loom.schedules.recorder import Recorder, StorageLike
-from loom.schedules.select import RunSearch, Selection
+from loom.schedules.sorting.select import RunSearch, Selection
 from loom.schedules.sorting.sort import plan_sort
 from unit.schedules.drafted import drafted
 

@@ -260,7 +260,8 @@ def test_what_nobody_closed_is_sealed_when_it_is_dropped_or_the_process_ends(sou
 
 CRASH = """
 import os, sys
-from loom.tables import Database, seal
+from loom.tables import Database
+from loom.tables.files import seal
 
 path, at, after = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "after"
 steps, plain = [], seal._transact

@@ -11,8 +11,8 @@ import pytest
 
 from loom import tensor
 from loom.runtime.registry import device
-from loom.tensor.draft import Draft, DraftBuffer
-from loom.tensor.memory import plan_memory
+from loom.tensor.record.draft import Draft, DraftBuffer
+from loom.tensor.record.memory import plan_memory
 
 
 def _compiled(tokens: int) -> tuple[int, list[Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from loom import tensor
 from loom.core.numerics import canonical_bits
-from loom.tensor.convolution import window_max
+from loom.tensor.arrays.convolution import window_max
 
 SHAPES = [
     ((2, 7, 3), (1,), (3,), (2,)),

@@ -13,7 +13,7 @@ import pytest
 
 from loom import tensor
 from loom.core.errors import StateError
-from loom.tensor.graph import ancestors
+from loom.tensor.record.graph import ancestors
 
 _NEW = [10.0, 20.0, 30.0]
 _WRITES: dict[str, Callable[[Any], Any]] = {

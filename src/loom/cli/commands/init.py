@@ -28,7 +28,7 @@ def init(
     from loom.cli.inputs.networks import require_place
     from loom.core.errors import ArgumentError
     from loom.nn.spec import check, parse, to_json
-    from loom.nn.spec.text import canonical
+    from loom.nn.spec.base.text import canonical
     from loom.nn.train.datasets import read_targets
 
     require_place("loom init, --out", out, (".json",))
@@ -45,7 +45,7 @@ def init(
             {"type": "dense", "output_size": hidden, "activation": "relu"}, {"type": "dense", "output_size": outputs},
         ],
     }  # fmt: skip
-    from loom.nn.persistence import write_file
+    from loom.nn.files.persistence import write_file
 
     write_file(out, to_json(check(parse(canonical(document)))).encode(), "loom init, --out")
     what = f"{outputs} classes" if y.dtype.kind in "iuU" and outputs > 1 else f"{outputs} number{'s'[: outputs > 1]}"

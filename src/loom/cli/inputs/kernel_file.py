@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from loom.core.errors import ArgumentError, LoomError, near_matches
-from loom.ir.frontend.annotations import BufferType
+from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel, verify

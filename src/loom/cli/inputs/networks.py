@@ -40,8 +40,8 @@ def open_network(
 
 
 def _opened(path: Path, device: str | None, trained: bool, model_id: str | None, scaled: bool) -> Network:
+    from loom.nn.files.persistence import SAFETENSORS, is_bundle
     from loom.nn.network import Network
-    from loom.nn.persistence import SAFETENSORS, is_bundle
     from loom.nn.spec import convert, with_scaling
 
     if not path.is_file():
@@ -143,8 +143,8 @@ def _require_size(net: Network, data: str, x: Array) -> None:
 
 def require_place(option: str, path: Path | None, endings: tuple[str, ...]) -> None:
     """See that a file of one of these endings can be written at ``path``, folders on the way included."""
-    from loom.nn.persistence import SAFETENSORS
-    from loom.nn.tensorfile import safetensors_library
+    from loom.nn.files.persistence import SAFETENSORS
+    from loom.nn.files.tensorfile import safetensors_library
 
     if path is None:
         return

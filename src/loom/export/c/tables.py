@@ -20,8 +20,8 @@ from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, 
 from loom.export.network import FrozenNetwork
 from loom.ir.verify import VerifiedKernel
 from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS
-from loom.nn.persistence import KEPT, network_metadata, training_metadata
-from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST
+from loom.nn.files.persistence import KEPT, network_metadata, training_metadata
+from loom.nn.files.tensorfile import DIGEST_KEY, NO_DIGEST
 from loom.nn.train.losses import PADDING
 
 __all__ = ["Face", "Runnable", "choice_of_levels", "level_tables", "runnable_tables", "tables"]
@@ -348,8 +348,8 @@ def _identity(frozen: Runnable, net: FrozenNetwork | None) -> dict[str, str]:
 def _file_layout(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> tuple[int, bytes, list[str]]:
     """Return the bytes of a saved file after its header, the header, and the table of tensors.
 
-    The file of a network is one of Loom's own (``loom.nn.persistence``): weights of bf16 are f32 there, what belongs to
-    the training has names of its own, and is of the integers that hold its bits.
+    The file of a network is one of Loom's own (``loom.nn.files.persistence``): weights of bf16 are f32 there, what
+    belongs to the training has names of its own, and is of the integers that hold its bits.
     """
     weights, training = frozen.weights(), net.training if net is not None else None
     at, about, rows = 0, dict[str, Any](), list[str]()

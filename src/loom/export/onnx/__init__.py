@@ -23,7 +23,7 @@ from loom.export.network import FrozenNetwork
 from loom.export.onnx.files import MOST_NBYTES, SUFFIX, ArrayLayout, lay_out_arrays, write_files
 from loom.export.onnx.graph import value_info, write_graph
 from loom.export.onnx.sources import OnnxSource, source_of
-from loom.export.onnx.writer import WHERE, GraphWriter, Initializer, newest_opset
+from loom.export.onnx.writing.writer import WHERE, GraphWriter, Initializer, newest_opset
 from loom.nn.base.digests import digest_of
 from loom.nn.network import Network
 from loom.onnx.functions import DOMAIN, VERSION, function_proto

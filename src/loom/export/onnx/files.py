@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.errors import FileError
 from loom.core.optional import require
-from loom.export.onnx.writer import WHERE, Initializer
+from loom.export.onnx.writing.writer import WHERE, Initializer
 from loom.storage.atomic import replace_file
 
 __all__ = ["MOST_NBYTES", "SUFFIX", "ArrayLayout", "lay_out_arrays", "write_files"]

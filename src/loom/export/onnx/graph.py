@@ -11,11 +11,11 @@ from typing import Any
 
 from loom.core.optional import require
 from loom.export.onnx.emitters.registry import EMITTERS, refused
-from loom.export.onnx.lengths import Length, formula_of
-from loom.export.onnx.records import GraphRecord, RecordedValue
-from loom.export.onnx.writer import GraphWriter, Initializer, ValueAsked
+from loom.export.onnx.writing.lengths import Length, formula_of
+from loom.export.onnx.writing.records import GraphRecord, RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter, Initializer, ValueAsked
 from loom.onnx.values import element_of_dtype
-from loom.tensor.graph import COUNTER
+from loom.tensor.record.graph import COUNTER
 
 __all__ = ["value_info", "write_graph"]
 

@@ -18,8 +18,8 @@ from loom.core.given import is_list, is_mapping, items
 from loom.core.numbers import whole
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
-from loom.export.onnx.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
-from loom.export.onnx.writer import WHERE
+from loom.export.onnx.writing.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
+from loom.export.onnx.writing.writer import WHERE
 from loom.export.program import FrozenFunction, named_parameters
 from loom.ir.frontend.decorator import KernelFunction
 from loom.nn.graphs import ArrayInfo, TrainableGraph
@@ -29,7 +29,7 @@ from loom.nn.spec.reader import write_network
 from loom.onnx.given import ValueInfo
 from loom.onnx.model import OnnxModel
 from loom.tensor import QuantizedTensor, Tensor, TensorProgram
-from loom.tensor.graph import INPUT, ancestors, require_tensor
+from loom.tensor.record.graph import INPUT, ancestors, require_tensor
 
 __all__ = ["OnnxSource", "source_of"]
 

@@ -17,7 +17,7 @@ from loom.core.errors import StateError
 from loom.core.given import flag
 from loom.flow.dnvm.reading import read_samples
 from loom.nn.network import Document, Network
-from loom.nn.train.trainer import Trainer
+from loom.nn.train.loop.trainer import Trainer
 
 __all__ = ["create_network_from_json", "enable_gpu_global", "forward_simple", "load_model_simple", "save_model_simple"]
 

@@ -17,9 +17,9 @@ from loom.flow.dnvm.current import KeptPass, current_network, last_pass
 from loom.flow.dnvm.grid import GridNetwork, network_of
 from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.samples import numbers
 from loom.nn.train.scalars import whole
-from loom.nn.train.trainer import Trainer
 from loom.tensor import Tensor
 
 __all__ = ["backward", "backward_simple", "get_output", "update_weights", "update_weights_simple"]

@@ -19,11 +19,11 @@ from loom.core.given import path as path_of
 from loom.core.narrow import StoredArray, numeric_type, store
 from loom.flow.dnvm.current import current_network, set_current
 from loom.flow.dnvm.reading import read_samples
+from loom.nn.files.persistence import write_file
+from loom.nn.files.storedfile import read_stored, write_stored
 from loom.nn.network import Network
 from loom.nn.numeric import benchmark_types
-from loom.nn.persistence import write_file
-from loom.nn.spec.text import file_bytes
-from loom.nn.storedfile import read_stored, write_stored
+from loom.nn.spec.base.text import file_bytes
 
 __all__ = [
     "NUMERICAL_TYPES", "benchmark_numerical_types", "convert_network", "load_safetensors",

@@ -18,10 +18,10 @@ from loom.flow.dnvm.evaluation import measure
 from loom.flow.dnvm.reading import plain_keys, read_config, read_samples, require_one
 from loom.nn.network import Network
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.samples import numbers
 from loom.nn.train.scalars import flag, whole
 from loom.nn.train.targets import fit_targets
-from loom.nn.train.trainer import Trainer
 from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 

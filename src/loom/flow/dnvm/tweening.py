@@ -22,7 +22,7 @@ from loom.core.given import flag
 from loom.flow.dnvm.current import current_network
 from loom.flow.dnvm.reading import read_samples
 from loom.nn.network import Network
-from loom.nn.spec.shapes import count
+from loom.nn.spec.base.shapes import count
 from loom.nn.train.scalars import whole
 from loom.nn.tween import TweenConfig
 from loom.nn.tween import TweenState as State

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from loom.core.dtype import DType, f32, f64, i32, i64
 from loom.core.given import is_int
 from loom.ir.builder import Builder
+from loom.ir.frontend.base.values import AxesView, Operand, Static, describe, expect_static, is_typed
 from loom.ir.frontend.elementary import Elementary
-from loom.ir.frontend.values import AxesView, Operand, Static, describe, expect_static, is_typed
 from loom.ir.kernel import Instr, Memory
 
 if TYPE_CHECKING:
-    from loom.ir.frontend.indexes import IndexTyping
+    from loom.ir.frontend.base.indexes import IndexTyping
 
 __all__ = ["Builtins"]
 

@@ -18,6 +18,7 @@ import numpy as np
 from loom.core.dtype import DType, f32, i64, of_numpy, u32
 from loom.core.fixed import Fixed
 from loom.core.given import is_tuple
+from loom.ir.frontend.base.values import AxesView, Method, Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.frontend.builtins import Builtins
 from loom.ir.frontend.data.cells import add_to_cell
 from loom.ir.frontend.data.structs import info_of, is_struct
@@ -27,7 +28,6 @@ from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern, same_as
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.ir.frontend.lanefunctions import LaneFunction, operands_of
-from loom.ir.frontend.values import AxesView, Method, Operand, Static, describe, expect_static, is_number, is_typed
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import OPS, Effect, Op
 

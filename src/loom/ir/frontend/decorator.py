@@ -23,14 +23,14 @@ from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
 from loom.ir.builder import Builder
 from loom.ir.constants import fits
-from loom.ir.frontend.annotations import Absent, BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.base.annotations import Absent, BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.base.values import AxesView, Retype, Static
 from loom.ir.frontend.data.structs import info_of, is_struct
 from loom.ir.frontend.generic import choose_by_name, chosen, is_choice, substituted, unchosen, variables_of
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.values import AxesView, Retype, Static
 from loom.ir.kernel import Kernel, LaneOrder, Loc
 from loom.ir.verify import VerifiedKernel, verify
 

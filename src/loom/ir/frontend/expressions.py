@@ -19,6 +19,18 @@ import numpy as np
 from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import LoomError, near_matches
 from loom.core.given import is_array, is_list
+from loom.ir.frontend.base.values import (
+    AxesView,
+    Operand,
+    RecordPlace,
+    Static,
+    StructValue,
+    StructVariable,
+    describe,
+    is_number,
+    is_typed,
+    promoted,
+)
 from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.elementary import Elementary
@@ -33,18 +45,6 @@ from loom.ir.frontend.host.plain import (
     names_of_attributes,
     operate,
     truth,
-)
-from loom.ir.frontend.values import (
-    AxesView,
-    Operand,
-    RecordPlace,
-    Static,
-    StructValue,
-    StructVariable,
-    describe,
-    is_number,
-    is_typed,
-    promoted,
 )
 from loom.ir.kernel import Block, Instr, Memory, Variable
 from loom.ir.ops import OPS, Effect

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError, LoomError
-from loom.ir.frontend.annotations import BufferType, is_struct
+from loom.ir.frontend.base.annotations import BufferType, is_struct
 
 __all__ = ["choose_by_name", "chosen", "is_choice", "substituted", "unchosen", "variables_of"]
 

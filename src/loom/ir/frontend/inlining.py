@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import DType
 from loom.core.errors import KernelError, SyntaxNotSupported
-from loom.ir.frontend.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.base.annotations import BufferType, resolve_annotations, scalar_type
+from loom.ir.frontend.base.values import AxesView, Operand, Static, StructValue, describe
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
 from loom.ir.frontend.data.structs import is_struct
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import FunctionSource, function_source, names_of
-from loom.ir.frontend.values import AxesView, Operand, Static, StructValue, describe
 from loom.ir.kernel import Loc, Memory, Variable
 
 if TYPE_CHECKING:

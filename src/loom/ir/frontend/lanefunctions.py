@@ -17,7 +17,7 @@ from typing import Any
 
 from loom.core.dtype import DType, bool_, u32
 from loom.core.errors import StateError
-from loom.ir.frontend.values import Operand, Static, Typing, describe, is_number
+from loom.ir.frontend.base.values import Operand, Static, Typing, describe, is_number
 from loom.ir.kernel import Instr
 
 __all__ = ["LaneFunction", "Room", "lane_function", "operands_of"]

@@ -16,10 +16,7 @@ import numpy as np
 from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.ir.builder import Builder
-from loom.ir.frontend.data.fields import Fields, is_record
-from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.source import FunctionSource
-from loom.ir.frontend.values import (
+from loom.ir.frontend.base.values import (
     Operand,
     Retype,
     Static,
@@ -29,6 +26,9 @@ from loom.ir.frontend.values import (
     is_number,
     promoted,
 )
+from loom.ir.frontend.data.fields import Fields, is_record
+from loom.ir.frontend.intrinsics import INTRINSICS
+from loom.ir.frontend.source import FunctionSource
 from loom.ir.kernel import Block, Instr, Loc, Variable
 
 __all__ = ["FunctionNames", "Names"]
@@ -88,7 +88,7 @@ class Names:
     fields: Fields
 
     def __init__(self, builder: Builder, retyped: dict[Any, DType]) -> None:
-        from loom.ir.frontend.indexes import IndexTyping  # not needed where kernels are recalled
+        from loom.ir.frontend.base.indexes import IndexTyping  # not needed where kernels are recalled
 
         self.builder = builder
         self.typing = IndexTyping(builder, lambda key: (key, "index") in retyped, lambda: self.frame.is_own)

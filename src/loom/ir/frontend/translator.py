@@ -17,15 +17,7 @@ from loom.core.errors import SyntaxNotSupported
 from loom.core.given import is_list, is_scalar
 from loom.ir.builder import Builder
 from loom.ir.constants import constant_value
-from loom.ir.frontend.calls import Calls
-from loom.ir.frontend.data.cells import to_cell
-from loom.ir.frontend.data.fields import Fields
-from loom.ir.frontend.data.tables import Tables
-from loom.ir.frontend.data.views import Views
-from loom.ir.frontend.expressions import Expressions
-from loom.ir.frontend.host.plain import items as items_of_host
-from loom.ir.frontend.names import Names
-from loom.ir.frontend.values import (
+from loom.ir.frontend.base.values import (
     AxesView,
     Operand,
     RecordPlace,
@@ -35,6 +27,14 @@ from loom.ir.frontend.values import (
     expect_static,
     is_number,
 )
+from loom.ir.frontend.calls import Calls
+from loom.ir.frontend.data.cells import to_cell
+from loom.ir.frontend.data.fields import Fields
+from loom.ir.frontend.data.tables import Tables
+from loom.ir.frontend.data.views import Views
+from loom.ir.frontend.expressions import Expressions
+from loom.ir.frontend.host.plain import items as items_of_host
+from loom.ir.frontend.names import Names
 from loom.ir.kernel import Block, Break, Continue, For, Instr, Loc, Memory, Return, Variable
 
 __all__ = ["Translator"]
@@ -130,7 +130,7 @@ class Translator(Names):
             self.assign(target, operand)
 
     def on_annassign(self, node: ast.AnnAssign) -> None:
-        from loom.ir.frontend.annotations import scalar_type
+        from loom.ir.frontend.base.annotations import scalar_type
 
         annotation = expect_static(self.builder, self.expressions.evaluate(node.annotation), "an annotation", (object,))
         dtype = scalar_type(annotation, self.builder.where())

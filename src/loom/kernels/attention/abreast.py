@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.numerics import MATMUL_BLOCK, MATMUL_CHUNK, REDUCE_TILE
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, shared, static_range
 from loom.kernels.attention.cached import LEVELS, PAGE, carry_chunk, join_chunks

@@ -18,7 +18,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.numerics import MATMUL_BLOCK, MATMUL_CHUNK, REDUCE_LANES, REDUCE_TILE
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
 from loom.kernels.functions.exponential import exp

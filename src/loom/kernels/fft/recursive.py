@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import DType, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id
 from loom.kernels.fft.stages import LANES

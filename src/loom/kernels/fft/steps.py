@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import DType, bool_, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, select
 from loom.kernels.fft.butterflies import conjugate_multiply, multiply

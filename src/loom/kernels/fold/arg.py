@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.core.dtype import DType, i32, i64, u32
 from loom.core.numerics import REDUCE_LANES
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, global_id, group_id, local_id, select, shared, static_range
 from loom.kernels.fold.lanes import held_type

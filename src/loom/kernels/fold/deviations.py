@@ -16,7 +16,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.ir.frontend.annotations import Absent, In, Out
+from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, shared, sqrt
 from loom.kernels.group.join import add, join_lanes

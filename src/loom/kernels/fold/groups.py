@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.dtype import DType, i64, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, idiv, local_id, private, shared, static_range
 from loom.kernels.fold.lanes import FOLDS, Fold

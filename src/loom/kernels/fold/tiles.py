@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     barrier,

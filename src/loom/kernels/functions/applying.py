@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import DType
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import global_id

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, sqrt
 from loom.kernels.linalg.qr import lifts

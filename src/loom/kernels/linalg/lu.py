@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, private, shared, static_range
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, select, shared, sqrt
 from loom.kernels.group.join import add, join_lanes

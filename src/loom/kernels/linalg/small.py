@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, u32
-from loom.ir.frontend.annotations import InOut, Out
+from loom.ir.frontend.base.annotations import InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, private, select, sqrt, static_range
 from loom.kernels.linalg.qr import lifts

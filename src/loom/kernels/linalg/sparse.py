@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import DType, f32, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id
 

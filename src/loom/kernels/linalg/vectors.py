@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import DType, f32, f64, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, global_id, group_id, local_id, select, shared, sqrt
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, f32, u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, private, select, static_range
 

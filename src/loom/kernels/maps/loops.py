@@ -17,12 +17,12 @@ from typing import Any, cast
 
 from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
+from loom.ir.frontend.base.values import Operand, describe
 from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
-from loom.ir.frontend.values import Operand, describe
 from loom.ir.kernel import Block, Instr, Loc, Memory
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify

@@ -20,7 +20,7 @@ from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u32, u64
 from loom.core.philox import MULTIPLIERS, ROUNDS, WEYL
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, mulhi, sqrt, static_range
 from loom.kernels.functions.f64.trigonometric import wave as wave_f64

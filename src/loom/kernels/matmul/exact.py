@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import f32, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, group_id, local_id, select, shared, static_range
 from loom.kernels.matmul.grids import Grid

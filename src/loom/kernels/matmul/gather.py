@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import u32
-from loom.ir.frontend.annotations import In, InOut
+from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
 from loom.kernels.matmul.pack import factor_of

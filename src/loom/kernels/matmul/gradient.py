@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range
 from loom.kernels.matmul.digits import scaled

@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import DType, i16, i32, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import dot2_i16, dot4_i8, dot4_u8i8, group_id, local_id, private, static_range
 from loom.kernels.matmul.tiles import OFFSET, Tile

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, select
 from loom.kernels.matmul.tiles import Tile, walking_tiles

@@ -18,7 +18,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, f64, u32, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.core.numerics import MATMUL_CHUNK as CHUNK
-from loom.ir.frontend.annotations import In, InOut
+from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     dot2_i16,

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, i32, i64, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, fma, group_id, local_id, private, shared, static_range, tile_product
 from loom.ir.passes.tiles import TILE_LANES

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, i32, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, private, select, static_range
 from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of, scaled

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, i32, i64, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     barrier,

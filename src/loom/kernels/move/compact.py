@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, i64, lookup, u8, u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_max, atomic_min, global_id, group_id, local_id, private, select
 

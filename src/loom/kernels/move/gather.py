@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import DType, f32, u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, static_range
 from loom.kernels.move.along import JOINS

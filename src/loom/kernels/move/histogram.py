@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, i32, i64, u32
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, global_id, group_id, local_id, select, shared
 

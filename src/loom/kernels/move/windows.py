@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, i32, u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, select
 

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, group_id, local_id, mulhi, select, static_range
 from loom.kernels.group.collective import group_min, group_scan, group_sum

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, group_id, local_id, select, shared, static_range
 from loom.kernels.functions.exponential import exp

@@ -11,7 +11,7 @@ from functools import cache
 
 from loom.core.dtype import DType, u32
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, shared, static_range
 from loom.kernels.scan.lanes import RUNS, SCANS

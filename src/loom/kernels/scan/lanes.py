@@ -26,7 +26,7 @@ from typing import Any
 
 from loom.core.dtype import DType, u8, u32
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
-from loom.ir.frontend.annotations import Absent, In, Out
+from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, local_id, private, select, static_range
 from loom.kernels.functions.exponential import exp

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, bitcast, local_id, shared, static_range
 from loom.kernels.group.join import items, scan_lanes

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import u32, u64
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     atomic_and,

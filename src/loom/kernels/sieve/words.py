@@ -11,7 +11,7 @@ struck out, the bits set are exactly the primes below N.
 from __future__ import annotations
 
 from loom.core.dtype import u32, u64
-from loom.ir.frontend.annotations import In, InOut
+from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import kernel
 from loom.ir.frontend.intrinsics import (
     atomic_add,

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import u32, u64
-from loom.ir.frontend.annotations import Absent, In, InOut, Out
+from loom.ir.frontend.base.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id
 from loom.kernels.sort.keys import Order

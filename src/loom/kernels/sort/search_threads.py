@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, select, shared
 from loom.kernels.group.join import sum_lanes

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, global_id, group_id, local_id, select, shared, static_range
 from loom.kernels.group.join import sum_lanes

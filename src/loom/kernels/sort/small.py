@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from loom.core.dtype import u8, u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, private, static_range
 from loom.kernels.sort.keys import DIGIT_BITS, DIGITS, Records

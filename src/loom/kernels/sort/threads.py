@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from loom.core.dtype import u8, u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import atomic_add, barrier, group_id, local_id, private, select, shared, static_range
 from loom.kernels.group.join import sum_lanes

@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import f32, i8, i32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
-from loom.ir.frontend.annotations import In, InOut
+from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     bitcast,

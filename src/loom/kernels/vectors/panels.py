@@ -16,7 +16,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, i8, i32, u32, u64
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     barrier,

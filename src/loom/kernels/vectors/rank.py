@@ -15,7 +15,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import dot2_i16, group_id, local_id, private, select, sqrt, static_range
 from loom.kernels.group.collective import group_max

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import f32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, shared, static_range
 from loom.kernels.matmul.grids import Grid

@@ -28,9 +28,9 @@ from loom.models.files.checkpoint import Checkpoint, StoredTensor
 from loom.models.files.ggufwriting import gguf_parts
 from loom.models.files.opening import CONFIG_KEY, GGUF_KEY, Opened, open_checkpoint
 from loom.models.files.storing import FilePiece, is_plain, is_weight, pieces_of
-from loom.nn.persistence import SAFETENSORS, write_file
-from loom.nn.storedfile import STORAGE_KEY
-from loom.nn.tensorfile import DIGEST_KEY, NO_DIGEST, SealedParts, write_head
+from loom.nn.files.persistence import SAFETENSORS, write_file
+from loom.nn.files.storedfile import STORAGE_KEY
+from loom.nn.files.tensorfile import DIGEST_KEY, NO_DIGEST, SealedParts, write_head
 
 if TYPE_CHECKING:
     from loom.nn.network import Network
@@ -152,7 +152,7 @@ def _checkpoint_of(source: Any) -> Checkpoint:
     source = getattr(source, "network", source)  # of a model of text
     spec, weights = getattr(source, "spec", None), getattr(source, "weights", None)
     if spec is not None and callable(weights):  # a loom.Network
-        from loom.nn.persistence import network_metadata
+        from loom.nn.files.persistence import network_metadata
 
         return _of_arrays(weights(), network_metadata(spec), spec.dtype.name)
     return open_checkpoint(source)

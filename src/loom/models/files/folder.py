@@ -16,7 +16,7 @@ from loom.core.given import is_mapping
 from loom.models.files.checkpoint import Checkpoint, StoredTensor, require_text
 from loom.models.files.content import map_file
 from loom.models.files.safetensors import load_json, read_safetensors_file
-from loom.nn.storedfile import SCALE, ZERO
+from loom.nn.files.storedfile import SCALE, ZERO
 
 __all__ = ["DiskFolder", "MemoryFolder", "read_folder"]
 

@@ -17,7 +17,7 @@ from loom.core.given import is_list, is_mapping
 from loom.core.narrow import TYPES, NumericType, StoredArray
 from loom.models.files.checkpoint import StoredTensor
 from loom.models.files.encodings import SAFETENSORS_TYPES, is_countable
-from loom.nn.storedfile import SCALE, STORAGE_KEY, ZERO
+from loom.nn.files.storedfile import SCALE, STORAGE_KEY, ZERO
 
 __all__ = ["MOST_HEADER", "load_json", "looks_like_safetensors", "read_safetensors_file"]
 

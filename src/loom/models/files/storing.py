@@ -18,7 +18,7 @@ from loom.core.arrays import Array
 from loom.core.narrow import NumericType, StoredArray, store
 from loom.models.files.checkpoint import StoredTensor
 from loom.models.files.encodings import SAFETENSORS_TYPES
-from loom.nn.storedfile import SCALE, ZERO
+from loom.nn.files.storedfile import SCALE, ZERO
 
 if TYPE_CHECKING:
     from loom.nn.numeric import TensorError

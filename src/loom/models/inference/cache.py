@@ -12,8 +12,8 @@ from loom.core.dtype import DType, f32
 from loom.kernels.attention.cached import PAGE
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.graph import PARAMETER
 from loom.tensor.neural.cached import cached_attention
+from loom.tensor.record.graph import PARAMETER
 
 __all__ = ["PageStore", "PassCache", "device_parameter"]
 

@@ -20,7 +20,7 @@ from loom.nn.integer.record import BITS
 from loom.nn.network import Network
 from loom.nn.step.wiring import Wiring
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.trainer import Trainer
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.tween import TweenConfig, TweenMode, mode_of
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor

@@ -17,8 +17,8 @@ from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.nn.base.locks import JoinedLock, Lock
 from loom.tensor import Tensor
-from loom.tensor.graph import Node
 from loom.tensor.ops.fast import refuse_fast
+from loom.tensor.record.graph import Node
 
 __all__ = ["HeldWeights"]
 

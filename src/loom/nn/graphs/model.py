@@ -26,14 +26,14 @@ from loom.nn.base.random import RandomStream
 from loom.nn.graphs.ports import ArrayInfo, check_shapes
 from loom.nn.graphs.training import Facts, Task, read_task, told_config, trainer_for
 from loom.nn.spec import Snapshot
-from loom.nn.spec.meaning import NUMBERS, Meaning
+from loom.nn.spec.base.meaning import NUMBERS, Meaning
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
+from loom.nn.train.loop.progress import show_progress
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.optimizers import Optimizer
-from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import by_name, require_ids
 from loom.nn.train.schedules import Schedule
-from loom.nn.train.trainer import Trainer
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device as find_device

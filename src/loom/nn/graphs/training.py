@@ -18,16 +18,16 @@ from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.graphs.ports import ArrayInfo
-from loom.nn.spec.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
+from loom.nn.spec.base.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.losses import Loss
 from loom.nn.train.samples import by_name
 from loom.nn.train.settings import config_of, refuse_several
 from loom.nn.train.targets import Losses, Output, fit_all_targets
-from loom.nn.train.trainer import Trainer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.graph import ancestors
+from loom.tensor.record.graph import ancestors
 
 __all__ = ["Facts", "Task", "read_task", "told_config", "trainer_for"]
 

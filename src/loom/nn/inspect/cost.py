@@ -14,8 +14,8 @@ from typing import Any
 
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.graph import NodeKind, ancestors
 from loom.tensor.program import Drafted
+from loom.tensor.record.graph import NodeKind, ancestors
 
 __all__ = ["Cost", "cost_of"]
 

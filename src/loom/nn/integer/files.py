@@ -16,12 +16,12 @@ import numpy as np
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.nn.files.persistence import path_to_write, write_file
 from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS
 from loom.nn.integer.weights import LEAST_EXPONENT, MOST_EXPONENT, largest_master
-from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec import parse, to_document
-from loom.nn.spec.text import file_bytes
+from loom.nn.spec.base.text import file_bytes
 from loom.runtime.port.device import Device
 
 Model = TypeVar("Model", bound=IntegerModel)

@@ -19,7 +19,7 @@ from loom.nn.integer.record import HELD, IntegerPass, Quantity, most_of
 from loom.nn.integer.weights import moved
 from loom.schedules.matmul.integers import IntegerProduct, record_integers
 from loom.tensor import Tensor
-from loom.tensor.graph import NodeKind, TensorOp, make
+from loom.tensor.record.graph import NodeKind, TensorOp, make
 
 __all__ = ["fused_product"]
 

@@ -24,7 +24,7 @@ from loom.nn.integer.record import BITS, Quantity, most_of
 from loom.nn.integer.train import Steps, require_rules, train_network
 from loom.nn.integer.weights import LEAST_EXPONENT, exponent_of, quantise, shown
 from loom.nn.spec import NetworkSpec, convert
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
 from loom.nn.train.losses import loss_of
 from loom.nn.train.measures import Evaluation, evaluation_of
 from loom.nn.train.samples import batches

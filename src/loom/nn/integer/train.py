@@ -32,7 +32,7 @@ from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
 from loom.nn.integer.weights import largest_master, quantise
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
 from loom.nn.train.measures import Evaluation
 from loom.nn.train.optimizers import SGD
 from loom.nn.train.plan import order_of_epoch

@@ -1,4 +1,4 @@
-"""``conv1d`` and ``conv2d``: ``tensor.convolution`` with channels first, a bias and an activation.
+"""``conv1d`` and ``conv2d``: ``tensor.arrays.convolution`` with channels first, a bias and an activation.
 
 Layer: nn. First weights: even within +-sqrt(3 gain / (channels window)) as in ``dense``; biases 0. Invariant: k runs
 over the places of the window, channels fastest (docs/numerics.md, section 2).
@@ -15,7 +15,7 @@ from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.conv import Conv1D, Conv2D
 from loom.tensor import Tensor
-from loom.tensor.convolution import convolve_planes
+from loom.tensor.arrays.convolution import convolve_planes
 
 __all__: list[str] = []
 

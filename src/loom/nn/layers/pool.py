@@ -17,7 +17,7 @@ from loom.core.arrays import Array
 from loom.nn.layers.registry import Context, Weights, layer
 from loom.nn.spec.layers.pool import AveragePool, MaxPool
 from loom.tensor import Tensor
-from loom.tensor.convolution import window_max
+from loom.tensor.arrays.convolution import window_max
 
 __all__: list[str] = []
 

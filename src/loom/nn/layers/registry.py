@@ -18,7 +18,7 @@ from loom.core.errors import StateError
 from loom.kernels.precisions import FULL
 from loom.nn.base.random import RandomStream, normals, uniforms
 from loom.nn.layers.adapters import AdaptedWeight
-from loom.nn.spec.layer import Layer, Shape, Shared
+from loom.nn.spec.base.layer import Layer, Shape, Shared
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, is_adapter
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor

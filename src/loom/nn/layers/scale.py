@@ -16,10 +16,10 @@ from loom.core.arrays import read_array
 from loom.core.conversions import convert, widen
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, LoomError
+from loom.nn.files.tensorfile import LARGEST
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import NetworkSpec, Shape
 from loom.nn.spec.layers.scale import Scale
-from loom.nn.tensorfile import LARGEST
 from loom.tensor import Tensor
 
 __all__ = ["learn_scaling"]

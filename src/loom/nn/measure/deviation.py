@@ -22,7 +22,7 @@ from loom.core.dtype import f64, i64
 from loom.core.errors import ArgumentError, DTypeError, FileError, ShapeError
 from loom.core.given import is_list, is_mapping, one_of, path
 from loom.core.numbers import whole
-from loom.nn.persistence import write_file
+from loom.nn.files.persistence import write_file
 
 __all__ = ["BUCKETS", "DeviationMetrics", "Prediction", "deviation_metrics"]
 

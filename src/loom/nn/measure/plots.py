@@ -19,12 +19,12 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_list
 from loom.core.given import path as path_of
 from loom.core.optional import load
+from loom.nn.files.persistence import write_file
 from loom.nn.measure.classes import ClassReport
 from loom.nn.measure.confidence import Calibration
 from loom.nn.measure.correlation import Correlation
 from loom.nn.measure.deviation import DeviationMetrics
 from loom.nn.measure.ranking import RocCurve
-from loom.nn.persistence import write_file
 
 __all__ = ["plot_buckets", "plot_calibration", "plot_confusion", "plot_correlation", "plot_losses", "plot_roc"]
 

@@ -15,7 +15,7 @@ from loom.core.narrow import TYPES, numeric_type
 from loom.nn.base.random import normals
 from loom.nn.numeric.benchmark import Run, TypeReport, compare_types, draw_samples
 from loom.nn.spec import parse
-from loom.nn.spec.values import JsonObject
+from loom.nn.spec.base.values import JsonObject
 from loom.nn.train.scalars import whole
 from loom.nn.weights.model import Model
 from loom.runtime.port.device import Device

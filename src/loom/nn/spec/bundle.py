@@ -17,17 +17,17 @@ from loom.core.arrays import Array
 from loom.core.dtype import bf16, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
 from loom.core.narrow import TYPES, NumericKind, StoredArray, numeric_type
+from loom.nn.spec.base.fields import IGNORED
+from loom.nn.spec.base.problems import Place, Reading, brief
+from loom.nn.spec.base.rules import Text
+from loom.nn.spec.base.text import canonical, from_base64, load, value_digest
+from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.document import read_any, sample_shape
-from loom.nn.spec.fields import IGNORED
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.weights import read_old_weights
-from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.reader import FORMAT, write_network
-from loom.nn.spec.rules import Text
 from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
-from loom.nn.spec.text import canonical, from_base64, load, value_digest
-from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["SavedModel", "read_bundle", "write_bundle"]
 

@@ -12,16 +12,16 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, items
 from loom.core.numbers import whole
-from loom.nn.spec.layer import Shape, Shared
+from loom.nn.spec.base.layer import Shape, Shared
+from loom.nn.spec.base.limits import MOST_WIDTH
+from loom.nn.spec.base.problems import Place, Reading, brief
+from loom.nn.spec.base.text import canonical, load
+from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.scale import Scale
-from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.reader import read_older
-from loom.nn.spec.problems import Place, Reading, brief
 from loom.nn.spec.reader import FORMAT, read_network, write_network
-from loom.nn.spec.text import canonical, load
-from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = [
     "Conversion",

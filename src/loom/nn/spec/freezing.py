@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError
+from loom.nn.spec.base.layer import Shared, keys_of_layers
 from loom.nn.spec.document import parse, to_document
 from loom.nn.spec.keys import keys_of, object_at
-from loom.nn.spec.layer import Shared, keys_of_layers
 from loom.nn.spec.layers.lora import Adaptable
 from loom.nn.spec.network import NetworkSpec
 

@@ -10,14 +10,14 @@ import dataclasses
 from typing import Any
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
-from loom.nn.spec.fields import Record, read_object, write_object
-from loom.nn.spec.layer import NODE_KEYS, keys_of_layers, read_layer, write_layer
+from loom.nn.spec.base.fields import Record, read_object, write_object
+from loom.nn.spec.base.layer import NODE_KEYS, keys_of_layers, read_layer, write_layer
+from loom.nn.spec.base.problems import Place, brief
+from loom.nn.spec.base.rules import BAD, Name, Several
+from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.parallel import GridCell
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision, fit
 from loom.nn.spec.order import cycle, run_order
-from loom.nn.spec.problems import Place, brief
-from loom.nn.spec.rules import BAD, Name, Several
-from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["FORMAT", "read_network", "write_network"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.nn.spec.fields import IGNORED, Record, object_schema
-from loom.nn.spec.layer import LAYERS, layer_schema
+from loom.nn.spec.base.fields import IGNORED, Record, object_schema
+from loom.nn.spec.base.layer import LAYERS, layer_schema
+from loom.nn.spec.base.rules import Name, Several
 from loom.nn.spec.layers.parallel import GridCell
 from loom.nn.spec.network import Input, NetworkSpec
 from loom.nn.spec.reader import FORMAT
-from loom.nn.spec.rules import Name, Several
 
 __all__ = ["json_schema"]
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import lookup
-from loom.nn.spec.problems import Place
-from loom.nn.spec.text import from_base64
-from loom.nn.spec.values import JsonObject, JsonValue
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.text import from_base64
+from loom.nn.spec.base.values import JsonObject, JsonValue
 
 __all__ = ["Snapshot", "read_tensor", "read_training", "write_tensor", "write_training"]
 

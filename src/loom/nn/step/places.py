@@ -17,7 +17,7 @@ from loom.nn.train.samples import check_inputs
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage
 from loom.tensor import Tensor
-from loom.tensor.timelines import timeline_of
+from loom.tensor.record.timelines import timeline_of
 
 __all__ = ["BufferPlace", "fit"]
 

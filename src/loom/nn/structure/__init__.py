@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.names import missing_name
-from loom.nn.spec.layer import LAYERS
+from loom.nn.spec.base.layer import LAYERS
 from loom.nn.structure.adapters import add_lora, load_adapters, merge_lora, save_adapters
 from loom.nn.structure.build import document, network
 from loom.nn.structure.ensembles import EnsembleMatch, correct_mask, cover, ensemble, match_ensembles

@@ -22,17 +22,17 @@ from loom.core.errors import ArgumentError, FileError
 from loom.core.given import flag, is_list, is_mapping, is_tuple, items
 from loom.core.given import path as path_of
 from loom.kernels.types import held_type
+from loom.nn.files.persistence import path_to_write, write_file
+from loom.nn.files.storedfile import write_stored
+from loom.nn.files.tensorfile import is_safetensors, read_tensors, require_numbers, safetensors_library
 from loom.nn.network import Network
-from loom.nn.persistence import path_to_write, write_file
 from loom.nn.spec import NetworkSpec, to_document
+from loom.nn.spec.base.layer import Shared
+from loom.nn.spec.base.text import file_bytes
 from loom.nn.spec.document import parse
 from loom.nn.spec.freezing import adapters_of
 from loom.nn.spec.keys import keys_of, object_at
-from loom.nn.spec.layer import Shared
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
-from loom.nn.spec.text import file_bytes
-from loom.nn.storedfile import write_stored
-from loom.nn.tensorfile import is_safetensors, read_tensors, require_numbers, safetensors_library
 from loom.tensor.ops.precision import IN_FULL
 
 __all__ = ["adapters_in", "add_lora", "load_adapters", "merge_lora", "save_adapters"]

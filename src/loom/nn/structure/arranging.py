@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from loom.core.errors import SpecError
-from loom.nn.spec.layer import Shape
+from loom.nn.spec.base.layer import Shape
 from loom.nn.structure.layers import read_one
 from loom.nn.structure.recognising import Guess
 

@@ -12,8 +12,8 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.numbers import whole
 from loom.nn.spec import parse, to_document
-from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.problems import Place, Reading
+from loom.nn.spec.base.layer import Layer, Shape
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.reader import FORMAT
 from loom.nn.structure.layers import layer, layer_json
 from loom.nn.structure.space import ArchitectureSpace, Draws

@@ -15,10 +15,10 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_list, is_tuple
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document
+from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.document import parse
 from loom.nn.spec.layers.parallel import GridSize, ParallelMode
 from loom.nn.spec.reader import FORMAT
-from loom.nn.spec.values import JsonObject
 from loom.nn.structure.build import Layers, document
 from loom.nn.structure.layers import LayerLike, as_json
 from loom.nn.structure.mixing import gate_json, softmax_json

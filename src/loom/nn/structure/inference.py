@@ -20,19 +20,19 @@ from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.core.given import is_list, is_mapping
 from loom.core.tracebacks import warn_caller
 from loom.nn.base.torchnames import layer_from_torch
+from loom.nn.files.tensorfile import read_tensors, require_numbers
 from loom.nn.network import Network
 from loom.nn.spec import Part, parse, to_document
-from loom.nn.spec.fields import read_object
+from loom.nn.spec.base.fields import read_object
+from loom.nn.spec.base.problems import Place, Reading
+from loom.nn.spec.base.text import file_bytes
 from loom.nn.spec.network import Input
-from loom.nn.spec.problems import Place, Reading
 from loom.nn.spec.reader import FORMAT
-from loom.nn.spec.text import file_bytes
 from loom.nn.structure.arranging import arrangements, functions_between, order_of
 from loom.nn.structure.blocks import Blocks, read_blocks
 from loom.nn.structure.build import input_json
 from loom.nn.structure.layers import read_one
 from loom.nn.structure.recognising import Guess, ModuleArrays, grouped, guess_of
-from loom.nn.tensorfile import read_tensors, require_numbers
 from loom.runtime.port.device import Device
 
 __all__ = ["InferredLayer", "StructureInference", "infer"]

@@ -18,7 +18,7 @@ from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.philox import philox
 from loom.nn.base.random import RandomStream
 from loom.nn.spec import Activation
-from loom.nn.spec.layer import Shape
+from loom.nn.spec.base.layer import Shape
 
 __all__ = ["GENERATED", "ArchitectureSpace", "Draws"]
 

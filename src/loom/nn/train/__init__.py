@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.datasets import token_windows
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
+from loom.nn.train.loop.trainer import Progress, Trainer
 from loom.nn.train.losses import LOSSES, loss_of
 from loom.nn.train.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Lion, Optimizer, RMSprop, optimizer_of
 from loom.nn.train.schedules import (
@@ -26,7 +27,6 @@ from loom.nn.train.schedules import (
     Warmup,
     schedule_of,
 )
-from loom.nn.train.trainer import Progress, Trainer
 
 __all__ = [
     "LOSSES", "OPTIMIZERS", "SCHEDULES", "SGD", "Adam", "AdamW", "Constant", "Cosine", "CosineWarmRestarts",

@@ -16,15 +16,15 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
 from loom.nn.spec import NetworkSpec
-from loom.nn.train.history import History
+from loom.nn.train.loop.history import History
+from loom.nn.train.loop.progress import show_progress
+from loom.nn.train.loop.trainer import Progress
 from loom.nn.train.measures import deviation_metrics
 from loom.nn.train.optimizers import optimizer_of
 from loom.nn.train.plan import order_of_epoch
-from loom.nn.train.progress import show_progress
 from loom.nn.train.samples import batches
 from loom.nn.train.scalars import flag, real, whole
 from loom.nn.train.schedules import Constant, Schedule, schedule_of
-from loom.nn.train.trainer import Progress
 from loom.nn.tween.config import TweenConfig, config_of
 from loom.nn.tween.diagnostics import TweenReport
 from loom.nn.tween.modes import TweenMode, mode_of

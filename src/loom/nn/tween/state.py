@@ -17,10 +17,10 @@ from loom.core.given import is_mapping
 from loom.nn.layers.scale import learn_scaling
 from loom.nn.spec import NetworkSpec
 from loom.nn.step import Wiring
+from loom.nn.train.loop.trainer import Progress
 from loom.nn.train.samples import batches
 from loom.nn.train.scalars import flag, real
 from loom.nn.train.targets import outputs_of
-from loom.nn.train.trainer import Progress
 from loom.nn.tween.config import TweenConfig, require_rate
 from loom.nn.tween.diagnostics import TweenReport
 from loom.nn.tween.fitting import Fit, TweenHistory, cuts_of, fit, read_settings

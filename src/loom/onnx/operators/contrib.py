@@ -12,7 +12,7 @@ from itertools import zip_longest
 
 from loom import tensor as lt
 from loom.onnx.registry import OPERATORS, Made, NodeCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

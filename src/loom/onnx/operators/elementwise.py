@@ -15,8 +15,8 @@ from loom import tensor as lt
 from loom.core.dtype import DType, bool_, lookup
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value, dtype_of_element, numpy_of_element
-from loom.tensor.standard.elementwise import shift_out
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.standard.logic import shift_out
 
 __all__: list[str] = []
 

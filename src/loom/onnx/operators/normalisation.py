@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
-from loom.tensor.graph import PARAMETER
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.record.graph import PARAMETER
 
 __all__: list[str] = []
 

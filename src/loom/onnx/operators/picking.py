@@ -13,7 +13,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["require_places"]
 

@@ -15,8 +15,8 @@ from loom import tensor as lt
 from loom.onnx.operators.picking import require_places
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
-from loom.tensor.convolution import window_max
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.convolution import window_max
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["Geometry", "convolved", "geometry"]
 

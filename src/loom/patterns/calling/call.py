@@ -37,9 +37,9 @@ from loom.runtime.memory.storage import HostSlot, HostStorage, Storage, copy_sto
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
-from loom.tensor.graph import KNOWN, made_apart
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.lending import memory_of
+from loom.tensor.record.graph import KNOWN, made_apart
 
 __all__ = ["Call", "Operand"]
 

@@ -20,7 +20,7 @@ from loom.core.errors import ShapeError
 from loom.patterns.calling.call import Call
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor, array
-from loom.tensor.graph import made_apart
+from loom.tensor.record.graph import made_apart
 
 __all__ = ["as_given", "host_arithmetic", "read_numbers", "read_rows"]
 

@@ -26,7 +26,7 @@ from loom.patterns.data.csv_cells import (
     read_encoding,
 )
 from loom.runtime.port.device import Device
-from loom.tensor.tensor import array
+from loom.tensor.arrays.tensor import array
 
 __all__ = ["read_csv", "read_separator"]
 

@@ -15,7 +15,7 @@ from loom.patterns.calling.call import Call, Operand
 from loom.patterns.sort import run_sort
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
-from loom.schedules.select import RunSearch
+from loom.schedules.sorting.select import RunSearch
 
 __all__ = ["Runs", "comparable", "find_runs", "plain_keys", "put_in_order"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list
 from loom.runtime.port.device import Device
-from loom.tensor.tensor import array
+from loom.tensor.arrays.tensor import array
 
 __all__ = ["Codes", "factorize", "is_text", "number_together"]
 

@@ -29,7 +29,7 @@ from loom.patterns.maps.recorded import record_map
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
-from loom.tensor.tensor import array
+from loom.tensor.arrays.tensor import array
 
 __all__ = ["apply", "as_operation", "gpu_map", "is_number"]
 

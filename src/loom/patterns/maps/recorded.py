@@ -19,10 +19,10 @@ from loom.patterns.maps.fusion import Scalar, kernel_of, meaning_of, numbers_of
 from loom.runtime.registry import device
 from loom.schedules.maps import map_groups
 from loom.tensor import Tensor
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, TensorOp, make, same
 from loom.tensor.ops.elementwise import CONVERT, MAPS, constant
 from loom.tensor.ops.views import broadcast_to
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, make, same
 
 __all__ = ["by_operations", "record_map"]
 

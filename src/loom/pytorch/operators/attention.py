@@ -12,7 +12,7 @@ from loom import tensor as lt
 from loom.pytorch.operators.random import dropped
 from loom.pytorch.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -14,8 +14,8 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.pytorch.promotion import cast, matched, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.standard.elementwise import shift_out
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.standard.logic import shift_out
 
 __all__: list[str] = []
 

@@ -11,7 +11,7 @@ from typing import Any
 from loom import tensor as lt
 from loom.pytorch.promotion import cast, wide
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["moved_to", "padded_by_places", "sliced"]
 
@@ -202,7 +202,7 @@ def moved_to(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
     places[key] = np.arange(source.size).reshape(source.shape)
     if not source.size:
         return x
-    from loom.tensor.tensor import array
+    from loom.tensor.arrays.tensor import array
 
     spread = lt.take(lt.reshape(source, (-1,)), array(places, on=x.device), 0)
     return lt.where(array(flags, on=x.device), spread, x)

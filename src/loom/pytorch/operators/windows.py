@@ -16,8 +16,8 @@ from loom import tensor as lt
 from loom.core.given import is_list
 from loom.pytorch.promotion import cast
 from loom.pytorch.registry import Made, OpCall, operator
-from loom.tensor.convolution import convolve_planes, window_max
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.convolution import convolve_planes, window_max
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from loom.core.dtype import DType, dtype_of, of_numpy
 from loom.core.errors import DTypeError
-from loom.ir.frontend.annotations import BufferType
+from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.decorator import KernelFunction
 
 __all__ = ["instance_of"]

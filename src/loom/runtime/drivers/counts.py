@@ -7,7 +7,7 @@ host is told which counts they were.
 from __future__ import annotations
 
 from loom.core.dtype import u32
-from loom.ir.frontend.annotations import In, InOut
+from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import kernel
 from loom.ir.frontend.intrinsics import mulhi
 

@@ -17,7 +17,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import DType, of_numpy, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag, is_array, is_list
-from loom.ir.frontend.annotations import BufferType
+from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.data.structs import is_struct
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Space

@@ -26,7 +26,7 @@ from loom.tables.columns.types import ColumnType
 from loom.tables.device.folds import exact_sum, grouped
 from loom.tables.device.masks import DeviceColumn, mask_of
 from loom.tables.exchange.arrays import Array, array_of, fits_numpy
-from loom.tensor.tensor import array
+from loom.tensor.arrays.tensor import array
 
 __all__ = ["AGGREGATES", "DeviceColumns", "move_columns", "operation"]
 

@@ -19,7 +19,7 @@ from loom.patterns.data.move import gather
 from loom.patterns.data.series import is_in
 from loom.tables.columns.conditions import LEFT_OUT, condition, operand
 from loom.tables.columns.types import ColumnType
-from loom.tensor.tensor import array
+from loom.tensor.arrays.tensor import array
 
 __all__ = ["DeviceColumn", "mask_of"]
 

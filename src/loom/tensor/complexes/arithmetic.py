@@ -19,11 +19,11 @@ from loom.core.dtype import DType
 from loom.core.errors import DTypeError
 from loom.core.promotion import promote
 from loom.kernels.complexes import functions_of
-from loom.tensor.graph import Node, NodeKind, TensorOp, make, require_tensor
 from loom.tensor.ops import elementwise
 from loom.tensor.ops.elementwise import apply, cast, constant, split_number, where
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import broadcast_to, routed
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, make, require_tensor
 
 __all__ = ["MOST_FACTORS", "RULES", "Parts", "analytic", "apply_complex", "kernel_map", "power", "rule"]
 

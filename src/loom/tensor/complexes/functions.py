@@ -11,16 +11,26 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.promotion import as_float, promote
-from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, common_shape, constant, where
 from loom.tensor.ops.parts import as_pairs, join, part_of
 from loom.tensor.ops.views import broadcast_to, slice_by
+from loom.tensor.record.graph import Node, NodeT, require_tensor
 
 __all__ = ["angle", "complex", "conj", "imag", "real", "sign_of", "view_as_complex", "view_as_real"]
 
 
 def real(x: NodeT) -> NodeT:
     """Return the real parts, f32 of c64 and f64 of c128, of any shape; a real tensor as it is.
+
+    Args:
+        x: Tensor of numbers of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``: bools, integers and floats keep their dtype; complex numbers give f32 of c64, f64
+            of c128.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
 
     >>> from loom import tensor
     >>> tensor.real(tensor.array([1 + 2j, 3])).tolist()
@@ -32,6 +42,16 @@ def real(x: NodeT) -> NodeT:
 
 def imag(x: NodeT) -> NodeT:
     """Return the imaginary parts, f32 of c64 and f64 of c128, of any shape; zeros of a real tensor.
+
+    Args:
+        x: Tensor of numbers of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``: bools, integers and floats keep their dtype; complex numbers give f32 of c64, f64
+            of c128.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
 
     >>> from loom import tensor
     >>> tensor.imag(tensor.array([1 + 2j, 3])).tolist()
@@ -48,6 +68,15 @@ def _number(value: int, like: NodeT) -> NodeT:
 def conj(x: NodeT) -> NodeT:
     """Return the conjugates, the imaginary parts negated; a real tensor as it is.
 
+    Args:
+        x: Tensor of numbers of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+
     >>> from loom import tensor
     >>> tensor.conj(tensor.array([1 + 2j])).tolist()
     [(1-2j)]
@@ -58,6 +87,16 @@ def conj(x: NodeT) -> NodeT:
 
 def angle(x: NodeT) -> NodeT:
     """Return the angles in radians from -pi to pi, ``atan2(im, re)``, of any shape; of real numbers 0 or pi.
+
+    Args:
+        x: Tensor of numbers of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``: floats keep their dtype; bools and integers give f32; complex numbers give f32 of
+            c64, f64 of c128.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
 
     >>> from loom import tensor
     >>> tensor.angle(tensor.array([1j, -1])).tolist()
@@ -74,6 +113,14 @@ def complex(re: NodeT, im: Any) -> NodeT:  # noqa: A001 - torch's name
     """Return the complex tensor of real parts and imaginary parts, broadcast: c64 of f32, c128 of f64.
 
     Other real types meet in f32, or f64 with f64. ``im`` may be a number. Raises DTypeError for complex parts.
+
+    Args:
+        re: Tensor of f32 or f64.
+        im: Tensor or number, broadcast.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Parts are real.
 
     >>> from loom import tensor
     >>> tensor.complex(tensor.array([1.0, 2.0]), 0.5).tolist()
@@ -95,6 +142,16 @@ def complex(re: NodeT, im: Any) -> NodeT:  # noqa: A001 - torch's name
 def view_as_real(x: NodeT) -> NodeT:
     """Return complex numbers (..) as pairs (re, im) of f32 or f64 (.., 2), which kernels take; nothing is copied.
 
+    Args:
+        x: Tensor of c64 or c128 of any shape.
+
+    Returns:
+        Tensor of shape (.., 2): complex numbers give f32 of c64, f64 of c128.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Bools, integers and floats are refused; real numbers.
+
     >>> from loom import tensor
     >>> tensor.view_as_real(tensor.array([1 + 2j])).tolist()
     [[1.0, 2.0]]
@@ -108,6 +165,14 @@ def view_as_real(x: NodeT) -> NodeT:
 
 def view_as_complex(x: NodeT) -> NodeT:
     """Return pairs (re, im) of f32 or f64 (.., 2) as complex numbers (..).
+
+    Args:
+        x: Tensor of f32 or f64 (.., 2).
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Bools, integers and complex numbers are refused; the dtype is not supported.
+        ShapeError: Not pairs.
 
     >>> from loom import tensor
     >>> tensor.view_as_complex(tensor.array([[1.0, 2.0]])).tolist()

@@ -18,13 +18,13 @@ from loom.core.promotion import is_number, promote
 from loom.runtime.borrowed import home_of_others
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as device_of
-from loom.tensor.graph import INPUT, Node, as_shape, require_tensor
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.handle.borrowing import over_gpu, over_host
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import views
 from loom.tensor.ops.parts import join
+from loom.tensor.record.graph import INPUT, Node, as_shape, require_tensor
 from loom.tensor.standard.dtypes import copied
-from loom.tensor.tensor import Tensor, array
 
 __all__ = [
     "arange", "asarray", "astype", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace",
@@ -63,6 +63,19 @@ def asarray(
 
     ``copy=True`` returns another tensor always; ArgumentError (a ValueError) for ``copy=False`` if elements must be
     copied: to another dtype or device, and of everything but tensors.
+
+    Args:
+        obj: Numbers, nested lists, an array of another library, or a tensor.
+        dtype: Dtype; None: that of ``obj``.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        copy: True: always copy; False: never, BufferError where it must; None: where it must.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: A number is not usable there; the elements must be copied.
+        DTypeError: Not a device; there is no such dtype.
+        ShapeError: What is read lies outside the storage.
+        DeviceError: There is no such device.
     """
     home = _home(device, on, "asarray")
     wanted = None if dtype is None else dtype_of(dtype, "asarray, dtype")
@@ -88,6 +101,20 @@ def from_dlpack(x: Any, /, *, device: Place = None, copy: bool | None = None, on
     owner should leave alone while the tensor is used; ArgumentError where that cannot be: the device has memory of its
     own, or the elements have gaps between them or are not there as they are (other byte order, torch's conjugates).
     DTypeError for elements that Loom has no type for, by their name.
+
+    Args:
+        x: Array with ``__dlpack__``, on the host or on a GPU.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        copy: True: always copy; False: never, BufferError where it must; None: where it must.
+        on: Device, or its name; None: the default device.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: A number is not usable there.
+        DTypeError: It has no __dlpack__(); not a device.
+        ShapeError: Too many elements.
     """
     where = "from_dlpack"
     if not hasattr(x, "__dlpack__"):
@@ -123,6 +150,17 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: str | Device 
     """Return a tensor in another dtype, on another device if one is named.
 
     Floats to integers truncate and saturate, NaN gives 0. ``copy=False`` returns ``x`` itself if nothing changes.
+
+    Args:
+        x: Tensor of any shape.
+        dtype: Dtype to convert to.
+        copy: Whether a tensor that has the dtype is copied.
+        device: Device, or its name; None: that of ``x``.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: Not a device; the dtype is not supported; there is no such dtype.
+        DeviceError: There is no such device.
     """
     require_tensor(x, "astype")
     copy = flag(copy, "astype, copy")
@@ -140,6 +178,18 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Place = None
     """Return a tensor of one number everywhere; it takes no memory until it must.
 
     ``dtype``: None is that of the number: f32 for floats, i64 for ints, bool. DTypeError for a number it lacks.
+
+    Args:
+        shape: Lengths of the axes, or one length.
+        fill_value: Number everywhere.
+        dtype: Dtype; None: that of the number, f32 of a float.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: Not a device; an operand is no number; the dtype is not supported; a number does not fit the dtype;
+            there is no such dtype.
+        ShapeError: Not a shape.
     """
     if isinstance(fill_value, Node) and not fill_value.shape:
         number = cast("Tensor", fill_value)
@@ -161,43 +211,135 @@ def _whole_of(value: int, dtype: Any) -> Any:
 
 
 def zeros(shape: Any, dtype: Any = None, *, device: Place = None, on: Place = None) -> Tensor:
-    """Return a tensor of zeros, f32 by default."""
+    """Return a tensor of zeros, f32 by default.
+
+    Args:
+        shape: Lengths of the axes, or one length.
+        dtype: Dtype; None: f32.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: Not a device; there is no such dtype.
+        ShapeError: Not a shape.
+        DeviceError: There is no such device.
+    """
     dtype = f32 if dtype is None else dtype
     return full(shape, _whole_of(0, dtype), dtype, device=device, on=on)
 
 
 def ones(shape: Any, dtype: Any = None, *, device: Place = None, on: Place = None) -> Tensor:
-    """Return a tensor of ones, f32 by default."""
+    """Return a tensor of ones, f32 by default.
+
+    Args:
+        shape: Lengths of the axes, or one length.
+        dtype: Dtype; None: f32.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: There is no such dtype; not a device.
+        ShapeError: Not a shape.
+    """
     dtype = f32 if dtype is None else dtype
     return full(shape, _whole_of(1, dtype), dtype, device=device, on=on)
 
 
 def empty(shape: Any, dtype: Any = None, *, device: Place = None, on: Place = None) -> Tensor:
-    """Return a tensor whose elements do not matter: zeros, so that nothing depends on what memory held before."""
+    """Return a tensor whose elements do not matter: zeros, so that nothing depends on what memory held before.
+
+    Args:
+        shape: Lengths of the axes, or one length.
+        dtype: Dtype; None: f32.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: There is no such dtype; not a device.
+        ShapeError: Not a shape.
+        DeviceError: There is no such device.
+    """
     return zeros(shape, dtype, device=device, on=on)
 
 
 def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: Place = None, on: Place = None) -> Tensor:
-    """Return a tensor of one number everywhere, of the shape, dtype and device of ``x``."""
+    """Return a tensor of one number everywhere, of the shape, dtype and device of ``x``.
+
+    Args:
+        x: Tensor of any shape.
+        fill_value: Number everywhere.
+        dtype: Dtype; None: that of ``x``.
+        device: Device, or its name; None: that of ``x``.
+        on: Device, or its name; None: that of ``x``.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Not a device; there is no such dtype.
+        DeviceError: There is no such device.
+    """
     require_tensor(x, "full_like")
     home = _home(device, on, "full_like") or x.device
     return full(x.shape, fill_value, x.dtype if dtype is None else dtype, device=home)
 
 
 def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Place = None, on: Place = None) -> Tensor:
-    """Return zeros of the shape, dtype and device of ``x``."""
+    """Return zeros of the shape, dtype and device of ``x``.
+
+    Args:
+        x: Tensor of any shape.
+        dtype: Dtype; None: that of ``x``.
+        device: Device, or its name; None: that of ``x``.
+        on: Device, or its name; None: that of ``x``.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: There is no such dtype; not a device.
+        DeviceError: There is no such device.
+    """
     require_tensor(x, "zeros_like")
     return full_like(x, _whole_of(0, x.dtype if dtype is None else dtype), dtype=dtype, device=device, on=on)
 
 
 def ones_like(x: Tensor, /, *, dtype: Any = None, device: Place = None, on: Place = None) -> Tensor:
-    """Return ones of the shape, dtype and device of ``x``."""
+    """Return ones of the shape, dtype and device of ``x``.
+
+    Args:
+        x: Tensor of any shape.
+        dtype: Dtype; None: that of ``x``.
+        device: Device, or its name; None: that of ``x``.
+        on: Device, or its name; None: that of ``x``.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: There is no such dtype; not a device.
+        DeviceError: There is no such device.
+    """
     require_tensor(x, "ones_like")
     return full_like(x, _whole_of(1, x.dtype if dtype is None else dtype), dtype=dtype, device=device, on=on)
 
 
 def empty_like(x: Tensor, /, *, dtype: Any = None, device: Place = None, on: Place = None) -> Tensor:
-    """Return zeros of the shape, dtype and device of ``x``, as ``empty`` does."""
+    """Return zeros of the shape, dtype and device of ``x``, as ``empty`` does.
+
+    Args:
+        x: Tensor of any shape.
+        dtype: Dtype; None: that of ``x``.
+        device: Device, or its name; None: that of ``x``.
+        on: Device, or its name; None: that of ``x``.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: There is no such dtype; not a device.
+    """
     return zeros_like(x, dtype=dtype, device=device, on=on)
 
 
@@ -211,6 +353,18 @@ def arange(
 
     i64, or f32 if one of the numbers is a float. Floats are computed as ``start + k * step`` in f64 and rounded once.
     A second argument that is a dtype is that (``arange(8, "u32")``). DTypeError if ``dtype`` lacks a number.
+
+    Args:
+        start: First number; alone: ``stop``, counted to from 0.
+        stop: End, which is outside; None: ``start``.
+        step: Difference of neighbours, not 0.
+        dtype: Dtype; None: i64 of integers, f32 of floats.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Not a number; not finite.
+        DTypeError: Not a device; there is no such dtype.
 
     >>> arange(2, 9, 3).tolist()
     [2, 5, 8]
@@ -293,6 +447,20 @@ def linspace(
 
     Computed in f64 as ``start + k * step`` and rounded once, to f32 by default; complex ends give c64, part by part.
 
+    Args:
+        start: First number.
+        stop: Last number, or the end outside.
+        num: How many numbers.
+        dtype: Dtype; None: f32.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        endpoint: Whether ``stop`` is the last number.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: A number is not usable there; not a whole number.
+        DTypeError: Not a device; there is no such dtype.
+        DeviceError: There is no such device.
+
     >>> linspace(0, 1, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
@@ -325,6 +493,18 @@ def eye(
 ) -> Tensor:
     """Return a matrix of zeros with ones on its diagonal, or the ``k``-th above it; f32 by default.
 
+    Args:
+        n_rows: Number of rows.
+        n_cols: Number of columns; None: ``n_rows``.
+        k: Diagonal of the ones, above the main one.
+        dtype: Dtype of the result, as a Loom or numpy dtype or its name; None: the rule of the function.
+        device: Device, or its name, as the array API calls it; None: the default device.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Not a whole number; a number is out of range.
+        DTypeError: Not a device; there is no such dtype.
+
     >>> eye(2, 3, k=1).tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
@@ -350,12 +530,34 @@ def _triangle(x: Tensor, k: int, operation: str, where: str) -> Tensor:
 
 
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
-    """Return matrices (..., n, m) with zeros above the ``k``-th diagonal."""
+    """Return matrices (..., n, m) with zeros above the ``k``-th diagonal.
+
+    Args:
+        x: Tensor (.., n, m).
+        k: Diagonal, above the main one.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number.
+    """
     return _triangle(x, k, "le", "tril")
 
 
 def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
-    """Return matrices (..., n, m) with zeros below the ``k``-th diagonal."""
+    """Return matrices (..., n, m) with zeros below the ``k``-th diagonal.
+
+    Args:
+        x: Tensor (.., n, m).
+        k: Diagonal, above the main one.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor.
+    """
     return _triangle(x, k, "ge", "triu")
 
 
@@ -363,6 +565,14 @@ def meshgrid(*arrays: Tensor, indexing: Literal["xy", "ij"] = "xy") -> list[Tens
     """Return for each tensor of one dimension the grid of its numbers: ``indexing="xy"`` has the second axis first.
 
     Grids have one axis for each of the tensors, and all the same shape.
+
+    Args:
+        *arrays: Tensors of one dimension.
+        indexing: "xy": the second axis first, as numpy's; "ij": in order.
+
+    Raises:
+        ArgumentError: There is no such option; an operand is no tensor.
+        ShapeError: More than one dimension.
     """
     for x in arrays:
         require_tensor(x, "meshgrid")

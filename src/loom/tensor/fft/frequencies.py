@@ -12,9 +12,9 @@ import numpy as np
 from loom.core.dtype import dtype_of
 from loom.core.errors import DTypeError
 from loom.core.numbers import real, whole
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.views import normal_axes, take_slices
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq"]
 

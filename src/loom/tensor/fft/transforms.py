@@ -16,11 +16,11 @@ from loom.core.numbers import whole
 from loom.kernels.types import real_type
 from loom.schedules.fft import norm_scale
 from loom.tensor.fft.record import from_half, to_half, transform
-from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import pad
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import normal_axis, take_slices, transpose
+from loom.tensor.record.graph import Node, NodeT, require_tensor
 
 __all__ = ["fft", "fftn", "hfft", "ifft", "ifftn", "ihfft", "irfft", "irfftn", "rfft", "rfftn"]
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from loom.tensor.fusing.fusion import LoweredNode
-from loom.tensor.graph import NodeKind
-from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import NUMBER
+from loom.tensor.record.graph import NodeKind
+from loom.tensor.record.layout import StridedLayout, row_major
 
 __all__ = ["Copies", "take_over"]
 

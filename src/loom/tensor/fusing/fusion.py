@@ -13,9 +13,9 @@ import enum
 import math
 from collections.abc import Iterable, Sequence
 
-from loom.tensor.draft import DraftBuffer
-from loom.tensor.graph import Node, NodeKind
-from loom.tensor.layout import StridedLayout, row_major
+from loom.tensor.record.draft import DraftBuffer
+from loom.tensor.record.graph import Node, NodeKind
+from loom.tensor.record.layout import StridedLayout, row_major
 
 __all__ = ["Group", "LoweredNode", "Stores", "fuse"]
 

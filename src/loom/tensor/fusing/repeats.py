@@ -19,7 +19,7 @@ import numpy as np
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.port.known import recalled
-from loom.tensor.draft import Draft, DraftBuffer, Recorded
+from loom.tensor.record.draft import Draft, DraftBuffer, Recorded
 
 __all__ = ["leave_out_repeats"]
 

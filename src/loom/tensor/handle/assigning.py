@@ -20,9 +20,6 @@ from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage, copy_storage
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, Node, NodeKind, TensorOp, ancestors, become, make, refuse_freed, same, set_aside
 from loom.tensor.handle import operators
 from loom.tensor.handle.indexing import KeyPlaces, as_mask, read_key
 from loom.tensor.handle.lending import copied
@@ -30,8 +27,22 @@ from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.ops.views import RESHAPE, broadcast_to, permute, reshape, reverse
-from loom.tensor.timelines import settle
-from loom.tensor.versions import before_writing, record_lock
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import (
+    KNOWN,
+    Node,
+    NodeKind,
+    TensorOp,
+    ancestors,
+    become,
+    make,
+    refuse_freed,
+    same,
+    set_aside,
+)
+from loom.tensor.record.timelines import settle
+from loom.tensor.record.versions import before_writing, record_lock
+from loom.tensor.run.eager import evaluate
 
 __all__ = ["PUT", "assign_at", "replace"]
 

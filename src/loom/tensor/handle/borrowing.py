@@ -16,8 +16,8 @@ from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.given import is_array
 from loom.runtime.borrowed import borrowed
 from loom.runtime.port.device import Device
-from loom.tensor.graph import Node
 from loom.tensor.handle.lending import known
+from loom.tensor.record.graph import Node
 
 __all__ = ["over_gpu", "over_host"]
 

@@ -11,7 +11,7 @@ import warnings
 from sys import getrefcount
 
 from loom.core.tracebacks import brief_class
-from loom.tensor.graph import Node
+from loom.tensor.record.graph import Node
 
 __all__ = ["NOBODY", "is_temporary", "warn_of_axes", "warn_of_loss"]
 

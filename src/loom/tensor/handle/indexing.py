@@ -19,13 +19,13 @@ from loom.core.arrays import read_array
 from loom.core.dtype import i64, of_numpy
 from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import is_array, is_list
-from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, Node, whole_view
 from loom.tensor.handle.operators import function
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.ops.elementwise import cast as convert
 from loom.tensor.ops.indexing import pick, positions_of
 from loom.tensor.ops.views import broadcast_to, permute, reshape, reverse, slice_range, take_slices
+from loom.tensor.record.graph import KNOWN, Node, whole_view
+from loom.tensor.run.eager import evaluate
 
 __all__ = ["KeyPlaces", "as_mask", "index", "read_key"]
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from loom.core.dtype import DType
 from loom.runtime.memory.storage import Storage, copy_storage
 from loom.runtime.port.device import Device
-from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
 from loom.tensor.ops.parts import PAIRS, PART
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
-from loom.tensor.timelines import settle
-from loom.tensor.versions import before_writing, record_lock
+from loom.tensor.record.graph import KNOWN, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
+from loom.tensor.record.timelines import settle
+from loom.tensor.record.versions import before_writing, record_lock
+from loom.tensor.run.eager import evaluate
 
 __all__ = [
     "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of", "shared_memory_of",

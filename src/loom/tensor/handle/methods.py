@@ -17,10 +17,10 @@ from loom.core.given import is_list, items
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.registry import device
-from loom.tensor.graph import Node, same
 from loom.tensor.handle.chained import warn_of_axes
 from loom.tensor.handle.operators import as_operand
 from loom.tensor.ops.views import normal_axis
+from loom.tensor.record.graph import Node, same
 
 __all__ = ["METHODS", "Methods", "fresh"]
 
@@ -70,7 +70,7 @@ class _Late:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: object, owner: object = None) -> object:
         method = own(_of(self._name))
         setattr(Methods, self._name, method)
         return getattr(owner if instance is None else instance, self._name)

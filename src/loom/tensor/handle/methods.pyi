@@ -4,7 +4,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from loom.tensor import functions as _functions
+from loom.tensor.arrays import functions as _arrays_functions
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.complexes import functions as _complexes_functions
 from loom.tensor.creation import creation as _creation_creation
 from loom.tensor.ops import joining as _ops_joining
@@ -18,8 +19,9 @@ from loom.tensor.selecting import searching as _selecting_searching
 from loom.tensor.selecting import sized as _selecting_sized
 from loom.tensor.selecting import taking as _selecting_taking
 from loom.tensor.standard import elementwise as _standard_elementwise
+from loom.tensor.standard import logic as _standard_logic
 from loom.tensor.standard import manipulation as _standard_manipulation
-from loom.tensor.tensor import Tensor
+from loom.tensor.standard import transcendental as _standard_transcendental
 
 METHODS: tuple[str, ...]
 
@@ -27,17 +29,17 @@ def fresh(found: Any, *given: Any) -> Any: ...
 def own(function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 class Methods:
+    gelu = _arrays_functions.gelu
+    log_softmax = _arrays_functions.log_softmax
+    silu = _arrays_functions.silu
+    softmax = _arrays_functions.softmax
     angle = _complexes_functions.angle
     conj = _complexes_functions.conj
     tril = _creation_creation.tril
     triu = _creation_creation.triu
-    gelu = _functions.gelu
-    log_softmax = _functions.log_softmax
-    silu = _functions.silu
-    softmax = _functions.softmax
     split = _ops_joining.split
-    argmax = _ops_reductions.argmax_of
-    argmin = _ops_reductions.argmin_of
+    argmax = _ops_reductions.argmax
+    argmin = _ops_reductions.argmin
     variance = _ops_reductions.variance_of
     detach = _ops_views.detach
     expand_dims = _ops_views.expand_dims
@@ -74,35 +76,35 @@ class Methods:
     take = _selecting_taking.take
     take_along_axis = _selecting_taking.take_along_axis
     abs = _standard_elementwise.abs
-    acos = _standard_elementwise.acos
-    acosh = _standard_elementwise.acosh
-    asin = _standard_elementwise.asin
-    asinh = _standard_elementwise.asinh
-    atan = _standard_elementwise.atan
-    atanh = _standard_elementwise.atanh
     ceil = _standard_elementwise.ceil
     clip = _standard_elementwise.clip
     copysign = _standard_elementwise.copysign
-    cos = _standard_elementwise.cos
-    cosh = _standard_elementwise.cosh
-    expm1 = _standard_elementwise.expm1
     floor = _standard_elementwise.floor
-    isfinite = _standard_elementwise.isfinite
-    isinf = _standard_elementwise.isinf
-    isnan = _standard_elementwise.isnan
-    log10 = _standard_elementwise.log10
-    log1p = _standard_elementwise.log1p
-    log2 = _standard_elementwise.log2
     maximum = _standard_elementwise.maximum
     minimum = _standard_elementwise.minimum
     reciprocal = _standard_elementwise.reciprocal
     sign = _standard_elementwise.sign
-    sin = _standard_elementwise.sin
-    sinh = _standard_elementwise.sinh
     square = _standard_elementwise.square
-    tan = _standard_elementwise.tan
     trunc = _standard_elementwise.trunc
+    isfinite = _standard_logic.isfinite
+    isinf = _standard_logic.isinf
+    isnan = _standard_logic.isnan
     moveaxis = _standard_manipulation.moveaxis
+    acos = _standard_transcendental.acos
+    acosh = _standard_transcendental.acosh
+    asin = _standard_transcendental.asin
+    asinh = _standard_transcendental.asinh
+    atan = _standard_transcendental.atan
+    atanh = _standard_transcendental.atanh
+    cos = _standard_transcendental.cos
+    cosh = _standard_transcendental.cosh
+    expm1 = _standard_transcendental.expm1
+    log10 = _standard_transcendental.log10
+    log1p = _standard_transcendental.log1p
+    log2 = _standard_transcendental.log2
+    sin = _standard_transcendental.sin
+    sinh = _standard_transcendental.sinh
+    tan = _standard_transcendental.tan
     def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
     def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...
     def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor: ...

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from loom.core.errors import StateError
 from loom.runtime.port.device import Device
-from loom.tensor.graph import NodeKind, NodeT, TensorOp, same
 from loom.tensor.handle.lending import copied, memory_of
+from loom.tensor.record.graph import NodeKind, NodeT, TensorOp, same
 
 __all__ = ["MOVED", "moved"]
 

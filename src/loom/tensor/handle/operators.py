@@ -15,8 +15,8 @@ from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
 from loom.core.tracebacks import brief_class
-from loom.tensor.graph import Node, same
 from loom.tensor.ops import elementwise as maps
+from loom.tensor.record.graph import Node, same
 
 __all__ = ["Operators", "as_operand", "function", "in_place"]
 

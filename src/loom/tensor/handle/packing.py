@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.dtype import lookup
 from loom.runtime.registry import device
-from loom.tensor.graph import INPUT, KNOWN, PARAMETER
+from loom.tensor.record.graph import INPUT, KNOWN, PARAMETER
 
 __all__ = ["packed"]
 

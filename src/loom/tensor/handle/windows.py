@@ -15,13 +15,13 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage
-from loom.tensor.eager import evaluate
-from loom.tensor.graph import KNOWN, Node, TensorOp, ancestors, become, made_apart, make, set_aside
 from loom.tensor.handle.assigning import PUT, replace
 from loom.tensor.handle.lending import is_reshaped, is_view
 from loom.tensor.ops.parts import PAIRS, PART, join, part_of
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE, permute, reshape, reverse, slice_by
-from loom.tensor.versions import record_lock
+from loom.tensor.record.graph import KNOWN, Node, TensorOp, ancestors, become, made_apart, make, set_aside
+from loom.tensor.record.versions import record_lock
+from loom.tensor.run.eager import evaluate
 
 __all__ = ["WrittenPart", "window_of"]
 

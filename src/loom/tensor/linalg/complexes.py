@@ -17,8 +17,6 @@ from loom.core.errors import ArgumentError
 from loom.kernels.linalg.complexes import LANES, eliminate_complex, form_complex, reflect_complex
 from loom.kernels.linalg.unitary import bidiagonal_complex, form_reflections, hessenberg_complex
 from loom.tensor.complexes.functions import conj
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, TensorOp, make
 from loom.tensor.linalg.nodes import part, put
 from loom.tensor.linalg.operands import mt, safe_scale, triu
 from loom.tensor.ops.elementwise import apply
@@ -26,6 +24,8 @@ from loom.tensor.ops.joining import concat, copy_into, stack
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import permute, reshape, routed
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
 
 __all__ = [
     "adjoint", "as_blocks", "as_columns", "complex_bidiagonal", "complex_det", "complex_factors", "complex_hessenberg",

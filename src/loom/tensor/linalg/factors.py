@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from loom.core.dtype import i64, u32
-from loom.tensor.composite import Composite
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.nodes import lu_node, order_node, part
 from loom.tensor.linalg.operands import as_computed, filled, identity, mt, square, tril, triu
 from loom.tensor.linalg.systems import solved
 from loom.tensor.ops.elementwise import apply, cast, coordinate
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import detach, expand_dims, routed
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.composite import Composite
 
 __all__ = ["LU", "lu", "lu_factor"]
 

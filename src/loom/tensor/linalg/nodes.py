@@ -26,10 +26,10 @@ from loom.schedules.linalg.elimination import (
 )
 from loom.schedules.linalg.small import is_small, record_small_factors, record_small_solution
 from loom.schedules.linalg.spectral import record_eigen, record_singular, record_zeros
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, TensorOp, make
-from loom.tensor.layout import row_major
 from loom.tensor.ops.views import reshape, take_slices
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
+from loom.tensor.record.layout import row_major
 
 __all__ = [
     "cholesky_node", "det_node", "eigen_node", "lu_node", "order_node", "part", "put", "qr_node", "singular_node",

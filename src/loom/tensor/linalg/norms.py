@@ -13,7 +13,7 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
 from loom.core.numbers import real
-from loom.tensor.graph import Node, require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.operands import as_computed, filled, matrices, safe_scale, square
 from loom.tensor.linalg.spectral import svdvals
 from loom.tensor.linalg.systems import inv
@@ -22,7 +22,7 @@ from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import max_of, min_of, sum_of
 from loom.tensor.ops.views import broadcast_to, expand_dims, normal_axes, reshape, routed
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.graph import Node, require_tensor
 
 __all__ = ["cond", "matrix_norm", "matrix_rank", "rank_bound", "vector_norm"]
 

@@ -14,13 +14,13 @@ import numpy as np
 from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.promotion import promote
-from loom.tensor.graph import Node, NodeKind, ancestors, require_tensor
 from loom.tensor.handle.lending import memory_of
-from loom.tensor.layout import broadcast_shapes
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.joining import place
 from loom.tensor.ops.reductions import max_of
 from loom.tensor.ops.views import broadcast_to, detach, reshape, take_slices, transpose
+from loom.tensor.record.graph import Node, NodeKind, ancestors, require_tensor
+from loom.tensor.record.layout import broadcast_shapes
 
 __all__ = [
     "LinAlgError", "as_computed", "batch_shape", "common", "computed", "diagonal_of", "embed_diagonal", "eye_mask",

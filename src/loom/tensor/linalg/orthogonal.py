@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
-from loom.tensor.composite import Composite
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import adjoint, as_blocks, as_columns, complex_factors, from_columns
 from loom.tensor.linalg.nodes import part, qr_node
 from loom.tensor.linalg.operands import (
@@ -32,7 +32,7 @@ from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import broadcast_to, detach, routed
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.composite import Composite
 
 __all__ = ["QR", "factored", "qr"]
 

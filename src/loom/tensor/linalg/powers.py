@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from loom.core.dtype import f64, i64
 from loom.core.errors import ShapeError
 from loom.core.numbers import whole
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import as_blocks, as_columns, from_columns
 from loom.tensor.linalg.norms import rank_bound
 from loom.tensor.linalg.operands import as_computed, batch_shape, common, filled, identity, matrices, mt, square
@@ -20,7 +21,6 @@ from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed, squeeze
-from loom.tensor.tensor import Tensor
 
 __all__ = ["LstSq", "expm", "lstsq", "matrix_power", "pinv"]
 

@@ -14,13 +14,13 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_list
 from loom.core.numbers import whole
 from loom.kernels.types import wide_type
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.complexes.functions import conj
 from loom.tensor.linalg.operands import batch_shape, common, diagonal_of, matrices
 from loom.tensor.ops import products, reductions
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import stack
 from loom.tensor.ops.views import broadcast_to, expand_dims, normal_axis, permute, reshape, slice_by, transpose
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "cross", "diagonal", "matmul", "matrix_transpose", "outer", "tensordot", "trace", "vecdot",
@@ -34,7 +34,17 @@ def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
 
 
 def matrix_transpose(x: Tensor, /) -> Tensor:
-    """Return matrices (..., m, n) as (..., n, m); nothing is moved."""
+    """Return matrices (..., m, n) as (..., n, m); nothing is moved.
+
+    Args:
+        x: Tensor (.., m, n).
+
+    Returns:
+        Tensor of shape (.., n, m), in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     matrices(x, "linalg.matrix_transpose")
     return transpose(x)
 
@@ -43,6 +53,20 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """Return the dot products of vectors along ``axis`` (negative, of the broadcast operands), the first conjugated.
 
     Floats keep the common dtype, integers become 64 bits before they are multiplied, as sums of them do.
+
+    Args:
+        x1: Tensor (.., n).
+        x2: Tensor (.., n).
+        axis: Negative axis of the broadcast operands.
+
+    Returns:
+        Tensor of the shape of the rest: floats and complex numbers keep their dtype; integers give i64, unsigned ones
+            u64.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Bools are refused.
+        ShapeError: Vectors of different lengths.
 
     >>> from loom import tensor
     >>> vecdot(tensor.array([[1.0, 2.0], [3.0, 4.0]]), tensor.array([1.0, 10.0])).tolist()
@@ -65,6 +89,16 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
     """Return the contraction over the last ``axes`` axes of ``x1`` and the first of ``x2``, or over two lists of axes.
 
     Dtypes as ``tensor.matmul``.
+
+    Args:
+        x1: Tensor.
+        x2: Tensor.
+        axes: Number of axes, or two lists of axes that go together.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not two lists of axes; not a whole number.
+        DTypeError: Bools are refused.
+        IndexOutside: There is no such axis.
 
     >>> from loom import tensor
     >>> tensordot(tensor.ones((2, 3)), tensor.ones((3, 4)), axes=1).tolist()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from loom.core.given import flag
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.nodes import eigen_node, part, singular_node
 from loom.tensor.linalg.operands import (
     as_computed,
@@ -36,7 +37,6 @@ from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, routed
-from loom.tensor.tensor import Tensor
 
 __all__ = ["SVD", "Eigh", "eigh", "eigvalsh", "singular", "svd", "svdvals"]
 

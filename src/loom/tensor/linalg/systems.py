@@ -14,7 +14,7 @@ from loom.core.dtype import i64
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.linalg.small import SMALL
-from loom.tensor.composite import Composite
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import (
     adjoint,
     as_blocks,
@@ -44,7 +44,7 @@ from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.composite import Composite
 
 __all__ = [
     "SLogDet", "cholesky", "det", "inv", "inverse", "slogdet", "solve", "solve_triangular", "solved",

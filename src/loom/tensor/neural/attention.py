@@ -15,15 +15,15 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.kernels.types import held_type
+from loom.tensor.arrays.functions import softmax
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.creation.creation import arange
-from loom.tensor.functions import softmax
-from loom.tensor.graph import require_tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.neural.rotary import rotate, turns
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import broadcast_to, expand_dims, reshape
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.graph import require_tensor
 
 __all__ = ["rope", "scaled_dot_product_attention"]
 
@@ -37,6 +37,19 @@ def scaled_dot_product_attention(
     ``attn_mask``: bools, true where a key may be seen, or numbers that are added, -inf where it may not; it broadcasts
     to (.., tokens, keys). ``is_causal``: key j is seen by queries from j on. ``scale``: by default 1 / sqrt(size).
     ``enable_gqa``: of ``query`` several heads share one of ``key`` and ``value``. Scores of f16 and bf16 are f32.
+
+    Args:
+        query: Tensor (.., heads, tokens, size).
+        key: Tensor (.., heads, keys, size).
+        value: Tensor (.., heads, keys, size of values).
+        attn_mask: Tensor of bools (True takes part), or of floats that are added; None: none.
+        is_causal: Whether a token sees none that follow.
+        scale: Factor of the scores; None: size^-0.5.
+        enable_gqa: Whether several query heads share one of the keys'.
+
+    Raises:
+        ArgumentError: A number is not usable there; not a number; an operand is no tensor.
+        ShapeError: The shapes do not fit.
     """
     name = "scaled_dot_product_attention"
     for x in (query, key, value):
@@ -102,6 +115,16 @@ def rope(x: Tensor, *, base: float = 10000.0, start: int = 0, interleaved: bool 
     """Return ``x`` (.., tokens, size) with pairs of its last axis turned by each token's place times base^(-d / half).
 
     Pairs are (d, d + half), or (2 d, 2 d + 1) if they are ``interleaved``; the first token is at ``start``.
+
+    Args:
+        x: Tensor (.., tokens, size) of an even size.
+        base: Base of the wavelengths.
+        start: Place of the first token.
+        interleaved: Whether pairs are neighbours; else halves go together.
+
+    Raises:
+        ArgumentError: A number is not usable there; not positive; an operand is no tensor; not a whole number.
+        ShapeError: The shapes do not broadcast; not one element; no pairs.
     """
     require_tensor(x, "rope")
     if x.ndim < 2 or x.shape[-1] % 2 or not x.dtype.is_float:

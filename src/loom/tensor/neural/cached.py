@@ -15,9 +15,9 @@ import numpy as np
 from loom.core.dtype import f32
 from loom.kernels.attention.cached import MOST_POSITIONS
 from loom.schedules.attention.cached import CachedAttention, record_cached_attention
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, TensorOp, make
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
 
 __all__ = ["cached_attention"]
 

@@ -12,14 +12,14 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.functions import is_class, log_softmax, reduced, same_shape
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.functions import is_class, log_softmax, reduced, same_shape
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import logsigmoid, wide
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import expand_dims, routed
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.standard.elementwise import maximum
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "bce", "bce_with_logits", "cdist", "cosine_embedding", "cosine_similarity", "cross_entropy", "gaussian_nll",
@@ -35,6 +35,18 @@ def nll(
 
     ``weight``: a factor for each class, which a mean is divided by the sum of. ``ignore_index``: a class whose elements
     count nowhere. NaN for a class that there is not, -1 too.
+
+    Args:
+        log_probabilities: Tensor (.., classes).
+        target: Tensor of classes (integers, without the last axis).
+        weight: Tensor of a factor for each class, or for each element; None: ones.
+        ignore_index: Class that counts nowhere; None: all count.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number.
+        DTypeError: Classes are no integers.
+        ShapeError: Targets do not fit.
     """
     for x in (log_probabilities, target):
         require_tensor(x, "nll")
@@ -92,6 +104,18 @@ def cross_entropy(
 
     ``label_smoothing``: the part of each target that is spread evenly over all classes. Of probabilities a mean is over
     all elements, as torch's; ``ignore_index`` is for classes.
+
+    Args:
+        logits: Tensor of logits, floats of any shape.
+        target: Tensor of classes (integers, without the last axis), or of probabilities.
+        weight: Tensor of a factor for each class, or for each element; None: ones.
+        ignore_index: Class that counts nowhere; None: all count.
+        label_smoothing: Share of the weight that all classes have alike, from 0 to 1.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: Not a whole number; not a number; an operand is no tensor; a number is out of range; the targets
+            are probabilities.
     """
     for x in (logits, target):
         require_tensor(x, "cross_entropy")
@@ -124,7 +148,19 @@ def _fits(number: Any, target: Tensor) -> bool:
 
 
 def bce(probabilities: Tensor, target: Tensor, *, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of probabilities and ``target``, logarithms being -100 at least, as torch's."""
+    """Return the cross-entropy of probabilities and ``target``, logarithms being -100 at least, as torch's.
+
+    Args:
+        probabilities: Tensor of numbers from 0 to 1.
+        target: Tensor that is wanted, of the shape of the first.
+        weight: Tensor of a factor for each class, or for each element; None: ones.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor; there is no such option.
+        DTypeError: An operand is no number.
+        ShapeError: The shapes do not broadcast.
+    """
     same_shape("bce", probabilities, target)
     p = wide(probabilities, "bce")
     logs = [maximum(apply("log", maximum(q, 1e-45 if q.dtype.bits == 32 else 5e-324)), -100) for q in (p, 1 - p)]
@@ -142,7 +178,20 @@ def bce_with_logits(
     logits: Tensor, target: Tensor, *, weight: Tensor | None = None, pos_weight: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """Return the cross-entropy of sigmoid(logits) and ``target``; ``pos_weight``: factors of the positive part."""
+    """Return the cross-entropy of sigmoid(logits) and ``target``; ``pos_weight``: factors of the positive part.
+
+    Args:
+        logits: Tensor of logits, floats of any shape.
+        target: Tensor that is wanted, of the shape of the first.
+        weight: Tensor of a factor for each class, or for each element; None: ones.
+        pos_weight: Tensor of factors of the positive part; None: ones.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: The elements are no numbers; an operand is no number.
+        ShapeError: The shapes do not broadcast.
+    """
     same_shape("bce_with_logits", logits, target)
     x = wide(logits, "bce_with_logits")
     positive = target if pos_weight is None else target * pos_weight
@@ -151,7 +200,17 @@ def bce_with_logits(
 
 
 def smooth_l1(x: Tensor, target: Tensor, beta: float = 1.0, *, reduction: str = "mean") -> Tensor:
-    """Return half the squared error over ``beta`` below it, else the absolute error less beta / 2."""
+    """Return half the squared error over ``beta`` below it, else the absolute error less beta / 2.
+
+    Args:
+        x: Tensor of floats of any shape.
+        target: Tensor that is wanted, of the shape of the first.
+        beta: Width of the square part, above 0.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: Not a number; there is no such option.
+    """
     same_shape("smooth_l1", x, target)
     width = real(beta, "smooth_l1, beta", least=0)
     away = abs(x - target)
@@ -164,6 +223,15 @@ def kl_div(x: Tensor, target: Tensor, *, log_target: bool = False, reduction: st
     """Return target (log(target) - x), x being log probabilities; ``log_target``: the target's are logarithms as well.
 
     ``reduction`` may be "batchmean" too: the sum over the length of the first axis.
+
+    Args:
+        x: Tensor of log probabilities.
+        target: Tensor that is wanted, of the shape of the first.
+        log_target: Whether the target holds logarithms.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
     """
     same_shape("kl_div", x, target)
     if flag(log_target, "kl_div, log_target"):
@@ -177,7 +245,17 @@ def kl_div(x: Tensor, target: Tensor, *, log_target: bool = False, reduction: st
 
 
 def hinge(x: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
-    """Return x where ``target`` is 1, else ``margin`` - x, 0 at least: torch's hinge_embedding_loss."""
+    """Return x where ``target`` is 1, else ``margin`` - x, 0 at least: torch's hinge_embedding_loss.
+
+    Args:
+        x: Tensor of floats of any shape.
+        target: Tensor of 1 and -1.
+        margin: Distance from which on nothing is lost.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: Not a number; an operand is no tensor.
+    """
     same_shape("hinge", x, target)
     away = real(margin, "hinge, margin")
     return reduced(where(apply("eq", target, 1), x, maximum(away - x, 0)), reduction)
@@ -186,7 +264,20 @@ def hinge(x: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "m
 def multi_margin(
     x: Tensor, target: Tensor, *, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """Return the mean over other classes of max(0, margin - x[target] + x[class])^p, ``target`` being integers."""
+    """Return the mean over other classes of max(0, margin - x[target] + x[class])^p, ``target`` being integers.
+
+    Args:
+        x: Tensor (.., classes).
+        target: Tensor of classes (integers, without the last axis).
+        p: Exponent, 1 or 2.
+        margin: Distance from which on nothing is lost.
+        weight: Tensor of a factor for each class, or for each element; None: ones.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        ShapeError: Targets do not fit.
+    """
     for t in (x, target):
         require_tensor(t, "multi_margin")
     if not x.ndim or target.shape != x.shape[:-1] or not target.dtype.is_integer:
@@ -216,7 +307,18 @@ def _length(x: Tensor, p: float, keepdims: bool = False) -> Tensor:
 
 
 def pairwise_distance(x: Tensor, y: Tensor, p: float = 2.0, eps: float = 1e-6, *, keepdims: bool = False) -> Tensor:
-    """Return the p-norm of x - y + ``eps`` along the last axis."""
+    """Return the p-norm of x - y + ``eps`` along the last axis.
+
+    Args:
+        x: Tensor of floats of any shape.
+        y: Tensor of the shape of ``x``.
+        p: Exponent of the norm; infinity: the largest.
+        eps: Number that keeps a divisor from 0.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+    """
     for t in (x, y):
         require_tensor(t, "pairwise_distance")
     power = p if isinstance(p, float) and p == math.inf else real(p, "pairwise_distance, p", least=1)
@@ -227,6 +329,15 @@ def cdist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
     """Return the p-norm of every row of ``x`` (.., m, k) less every row of ``y`` (.., n, k): (.., m, n).
 
     By differences, which lose nothing where rows are near each other.
+
+    Args:
+        x: Tensor (.., m, k).
+        y: Tensor (.., n, k).
+        p: Exponent of the norm; infinity: the largest.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        ShapeError: The shapes do not fit.
     """
     for t in (x, y):
         require_tensor(t, "cdist")
@@ -244,6 +355,19 @@ def triplet_margin(
     """Return max(0, d(anchor, positive) - d(anchor, negative) + margin), d being ``pairwise_distance``.
 
     ``swap``: the negative's distance is the smaller of those from anchor and positive.
+
+    Args:
+        anchor: Tensor (.., n).
+        positive: Tensor (.., n) to be near.
+        negative: Tensor (.., n) to be far.
+        margin: Distance from which on nothing is lost.
+        p: Exponent of the norm; infinity: the largest.
+        eps: Number that keeps a divisor from 0.
+        swap: Whether the distance of the other two counts where it is less.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: Not a number; there is no such option; an operand is no tensor; a number is not usable there.
     """
     for t in (anchor, positive, negative):
         require_tensor(t, "triplet_margin")
@@ -255,7 +379,19 @@ def triplet_margin(
 
 
 def cosine_similarity(x: Tensor, y: Tensor, axis: int = -1, eps: float = 1e-8) -> Tensor:
-    """Return the sum of x y along an axis over the product of both lengths, each ``eps`` at least."""
+    """Return the sum of x y along an axis over the product of both lengths, each ``eps`` at least.
+
+    Args:
+        x: Tensor of floats of any shape.
+        y: Tensor of the shape of ``x``.
+        axis: Axis, negative ones counted from the end.
+        eps: Number that keeps a divisor from 0.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     for t in (x, y):
         require_tensor(t, "cosine_similarity")
     least = real(eps, "cosine_similarity, eps", least=0)
@@ -264,7 +400,19 @@ def cosine_similarity(x: Tensor, y: Tensor, axis: int = -1, eps: float = 1e-8) -
 
 
 def cosine_embedding(x: Tensor, y: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean") -> Tensor:
-    """Return 1 - cos(x, y) where ``target`` is 1, else max(0, cos(x, y) - margin), along the last axis."""
+    """Return 1 - cos(x, y) where ``target`` is 1, else max(0, cos(x, y) - margin), along the last axis.
+
+    Args:
+        x: Tensor of floats of any shape.
+        y: Tensor of the shape of ``x``.
+        target: Tensor of 1 and -1, without the last axis.
+        margin: Distance from which on nothing is lost.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        ShapeError: Targets do not fit.
+    """
     require_tensor(target, "cosine_embedding, target")
     cosine = cosine_similarity(x, y, -1, 1e-6)
     if target.shape != cosine.shape:
@@ -277,7 +425,19 @@ def cosine_embedding(x: Tensor, y: Tensor, target: Tensor, margin: float = 0.0, 
 def poisson_nll(
     x: Tensor, target: Tensor, *, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
 ) -> Tensor:
-    """Return e^x - target x (or x - target log(x + eps)); ``full`` adds Stirling's term for targets above 1."""
+    """Return e^x - target x (or x - target log(x + eps)); ``full`` adds Stirling's term for targets above 1.
+
+    Args:
+        x: Tensor of floats of any shape.
+        target: Tensor that is wanted, of the shape of the first.
+        log_input: Whether ``x`` is the logarithm of the expectation.
+        full: Whether the constant terms are added.
+        eps: Number that keeps a divisor from 0.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+    """
     same_shape("poisson_nll", x, target)
     small = real(eps, "poisson_nll, eps", least=0)
     is_log = flag(log_input, "poisson_nll, log_input")
@@ -295,6 +455,18 @@ def gaussian_nll(
     """Return (log(var) + (x - target)^2 / var) / 2, ``var`` being ``eps`` at least; ``full`` adds log(2 pi) / 2.
 
     The gradient of ``var`` is that of the number used, as torch's.
+
+    Args:
+        x: Tensor of floats of any shape.
+        target: Tensor that is wanted, of the shape of the first.
+        var: Tensor of variances, ``eps`` at least.
+        full: Whether the constant terms are added.
+        eps: Number that keeps a divisor from 0.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there; not a number.
+        ShapeError: Prediction and target differ in shape.
     """
     same_shape("gaussian_nll", x, target)
     require_tensor(var, "gaussian_nll, var")

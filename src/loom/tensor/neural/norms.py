@@ -12,14 +12,14 @@ from typing import Any
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import pad
 from loom.tensor.ops.reductions import max_of, mean_of, sum_of
 from loom.tensor.ops.views import detach, normal_axis, reshape, routed, windows
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.standard.elementwise import maximum
-from loom.tensor.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "local_response_norm", "normalize"]
 
@@ -61,7 +61,19 @@ def group_norm(
 ) -> Tensor:
     """Return ``x`` (batch, *size, channels) with each group of channels of each example normalised.
 
-    Source: Y. Wu and K. He, "Group normalization" (2018).
+    Args:
+        x: Tensor of floats (batch, *size, channels).
+        num_groups: Number of groups that the channels are cut into.
+        weight: Tensor (channels,) of factors; None: ones.
+        bias: Tensor (channels,) that is added; None: zeros.
+        eps: Number that keeps a divisor from 0.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number; not a number.
+        ShapeError: No groups of one size.
+
+    Source:
+        Y. Wu and K. He, "Group normalization" (2018).
     """
     _images(x, "group_norm")
     count, small = whole(num_groups, "group_norm, num_groups", least=1), real(eps, "group_norm, eps", least=0)
@@ -75,7 +87,17 @@ def group_norm(
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Return ``x`` (batch, *size, channels) with each channel of each example normalised."""
+    """Return ``x`` (batch, *size, channels) with each channel of each example normalised.
+
+    Args:
+        x: Tensor of floats (batch, *size, channels).
+        weight: Tensor (channels,) of factors; None: ones.
+        bias: Tensor (channels,) that is added; None: zeros.
+        eps: Number that keeps a divisor from 0.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     _images(x, "instance_norm", 3)
     y = _centred(wide(x, "instance_norm"), tuple(range(1, x.ndim - 1)), real(eps, "instance_norm, eps", least=0))[0]
     return cast(_affine(y, weight, bias, "instance_norm"), x.dtype)
@@ -91,7 +113,23 @@ def batch_norm(
     1 - ``momentum`` plus the batch's (variance without bias) times ``momentum``: updates for ``compile``. Else by the
     running ones, which are returned as they are.
 
-    Source: S. Ioffe and C. Szegedy, "Batch normalization" (2015).
+    Args:
+        x: Tensor of floats (batch, *size, channels).
+        running_mean: Tensor (channels,); None: the batch's.
+        running_var: Tensor (channels,); None: the batch's.
+        weight: Tensor (channels,) of factors; None: ones.
+        bias: Tensor (channels,) that is added; None: zeros.
+        training: Whether the batch's statistics count.
+        momentum: Share of the batch in the new running ones.
+        eps: Number that keeps a divisor from 0.
+
+    Raises:
+        ArgumentError: Not a number; an operand is no tensor; a number is not usable there.
+        DTypeError: Bools, integers and complex numbers are refused.
+        ShapeError: One running statistic.
+
+    Source:
+        S. Ioffe and C. Szegedy, "Batch normalization" (2015).
     """
     _images(x, "batch_norm")
     small, moved = real(eps, "batch_norm, eps", least=0), real(momentum, "batch_norm, momentum", least=0, most=1)
@@ -113,7 +151,18 @@ def batch_norm(
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Return ``x`` over (k + alpha mean of x^2)^beta, the mean over ``size`` neighbouring channels, zeros beyond.
 
-    Source: A. Krizhevsky and others (2012), as torch computes it.
+    Args:
+        x: Tensor (batch, *size, channels).
+        size: Number of neighbouring channels.
+        alpha: Factor of the sum of squares.
+        beta: Exponent.
+        k: Number that is added.
+
+    Raises:
+        ArgumentError: Not a number; not a whole number; an operand is no tensor.
+
+    Source:
+        A. Krizhevsky and others (2012), as torch computes it.
     """
     _images(x, "local_response_norm")
     n = whole(size, "local_response_norm, size", least=1)
@@ -125,7 +174,23 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
 
 
 def normalize(x: Tensor, p: float = 2.0, axis: int = -1, eps: float = 1e-12) -> Tensor:
-    """Return ``x`` over its p-norm along an axis, ``eps`` at least."""
+    """Return ``x`` over its p-norm along an axis, ``eps`` at least.
+
+    Args:
+        x: Tensor of floats (batch, *size, channels).
+        p: Exponent of the norm.
+        axis: Axis, negative ones counted from the end.
+        eps: Number that keeps a divisor from 0.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: Not a number; an operand is no tensor.
+        DTypeError: Bools, integers and complex numbers are refused; an axis is no integer; a number does not fit the
+            dtype.
+        IndexOutside: There is no such axis.
+    """
     held, at = wide(x, "normalize"), normal_axis(x, axis, "normalize")
     power, least = (
         (p if isinstance(p, float) and p == math.inf else real(p, "normalize, p", least=1)),

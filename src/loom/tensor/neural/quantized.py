@@ -30,15 +30,15 @@ from loom.schedules.quantized import (
     record_quantized,
     record_quantized_rows,
 )
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange
-from loom.tensor.derivatives import derivative
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, TensorOp, as_shape, make, require_tensor
 from loom.tensor.ops.indexing import gather, positions_of
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import reshape
-from loom.tensor.tensor import Tensor, array
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, as_shape, make, require_tensor
 
 __all__ = ["COMPUTES", "QuantizedTensor", "multiply_table", "multiply_weights", "quantize", "take_rows"]
 
@@ -276,6 +276,17 @@ def quantize(weights: Any, encoding: str, *, compute: str = "exact", on: str | D
 
     Rounded as ggml's reference does. ArgumentError for another encoding and for weights that are not finite or whose
     scale f16 has not, ShapeError if rows are not whole blocks.
+
+    Args:
+        weights: Tensor or array (output features, input features) of f32.
+        encoding: "q4_0", "q4_1" or "q8_0".
+        compute: "exact" or "q8": how products are computed.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: There is no such option; not all of them are finite; a scale is beyond f16.
+        DTypeError: Not a device; the elements are no numbers.
+        ShapeError: Rows are not whole blocks.
     """
     encoding = one_of(encoding, "quantize, encoding", QUANTISERS)
     one_of(compute, "quantize, compute", COMPUTES)
@@ -295,6 +306,15 @@ def multiply_weights(x: Tensor, weights: Tensor | QuantizedTensor) -> Tensor:
     """Return x (.., k) times weights: a tensor (k, n), or quantised ones (n, k), which are turned. Shape (.., n).
 
     Of quantised weights x is f32. DTypeError and ShapeError for what does not fit.
+
+    Args:
+        x: Tensor (.., input features).
+        weights: Quantised weights.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Quantised weights multiply f32.
+        ShapeError: The inner dimensions differ.
     """
     if not isinstance(weights, QuantizedTensor):
         return matmul(x, weights)
@@ -323,7 +343,16 @@ def multiply_table(x: Tensor, table: Tensor | QuantizedTensor) -> Tensor:
 
 
 def take_rows(table: Tensor | QuantizedTensor, indices: Tensor) -> Tensor:
-    """Return rows of a table by indices, as ``tensor.gather``; of quantised weights dequantised, f32."""
+    """Return rows of a table by indices, as ``tensor.gather``; of quantised weights dequantised, f32.
+
+    Args:
+        table: Tensor (rows, ..).
+        indices: Tensor of integers of any shape.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Indices are no integers.
+    """
     if not isinstance(table, QuantizedTensor):
         return gather(table, indices)
     n, k = table.shape

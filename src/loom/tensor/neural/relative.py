@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from loom.runtime.port.device import Device
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import where
 from loom.tensor.selecting.taking import gather
 from loom.tensor.standard.elementwise import minimum
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["relative_buckets"]
 

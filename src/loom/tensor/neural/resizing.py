@@ -14,17 +14,17 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
 from loom.core.numbers import real, whole
-from loom.tensor.autodiff import grad
-from loom.tensor.convolution import convolve, each_of
+from loom.tensor.arrays.autodiff import grad
+from loom.tensor.arrays.convolution import convolve, each_of
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import zeros
-from loom.tensor.graph import require_tensor
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import pad, stack
 from loom.tensor.ops.reductions import max_of, mean_of
 from loom.tensor.ops.views import permute, reshape, take_slices, windows
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "conv_transpose", "fold", "interpolate", "unfold"]
 
@@ -50,6 +50,17 @@ def interpolate(
 
     Either ``size`` or ``scale_factor``, a number or one for each dimension. ``align_corners``: the first and last
     elements keep their places; else whole elements are shared out, as torch does.
+
+    Args:
+        x: Tensor (batch, *size, channels).
+        size: Lengths of the result, a number or one for each axis.
+        scale_factor: Factors of the lengths, a number or one for each axis.
+        mode: "nearest", "linear" or "cubic", or torch's names for them.
+        align_corners: Whether the first and last elements keep their places.
+
+    Raises:
+        ArgumentError: There is no such option; an operand is no tensor; no size.
+        ShapeError: Not one number for each dimension; no elements; not a factor for each dimension.
     """
     name = "interpolate"
     d = _dimensions(x, name)
@@ -121,7 +132,19 @@ def _window_options(kernel_size: Any, stride: Any, padding: Any, dilation: Any, 
 
 
 def unfold(x: Tensor, kernel_size: Any, *, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """Return the windows of ``x`` as (batch, places, window * channels), channels fastest, zeros being around it."""
+    """Return the windows of ``x`` as (batch, places, window * channels), channels fastest, zeros being around it.
+
+    Args:
+        x: Tensor (batch, *size, channels).
+        kernel_size: Lengths of a window, one for all axes or one for each.
+        dilation: Steps between elements of a window, one for all axes or one for each.
+        padding: Elements beside each end, one number for all axes or one for each.
+        stride: Steps between windows, one for all axes or one for each.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor; not one for each.
+        ShapeError: Not one number for each dimension.
+    """
     d = _dimensions(x, "unfold")
     sizes, steps, around, gaps = _window_options(kernel_size, stride, padding, dilation, d, "unfold")
     padded = pad(x, [(0, 0), *((p, p) for p in around), (0, 0)])
@@ -137,6 +160,19 @@ def fold(
     """Return images of ``output_size`` that are the sums of windows (batch, places, window * channels).
 
     It is the derivative of ``unfold``, whose windows these may be; overlapping ones are added in the order of places.
+
+    Args:
+        x: Tensor (batch, places, window * channels).
+        output_size: Lengths of the result, one for all axes or one for each.
+        kernel_size: Lengths of a window, one for all axes or one for each.
+        dilation: Steps between elements of a window, one for all axes or one for each.
+        padding: Elements beside each end, one number for all axes or one for each.
+        stride: Steps between windows, one for all axes or one for each.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not one for each; not a whole number.
+        ShapeError: Not one number for each dimension; another number of places; too many elements; a window does not
+            fit an axis; no windows.
     """
     require_tensor(x, "fold")
     d = len(output_size) if is_list(output_size) else 0
@@ -153,12 +189,31 @@ def fold(
 
 
 def adaptive_average_pool(x: Tensor, output_size: Any) -> Tensor:
-    """Return means over ``output_size`` parts of each dimension: part i from floor(i n / m) to ceil((i + 1) n / m)."""
+    """Return means over ``output_size`` parts of each dimension: part i from floor(i n / m) to ceil((i + 1) n / m).
+
+    Args:
+        x: Tensor (batch, *size, channels).
+        output_size: Lengths of the result, one for all axes or one for each.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number.
+        DTypeError: The dtype is not supported.
+        ShapeError: Not one number for each dimension.
+    """
     return cast(_adaptive(wide(x, "adaptive_average_pool"), output_size, "adaptive_average_pool", mean_of), x.dtype)
 
 
 def adaptive_max_pool(x: Tensor, output_size: Any) -> Tensor:
-    """Return the largest of ``output_size`` parts of each dimension, as ``adaptive_average_pool`` cuts them."""
+    """Return the largest of ``output_size`` parts of each dimension, as ``adaptive_average_pool`` cuts them.
+
+    Args:
+        x: Tensor (batch, *size, channels).
+        output_size: Lengths of the result, one for all axes or one for each.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor; a number is out of range.
+        ShapeError: No images; too many parts.
+    """
     return _adaptive(x, output_size, "adaptive_max_pool", max_of)
 
 
@@ -192,6 +247,19 @@ def conv_transpose(
 
     ``weight`` is that of the convolution it transposes, (*window, filters / groups, channels); the result has shape
     (batch, *(size - 1) stride - 2 padding + dilation (window - 1) + output_padding + 1, filters).
+
+    Args:
+        x: Tensor (batch, *size, channels).
+        weight: Tensor (*window, filters / groups, channels).
+        stride: Steps between windows, one for all axes or one for each.
+        padding: Elements beside each end, one number for all axes or one for each.
+        output_padding: Elements added at each end of the result.
+        dilation: Steps between elements of a window, one for all axes or one for each.
+        groups: Number of groups of channels that do not meet.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number; too much.
+        ShapeError: The shapes do not fit; not one number for each dimension; not a shape.
     """
     name = "conv_transpose"
     d = _dimensions(x, name)

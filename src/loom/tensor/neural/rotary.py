@@ -16,10 +16,10 @@ import numpy as np
 
 from loom.core.dtype import DType, f64
 from loom.runtime.port.device import Device
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.joining import concat, split, stack
 from loom.tensor.ops.views import expand_dims, reshape
 from loom.tensor.selecting.taking import gather
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["rotate", "turns", "turns_at"]
 

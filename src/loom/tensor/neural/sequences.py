@@ -15,15 +15,15 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import whole
-from loom.tensor.functions import reduced
-from loom.tensor.graph import Node, require_tensor
+from loom.tensor.arrays.functions import reduced
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.joining import concat, stack
 from loom.tensor.ops.reductions import max_of, sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, reshape
+from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take_along_axis
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["ctc_loss"]
 
@@ -41,6 +41,20 @@ def ctc_loss(
     time; as tensors they are not looked at, but longer ones end where the time does. A mean is over the batch of losses
     by their target's length, at least 1. A target that no alignment gives has the loss inf, or 0 with
     ``zero_infinity``, and no gradient.
+
+    Args:
+        log_probs: Tensor (tokens, batch, classes).
+        targets: Tensor of classes.
+        input_lengths: Lengths of the inputs.
+        target_lengths: Lengths of the targets.
+        blank: Class of nothing.
+        reduction: "mean", "sum" or "none": of the losses of all elements, or each by itself.
+        zero_infinity: Whether infinite losses count as 0.
+
+    Raises:
+        ArgumentError: There is no such option; not a whole number; an operand is no tensor; a number is out of range.
+        DTypeError: Not whole numbers; the elements are no numbers; the array has a mask.
+        ShapeError: Not a row for each sequence; no sequences.
     """
     name = "ctc_loss"
     require_tensor(log_probs, name)

@@ -19,11 +19,11 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import text
 from loom.core.promotion import promote
 from loom.kernels.types import PRODUCTS
-from loom.tensor.graph import NodeT, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, permute, reshape, take_slices
+from loom.tensor.record.graph import NodeT, require_tensor
 
 __all__ = ["MOST_SEARCHED", "contraction_order", "einsum"]
 
@@ -44,7 +44,15 @@ def einsum(subscripts: str, *operands: NodeT) -> NodeT:
     those that they share (element by element if there are none). Up to 8 operands are joined in the order of fewest
     multiplications (of several, nearest to left to right), more by taking the cheapest pair each time. Types meet as
     operands of + do, and products of small integers have 32 bits, as those of ``gpu_matmul``; sums of a single operand
-    are those of ``sum``. Raises ArgumentError and ShapeError.
+    are those of ``sum``.
+
+    Args:
+        subscripts: Einstein's notation, as numpy's.
+        *operands: Tensors.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Not a text.
 
     >>> from loom import tensor
     >>> a = tensor.array([[1, 2], [3, 4]])

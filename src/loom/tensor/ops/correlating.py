@@ -18,12 +18,12 @@ from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_gathered, record_matmul
 from loom.schedules.products.viewed import record_viewed
 from loom.schedules.products.views import OperandView
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.products import matmul, record_product
 from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
 
 __all__ = ["COLUMNS", "ROWS", "product_of_columns", "product_of_rows"]
 

@@ -18,10 +18,10 @@ from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
-from loom.tensor.layout import broadcast_shapes
 from loom.tensor.ops.parts import join
 from loom.tensor.ops.views import BROADCAST
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.record.layout import broadcast_shapes
 
 __all__ = [
     "CONVERT",
@@ -116,7 +116,18 @@ def apply(name: str, *operands: Any) -> Any:
 
 
 def where(condition: NodeT, a: Any, b: Any) -> NodeT:
-    """Return ``a`` where the condition holds, else ``b``."""
+    """Return ``a`` where the condition holds, else ``b``.
+
+    Args:
+        condition: Tensor of bools.
+        a: Tensor, or a number beside one.
+        b: Tensor, or a number beside one; shapes broadcast as numpy's.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An operand is no number; the condition is no bool.
+        ShapeError: The shapes do not broadcast.
+    """
     require_tensor(condition, "where")
     if condition.dtype != bool_:
         raise DTypeError("where", "the condition is no bool", expected="bool", got=condition.dtype,
@@ -133,7 +144,16 @@ CONVERT = TensorOp("convert", NodeKind.MAP, operation="convert")
 
 
 def cast(x: NodeT, dtype: Any) -> NodeT:
-    """Return the tensor in another dtype: floats to integers truncate and saturate, NaN gives 0."""
+    """Return the tensor in another dtype: floats to integers truncate and saturate, NaN gives 0.
+
+    Args:
+        x: Tensor of any shape.
+        dtype: Dtype of the result, as a Loom or numpy dtype or its name; None: the rule of the function.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: There is no such dtype.
+    """
     require_tensor(x, "astype")
     wanted = dtype_of(dtype, "astype")
     if x.dtype == wanted:

@@ -18,10 +18,10 @@ from loom.core.numerics import Guarantee
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS
 from loom.runtime.plans.library import DenseProduct, library_kernel, require_fast
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
-from loom.tensor.layout import StridedLayout
 from loom.tensor.ops.joining import fill
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
+from loom.tensor.record.layout import StridedLayout
 
 __all__ = ["FAST_MATMUL", "asks_fast", "dense_product", "multiply_fast", "refuse_fast", "swapped"]
 

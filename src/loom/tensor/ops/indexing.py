@@ -7,7 +7,7 @@ positions (``kernels.move.along``), never scattered.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import i32, i64, u32
 from loom.core.errors import DTypeError, ShapeError
@@ -15,13 +15,15 @@ from loom.core.numbers import whole
 from loom.kernels.maps.nest import number
 from loom.kernels.move.along import JOINS
 from loom.kernels.types import held_type
-from loom.schedules.along import Picking
-from loom.schedules.axis import rows_along
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.schedules.axis import Rows, rows_along
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+
+if TYPE_CHECKING:
+    from loom.schedules.sorting.along import Picking
 
 __all__ = [
     "FOLD", "TAKE", "fold_by", "gather", "pick", "positions_of", "sum_by_index", "sum_rows_by", "wrapped_positions",
@@ -31,12 +33,19 @@ _NOWHERE = 0xFFFF_FFFF
 """An index that no table has."""
 
 
+def _picking(table: Rows, count: int, shared: bool) -> Picking:
+    """Return how elements are picked along an axis; it sorts where they are folded, which first sums do without."""
+    from loom.schedules.sorting.along import Picking
+
+    return Picking(table, count, shared)
+
+
 def _record_take(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     axis, shared = node.attributes
     table, at = node.inputs
     if node.size == 0:
         return
-    what = Picking(rows_along(table.shape, axis, axis + 1), at.size if shared else at.shape[axis], shared)
+    what = _picking(rows_along(table.shape, axis, axis + 1), at.size if shared else at.shape[axis], shared)
     what.record_take(draft, operands[0].buffer, operands[1].buffer, out, node.dtype)
 
 
@@ -48,7 +57,7 @@ def _record_fold(node: Node, draft: Draft, operands: Sequence[BufferView], out: 
     if x.size == 0:
         fill(draft, out, node.size, number(JOINS[operation][1](node.dtype), node.dtype))
         return
-    what = Picking(rows_along(node.shape, axis, axis + 1), x.shape[axis], shared)
+    what = _picking(rows_along(node.shape, axis, axis + 1), x.shape[axis], shared)
     buffers = operands[0].buffer, operands[1].buffer, out
     what.record_fold(draft, *buffers, operation, x.dtype, node.dtype, node.op.name)
 
@@ -123,6 +132,15 @@ def sum_by_index(x: NodeT, indices: NodeT, rows: int) -> NodeT:
     """Return (rows, ..): row r is the sum of the rows of ``x`` whose index is r, in the order of their positions.
 
     A row whose index is outside, a negative one too, counts nowhere.
+
+    Args:
+        x: Tensor (n, ..).
+        indices: Tensor (n,) of integers.
+        rows: Number of rows of the result.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor.
+        ShapeError: Not one element; the indices do not fit.
     """
     require_tensor(x, "sum_by_index")
     rows = whole(rows, "sum_by_index, rows", least=0, most=_NOWHERE)

@@ -18,12 +18,12 @@ from loom.core.numbers import whole
 from loom.core.promotion import promote
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Number, Store
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
-from loom.tensor.layout import StridedLayout, row_major
 from loom.tensor.ops.elementwise import as_number, cast, split_number
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.record.layout import StridedLayout, row_major
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
 
@@ -70,6 +70,18 @@ def place(x: NodeT, shape: Sequence[int], starts: Sequence[int], steps: Sequence
     """Return ``shape`` elements of ``value`` but for ``x`` at every ``steps``-th place from ``starts`` on.
 
     ShapeError if a place of ``x`` is outside, DTypeError for a value that the dtype of ``x`` lacks.
+
+    Args:
+        x: Tensor to place.
+        shape: Lengths of the result.
+        starts: First index along each axis.
+        steps: Steps along each axis.
+        value: Number everywhere else.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor; not one for each.
+        DTypeError: A number does not fit the dtype.
+        ShapeError: The elements do not fit; not a shape; too many elements.
     """
     require_tensor(x, "place")
     wanted = as_shape(shape, "place")
@@ -88,7 +100,17 @@ def place(x: NodeT, shape: Sequence[int], starts: Sequence[int], steps: Sequence
 
 
 def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
-    """Return the tensor with ``widths[a] = (before, after)`` elements of ``value`` around it along axis a."""
+    """Return the tensor with ``widths[a] = (before, after)`` elements of ``value`` around it along axis a.
+
+    Args:
+        x: Tensor of any shape.
+        widths: Pairs of how many before and after, one for each axis.
+        value: Number that is put in, or a tensor of one element.
+
+    Raises:
+        ArgumentError: Unusable widths; an operand is no tensor.
+        DTypeError: A number does not fit the dtype.
+    """
     require_tensor(x, "pad")
     try:
         pairs = [(whole(a, "pad"), whole(b, "pad")) for a, b in widths]
@@ -154,7 +176,17 @@ def concat(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
 
 
 def stack(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
-    """Return tensors of one shape joined along a new axis, in the dtype in which theirs meet."""
+    """Return tensors of one shape joined along a new axis, in the dtype in which theirs meet.
+
+    Args:
+        tensors: Tensors of one shape and dtype.
+        axis: Place of the new axis.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number; no tensors; not one for each.
+        ShapeError: The shapes differ.
+        IndexOutside: There is no such place.
+    """
     tensors = items(tensors, "stack", "tensors")
     for x in tensors:
         require_tensor(x, "stack")
@@ -168,7 +200,19 @@ _MOST_EMPTY = 1 << 16  # parts of an axis of no elements
 
 
 def split(x: NodeT, parts: int | Sequence[int], axis: int = 0) -> list[NodeT]:
-    """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis."""
+    """Return the tensor in ``parts`` equal parts, or parts of these lengths, along an axis.
+
+    Args:
+        x: Tensor of any shape.
+        parts: Number of equal parts, or their lengths.
+        axis: Axis, negative ones counted from the end.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not one for each.
+        DTypeError: An axis is no integer.
+        ShapeError: The parts do not fill the axis.
+        IndexOutside: There is no such axis.
+    """
     at = normal_axis(x, axis, "split")
     n = x.shape[at]
     if isinstance(parts, Iterable) and not (isinstance(parts, np.ndarray) and not parts.ndim):

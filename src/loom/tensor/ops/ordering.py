@@ -15,10 +15,10 @@ from loom.kernels.sort.search import SEARCH_LANES, search
 from loom.schedules.axis import rows_along
 from loom.schedules.histogram import record_histogram
 from loom.schedules.scan import Scanning, record_scan
-from loom.schedules.select import record_first
+from loom.schedules.sorting.select import record_first
 from loom.schedules.sorting.sort import plan_sort
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
 
 __all__ = [
     "COUNTS",

@@ -17,9 +17,9 @@ from loom.core.errors import DTypeError
 from loom.core.given import is_list
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Store
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, lift_with, make
-from loom.tensor.layout import StridedLayout, row_major
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, lift_with, make
+from loom.tensor.record.layout import StridedLayout, row_major
 
 __all__ = ["JOIN", "PAIRS", "PART", "as_pairs", "by_parts", "join", "part_of", "part_places"]
 

@@ -17,15 +17,15 @@ from loom.core.promotion import promote
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
-from loom.tensor.layout import StridedLayout, broadcast_shapes, row_major
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.fast import asks_fast, multiply_fast, swapped
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.views import reshaped, transpose
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.record.layout import StridedLayout, broadcast_shapes, row_major
 
 __all__ = ["MATMUL", "matmul", "multiply", "record_product"]
 
@@ -80,14 +80,24 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     """Return the matrix product of ``a`` (.., m, k) and ``b`` (.., k, n), batches broadcast, vectors as in numpy.
 
     The result is that of ``gpu_matmul``: floats keep the operands' common dtype (f16 and bf16 are added in f32),
-    integers of 8 and 16 bits give i32 or u32, wider ones their own and wrap. ``out_dtype``: another that such a product
-    has, f32 for f16, i64 for integers, or the operands' own.
-    ``transpose_a`` and ``transpose_b`` exchange the last two axes first. ``precision``: "x12", "q8", "q12", "q24" or
-    "full", as for ``gpu_matmul``, of both gradients too; None: that of a ``with loom.precision(..)`` around. Of complex
-    operands the parts are multiplied: re = a.re b.re - a.im b.im and im = a.re b.im + a.im b.re, each product summed by
-    itself; a real operand has no second part. ``guarantee="fast"``: by cuBLAS, of f32, f16 and bf16 on a device of CUDA
-    (DTypeError or DeviceError elsewhere), of both gradients too; of its bits nothing is promised, and the result and
-    all that is made of it say so (``x.guarantee``). Raises ShapeError and DTypeError.
+    integers of 8 and 16 bits give i32 or u32, wider ones their own and wrap. Of complex operands the parts are
+    multiplied: re = a.re b.re - a.im b.im and im = a.re b.im + a.im b.re, each product summed by itself; a real operand
+    has no second part. ``guarantee="fast"`` takes f32, f16 and bf16 on a device of CUDA; of its bits nothing is
+    promised, and the result and all that is made of it say so (``x.guarantee``).
+
+    Args:
+        a: Tensor (.., m, k), or a vector.
+        b: Tensor (.., k, n), or a vector.
+        transpose_a: Whether the last two axes of ``a`` are exchanged first.
+        transpose_b: Whether the last two axes of ``b`` are exchanged first.
+        precision: "x12", "q8", "q12", "q24" or "full", of both gradients too; None: of ``with loom.precision(..)``.
+        guarantee: "fast": by cuBLAS, without a promise of bits, of both gradients too; None: BIT_EXACT.
+        out_dtype: Another dtype that such a product has: f32 for f16, i64 for integers; None: the rule above.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there; there is no such option.
+        DTypeError: There is no such dtype; operands that do not give ``out_dtype``; unsupported operands.
+        ShapeError: A number is no matrix; the inner dimensions differ; the batches do not broadcast.
     """
     for x in (a, b):
         require_tensor(x, "matmul")

@@ -15,10 +15,10 @@ import numpy as np
 from loom.core.dtype import DType, u32
 from loom.kernels.maps.random import RANDOM_LANES, later_bits, normals_of_words, step_bits
 from loom.schedules.recorder import Recorder, store
-from loom.tensor.draft import BufferView
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import BufferView
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
 
 __all__ = ["counted_words", "random_words", "standard_normals"]
 

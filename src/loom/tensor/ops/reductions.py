@@ -19,16 +19,16 @@ from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
-from loom.tensor.composite import Composite
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.parts import by_parts, part_of
 from loom.tensor.ops.views import normal_axes, normal_axis, reshaped
+from loom.tensor.record.composite import Composite
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 
 __all__ = [
-    "EXTREME", "PRODUCT", "SUM", "argmax_of", "argmin_of", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
+    "EXTREME", "PRODUCT", "SUM", "argmax", "argmin", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
     "shape_without", "sum_of", "variance_of",
 ]  # fmt: skip
 
@@ -140,6 +140,20 @@ def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return variances in two passes: the mean of the squared distances from the mean.
 
     Integers and bools give f64; f16 and bf16 are computed in f32 and rounded once.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats keep their dtype; bools and integers give f64; complex numbers
+            give f32 of c64, f64 of c128.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
     """
     require_tensor(x, "variance")
     if x.dtype.is_complex:  # of both parts
@@ -189,18 +203,43 @@ def find_extreme(x: NodeT, axis: int, *, largest: bool) -> NodeT:
     return make(ARG, [x], shape, u32, (axis, largest))
 
 
-def argmax_of(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> NodeT:
+def argmax(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> NodeT:
     """Return where the largest element is along an axis (None: of all, in row-major order), the first of several.
 
     As in ``max``, NaN wins and +0 is above -0.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: all, in row-major order.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axis, i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
     """
     return _index(x, "argmax", axis, keepdims)
 
 
-def argmin_of(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> NodeT:
+def argmin(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> NodeT:
     """Return where the smallest element is along an axis (None: of all, in row-major order), the first of several.
 
     As in ``min``, NaN wins and -0 is below +0.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: all, in row-major order.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axis, i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
+        IndexOutside: There is no such axis.
     """
     return _index(x, "argmin", axis, keepdims)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
-from loom.tensor.graph import Node, NodeKind
+from loom.tensor.record.graph import Node, NodeKind
 
 __all__ = ["release"]
 

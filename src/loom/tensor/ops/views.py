@@ -15,9 +15,9 @@ from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, held_by, make, require_tensor
-from loom.tensor.layout import StridedLayout
 from loom.tensor.ops.precision import in_force, keeping_precision
+from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, held_by, make, require_tensor
+from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis",
@@ -88,14 +88,36 @@ def reshaped(x: NodeT, shape: tuple[int, ...]) -> NodeT:
 
 
 def flatten(x: NodeT, start: int = 0) -> NodeT:
-    """Return the tensor with all axes from ``start`` on as one."""
+    """Return the tensor with all axes from ``start`` on as one.
+
+    Args:
+        x: Tensor of any shape.
+        start: First axis that is joined.
+
+    Returns:
+        Tensor of fewer axes, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     require_tensor(x, "flatten")
     start = normal_axis(x, start, "flatten") if x.ndim or not isinstance(start, int) or start else 0
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 def expand_dims(x: NodeT, axis: int) -> NodeT:
-    """Return the tensor with a new axis of length 1 at ``axis``."""
+    """Return the tensor with a new axis of length 1 at ``axis``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Place of the new axis.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number.
+        IndexOutside: There is no such place.
+    """
     require_tensor(x, "expand_dims")
     last, at = x.ndim, whole(axis, "expand_dims, axis")
     if not -1 - last <= at <= last:
@@ -106,7 +128,21 @@ def expand_dims(x: NodeT, axis: int) -> NodeT:
 
 
 def squeeze(x: NodeT, axis: Any = None) -> NodeT:
-    """Return the tensor without the axes named (None: all), which have length 1."""
+    """Return the tensor without the axes named (None: all), which have length 1.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple, of length 1; None: all of length 1.
+
+    Returns:
+        Tensor of the axes that are longer than 1, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+        ShapeError: An axis is longer than 1.
+    """
     require_tensor(x, "squeeze")
     drop = {a for a, n in enumerate(x.shape) if n == 1} if axis is None else set(normal_axes(x, axis, "squeeze"))
     if any(x.shape[a] != 1 for a in drop):
@@ -123,7 +159,16 @@ PERMUTE = TensorOp(
 
 
 def permute(x: NodeT, axes: Sequence[int]) -> NodeT:
-    """Return the tensor with its axes in another order."""
+    """Return the tensor with its axes in another order.
+
+    Args:
+        x: Tensor of any shape.
+        axes: Order of the axes.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not one for each; not an order of the axes.
+        DTypeError: An axis is no integer.
+    """
     order = tuple(normal_axis(x, a, "permute") for a in items(axes, "permute, axes", "axes"))
     if sorted(order) != list(range(x.ndim)):
         raise ArgumentError("permute", "not an order of the axes", expected=f"0 to {x.ndim - 1}, each once",
@@ -134,7 +179,21 @@ def permute(x: NodeT, axes: Sequence[int]) -> NodeT:
 
 
 def transpose(x: NodeT, first: int = -1, second: int = -2) -> NodeT:
-    """Return the tensor with two axes exchanged, by default the last two."""
+    """Return the tensor with two axes exchanged, by default the last two.
+
+    Args:
+        x: Tensor of any shape.
+        first: Axis.
+        second: Axis it is exchanged with.
+
+    Returns:
+        Tensor of the axes exchanged, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     a, b = normal_axis(x, first, "transpose"), normal_axis(x, second, "transpose")
     order = list(range(x.ndim))
     order[a], order[b] = b, a
@@ -149,7 +208,20 @@ REVERSE = TensorOp(
 
 
 def reverse(x: NodeT, axis: Any = None) -> NodeT:
-    """Return the tensor with the order of its elements reversed along axes (None: all)."""
+    """Return the tensor with the order of its elements reversed along axes (None: all).
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor; an axis is named twice.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     axes = normal_axes(x, axis, "reverse")
     return make(REVERSE, [x], x.shape, x.dtype, (axes,)) if axes else x
 
@@ -163,7 +235,16 @@ BROADCAST = TensorOp(
 
 
 def broadcast_to(x: NodeT, shape: Sequence[int]) -> NodeT:
-    """Return the tensor with axes of length 1, and new ones in front, repeated to ``shape``."""
+    """Return the tensor with axes of length 1, and new ones in front, repeated to ``shape``.
+
+    Args:
+        x: Tensor of any shape.
+        shape: Lengths of the result.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        ShapeError: Not a shape; the shape does not broadcast.
+    """
     require_tensor(x, "broadcast")
     wanted = as_shape(shape, "broadcast")
     if x.shape == wanted:
@@ -268,6 +349,19 @@ def windows(
     """Return every window of ``sizes`` along ``axes``: the axes count windows, new last axes the places in one.
 
     Windows begin ``steps`` apart, and their elements lie ``dilations`` apart (default 1). Nothing is copied.
+
+    Args:
+        x: Tensor of any shape.
+        axes: Axes of the windows.
+        sizes: Lengths of the windows.
+        steps: Steps between them.
+        dilations: Steps within them.
+
+    Raises:
+        ArgumentError: Not one for each; an operand is no tensor; not a whole number.
+        DTypeError: An axis is no integer.
+        ShapeError: A window does not fit an axis; not one number for each axis.
+        IndexOutside: There is no such axis.
     """
     axes = [normal_axis(x, a, "windows") for a in items(axes, "windows, axes", "axes")]
     spread = [1] * len(axes) if dilations is None else dilations
@@ -299,7 +393,17 @@ ROUTE = TensorOp("route", NodeKind.VIEW, view=lambda _node, access: access, take
 
 
 def detach(x: NodeT) -> NodeT:
-    """Return the tensor as a constant: no gradient goes through it; known elements stand for themselves."""
+    """Return the tensor as a constant: no gradient goes through it; known elements stand for themselves.
+
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     require_tensor(x, "detach")
     if x.data is not None and x.lent is None and not x.op.is_written:
         found = type(x)(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device)
@@ -314,6 +418,11 @@ def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
     which are ``node.inputs`` but for the last.
 
     ``vjp`` takes sources from there, as a handle that it has itself may be assigned to before gradients are asked for.
+
+    Args:
+        result: Tensor whose values count.
+        sources: Tensors that gradients go to.
+        vjp: Function of a gradient that returns one for each source.
     """
     held = held_by(vjp)
     assert not any(x is y for x in held for y in sources), "a derivative takes its sources from node.inputs"

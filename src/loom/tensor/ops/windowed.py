@@ -20,12 +20,12 @@ from loom.schedules.products.implicit import record_image_gradient
 from loom.schedules.products.viewed import record_viewed
 from loom.schedules.products.views import OperandView
 from loom.schedules.products.windows import Images, images_at_a_time, record_window_sums
-from loom.tensor.draft import BufferView, Draft
-from loom.tensor.graph import Node, NodeKind, NodeT, TensorOp, make
-from loom.tensor.layout import row_major
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.ops.precision import precision_of
 from loom.tensor.ops.products import record_product
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
+from loom.tensor.record.layout import row_major
 
 __all__ = ["IMAGES", "WindowReading", "images_of_windows", "takes_windows"]
 

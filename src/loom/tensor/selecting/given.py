@@ -13,11 +13,11 @@ import numpy as np
 from loom.core.arrays import read_array
 from loom.core.dtype import i64
 from loom.core.errors import DTypeError, IndexOutside, ShapeError
-from loom.tensor.graph import Node, require_tensor
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.indexing import wrapped_positions
 from loom.tensor.ops.views import broadcast_to
-from loom.tensor.tensor import Tensor, array
+from loom.tensor.record.graph import Node, require_tensor
 
 __all__ = ["as_index", "as_positions", "as_values", "not_bool", "require_rank"]
 

@@ -18,14 +18,14 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.kernels.types import kinds
-from loom.tensor.derivatives import derivative
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import stack
 from loom.tensor.ops.ordering import SORT, first_of, ordered
 from loom.tensor.ops.views import normal_axes, normal_axis, permute, reshape, routed, squeeze, take_slices
-from loom.tensor.tensor import Tensor
+from loom.tensor.record.graph import require_tensor
 
 __all__ = ["argsort", "kthvalue", "last_axis", "median", "quantile", "sort", "topk"]
 
@@ -59,6 +59,20 @@ def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = 
 
     ``stable`` is always kept: equal elements keep their order, also where it is False.
 
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        descending: Whether the largest come first.
+        stable: Kept for other libraries' callers: the order is always stable.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: Complex numbers are refused; an axis is no integer.
+        IndexOutside: There is no such axis.
+
     >>> from loom import tensor
     >>> tensor.sort(tensor.array([3.0, float("nan"), -1.0])).tolist()
     [-1.0, 3.0, nan]
@@ -71,6 +85,20 @@ def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = 
 
 def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
     """Return the positions (i64) along an axis that put the elements in the order of ``sort``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        descending: Whether the largest come first.
+        stable: Kept for other libraries' callers: the order is always stable.
+
+    Returns:
+        Tensor of the shape of ``x``, i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
+        IndexOutside: There is no such axis.
 
     >>> from loom import tensor
     >>> tensor.argsort(tensor.array([30, 10, 20, 10])).tolist()
@@ -105,6 +133,18 @@ def topk(
 
     NaN is the largest. Of equal elements the earlier come first. They are always ``sorted``.
 
+    Args:
+        x: Tensor of any shape.
+        k: Number of elements.
+        axis: Axis, negative ones counted from the end.
+        largest: Whether the largest are meant.
+        sorted: Kept for torch's callers: the result is always in order.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+
     >>> from loom import tensor
     >>> [t.tolist() for t in tensor.topk(tensor.array([3, 9, 5, 9]), 2)]
     [[9, 9], [1, 3]]
@@ -118,7 +158,19 @@ def topk(
 
 
 def kthvalue(x: Tensor, k: int, axis: int = -1, *, keepdims: bool = False) -> tuple[Tensor, Tensor]:
-    """Return the ``k``-th smallest element along an axis, 1 being the smallest, and its position (i64)."""
+    """Return the ``k``-th smallest element along an axis, 1 being the smallest, and its position (i64).
+
+    Args:
+        x: Tensor of any shape.
+        k: Rank, 1 being the smallest.
+        axis: Axis, negative ones counted from the end.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there; not a whole number.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     _orderable(x, "kthvalue")
     moved, back = last_axis(x, axis, "kthvalue")
     count = whole(k, "kthvalue, k", least=1, most=moved.shape[-1])
@@ -139,6 +191,17 @@ def quantile(x: Tensor, q: Any, axis: Any = None, *, keepdims: bool = False, met
     nearer one, as ``loom.stats.quantile``), "lower", "higher", "nearest" (of two as near the even rank) or "midpoint".
     Floats keep their dtype, integers and bools give f64. NaN where an element is NaN.
 
+    Args:
+        x: Tensor of any shape.
+        q: Numbers from 0 to 1, of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+        method: "linear", "lower", "higher", "nearest" or "midpoint".
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor; there is no such option.
+        DTypeError: The elements are no numbers; an axis is no integer.
+
     >>> from loom import tensor
     >>> tensor.quantile(tensor.array([4.0, 1.0, 3.0, 2.0]), [0.0, 0.5, 1.0]).tolist()
     [1.0, 2.5, 4.0]
@@ -150,6 +213,18 @@ def quantile(x: Tensor, q: Any, axis: Any = None, *, keepdims: bool = False, met
 
 def median(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """Return medians along an axis, several, or all: the element in the middle, or midway between two, as numpy's.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats keep their dtype; bools and integers give f64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
 
     >>> from loom import tensor
     >>> tensor.median(tensor.array([[5.0, 1.0, 2.0], [4.0, 9.0, 7.0]]), 1).tolist()

@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import IndexOutside
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["IndexLimits"]
 

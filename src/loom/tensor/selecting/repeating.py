@@ -12,10 +12,10 @@ import numpy as np
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import Node, require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops import views
+from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor
 
 __all__ = ["repeat"]
 
@@ -25,6 +25,16 @@ def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
 
     ``repeats``: one number, or a tensor or list of one for each place of the axis, which is read by the host, as the
     shape of the result depends on it.
+
+    Args:
+        x: Tensor of any shape.
+        repeats: How often each element, a number or one for each along the axis.
+        axis: Axis; None: of the elements in row-major order.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        ShapeError: Not one for each place.
 
     >>> from loom import tensor
     >>> repeat(tensor.array([1, 2]), [3, 1]).tolist()

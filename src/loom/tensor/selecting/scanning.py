@@ -14,9 +14,9 @@ from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.schedules.axis import rows_along
 from loom.schedules.scan import Scanning, scanning_of
-from loom.tensor.derivatives import derivative
-from loom.tensor.functions import maximum
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.derivatives import derivative
+from loom.tensor.arrays.functions import maximum
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, pad
@@ -24,8 +24,8 @@ from loom.tensor.ops.ordering import SCAN, running
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.reductions import PRODUCT
 from loom.tensor.ops.views import broadcast_to, detach, normal_axis, reshape, reverse, routed, take_slices
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.given import as_values
-from loom.tensor.tensor import Tensor
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diff", "logcumsumexp"]
 
@@ -36,6 +36,17 @@ def cumulative_sum(x: Tensor, *, axis: int | None = None, dtype: Any = None, inc
     Floats keep their dtype (16 bits are added in f32, every result rounded once), integers and bools give i64,
     unsigned ones u64; ``dtype``: what is converted to first. ``include_initial``: one element more, 0, comes before.
 
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+        dtype: Dtype of the result, as a Loom or numpy dtype or its name; None: the rule of the function.
+        include_initial: Whether the result begins with the neutral element.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: An axis is no integer; there is no such dtype.
+        IndexOutside: There is no such axis.
+
     >>> from loom import tensor
     >>> tensor.cumulative_sum(tensor.array([1, 2, 3]), include_initial=True).tolist()
     [0, 1, 3, 6]
@@ -44,17 +55,50 @@ def cumulative_sum(x: Tensor, *, axis: int | None = None, dtype: Any = None, inc
 
 
 def cumulative_prod(x: Tensor, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
-    """Return the running product along an axis; types and ``include_initial`` (1) as for ``cumulative_sum``."""
+    """Return the running product along an axis; types and ``include_initial`` (1) as for ``cumulative_sum``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+        dtype: Dtype of the result, as a Loom or numpy dtype or its name; None: the rule of the function.
+        include_initial: Whether the result begins with the neutral element.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; there is no such dtype.
+        IndexOutside: There is no such axis.
+    """
     return _cumulative(x, "cumulative_prod", "product", axis, dtype, include_initial)
 
 
 def cumsum(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
-    """Return the running sum along an axis, as ``cumulative_sum``."""
+    """Return the running sum along an axis, as ``cumulative_sum``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+        dtype: Dtype of the result, as a Loom or numpy dtype or its name; None: the rule of the function.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; there is no such dtype.
+        IndexOutside: There is no such axis.
+    """
     return _cumulative(x, "cumsum", "sum", axis, dtype, False)
 
 
 def cumprod(x: Tensor, axis: int | None = None, *, dtype: Any = None) -> Tensor:
-    """Return the running product along an axis, as ``cumulative_prod``."""
+    """Return the running product along an axis, as ``cumulative_prod``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+        dtype: Dtype of the result, as a Loom or numpy dtype or its name; None: the rule of the function.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: There is no such dtype; an axis is no integer.
+    """
     return _cumulative(x, "cumprod", "product", axis, dtype, False)
 
 
@@ -148,6 +192,15 @@ def _backwards(x: Tensor, g: Tensor, axis: int) -> Tensor:
 def cummax(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
     """Return the running maximum along an axis, NaN from the first on, and where it is (i64), of equal ones the last.
 
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+
     >>> from loom import tensor
     >>> [t.tolist() for t in tensor.cummax(tensor.array([1, 3, 2, 3]))]
     [[1, 3, 3, 3], [0, 1, 1, 3]]
@@ -156,7 +209,17 @@ def cummax(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def cummin(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the running minimum along an axis, NaN from the first on, and where (i64), of equal ones the last."""
+    """Return the running minimum along an axis, NaN from the first on, and where (i64), of equal ones the last.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     return _extreme(x, axis, "min")
 
 
@@ -186,6 +249,15 @@ def logcumsumexp(x: Tensor, axis: int | None = None) -> Tensor:
     """Return the logarithm of the running sum of e^x along an axis, without overflow; f16 and bf16 in f32.
 
     Each step is log(e^a + e^b) = max + log1p(e^-|a - b|), in the order of ``cumulative_sum``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis; None: only of one dimension.
+
+    Raises:
+        ArgumentError: An operand is no tensor; no axis to go along.
+        DTypeError: Bools, integers and complex numbers are refused; an axis is no integer; the dtype is not supported.
+        IndexOutside: There is no such axis.
     """
     name = "logcumsumexp"
     require_tensor(x, name)
@@ -230,6 +302,22 @@ def diff(x: Tensor, n: int = 1, axis: int = -1, *, prepend: Any = None, append: 
     """Return the differences of neighbours along an axis, ``n`` times over; bools differ where they are unequal.
 
     ``prepend`` and ``append``: values put before and after first, numbers or tensors.
+
+    Args:
+        x: Tensor of any shape.
+        n: How many times over.
+        axis: Axis, negative ones counted from the end.
+        prepend: What is put before, a number or a tensor.
+        append: What is put after, a number or a tensor.
+
+    Returns:
+        Tensor of the axis shorter by ``n``, in its dtype.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor.
+        DTypeError: The elements are no numbers; an axis is no integer.
+        ShapeError: The shapes do not fit.
+        IndexOutside: There is no such axis.
 
     >>> from loom import tensor
     >>> tensor.diff(tensor.array([1, 4, 9, 16])).tolist()

@@ -17,13 +17,13 @@ import numpy as np
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, one_of
-from loom.tensor.graph import require_tensor, same
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import pad
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape, routed, take_slices
+from loom.tensor.record.graph import require_tensor, same
 from loom.tensor.selecting.given import as_positions, as_values, not_bool, require_rank
-from loom.tensor.tensor import Tensor
 
 __all__ = [
     "index_add", "index_copy", "index_fill", "index_put", "masked_fill", "put_along_axis", "scatter", "scatter_add",
@@ -40,6 +40,19 @@ def scatter(x: Tensor, axis: int, index: Any, src: Any) -> Tensor:
     ``index`` has as many axes as ``x``, none but that one longer; of ``src`` the part of its shape is used. Of several
     in one place the last stays, and has the gradient.
 
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers, or a list of them; below 0: from the end.
+        src: Tensor of elements, or a number.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: The elements are no numbers; an axis is no integer; indices are no integers; a number does not fit
+            the dtype.
+        ShapeError: The index has another number of axes; more indices than elements.
+        IndexOutside: There is no such axis; there is no such index.
+
     >>> from loom import tensor
     >>> tensor.scatter(tensor.zeros((3,)), 0, [2, 0, 2], [1.0, 2.0, 3.0]).tolist()
     [2.0, 0.0, 3.0]
@@ -49,7 +62,20 @@ def scatter(x: Tensor, axis: int, index: Any, src: Any) -> Tensor:
 
 
 def put_along_axis(x: Tensor, indices: Any, values: Any, axis: int = -1) -> Tensor:
-    """Return ``x`` with ``values`` put where ``take_along_axis`` would take; all but the axis broadcast."""
+    """Return ``x`` with ``values`` put where ``take_along_axis`` would take; all but the axis broadcast.
+
+    Args:
+        x: Tensor of any shape.
+        indices: Tensor of integers that broadcasts but for the axis.
+        values: Tensor or number that is put in, broadcast to the indices.
+        axis: Axis, negative ones counted from the end.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; indices are no integers; the elements are no numbers.
+        ShapeError: The shapes do not broadcast.
+        IndexOutside: There is no such index.
+    """
     where = "put_along_axis"
     at = normal_axis(x, axis, where)
     positions, shape = as_positions(indices, where, x.shape[at], x, values)
@@ -66,6 +92,18 @@ def scatter_add(x: Tensor, axis: int, index: Any, src: Any) -> Tensor:
 
     The sum of those of a place is made first, in the order of their positions, and then added to ``x``.
 
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers, or a list of them; below 0: from the end.
+        src: Tensor of elements, or a number.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; complex numbers; the elements are no numbers; indices are no integers.
+        ShapeError: More indices than elements; the source has another number of axes.
+        IndexOutside: There is no such axis.
+
     >>> from loom import tensor
     >>> tensor.scatter_add(tensor.ones((3,)), 0, [2, 0, 2], [1.0, 2.0, 3.0]).tolist()
     [3.0, 1.0, 5.0]
@@ -81,6 +119,20 @@ def scatter_reduce(x: Tensor, axis: int, index: Any, src: Any, reduce: str, *, i
     ``reduce``: "sum", "prod", "amax", "amin" or "mean". Without ``include_self`` places that an index names do not
     count their own element. The gradient of an extreme is shared by all elements that equal it. A mean of integers is
     rounded down.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers, or a list of them; below 0: from the end.
+        src: Tensor of elements, or a number.
+        reduce: "sum", "prod", "mean", "amax" or "amin".
+        include_self: Whether ``x`` takes part itself.
+
+    Raises:
+        ArgumentError: There is no such option; a number is not usable there; an operand is no tensor.
+        DTypeError: The elements are no numbers; an axis is no integer.
+        ShapeError: The source has another number of axes; more indices than elements.
+        IndexOutside: There is no such index.
     """
     name = "scatter_reduce"
     kind = one_of(reduce, f"{name}, reduce", _REDUCTIONS)
@@ -194,6 +246,19 @@ def index_add(x: Tensor, axis: int, index: Any, source: Any, *, alpha: float = 1
     """Return ``x`` plus ``alpha`` times the slices of ``source`` along an axis, each where its index says.
 
     ``index`` has one dimension. Sums as for ``scatter_add``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers, or a list of them; below 0: from the end.
+        source: Tensor of slices, one for each index.
+        alpha: Factor of what is added.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: The elements are no numbers; complex numbers do not become real ones; an operand is no number.
+        ShapeError: The slices do not fit; the shapes do not broadcast.
+        IndexOutside: There is no such axis; there is no such index.
     """
     at, positions, values = _slices(x, axis, index, source, "index_add")
     not_bool(x, "index_add")
@@ -206,13 +271,39 @@ def _is_one(alpha: Any) -> bool:
 
 
 def index_copy(x: Tensor, axis: int, index: Any, source: Any) -> Tensor:
-    """Return ``x`` with slices along an axis replaced by those of ``source``, each where its index says."""
+    """Return ``x`` with slices along an axis replaced by those of ``source``, each where its index says.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers, or a list of them; below 0: from the end.
+        source: Tensor of slices, one for each index.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; the elements are no numbers.
+        ShapeError: The slices do not fit; too many elements.
+        IndexOutside: There is no such index; there is no such axis.
+    """
     at, positions, values = _slices(x, axis, index, source, "index_copy")
     return _put(x, at, positions, values, shared=True)
 
 
 def index_fill(x: Tensor, axis: int, index: Any, value: Any) -> Tensor:
-    """Return ``x`` with slices along an axis filled with a number, where ``index``, of one dimension, says."""
+    """Return ``x`` with slices along an axis filled with a number, where ``index``, of one dimension, says.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers, or a list of them; below 0: from the end.
+        value: Number that is put in.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Indices are no integers; an axis is no integer; the elements are no numbers.
+        ShapeError: The slices do not fit.
+        IndexOutside: There is no such axis; there is no such index.
+    """
     return index_copy(x, axis, index, value)
 
 
@@ -220,6 +311,17 @@ def index_put(x: Tensor, indices: Sequence[Any], values: Any, *, accumulate: boo
     """Return ``x`` with ``values`` put at indices of its first axes, a tensor for each, broadcast, as torch's.
 
     ``accumulate``: added, in the order of their positions, as by ``scatter_add``.
+
+    Args:
+        x: Tensor of any shape.
+        indices: Tensors of integers, one for each of the first axes.
+        values: Tensor or number that is put in, broadcast to the indices.
+        accumulate: Whether values are added to what is there.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not an index for each axis.
+        DTypeError: Complex numbers do not become real ones; the elements are no numbers; the rows differ in length.
+        ShapeError: The values do not fit.
 
     >>> from loom import tensor
     >>> tensor.index_put(tensor.zeros((2, 2)), ([0, 1], [1, 0]), [5.0, 6.0]).tolist()
@@ -262,7 +364,18 @@ def _flat(x: Tensor, indices: list[Any], values: Any, name: str) -> tuple[Tensor
 
 
 def masked_fill(x: Tensor, mask: Any, value: Any) -> Tensor:
-    """Return ``x`` with ``value`` where ``mask``, bools that broadcast to its shape, holds."""
+    """Return ``x`` with ``value`` where ``mask``, bools that broadcast to its shape, holds.
+
+    Args:
+        x: Tensor of any shape.
+        mask: Tensor of bools that broadcasts to the shape.
+        value: Number that is put in, or a tensor of one element.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: The rows differ in length; the elements are no numbers.
+        ShapeError: The shapes do not broadcast.
+    """
     require_tensor(x, "masked_fill")
     require_tensor(mask, "masked_fill, mask")
     return where(broadcast_to(mask, x.shape), as_values(value, "masked_fill", x), x)

@@ -16,15 +16,15 @@ from loom.core.numbers import real, whole
 from loom.core.promotion import promote
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange, zeros
-from loom.tensor.graph import Node, require_tensor
 from loom.tensor.ops.elementwise import apply, cast, constant, where
 from loom.tensor.ops.indexing import fold_by, positions_of
 from loom.tensor.ops.ordering import counts_between, find_places
 from loom.tensor.ops.reductions import max_of, min_of, sum_of
 from loom.tensor.ops.views import broadcast_to, reshape
+from loom.tensor.record.graph import Node, require_tensor
 from loom.tensor.selecting.taking import take_along_axis
-from loom.tensor.tensor import Tensor, array
 
 __all__ = ["bincount", "bucketize", "count_nonzero", "histogram", "searchsorted"]
 
@@ -35,6 +35,21 @@ def searchsorted(x1: Tensor, x2: Any, *, side: str = "left", sorter: Any = None,
     ``x1`` is in order along its last axis, the order of ``sort``, or ``sorter`` are the positions that put it there. It
     has one dimension and ``x2`` any shape, or both have the same shape but for the last axis. ``side="left"``: equal
     elements come after the value, "right" (or ``right=True``): before it.
+
+    Args:
+        x1: Tensor of one dimension, in order.
+        x2: Tensor of any shape, or a number.
+        side: "left": before equal ones; "right": behind them.
+        sorter: Tensor of positions that put ``x1`` in order; None: it is.
+        right: torch's word for ``side``; None: ``side`` counts.
+
+    Returns:
+        Tensor of the shape of ``x2``, i64.
+
+    Raises:
+        ArgumentError: There is no such option; an operand is no tensor.
+        DTypeError: Complex numbers are refused; indices are no integers; the elements are no numbers.
+        ShapeError: The index has another number of axes; the shapes do not fit.
 
     >>> from loom import tensor
     >>> tensor.searchsorted(tensor.array([10, 20, 20, 30]), tensor.array([20, 5, 35])).tolist()
@@ -57,12 +72,36 @@ def searchsorted(x1: Tensor, x2: Any, *, side: str = "left", sorter: Any = None,
 
 
 def bucketize(x: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
-    """Return for each element how many ``boundaries``, in order, are below it (``right``: or equal), as torch's."""
+    """Return for each element how many ``boundaries``, in order, are below it (``right``: or equal), as torch's.
+
+    Args:
+        x: Tensor of any shape, or a number.
+        boundaries: Tensor of one dimension, in order.
+        right: Whether equal boundaries count as below.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: The elements are no numbers; complex numbers do not become real ones.
+    """
     return searchsorted(boundaries, x, right=flag(right, "bucketize, right"))
 
 
 def count_nonzero(x: Tensor, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """Return how many elements are not 0 (i64) along an axis, several, or all; NaN is not 0."""
+    """Return how many elements are not 0 (i64) along an axis, several, or all; NaN is not 0.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes, i64.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     require_tensor(x, "count_nonzero")
     is_set = x if x.dtype.is_bool else apply("ne", x, 0)
     return cast(sum_of(is_set, axis, keepdims=keepdims), i64)
@@ -74,6 +113,17 @@ def bincount(x: Tensor, weights: Any = None, minlength: int = 0, *, length: int 
     There are as many as the largest of ``x`` needs, ``minlength`` at least: so the elements are waited for. With
     ``length``, which compiled programs need, there are so many, and larger elements count nowhere. Negative ones count
     nowhere, and are refused where they are waited for. Counts are i64, weights are added in the order of positions.
+
+    Args:
+        x: Tensor of integers of one dimension.
+        weights: Tensor of a number for each; None: 1.
+        minlength: Least length of the result.
+        length: Length of the result, which then waits for nothing; None: by the largest.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not a whole number.
+        DTypeError: The elements are no numbers; no integer type holds all the numbers.
+        ShapeError: Not one for each element; not integers of one dimension.
 
     >>> from loom import tensor
     >>> tensor.bincount(tensor.array([0, 2, 2])).tolist()
@@ -125,6 +175,18 @@ def histogram(
     Bin k holds edges[k] <= v < edges[k + 1], the last one its upper edge too; numbers outside and NaNs are in none.
     ``density``: counts over their sum and the width of their bin. Edges are f32 of floats up to 32 bits, else f64.
     ArgumentError for infinities or NaNs without a range; of what a program is fed they make edges of NaN.
+
+    Args:
+        x: Tensor of any shape.
+        bins: Number of bins, or their edges.
+        range: Lowest and highest edge; None: of the elements.
+        weights: Tensor of a number for each element; None: 1.
+        density: Whether the counts are divided by their sum and the widths.
+
+    Raises:
+        ArgumentError: Not a range; an operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; the dtype is not supported; the elements are no numbers.
+        ShapeError: Not one for each element; too many elements.
     """
     name = "histogram"
     require_tensor(x, name)

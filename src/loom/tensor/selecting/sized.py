@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
+from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.creation.creation import arange, zeros
-from loom.tensor.graph import require_tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by
 from loom.tensor.ops.joining import concat, stack
 from loom.tensor.ops.ordering import first_of
 from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to, reshape
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.scanning import cumulative_sum
 from loom.tensor.selecting.searching import known
 from loom.tensor.selecting.taking import take
-from loom.tensor.tensor import Tensor, array
 
 __all__ = [
     "argwhere", "flatnonzero", "masked_select", "nonzero", "unique", "unique_all", "unique_counts", "unique_inverse",
@@ -67,7 +67,17 @@ def _kept(mask: Tensor, name: str) -> Tensor:
 
 
 def flatnonzero(x: Tensor) -> Tensor:
-    """Return where the elements, in row-major order, are not 0 (i64)."""
+    """Return where the elements, in row-major order, are not 0 (i64).
+
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        Tensor of one dimension, i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     require_tensor(x, "flatnonzero")
     return _flat_places(x, "flatnonzero")
 
@@ -80,6 +90,12 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
     """Return where elements are not 0: the indices (i64) along each axis, in row-major order.
 
     Their number is waited for; in what a program is fed it is unknown, and refused.
+
+    Args:
+        x: Tensor of any shape.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number has no axes.
 
     >>> from loom import tensor
     >>> [t.tolist() for t in tensor.nonzero(tensor.array([[0, 5], [7, 0]]))]
@@ -99,13 +115,32 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def argwhere(x: Tensor) -> Tensor:
-    """Return the indices (i64) of the elements that are not 0, one row (count, axes) each."""
+    """Return the indices (i64) of the elements that are not 0, one row (count, axes) each.
+
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        Tensor of shape (count, axes), i64.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     require_tensor(x, "argwhere")
     return stack(nonzero(x), 1) if x.ndim else zeros((int(bool(x)), 0), i64)
 
 
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
-    """Return the elements where ``mask``, bools that broadcast to the shape, holds, in row-major order."""
+    """Return the elements where ``mask``, bools that broadcast to the shape, holds, in row-major order.
+
+    Args:
+        x: Tensor of any shape.
+        mask: Tensor of bools that broadcasts to the shape.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: No bools.
+    """
     require_tensor(x, "masked_select")
     require_tensor(mask, "masked_select, mask")
     if mask.dtype != bool_:
@@ -167,24 +202,54 @@ def unique_values(x: Tensor) -> Tensor:
     """Return the different elements in the order of ``sort``; every NaN is different, -0 and +0 are one.
 
     Their number is waited for; in what a program is fed it is unknown, and refused.
+
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        Tensor of one dimension, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor; the size of the result depends on what a program is fed.
     """
     return _Runs(x, "unique_values", False).values
 
 
 def unique_counts(x: Tensor) -> UniqueCounts:
-    """Return the ``values`` of ``unique_values`` and how often each occurs, ``counts`` (i64)."""
+    """Return the ``values`` of ``unique_values`` and how often each occurs, ``counts`` (i64).
+
+    Args:
+        x: Tensor of any shape.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     runs = _Runs(x, "unique_counts", False)
     return UniqueCounts(runs.values, runs.counts())
 
 
 def unique_inverse(x: Tensor) -> UniqueInverse:
-    """Return the ``values`` of ``unique_values`` and where among them each element is, ``inverse_indices`` (i64)."""
+    """Return the ``values`` of ``unique_values`` and where among them each element is, ``inverse_indices`` (i64).
+
+    Args:
+        x: Tensor of any shape.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     runs = _Runs(x, "unique_inverse", False)
     return UniqueInverse(runs.values, runs.inverse())
 
 
 def unique_all(x: Tensor) -> UniqueAll:
-    """Return ``values``, first ``indices`` in row-major order, ``inverse_indices`` and ``counts``, all others i64."""
+    """Return ``values``, first ``indices`` in row-major order, ``inverse_indices`` and ``counts``, all others i64.
+
+    Args:
+        x: Tensor of any shape.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+    """
     runs = _Runs(x, "unique_all", False)
     return UniqueAll(runs.values, runs.indices, runs.inverse(), runs.counts())
 
@@ -194,6 +259,19 @@ def unique(
     equal_nan: bool = True,
 ) -> Any:  # fmt: skip
     """Return the different elements in the order of ``sort``, and what else is asked for, as ``numpy.unique``.
+
+    Args:
+        x: Tensor of any shape.
+        return_index: Whether the first position of each is returned.
+        return_inverse: Whether the place of each element among them is returned.
+        return_counts: Whether how often each occurs is returned.
+        equal_nan: Whether all NaNs are one.
+
+    Returns:
+        Tensor of one dimension, in its dtype.
+
+    Raises:
+        ArgumentError: A number is not usable there.
 
     >>> from loom import tensor
     >>> [t.tolist() for t in tensor.unique(tensor.array([3, 1, 3]), return_inverse=True, return_counts=True)]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
-from loom.tensor.graph import require_tensor
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops import indexing
 from loom.tensor.ops.indexing import pick
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape, take_slices
+from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.given import as_index, as_positions, require_rank
-from loom.tensor.tensor import Tensor
 
 __all__ = ["gather", "index_select", "take", "take_along_axis"]
 
@@ -28,6 +28,16 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
     ``axis`` may be left out for one dimension. Indices of -n to -1 count from the end; one outside is an IndexOutside
     if the host passes it, and gives zeros if it is a tensor's.
+
+    Args:
+        x: Tensor of any shape.
+        indices: Tensor of integers of any shape, or nested lists; below 0: from the end.
+        axis: Axis; None: of the elements in row-major order.
+
+    Raises:
+        ArgumentError: An operand is no tensor; no axis to take along.
+        DTypeError: The elements are no numbers; an axis is no integer; indices are no integers.
+        IndexOutside: There is no such index; there is no such axis.
 
     >>> from loom import tensor
     >>> tensor.take(tensor.array([10, 20, 30]), [2, 0, -1]).tolist()
@@ -44,7 +54,19 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
 
 def index_select(x: Tensor, axis: int, index: Any) -> Tensor:
-    """Return elements along an axis by an index of one dimension, as torch's."""
+    """Return elements along an axis by an index of one dimension, as torch's.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+        index: Tensor of integers of one dimension.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; indices are no integers.
+        ShapeError: The index has several dimensions; too many elements.
+        IndexOutside: There is no such index; there is no such axis.
+    """
     require_tensor(x, "index_select")
     found = as_index(index, "index_select", _size(x, axis, "index_select"), x)
     if found.ndim > 1:
@@ -61,6 +83,17 @@ def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
     """Return for each element of ``indices`` that of ``x`` at its place but for the axis, where it is the index.
 
     Both have as many axes; the others broadcast. Indices as for ``take``.
+
+    Args:
+        x: Tensor of any shape.
+        indices: Tensor of integers of any shape, or nested lists; below 0: from the end.
+        axis: Axis, negative ones counted from the end.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; indices are no integers.
+        ShapeError: The shapes do not broadcast.
+        IndexOutside: There is no such index; there is no such axis.
 
     >>> from loom import tensor
     >>> x = tensor.array([[30, 10, 20], [1, 3, 2]])
@@ -90,6 +123,17 @@ def gather(table: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
     An index outside the table, a negative one too, gives zeros and has no gradient. With ``axis``, as torch's:
     ``indices`` has as many axes as ``table``, none but that one longer, and each is an index along the axis.
+
+    Args:
+        table: Tensor whose elements are picked.
+        indices: Tensor of integers of any shape, or nested lists; below 0: from the end.
+        axis: Axis of ``take_along_axis``; None: rows by ``indices``.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer; the elements are no numbers.
+        ShapeError: The indices reach beyond the table; an axis without elements.
+        IndexOutside: There is no such axis; there is no such index.
 
     >>> from loom import tensor
     >>> tensor.gather(tensor.array([[1, 2], [3, 4]]), tensor.array([[0], [1]]), axis=1).tolist()

@@ -13,9 +13,9 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import Any
 
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.special.given import applied, horner, is_double
-from loom.tensor.tensor import Tensor
 
 __all__ = ["i0", "i0e", "i1", "i1e"]
 

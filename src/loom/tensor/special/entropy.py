@@ -11,11 +11,11 @@ from typing import Any
 
 from loom.core.errors import DTypeError
 from loom.core.promotion import as_float, promote
-from loom.tensor.graph import Node
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, common_shape, constant, where
 from loom.tensor.ops.views import broadcast_to, routed
+from loom.tensor.record.graph import Node
 from loom.tensor.special.given import applied, horner, ready
-from loom.tensor.tensor import Tensor
 
 __all__ = ["entr", "logit", "sinc", "xlog1py", "xlogy"]
 

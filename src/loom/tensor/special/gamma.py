@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from loom.core.numbers import whole
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.special.given import applied, horner, is_double
-from loom.tensor.tensor import Tensor
 
 __all__ = ["digamma", "polygamma"]
 

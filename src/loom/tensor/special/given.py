@@ -12,9 +12,9 @@ from loom.core.dtype import f64
 from loom.core.errors import DTypeError
 from loom.core.promotion import as_float
 from loom.kernels.types import held_type
-from loom.tensor.graph import require_tensor
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import routed
+from loom.tensor.record.graph import require_tensor
 
 __all__ = ["applied", "horner", "is_double", "ready"]
 

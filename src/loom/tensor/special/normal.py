@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.special.given import applied, horner, is_double
-from loom.tensor.tensor import Tensor
 
 __all__ = ["erfinv", "log_ndtr", "ndtr", "ndtri"]
 
@@ -116,6 +116,16 @@ def _mills(x: Any) -> Any:
 
 def erfinv(x: Tensor) -> Tensor:
     """Return y with erf(y) = x: -inf for -1, inf for 1, NaN outside.
+
+    Args:
+        x: Tensor of any shape.
+
+    Returns:
+        Tensor of the shape of ``x``: floats keep their dtype; bools and integers give f32.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Complex numbers are refused.
 
     >>> from loom import tensor
     >>> erfinv(tensor.array([-1.0, 0.0, 1.0])).tolist()

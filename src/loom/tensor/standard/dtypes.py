@@ -15,7 +15,7 @@ from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.core.promotion import is_number, promote
-from loom.tensor.graph import Node, NodeT, same
+from loom.tensor.record.graph import Node, NodeT, same
 
 __all__ = ["NAMES", "FloatInfo", "IntInfo", "can_cast", "copied", "finfo", "iinfo", "isdtype", "result_type"]
 
@@ -38,6 +38,14 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     """Tell whether a dtype is of a kind, of one of several in a tuple, or is a dtype.
 
     ``kind``: "bool", "signed integer", "unsigned integer", "integral", "real floating", "complex floating", "numeric".
+
+    Args:
+        dtype: Dtype.
+        kind: Kind of the array API, a dtype, or a tuple of them.
+
+    Raises:
+        ArgumentError: There is no such option.
+        DTypeError: There is no such dtype.
 
     >>> isdtype(f32, "real floating"), isdtype(f32, ("bool", "integral"))
     (True, False)
@@ -84,6 +92,12 @@ _FLOATS = {"f16": (10, 15), "bf16": (7, 127), "f32": (23, 127), "f64": (52, 1023
 def finfo(type: Any, /) -> FloatInfo:
     """Return what a type of floats, or that of a tensor, holds; DTypeError for others.
 
+    Args:
+        type: Dtype, its name, or a tensor.
+
+    Raises:
+        DTypeError: There is no such dtype; not a type of floats.
+
     >>> finfo(f32).eps == 2.0**-23
     True
     """
@@ -97,7 +111,14 @@ def finfo(type: Any, /) -> FloatInfo:
 
 
 def iinfo(type: Any, /) -> IntInfo:
-    """Return what a type of integers, or that of a tensor, holds; DTypeError for others."""
+    """Return what a type of integers, or that of a tensor, holds; DTypeError for others.
+
+    Args:
+        type: Dtype, its name, or a tensor.
+
+    Raises:
+        DTypeError: There is no such dtype; not a type of integers.
+    """
     given = _type_of(type, "iinfo")
     if not given.is_integer:
         raise DTypeError("iinfo", "not a type of integers", expected="integers", got=given, remedy="Use finfo")
@@ -111,6 +132,13 @@ def _type_of(given: Any, where: str) -> DType:
 def result_type(*arrays_and_dtypes: Any) -> DType:
     """Return the dtype in which tensors, dtypes and Python's numbers meet (``core.promotion``).
 
+    Args:
+        *arrays_and_dtypes: Tensors, dtypes and Python numbers.
+
+    Raises:
+        ArgumentError: Nothing to join.
+        DTypeError: There is no such dtype.
+
     >>> str(result_type(types.u8, types.i32, 1))
     'i32'
     """
@@ -122,6 +150,13 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
 
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Tell whether a type, or that of a tensor, becomes another by promotion, or by one of wider kind: losing nothing.
+
+    Args:
+        from_: Dtype, or a tensor.
+        to: Dtype.
+
+    Raises:
+        DTypeError: There is no such dtype.
 
     >>> can_cast(types.i16, types.i32), can_cast(types.i64, types.f64), can_cast(types.f32, types.u8)
     (True, False, False)

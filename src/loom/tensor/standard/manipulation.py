@@ -15,8 +15,8 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag, is_list, items
 from loom.core.numbers import whole
-from loom.tensor.graph import NodeT, as_shape, require_tensor
 from loom.tensor.ops import joining, views
+from loom.tensor.record.graph import NodeT, as_shape, require_tensor
 from loom.tensor.standard.dtypes import copied
 
 __all__ = [
@@ -25,7 +25,15 @@ __all__ = [
 
 
 def broadcast_arrays(*arrays: NodeT) -> list[NodeT]:
-    """Return tensors repeated to the shape in which all broadcast; ShapeError if they do not."""
+    """Return tensors repeated to the shape in which all broadcast; ShapeError if they do not.
+
+    Args:
+        *arrays: Tensors.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        ShapeError: The shapes do not broadcast.
+    """
     for x in arrays:
         require_tensor(x, "broadcast_arrays")
     try:
@@ -39,7 +47,17 @@ def broadcast_arrays(*arrays: NodeT) -> list[NodeT]:
 
 
 def concat(arrays: Sequence[NodeT], /, axis: int | None = 0) -> NodeT:
-    """Return tensors joined along an axis (None: all flattened), in the dtype in which theirs meet."""
+    """Return tensors joined along an axis (None: all flattened), in the dtype in which theirs meet.
+
+    Args:
+        arrays: Tensors.
+        axis: Axis; None: all in row-major order.
+
+    Raises:
+        ArgumentError: Not one for each; an operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     given = items(arrays, "concat", "tensors")
     if axis is not None:
         return joining.concat(given, axis)
@@ -51,6 +69,15 @@ def concat(arrays: Sequence[NodeT], /, axis: int | None = 0) -> NodeT:
 def unstack(x: NodeT, /, *, axis: int = 0) -> tuple[NodeT, ...]:
     """Return the parts of a tensor along an axis, which they do not have.
 
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, negative ones counted from the end.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+
     >>> from loom import tensor
     >>> [part.tolist() for part in unstack(tensor.array([[1, 2], [3, 4]]), axis=1)]
     [[1, 3], [2, 4]]
@@ -61,19 +88,52 @@ def unstack(x: NodeT, /, *, axis: int = 0) -> tuple[NodeT, ...]:
 
 
 def flip(x: NodeT, /, *, axis: int | tuple[int, ...] | None = None) -> NodeT:
-    """Return the elements in reversed order along axes (None: all)."""
+    """Return the elements in reversed order along axes (None: all).
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+
+    Returns:
+        Tensor of the shape of ``x``, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+    """
     require_tensor(x, "flip")
     return views.reverse(x, axis)
 
 
 def permute_dims(x: NodeT, /, axes: tuple[int, ...]) -> NodeT:
-    """Return the tensor with its axes in another order."""
+    """Return the tensor with its axes in another order.
+
+    Args:
+        x: Tensor of any shape.
+        axes: Order of the axes.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not one for each.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     require_tensor(x, "permute_dims")
     return views.permute(x, axes)
 
 
 def moveaxis(x: NodeT, source: int | tuple[int, ...], destination: int | tuple[int, ...], /) -> NodeT:
-    """Return the tensor with axes at other places, the others in their order."""
+    """Return the tensor with axes at other places, the others in their order.
+
+    Args:
+        x: Tensor of any shape.
+        source: Axis, or several in a tuple.
+        destination: Where they go.
+
+    Raises:
+        ArgumentError: An operand is no tensor; the axes do not match.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     require_tensor(x, "moveaxis")
     first, last = ([views.normal_axis(x, a, "moveaxis") for a in (each if is_list(each) else (each,))]
                    for each in (source, destination))  # fmt: skip
@@ -91,6 +151,17 @@ def reshape(x: NodeT, /, shape: Any, *more: Any, copy: bool | None = None) -> No
 
     ``shape``: a tuple, or its lengths one by one. No tensor sees what is assigned to another, so that ``copy=True``
     and None are the same; ArgumentError (a ValueError) for ``copy=False``, which asks for shared elements.
+
+    Args:
+        x: Tensor of any shape.
+        shape: Lengths, one of which may be -1: what is left.
+        *more: Further lengths.
+        copy: True: always copy; False: never, BufferError where it must; None: where it must.
+
+    Raises:
+        ArgumentError: Not a whole number; an operand is no tensor; a number is not usable there; tensors do not share
+            what is assigned.
+        ShapeError: The elements do not fit.
     """
     require_tensor(x, "reshape")
     if copy is not None and not flag(copy, "reshape, copy"):
@@ -102,6 +173,16 @@ def reshape(x: NodeT, /, shape: Any, *more: Any, copy: bool | None = None) -> No
 
 def roll(x: NodeT, /, shift: int | tuple[int, ...], *, axis: int | tuple[int, ...] | None = None) -> NodeT:
     """Return the elements moved ``shift`` places along axes (None: in row-major order), the last ones to the front.
+
+    Args:
+        x: Tensor of any shape.
+        shift: Places, a number or one for each axis.
+        axis: Axis, or several in a tuple; None: in row-major order.
+
+    Raises:
+        ArgumentError: An operand is no tensor; not one for each axis; several, without axes.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
 
     >>> from loom import tensor
     >>> roll(tensor.arange(5), 2).tolist()
@@ -136,6 +217,14 @@ def _rolled(x: NodeT, shift: Any, axis: int) -> NodeT:
 
 def tile(x: NodeT, repetitions: tuple[int, ...], /) -> NodeT:
     """Return the tensor ``repetitions`` times side by side along each axis, missing ones counting as 1 in front.
+
+    Args:
+        x: Tensor of any shape.
+        repetitions: How often along each axis.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        ShapeError: Not a shape.
 
     >>> from loom import tensor
     >>> tile(tensor.array([1, 2]), (2, 2)).tolist()

@@ -14,18 +14,34 @@ from loom.core.dtype import bool_, dtype_of
 from loom.core.given import flag
 from loom.core.numbers import real
 from loom.kernels.types import kinds
-from loom.tensor.composite import Composite
-from loom.tensor.graph import Node, NodeT, require_tensor
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
 from loom.tensor.ops.parts import part_of
-from loom.tensor.standard.elementwise import truth
+from loom.tensor.record.composite import Composite
+from loom.tensor.record.graph import Node, NodeT, require_tensor
+from loom.tensor.standard.logic import truth
 
 __all__ = ["all", "any", "max", "mean", "min", "prod", "std", "sum", "var"]
 
 
 def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> NodeT:
-    """Return sums; floats keep their dtype, integers give 64 bits, bools i64. ``dtype``: what elements become first."""
+    """Return sums; floats keep their dtype, integers give 64 bits, bools i64. ``dtype``: what elements become first.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        dtype: Dtype that elements become first; None: the rule above.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats and complex numbers keep their dtype; bools give i64; integers
+            give i64, unsigned ones u64.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor.
+        DTypeError: An axis is no integer; there is no such dtype.
+        IndexOutside: There is no such axis.
+    """
     if dtype is None:
         return reductions.sum_of(x, axis, keepdims=keepdims)
     require_tensor(x, "sum")
@@ -38,6 +54,21 @@ def prod(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = F
 
     f16 and bf16 are computed in f32 and rounded once. 1 where there are none. With ``dtype`` elements become that
     first. Products of complex numbers are those of neighbours first, of their products' neighbours then, and so on.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        dtype: Dtype that elements become first; None: the rule above.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats and complex numbers keep their dtype; bools give i64; integers
+            give i64, unsigned ones u64.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: There is no such dtype; an axis is no integer.
+        IndexOutside: There is no such axis.
     """
     require_tensor(x, "prod")
     given = x if dtype is None else cast(x, dtype_of(dtype, "prod"))
@@ -63,7 +94,22 @@ def _product(x: NodeT) -> NodeT:
 
 
 def mean(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
-    """Return means; floats keep their dtype, integers give f64; NaN of none."""
+    """Return means; floats keep their dtype, integers give f64; NaN of none.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats and complex numbers keep their dtype; bools and integers give
+            f64.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     return reductions.mean_of(x, axis, keepdims=keepdims)
 
 
@@ -72,6 +118,21 @@ def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
 
     ``correction=1`` gives that of a sample. Integers give f64; f16 and bf16 are computed in f32 and rounded once. NaN
     or infinite where ``correction`` leaves nothing to divide by, NaN of none.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        correction: Number taken from the count of elements that is divided by.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats keep their dtype; bools and integers give f64; complex numbers
+            give f32 of c64, f64 of c128.
+
+    Raises:
+        ArgumentError: Not a number; a number is not usable there; an operand is no tensor.
+        DTypeError: An axis is no integer; a number does not fit the dtype.
+        IndexOutside: There is no such axis.
     """
     require_tensor(x, "var")
     if x.dtype.is_complex:  # of both parts
@@ -81,7 +142,23 @@ def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
 
 
 def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> NodeT:
-    """Return standard deviations, the roots of ``var``."""
+    """Return standard deviations, the roots of ``var``.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        correction: Number taken from the count of elements that is divided by.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes: floats keep their dtype; bools and integers give f64; complex numbers
+            give f32 of c64, f64 of c128.
+
+    Raises:
+        ArgumentError: A number is not usable there; an operand is no tensor; not a number.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     require_tensor(x, "std")
     if x.dtype.is_complex:
         return apply("sqrt", var(x, axis=axis, correction=correction, keepdims=keepdims))
@@ -133,12 +210,40 @@ _VAR, _STD = Composite("var", _variances), Composite("std", _deviations)
 
 
 def max(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
-    """Return the largest elements; NaN wins. The gradient goes to the first of several; EmptyError of none."""
+    """Return the largest elements; NaN wins. The gradient goes to the first of several; EmptyError of none.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: Complex numbers are refused; an axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     return reductions.max_of(x, axis, keepdims=keepdims)
 
 
 def min(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
-    """Return the smallest elements; NaN wins. The gradient goes to the first of several; EmptyError of none."""
+    """Return the smallest elements; NaN wins. The gradient goes to the first of several; EmptyError of none.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes, in its dtype.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: Complex numbers are refused; an axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     return reductions.min_of(x, axis, keepdims=keepdims)
 
 
@@ -153,10 +258,38 @@ def _truths(x: NodeT, axis: Any, keepdims: bool, where: str) -> NodeT:
 
 
 def all(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
-    """Tell whether all are true, numbers unless 0; True of none."""
+    """Tell whether all are true, numbers unless 0; True of none.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes, bools.
+
+    Raises:
+        ArgumentError: An operand is no tensor.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     return _truths(x, axis, keepdims, "all")
 
 
 def any(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
-    """Tell whether one is true, numbers unless 0; False of none."""
+    """Tell whether one is true, numbers unless 0; False of none.
+
+    Args:
+        x: Tensor of any shape.
+        axis: Axis, or several in a tuple; None: all.
+        keepdims: Whether axes that are reduced stay, with length 1.
+
+    Returns:
+        Tensor of what is left without the axes, bools.
+
+    Raises:
+        ArgumentError: An operand is no tensor; a number is not usable there.
+        DTypeError: An axis is no integer.
+        IndexOutside: There is no such axis.
+    """
     return _truths(x, axis, keepdims, "any")

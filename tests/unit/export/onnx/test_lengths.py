@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loom.export.onnx.lengths import Length, LengthFormula, formula_of
+from loom.export.onnx.writing.lengths import Length, LengthFormula, formula_of
 
 _NAMED = {"a": (2, 3, 5, 7), "b": (4, 3, 9, 2), "c": (5, 8, 2, 3)}
 

@@ -8,7 +8,7 @@ import pytest
 import loom
 from kernel_oracle import agree, run
 from loom import In, Out, f32, f64, i8, i32, i64, kernel, u8, u32, u64
-from loom.ir.frontend.annotations import Absent
+from loom.ir.frontend.base.annotations import Absent
 
 X = np.array([-7, -3, -1, 0, 1, 2, 5, 9])
 

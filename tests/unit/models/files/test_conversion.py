@@ -17,7 +17,7 @@ import loom
 from loom.core.errors import ArgumentError, DTypeError, FileError, NotFinite
 from loom.core.narrow import TYPES, store
 from loom.models.files import convert_checkpoint, open_checkpoint
-from loom.nn.tensorfile import read_tensors
+from loom.nn.files.tensorfile import read_tensors
 from unit.models.files.test_folders import CONFIG, on_disk, sharded
 from unit.models.files.written import facts
 from unit.models.files.written import gguf as written

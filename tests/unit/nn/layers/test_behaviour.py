@@ -19,7 +19,7 @@ from loom.nn.spec import LAYERS as CONFIGS
 from loom.nn.spec import parse
 from loom.nn.weights.model import Model
 from loom.tensor import Tensor
-from loom.tensor.convolution import convolve_planes
+from loom.tensor.arrays.convolution import convolve_planes
 from loom.tensor.ops.random import random_words
 
 _DENSE = {"type": "dense", "output_size": 2}

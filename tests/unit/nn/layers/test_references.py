@@ -12,8 +12,8 @@ import pytest
 
 from loom import tensor
 from loom.nn.spec import LAYERS, Activation, ActivationLayer, Layer, parse
-from loom.nn.spec.fields import value_fields
-from loom.nn.spec.rules import Choice, Flag
+from loom.nn.spec.base.fields import value_fields
+from loom.nn.spec.base.rules import Choice, Flag
 from loom.nn.weights.model import Model
 from unit.nn.layers.cases import CASES, Case
 

@@ -151,7 +151,7 @@ def test_damaged_bundles_are_told(change: Any, text: str) -> None:
 
 
 def test_damaged_safetensors_are_told(tmp_path: Path) -> None:
-    from loom.nn.tensorfile import read_raw, write_raw
+    from loom.nn.files.tensorfile import read_raw, write_raw
 
     _network().convert("i4").save(tmp_path / "m.safetensors")
     raw, told = read_raw((tmp_path / "m.safetensors").read_bytes(), "here")
@@ -172,7 +172,7 @@ def test_what_is_written_is_what_the_library_writes() -> None:
     """Our writer and the library's give files of the same tensors."""
     from safetensors.numpy import load
 
-    from loom.nn.storedfile import write_stored
+    from loom.nn.files.storedfile import write_stored
 
     arrays = {"b": np.arange(3, dtype=np.float32), "a": np.ones((2, 2)), "c": np.zeros((), np.float16)}
     found = load(write_stored(arrays, {"b": store(arrays["b"], "i8", scales=1.0)}, {"x": "y"}))

@@ -14,8 +14,8 @@ import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, SpecError
 from loom.nn.spec import Dense, Parallel, SavedModel, parse, read_bundle, write_bundle
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.older.numbers import STORED_TYPES, from_stored
-from loom.nn.spec.problems import Place, Reading
 
 NETWORK = parse(
     {

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from loom.core.errors import LoomError
-from loom.nn.persistence import is_bundle, read_safetensors
+from loom.nn.files.persistence import is_bundle, read_safetensors
 from loom.nn.spec import SavedModel, convert, parse, read_bundle, to_json, write_bundle, write_older_bundle
 
 LONGEST_SECONDS = 20
@@ -192,7 +192,7 @@ def test_damaged_documents_and_bundles() -> None:
 
 def attack_tensors(seed: int, count: int) -> None:
     library = pytest.importorskip("safetensors.numpy")
-    from loom.nn.persistence import of_elsewhere
+    from loom.nn.files.persistence import of_elsewhere
 
     model, draw = weighted(OURS[0]), random.Random(seed)
     data = library.save(dict(model.weights), metadata={"loom.network": to_json(model.network), "loom.training": "{}"})

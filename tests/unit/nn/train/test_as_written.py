@@ -18,7 +18,7 @@ import pytest
 import loom
 from loom.core.errors import NotFinite
 from loom.nn.train import SGD, Linear, TrainConfig, Trainer
-from loom.nn.train.checkpoints import read_checkpoint
+from loom.nn.train.loop.checkpoints import read_checkpoint
 
 BOUND = 8e-5
 CONFIG = TrainConfig(

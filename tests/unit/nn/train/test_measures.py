@@ -11,8 +11,8 @@ import pytest
 
 from loom.core.errors import ShapeError
 from loom.nn.measure import deviation_metrics
-from loom.nn.train.curves import draw_curves
-from loom.nn.train.history import History
+from loom.nn.train.loop.curves import draw_curves
+from loom.nn.train.loop.history import History
 from loom.nn.train.measures import confusion_of
 
 

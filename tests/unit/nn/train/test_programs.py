@@ -11,8 +11,8 @@ from loom import Network, tensor
 from loom.core.errors import NotFinite
 from loom.nn.train import programs
 from loom.nn.train.config import TrainConfig
+from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.optimizers import Adam
-from loom.nn.train.trainer import Trainer
 
 DOCUMENT = {
     "format": "loom/1", "input": {"shape": [4]},

@@ -15,7 +15,7 @@ import loom
 from loom.core.errors import ArgumentError, CheckpointError, DTypeError, NotFinite, ShapeError
 from loom.nn.spec import Snapshot
 from loom.nn.train import Adam, AdamW, Cosine, TrainConfig, Trainer
-from loom.nn.train.checkpoints import read_checkpoint, write_checkpoint
+from loom.nn.train.loop.checkpoints import read_checkpoint, write_checkpoint
 from loom.nn.train.plan import order_of_epoch
 from loom.storage.disk import FaultyDisk
 

@@ -15,7 +15,7 @@ from loom.core.numerics import canonical_bits
 from loom.kernels.matmul.units import Patch
 from loom.schedules.matmul import Multiplication
 from loom.schedules.products import implicit, units
-from loom.tensor.convolution import convolve_planes
+from loom.tensor.arrays.convolution import convolve_planes
 from loom.tensor.ops import correlating, windowed
 
 Array = np.ndarray[Any, Any]

@@ -11,7 +11,7 @@ from conformance.running import environment
 from loom.core.caps import Caps
 from loom.tensor import Tensor
 from loom.tensor.program import Drafted
-from loom.tensor.timelines import build
+from loom.tensor.record.timelines import build
 
 GPU = Caps(32, 48 << 10, 1024, False, 1, 1 << 20, threads=True)
 

@@ -9,9 +9,10 @@ import pytest
 
 from loom import tensor
 from loom.core.caps import Caps
-from loom.tensor import Tensor, lowering
+from loom.tensor import Tensor
 from loom.tensor.fusing.copies import through
-from loom.tensor.layout import StridedLayout, row_major
+from loom.tensor.record.layout import StridedLayout, row_major
+from loom.tensor.run import lowering
 from unit.tensor.fusing.drafts import GPU, computed
 
 BATCH, TOKENS, HEADS, SIZE = 2, 6, 3, 4

@@ -9,9 +9,9 @@ import pytest
 
 import loom
 from loom import tensor
-from loom.tensor.draft import Draft, DraftBuffer
 from loom.tensor.fusing.repeats import leave_out_repeats
 from loom.tensor.program import Drafted
+from loom.tensor.record.draft import Draft, DraftBuffer
 
 N = 8
 

@@ -19,7 +19,7 @@ from loom.core.numerics import canonical_bits
 from loom.schedules import rows as schedule
 from loom.tensor import Tensor
 from loom.tensor.program import Drafted
-from loom.tensor.timelines import build
+from loom.tensor.record.timelines import build
 from unit.tensor.fusing.drafts import GPU
 
 Step = Callable[[Random, list[Tensor]], Tensor]

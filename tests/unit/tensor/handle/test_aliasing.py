@@ -174,7 +174,7 @@ class _World:
 
 
 def _behind(x: Any) -> list[Any]:
-    from loom.tensor.graph import ancestors
+    from loom.tensor.record.graph import ancestors
 
     return ancestors([x])
 

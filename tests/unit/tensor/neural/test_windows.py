@@ -15,8 +15,8 @@ import loom
 from loom import tensor
 from loom.core.numerics import canonical_bits
 from loom.schedules.products import viewed, windows
-from loom.tensor import convolution
-from loom.tensor.convolution import convolve_planes
+from loom.tensor.arrays import convolution
+from loom.tensor.arrays.convolution import convolve_planes
 from loom.tensor.ops import correlating
 from unit.patterns.linalg.matmul_order import canonical_matmul
 from unit.patterns.linalg.order_free import order_free_product

@@ -13,9 +13,9 @@ import numpy as np
 from loom.core.dtype import DType, bool_, f32, i32, i64, lookup, u64
 from loom.export.onnx.emitters.registry import broadcast, emits, refused, unwrapped
 from loom.export.onnx.emitters.windows import emit_average, emit_max
-from loom.export.onnx.lengths import Length
-from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter, allowed_types, tensor_type
+from loom.export.onnx.writing.lengths import Length
+from loom.export.onnx.writing.records import RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter, allowed_types, tensor_type
 from loom.onnx.functions import BODIES
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, MAPS, NUMBER
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from loom.core.dtype import bool_, i64
 from loom.export.onnx.emitters.registry import emits, named, refused, unwrapped
-from loom.export.onnx.lengths import Length, Size
-from loom.export.onnx.records import OpenNumber, RecordedValue
-from loom.export.onnx.writer import GraphWriter
+from loom.export.onnx.writing.lengths import Length, Size
+from loom.export.onnx.writing.records import OpenNumber, RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, NUMBER
 from loom.tensor.ops.indexing import FOLD, TAKE
 from loom.tensor.ops.ordering import FIRST

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from loom.core.dtype import i64
 from loom.export.onnx.emitters.registry import emits, refused
-from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter
+from loom.export.onnx.writing.records import RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.ordering import FIRST, SCAN, SORT
 
 __all__: list[str] = []

@@ -12,8 +12,8 @@ from typing import Any
 from loom.core.dtype import DType
 from loom.export.onnx.emitters.registry import emits, named
 from loom.export.onnx.emitters.windows import WindowSource, window_source
-from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter
+from loom.export.onnx.writing.records import RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.correlating import COLUMNS, ROWS
 from loom.tensor.ops.products import MATMUL
 from loom.tensor.ops.views import PERMUTE, RESHAPE

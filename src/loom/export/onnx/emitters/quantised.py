@@ -14,8 +14,8 @@ import numpy as np
 from loom.core.dtype import f32, u8
 from loom.export.onnx.emitters.indexing import taken
 from loom.export.onnx.emitters.registry import emits, refused
-from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter, Initializer
+from loom.export.onnx.writing.records import RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter, Initializer
 from loom.kernels.quantized.forms import BlockForm, unpack_blocks
 from loom.tensor.neural.quantized import ACTIVATIONS, PRODUCT, ROWS
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from loom.core.dtype import DType, i64, u8, u64
 from loom.export.onnx.emitters.registry import emits, refused
-from loom.export.onnx.records import RecordedValue
-from loom.export.onnx.writer import GraphWriter
+from loom.export.onnx.writing.records import RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.reductions import ARG, EXTREME, PRODUCT, SUM
 
 __all__: list[str] = []

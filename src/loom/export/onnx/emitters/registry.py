@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.core.errors import ArgumentError
-from loom.export.onnx.lengths import Size
-from loom.export.onnx.records import ALIASES, RecordedValue
-from loom.export.onnx.writer import WHERE, GraphWriter
-from loom.tensor.graph import TensorOp
+from loom.export.onnx.writing.lengths import Size
+from loom.export.onnx.writing.records import ALIASES, RecordedValue
+from loom.export.onnx.writing.writer import WHERE, GraphWriter
 from loom.tensor.ops.views import BROADCAST
+from loom.tensor.record.graph import TensorOp
 
 __all__ = ["EMITTERS", "REFUSED", "WriteOperation", "broadcast", "emits", "refused", "unwrapped"]
 

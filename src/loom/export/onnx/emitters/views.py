@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from loom.export.onnx.emitters.registry import emits, named, unwrapped
-from loom.export.onnx.lengths import Length, Size
-from loom.export.onnx.records import ALIASES, RecordedValue
-from loom.export.onnx.writer import GraphWriter
-from loom.tensor.autodiff import BARRIER
+from loom.export.onnx.writing.lengths import Length, Size
+from loom.export.onnx.writing.records import ALIASES, RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter
+from loom.tensor.arrays.autodiff import BARRIER
 from loom.tensor.ops.joining import CONCAT, PLACE
 from loom.tensor.ops.views import BROADCAST, PERMUTE, RESHAPE, REVERSE, SLICE
 

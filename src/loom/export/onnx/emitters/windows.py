@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from loom.export.onnx.emitters.registry import emits, named, refused, unwrapped
-from loom.export.onnx.lengths import Length
-from loom.export.onnx.records import OpenNumber, RecordedValue
-from loom.export.onnx.writer import GraphWriter
+from loom.export.onnx.writing.lengths import Length
+from loom.export.onnx.writing.records import OpenNumber, RecordedValue
+from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.elementwise import MAPS, NUMBER
 from loom.tensor.ops.joining import PLACE
 from loom.tensor.ops.reductions import SUM

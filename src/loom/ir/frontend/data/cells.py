@@ -13,7 +13,7 @@ from __future__ import annotations
 from loom.core.dtype import f32, f64, i64
 from loom.core.fixed import MOST_ADDED, MOST_HELD, Fixed
 from loom.ir.builder import Builder
-from loom.ir.frontend.values import Operand, Typing
+from loom.ir.frontend.base.values import Operand, Typing
 from loom.ir.kernel import Instr, Memory
 
 __all__ = ["add_to_cell", "from_cell", "to_cell"]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from loom.core.dtype import DType, bool_, f32, lookup, u32, u64
 from loom.ir.builder import Builder
+from loom.ir.frontend.base.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, describe
 from loom.ir.frontend.data.structs import info_of, is_struct, no_field
 from loom.ir.frontend.host.plain import attribute
-from loom.ir.frontend.values import Method, Operand, RecordPlace, Static, StructValue, StructVariable, describe
 from loom.ir.kernel import Instr, Variable
 from loom.ir.records import Field
 
 if TYPE_CHECKING:
-    from loom.ir.frontend.indexes import IndexTyping
+    from loom.ir.frontend.base.indexes import IndexTyping
 
 __all__ = ["Fields", "is_record", "leaves", "rebuilt"]
 

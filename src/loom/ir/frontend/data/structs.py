@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import KernelTypeError, near_matches
 from loom.ir.constants import fits
-from loom.ir.frontend.annotations import is_struct, scalar_type
+from loom.ir.frontend.base.annotations import is_struct, scalar_type
 from loom.ir.records import RecordLayout
 
 __all__ = ["StructInfo", "info_of", "is_struct", "struct"]

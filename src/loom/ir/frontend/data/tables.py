@@ -15,13 +15,13 @@ import numpy as np
 from loom.core.dtype import DType, bool_, f32, of_numpy, u32
 from loom.core.given import is_array, is_list, is_scalar
 from loom.ir.builder import Builder
+from loom.ir.frontend.base.values import AxesView, Operand, Static, is_number
 from loom.ir.frontend.data.fields import leaves, rebuilt
 from loom.ir.frontend.data.views import Views
-from loom.ir.frontend.values import AxesView, Operand, Static, is_number
 from loom.ir.kernel import Access, Instr, Memory
 
 if TYPE_CHECKING:
-    from loom.ir.frontend.indexes import IndexTyping
+    from loom.ir.frontend.base.indexes import IndexTyping
 
 __all__ = ["Tables"]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from loom.core.dtype import u32, u64
 from loom.core.given import is_tuple
 from loom.ir.builder import Builder
+from loom.ir.frontend.base.values import AxesView, Operand, RecordPlace, Static, Typing
 from loom.ir.frontend.data.structs import info_of
-from loom.ir.frontend.values import AxesView, Operand, RecordPlace, Static, Typing
 from loom.ir.kernel import Instr, Memory
 
 __all__ = ["Views"]

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import field_of, flag, real, several, size, value_fields
-from loom.nn.spec.layer import Shape, register
+from loom.nn.spec.base.fields import field_of, flag, real, several, size, value_fields
+from loom.nn.spec.base.layer import Shape, register
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Flag, LayerName, Name, Real
+from loom.nn.spec.base.shapes import agrees, check_mask, has_rank
 from loom.nn.spec.layers.lora import Adaptable
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Flag, LayerName, Name, Real
-from loom.nn.spec.shapes import agrees, check_mask, has_rank
 
 __all__ = ["MultiHeadAttention"]
 

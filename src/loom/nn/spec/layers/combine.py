@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, field_of
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_product, meaning_of_sum
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Whole
+from loom.nn.spec.base.fields import choice, field_of
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_product, meaning_of_sum
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Whole
 
 __all__ = ["Combine", "Merge", "concatenate", "equal", "meaning_of_combination", "normal_axis"]
 

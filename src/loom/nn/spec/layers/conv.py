@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.activations import Activation, activation
-from loom.nn.spec.fields import flag, pair, size
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import Meaning, meaning_of_activation
-from loom.nn.spec.problems import Place
-from loom.nn.spec.shapes import agrees, has_rank, slid
+from loom.nn.spec.base.activations import Activation, activation
+from loom.nn.spec.base.fields import flag, pair, size
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.meaning import Meaning, meaning_of_activation
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.shapes import agrees, has_rank, slid
 
 __all__ = ["Conv1D", "Conv2D"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import field_of, size
-from loom.nn.spec.layer import Layer, Shape, TableRows, register
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import LayerName
-from loom.nn.spec.shapes import has_rank
+from loom.nn.spec.base.fields import field_of, size
+from loom.nn.spec.base.layer import Layer, Shape, TableRows, register
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import LayerName
+from loom.nn.spec.base.shapes import has_rank
 
 __all__ = ["Embedding", "PositionEmbedding", "Unembedding"]
 

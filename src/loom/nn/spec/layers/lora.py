@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import Config, Record, field_of, real, several, size
-from loom.nn.spec.layer import Layer, Shape
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Name
+from loom.nn.spec.base.fields import Config, Record, field_of, real, several, size
+from loom.nn.spec.base.layer import Layer, Shape
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Name
 
 __all__ = ["Adaptable", "LoRA", "adapter_names", "is_adapter", "short_name"]
 

@@ -9,11 +9,11 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, field_of, real, several, size
-from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, TableRows, chain_rows, register
-from loom.nn.spec.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities
-from loom.nn.spec.problems import Place, Reading
-from loom.nn.spec.shapes import has_rank
+from loom.nn.spec.base.fields import choice, field_of, real, several, size
+from loom.nn.spec.base.layer import Layer, LayerRule, Part, Shape, TableRows, chain_rows, register
+from loom.nn.spec.base.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities
+from loom.nn.spec.base.problems import Place, Reading
+from loom.nn.spec.base.shapes import has_rank
 
 __all__ = ["Distance", "KMeans", "KMeansOutput", "Residual", "Sequential"]
 

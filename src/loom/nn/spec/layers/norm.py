@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import real, size
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning
-from loom.nn.spec.problems import Place
-from loom.nn.spec.shapes import agrees, has_rank
+from loom.nn.spec.base.fields import real, size
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.meaning import NEITHER, NUMBERS, Meaning
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.shapes import agrees, has_rank
 
 __all__ = ["BatchNorm", "LayerNorm", "Normalize", "RMSNorm"]
 

@@ -9,14 +9,14 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import Config, Record, choice, field_of, several, size
-from loom.nn.spec.layer import Layer, LayerRule, Part, Shape, TableRows, register
+from loom.nn.spec.base.fields import Config, Record, choice, field_of, several, size
+from loom.nn.spec.base.layer import Layer, LayerRule, Part, Shape, TableRows, register
+from loom.nn.spec.base.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_sum, probabilities
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Whole
+from loom.nn.spec.base.shapes import count
 from loom.nn.spec.layers.combine import Combine, concatenate, equal, meaning_of_combination
 from loom.nn.spec.layers.softmax import Softmax
-from loom.nn.spec.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_sum, probabilities
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Whole
-from loom.nn.spec.shapes import count
 
 __all__ = ["GridCell", "GridSize", "Parallel", "ParallelMode"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import pair
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import NEITHER, Meaning
-from loom.nn.spec.problems import Place
-from loom.nn.spec.shapes import has_rank, slid
+from loom.nn.spec.base.fields import pair
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.meaning import NEITHER, Meaning
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.shapes import has_rank, slid
 
 __all__ = ["AveragePool", "MaxPool"]
 

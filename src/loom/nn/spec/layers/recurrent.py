@@ -9,10 +9,10 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, size
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.problems import Place
-from loom.nn.spec.shapes import agrees, has_rank
+from loom.nn.spec.base.fields import choice, size
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.shapes import agrees, has_rank
 
 __all__ = ["GRU", "LSTM", "RNN", "States"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.problems import Place
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.problems import Place
 
 __all__ = ["Scale"]
 

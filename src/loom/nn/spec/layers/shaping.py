@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import ClassVar
 
-from loom.nn.spec.activations import OTHER_NAMES, Activation
-from loom.nn.spec.fields import choice, real, several
-from loom.nn.spec.layer import Layer, Shape, TableRows, register
-from loom.nn.spec.meaning import NEITHER, NUMBERS, Meaning, meaning_of_activation
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Whole
-from loom.nn.spec.shapes import count
+from loom.nn.spec.base.activations import OTHER_NAMES, Activation
+from loom.nn.spec.base.fields import choice, real, several
+from loom.nn.spec.base.layer import Layer, Shape, TableRows, register
+from loom.nn.spec.base.meaning import NEITHER, NUMBERS, Meaning, meaning_of_activation
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Whole
+from loom.nn.spec.base.shapes import count
 
 __all__ = ["ActivationLayer", "Dropout", "Flatten", "Permute", "Reshape"]
 

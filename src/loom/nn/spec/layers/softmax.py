@@ -15,12 +15,12 @@ from math import fsum, prod
 from operator import mul
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, flag, real, several, size
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import Meaning, probabilities
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Flag, Real, Several, Whole
-from loom.nn.spec.shapes import has_rank
+from loom.nn.spec.base.fields import choice, flag, real, several, size
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.meaning import Meaning, probabilities
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Flag, Real, Several, Whole
+from loom.nn.spec.base.shapes import has_rank
 
 __all__ = ["Softmax", "Variant"]
 

@@ -9,12 +9,12 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loom.nn.spec.fields import choice, field_of
-from loom.nn.spec.layer import Layer, Shape, register
-from loom.nn.spec.meaning import NEITHER, Meaning
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Name
-from loom.nn.spec.shapes import check_mask, has_rank
+from loom.nn.spec.base.fields import choice, field_of
+from loom.nn.spec.base.layer import Layer, Shape, register
+from loom.nn.spec.base.meaning import NEITHER, Meaning
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Name
+from loom.nn.spec.base.shapes import check_mask, has_rank
 
 __all__ = ["ClassToken", "TokenPool", "TokenPoolMode"]
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loom.core.dtype import f32, f64
-from loom.nn.spec.layer import Layer, Shape
+from loom.nn.spec.base.layer import Layer, Shape
+from loom.nn.spec.base.limits import MOST_WIDTH
+from loom.nn.spec.base.problems import Place, Problem, Reading
+from loom.nn.spec.base.shapes import count
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.parallel import GridSize
-from loom.nn.spec.limits import MOST_WIDTH
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, fit
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.nested import convert_layer, is_as_told, view
 from loom.nn.spec.older.pieces import Conversion, Slot, join_key
 from loom.nn.spec.older.start import start_of
-from loom.nn.spec.problems import Place, Problem, Reading
-from loom.nn.spec.shapes import count
 
 __all__ = ["build_network"]
 

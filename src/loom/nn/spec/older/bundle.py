@@ -14,6 +14,8 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, near_matches
+from loom.nn.spec.base.text import canonical
+from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, to_stored
@@ -21,8 +23,6 @@ from loom.nn.spec.older.pieces import Slot, join_key
 from loom.nn.spec.older.weights import NAMES
 from loom.nn.spec.older.write import write_as_first
 from loom.nn.spec.older.writing import Older
-from loom.nn.spec.text import canonical
-from loom.nn.spec.values import JsonObject
 
 __all__ = ["from_older_tensors", "older_tensors", "write_first_bundle", "write_older_bundle"]
 

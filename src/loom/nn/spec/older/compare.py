@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from loom.nn.spec.activations import Activation
-from loom.nn.spec.fields import write_object
-from loom.nn.spec.layer import Layer, Shape
+from loom.nn.spec.base.activations import Activation
+from loom.nn.spec.base.fields import write_object
+from loom.nn.spec.base.layer import Layer, Shape
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.nested import Residual, Sequential
 from loom.nn.spec.layers.shaping import ActivationLayer, Flatten, Reshape
 from loom.nn.spec.network import NetworkSpec
-from loom.nn.spec.problems import Place, Reading
 
 __all__ = ["Difference", "changes_nothing", "find_difference", "match_weights"]
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom.nn.spec.base.limits import MOST_LAYERS
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Flag, Real, Several, Text, Whole
+from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.parallel import GridSize
-from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import (
     Definition,
@@ -24,9 +27,6 @@ from loom.nn.spec.older.definition import (
 )  # fmt: skip
 from loom.nn.spec.older.names import activation_of, kind_of, settings_of
 from loom.nn.spec.older.pieces import Conversion
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
-from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["read_first"]
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
-from loom.nn.spec.activations import Activation
+from loom.nn.spec.base.activations import Activation
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.values import JsonValue
 from loom.nn.spec.layers.nested import Distance, KMeansOutput
 from loom.nn.spec.layers.parallel import ParallelMode
 from loom.nn.spec.layers.softmax import Variant
 from loom.nn.spec.older.definition import Notes, Pairs, normal
-from loom.nn.spec.problems import Place
-from loom.nn.spec.values import JsonValue
 
 __all__ = ["NUMBERED", "activation_of", "dtype_of", "kind_of", "member_of", "settings_of", "stored_type"]
 

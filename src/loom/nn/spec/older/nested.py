@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from loom.nn.spec.activations import Activation
-from loom.nn.spec.layer import Layer, Shape
+from loom.nn.spec.base.activations import Activation
+from loom.nn.spec.base.layer import Layer, Shape
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.shapes import count
 from loom.nn.spec.layers.nested import Distance, KMeans, KMeansOutput, Residual, Sequential
 from loom.nn.spec.layers.parallel import GridCell, GridSize, Parallel, ParallelMode
 from loom.nn.spec.layers.shaping import ActivationLayer, Flatten, Reshape
@@ -19,8 +21,6 @@ from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.names import member_of
 from loom.nn.spec.older.pieces import Pieces, Slot, join_key
 from loom.nn.spec.older.single import SINGLE, SOFTMAX_KEYS, softmax_of
-from loom.nn.spec.problems import Place
-from loom.nn.spec.shapes import count
 
 __all__ = ["convert_layer", "is_as_told", "view"]
 

@@ -12,8 +12,8 @@ from loom.core.arrays import Array
 from loom.core.narrow import TYPES
 from loom.core.narrow.floats import decode_floats, encode_floats
 from loom.core.narrow.packing import pack, unpack
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.older.names import NUMBERED
-from loom.nn.spec.problems import Place
 
 __all__ = ["KINDS", "bytes_of", "decode", "encode"]
 

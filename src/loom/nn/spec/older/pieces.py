@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loom.core.arrays import Array
-from loom.nn.spec.layer import Layer, Shape
+from loom.nn.spec.base.layer import Layer, Shape
 from loom.nn.spec.layers.nested import Sequential
 from loom.nn.spec.network import NetworkSpec
 

@@ -5,12 +5,12 @@ Layer: nn. Invariant: keys that only one generation has decide.
 
 from __future__ import annotations
 
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.older.definition import normal
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.second import read_second
-from loom.nn.spec.problems import Place
-from loom.nn.spec.values import JsonObject
 
 __all__ = ["read_older"]
 

@@ -12,8 +12,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from loom.nn.spec.base.limits import MOST_LAYERS
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.rules import Flag, Real, Several, Text, Whole
+from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.parallel import GridSize
-from loom.nn.spec.limits import MOST_LAYERS
 from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import (
     Definition,
@@ -29,9 +32,6 @@ from loom.nn.spec.older.definition import (
 from loom.nn.spec.older.names import activation_of, dtype_of, kind_of, settings_of, stored_type
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.second_weights import Stored, has_weights, read_stored
-from loom.nn.spec.problems import Place
-from loom.nn.spec.rules import Flag, Real, Several, Text, Whole
-from loom.nn.spec.values import JsonObject, JsonValue
 
 __all__ = ["read_second"]
 

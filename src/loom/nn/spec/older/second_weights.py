@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.nn.spec.base.problems import Place
+from loom.nn.spec.base.shapes import count
+from loom.nn.spec.base.text import from_base64
+from loom.nn.spec.base.values import JsonValue
 from loom.nn.spec.older.definition import Definition
 from loom.nn.spec.older.packed import decode
 from loom.nn.spec.older.pieces import Conversion
-from loom.nn.spec.problems import Place
-from loom.nn.spec.shapes import count
-from loom.nn.spec.text import from_base64
-from loom.nn.spec.values import JsonValue
 
 __all__ = ["Stored", "has_weights", "join", "read_stored"]
 

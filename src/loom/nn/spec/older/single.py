@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loom.nn.spec.layer import Layer, Shape
+from loom.nn.spec.base.layer import Layer, Shape
+from loom.nn.spec.base.shapes import count
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.conv import Conv1D, Conv2D
 from loom.nn.spec.layers.dense import Dense, Stitch
@@ -19,7 +20,6 @@ from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.nn.spec.older.definition import Definition, Notes
 from loom.nn.spec.older.names import member_of
 from loom.nn.spec.older.start import size_told_by
-from loom.nn.spec.shapes import count
 
 __all__ = ["SINGLE", "SOFTMAX_KEYS", "softmax_of"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from loom.nn.spec.layer import Shape
+from loom.nn.spec.base.layer import Shape
 from loom.nn.spec.older.definition import Definition
 
 __all__ = ["Start", "size_told_by", "start_of"]

@@ -11,9 +11,10 @@ from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.dtype import f32
-from loom.nn.spec.activations import Activation
-from loom.nn.spec.fields import write_object
-from loom.nn.spec.layer import Layer, Part, Shape, Shared
+from loom.nn.spec.base.activations import Activation
+from loom.nn.spec.base.fields import write_object
+from loom.nn.spec.base.layer import Layer, Part, Shape, Shared
+from loom.nn.spec.base.shapes import count
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.conv import Conv1D, Conv2D
@@ -29,7 +30,6 @@ from loom.nn.spec.network import NetworkSpec, ProductPrecision
 from loom.nn.spec.older.compare import changes_nothing
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.writing import Older, Writing, within, write_compared
-from loom.nn.spec.shapes import count
 
 __all__ = ["write_as_first"]
 

@@ -16,8 +16,11 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, near_matches
-from loom.nn.spec.activations import Activation
-from loom.nn.spec.layer import Layer, Part, Shape, Shared
+from loom.nn.spec.base.activations import Activation
+from loom.nn.spec.base.layer import Layer, Part, Shape, Shared
+from loom.nn.spec.base.problems import Place, Reading
+from loom.nn.spec.base.shapes import count
+from loom.nn.spec.base.text import canonical
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.layers.conv import Conv1D, Conv2D
@@ -36,9 +39,6 @@ from loom.nn.spec.older.packed import KINDS, decode, encode
 from loom.nn.spec.older.second import read_second
 from loom.nn.spec.older.second_weights import has_weights, join
 from loom.nn.spec.older.writing import Writing, within, write_compared
-from loom.nn.spec.problems import Place, Reading
-from loom.nn.spec.shapes import count
-from loom.nn.spec.text import canonical
 
 __all__ = ["write_second"]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
-from loom.nn.spec.layer import Part
+from loom.nn.spec.base.layer import Part
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.layers.combine import Combine, Merge
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.compare import find_difference, match_weights
 from loom.nn.spec.older.pieces import Conversion
-from loom.nn.spec.problems import Place, Reading
 
 __all__ = ["Older", "Writing", "within", "write_compared"]
 

@@ -10,7 +10,6 @@ from typing import Any
 from loom.core.names import missing_name
 
 _NAMES = {
-    "wrongwork": "WrongWorkError",
     "choosing": "opened_crew",
     "courses": "checks_of",
     "crew": "Crew CrewPrograms Replica Worker programs_for",

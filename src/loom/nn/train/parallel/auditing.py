@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from loom.core.errors import DeviceError, LoomTimeout
 from loom.core.tracebacks import warn_caller
+from loom.nn.base.wrongwork import WrongWorkError
 from loom.nn.train.parallel.courses import are_sliced, audit_checks, cut_slice, sums_by_place
 from loom.nn.train.parallel.messages import AuditRecord, Change, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
 from loom.nn.train.parallel.tree import join
-from loom.nn.train.parallel.wrongwork import WrongWorkError
 from loom.workers import WorkerPool
 from loom.workers.members import Member
 

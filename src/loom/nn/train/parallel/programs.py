@@ -26,7 +26,7 @@ from loom.nn.train.samples import Samples
 from loom.nn.train.updates import Pairs, as_type_of, wide
 from loom.nn.weights.model import Model
 from loom.tensor import Tensor
-from loom.tensor.tensor import parameter_in
+from loom.tensor.arrays.tensor import parameter_in
 
 __all__ = ["MemoryGiver", "MicroPrograms"]
 

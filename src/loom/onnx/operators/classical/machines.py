@@ -15,7 +15,7 @@ from loom.core.dtype import f32
 from loom.kernels.linalg.coupling import couple_pairs
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.scores import as_float, class_labels, picked_labels, transformed
-from loom.tensor.tensor import Tensor
+from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
-from loom.ir.frontend.annotations import In, InOut, Out
+from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     atomic_add,

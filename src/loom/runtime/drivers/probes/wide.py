@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import i32, u32
-from loom.ir.frontend.annotations import In, Out
+from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (
     fetch,

@@ -1,0 +1,1 @@
+"""The writer of ONNX files and its records. Layer: export."""

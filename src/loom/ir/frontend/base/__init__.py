@@ -1,0 +1,1 @@
+"""Values, indexes and annotations of kernels as they are translated. Layer: ir."""

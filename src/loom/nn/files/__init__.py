@@ -1,0 +1,1 @@
+"""Weights and networks in files: tensors, stored values, bundles. Layer: nn."""

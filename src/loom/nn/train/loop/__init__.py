@@ -1,0 +1,1 @@
+"""The loop of a training: epochs, history, checkpoints, interrupts. Layer: nn."""

@@ -1,0 +1,1 @@
+"""Names that people guess for patterns that stand elsewhere. Layer: patterns."""

@@ -1,0 +1,1 @@
+"""The array that users hold, its functions and its derivatives. Layer: tensor."""

@@ -1,0 +1,43 @@
+"""The lists of docstrings (Args, Returns, Raises, Source), as pdoc and editors read them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+LISTED = ("loom.tensor",)
+"""Doors whose functions have lists."""
+
+_HEAD = re.compile(r"(Args|Returns|Raises|Source):$")
+
+
+def sections(doc: str) -> dict[str, list[str]]:
+    """Return the names in each list of a docstring; of a list of plain text nothing."""
+    found: dict[str, list[str]] = {}
+    rows: list[str] = []
+    for line in inspect.cleandoc(doc).splitlines():
+        if head := _HEAD.match(line):
+            rows = found.setdefault(head[1], [])
+        elif line and not line.startswith(" "):
+            rows = []
+        elif row := re.match(r"    (\*{0,2}\w+): ", line):
+            rows.append(row[1])
+    return found
+
+
+def listed_errors(doc: str) -> set[str]:
+    """Return the names of the errors in a docstring's list."""
+    return set(sections(doc).get("Raises", ()))
+
+
+def is_listed(name: str, function: Any, error: Exception) -> bool:
+    """Tell whether an error of a call is in the list of a function of one of the doors, or of a base class of it.
+
+    A device that is not there and an operand that holds nothing are no errors of the function.
+    """
+    door, _, own = name.rpartition(".")
+    if door not in LISTED or not inspect.isfunction(inspect.unwrap(function)) or not own.islower():
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & (listed_errors(function.__doc__ or "") | {"DeviceError", "StateError"}))
