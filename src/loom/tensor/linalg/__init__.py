@@ -5,7 +5,6 @@ same bits on every device. Invariant: names and signatures are those of the stan
 """
 
 from loom.core.tracebacks import brief_names
-from loom.tensor.linalg.factors import lu, lu_factor
 from loom.tensor.linalg.norms import cond, matrix_norm, matrix_rank, vector_norm
 from loom.tensor.linalg.operands import LinAlgError
 from loom.tensor.linalg.orthogonal import qr
@@ -22,6 +21,7 @@ from loom.tensor.linalg.products import (
 )
 from loom.tensor.linalg.spectral import eigh, eigvalsh, svd, svdvals
 from loom.tensor.linalg.systems import cholesky, det, inv, slogdet, solve, solve_triangular
+from loom.tensor.linalg.triangles import lu, lu_factor
 
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "expm", "inv", "lstsq", "lu",

@@ -66,7 +66,7 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
     return QR(cast(q, x.dtype), cast(r, x.dtype))
 
 
-def factored(x: Any, columns: int) -> Sequence[Any]:
+def factored(x: Tensor, columns: int) -> Sequence[Tensor]:
     """Return Q of so many columns, and R, for matrices of f32 or f64."""
     m, n = x.shape[-2:]
     batch = x.shape[:-2]
@@ -77,7 +77,7 @@ def factored(x: Any, columns: int) -> Sequence[Any]:
 
 
 @IN_FULL
-def _factors(x: Any, columns: int) -> tuple[Any, Any]:
+def _factors(x: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     m, n = x.shape[-2:]
     scale = safe_scale(x, (-2, -1))
     raw = qr_node(x * scale, columns)
@@ -87,21 +87,21 @@ def _factors(x: Any, columns: int) -> tuple[Any, Any]:
 _QR = Composite("qr", _factors)
 
 
-def _parts(x: Any, plain_q: Any, plain_r: Any) -> tuple[Any, Any]:
+def _parts(x: Tensor, plain_q: Tensor, plain_r: Tensor) -> tuple[Tensor, Tensor]:
     """Return Q and R with their gradients, from what was computed."""
 
-    def by_q(node: Any, g: Any) -> list[Any]:
+    def by_q(node: Tensor, g: Tensor) -> list[Tensor]:
         q, r = _parts(node.inputs[0], plain_q, plain_r)
         return [_gradient(node.inputs[0], q, r, g, None)]
 
-    def by_r(node: Any, g: Any) -> list[Any]:
+    def by_r(node: Tensor, g: Tensor) -> list[Tensor]:
         q, r = _parts(node.inputs[0], plain_q, plain_r)
         return [_gradient(node.inputs[0], q, r, None, g)]
 
     return routed(plain_q, [x], by_q), routed(plain_r, [x], by_r)
 
 
-def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
+def _gradient(x: Tensor, q: Tensor, r: Tensor, by_q: Any, by_r: Any) -> Tensor:
     """Return (gQ + Q copyltu(R gR^T - gQ^T Q)) R^-T, the last columns of wide matrices first put into gQ."""
     m, n = x.shape[-2:]
     if q.shape[-1] > n:
@@ -116,7 +116,7 @@ def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
     return concat([_square_gradient(q, r[..., :m], turned, by_r[..., :m]), q @ by_r[..., m:]], -1)
 
 
-def _square_gradient(q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
+def _square_gradient(q: Tensor, r: Tensor, by_q: Any, by_r: Any) -> Tensor:
     """Return the gradient where R is square."""
     inner: Any = None
     if by_r is not None:
@@ -130,7 +130,7 @@ def _square_gradient(q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
     return mt(solved(r, mt(whole)))
 
 
-def _mirrored(x: Any) -> Any:
+def _mirrored(x: Tensor) -> Tensor:
     """Return Hermitian matrices of lower triangles: what would be imaginary on the diagonal is left out."""
     if x.dtype.is_complex:
         below = tril(part_of(x, 1), -1)

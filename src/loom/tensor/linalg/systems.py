@@ -101,7 +101,7 @@ def solved(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
 
 
 @IN_FULL
-def _solution(a: Any, b: Any, leading: tuple[int, ...]) -> tuple[Any, Any]:
+def _solution(a: Tensor, b: Tensor, leading: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return the solution, and of each matrix 0 or 1 + the first column without a pivot."""
     if b.ndim == 1:
         found, info = _solution(a, expand_dims(b, 1), leading)
@@ -109,18 +109,18 @@ def _solution(a: Any, b: Any, leading: tuple[int, ...]) -> tuple[Any, Any]:
     if a.ndim == 2 and b.ndim > 2:  # one matrix, many right-hand sides: they are columns of one
         order = [b.ndim - 2, *range(b.ndim - 2), b.ndim - 1]
         turned = permute(b, order)
-        flat, info = _eliminated(a, reshape(turned, (a.shape[-1], -1)))
+        flat, info = _elimination(a, reshape(turned, (a.shape[-1], -1)))
         back = [*range(1, b.ndim - 1), 0, b.ndim - 1]
         return permute(reshape(flat, turned.shape), back), info
-    return _eliminated(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, (*leading, *b.shape[-2:])))
+    return _elimination(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, (*leading, *b.shape[-2:])))
 
 
-def _eliminated(a: Any, b: Any) -> tuple[Any, Any]:
+def _elimination(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same of as many matrices as right-hand sides."""
     raw = solve_node(a, b)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
-        by_right, _ = _eliminated(mt(node.inputs[0]), g)
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+        by_right, _ = _elimination(mt(node.inputs[0]), g)
         return [-(by_right @ mt(node)), by_right]
 
     return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp), part(raw, raw.shape[-1] - 1, ())
@@ -178,11 +178,11 @@ def inverse(x: Any, where_: str = "") -> Any:
 
 
 @IN_FULL
-def _inverse(x: Any) -> tuple[Any, Any]:
+def _inverse(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the inverse, and 0 or 1 + the first column without a pivot."""
     raw = solve_node(x, broadcast_to(identity(x.shape[-1], x), x.shape) if x.shape[-1] <= SMALL else None)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         turned = mt(node)
         return [-(turned @ g @ turned)]
 
@@ -205,14 +205,14 @@ def det(x: Tensor, /) -> Tensor:
     if not x.size:
         return filled(1, x.shape[:-2], x)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         scale = reshape(g * node, (*g.shape, 1, 1))
         return [mt(inverse(node.inputs[0])) * scale]
 
     return cast(routed(det_node(held), [held], vjp), x.dtype)
 
 
-def _complex_one(x: Any) -> Any:
+def _complex_one(x: Tensor) -> Tensor:
     """Return the determinants of complex matrices of no rows."""
     return join(*(filled(value, x.shape[:-2], part_of(x, 0)) for value in (1, 0)))
 
@@ -234,7 +234,7 @@ def slogdet(x: Tensor, /) -> SLogDet:
 
 
 @IN_FULL
-def _sign_and_size(held: Any) -> tuple[Any, Any]:
+def _sign_and_size(held: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sign and logarithm for matrices of f32 or f64."""
     raw, n = lu_node(held), held.shape[-1]
     line, pivots = diagonal_of(part(raw, 0, (n, n))), part(raw, n * n, (n,))
@@ -244,7 +244,7 @@ def _sign_and_size(held: Any) -> tuple[Any, Any]:
     is_number = apply("eq", size, size)
     sign = where(is_number, where(apply("eq", size, -float("inf")), 0, 1 - 2 * cast(odd, held.dtype)), size)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         return [mt(inverse(node.inputs[0])) * reshape(g, (*g.shape, 1, 1))]
 
     return detach(sign), routed(size, [held], vjp)
@@ -282,11 +282,11 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
 
 
 @IN_FULL
-def _root(x: Any) -> tuple[Any, Any]:
+def _root(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the lower factor of matrices of f32 or f64, and 0 or 1 + the first column without a root."""
     raw = cholesky_node(x)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         turned = mt(node)
         inner = tril(turned @ g)
         inner = inner - tril(triu(inner)) * 0.5

@@ -22,7 +22,7 @@ from loom.schedules.fold import Folding, record_fold
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.parts import by_parts, part_of
-from loom.tensor.ops.views import normal_axes, normal_axis, reshaped
+from loom.tensor.ops.views import normal_axes, normal_axis, with_shape
 from loom.tensor.record.composite import Composite
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
@@ -56,7 +56,7 @@ def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -
         found = make(op, [found], shape, dtype, attributes)
     if not steps and not (x.dtype.is_bool and op in EXTREME.values()):  # every axis has length 1
         found = cast(x, folding.result)
-    return reshaped(found, kept if keepdims is not False and flag(keepdims, f"{op.name}, keepdims") else result)
+    return with_shape(found, kept if keepdims is not False and flag(keepdims, f"{op.name}, keepdims") else result)
 
 
 @lru_cache(maxsize=4096)
@@ -122,7 +122,7 @@ def mean_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
 def _mean(x: NodeT, axes: tuple[int, ...], shape: tuple[int, ...]) -> list[NodeT]:
     count = math.prod(x.shape[a] for a in axes)
     types = kinds(x.dtype)
-    total = reshaped(_fold(x, SUM, axes, False, Folding("sum", types.element, types.total, types.total)), shape)
+    total = with_shape(_fold(x, SUM, axes, False, Folding("sum", types.element, types.total, types.total)), shape)
     total = cast(total, types.computed)
     return [cast(apply("div", total, count) if count else apply("add", total, math.nan), types.result)]
 
@@ -248,17 +248,17 @@ def _index(x: NodeT, name: str, axis: int | None, keepdims: bool) -> NodeT:
     require_tensor(x, name)
     axes = normal_axes(x, None, name) if axis is None else (normal_axis(x, axis, name),)
     if not x.size:
-        _require(*(x, name, axes) if axis is not None else (reshaped(x, (0,)), name, (0,)))
+        _require(*(x, name, axes) if axis is not None else (with_shape(x, (0,)), name, (0,)))
     shape = shape_without(x.shape, axes, keepdims is not False and flag(keepdims, f"{name}, keepdims"))
     return _INDEX[name]((x,), ((shape, i64),), None if axis is None else axes[0], shape)[0]
 
 
-def _indexed(name: str) -> Composite:
+def _index_of(name: str) -> Composite:
     def found(x: NodeT, axis: int | None, shape: tuple[int, ...]) -> list[NodeT]:
-        flat = reshaped(x, (x.size,)) if axis is None else x
-        return [reshaped(cast(find_extreme(flat, axis or 0, largest=name == "argmax"), i64), shape)]
+        flat = with_shape(x, (x.size,)) if axis is None else x
+        return [with_shape(cast(find_extreme(flat, axis or 0, largest=name == "argmax"), i64), shape)]
 
     return Composite(name, found)
 
 
-_INDEX = {name: _indexed(name) for name in ("argmax", "argmin")}
+_INDEX = {name: _index_of(name) for name in ("argmax", "argmin")}

@@ -21,8 +21,8 @@ from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis",
-    "permute", "reshape", "reshaped", "reverse", "routed", "slice_by", "slice_range", "squeeze",
-    "take_slices", "transpose", "windows",
+    "permute", "reshape", "reverse", "routed", "slice_by", "slice_range", "squeeze",
+    "take_slices", "transpose", "windows", "with_shape",
 ]  # fmt: skip
 
 
@@ -79,10 +79,10 @@ def reshape(x: NodeT, *shape: Any) -> NodeT:
             "reshape", "the elements do not fit", expected=f"a shape of {x.size} elements, for {x.shape}", got=wanted,
             remedy="Match the number of elements",
         )  # fmt: skip
-    return reshaped(x, tuple(sizes))
+    return with_shape(x, tuple(sizes))
 
 
-def reshaped(x: NodeT, shape: tuple[int, ...]) -> NodeT:
+def with_shape(x: NodeT, shape: tuple[int, ...]) -> NodeT:
     """Return the elements in another shape, which has as many."""
     return x if x.shape == shape else make(RESHAPE, [x], shape, x.dtype)
 

@@ -6,7 +6,7 @@ Layer: tensor. The gradient is that of both triangles, the permutation being con
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from loom.core.dtype import i64, u32
 from loom.tensor.arrays.tensor import Tensor
@@ -44,18 +44,18 @@ def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
 
 
 @IN_FULL
-def _factored(held: Any) -> tuple[Any, Any]:
+def _factors(held: Tensor) -> tuple[Tensor, Tensor]:
     """Return the factors and pivots of matrices of f32 or f64."""
     raw, n = lu_node(held), held.shape[-1]
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         swaps = _permutation(part(raw, n * n, (n,)), node.inputs[0])
         return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
 
     return routed(part(raw, 0, (n, n)), [held], vjp), cast(detach(part(raw, n * n, (n,))), i64)
 
 
-_LU_FACTOR = Composite("lu_factor", _factored)
+_LU_FACTOR = Composite("lu_factor", _factors)
 
 
 def lu(x: Tensor, /) -> LU:
@@ -69,12 +69,12 @@ def lu(x: Tensor, /) -> LU:
 
 
 @IN_FULL
-def _lower_upper(held: Any) -> tuple[Any, Any, Any]:
+def _lower_upper(held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return P, L and U of matrices of f32 or f64."""
     raw, n = lu_node(held), held.shape[-1]
     swaps = _permutation(part(raw, n * n, (n,)), held)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
 
     both = routed(part(raw, 0, (n, n)), [held], vjp)
@@ -84,14 +84,14 @@ def _lower_upper(held: Any) -> tuple[Any, Any, Any]:
 _LU = Composite("lu", _lower_upper)
 
 
-def _permutation(pivots: Any, like: Any) -> Any:
+def _permutation(pivots: Tensor, like: Tensor) -> Tensor:
     """Return P of a = P L U from the rows that were exchanged, each in turn."""
     n = pivots.shape[-1]
     rows = coordinate((n, 1), 0, u32, like)
     return cast(apply("eq", rows, expand_dims(order_node(pivots), -2)), like.dtype)
 
 
-def _lu_gradient(both: Any, swaps: Any, by_lower: Any, by_upper: Any) -> Any:
+def _lu_gradient(both: Tensor, swaps: Tensor, by_lower: Tensor, by_upper: Tensor) -> Tensor:
     """Return P L^-T (tril(L^T gL, -1) + triu(gU U^T)) U^-T."""
     n = both.shape[-1]
     lower, upper = tril(both, -1) + identity(n, both), triu(both)
