@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -32,7 +33,7 @@ class Kind(str, enum.Enum):
     COMPLEX = "complex"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
     """A scalar type, or a short vector of one (``lanes`` 2 to 4).
 
@@ -47,51 +48,52 @@ class DType:
     lanes: int = 1
     storage_only: bool = False
 
-    def __hash__(self) -> int:
-        """Return the hash of the name, which no two types share."""
-        return hash(self.name)
+    if TYPE_CHECKING:  # to checkers a scalar type is a class, and what has no equality of its own never equals one
 
-    @property
+        def __eq__(self, other: object, /) -> bool: ...
+        def __hash__(self) -> int: ...
+
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of one element in a buffer (vectors are packed without padding)."""
         return self.bits // 8 * self.lanes
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         """True for f16, bf16, f32, f64 and vectors of them."""
         return self.kind is Kind.FLOAT
 
-    @property
+    @cached_property
     def is_complex(self) -> bool:
         """True for c64 and c128."""
         return self.kind is Kind.COMPLEX
 
-    @property
+    @cached_property
     def part(self) -> DType:
         """The type of the real and imaginary parts: f32 of c64, f64 of c128; of any other type that itself."""
         return {"c64": f32, "c128": f64}.get(self.name, self)
 
-    @property
+    @cached_property
     def is_signed(self) -> bool:
         """True for i8 to i64 and vectors of them."""
         return self.kind is Kind.SIGNED
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         """True for signed and unsigned integers and vectors of them."""
         return self.kind in (Kind.SIGNED, Kind.UNSIGNED)
 
-    @property
+    @cached_property
     def is_bool(self) -> bool:
         """True for bool and vectors of it."""
         return self.kind is Kind.BOOL
 
-    @property
+    @cached_property
     def is_vector(self) -> bool:
         """True for short vectors."""
         return self.lanes > 1
 
-    @property
+    @cached_property
     def scalar(self) -> DType:
         """The type of one component."""
         return self if self.lanes == 1 else SCALARS[self.name.split("x")[0]]
@@ -108,7 +110,7 @@ class DType:
                              remedy="Use its parts")  # fmt: skip
         return lookup(f"{self.scalar.name}x{lanes}")
 
-    @property
+    @cached_property
     def numpy(self) -> np.dtype[Any]:
         """The numpy dtype of one component; bf16 is carried as its 16 bits (uint16)."""
         return _NUMPY[self.scalar.name]
@@ -118,12 +120,12 @@ class DType:
         """The unsigned numpy dtype of the same width, for comparing bits; of complex numbers that of a part."""
         return np.dtype(f"u{self.part.bits // 8}")
 
-    @property
+    @cached_property
     def minimum(self) -> int:
         """Smallest value of an integer type."""
         return -(1 << (self.bits - 1)) if self.is_signed else 0
 
-    @property
+    @cached_property
     def maximum(self) -> int:
         """Largest value of an integer type."""
         return (1 << (self.bits - 1)) - 1 if self.is_signed else (1 << self.bits) - 1

@@ -17,10 +17,12 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from loom.core.errors import ArgumentError
 
 __all__ = [
+    "build_key",
     "cache_directory",
     "check_bounds",
     "compile_settings",
@@ -70,6 +72,13 @@ def compile_settings() -> tuple[int, int | None, bool, bool]:
     return thread_count(), simd_lanes(), optimise_code(), check_bounds()
 
 
+def build_key() -> tuple[Any, ...]:
+    """Return what ``compile_settings`` are read from, told without reading it: equal ones mean equal settings."""
+    if _SET is None:
+        return compile_settings()
+    return _SET.get(b"LOOM_THREADS") or thread_count(), *map(_SET.get, _OF_BUILDS)
+
+
 def monitor_wanted() -> bool:
     """Tell whether this process is to be shown to ``loom monitor``."""
     return _integer("LOOM_MONITOR", 0, 1) == 1
@@ -92,6 +101,9 @@ def cache_directory() -> str | None:
 
 _SET: dict[bytes, bytes] | None = getattr(os.environ, "_data", None) if os.name == "posix" else None
 """What ``os.environ`` holds, where that can be asked without an exception for each name that is not set."""
+
+
+_OF_BUILDS = (b"LOOM_SIMD", b"LOOM_OPTIMISE", b"LOOM_CHECK")
 
 
 def _text(name: str) -> str | None:

@@ -7,6 +7,7 @@ another give elements of one type, made by the same arithmetic.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from loom.core.numerics import MATMUL_BLOCK
@@ -37,6 +38,7 @@ class Kinds:
     result: DType
 
 
+@cache
 def kinds(dtype: DType) -> Kinds:
     """Return the types of a statistic of ``dtype``: floats keep theirs (16 bits in f32), integers give f64.
 

@@ -6,7 +6,7 @@ the shape and ``Caps`` alone and cannot be seen in the bits, which are those of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
@@ -33,8 +33,7 @@ _SHORT_FOLD = 128
 """The same on a CPU, where lanes that read rows of their own reach far apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folding:
+class Folding(NamedTuple):
     """A fold of ``FOLDS`` by name, and the types of elements, accumulators and result."""
 
     name: str

@@ -7,7 +7,7 @@ structure. Operations of a stream happen in order, streams side by side. Invaria
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,11 +31,10 @@ from loom.tensor.ops.contraction import einsum
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.products import matmul
 from loom.tensor.ops.reductions import sum_of
-from loom.tensor.record.graph import PARAMETER, ancestors, as_shape, refuse_freed, require_tensor
+from loom.tensor.record.graph import PARAMETER, as_shape, refuse_freed, require_tensor
 from loom.tensor.record.timelines import timeline_of
 from loom.tensor.record.versions import before_writing, record_lock
 from loom.tensor.run.eager import Work, prepare, work_of
-from loom.tensor.run.lowering import follow
 from loom.tensor.sparse import CSR, spmm
 
 __all__ = ["LoomTensor", "OpHandle", "Stream", "create", "device_query"]
@@ -184,8 +183,8 @@ class LoomTensor(Tensor):
             self._require_like(result)
             data = self.data
             assert data is not None
-            work = work_of(ancestors([result], follow), [result], home, data)
-            program = _program(work, result, self, home)
+            key, work = work_of([result], home, data)
+            program = _program(key, work, result, self, home)
             memory = work.sources if any(s is data for s in work.sources) else [*work.sources, data]
             del result  # what is recorded only for this needs no copy of the old elements
             with before_writing([self]):
@@ -289,11 +288,11 @@ _MOST_SIDE_BY_SIDE = 4
 """Runs of one kept program's structure that may be under way; another one waits."""
 
 
-def _program(work: Work, wanted: Tensor, target: LoomTensor, where: Device) -> Kept:
+def _program(key: Hashable, work: Work, wanted: Tensor, target: LoomTensor, where: Device) -> Kept:
     """Return a program of one operation on one target that no run is using, if there is room for one."""
     found: Kept | None = None
     for number in range(_MOST_SIDE_BY_SIDE):
-        found = keep((work.key, number), where, lambda: prepare(work, [wanted], where, target))
+        found = keep((key, number), where, lambda: prepare(work, [wanted], where, target))
         if not found.is_busy:
             break
     assert found is not None

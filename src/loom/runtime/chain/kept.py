@@ -219,7 +219,7 @@ def find_kept(key: Hashable, device: Device) -> Kept | None:
 
 
 def _whole(key: Hashable, device: Device) -> Hashable:
-    return id(device), *options.compile_settings(), key
+    return id(device), *options.build_key(), key
 
 
 if hasattr(os, "register_at_fork"):

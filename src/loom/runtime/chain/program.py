@@ -126,18 +126,12 @@ class _Touched:
                         self._fixed[number].append(storage)
         self.is_fixed = not (self._slots[0] or self._slots[1])
 
-    def reads(self) -> list[Any]:
-        """Return what is read and not written."""
-        return self._now(0)
-
-    def writes(self) -> list[Any]:
-        """Return what is written."""
-        return self._now(1)
-
-    def _now(self, number: int) -> list[Any]:
+    def now(self) -> tuple[list[Any], list[Any]]:
+        """Return what is read and not written, and what is written."""
         if self.is_fixed:
-            return self._fixed[number]
-        return self._fixed[number] + [s.storage for s in self._slots[number] if s.storage is not None]
+            return self._fixed
+        reads, writes = [[s.storage for s in slots if s.storage is not None] for slots in self._slots]
+        return self._fixed[0] + reads, self._fixed[1] + writes
 
 
 @brief_class
@@ -250,7 +244,7 @@ class Program(ProcessBound):
         touched = self._touched
         use = self._use if touched.is_fixed else Use(self._domain)
         try:
-            enter(use, touched.reads(), touched.writes())
+            enter(use, *touched.now())
         except BaseException:
             use.began(None)
             raise

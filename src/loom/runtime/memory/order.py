@@ -131,7 +131,8 @@ class Uses:
 
     def read(self, use: Use, waits: list[Use]) -> None:
         """Take note of a reader."""
-        self._after_writer(use, waits)
+        if self.writer is not None or self.older:
+            self._after_writer(use, waits)
         if use not in self.readers:
             if len(self.readers) >= _FEW:
                 over = [r for r in self.readers if r.has_read()]
@@ -142,7 +143,8 @@ class Uses:
 
     def write(self, use: Use, waits: list[Use]) -> None:
         """Take note of a writer."""
-        self._after_writer(use, waits)
+        if self.writer is not None or self.older:
+            self._after_writer(use, waits)
         for reader in self.readers:
             if reader is not use:
                 reader.lose(self)

@@ -146,14 +146,15 @@ class HostStorage(BoundStorage):
     @classmethod
     def allocate(cls, nbytes: int, *, zeroed: bool = True) -> HostStorage:
         """Return memory, zeroed or with any contents; DeviceError if the system has not enough."""
-        nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
+        if type(nbytes) is not int or nbytes < 0:
+            nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
         try:
-            block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, np.uint8)
+            block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, _BYTES)
         except (MemoryError, ValueError):  # ValueError: more than numpy can count
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
             ) from None
-        begin = block.ctypes.data
+        begin = block.__array_interface__["data"][0]
         start = -begin % _ALIGNMENT
         return cls(block[start : start + nbytes], block, begin + start)
 
@@ -228,13 +229,14 @@ class HostSlot(HostStorage):
 
     def attach(self, given: np.ndarray[Any, Any] | Storage) -> None:
         """Use the memory of a contiguous array, or storage of the device, from the next run on."""
-        if isinstance(given, np.ndarray):
+        if isinstance(given, HostStorage):
+            self.storage = self.owner = given
+            self.bytes, self._address = given.bytes, given.address
+        elif isinstance(given, np.ndarray):
             self.bytes = given.reshape(-1).view(np.uint8)
             self.owner, self._address = given, given.__array_interface__["data"][0]
-            return
-        self.storage = given
-        if isinstance(given, HostStorage):
-            self.bytes, self.owner, self._address = given.bytes, given, given.address
+        else:
+            self.storage = given
 
     def detach(self) -> None:
         """Let go of what is attached."""

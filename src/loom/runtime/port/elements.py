@@ -53,7 +53,7 @@ class Sized:
     @property
     def nbytes(self) -> int:
         """Bytes the elements take."""
-        return self.size * self.dtype.nbytes
+        return math.prod(self.shape) * self.dtype.nbytes
 
 
 class Readable(Sized):

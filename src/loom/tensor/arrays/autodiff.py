@@ -19,8 +19,8 @@ from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.parts import JOIN, join, part_of
 from loom.tensor.ops.precision import precision
-from loom.tensor.ops.views import ROUTE, broadcast_to, held_by, routed
-from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor
+from loom.tensor.ops.views import ROUTE, broadcast_to, routed
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, held_by, make, require_tensor
 
 __all__ = ["checkpoint", "grad"]
 
@@ -247,7 +247,7 @@ def _again(result: Any, replaced: dict[int, Any], before: int) -> Any:
     """Return ``result`` recorded a second time over other sources."""
     made_again = dict(replaced)
     for node in ancestors([result], lambda n: () if id(n) in replaced or n.serial < before else n.inputs):
-        if id(node) in made_again or node.serial < before:
+        if id(node) in made_again or node.serial < before or node.op.kind is NodeKind.SOURCE:
             continue
         inputs = [made_again.get(id(i), i) for i in node.inputs]
         made_again[id(node)] = type(node)(node.op, inputs, node.shape, node.dtype, node.attributes)

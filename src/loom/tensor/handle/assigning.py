@@ -197,7 +197,7 @@ def _write_here(x: Any, key: Any, value: Any, places: KeyPlaces) -> bool:
     with record_lock():
         if x.op.is_written or x.lent is not None or x.is_fed or not x.dtype.numpy.isnative or x.dtype.is_complex:
             return False
-        if x.data is None and all(n.op.kind is not NodeKind.SOURCE for n in ancestors([x])):
+        if x.data is None and all(n.op.kind is not NodeKind.SOURCE for n in ancestors([x], unfold=False)):
             evaluate([x])  # made of numbers alone
             if not any(u() is not None for u in x.users or ()):
                 set_aside(x)

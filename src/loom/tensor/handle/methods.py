@@ -47,7 +47,10 @@ def fresh(found: Any, *given: Any) -> Any:
 
 
 def _is_among(found: Node, given: Iterable[Any]) -> bool:
-    return any(found is each or (type(each) in (list, tuple) and _is_among(found, each)) for each in given)
+    is_one = False
+    for each in given:
+        is_one = is_one or found is each or (type(each) in (list, tuple) and _is_among(found, each))
+    return is_one
 
 
 def own(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ Invariant: ``a + b`` is the same tensor whichever side the tensor stands on, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -29,7 +30,12 @@ _UFUNCS = {
 
 def function(name: str) -> Callable[..., Any]:
     """Return a function of ``loom.tensor``."""
-    return getattr(import_module("loom.tensor"), name)
+    return getattr(_door(), name)
+
+
+@cache
+def _door() -> Any:
+    return import_module("loom.tensor")
 
 
 def as_operand(value: Any, like: Any) -> Any:

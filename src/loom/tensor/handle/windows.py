@@ -107,7 +107,11 @@ class WrittenPart:
     def _write_here(self, memory: Any) -> bool:
         """Copy into host memory that nobody else sees; tell whether that was done."""
         base, x = self._base, self._x
-        if base.op is not KNOWN and not base.is_fed and not any(n.op.is_written for n in ancestors([base])):
+        if (
+            base.op is not KNOWN
+            and not base.is_fed
+            and not any(n.op.is_written for n in ancestors([base], unfold=False))
+        ):
             evaluate([base])  # so that a loop of writes is no record that grows
             if not any(u() is not None for u in base.users or ()) and not base.shared:
                 old = set_aside(base)

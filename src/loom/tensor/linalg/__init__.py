@@ -20,7 +20,8 @@ from loom.tensor.linalg.products import (
     vecdot,
 )
 from loom.tensor.linalg.spectral import eigh, eigvalsh, svd, svdvals
-from loom.tensor.linalg.systems import cholesky, det, inv, lu, lu_factor, slogdet, solve, solve_triangular
+from loom.tensor.linalg.systems import cholesky, det, inv, slogdet, solve, solve_triangular
+from loom.tensor.linalg.triangles import lu, lu_factor
 
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "expm", "inv", "lstsq", "lu",

@@ -14,11 +14,13 @@ import numpy as np
 from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.promotion import promote
+from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.joining import place
 from loom.tensor.ops.reductions import max_of
 from loom.tensor.ops.views import broadcast_to, detach, reshape, take_slices, transpose
 from loom.tensor.record.graph import Node, NodeKind, ancestors, require_tensor
+from loom.tensor.record.layout import broadcast_shapes
 
 __all__ = [
     "LinAlgError", "as_computed", "batch_shape", "common", "computed", "diagonal_of", "embed_diagonal", "eye_mask",
@@ -59,10 +61,10 @@ def computed(dtype: DType, where_: str) -> DType:
     raise DTypeError(where_, "unsupported dtype", expected="f16, bf16, f32 or f64", got=dtype, remedy=remedy)
 
 
-def batch_shape(*shapes: Sequence[int], where_: str) -> tuple[int, ...]:
+def batch_shape(*shapes: tuple[int, ...], where_: str) -> tuple[int, ...]:
     """Return the broadcast shape of leading dimensions."""
     try:
-        return np.broadcast_shapes(*(tuple(s) for s in shapes))
+        return broadcast_shapes(*shapes)
     except ValueError:
         raise ShapeError(where_, "the batches do not broadcast", expected="equal leading dimensions, or 1, or none",
                          got=" and ".join(map(str, shapes)), remedy="Reshape one operand") from None  # fmt: skip
@@ -171,24 +173,21 @@ def common(where_: str, *operands: Any) -> tuple[Any, ...]:
 
 def is_decided(x: Node) -> bool:
     """Tell whether a tensor's elements are those they will always be: made of arrays, no parameter and no input."""
-    if x.is_fed:
-        return False
-    found = ancestors([x], lambda n: () if n.data is not None else n.inputs)
+    if x.is_fed or x.data is not None:
+        return not (x.is_fed or x.op.is_written)
+    found = ancestors([x], lambda n: () if n.data is not None else n.inputs, unfold=False)
     return not any(n.op.is_written for n in found if n.op.kind is NodeKind.SOURCE)
 
 
-def raise_failed(raw: Any, where_: str, what: str, expected: str, remedy: str) -> None:
-    """LinAlgError for the first matrix that failed, as the last element of each row of ``raw`` tells.
+def raise_failed(info: Any, where_: str, what: str, expected: str, remedy: str) -> None:
+    """LinAlgError for the first matrix that failed: of which ``info`` is not 0, but 1 more than a column.
 
     What depends on parameters or inputs is not asked, and not computed now.
     """
-    if not is_decided(raw):
+    if not is_decided(info) or not memory_of(info).read(0, info.nbytes).any():
         return
-    info = take_slices(raw.evaluate(), [0] * (raw.ndim - 1) + [raw.shape[-1] - 1], [1] * raw.ndim, (*raw.shape[:-1], 1))
-    found = info.numpy().reshape(raw.shape[:-1])
-    failed = np.argwhere(np.atleast_1d(found) != 0)
-    if failed.size:
-        place = tuple(map(int, failed[0]))
-        column = int(np.atleast_1d(found)[place]) - 1
-        which = f" of matrix {place}" if raw.ndim > 1 else ""
-        raise LinAlgError(where_, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
+    found = np.atleast_1d(info.numpy())
+    place = tuple(map(int, np.argwhere(found)[0]))
+    which = f" of matrix {place}" if info.ndim else ""
+    raise LinAlgError(where_, what, expected=expected, got=f"none in column {int(found[place]) - 1}{which}",
+                      remedy=remedy)  # fmt: skip

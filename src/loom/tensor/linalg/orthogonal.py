@@ -7,6 +7,7 @@ L. Lehmann, "Algorithmic differentiation of linear algebra functions with applic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loom.core.errors import ArgumentError
@@ -31,6 +32,7 @@ from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import broadcast_to, detach, routed
+from loom.tensor.record.composite import Composite
 
 __all__ = ["QR", "factored", "qr"]
 
@@ -64,34 +66,42 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
     return QR(cast(q, x.dtype), cast(r, x.dtype))
 
 
-@IN_FULL
-def factored(x: Any, columns: int) -> tuple[Any, Any]:
+def factored(x: Tensor, columns: int) -> Sequence[Tensor]:
     """Return Q of so many columns, and R, for matrices of f32 or f64."""
     m, n = x.shape[-2:]
     batch = x.shape[:-2]
     if 0 in (m, n, columns) or not x.size:
         eye = broadcast_to(identity(m, x)[:, :columns], (*batch, m, columns))
         return eye, filled(0, (*batch, columns, n), x)
+    return _QR((x,), (((*batch, m, columns), x.dtype), ((*batch, columns, n), x.dtype)), columns)
+
+
+@IN_FULL
+def _factors(x: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    m, n = x.shape[-2:]
     scale = safe_scale(x, (-2, -1))
     raw = qr_node(x * scale, columns)
     return _parts(x, part(raw, 0, (m, columns)), part(raw, m * columns, (columns, n)) / scale)
 
 
-def _parts(x: Any, plain_q: Any, plain_r: Any) -> tuple[Any, Any]:
+_QR = Composite("qr", _factors)
+
+
+def _parts(x: Tensor, plain_q: Tensor, plain_r: Tensor) -> tuple[Tensor, Tensor]:
     """Return Q and R with their gradients, from what was computed."""
 
-    def by_q(node: Any, g: Any) -> list[Any]:
+    def by_q(node: Tensor, g: Tensor) -> list[Tensor]:
         q, r = _parts(node.inputs[0], plain_q, plain_r)
         return [_gradient(node.inputs[0], q, r, g, None)]
 
-    def by_r(node: Any, g: Any) -> list[Any]:
+    def by_r(node: Tensor, g: Tensor) -> list[Tensor]:
         q, r = _parts(node.inputs[0], plain_q, plain_r)
         return [_gradient(node.inputs[0], q, r, None, g)]
 
     return routed(plain_q, [x], by_q), routed(plain_r, [x], by_r)
 
 
-def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
+def _gradient(x: Tensor, q: Tensor, r: Tensor, by_q: Any, by_r: Any) -> Tensor:
     """Return (gQ + Q copyltu(R gR^T - gQ^T Q)) R^-T, the last columns of wide matrices first put into gQ."""
     m, n = x.shape[-2:]
     if q.shape[-1] > n:
@@ -106,7 +116,7 @@ def _gradient(x: Any, q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
     return concat([_square_gradient(q, r[..., :m], turned, by_r[..., :m]), q @ by_r[..., m:]], -1)
 
 
-def _square_gradient(q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
+def _square_gradient(q: Tensor, r: Tensor, by_q: Any, by_r: Any) -> Tensor:
     """Return the gradient where R is square."""
     inner: Any = None
     if by_r is not None:
@@ -120,7 +130,7 @@ def _square_gradient(q: Any, r: Any, by_q: Any, by_r: Any) -> Any:
     return mt(solved(r, mt(whole)))
 
 
-def _mirrored(x: Any) -> Any:
+def _mirrored(x: Tensor) -> Tensor:
     """Return Hermitian matrices of lower triangles: what would be imaginary on the diagonal is left out."""
     if x.dtype.is_complex:
         below = tril(part_of(x, 1), -1)

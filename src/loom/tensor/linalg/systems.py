@@ -1,4 +1,4 @@
-"""Systems of equations and what elimination tells: solve, inv, det, slogdet, lu, cholesky.
+"""Systems of equations and what elimination tells: solve, inv, det, slogdet, cholesky.
 
 Layer: tensor. Gradients are recorded: M. Giles, "Collected matrix derivative results for forward and reverse mode
 algorithmic differentiation" (2008), and I. Murray, "Differentiation of the Cholesky decomposition" (2016). A matrix
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from loom.core.dtype import i64, u32
+from loom.core.dtype import i64
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.linalg.small import SMALL
@@ -25,7 +25,7 @@ from loom.tensor.linalg.complexes import (
     from_interleaved,
     interleaved,
 )
-from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, order_node, part, solve_node
+from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, part, solve_node
 from loom.tensor.linalg.operands import (
     as_computed,
     batch_shape,
@@ -44,10 +44,10 @@ from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
+from loom.tensor.record.composite import Composite
 
 __all__ = [
-    "LU", "SLogDet", "cholesky", "det", "inv", "inverse", "lu", "lu_factor", "slogdet", "solve", "solve_triangular",
-    "solved",
+    "SLogDet", "cholesky", "det", "inv", "inverse", "slogdet", "solve", "solve_triangular", "solved",
 ]  # fmt: skip
 
 _SINGULAR = "the matrix is singular"
@@ -59,14 +59,6 @@ class SLogDet(NamedTuple):
 
     sign: Tensor
     logabsdet: Tensor
-
-
-class LU(NamedTuple):
-    """P, lower triangular L and upper triangular U with a = P L U."""
-
-    P: Tensor
-    L: Tensor
-    U: Tensor
 
 
 @IN_FULL
@@ -84,45 +76,57 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     square(x1, where_)
     a, b, dtype = common(where_, x1, x2)
     is_vector = b.ndim == 1
-    b = expand_dims(b, 1) if is_vector else b
-    if b.ndim < 2 or b.shape[-2] != a.shape[-1]:
+    if not b.ndim or b.shape[0 if is_vector else -2] != a.shape[-1]:
         raise ShapeError(where_, "right-hand sides that do not fit", expected=f"{a.shape[-1]} rows",
                          got=f"{x2.shape} for matrices {x1.shape}", remedy="Match the rows")  # fmt: skip
-    batch = batch_shape(a.shape[:-2], b.shape[:-2], where_=where_)
-    if dtype.is_complex:
-        m = b.shape[-1]
-        found = from_columns(solved(as_blocks(a), as_columns(b), batch, where_), m)
-    else:
-        found = cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+    batch = batch_shape(a.shape[:-2], () if is_vector else b.shape[:-2], where_=where_)
+    if not dtype.is_complex:
+        return cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+    b = expand_dims(b, 1) if is_vector else b
+    found = from_columns(solved(as_blocks(a), as_columns(b), batch, where_), b.shape[-1])
     return squeeze(found, -1) if is_vector else found
 
 
-@IN_FULL
 def solved(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
     """Return the solution for operands of f32 or f64; a name makes a singular matrix an error."""
     leading: tuple[int, ...] = b.shape[:-2] if batch is None else batch
     shape = (*leading, *b.shape[-2:])
     if 0 in shape:
         return filled(0, shape, b)
+    if not where_:
+        return _solution(a, b, leading)[0]
+    found, info = _SOLVE((a, b), ((shape, b.dtype), (leading if a.ndim > 2 else (), b.dtype)), leading)
+    raise_failed(info, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.lstsq")
+    return found
+
+
+@IN_FULL
+def _solution(a: Tensor, b: Tensor, leading: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return the solution, and of each matrix 0 or 1 + the first column without a pivot."""
+    if b.ndim == 1:
+        found, info = _solution(a, expand_dims(b, 1), leading)
+        return squeeze(found, -1), info
     if a.ndim == 2 and b.ndim > 2:  # one matrix, many right-hand sides: they are columns of one
         order = [b.ndim - 2, *range(b.ndim - 2), b.ndim - 1]
         turned = permute(b, order)
-        flat = _solved(a, reshape(turned, (a.shape[-1], -1)), where_)
+        flat, info = _elimination(a, reshape(turned, (a.shape[-1], -1)))
         back = [*range(1, b.ndim - 1), 0, b.ndim - 1]
-        return permute(reshape(flat, turned.shape), back)
-    return _solved(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, shape), where_)
+        return permute(reshape(flat, turned.shape), back), info
+    return _elimination(broadcast_to(a, (*leading, *a.shape[-2:])), broadcast_to(b, (*leading, *b.shape[-2:])))
 
 
-def _solved(a: Any, b: Any, where_: str) -> Any:
+def _elimination(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of as many matrices as right-hand sides."""
     raw = solve_node(a, b)
-    if where_:
-        raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.lstsq")
 
-    def vjp(node: Any, g: Any) -> list[Any]:
-        by_right = _solved(mt(node.inputs[0]), g, "")
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
+        by_right, _ = _elimination(mt(node.inputs[0]), g)
         return [-(by_right @ mt(node)), by_right]
 
-    return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp)
+    return routed(part(raw, 0, b.shape[-2:]), [a, b], vjp), part(raw, raw.shape[-1] - 1, ())
+
+
+_SOLVE = Composite("solve", _solution)
 
 
 @IN_FULL
@@ -148,7 +152,6 @@ def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
     return cast(reverse(turned, -2), dtype)
 
 
-@IN_FULL
 def inv(x: Tensor, /) -> Tensor:
     """Return the inverse of square matrices; LinAlgError for a singular one (see the module)."""
     square(x, "linalg.inv")
@@ -157,25 +160,36 @@ def inv(x: Tensor, /) -> Tensor:
     return cast(inverse(as_computed(x, "linalg.inv"), "linalg.inv"), x.dtype)
 
 
+@IN_FULL
 def complex_inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of complex matrices."""
     return from_columns(inverse(as_blocks(x), where_), x.shape[-1])
 
 
-@IN_FULL
 def inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of matrices of f32 or f64; a name makes a singular matrix an error."""
     if not x.size:
         return filled(0, x.shape, x)
-    raw = solve_node(x, broadcast_to(identity(x.shape[-1], x), x.shape) if x.shape[-1] <= SMALL else None)
-    if where_:
-        raise_failed(raw, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.pinv")
+    if not where_:
+        return _inverse(x)[0]
+    found, info = _INVERSE((x,), ((x.shape, x.dtype), (x.shape[:-2], x.dtype)))
+    raise_failed(info, where_, _SINGULAR, _PIVOT, "Check the matrix, or use linalg.pinv")
+    return found
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+
+@IN_FULL
+def _inverse(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the inverse, and 0 or 1 + the first column without a pivot."""
+    raw = solve_node(x, broadcast_to(identity(x.shape[-1], x), x.shape) if x.shape[-1] <= SMALL else None)
+
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         turned = mt(node)
         return [-(turned @ g @ turned)]
 
-    return routed(part(raw, 0, x.shape[-2:]), [x], vjp)
+    return routed(part(raw, 0, x.shape[-2:]), [x], vjp), part(raw, raw.shape[-1] - 1, ())
+
+
+_INVERSE = Composite("inv", _inverse)
 
 
 @IN_FULL
@@ -191,14 +205,14 @@ def det(x: Tensor, /) -> Tensor:
     if not x.size:
         return filled(1, x.shape[:-2], x)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         scale = reshape(g * node, (*g.shape, 1, 1))
         return [mt(inverse(node.inputs[0])) * scale]
 
     return cast(routed(det_node(held), [held], vjp), x.dtype)
 
 
-def _complex_one(x: Any) -> Any:
+def _complex_one(x: Tensor) -> Tensor:
     """Return the determinants of complex matrices of no rows."""
     return join(*(filled(value, x.shape[:-2], part_of(x, 0)) for value in (1, 0)))
 
@@ -207,7 +221,7 @@ def _complex_one(x: Any) -> Any:
 def slogdet(x: Tensor, /) -> SLogDet:
     """Return the sign of determinants and the logarithm of their magnitude: 0 and -inf for a singular matrix."""
     square(x, "linalg.slogdet")
-    batch, n = x.shape[:-2], x.shape[-1]
+    batch = x.shape[:-2]
     if x.dtype.is_complex:
         if x.size:
             return SLogDet(*complex_slogdet(x, complex_inverse))
@@ -215,7 +229,14 @@ def slogdet(x: Tensor, /) -> SLogDet:
     held = as_computed(x, "linalg.slogdet")
     if not x.size:
         return SLogDet(filled(1, batch, x), filled(0, batch, x))
-    raw = lu_node(held)
+    sign, size = _SLOGDET((held,), ((batch, held.dtype),) * 2)
+    return SLogDet(cast(sign, x.dtype), cast(size, x.dtype))
+
+
+@IN_FULL
+def _sign_and_size(held: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sign and logarithm for matrices of f32 or f64."""
+    raw, n = lu_node(held), held.shape[-1]
     line, pivots = diagonal_of(part(raw, 0, (n, n))), part(raw, n * n, (n,))
     swapped = apply("ne", pivots, coordinate((n,), 0, held.dtype, held))
     odd = sum_of(cast(swapped, i64) + cast(line < 0, i64), -1) & 1
@@ -223,65 +244,13 @@ def slogdet(x: Tensor, /) -> SLogDet:
     is_number = apply("eq", size, size)
     sign = where(is_number, where(apply("eq", size, -float("inf")), 0, 1 - 2 * cast(odd, held.dtype)), size)
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         return [mt(inverse(node.inputs[0])) * reshape(g, (*g.shape, 1, 1))]
 
-    return SLogDet(cast(detach(sign), x.dtype), cast(routed(size, [held], vjp), x.dtype))
+    return detach(sign), routed(size, [held], vjp)
 
 
-@IN_FULL
-def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
-    """Return the factors of square matrices in one tensor, and the pivots (..., n) as i64, as scipy does.
-
-    u is the upper triangle, l the part below it with ones on its diagonal; row j was swapped with row pivots[j]. For
-    gradients use ``lu``.
-    """
-    square(x, "linalg.lu_factor")
-    held, n = as_computed(x, "linalg.lu_factor"), x.shape[-1]
-    if not x.size:
-        return filled(0, x.shape, x), cast(filled(0, x.shape[:-1], x), i64)
-    raw = lu_node(held)
-
-    def vjp(node: Any, g: Any) -> list[Any]:
-        swaps = _permutation(part(raw, n * n, (n,)), node.inputs[0])
-        return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
-
-    factors = routed(part(raw, 0, (n, n)), [held], vjp)
-    return cast(factors, x.dtype), cast(detach(part(raw, n * n, (n,))), i64)
-
-
-@IN_FULL
-def lu(x: Tensor, /) -> LU:
-    """Return P, L and U of square matrices with x = P L U, P being a permutation, L having ones on its diagonal."""
-    square(x, "linalg.lu")
-    held, n = as_computed(x, "linalg.lu"), x.shape[-1]
-    if not x.size:
-        return LU(*(filled(0, x.shape, x) for _ in range(3)))
-    raw = lu_node(held)
-    swaps = _permutation(part(raw, n * n, (n,)), held)
-
-    def vjp(node: Any, g: Any) -> list[Any]:
-        return [_lu_gradient(node, swaps, tril(g, -1), triu(g))]
-
-    both = routed(part(raw, 0, (n, n)), [held], vjp)
-    lower = tril(both, -1) + identity(n, held)
-    return LU(cast(detach(swaps), x.dtype), cast(lower, x.dtype), cast(triu(both), x.dtype))
-
-
-def _permutation(pivots: Any, like: Any) -> Any:
-    """Return P of a = P L U from the rows that were exchanged, each in turn."""
-    n = pivots.shape[-1]
-    rows = coordinate((n, 1), 0, u32, like)
-    return cast(apply("eq", rows, expand_dims(order_node(pivots), -2)), like.dtype)
-
-
-def _lu_gradient(both: Any, swaps: Any, by_lower: Any, by_upper: Any) -> Any:
-    """Return P L^-T (tril(L^T gL, -1) + triu(gU U^T)) U^-T."""
-    n = both.shape[-1]
-    lower, upper = tril(both, -1) + identity(n, both), triu(both)
-    inner = tril(mt(lower) @ by_lower, -1) + triu(by_upper @ mt(upper))
-    left = solved(mt(lower), inner)
-    return swaps @ mt(solved(upper, mt(left)))
+_SLOGDET = Composite("slogdet", _sign_and_size)
 
 
 @IN_FULL
@@ -305,11 +274,19 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     if not x.size:
         return filled(0, x.shape, x)
     held = mt(held) if is_upper else held
-    raw = cholesky_node(held)
-    raise_failed(raw, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",
+    found, info = _CHOLESKY((held,), ((held.shape, held.dtype), (held.shape[:-2], held.dtype)))
+    raise_failed(info, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",
                  "Check the matrix, or use solve")  # fmt: skip
+    found = cast(found, x.dtype)
+    return mt(found) if is_upper else found
 
-    def vjp(node: Any, g: Any) -> list[Any]:
+
+@IN_FULL
+def _root(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the lower factor of matrices of f32 or f64, and 0 or 1 + the first column without a root."""
+    raw = cholesky_node(x)
+
+    def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         turned = mt(node)
         inner = tril(turned @ g)
         inner = inner - tril(triu(inner)) * 0.5
@@ -317,5 +294,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
         whole = mt(solved(turned, mt(left)))
         return [(whole + mt(whole)) * 0.5]
 
-    found = cast(routed(part(raw, 0, x.shape[-2:]), [held], vjp), x.dtype)
-    return mt(found) if is_upper else found
+    return routed(part(raw, 0, x.shape[-2:]), [x], vjp), part(raw, raw.shape[-1] - 1, ())
+
+
+_CHOLESKY = Composite("cholesky", _root)

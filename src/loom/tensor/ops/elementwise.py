@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from loom.core.arrays import read_as
 from loom.core.dtype import DType, bool_, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
@@ -23,6 +21,7 @@ from loom.kernels.maps.nest import Number, number
 from loom.tensor.ops.parts import join
 from loom.tensor.ops.views import BROADCAST
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
+from loom.tensor.record.layout import broadcast_shapes
 
 __all__ = [
     "CONVERT",
@@ -97,6 +96,7 @@ _OF_FLOATS = frozenset(
     (*FUNCTIONS, *(n for n in EXACT if n != "ipow"), *(n for n in _OPERATIONS if OPS[n].accepts is Accepts.FLOAT))
 )
 """Operations that integers and bools are made floats for."""
+_REAL = (float, int)
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 
 
@@ -169,10 +169,15 @@ COMPLEX: list[Any] = []
 
 def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any] | None:
     """Return operands as tensors of the one dtype in which they meet (``core.promotion``); None if it is complex."""
-    if len(operands) == 2 and name not in _OF_FLOATS:  # what is asked most
-        a, b = operands
-        if isinstance(a, Node) and isinstance(b, Node) and a.dtype is b.dtype and not a.dtype.is_complex:
-            return [a, b]
+    a, b = operands[0], operands[-1]
+    if isinstance(a, Node) and len(operands) < 3:  # what is asked most
+        dtype = a.dtype
+        if dtype.is_float or not (dtype.is_complex or name in _OF_FLOATS):
+            if isinstance(b, Node):
+                if b.dtype is dtype:
+                    return [*operands]
+            elif dtype.is_float and type(b) in _REAL:
+                return [a, constant(b, dtype, a, name)]
     tensors = [o for o in operands if isinstance(o, Node)]
     if not tensors and like is None:
         raise DTypeError(name, "no tensor among the operands", expected="at least one tensor",
@@ -201,11 +206,14 @@ def _spread(x: NodeT, shape: tuple[int, ...]) -> NodeT:
 
 def common_shape(name: str, typed: Sequence[Node]) -> tuple[int, ...]:
     """Return the shape to which tensors broadcast; ShapeError names the operation."""
+    found = typed[0].shape
+    if len(typed) == 1 or (len(typed) == 2 and (typed[1].shape == found or not typed[1].shape)):  # what is asked most
+        return found
     shapes = {t.shape for t in typed} - {()}
     if len(shapes) < 2:
         return shapes.pop() if shapes else ()
     try:
-        return np.broadcast_shapes(*(t.shape for t in typed))
+        return broadcast_shapes(*(t.shape for t in typed))
     except ValueError:
         raise ShapeError(
             name, "the shapes do not broadcast", expected="equal lengths, or 1, along every axis from the last on",

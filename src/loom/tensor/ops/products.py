@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
@@ -24,10 +22,10 @@ from loom.tensor.ops.fast import asks_fast, multiply_fast, swapped
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import precision_of
-from loom.tensor.ops.views import reshape, transpose
+from loom.tensor.ops.views import transpose, with_shape
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
-from loom.tensor.record.layout import StridedLayout, row_major
+from loom.tensor.record.layout import StridedLayout, broadcast_shapes, row_major
 
 __all__ = ["MATMUL", "matmul", "multiply", "record_product"]
 
@@ -71,9 +69,9 @@ def multiply(a: NodeT, b: NodeT, precision: str, result: DType | None = None) ->
     result = PRODUCTS[a.dtype][0] if result is None else result
     if b.ndim == 2 and a.ndim > 2:  # one matrix of many rows, whose gradient is one product as well
         rows = math.prod(a.shape[:-1])
-        flat = make(MATMUL, [reshape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), result, (precision,))
-        return reshape(flat, (*a.shape[:-1], b.shape[-1]))
-    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+        flat = make(MATMUL, [with_shape(a, (rows, a.shape[-1])), b], (rows, b.shape[-1]), result, (precision,))
+        return with_shape(flat, (*a.shape[:-1], b.shape[-1]))
+    shape = (*broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     return make(MATMUL, [a, b], shape, result, (precision,))
 
 
@@ -120,8 +118,8 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     name = precision_of(precision, dtype, "matmul")
     given = a.shape, b.shape
     rows, columns = a.ndim == 1, b.ndim == 1
-    a = reshape(a, (1, *a.shape)) if rows else a
-    b = reshape(b, (*b.shape, 1)) if columns else b
+    a = with_shape(a, (1, *a.shape)) if rows else a
+    b = with_shape(b, (*b.shape, 1)) if columns else b
     if not a.ndim or not b.ndim:
         raise ShapeError(
             "matmul",
@@ -141,7 +139,7 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
             remedy="Transpose one, or check which comes first",
         )
     try:
-        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
         raise ShapeError(
             "matmul",
@@ -154,7 +152,7 @@ def matmul(a: NodeT, b: NodeT, *, transpose_a: bool = False, transpose_b: bool =
     product = multiply_fast(a, b, result) if fast else multiply(a, b, name, result)
     found = cast(product, wanted)
     shape = (*found.shape[:-2], *(() if rows else found.shape[-2:-1]), *(() if columns else found.shape[-1:]))
-    return reshape(found, shape)
+    return with_shape(found, shape)
 
 
 def _complex_product(a: Any, b: Any, dtype: DType, **options: Any) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any
 
-from loom.core.dtype import i64, u32
+from loom.core.dtype import DType, i64, u32
 from loom.core.errors import EmptyError
 from loom.core.given import flag
 from loom.kernels.maps.nest import number
@@ -21,13 +22,14 @@ from loom.schedules.fold import Folding, record_fold
 from loom.tensor.ops.elementwise import apply, cast
 from loom.tensor.ops.joining import fill
 from loom.tensor.ops.parts import by_parts, part_of
-from loom.tensor.ops.views import normal_axes, normal_axis, reshape
+from loom.tensor.ops.views import normal_axes, normal_axis, with_shape
+from loom.tensor.record.composite import Composite
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make, require_tensor
 
 __all__ = [
     "EXTREME", "PRODUCT", "SUM", "argmax", "argmin", "find_extreme", "max_of", "mean_of", "min_of", "product_of",
-    "sum_of", "variance_of",
+    "shape_without", "sum_of", "variance_of",
 ]  # fmt: skip
 
 
@@ -48,19 +50,29 @@ EXTREME = {name: TensorOp(name, NodeKind.KERNEL, record=_record) for name in ("m
 def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -> NodeT:
     """Return the fold of ``x`` along axes, run by run of axes side by side."""
     axes = normal_axes(x, axis, op.name)
-    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    result = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-    found, wide, is_extreme = x, folding.accumulator, op in EXTREME.values()
-    runs = _runs(axes, x.shape)
-    for first, last in reversed(runs):
-        shape = (*found.shape[:first], *(1,) * (last - first), *found.shape[last:])
-        given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
-        dtype = x.dtype if x.dtype.is_bool and is_extreme else given.result
-        found = make(op, [found], shape, dtype, (first, last, given))
-        folding = Folding(folding.name, given.result, wide, folding.result)
-    if found is x and not (x.dtype.is_bool and is_extreme):  # every axis has length 1
+    steps, result, kept = _steps(op, x.shape, x.dtype, axes, folding)
+    found = x
+    for shape, dtype, attributes in steps:
+        found = make(op, [found], shape, dtype, attributes)
+    if not steps and not (x.dtype.is_bool and op in EXTREME.values()):  # every axis has length 1
         found = cast(x, folding.result)
-    return reshape(found, kept if flag(keepdims, f"{op.name}, keepdims") else result)
+    return with_shape(found, kept if keepdims is not False and flag(keepdims, f"{op.name}, keepdims") else result)
+
+
+@lru_cache(maxsize=4096)
+def _steps(
+    op: TensorOp, sizes: tuple[int, ...], element: DType, axes: tuple[int, ...], folding: Folding
+) -> tuple[list[tuple[tuple[int, ...], DType, tuple[Any, ...]]], tuple[int, ...], tuple[int, ...]]:
+    """Return shape, dtype and attributes of each fold, the shape of the result, and that with the axes kept."""
+    wide, is_extreme = folding.accumulator, op in EXTREME.values()
+    runs, shape = _runs(axes, sizes), sizes
+    steps: list[tuple[tuple[int, ...], DType, tuple[Any, ...]]] = []
+    for first, last in reversed(runs):
+        shape = (*shape[:first], *(1,) * (last - first), *shape[last:])
+        given = folding if (first, last) == runs[0] else Folding(folding.name, folding.element, wide, wide)
+        steps.append((shape, element if element.is_bool and is_extreme else given.result, (first, last, given)))
+        folding = Folding(folding.name, given.result, wide, folding.result)
+    return steps, shape_without(sizes, axes, False), shape_without(sizes, axes, True)
 
 
 def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
@@ -80,14 +92,18 @@ def _runs(axes: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
 def sum_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return sums; floats keep their dtype, integers give 64 bits, bools i64."""
     require_tensor(x, "sum")
-    wide, result = wide_type(x.dtype)
-    return _fold(x, SUM, axis, keepdims, Folding("sum", read_type(x.dtype), wide, result))
+    return _fold(x, SUM, axis, keepdims, _whole_folding("sum", x.dtype))
+
+
+@cache
+def _whole_folding(name: str, dtype: DType) -> Folding:
+    """Return the fold of elements of a dtype, none of whose digits are lost."""
+    return Folding(name, read_type(dtype), *wide_type(dtype))
 
 
 def product_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     """Return products in the order of sums; floats keep their dtype, integers give 64 bits and wrap, bools i64."""
-    wide, result = wide_type(x.dtype)
-    return _fold(x, PRODUCT, axis, keepdims, Folding("product", read_type(x.dtype), wide, result))
+    return _fold(x, PRODUCT, axis, keepdims, _whole_folding("product", x.dtype))
 
 
 @by_parts
@@ -97,11 +113,25 @@ def mean_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
     Integers give f64; those of 64 bits are added as f64, since their sum may have no integer type.
     """
     axes = normal_axes(x, axis, "mean")
+    shape = shape_without(x.shape, axes, keepdims is not False and flag(keepdims, "sum, keepdims"))
+    return _MEAN((x,), ((shape, kinds(x.dtype).result),), axes, shape)[0]
+
+
+def _mean(x: NodeT, axes: tuple[int, ...], shape: tuple[int, ...]) -> list[NodeT]:
     count = math.prod(x.shape[a] for a in axes)
     types = kinds(x.dtype)
-    total = _fold(x, SUM, axes, keepdims, Folding("sum", types.element, types.total, types.total))
+    total = with_shape(_fold(x, SUM, axes, False, Folding("sum", types.element, types.total, types.total)), shape)
     total = cast(total, types.computed)
-    return cast(apply("div", total, count) if count else apply("add", total, math.nan), types.result)
+    return [cast(apply("div", total, count) if count else apply("add", total, math.nan), types.result)]
+
+
+_MEAN = Composite("mean", _mean)
+
+
+@lru_cache(maxsize=4096)
+def shape_without(shape: tuple[int, ...], axes: tuple[int, ...], kept: bool) -> tuple[int, ...]:
+    """Return a shape without axes, or with those kept as 1."""
+    return tuple(1 if a in axes else n for a, n in enumerate(shape) if kept or a not in axes)
 
 
 def variance_of(x: NodeT, axis: Any = None, *, keepdims: bool = False) -> NodeT:
@@ -214,10 +244,19 @@ def argmin(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> Node
 
 def _index(x: NodeT, name: str, axis: int | None, keepdims: bool) -> NodeT:
     require_tensor(x, name)
-    flat = reshape(x, (x.size,)) if axis is None else x
-    at = 0 if axis is None else normal_axis(x, axis, name)
-    _require(flat, name, (at,))
-    found = cast(find_extreme(flat, at, largest=name == "argmax"), i64)
-    kept = (1,) * x.ndim if axis is None else found.shape
-    dropped = () if axis is None else (*x.shape[:at], *x.shape[at + 1 :])
-    return reshape(found, kept if flag(keepdims, f"{name}, keepdims") else dropped)
+    axes = normal_axes(x, None, name) if axis is None else (normal_axis(x, axis, name),)
+    if not x.size:
+        _require(*(x, name, axes) if axis is not None else (with_shape(x, (0,)), name, (0,)))
+    shape = shape_without(x.shape, axes, keepdims is not False and flag(keepdims, f"{name}, keepdims"))
+    return _INDEX[name]((x,), ((shape, i64),), None if axis is None else axes[0], shape)[0]
+
+
+def _index_of(name: str) -> Composite:
+    def found(x: NodeT, axis: int | None, shape: tuple[int, ...]) -> list[NodeT]:
+        flat = with_shape(x, (x.size,)) if axis is None else x
+        return [with_shape(cast(find_extreme(flat, axis or 0, largest=name == "argmax"), i64), shape)]
+
+    return Composite(name, found)
+
+
+_INDEX = {name: _index_of(name) for name in ("argmax", "argmin")}

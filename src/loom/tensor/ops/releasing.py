@@ -28,7 +28,7 @@ def release(read: list[Any]) -> None:
     """
     while read:
         node = read.pop()
-        if node.data is None or node.nbytes < _LEAST_NBYTES or node.op.kind not in _COMPUTED:
+        if node.op.kind not in _COMPUTED or node.data is None or node.nbytes < _LEAST_NBYTES:
             continue
         if not (node.shared or node.lent is not None or node.is_fed) and _is_forgotten(node):
             node.data = None
@@ -52,7 +52,8 @@ def _is_forgotten(node: Node) -> bool:
 
 
 def _users_of(node: Node) -> list[Node]:
-    return [u for u in (r() for r in node.users or ()) if u is not None]
+    found: dict[int, Node] = {id(u): u for u in (r() for r in node.users or ()) if u is not None}
+    return list(found.values())
 
 
 def _holders(node: Any) -> int:

@@ -16,13 +16,13 @@ from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
 from loom.tensor.ops.precision import in_force, keeping_precision
-from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
+from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, held_by, make, require_tensor
 from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
-    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "held_by", "normal_axes", "normal_axis",
+    "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis",
     "permute", "reshape", "reverse", "routed", "slice_by", "slice_range", "squeeze",
-    "take_slices", "transpose", "windows",
+    "take_slices", "transpose", "windows", "with_shape",
 ]  # fmt: skip
 
 
@@ -79,7 +79,12 @@ def reshape(x: NodeT, *shape: Any) -> NodeT:
             "reshape", "the elements do not fit", expected=f"a shape of {x.size} elements, for {x.shape}", got=wanted,
             remedy="Match the number of elements",
         )  # fmt: skip
-    return x if tuple(sizes) == x.shape else make(RESHAPE, [x], tuple(sizes), x.dtype)
+    return with_shape(x, tuple(sizes))
+
+
+def with_shape(x: NodeT, shape: tuple[int, ...]) -> NodeT:
+    """Return the elements in another shape, which has as many."""
+    return x if x.shape == shape else make(RESHAPE, [x], shape, x.dtype)
 
 
 def flatten(x: NodeT, start: int = 0) -> NodeT:
@@ -422,9 +427,3 @@ def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
     held = held_by(vjp)
     assert not any(x is y for x in held for y in sources), "a derivative takes its sources from node.inputs"
     return make(ROUTE, [*sources, result], result.shape, result.dtype, (keeping_precision(vjp) if in_force() else vjp,))
-
-
-def held_by(vjp: Any) -> list[Node]:
-    """Return the tensors that a function has from outside."""
-    cells = [cell.cell_contents for cell in getattr(vjp, "__closure__", None) or ()]
-    return [x for x in cells if isinstance(x, Node)]

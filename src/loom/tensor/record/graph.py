@@ -31,8 +31,8 @@ from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
     "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "WHOLE", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors",
-    "as_shape", "become", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same", "set_aside",
-    "take_users", "whole_view",
+    "as_shape", "become", "held_by", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same",
+    "set_aside", "take_users", "whole_view", "write_as",
 ]  # fmt: skip
 
 
@@ -72,6 +72,8 @@ class TensorOp:
     """True of what a vendor's library computes, of whose bits nothing is promised."""
     takes_complex: bool = False
     """True of what has complex operands or results itself."""
+    unfold: Callable[[Any], None] | None = None
+    """Of a composite (``composite``): lets a node be what it is made of."""
 
 
 PARAMETER = TensorOp("parameter", NodeKind.SOURCE, is_written=True)
@@ -109,12 +111,14 @@ class Node(Sized):
     ) -> None:
         self.op = op
         self.inputs: tuple[Any, ...] = tuple(inputs)
+        if device is None and inputs:
+            device = inputs[0].device if len(inputs) == 1 else _one_device(op.name, inputs)
         self.shape = shape
         self.dtype = dtype
         self.attributes = attributes
         self.name = name
         self.data: Storage | None = data
-        self.device = device if device is not None else _one_device(op.name, self.inputs)
+        self.device = device
         self.serial = next(_serials)
         self.apart: tuple[ref[Node], ...] = ()
         """Of a source: what it was computed from, where no record tells how."""
@@ -130,7 +134,7 @@ class Node(Sized):
         """Of what was set aside: the tensor that was assigned."""
         self.lent: Storage | None = None
         """The memory that kernels are bound to (``handle.lending``)."""
-        if self.inputs:
+        if inputs:
             _note(self)
 
 
@@ -164,7 +168,7 @@ def made_apart(node: Node, origins: Sequence[Node]) -> None:
     """Note that a source was computed from other tensors by what is not recorded, so that no gradient leads there."""
     found: dict[int, ref[Node]] = {}
     for origin in origins:
-        for each in ancestors([origin]) if origin.inputs else (origin,):
+        for each in ancestors([origin], unfold=False) if origin.inputs else (origin,):
             if each is origin or not each.inputs:
                 found[id(each)] = ref(each)
             found |= {id(kept): ref(kept) for kept in (r() for r in each.apart) if kept is not None}
@@ -205,6 +209,20 @@ def become(
         _note(x)
 
 
+def write_as(x: Node, other: Node) -> None:
+    """Let a node be recorded as another, of its shape and dtype and made for this alone, is; its elements stay.
+
+    Who reads it meanwhile finds all of the one or, of an operation that may be unfolded, something of the other.
+    """
+    assert (x.shape, x.dtype) == (other.shape, other.dtype), f"{x.op.name} is written out as another kind"
+    with _users_lock:
+        for source in x.inputs:
+            source.users = [u for u in source.users or () if u() is not x] or None
+    x.inputs, x.attributes = other.inputs, other.attributes
+    x.op = other.op
+    _note(x)
+
+
 def _one_device(name: str, inputs: Sequence[Node]) -> Device | None:
     """Return the device of the inputs that have one; ArgumentError if they are several."""
     found: Device | None = None
@@ -225,10 +243,13 @@ def inputs_of(node: Node) -> Sequence[Node]:
     return node.inputs
 
 
-def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = inputs_of) -> list[Node]:
+def ancestors(
+    ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = inputs_of, *, unfold: bool = True
+) -> list[Node]:
     """Return ``ends`` and all they are made of, each after its inputs, first input first.
 
-    ``follow`` gives the inputs of a node that are followed, by default all.
+    ``follow`` gives the inputs of a node that are followed, by default all. ``unfold``: composites that are followed
+    are written out first, which only changes what lies between them and their operands.
     """
     done: dict[int, Node] = {}
     for end in ends:
@@ -236,13 +257,23 @@ def ancestors(ends: Iterable[Node], follow: Callable[[Node], Sequence[Node]] = i
         while waiting:
             node = waiting[-1]
             if id(node) not in done:
-                left = [n for n in follow(node) if id(n) not in done]
+                behind = follow(node)
+                if behind and unfold and node.op.unfold is not None:
+                    node.op.unfold(node)
+                    behind = follow(node)
+                left = [n for n in behind if id(n) not in done]
                 if left:
                     waiting += reversed(left)
                     continue
                 done[id(node)] = node
             waiting.pop()
     return list(done.values())
+
+
+def held_by(value: Any) -> list[Node]:
+    """Return the tensors that a function, of which derivatives are made, has from outside; none of what is no such."""
+    cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    return [x for x in cells if isinstance(x, Node)]
 
 
 NodeT = TypeVar("NodeT", bound=Node)
@@ -258,8 +289,12 @@ def make(
     op: TensorOp, inputs: Sequence[NodeT], shape: tuple[int, ...], dtype: DType, attributes: tuple[Any, ...] = ()
 ) -> NodeT:
     """Return a node of the class of its first input; of complex inputs that of their parts (``ops.parts``)."""
-    if not op.takes_complex and (dtype.is_complex or any(x.dtype.is_complex for x in inputs)):
-        return _lifts[0](op, inputs, shape, dtype, attributes)
+    if not op.takes_complex:
+        is_complex = dtype.is_complex
+        for x in inputs:
+            is_complex = is_complex or x.dtype.is_complex
+        if is_complex:
+            return _lifts[0](op, inputs, shape, dtype, attributes)
     return type(inputs[0])(op, inputs, shape, dtype, attributes)
 
 

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["StridedLayout", "row_major"]
+import numpy as np
+
+__all__ = ["StridedLayout", "broadcast_shapes", "row_major"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,10 @@ class StridedLayout:
             inner = joined[-1][1]
             strides += [inner * math.prod(run[k + 1 :]) for k in range(len(run))]
         return StridedLayout(shape, tuple(strides), self.offset)
+
+
+broadcast_shapes = lru_cache(maxsize=4096)(np.broadcast_shapes)
+"""The shape to which shapes, tuples of ints, broadcast; ValueError for none."""
 
 
 @lru_cache(maxsize=4096)

@@ -18,13 +18,14 @@ from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor.ops.elementwise import NUMBER
 from loom.tensor.ops.releasing import release
-from loom.tensor.ops.views import DETACH, ROUTE
+from loom.tensor.ops.views import DETACH, RESHAPE, ROUTE
+from loom.tensor.record.composite import results_beside
 from loom.tensor.record.draft import Draft, DraftBuffer
-from loom.tensor.record.graph import Node, ancestors, refuse_freed
+from loom.tensor.record.graph import Node, refuse_freed
 from loom.tensor.record.memory import plan_memory
 from loom.tensor.record.timelines import build
 from loom.tensor.record.versions import record_lock
-from loom.tensor.run.lowering import follow, lower
+from loom.tensor.run.lowering import SEEN_THROUGH, follow, lower
 
 __all__ = ["Work", "evaluate", "work_of"]
 
@@ -32,82 +33,157 @@ _ALIASES = (DETACH, ROUTE)
 
 
 class Work(NamedTuple):
-    """What computes a record: its structure, the storages of its sources, and its numbers as 64-bit words.
+    """What computes a record: the storages of its sources, and its numbers as 64-bit words.
 
     ``nbytes``: how much of each source is read, which the structure tells (a storage may be longer). ``numbers`` tells
-    by the identity of a number which of the words it is.
+    by the identity of a number which of the words it is. ``read``: the nodes that have the elements which are
+    read; ``known``: the place of each storage among the sources.
     """
 
-    key: Hashable
     sources: list[Storage]
     nbytes: list[int]
     words: list[int]
     numbers: dict[int, int]
+    read: list[Node]
+    known: dict[int, int]
 
 
 def evaluate(tensors: Sequence[Any]) -> None:
     """Compute the elements of tensors, in one run."""
     with record_lock():
-        wanted = list({id(t): t for t in tensors if t.data is None}.values())
-        if not wanted:
+        asked: dict[int, Any] = {}
+        for tensor in tensors:
+            for each in (tensor,) if tensor.op.unfold is None else results_beside(tensor):
+                if each.data is None:
+                    asked[id(each)] = each
+        if not asked:
             return
-        order = ancestors(wanted, follow)
-        where = next((n.device for n in order if n.device is not None), None) or device(None)
-        work = work_of(order, wanted, where)
-        read = [n for n in order if n.data is not None]
+        wanted = list(asked.values())
+        where = wanted[0].device or next((t.device for t in wanted if t.device is not None), None) or device(None)
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
-        keep(work.key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+        read = _run_one(wanted, results, where) or _run(wanted, results, where)
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
-        del order
         release(read)
 
 
-def work_of(order: Sequence[Node], wanted: Sequence[Node], where: Device, target: Storage | None = None) -> Work:
-    """Return what computes ``wanted``, the last of ``order``; StateError if that depends on what a program is fed.
+def _run(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> list[Node]:
+    """Run the program that computes ``wanted``; return the nodes that have the elements which were read."""
+    key, work = work_of(wanted, where)
+    keep(key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+    return work.read
+
+
+def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> list[Node] | None:
+    """Do the same for one operation of known elements, or one call of a composite; None if it is more than that.
+
+    Its own name, attributes and operands are the whole structure. What it gives in another shape is the same program.
+    """
+    base = wanted[0]
+    while base.op is RESHAPE and base.data is None:
+        base = base.inputs[0]
+    op, attributes, read = base.op, base.attributes, [*base.inputs]
+    if base.data is not None or not read or op in SEEN_THROUGH:
+        return None
+    ends = wanted if base is wanted[0] else [base]
+    if len(ends) < len(wanted):
+        return None
+    if op.unfold is not None and all(t.op is op and t.attributes[2] is attributes[2] for t in ends):
+        attributes = attributes[1], *[t.attributes[0] for t in ends]
+    elif len(ends) > 1:
+        return None
+    row: list[Any] = []
+    memory: list[Storage] = []
+    for each in read:
+        data = each.data
+        if data is None or data in memory:
+            return None
+        memory.append(data)
+        row += each.shape, each.dtype
+    key = "operation", op, attributes, base.shape, base.dtype, *row
+    keep(key, where, lambda: prepare(work_of(ends, where)[1], ends, where)).run(*memory, *results)
+    return read
+
+
+def work_of(wanted: Sequence[Node], where: Device, target: Storage | None = None) -> tuple[Hashable, Work]:
+    """Return the structure of a record, and what computes ``wanted``; StateError if it has what a program is fed.
 
     ``target``: storage that the result goes to, which a source may have.
     """
-    in_place = shares_memory(where)
     places: dict[int, int] = {}
-    known: dict[Any, int] = {}
-    numbers: dict[int, int] = {}
-    ids: dict[int, int] = {}
-    sources: list[Storage] = []
-    nbytes: list[int] = []
-    words: list[int] = []
     rows: list[Any] = []
-    exact = any(n.op.name in BY_CONSTANTS for n in order)
-    for node in order:
-        places[id(node)] = len(places)
-        if node.data is not None:
-            at = ids.setdefault(id(node.data), len(sources))
-            if at == len(sources):
-                sources.append(node.data)
-                nbytes.append(0)
-            nbytes[at] = max(nbytes[at], node.nbytes)
-            rows.append((node.shape, node.dtype, at))
-            continue
-        op = node.op
-        if op.is_fed:
-            raise StateError("tensor", f"input {node.name!r} has no elements", expected="tensors made of arrays",
-                             got=f"an input of shape {node.shape}", remedy="Compile a program and feed it")  # fmt: skip
-        if op.is_written:
-            raise refuse_freed("tensor", node)
-        if op is NUMBER and in_place and (node.dtype.is_float or not (exact or node.dtype.is_bool)):
-            number = node.attributes[0]
-            at = known.setdefault(number, len(words))
-            if at == len(words):
-                words.append(number.bits)
-            numbers[id(number)] = at
-            rows.append((op, at, node.dtype))
-            continue
-        inputs = follow(node)
-        rows.append((op, *[places[id(i)] for i in inputs], node.shape, node.dtype,
-                     () if op in _ALIASES else node.attributes))  # fmt: skip
-    ends = tuple(places[id(w)] for w in wanted)
-    aim = None if target is None else ids.get(id(target), -1)
-    return Work(("tensor", tuple(rows), ends, aim), sources, nbytes, words, numbers)
+    plain: list[Node] = []
+    work = Work([], [], [], {}, [], {})
+    for end in wanted:
+        waiting = [] if id(end) in places else [(end, iter(follow(end)))]
+        while waiting:
+            node, left = waiting[-1]
+            for each in left:
+                if id(each) in places:
+                    continue
+                if each.data is None:
+                    waiting.append((each, iter(follow(each))))
+                    break
+                places[id(each)] = len(rows)
+                rows.append(_source_row(work, each))
+            else:
+                waiting.pop()
+                places[id(node)] = len(rows)
+                if node.op is NUMBER:
+                    plain.append(node)
+                    rows.append(None)
+                else:
+                    rows.append(_row(node, places) if node.data is None else _source_row(work, node))
+    if plain:
+        _number_rows(work, rows, [(places[id(n)], n) for n in plain], in_place=shares_memory(where))
+    aim = None if target is None else next((n for n, s in enumerate(work.sources) if s is target), -1)
+    return ("tensor", tuple(rows), tuple([places[id(w)] for w in wanted]), aim), work
+
+
+def _source_row(work: Work, node: Node) -> tuple[Any, ...]:
+    """Return what the structure tells of a node that has elements, and take note of them."""
+    data, nbytes = node.data, node.nbytes
+    assert data is not None
+    work.read.append(node)
+    at = work.known.setdefault(id(data), len(work.sources))
+    if at == len(work.sources):
+        work.sources.append(data)
+        work.nbytes.append(nbytes)
+    elif work.nbytes[at] < nbytes:
+        work.nbytes[at] = nbytes
+    return node.shape, node.dtype, at
+
+
+def _row(node: Node, places: dict[int, int]) -> tuple[Any, ...]:
+    """Return what the structure tells of an operation; StateError for what has no elements."""
+    op, inputs = node.op, follow(node)
+    if not inputs and op.is_fed:
+        raise StateError("tensor", f"input {node.name!r} has no elements", expected="tensors made of arrays",
+                         got=f"an input of shape {node.shape}", remedy="Compile a program and feed it")  # fmt: skip
+    if not inputs and op.is_written:
+        raise refuse_freed("tensor", node)
+    attributes = node.attributes if op.unfold is None else node.attributes[:2]
+    if len(inputs) == 1:
+        return op, places[id(inputs[0])], node.shape, node.dtype, () if op in _ALIASES else attributes
+    return op, *[places[id(i)] for i in inputs], node.shape, node.dtype, attributes
+
+
+def _number_rows(work: Work, rows: list[Any], plain: Sequence[tuple[int, Node]], *, in_place: bool) -> None:
+    """Fill in what the structure tells of numbers: which of the words each is, or the number itself."""
+    exact = not in_place
+    for row in rows:
+        exact = exact or (row is not None and getattr(row[0], "name", "") in BY_CONSTANTS)
+    words: dict[Any, int] = {}
+    for place, node in plain:
+        number = node.attributes[0]
+        if in_place and (node.dtype.is_float or not (exact or node.dtype.is_bool)):
+            at = words.setdefault((number.bits, number.dtype), len(words))
+            if at == len(work.words):
+                work.words.append(number.bits)
+            work.numbers[id(number)] = at
+            rows[place] = node.op, at, node.dtype
+        else:
+            rows[place] = node.op, node.dtype, number
 
 
 def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None) -> Kept:

@@ -27,13 +27,15 @@ from loom.tensor.record.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, make
 from loom.tensor.record.layout import StridedLayout, row_major
 
-__all__ = ["COPY", "follow", "follow_unless", "is_known", "lower"]
+__all__ = ["COPY", "SEEN_THROUGH", "follow", "follow_unless", "is_known", "lower"]
 
 COPY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where an end is to be."""
 PARTLY = TensorOp("copy", NodeKind.MAP, operation="")
 """Puts its input where a part of a complex tensor is to be; equal ones are one."""
 _ALIASES = (DETACH, ROUTE)
+SEEN_THROUGH = frozenset((*_ALIASES, PART))
+"""Views of which not all inputs make the elements, or others than they name."""
 _MOST_COPIES = 3
 """Places to which an element is written besides its own; each is a buffer of the kernel."""
 
@@ -64,7 +66,9 @@ def is_known(node: Node) -> bool:
 
 def follow(node: Node) -> Sequence[Node]:
     """Return the inputs that a node's elements are made of, while they are not known."""
-    return () if is_known(node) else _behind(node, is_known)
+    if node.data is not None:
+        return ()
+    return _behind(node, is_known) if node.op in SEEN_THROUGH else node.inputs
 
 
 def follow_unless(is_there: Callable[[Node], bool]) -> Callable[[Node], Sequence[Node]]:

@@ -35,6 +35,8 @@ _METHODS = ("linear", "lower", "higher", "nearest", "midpoint")
 def last_axis(x: Tensor, axis: Any, where: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return a tensor with an axis moved to the end, and what moves the last one back there."""
     at = normal_axis(x, axis, where)
+    if at == x.ndim - 1:
+        return x, lambda y: y
     rest = [a for a in range(x.ndim) if a != at]
     back = [a if a < at else a - 1 for a in range(x.ndim)]
     back[at] = x.ndim - 1

@@ -17,6 +17,7 @@ from loom.kernels.types import kinds
 from loom.tensor.ops import joining, reductions, views
 from loom.tensor.ops.elementwise import apply, cast, constant
 from loom.tensor.ops.parts import part_of
+from loom.tensor.record.composite import Composite
 from loom.tensor.record.graph import Node, NodeT, require_tensor
 from loom.tensor.standard.logic import truth
 
@@ -41,9 +42,9 @@ def sum(x: NodeT, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fa
         DTypeError: An axis is no integer; there is no such dtype.
         IndexOutside: There is no such axis.
     """
-    require_tensor(x, "sum")
     if dtype is None:
         return reductions.sum_of(x, axis, keepdims=keepdims)
+    require_tensor(x, "sum")
     wanted = dtype_of(dtype, "sum")
     return cast(reductions.sum_of(cast(x, wanted), axis, keepdims=keepdims), wanted)
 
@@ -109,7 +110,6 @@ def mean(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:
         DTypeError: An axis is no integer.
         IndexOutside: There is no such axis.
     """
-    require_tensor(x, "mean")
     return reductions.mean_of(x, axis, keepdims=keepdims)
 
 
@@ -138,7 +138,7 @@ def var(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     if x.dtype.is_complex:  # of both parts
         both = (var(part_of(x, k), axis=axis, correction=correction, keepdims=keepdims) for k in (0, 1))
         return apply("add", *both)
-    return cast(_variance(x, axis, correction, keepdims, "var"), kinds(x.dtype).result)
+    return _spread(_VAR, x, axis, correction, keepdims, "var")
 
 
 def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> NodeT:
@@ -162,7 +162,7 @@ def std(x: NodeT, /, *, axis: Any = None, correction: float = 0.0, keepdims: boo
     require_tensor(x, "std")
     if x.dtype.is_complex:
         return apply("sqrt", var(x, axis=axis, correction=correction, keepdims=keepdims))
-    return cast(apply("sqrt", _variance(x, axis, correction, keepdims, "std")), kinds(x.dtype).result)
+    return _spread(_STD, x, axis, correction, keepdims, "std")
 
 
 def _is_of_none(x: Node, axis: Any, where: str) -> bool:
@@ -177,17 +177,36 @@ def _nothing(x: NodeT, axis: Any, keepdims: bool, where: str) -> NodeT:
     return views.broadcast_to(constant(math.nan, dtype, x), shape)
 
 
-def _variance(x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:
+def _spread(op: Composite, x: NodeT, axis: Any, correction: float, keepdims: bool, where: str) -> NodeT:
+    """Return variances, or what else is made of them."""
     require_tensor(x, where)
     less = real(correction, f"{where}, correction")
     axes = views.normal_axes(x, axis, where)
     if _is_of_none(x, axes, where):
-        return _nothing(x, axes, keepdims, where)
+        found = _nothing(x, axes, keepdims, where)
+        return cast(found if op is _VAR else apply("sqrt", found), kinds(x.dtype).result)
+    kept = flag(keepdims, f"{where}, keepdims")
+    shape = reductions.shape_without(x.shape, axes, kept)
+    return op((x,), ((shape, kinds(x.dtype).result),), axes, less, kept)[0]
+
+
+def _variance(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> NodeT:
     count = math.prod(x.shape[a] for a in axes)
     wide = cast(x, kinds(x.dtype).computed)
     away = apply("sub", wide, reductions.mean_of(wide, axes, keepdims=True))
-    total = reductions.sum_of(apply("mul", away, away), axes, keepdims=flag(keepdims, f"{where}, keepdims"))
+    total = reductions.sum_of(apply("mul", away, away), axes, keepdims=kept)
     return apply("div", total, float(count - less if count > less else 0.0))
+
+
+def _variances(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> list[NodeT]:
+    return [cast(_variance(x, axes, less, kept), kinds(x.dtype).result)]
+
+
+def _deviations(x: NodeT, axes: tuple[int, ...], less: float, kept: bool) -> list[NodeT]:
+    return [cast(apply("sqrt", _variance(x, axes, less, kept)), kinds(x.dtype).result)]
+
+
+_VAR, _STD = Composite("var", _variances), Composite("std", _deviations)
 
 
 def max(x: NodeT, /, *, axis: Any = None, keepdims: bool = False) -> NodeT:

@@ -196,7 +196,7 @@ def _merged(parts: Sequence[Any], name: str) -> Any:
         return _open_number(parts, name)
     if all(type(p) is int for p in parts):
         return length(parts)
-    if all(isinstance(p, tuple) and len(cast("tuple[Any, ...]", p)) == len(first) for p in parts):
+    if all(type(p) is tuple and len(cast("tuple[Any, ...]", p)) == len(first) for p in parts):  # a Folding is whole
         return tuple(_merged(each, name) for each in zip(*parts, strict=True))
     if any(p is not first and p != first for p in parts):
         raise RecordsDiffer(f"attributes of {name}")

@@ -202,7 +202,7 @@ class _CpuProgram:
         bindings = bindings_of(dispatch)
         for position, binding in enumerate(dispatch.bindings):
             if isinstance(binding.storage, HostSlot):
-                self.slots.append((bindings, position, binding.storage))
+                self.slots.append((bindings["address"], position, binding.storage))
         params = np.ascontiguousarray(dispatch.params)
         self.keep += [loaded, bindings, params, dispatch]
         self.sites[id(step)] = loaded.sites
@@ -226,8 +226,8 @@ class _CpuProgram:
         self._work += float(rows["total"].sum(dtype=np.float64)) * (loaded.operations or 0.0)
 
     def _fill_slots(self) -> None:
-        for bindings, position, slot in self.slots:
-            bindings["address"][position] = slot.address
+        for addresses, position, slot in self.slots:
+            addresses[position] = slot.address
 
     def _submission(self) -> _CpuSubmission:
         """Return a run to begin, which keeps what is attached to slots."""
