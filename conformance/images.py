@@ -1,7 +1,7 @@
 """Lays a dispatch out in the memory of another machine and reads its buffers back.
 
-An image is what a compiled kernel is called with (``loom.targets.llvm.layout``): record, an empty log, bindings,
-parameters, then every buffer with the pattern around it. It is the same for 32-bit and 64-bit machines.
+An image is what a compiled kernel is called with (``loom.targets.llvm.machine.layout``): record, an empty log,
+bindings, parameters, then every buffer with the pattern around it. It is the same for 32-bit and 64-bit machines.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.running import Bits, Case, Guarded
-from loom.targets.llvm.layout import BINDING, RECORD
+from loom.targets.llvm.machine.layout import BINDING, RECORD
 
 __all__ = ["LOG", "Image"]
 

@@ -19,8 +19,8 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cpu.code import link
 from loom.runtime.drivers.loading import locations_of
 from loom.targets.base import Artifact, Bounds
-from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES, host_machine
+from loom.targets.llvm.machine.layout import BINDING, RECORD
 from loom.targets.llvm.target import LlvmTarget
 
 __all__ = ["Code", "Compiled", "Sizes"]

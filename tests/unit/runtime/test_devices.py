@@ -12,7 +12,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, DeviceError, DTypeError
 from loom.runtime.registry import device, devices
-from loom.targets.llvm.layout import BARRIER_BEFORE, GRAIN_SHIFT, INDIRECT, SMALL
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, GRAIN_SHIFT, INDIRECT, SMALL
 
 
 @loom.kernel(workgroup=64)

@@ -9,7 +9,7 @@ import pytest
 import loom
 from loom import In, Out, i32, kernel, u8, u32
 from loom.ir.kernel import Instr, walk
-from loom.targets.known import Knowledge
+from loom.targets.base.opaque_values import Knowledge
 
 
 @kernel

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import loom
+from conformance.strategies import random_kernel
 from conformance.writer import Value, Writer
 from loom.core.dtype import i32, u8, u32, u64
 from loom.core.errors import ArgumentError
@@ -18,11 +19,11 @@ from loom.ir.passes.uniformity import analyse_uniformity
 from loom.ir.verify import VerifiedKernel, verify
 from loom.runtime.drivers.cpu import CpuDevice
 from loom.targets.base import Bounds
-from loom.targets.llvm.lanes import analyse_lanes
 from loom.targets.llvm.lower import lower, vector_width
 from loom.targets.llvm.machine import Machine, emit, machine, machine_names
 from loom.targets.llvm.target import LlvmTarget
-from loom.targets.llvm.types import Repeated, Undefined
+from loom.targets.llvm.values.lanes import analyse_lanes
+from loom.targets.llvm.values.types import Repeated, Undefined
 
 
 def _kernel() -> VerifiedKernel:
@@ -41,6 +42,12 @@ def test_same_bytes_again(name: str, bounds: Bounds) -> None:
     first, second = (LlvmTarget(name).compile(_kernel(), bounds) for _ in "ab")
     assert first == second
     assert first.entry == "loom_busy"
+
+
+def test_values_that_cross_barriers_lie_in_the_order_of_their_first_use() -> None:
+    """Where a process has a kernel's operations in memory changes nothing of its code."""
+    kernels = [random_kernel(10) for _ in range(4)]
+    assert len({lower(verify(kernel), machine("x86-64"), Bounds.CHECKED).text for kernel in kernels}) == 1
 
 
 @pytest.mark.parametrize(

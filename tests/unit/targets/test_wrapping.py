@@ -8,7 +8,7 @@ import pytest
 
 import loom
 from loom import In, Out, f32, u8, u32
-from loom.targets.llvm.wrapping import wraps_index
+from loom.targets.llvm.access.wrapping import wraps_index
 
 
 @loom.kernel

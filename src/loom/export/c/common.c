@@ -6,7 +6,7 @@ typedef uint64_t u64;
 #ifndef INDEX
 #define INDEX uint16_t
 #endif
-/* as compiled kernels read them: src/loom/targets/llvm/layout.py */
+/* as compiled kernels read them: src/loom/targets/llvm/machine/layout.py */
 typedef struct { u64 kernel, bindings, params, indirect; u32 groups[3], flags; u64 total; u32 number, start; } Record;
 typedef struct { u64 address, elements; } Binding;
 typedef void Kernel(const Record *, void *, u64, u64);

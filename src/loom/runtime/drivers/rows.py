@@ -1,7 +1,7 @@
 """What a device without a walker of its own is handed for each dispatch: the words of its kernel, its groups in parts.
 
-Layer: runtime. Shared by the drivers whose kernels read words (``targets.words``). Invariant: a row of words says all
-that a dispatch's kernel asks of the host.
+Layer: runtime. Shared by the drivers whose kernels read words (``targets.base.push_layout``). Invariant: a row of words
+says all that a dispatch's kernel asks of the host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.ir.kernel import Kernel
-from loom.targets.words import PushLayout
+from loom.targets.base.push_layout import PushLayout
 
 __all__ = ["GroupParts", "cut_groups", "fill_words"]
 

@@ -24,22 +24,22 @@ from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess
+from loom.targets.llvm.access.messages import Messages
 from loom.targets.llvm.access.wide import open_tickets
-from loom.targets.llvm.control import Control
+from loom.targets.llvm.access.wrapping import wraps_index
+from loom.targets.llvm.flow.control import Control
 from loom.targets.llvm.flow.groups import GroupLoop, rows_of_group
+from loom.targets.llvm.flow.identity import CpuIdentity, ThreadIdentity
+from loom.targets.llvm.flow.places import Places
+from loom.targets.llvm.flow.regions import Regions, has_barrier
 from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.gpu.family import GpuFamily
 from loom.targets.llvm.gpu.room import MOST_STATIC, dynamic_name, shared_starts
-from loom.targets.llvm.identity import CpuIdentity, ThreadIdentity
-from loom.targets.llvm.lanes import Shapes, analyse_lanes, lane_dimensions
-from loom.targets.llvm.layout import BINDING, RECORD
 from loom.targets.llvm.machine import PLACED_NBYTES, Machine, data_layout
-from loom.targets.llvm.messages import Messages
-from loom.targets.llvm.places import Places
-from loom.targets.llvm.regions import Regions, has_barrier
-from loom.targets.llvm.state import ArrayMemory, State
-from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, memory_type, scalar_type
-from loom.targets.llvm.wrapping import wraps_index
+from loom.targets.llvm.machine.layout import BINDING, RECORD
+from loom.targets.llvm.values.lanes import Shapes, analyse_lanes, lane_dimensions
+from loom.targets.llvm.values.state import ArrayMemory, State
+from loom.targets.llvm.values.types import I1, I8, I32, I64, POINTER, memory_type, scalar_type
 
 __all__ = ["Lowered", "lower", "vector_width"]
 
@@ -227,7 +227,7 @@ class _Function:
             control.on_return = place.on_return
             place.clear_for_group()
             regions.plan(self.kernel)
-            regions.body(self.kernel.body)
+            regions.block(self.kernel.body)
         else:
             self.one_region(regions, place, groups, count)
         if not self.s.is_terminated:
@@ -345,9 +345,7 @@ class _Function:
                 self.s.clear(base, array.size * array.dtype.bits // 8)
         self.zero_shared_together(identity)
         messages.flat_base = identity.flat_lane() if self.s.numbers_lanes else I64(0)
-        control.block(self.kernel.body)
-        if not self.s.is_terminated:
-            b.branch(control.lane_end)
+        control.into(self.kernel.body, control.lane_end)
         b.position_at_end(control.lane_end)
         b.ret_void()
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Artifact, Bounds, Decision, telling
-from loom.targets.llvm.arithmetic import EMIT
 from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.lower import lower
 from loom.targets.llvm.machine import Machine, emit, machine
+from loom.targets.llvm.values.arithmetic import EMIT
 
 __all__ = ["LlvmTarget"]
 

@@ -8,130 +8,16 @@ changed in their bits. Invariant: bits equal ``ir.evaluate``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from loom.core.dtype import DType, u32, u64
-from loom.ir.constants import constant_bits
 from loom.ir.kernel import Instr
-from loom.targets.known import Knowledge
 from loom.targets.spirv.conversions import convert
-from loom.targets.spirv.features import Features
-from loom.targets.spirv.module import Module
+from loom.targets.spirv.instructions import Arithmetic, carrier_of
 
-__all__ = ["EMIT", "Arithmetic"]
+__all__ = ["EMIT"]
 
 _PACKED_BYTES = 0
 """PackedVectorFormat4x8Bit: how operands of dot products are packed."""
-
-
-class Arithmetic:
-    """Emits operations into a module; ``type_of`` gives the type of values in registers."""
-
-    def __init__(self, module: Module, features: Features) -> None:
-        self.m = module
-        self.features = features
-        self.hidden_zero: Callable[[], int]
-        """Returns a word that is 0, which no compiler knows; set by whoever knows what a dispatch is given."""
-        self.knowledge: Knowledge
-        self._hidden: dict[tuple[int, DType], int] = {}
-
-    def type_of(self, dtype: DType) -> int:
-        """Return the type of a value, declaring what it needs."""
-        m = self.m
-        if dtype.is_vector:
-            return m.declare("TypeVector", self.type_of(dtype.scalar), dtype.lanes)
-        if dtype.is_bool:
-            return m.bool()
-        if dtype.bits != 32:
-            m.capability(f"{'Float' if dtype.is_float else 'Int'}{dtype.bits}")
-        return m.declare("TypeFloat", dtype.bits) if dtype.is_float else m.declare("TypeInt", dtype.bits, 0)
-
-    def constant(self, value: Any, dtype: DType) -> int:
-        """Return a constant by value."""
-        return self.constant_of(constant_bits(value, dtype), dtype)
-
-    def constant_of(self, bits: int, dtype: DType) -> int:
-        """Return a constant by its bits."""
-        if dtype.is_bool:
-            return self.m.truth(bool(bits))
-        if dtype.is_float and not self.features.exact_literals:
-            return self.hidden_constant(bits, dtype)
-        return self.m.constant(self.type_of(dtype), bits, dtype.bits)
-
-    def hidden_constant(self, bits: int, dtype: DType) -> int:
-        """Return a float whose bits no compiler knows, made once at the function's start."""
-        found = self._hidden.get((bits, dtype))
-        if found is None:
-            m, carrier = self.m, self.type_of(_carrier(dtype))
-            word = self.hidden_zero()
-            zero = word if dtype.bits == 32 else m.early("UConvert", carrier, word)
-            mixed = m.early("BitwiseOr", carrier, m.constant(carrier, bits, dtype.bits), zero)
-            found = self._hidden[bits, dtype] = m.early("Bitcast", self.type_of(dtype), mixed)
-        return found
-
-    def op(self, name: str, dtype: DType, *args: int) -> int:
-        """Append an operation that gives a ``dtype``; floats must not be contracted."""
-        found = self.m.value(name, self.type_of(dtype), *args)
-        if dtype.is_float and name in ("FAdd", "FSub", "FMul", "FDiv") and not self.features.no_fast_math:
-            self.m.decorate(found, "NoContraction")
-        if name == "FMul" and not self.features.uncontracted:
-            return self.hidden(found, dtype)
-        return found
-
-    def hidden(self, value: int, dtype: DType) -> int:
-        """Return a number of 32 or 64 bits as it is, in a way that no compiler sees through.
-
-        By "or", since "xor" with the same word would show what was hidden before.
-        """
-        carrier = _carrier(dtype)
-        word = self.hidden_zero()
-        zero = word if dtype.bits == 32 else self.m.value("UConvert", self.type_of(u64), word)
-        if not dtype.is_float:
-            return self.op("BitwiseOr", carrier, value, zero)
-        return self.cast(self.op("BitwiseOr", carrier, self.cast(value, carrier), zero), dtype)
-
-    def made_float(self, value: int, s: Instr) -> int:
-        """Return a float made of an integer, hidden where a driver computes wrongly with one it may know."""
-        if self.features.exact_literals or self.knowledge.is_opaque(s):
-            return value
-        return self.hidden(value, s.type)
-
-    def chosen(self, value: int, s: Instr) -> int:
-        """Return what is chosen, kept in a variable or stored, hidden if a driver may know it to be 1.0 or -1.0."""
-        return self.hidden(value, s.type) if self.knowledge.may_be_one(s) else value
-
-    def leading_zeros(self, value: int, dtype: DType) -> int:
-        """Return how many of the highest bits of a 32- or 64-bit integer are 0."""
-        if dtype.bits == 32:
-            return _clz_word(self, value)
-        low, high = _halves(self, value)
-        below = self.op("IAdd", u32, self.constant(32, u32), _clz_word(self, low))
-        count = self.select(self.test("IEqual", high, self.constant(0, u32)), below, _clz_word(self, high), u32)
-        return self.m.value("UConvert", self.type_of(u64), count)
-
-    def test(self, name: str, *args: int) -> int:
-        """Append an operation that gives a bool."""
-        return self.m.value(name, self.m.bool(), *args)
-
-    def ordered(self, order: str, dtype: DType, x: int, y: int) -> int:
-        """Compare two integers; ``order`` is LessThan, GreaterThanEqual and so on."""
-        if dtype.bits == 64 and dtype.is_signed and not self.features.exact_order:
-            top = self.constant(1 << 63, u64)
-            x, y = (self.op("BitwiseXor", u64, v, top) for v in (x, y))
-            return self.test(f"U{order}", x, y)
-        return self.test(f"{'S' if dtype.is_signed else 'U'}{order}", x, y)
-
-    def select(self, condition: int, a: int, b: int, dtype: DType) -> int:
-        """Choose one of two values."""
-        return self.m.value("Select", self.type_of(dtype), condition, a, b)
-
-    def cast(self, value: int, dtype: DType) -> int:
-        """Read the bits of a value as another type of its width."""
-        return self.m.value("Bitcast", self.type_of(dtype), value)
-
-    def emit(self, s: Instr, args: list[int]) -> int:
-        """Emit a pure operation."""
-        return EMIT[s.op.name](self, s, args)
 
 
 _Emitter = Callable[[Arithmetic, Instr, "list[int]"], int]
@@ -150,11 +36,6 @@ def _emits(*names: str) -> Callable[[_Emitter], _Emitter]:
 
 def _operand(s: Instr) -> DType:
     return s.args[-1].type
-
-
-def _carrier(dtype: DType) -> DType:
-    """Return the unsigned integer of a float's width."""
-    return u32 if dtype.bits == 32 else u64
 
 
 @_emits("vector")
@@ -271,7 +152,7 @@ def _mulhi_64(a: Arithmetic, dtype: DType, x: int, y: int) -> int:
 def _neg(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if not s.type.is_float:
         return a.op("SNegate", s.type, *args)
-    carrier = _carrier(s.type)
+    carrier = carrier_of(s.type)
     sign = a.constant(1 << (s.type.bits - 1), carrier)
     return a.cast(a.op("BitwiseXor", carrier, a.cast(args[0], carrier), sign), s.type)
 
@@ -279,7 +160,7 @@ def _neg(a: Arithmetic, s: Instr, args: list[int]) -> int:
 @_emits("abs")
 def _abs(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if s.type.is_float:
-        carrier = _carrier(s.type)
+        carrier = carrier_of(s.type)
         rest = a.constant((1 << (s.type.bits - 1)) - 1, carrier)
         return a.cast(a.op("BitwiseAnd", carrier, a.cast(args[0], carrier), rest), s.type)
     if not s.type.is_signed:
@@ -322,23 +203,12 @@ def _shift(a: Arithmetic, s: Instr, args: list[int]) -> int:
     return a.op("ShiftRightArithmetic" if s.type.is_signed else "ShiftRightLogical", s.type, args[0], count)
 
 
-def _halves(a: Arithmetic, value: int) -> tuple[int, int]:
-    """Return the low and the high word of a 64-bit integer."""
-    kind = a.type_of(u32)
-    shifted = a.op("ShiftRightLogical", u64, value, a.constant(32, u64))
-    return a.m.value("UConvert", kind, value), a.m.value("UConvert", kind, shifted)
-
-
 @_emits("popcount")
 def _popcount(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if s.type.bits == 64:
-        low, high = (a.op("BitCount", u32, h) for h in _halves(a, args[0]))
+        low, high = (a.op("BitCount", u32, h) for h in a.halves(args[0]))
         return a.m.value("UConvert", a.type_of(u64), a.op("IAdd", u32, low, high))
     return a.op("BitCount", u32, args[0])
-
-
-def _clz_word(a: Arithmetic, word: int) -> int:
-    return a.op("ISub", u32, a.constant(31, u32), a.m.glsl("FindUMsb", a.type_of(u32), word))
 
 
 @_emits("clz")

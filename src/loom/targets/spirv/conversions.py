@@ -8,13 +8,9 @@ Source: IEEE 754-2019, 4.3.1 (round to nearest, ties to even) and 5.4.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from loom.core.dtype import DType, f32, f64, i32, u32, u64
 from loom.ir.constants import constant_bits
-
-if TYPE_CHECKING:
-    from loom.targets.spirv.arithmetic import Arithmetic
+from loom.targets.spirv.instructions import Arithmetic
 
 __all__ = ["convert"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from loom.core.dtype import DType, u64
 from loom.ir.kernel import Instr, Kernel
-from loom.targets.spirv.arithmetic import Arithmetic
+from loom.targets.base.push_layout import PushLayout, filled_lanes
+from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.module import Module
-from loom.targets.words import PushLayout, filled_lanes
 
 __all__ = ["Identity"]
 
@@ -100,6 +100,8 @@ class Identity:
     def value(self, s: Instr) -> int:
         """Return what an operation tells a lane about itself."""
         name = s.op.name
+        if name == "param":
+            return self.param(s)
         if name == "num_groups":
             return self.word(self.layout.groups + s.attr)
         if name == "length":

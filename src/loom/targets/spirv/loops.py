@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from loom.core.dtype import u32
-from loom.ir.kernel import For, While, walk
-from loom.targets.walking import copies_of
+from loom.ir.kernel import For
+from loom.targets.base.walk import LoopWalk
+from loom.targets.spirv.features import Features
+from loom.targets.spirv.identity import Identity
+from loom.targets.spirv.instructions import Arithmetic
+from loom.targets.spirv.messages import Messages
+from loom.targets.spirv.module import Module
 
-if TYPE_CHECKING:
-    from loom.targets.spirv.lower import Function
-
-__all__ = ["Loop", "lower_for", "lower_while"]
+__all__ = ["Loop", "ModuleLoops"]
 
 
 @dataclass(slots=True)
@@ -31,110 +32,102 @@ class Loop:
     ended: int | None
 
 
-def lower_for(f: Function, s: For) -> None:
-    """Lower a counted loop: index = start + turn * step."""
-    a, dtype, kind = f.a, s.index.type, f.a.type_of(s.index.type)
-    start, stop, step = f.value(s.start), f.value(s.stop), f.value(s.step)
-    turns, slot = _turns(f, s, start, stop, step), f.m.local(kind)
-    f.m.emit("Store", slot, a.constant(0, dtype))
+class ModuleLoops(LoopWalk[int]):
+    """The part of ``Function`` that lowers loops."""
 
-    def test() -> int:
-        return a.test("ULessThan", f.m.value("Load", kind, slot), turns)
+    features: Features
+    m: Module
+    a: Arithmetic
+    identity: Identity
+    messages: Messages
 
-    def body() -> None:
-        turn = f.m.value("Load", kind, slot)
-        f.values[s.index] = a.op("IAdd", dtype, start, a.op("IMul", dtype, turn, step))
-        f.block(s.body)
+    def __init__(self) -> None:
+        super().__init__(self.identity, self.messages, self.bounds, self.a.knowledge)
+        self.whole_loops = self.features.whole_loops
+        self.loops: list[Loop] = []
+        self.flags: int | None = None
 
-    def latch() -> None:
-        f.m.emit("Store", slot, a.op("IAdd", dtype, f.m.value("Load", kind, slot), a.constant(1, dtype)))
+    def for_(self, s: For) -> None:
+        """Lower a counted loop: index = start + turn * step."""
+        a, dtype, kind = self.a, s.index.type, self.a.type_of(s.index.type)
+        start, stop, step = self.value(s.start), self.value(s.stop), self.value(s.step)
+        turns, slot = self.count(s, start, stop, step), self.m.local(kind)
+        self.m.emit("Store", slot, a.constant(0, dtype))
 
-    _loop(f, test, body, latch, copies_of(f.features.whole_loops, f.bounds, s.body))
+        def test() -> int:
+            return a.test("ULessThan", self.m.value("Load", kind, slot), turns)
 
+        def body() -> bool:
+            turn = self.m.value("Load", kind, slot)
+            self.values[s.index] = a.op("IAdd", dtype, start, a.op("IMul", dtype, turn, step))
+            return self.block(s.body)
 
-def lower_while(f: Function, s: While) -> None:
-    """Lower a loop whose test is a block of its own."""
+        def latch() -> None:
+            self.m.emit("Store", slot, a.op("IAdd", dtype, self.m.value("Load", kind, slot), a.constant(1, dtype)))
 
-    def test() -> int:
-        f.block(s.test)
-        return f.value(s.condition)
+        self.turns(test, body, latch, self.copies(s.body))
 
-    _loop(f, test, lambda: f.block(s.body), lambda: None, copies_of(f.features.whole_loops, f.bounds, s.body, s.test))
+    def count(self, s: For, start: int, stop: int, step: int) -> int:
+        """Return how often the body runs, an unsigned number of the counter's width."""
+        a, dtype = self.a, s.index.type
+        low, high = (stop, start) if s.down else (start, stop)
+        some = a.ordered("LessThan", dtype, low, high)
+        stride = a.op("SNegate", dtype, step) if s.down else step
+        zero, one = a.constant(0, dtype), a.constant(1, dtype)
+        span = a.op("ISub", dtype, high, low)
+        if s.step.op.name == "const" and s.step.attr in (1, (1 << dtype.bits) - 1 if s.down else 1):
+            return a.select(some, span, zero, dtype)
+        forward = a.ordered("LessThan" if s.down else "GreaterThan", dtype, step, zero)
+        if s.down and not dtype.is_signed:
+            forward = self.m.truth(False)
+        runs = self.m.value("LogicalAnd", self.m.bool(), some, forward)
+        safe = a.select(runs, stride, one, dtype)
+        whole = a.op("UDiv", dtype, a.op("ISub", dtype, span, one), safe)
+        return a.select(runs, a.op("IAdd", dtype, whole, one), zero, dtype)
 
+    def turns(self, test: Callable[[], int], body: Callable[[], bool], latch: Callable[[], None], copies: int) -> None:
+        """Lower a loop: at its head the test, then body and latch, and again."""
+        m = self.m
+        head, first, again, leave = (m.id() for _ in range(4))
+        ended = None if self.whole_loops else self._flag()
+        if ended is not None:
+            m.emit("Store", ended, m.word(0))
+        m.emit("Branch", head)
+        m.label(head)
+        m.emit("LoopMerge", leave, again, 0)
+        m.emit("Branch", first)
+        m.label(first)
+        self.loops.append(Loop(leave, again, ended))
+        for copy in range(copies):
+            if copy:
+                latch()
+            if not self._turn(test, body, leave, ended):
+                break
+        else:
+            m.emit("Branch", again)
+        self.loops.pop()
+        m.label(again)
+        latch()
+        m.emit("Branch", head)
+        m.label(leave)
+        if ended is not None:
+            with m.when(self.a.test("IEqual", m.value("Load", m.u32(), ended), m.word(0))):
+                self.messages.cut_short()
 
-def _turns(f: Function, s: For, start: int, stop: int, step: int) -> int:
-    """Return how often the body runs, an unsigned number of the counter's width."""
-    a, dtype = f.a, s.index.type
-    low, high = (stop, start) if s.down else (start, stop)
-    some = a.ordered("LessThan", dtype, low, high)
-    stride = a.op("SNegate", dtype, step) if s.down else step
-    zero, one = a.constant(0, dtype), a.constant(1, dtype)
-    span = a.op("ISub", dtype, high, low)
-    if s.step.op.name == "const" and s.step.attr in (1, (1 << dtype.bits) - 1 if s.down else 1):
-        return a.select(some, span, zero, dtype)
-    forward = a.ordered("LessThan" if s.down else "GreaterThan", dtype, step, zero)
-    if s.down and not dtype.is_signed:
-        forward = f.m.truth(False)
-    runs = f.m.value("LogicalAnd", f.m.bool(), some, forward)
-    safe = a.select(runs, stride, one, dtype)
-    whole = a.op("UDiv", dtype, a.op("ISub", dtype, span, one), safe)
-    return a.select(runs, a.op("IAdd", dtype, whole, one), zero, dtype)
+    def _flag(self) -> int:
+        """Return where a loop notes that it ended itself."""
+        m, kind = self.m, self.m.u32()
+        if self.flags is None:
+            self.flags = m.local(m.declare("TypeArray", kind, m.word(self.most_flags())))
+        at = m.early("IAdd", kind, self.identity.hidden_zero(), m.word(self.next_flag()))
+        return m.early("AccessChain", m.pointer("Function", kind), self.flags, at)
 
-
-def _loop(
-    f: Function, test: Callable[[], int], body: Callable[[], None], latch: Callable[[], None], copies: int
-) -> None:
-    """Lower a loop: at its head the test, then body and latch, and again."""
-    m = f.m
-    head, first, again, leave = (m.id() for _ in range(4))
-    ended = None if f.features.whole_loops else _flag(f)
-    if ended is not None:
-        m.emit("Store", ended, m.word(0))
-    m.emit("Branch", head)
-    m.label(head)
-    m.emit("LoopMerge", leave, again, 0)
-    m.emit("Branch", first)
-    m.label(first)
-    f.loops.append(Loop(leave, again, ended))
-    for copy in range(copies):
-        _turn(f, test, body, leave, ended)
-        if copy < copies - 1 and not f.ended:
-            latch()
-    f.loops.pop()
-    if not f.ended:
-        m.emit("Branch", again)
-    f.ended = False
-    m.label(again)
-    latch()
-    m.emit("Branch", head)
-    m.label(leave)
-    if ended is not None:
-        with m.when(f.a.test("IEqual", m.value("Load", m.u32(), ended), m.word(0))):
-            f.messages.cut_short()
-
-
-def _flag(f: Function) -> int:
-    """Return where a loop notes that it ended itself.
-
-    A compiler knows that a loop ends in no other way, and would not look: so flags lie in an array, at an index
-    that it does not know.
-    """
-    m, kind = f.m, f.m.u32()
-    if f.flags is None:
-        loops = sum(isinstance(s, (For, While)) for s in walk(f.kernel.body))
-        f.flags = m.local(m.declare("TypeArray", kind, m.word(loops + 1)))
-    f.flag_count += 1
-    at = m.early("IAdd", kind, f.identity.hidden_zero(), m.word(f.flag_count))
-    return m.early("AccessChain", m.pointer("Function", kind), f.flags, at)
-
-
-def _turn(f: Function, test: Callable[[], int], body: Callable[[], None], leave: int, ended: int | None) -> None:
-    if f.ended:
-        return
-    m, inside = f.m, f.m.id()
-    goes_on = test()
-    if ended is not None:
-        m.emit("Store", ended, f.a.select(goes_on, m.word(0), m.word(1), u32))
-    m.emit("BranchConditional", goes_on, inside, leave)
-    m.label(inside)
-    body()
+    def _turn(self, test: Callable[[], int], body: Callable[[], bool], leave: int, ended: int | None) -> bool:
+        """Write a turn; tell whether its end is reached."""
+        m, inside = self.m, self.m.id()
+        goes_on = test()
+        if ended is not None:
+            m.emit("Store", ended, self.a.select(goes_on, m.word(0), m.word(1), u32))
+        m.emit("BranchConditional", goes_on, inside, leave)
+        m.label(inside)
+        return body()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from loom.core.dtype import lookup, u32
-from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While, walk
+from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Memory, Return, Space, Variable, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.scalarize import scalarize
@@ -21,19 +21,19 @@ from loom.ir.passes.words.exact import expand_division, expand_roots
 from loom.ir.passes.words.narrow import expand_narrow
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
-from loom.targets.known import Knowledge
-from loom.targets.spirv.arithmetic import Arithmetic
+from loom.targets.base.opaque_values import Knowledge
+from loom.targets.base.push_layout import PushLayout, push_layout
+from loom.targets.spirv.arithmetic import EMIT
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
-from loom.targets.spirv.loops import Loop, lower_for, lower_while
+from loom.targets.spirv.instructions import Arithmetic
+from loom.targets.spirv.loops import ModuleLoops
 from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
 from loom.targets.spirv.private_arrays import declare_heap, heap_arrays
 from loom.targets.spirv.tiles import CooperativeTiles
-from loom.targets.walking import Walk
-from loom.targets.words import PushLayout, push_layout
 
 __all__ = ["Function", "Lowered", "lower"]
 
@@ -77,7 +77,7 @@ def lower(verified: VerifiedKernel, bounds: Bounds, features: Features) -> Lower
     return Function(kernel, bounds, features, components).generate()
 
 
-class Function(Walk[int]):
+class Function(ModuleLoops):
     """Lowers one kernel."""
 
     def __init__(self, kernel: Kernel, bounds: Bounds, features: Features, components: dict[str, int]) -> None:
@@ -94,17 +94,15 @@ class Function(Walk[int]):
         self.a.knowledge = Knowledge(kernel)
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
-        super().__init__(self.a.knowledge, self.identity, self.messages, bounds)
+        self.bounds = bounds
+        super().__init__()
         self.tiles: CooperativeTiles | None = None
         if has_tiles(kernel):
             assert features.matrices is not None, "else they are taken apart"
             self.tiles = CooperativeTiles(self.m, self.a, self.identity, kernel, features.matrices)
         self.slots: dict[Variable, int] = {}
-        self.loops: list[Loop] = []
         self.long_arrays: list[Memory] = []
         self.heap: tuple[int, ...] = ()
-        self.flags: int | None = None
-        self.flag_count = 0
 
     def generate(self) -> Lowered:
         """Generate everything and return the module."""
@@ -125,8 +123,7 @@ class Function(Walk[int]):
         self.zero_private()
         if self.bounds is not Bounds.TRUSTED:
             self.zero_shared()
-        self.block(self.kernel.body)
-        if not self.ended:
+        if self.block(self.kernel.body):
             m.emit("Return")
         return Lowered(m.assemble(), self.layout, tuple(self.messages.sites), self.heap)
 
@@ -213,7 +210,7 @@ class Function(Walk[int]):
 
     def pure(self, s: Instr, args: list[int]) -> int:
         """Write an operation without effects; return its value."""
-        return self.a.emit(s, args)
+        return EMIT[s.op.name](self.a, s, args)
 
     def get(self, s: Instr) -> int:
         """Return the value of a variable."""
@@ -223,14 +220,7 @@ class Function(Walk[int]):
         """Write an assignment to a variable."""
         self.m.emit("Store", self.slots[s.attr], self.a.chosen(value, s.args[0]))
 
-    def loop(self, s: For | While) -> None:
-        """Write a loop."""
-        if isinstance(s, For):
-            lower_for(self, s)
-        else:
-            lower_while(self, s)
-
-    def leave(self, s: Return | Break | Continue) -> None:
+    def leave(self, s: Return | Break | Continue) -> bool:
         """Write what ends a block."""
         if isinstance(s, Return):
             self.m.emit("Return")
@@ -241,9 +231,12 @@ class Function(Walk[int]):
             self.m.emit("Branch", loop.leave)
         else:
             self.m.emit("Branch", self.loops[-1].again)
+        return False
 
-    def access(self, s: Instr, memory: Memory, args: list[int]) -> None:
+    def access(self, s: Instr, args: list[int]) -> None:
         """Write a load, a store or an atomic operation."""
+        memory = s.memory
+        assert memory is not None
         if s.op.name == "load":
             found = self.memory.load(s, memory, args[0])
             zeroed = memory.space is not Space.BUFFER and self.bounds is not Bounds.TRUSTED
@@ -262,7 +255,7 @@ class Function(Walk[int]):
         """All lanes arrive; what they wrote to shared memory and buffers is seen after it."""
         self.m.barrier(_GROUP_SCOPE, _BUFFERS | _SHARED)
 
-    def if_(self, s: If) -> None:
+    def if_(self, s: If) -> bool:
         """Write a choice."""
         then, otherwise, after = self.m.id(), self.m.id(), self.m.id()
         condition = self.value(s.condition)
@@ -271,15 +264,13 @@ class Function(Walk[int]):
         reached = False
         for label, block in ((then, s.then), (otherwise, s.otherwise)):
             self.m.label(label)
-            self.ended = False
-            self.block(block)
-            if not self.ended:
+            if self.block(block):
                 self.m.emit("Branch", after)
                 reached = True
         self.m.label(after)
-        self.ended = not reached
         if not reached:
             self.m.emit("Unreachable")
+        return reached
 
 
 def _computes_in_f64(kernel: Kernel) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from loom.core.dtype import DType, i32, u8, u32, u64
 from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.targets.base import Bounds
-from loom.targets.spirv.arithmetic import Arithmetic
+from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from loom.core.dtype import DType, lookup, u32, u64
 from loom.ir.kernel import Instr, Kernel, Memory
 from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Site
-from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.identity import Identity
+from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.module import Module
 
 __all__ = ["Messages"]

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from loom.core.dtype import i32, u32
 from loom.ir.kernel import Instr, Kernel
 from loom.ir.passes.tiles import TILE_LANES, TILE_ROWS
-from loom.targets.spirv.arithmetic import Arithmetic
 from loom.targets.spirv.features import Matrices
 from loom.targets.spirv.identity import Identity
+from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.module import Module
 
 __all__ = ["CooperativeTiles"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from loom.core.dtype import DType
 from loom.ir.kernel import Instr
-from loom.targets.known import Knowledge
+from loom.targets.base.opaque_values import Knowledge
 from loom.targets.wgsl.text import word
 
 __all__ = ["EMIT", "Arithmetic"]

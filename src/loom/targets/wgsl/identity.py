@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from loom.core.dtype import DType
 from loom.ir.kernel import Instr, Kernel
+from loom.targets.base.push_layout import PushLayout
 from loom.targets.wgsl.text import Lines, word
-from loom.targets.words import PushLayout
 
 __all__ = ["Identity"]
 
@@ -39,10 +39,7 @@ class Identity:
         rows = -(-self.words // 4)
         number = self.layout.number
         self.t.early.insert(0, f"  zero = words[{number // 4}].{'xyzw'[number % 4]} >> 31u;")
-        return [
-            "var<private> zero: u32;",
-            f"@group(0) @binding(0) var<uniform> words: array<vec4<u32>, {rows}>;",
-        ]
+        return ["var<private> zero: u32;", f"@group(0) @binding(0) var<uniform> words: array<vec4<u32>, {rows}>;"]
 
     def _once(self, key: object, expression: str) -> str:
         if key not in self._known:
@@ -70,6 +67,8 @@ class Identity:
     def value(self, s: Instr) -> str:
         """Return what an operation tells a lane about itself."""
         name = s.op.name
+        if name == "param":
+            return self.param(s)
         if name == "num_groups":
             return self.word(self.layout.groups + s.attr)
         if name == "length":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loom.ir.kernel import Break, Continue, For, If, Instr, Kernel, Memory, Return, Space, Variable, While
+from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Return, Space, Variable
 from loom.ir.passes.expand import expand_halves
 from loom.ir.passes.faults import stop_at_faults
 from loom.ir.passes.scalarize import scalarize
@@ -18,17 +18,16 @@ from loom.ir.passes.wide import expand_wide
 from loom.ir.passes.words.narrow import expand_narrow
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
-from loom.targets.known import Knowledge
-from loom.targets.walking import Walk
+from loom.targets.base.opaque_values import Knowledge
+from loom.targets.base.push_layout import PushLayout, filled_lanes, push_layout
 from loom.targets.wgsl.arithmetic import Arithmetic, hidden
 from loom.targets.wgsl.features import Features, refusal
 from loom.targets.wgsl.identity import Identity
 from loom.targets.wgsl.library.collect import called, functions
-from loom.targets.wgsl.loops import Loop, lower_for, lower_while
+from loom.targets.wgsl.loops import TextLoops
 from loom.targets.wgsl.memory import MemoryAccess
 from loom.targets.wgsl.messages import Messages
 from loom.targets.wgsl.text import Lines, type_of, word
-from loom.targets.words import PushLayout, filled_lanes, push_layout
 
 __all__ = ["Function", "Lowered", "lower"]
 
@@ -67,7 +66,7 @@ def lower(
     return Function(kernel, bounds, features, slots, scale).generate()
 
 
-class Function(Walk[str]):
+class Function(TextLoops):
     """Writes one kernel."""
 
     def __init__(
@@ -84,13 +83,10 @@ class Function(Walk[str]):
         filled = filled_lanes(kernel, features.whole_vectors)
         self.identity = Identity(self.t, kernel, self.layout, based=based, filled=filled)
         self.messages = Messages(self.t, self.identity, kernel)
-        super().__init__(knowledge, self.identity, self.messages, bounds)
+        super().__init__(self.identity, bounds, knowledge)
         self.memory = MemoryAccess(self.t, kernel, self.identity, self.messages, bounds, slots, scale, based=based)
         self.log_binding = len(set(slots)) + 1
         self.variables: dict[Variable, str] = {}
-        self.loops: list[Loop] = []
-        self.flags: str | None = None
-        self.flag_count = 0
 
     def generate(self) -> Lowered:
         """Write everything."""
@@ -148,14 +144,7 @@ class Function(Walk[str]):
         """Write an assignment to a variable."""
         self.t.emit(f"{self.variables[s.attr]} = {self.chosen(value, s.args[0])};")
 
-    def loop(self, s: For | While) -> None:
-        """Write a loop."""
-        if isinstance(s, For):
-            lower_for(self, s)
-        else:
-            lower_while(self, s)
-
-    def leave(self, s: Return | Break | Continue) -> None:
+    def leave(self, s: Return | Break | Continue) -> bool:
         """Write what ends a block."""
         if isinstance(s, Return):
             self.t.emit("return;")
@@ -166,13 +155,16 @@ class Function(Walk[str]):
             self.t.emit("break;")
         else:
             self.t.emit("continue;")
+        return False
 
     def chosen(self, value: str, s: Instr) -> str:
         """Return what is kept, hidden where a driver may know too much of it."""
         return value if s.type.is_bool else self.a.chosen(value, s)
 
-    def access(self, s: Instr, memory: Memory, args: list[str]) -> None:
+    def access(self, s: Instr, args: list[str]) -> None:
         """Write a load, a store or an atomic operation."""
+        memory = s.memory
+        assert memory is not None
         if s.op.name == "load":
             found = self.memory.load(s, memory, args[0])
             if memory.space is not Space.BUFFER and s.type.is_float:
@@ -183,15 +175,11 @@ class Function(Walk[str]):
         else:
             self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
 
-    def if_(self, s: If) -> None:
+    def if_(self, s: If) -> bool:
         """Write a choice."""
-        condition = self.value(s.condition)
-        reached = False
-        with self.t.block(f"if ({condition}) {{"):
-            self.block(s.then)
-        reached, self.ended = not self.ended, False
-        if s.otherwise.statements:
-            with self.t.block("else {"):
-                self.block(s.otherwise)
-        reached, self.ended = reached or not self.ended, False
-        self.ended = not reached
+        with self.t.block(f"if ({self.value(s.condition)}) {{"):
+            reached = self.block(s.then)
+        if not s.otherwise.statements:
+            return True
+        with self.t.block("else {"):
+            return self.block(s.otherwise) or reached

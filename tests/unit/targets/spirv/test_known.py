@@ -11,7 +11,7 @@ from loom.ir.builder import Builder
 from loom.ir.kernel import Access, Instr
 from loom.ir.verify import verify
 from loom.targets.base import Bounds
-from loom.targets.known import Knowledge
+from loom.targets.base.opaque_values import Knowledge
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.opcodes import OP
 from loom.targets.spirv.target import SpirvTarget

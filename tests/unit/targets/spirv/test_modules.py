@@ -21,10 +21,10 @@ from conformance.running import CASES, load_case, theme
 from conformance.writer import Writer
 from loom.ir.verify import VerifiedKernel, verify
 from loom.targets.base import Bounds
+from loom.targets.base.push_layout import push_layout
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.lower import lower
 from loom.targets.spirv.target import SpirvTarget
-from loom.targets.words import push_layout
 
 WORST = Features(
     push_nbytes=0, exact_division=False, exact_roots=False, exact_rounding=False, exact_conversions=False,

@@ -42,8 +42,8 @@ from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission
 from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
-from loom.targets.llvm.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 
 __all__ = ["CpuDevice"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from loom.runtime.plans.dispatch import Dispatch
-from loom.targets.llvm.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, SMALL
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, SMALL
 
 __all__ = ["amount_of_work", "bindings_of", "set_batches"]
 

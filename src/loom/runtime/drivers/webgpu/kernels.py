@@ -14,7 +14,7 @@ from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.targets.base import Artifact, Site
-from loom.targets.words import PushLayout, filled_lanes
+from loom.targets.base.push_layout import PushLayout, filled_lanes
 
 __all__ = ["LoadedPipeline", "load_kernel"]
 

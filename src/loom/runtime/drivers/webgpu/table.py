@@ -21,8 +21,8 @@ from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.groups import largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.targets.base import Site
+from loom.targets.base.push_layout import PushLayout, push_layout
 from loom.targets.wgsl.features import Features
-from loom.targets.words import PushLayout, push_layout
 
 __all__ = ["LIVE", "STATUS", "RowItem", "RowTable"]
 

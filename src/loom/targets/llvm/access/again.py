@@ -11,19 +11,21 @@ from collections.abc import Callable
 from typing import Any
 
 from loom.ir.kernel import Access, Instr, Space
-from loom.targets.llvm.types import I1, I64, memory_type
+from loom.targets.llvm.access.lane_rows import LaneRows
+from loom.targets.llvm.values.types import I1, I64, memory_type
 
 __all__ = ["ReadAgain"]
 
 
 class ReadAgain:
-    """Operands of one lane at a time, for the ``MemoryAccess`` of a function (which imports this)."""
+    """Operands of one lane at a time; ``rows`` knows which loads were of neighbours."""
 
-    def __init__(self, access: Any) -> None:
-        self.m = access
-        self.s = access.s
-        self.b = access.b
-        self.v = access.v
+    def __init__(self, rows: LaneRows) -> None:
+        self.s = rows.s
+        self.b = rows.b
+        self.v = rows.v
+        self.rows = rows
+        self.elements = rows.elements
 
     def condition(self, instr: Instr, mask: Any) -> Any:
         """Return when (an i1) the operands of an atomic can be read again, or None if never, or if it does not help."""
@@ -34,7 +36,7 @@ class ReadAgain:
             return None
         result: Any = I1(1) if mask is None else self.v.all(mask)
         for load in loads:
-            row = self.m.rows_read[load][0]
+            row = self.rows.seen[load][0]
             result = result if row is None else self.b.and_(result, row)
         return result
 
@@ -46,7 +48,7 @@ class ReadAgain:
                 return None
             value = source
         memory = value.memory
-        if value.op.name != "load" or memory is None or value not in self.m.rows_read or value not in self.s.values:
+        if value.op.name != "load" or memory is None or value not in self.rows.seen or value not in self.s.values:
             return None
         stays = memory.space is Space.BUFFER and memory.access is Access.READ
         return value if stays and memory.dtype.is_integer and not memory.dtype.is_vector else None
@@ -58,13 +60,12 @@ class ReadAgain:
             return otherwise
         memory = load.memory
         assert memory is not None
-        first, kind = self.m.address(memory, self.m.rows_read[load][1]), memory_type(memory.dtype)
+        first, kind = self.elements.address(memory, self.rows.seen[load][1]), memory_type(memory.dtype)
         pointer = self.s.hidden(first)
 
         def read(lane: int) -> Any:
             cell = self.b.gep(pointer, [I64(lane)], source_etype=kind)
-            element = self.m.tagged(self.b.load(cell, align=self.m.align(memory), typ=kind), memory)
-            return self.widened(element, value)
+            return self.widened(self.elements.read(memory, cell), value)
 
         return read
 

@@ -18,20 +18,15 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.again import ReadAgain
-from loom.targets.llvm.arithmetic import suffix
+from loom.targets.llvm.access.lane_rows import LaneRows
 from loom.targets.llvm.gpu.families import family_of
-from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.types import I32, I64, memory_type, size_of
+from loom.targets.llvm.values.arithmetic import suffix
+from loom.targets.llvm.values.lanes import Lanes
+from loom.targets.llvm.values.types import I32, I64, memory_type, size_of
 
 __all__ = ["AtomicAccess", "counts_bytes"]
 
-_RMW = {
-    "atomic_add": "add",
-    "atomic_and": "and",
-    "atomic_or": "or",
-    "atomic_xor": "xor",
-    "atomic_exchange": "xchg",
-}
+_RMW = {"atomic_add": "add", "atomic_and": "and", "atomic_or": "or", "atomic_xor": "xor", "atomic_exchange": "xchg"}
 _FROM_ZERO = ("atomic_add", "atomic_or", "atomic_xor")
 """Operations that may begin with zeros elsewhere and be applied later."""
 _TABLE_NBYTES = 1 << 15
@@ -57,16 +52,16 @@ class _Table:
 
 
 class AtomicAccess:
-    """Atomics, for the ``MemoryAccess`` of a function (which imports this)."""
+    """Atomics of one function, under the state's current mask; ``rows`` are its loads."""
 
-    def __init__(self, access: Any) -> None:
-        self.m = access
-        self.s = access.s
-        self.b = access.b
-        self.v = access.v
-        self.again = ReadAgain(access)
+    def __init__(self, rows: LaneRows) -> None:
+        self.s = rows.s
+        self.b = rows.b
+        self.v = rows.v
+        self.indexes = rows.indexes
+        self.elements = rows.elements
+        self.again = ReadAgain(rows)
         self.tables: dict[Memory, _Table] = {}
-        self.spare: dict[Memory, Any] = {}
 
     # tables of a call's own
 
@@ -112,7 +107,7 @@ class AtomicAccess:
         at.add_incoming(I64(0), before)
         value = b.load(b.gep(table.base, [at], source_etype=element), typ=element)
         with self.s.branch(b.icmp_unsigned("!=", value, element(0)), "changed"):
-            b.atomic_rmw(_RMW[table.operation], self.m.address(memory, at), value, "monotonic")
+            b.atomic_rmw(_RMW[table.operation], self.elements.address(memory, at), value, "monotonic")
         b.branch(on)
         b.position_at_end(on)
         following = b.add(at, I64(1))
@@ -128,10 +123,10 @@ class AtomicAccess:
         if index.stride == 0 and unused and self.reducible(instr):
             self.s.note("atomic once", instr)
             self.once(instr, memory, index, values[0])
-            return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
-        wide = self.m.spread_index(index, instr)
+            return self.zeros(memory)
+        wide = self.indexes.spread(index, instr)
         spread = [self.v.spread(v) for v in values]
-        mask = self.m.active(instr, memory, wide) if self.m.checked else self.s.mask
+        mask = self.indexes.active(instr, memory, wide) if self.indexes.checked else self.s.mask
         table = self.tables.get(memory)
         self.s.note("atomic own" if self.is_own(memory) else "atomic table" if table else "atomic locked", instr)
         if self.is_own(memory):
@@ -139,17 +134,21 @@ class AtomicAccess:
             return self.plain(instr, memory, base, (memory.size or 0), wide, spread, mask)
         if table is None:
             return self.locked(instr, memory, wide, spread, mask)
-        own, shared, after = (self.s.block(n) for n in ("atomic.own", "atomic.shared", "atomic.end"))
-        self.b.cbranch(table.used, own, shared)
-        self.b.position_at_end(own)
         most = _TABLE_NBYTES // size_of(memory_type(memory.dtype))
-        self.plain(instr, memory, table.base, most, wide, spread, mask)
-        self.b.branch(after)
-        self.b.position_at_end(shared)
-        self.locked(instr, memory, wide, spread, mask)
-        self.b.branch(after)
-        self.b.position_at_end(after)
-        return Lanes(self.v.splat(self.zero(memory)), None if self.s.width > 1 else 0)
+        self.s.ways(
+            ("atomic.own", "atomic.shared", "atomic.end"),
+            table.used,
+            lambda: self.plain(instr, memory, table.base, most, wide, spread, mask),
+            lambda: self.locked(instr, memory, wide, spread, mask),
+        )
+        return self.zeros(memory)
+
+    def zeros(self, memory: Memory) -> Lanes:
+        """Return old values that nobody asks for."""
+        return self.lanes(self.v.splat(self.zero(memory)))
+
+    def lanes(self, value: Any) -> Lanes:
+        return Lanes(value, None if self.s.width > 1 else 0)
 
     def is_own(self, memory: Memory) -> bool:
         """True if no other thread sees the memory, and it has a cell to spare for lanes that rest."""
@@ -162,16 +161,13 @@ class AtomicAccess:
         condition = self.again.condition(instr, mask)
         if condition is None:
             return self.cut_out(instr, memory, base, spare, wide, values, mask)
-        again, apart, after = (self.s.block(n) for n in ("atomic.again", "atomic.apart", "atomic.end"))
-        self.b.cbranch(condition, again, apart)
-        self.b.position_at_end(again)
-        self.read_again(instr, memory, base, spare, wide, values)
-        self.b.branch(after)
-        self.b.position_at_end(apart)
-        found = self.cut_out(instr, memory, base, spare, wide, values, mask)
-        self.b.branch(after)
-        self.b.position_at_end(after)
-        return found
+        self.s.ways(
+            ("atomic.again", "atomic.apart", "atomic.end"),
+            condition,
+            lambda: self.read_again(instr, memory, base, spare, wide, values),
+            lambda: self.cut_out(instr, memory, base, spare, wide, values, mask),
+        )
+        return self.zeros(memory)
 
     def read_again(self, instr: Instr, memory: Memory, base: Any, spare: int, wide: Any, values: list[Any]) -> None:
         """Write out the lanes of a vector, what came from memory read once more."""
@@ -207,7 +203,7 @@ class AtomicAccess:
                 old = found if self.s.width == 1 else self.b.insert_element(old, found, I32(lane))
         if mask is not None and instr in self.s.used:
             old = self.b.select(mask, old, ll.Constant(self.v.of(element), None))
-        return Lanes(old, None if self.s.width > 1 else 0)
+        return self.lanes(old)
 
     def numbers(self, wide: Any, most: int) -> list[Any]:
         """Return each lane's number, at most ``most``: several leave the vector in one word, then are cut out of it."""
@@ -233,12 +229,12 @@ class AtomicAccess:
         self.b.store(self.v.splat(self.zero(memory)), old)
         with self.s.lanes_of(mask, "atomic") as lane:
             pick = [x if self.s.width == 1 else self.b.extract_element(x, lane) for x in (wide, *values)]
-            result = self.one_atomic(instr, memory, self.m.address(memory, pick[0]), pick[1:])
+            result = self.one_atomic(instr, memory, self.elements.address(memory, pick[0]), pick[1:])
             if asked:
                 if self.s.width > 1:
                     result = self.b.insert_element(self.b.load(old, typ=kind), result, lane)
                 self.b.store(result, old)
-        return Lanes(self.b.load(old, typ=kind), None if self.s.width > 1 else 0)
+        return self.lanes(self.b.load(old, typ=kind))
 
     def zero(self, memory: Memory) -> Any:
         return memory_type(memory.dtype)(0)
@@ -257,14 +253,12 @@ class AtomicAccess:
         name = f"llvm.vector.reduce.{operation}.{suffix(spread.type)}"
         fold = self.s.arithmetic.declare(name, memory_type(memory.dtype), [spread.type])
         total = self.b.call(fold, [spread])
-        wide = self.m.wide(index, instr).value
-        if not self.m.checked:
-            self.one_atomic(instr, memory, self.m.address(memory, wide), [total])
+        wide = self.indexes.wide(index, instr).value
+        if not self.indexes.checked:
+            self.one_atomic(instr, memory, self.elements.address(memory, wide), [total])
             return
-        inside = self.m.inside(wide, memory)
-        self.m.report_scalar(instr, memory, wide, inside)
-        with self.s.branch(inside, "atomic"):
-            self.one_atomic(instr, memory, self.m.address(memory, wide), [total])
+        with self.s.branch(self.indexes.check(instr, memory, wide), "atomic"):
+            self.one_atomic(instr, memory, self.elements.address(memory, wide), [total])
 
     def one_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
         """Emit one scalar atomic; on a CPU, shared memory belongs to one thread and needs none."""
@@ -294,7 +288,7 @@ class AtomicAccess:
 
     def plain_atomic(self, instr: Instr, memory: Memory, pointer: Any, values: list[Any]) -> Any:
         name, value = instr.op.name, values[-1]
-        old = self.b.load(pointer, align=self.m.align(memory), typ=memory_type(memory.dtype))
+        old = self.b.load(pointer, align=self.elements.align(memory), typ=memory_type(memory.dtype))
         compare = self.b.icmp_signed if memory.dtype.is_signed else self.b.icmp_unsigned
         if name == "atomic_compare_exchange":
             new = self.b.select(self.b.icmp_unsigned("==", old, values[0]), value, old)
@@ -305,5 +299,5 @@ class AtomicAccess:
         else:
             method = {"add": "add", "and": "and_", "or": "or_", "xor": "xor"}[_RMW[name]]
             new = getattr(self.b, method)(old, value)
-        self.b.store(new, pointer, align=self.m.align(memory))
+        self.b.store(new, pointer, align=self.elements.align(memory))
         return old

@@ -15,8 +15,9 @@ from loom.core.dtype import DType
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Space, Statement, walk_blocks
 from loom.ir.ops import Effect
-from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.types import I1, I64, memory_type
+from loom.targets.llvm.access.gathers import Gathers
+from loom.targets.llvm.values.lanes import Lanes
+from loom.targets.llvm.values.types import I1, I64, memory_type
 
 __all__ = ["RecordAccess"]
 
@@ -42,13 +43,14 @@ class _Group:
 
 
 class RecordAccess:
-    """Such groups of a kernel, for the ``MemoryAccess`` of a function (which imports this)."""
+    """Such groups of a kernel; ``gathers`` loads and stores what is not whole."""
 
-    def __init__(self, access: Any) -> None:
-        self.m = access
-        self.s = access.s
-        self.b = access.b
-        self.v = access.v
+    def __init__(self, gathers: Gathers) -> None:
+        self.s = gathers.s
+        self.b = gathers.b
+        self.indexes = gathers.indexes
+        self.elements = gathers.elements
+        self.gathers = gathers
         self.group_of: dict[Instr, _Group] = {}
         self.known: dict[Hashable, int] = {}
         self.numbers: dict[Instr, int] = {}
@@ -116,7 +118,7 @@ class RecordAccess:
         """Close groups, all or ``one``; keep those that are whole records."""
         for key in [one] if one is not None else list(groups):
             members = groups.pop(key)
-            size = self.s.shapes.values.get(next(iter(members)).args[0], 0)
+            size = self.s.shapes.values.get(next(iter(members)).args[0]) or 0
             low = min(members.values())
             if max(members.values()) - low + 1 != size or len(set(members.values())) < size:
                 continue
@@ -132,32 +134,28 @@ class RecordAccess:
             return None
         if instr is not group.first:
             return self.s.values[instr].value
-        kind, wide = self.m.element_lanes(memory), self.m.wide(index, instr).value
-        fast, slow, after = (self.s.block(n) for n in ("record", "record.apart", "record.end"))
-        low = self.b.sub(wide, I64(group.members[instr]))
-        self.b.cbranch(self.is_whole(instr, memory, low, group.size), fast, slow)
-        self.b.position_at_end(fast)
-        rows = [self.row(memory, low, n) for n in range(group.size)]
-        rows = [self.m.tagged(self.b.load(p, align=self.m.align(memory), typ=kind), memory) for p in rows]
-        parts = self.apart(rows)
-        self.b.branch(after)
-        self.b.position_at_end(slow)
-        edges = {s: self.edge(s, memory, index, group) for s in group.members}
-        slow = self.b.block
-        self.b.branch(after)
-        self.b.position_at_end(after)
-        for s, place in group.members.items():
-            joined = self.b.phi(kind)
-            joined.add_incoming(parts[place], fast)
-            joined.add_incoming(edges[s], slow)
-            self.s.values[s] = Lanes(joined, None)
+        low = self.b.sub(self.indexes.wide(index, instr).value, I64(group.members[instr]))
+
+        def whole() -> list[Any]:
+            rows = [self.row(memory, low, n) for n in range(group.size)]
+            parts = self.apart([self.elements.read(memory, row, self.s.width) for row in rows])
+            return [parts[place] for place in group.members.values()]
+
+        ends = self.s.ways(
+            ("record", "record.apart", "record.end"),
+            self.is_whole(instr, memory, low, group.size),
+            whole,
+            lambda: [self.edge(s, memory, index, group) for s in group.members],
+        )
+        for n, s in enumerate(group.members):
+            self.s.values[s] = Lanes(self.s.merge([(values[n], block) for values, block in ends]), None)
         return self.s.values[instr].value
 
     def edge(self, s: Instr, memory: Memory, index: Lanes, group: _Group) -> Any:
         """Load one element of each lane's record by itself."""
         delta = group.members[s] - group.members[group.first]
         moved = self.b.add(index.value, index.value.type(delta))
-        return self.m.gather(s, memory, self.m.spread_index(Lanes(moved, index.stride), s))
+        return self.gathers.load(s, memory, self.indexes.spread(Lanes(moved, index.stride), s))
 
     def store(self, instr: Instr, memory: Memory, index: Lanes, value: Any) -> bool:
         """Keep a store of a group for its last, and emit them there; False for what is in no group."""
@@ -167,21 +165,20 @@ class RecordAccess:
         self.stored[instr] = (index, value)
         if instr is not group.last:
             return True
-        wide = self.m.wide(index, instr).value
-        fast, slow, after = (self.s.block(n) for n in ("record", "record.apart", "record.end"))
-        low = self.b.sub(wide, I64(group.members[instr]))
-        self.b.cbranch(self.is_whole(instr, memory, low, group.size), fast, slow)
-        self.b.position_at_end(fast)
-        parts = {place: self.stored[s][1] for s, place in group.members.items()}
-        for n, row in enumerate(self.together([parts[place] for place in range(group.size)])):
-            self.m.tagged(self.b.store(row, self.row(memory, low, n), align=self.m.align(memory)), memory)
-        self.b.branch(after)
-        self.b.position_at_end(slow)
-        for s in group.members:
-            at, kept = self.stored[s]
-            self.m.scatter(s, memory, self.m.spread_index(at, s), kept)
-        self.b.branch(after)
-        self.b.position_at_end(after)
+        low = self.b.sub(self.indexes.wide(index, instr).value, I64(group.members[instr]))
+
+        def whole() -> None:
+            parts = {place: self.stored[s][1] for s, place in group.members.items()}
+            for n, row in enumerate(self.together([parts[place] for place in range(group.size)])):
+                self.elements.write(memory, row, self.row(memory, low, n))
+
+        def each() -> None:
+            for s in group.members:
+                at, kept = self.stored[s]
+                self.gathers.store(s, memory, self.indexes.spread(at, s), kept)
+
+        holds = self.is_whole(instr, memory, low, group.size)
+        self.s.ways(("record", "record.apart", "record.end"), holds, whole, each)
         return True
 
     def row(self, memory: Memory, low: Any, number: int) -> Any:
@@ -194,9 +191,9 @@ class RecordAccess:
         span, dtype = size * self.s.width - 1, instr.args[0].type
         if dtype.maximum < span:
             return I1(0)
-        result: Any = I1(1) if self.s.mask is None else self.v.all(self.s.mask)
+        result: Any = I1(1) if self.s.mask is None else self.s.vectors.all(self.s.mask)
         result = self.b.and_(result, self.b.icmp_unsigned("<=", low, I64(dtype.maximum - span)))
-        if self.m.checked:
+        if self.indexes.checked:
             limit = self.s.arithmetic.intrinsic("usub.sat", self.s.arrays[memory].length, I64(span))
             result = self.b.and_(result, self.b.icmp_unsigned("<", low, limit))
         return result
@@ -205,7 +202,7 @@ class RecordAccess:
         """Return, of vectors as they lie in memory, those of each element: evens and odds, again and again."""
         if len(rows) == 1:
             return rows
-        pick = self.m.elements.shuffled
+        pick = self.gathers.shorts.shuffle
         even, odd = (
             [pick(a, range(start, 2 * self.s.width, 2), b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
             for start in (0, 1)
@@ -217,7 +214,7 @@ class RecordAccess:
         """Return the vectors as they lie in memory, of those of each element."""
         if len(parts) == 1:
             return parts
-        width, pick = self.s.width, self.m.elements.shuffled
+        width, pick = self.s.width, self.gathers.shorts.shuffle
         found: list[Any] = []
         for a, b in zip(self.together(parts[::2]), self.together(parts[1::2]), strict=True):
             for start in (0, width // 2):

@@ -15,8 +15,8 @@ import llvmlite.ir as ll
 
 from loom.ir.kernel import Instr
 from loom.ir.passes.tiles import TILE_LANES, TILE_ROWS, TILE_STEP
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I32, I64, Undefined
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I32, I64, Undefined
 
 __all__ = ["tile_product"]
 

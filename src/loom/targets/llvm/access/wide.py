@@ -18,8 +18,8 @@ from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.passes.tiles import TILE_LANES
 from loom.ir.passes.wide import shared_named, tickets_of
 from loom.targets.llvm.gpu.room import dynamic_name, shared_starts
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I32, I64
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I32, I64
 
 __all__ = ["WIDE", "open_tickets"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.ops import Effect
+from loom.targets.llvm.flow.identity import CpuIdentity
 from loom.targets.llvm.flow.stops import Stops
-from loom.targets.llvm.identity import CpuIdentity
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I1, I32, I64
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I1, I32, I64
 
 __all__ = ["GroupLoop", "rows_of_group"]
 

@@ -1,14 +1,13 @@
 """Emits loops: scalar ones where lanes leave together, masked ones where they do not.
 
-Layer: targets. The part of ``Control`` for ``for`` and ``while``. Invariant: a counter never wraps past its
+Layer: targets. For and while, for the walk that lowers what is in them. Invariant: a counter never wraps past its
 bound, whatever start, stop and step are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite.ir as ll
 
@@ -16,43 +15,25 @@ from loom.ir.kernel import For, Instr, While
 from loom.targets.base import Bounds
 from loom.targets.llvm.flow.serial import SerialLoops
 from loom.targets.llvm.flow.stops import Stops
-from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.flow.vector_walk import OpenLoop, VectorWalk
+from loom.targets.llvm.values.lanes import Lanes
 
-if TYPE_CHECKING:
-    from loom.targets.llvm.control import Control
-
-__all__ = ["Loops", "OpenLoop"]
+__all__ = ["Loops"]
 
 _BATCH, _MOST_BATCHED = 16, 12
 """Turns that are written out where each waits for memory twice, and the most operations of one."""
 
 
-@dataclass(slots=True)
-class OpenLoop:
-    """Where break and continue go: basic blocks if all lanes go together, else masks on the stack."""
-
-    statement: For | While
-    exit: Any
-    latch: Any
-    left: Any = None  # lanes that left by break
-    skipping: Any = None  # lanes that wait for the next turn
-
-    @property
-    def is_masked(self) -> bool:
-        return self.left is not None
-
-
 class Loops:
-    """Lowers loops for a ``Control``, which lowers what is inside them."""
+    """Lowers loops for a walk, which lowers what is inside them."""
 
-    def __init__(self, control: Control) -> None:
-        self.c = control
-        self.s = control.s
-        self.b = control.b
-        self.v = control.v
-        self.serial = SerialLoops(control)
-        self.stops = Stops(control.s)
-        self.rolled = False  # true where turns are few: written out several times, they would only be foreseen worse
+    def __init__(self, walker: VectorWalk) -> None:
+        self.c = walker
+        self.s = walker.s
+        self.b = walker.b
+        self.v = walker.v
+        self.serial = SerialLoops(walker)
+        self.stops = Stops(walker.s)
 
     def loop_entry(self, s: For | While) -> OpenLoop:
         """Open a loop; its break and continue use masks if lanes may leave it one by one."""
@@ -98,10 +79,8 @@ class Loops:
         current = self.b.load(index, typ=start.type)
         self.s.values[s.index] = Lanes(current, 0)
         mask = self.s.mask
-        self.c.block(s.body)
+        self.c.into(s.body, loop.latch)
         self.s.mask = mask
-        if not self.s.is_terminated:
-            self.b.branch(loop.latch)
         self.b.position_at_end(loop.latch)
         current = self.b.load(index, typ=start.type)
         following = self.b.add(current, step, flags=self.no_wrap(s, step))
@@ -114,7 +93,7 @@ class Loops:
             self.stops.look()
             again = None
         jump = self.b.branch(body) if again is None else self.b.cbranch(again, body, end)
-        if self.rolled:
+        if self.c.rolled:
             jump.set_metadata("llvm.loop", self.s.unrolled("disable"))
         if strip:
             self.b.position_at_end(end)
@@ -251,10 +230,8 @@ class Loops:
         self.b.position_at_end(body)
         self.stops.look()
         mask = self.s.mask
-        self.c.block(s.body)
+        self.c.into(s.body, loop.latch)
         self.s.mask = mask
-        if not self.s.is_terminated:
-            self.b.branch(loop.latch)
         self.b.position_at_end(loop.exit)
 
     def masked_while(self, s: While, loop: OpenLoop) -> None:
@@ -286,8 +263,6 @@ class Loops:
         outer = self.s.mask
         turn()
         self.s.mask = outer
-        if not self.s.is_terminated:
-            self.b.branch(loop.latch)
         self.b.position_at_end(loop.latch)
         self.b.store(ll.Constant(self.v.mask_type, None), loop.skipping)
         on = self.c.remaining(self.b.load(alive, typ=self.v.mask_type))
@@ -297,7 +272,7 @@ class Loops:
         self.b.position_at_end(loop.exit)
 
     def turn(self, s: For | While, loop: OpenLoop, alive: Any) -> None:
-        """Lower one turn, without masks if all lanes are in it."""
+        """Lower one turn up to the latch, without masks if all lanes are in it."""
         mask = self.b.load(alive, typ=self.v.mask_type)
         coherent = self.s.mask is None and self.c.is_small(s)
         if coherent:
@@ -305,14 +280,10 @@ class Loops:
             self.b.cbranch(self.v.all(mask), together, mixed)
             self.b.position_at_end(together)
             self.stops.look()
-            self.c.coherent_depth += 1
-            self.c.block(s.body)
-            self.c.coherent_depth -= 1
-            if not self.s.is_terminated:
-                self.b.branch(loop.latch)
+            self.c.into_together(s.body, loop.latch)
             self.b.position_at_end(mixed)
         self.stops.look()  # not before lanes part, and not behind the latch: LLVM no longer sees which are left
         self.s.mask = mask
-        self.c.rows.paused += coherent
-        self.c.block(s.body)
-        self.c.rows.paused -= coherent
+        self.c.paused += coherent
+        self.c.into(s.body, loop.latch)
+        self.c.paused -= coherent

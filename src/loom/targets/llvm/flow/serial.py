@@ -7,6 +7,7 @@ loads overlap with the last ones of this. Invariant: a lane computes what it wou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +16,11 @@ from loom.ir.kernel import For, If, Instr, Space, Variable, operands, walk, walk
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import analyse_uniformity
 from loom.targets.llvm.access.memory import MemoryAccess
-from loom.targets.llvm.identity import Identity
-from loom.targets.llvm.lanes import Lanes, analyse_lanes
-from loom.targets.llvm.messages import Messages
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I1, I32, I64, scalar_type
+from loom.targets.llvm.access.messages import Messages
+from loom.targets.llvm.flow.identity import Identity
+from loom.targets.llvm.flow.vector_walk import VectorWalk
+from loom.targets.llvm.values.lanes import Lanes, analyse_lanes
+from loom.targets.llvm.values.types import I1, I32, I64, scalar_type
 
 __all__ = ["SerialLoops"]
 
@@ -29,12 +30,12 @@ _COSTLY = ("div", "sqrt", "idiv", "irem", "mulhi")
 
 
 class SerialLoops:
-    """Finds and emits such loops for a ``Control`` (which imports this)."""
+    """Finds and emits such loops for a walk (which lowers them for one lane, too)."""
 
-    def __init__(self, control: Any) -> None:
-        self.c = control
-        self.s = control.s
-        self.b = control.b
+    def __init__(self, walker: VectorWalk) -> None:
+        self.c = walker
+        self.s = walker.s
+        self.b = walker.b
 
     def is_worth(self, s: For) -> bool:
         """True for a loop of little but gathers, whose lanes begin or end it apart."""
@@ -73,7 +74,7 @@ class SerialLoops:
         return s.op.effect is Effect.IDENTITY or (s.op.is_pure and s.op.name not in _COSTLY)
 
     def is_gather(self, s: Instr) -> bool:
-        return self.c.stride(s.args[0]) is None and not self.c.memory.is_likely_row(s)
+        return self.c.stride(s.args[0]) is None and not self.c.memory.rows.is_likely(s)
 
     def emit(self, s: For) -> None:
         """Emit the loop for each running lane, lowest first."""
@@ -85,7 +86,7 @@ class SerialLoops:
         values = {v: self.c.value(v) for v in self.taken(inside)}
         variables = dict.fromkeys(x.attr for x in inside if isinstance(x, Instr) and isinstance(x.attr, Variable))
         apart = {v: self.laid_out(held) for v, held in values.items()}
-        held = {v: self.c.get(v) for v in variables}
+        held = {v: self.c.read(v) for v in variables}
         whole = {v: self.laid_out(held[v]) for v in variables}
         slots = {v: self.s.stack(scalar_type(v.dtype), name=v.name) for v in variables}
         with self.s.lanes_of(self.s.mask, "serial") as lane:
@@ -104,45 +105,43 @@ class SerialLoops:
             if whole[v] is not None:
                 self.b.store(self.b.load(whole[v], typ=self.c.slot_type(v)), self.s.slots[v])
 
-    def turns(self, s: For, one: Any) -> None:
+    def turns(self, s: For, one: VectorWalk) -> None:
         """Emit the loop for one lane, without checks of what it counts along where that surely lies inside."""
         along = {x for x in walk(s.body) if isinstance(x, Instr) and x.op.name == "load" and x.args[0] is s.index}
         memories = dict.fromkeys(x.memory for x in along if x.memory is not None)
-        if s.down or s.index.type.is_signed or not memories or not one.memory.checked:
-            one.looping.for_(s)
+        if s.down or s.index.type.is_signed or not memories or not one.memory.indexes.checked:
+            one.for_(s)
             return
         stop, inside = one.value(s.stop).value, I1(1)
         stop = stop if stop.type == I64 else self.b.zext(stop, I64)
         for memory in memories:
             reaches = self.b.icmp_unsigned("<=", stop, self.s.arrays[memory].length)
             inside = self.b.and_(inside, reaches)
-        known, unknown, after = (self.s.block(n) for n in ("along.inside", "along.checked", "along.end"))
-        self.b.cbranch(inside, known, unknown)
-        self.b.position_at_end(known)
-        one.memory.known_inside = along
-        self.few(s, one, after)
-        for block, found in ((self.b.block, along), (unknown, set[Instr]())):
-            self.b.position_at_end(block)
-            one.memory.known_inside = found
-            one.looping.for_(s)
-            self.b.branch(after)
-        self.b.position_at_end(after)
 
-    def few(self, s: For, one: Any, after: object) -> None:
-        """Emit the loop without looks for a lane of so few turns that it needs none; go on where there are more."""
+        def emit(found: set[Instr], loop: Callable[[], None]) -> None:
+            one.memory.indexes.known_inside = found
+            loop()
+
+        names = "along.inside", "along.checked", "along.end"
+        ways = lambda: emit(along, lambda: self.few(s, one)), lambda: emit(set(), lambda: one.for_(s))
+        self.s.ways(names, inside, *ways)
+
+    def few(self, s: For, one: VectorWalk) -> None:
+        """Emit the loop, without looks for a lane of so few turns that it needs none."""
         stops, step = one.looping.stops, one.value(s.step).value
         most = 0 if stops.is_short(s) else stops.strip(s, step)
         if not most:
+            one.for_(s)
             return
         left = self.b.sub(one.value(s.stop).value, one.value(s.start).value)
-        few, many = self.s.block("along.few"), self.s.block("along.many")
-        self.b.cbranch(self.b.icmp_unsigned("<=", left, left.type(most * step.constant)), few, many)
-        self.b.position_at_end(few)
-        stops.short = s
-        one.looping.for_(s)
-        stops.short = None
-        self.b.branch(after)
-        self.b.position_at_end(many)
+
+        def turn() -> None:
+            stops.short = s
+            one.for_(s)
+            stops.short = None
+
+        is_few = self.b.icmp_unsigned("<=", left, left.type(most * step.constant))
+        self.s.ways(("along.few", "along.many", "along.turned"), is_few, turn, lambda: one.for_(s))
 
     def taken(self, inside: list[Any]) -> list[Instr]:
         """Return the values that a loop takes from around it."""
@@ -168,7 +167,7 @@ class SerialLoops:
             return self.b.load(self.at(whole, dtype, lane), typ=scalar_type(dtype))
         return _counted(self.b, held, lane)
 
-    def one_lane(self, lane: Any) -> Any:
+    def one_lane(self, lane: Any) -> VectorWalk:
         """Return what lowers statements for one lane of this vector."""
         uniformity = analyse_uniformity(self.s.kernel, (False, False, False))
         state = replace(
@@ -178,39 +177,25 @@ class SerialLoops:
         messages = Messages(state)
         if self.c.messages.flat_base is not None:
             messages.flat_base = self.b.add(self.c.messages.flat_base, self.b.zext(lane, I64))
-        one = type(self.c)(state, _OfLane(state, self.c.identity, lane), MemoryAccess(state, messages), messages)
+        one = type(self.c)(state, _OfLane(self.c.identity, lane, self.b), MemoryAccess(state, messages), messages)
         one.homes = self.c.homes
-        one.looping.rolled = True
+        one.rolled = True
         return one
 
 
 class _OfLane(Identity):
     """What one lane of a vector knows about itself."""
 
-    def __init__(self, state: State, vector: Identity, lane: Any) -> None:
-        super().__init__(state)
+    def __init__(self, vector: Identity, lane: Any, builder: Any) -> None:
         self.vector = vector
         self.lane = lane
+        self.b = builder
 
-    def value(self, instr: Instr) -> Lanes | None:
+    def value(self, instr: Instr) -> Lanes:
         held = self.vector.value(instr)
-        if held is None:
-            return None
         if held.stride is None:
             return Lanes(self.b.extract_element(held.value, self.lane), 0)
         return Lanes(_counted(self.b, held, self.lane), 0)
-
-    def group(self, dimension: int) -> Any:
-        return self.vector.group(dimension)
-
-    def group_count(self, dimension: int) -> Any:
-        return self.vector.group_count(dimension)
-
-    def local(self, dimension: int) -> Lanes:
-        return self.vector.local(dimension)
-
-    def barrier(self) -> None:
-        """Nothing: there is none in such a loop."""
 
 
 def _counted(builder: Any, held: Lanes, lane: Any) -> Any:

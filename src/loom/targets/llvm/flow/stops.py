@@ -10,8 +10,8 @@ import llvmlite.ir as ll
 
 from loom.ir.kernel import Block, For, If, Statement, While
 from loom.targets.base import STOP_WORD
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I64
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I64
 
 __all__ = ["Stops"]
 

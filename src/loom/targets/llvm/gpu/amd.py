@@ -11,15 +11,13 @@ Source: LLVM's "User Guide for AMDGPU Backend": function attributes, memory mode
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite.ir as ll
 
 from loom.targets.llvm.gpu.family import GpuFamily
-from loom.targets.llvm.types import I32
-
-if TYPE_CHECKING:
-    from loom.targets.llvm.state import State
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I32
 
 __all__ = ["Amd"]
 

@@ -7,13 +7,11 @@ changes which words are used, never which numbers are computed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from loom.targets.llvm.types import POINTER
-
-if TYPE_CHECKING:
-    from loom.targets.llvm.machine import Machine
-    from loom.targets.llvm.state import State
+from loom.targets.llvm.machine import Machine
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import POINTER
 
 __all__ = ["GpuFamily"]
 

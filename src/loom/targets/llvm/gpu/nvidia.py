@@ -5,18 +5,16 @@ Layer: targets. Invariant: that of ``gpu.ptx``: no instruction is left that ptxa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite.ir as ll
 
 from loom.targets.llvm.gpu.dependents import waiting
 from loom.targets.llvm.gpu.family import GpuFamily
 from loom.targets.llvm.gpu.ptx import corrected, with_lanes
-from loom.targets.llvm.types import I32, POINTER
-
-if TYPE_CHECKING:
-    from loom.targets.llvm.machine import Machine
-    from loom.targets.llvm.state import State
+from loom.targets.llvm.machine import Machine
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I32, POINTER
 
 __all__ = ["Nvidia"]
 

@@ -16,7 +16,7 @@ from loom.core.numerics import canonical_bits
 from loom.proof import attestation
 from loom.proof.cases import cases_of
 from loom.runtime.drivers.vulkan import VulkanDevice
-from loom.targets.known import Knowledge
+from loom.targets.base.opaque_values import Knowledge
 
 VALUES = [0.0, -0.0, 1.0, 2.0, -2.0, 1e-310, -1e-40, 1e30, np.inf, -np.inf, np.nan]
 LAMBDAS: dict[str, Callable[[Any], Any]] = {

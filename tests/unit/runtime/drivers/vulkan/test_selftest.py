@@ -23,7 +23,7 @@ from loom.runtime.drivers.probes.probes import PROBES
 from loom.runtime.drivers.vulkan.handles.opened import claimed_features
 from loom.runtime.drivers.vulkan.selftest import levels as selftest
 from loom.runtime.drivers.vulkan.selftest.levels import LADDERS, find_features
-from loom.targets.known import Knowledge
+from loom.targets.base.opaque_values import Knowledge
 
 OPERATIONS = list(dict.fromkeys(p.operation for p in PROBES))
 

@@ -1,6 +1,6 @@
 ; The walker: worker threads that run chains of compiled kernels, with no Python in between.
 ;
-; A submission is a table of records (targets/llvm/layout.py). Its leader, a worker or the calling
+; A submission is a table of records (targets/llvm/machine/layout.py). Its leader, a worker or the calling
 ; thread, walks the table. Records up to the next barrier form a batch; the batch's workgroups are split
 ; in chunks, and every idle worker helps to claim and run chunks. The leader claims too, so it finishes
 ; alone if nobody comes, and it waits only for chunks that somebody has begun. Workers without work spin

@@ -16,10 +16,10 @@ from loom.runtime.drivers.vulkan.native.adapter import Adapter
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.runtime.plans.foreign import ForeignKernel
+from loom.targets.base.push_layout import PushLayout
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.opcodes import CAPABILITY, FLOAT_CONTROLS2, SUBGROUP_CAPABILITIES
 from loom.targets.spirv.reflect import ForeignModule
-from loom.targets.words import PushLayout
 
 __all__ = ["load_foreign", "pack_params", "refuse_many_groups"]
 

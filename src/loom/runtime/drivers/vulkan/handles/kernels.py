@@ -15,8 +15,8 @@ from loom.runtime.drivers.vulkan.native.api import is_unknown
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.targets.base import Artifact, Site
+from loom.targets.base.push_layout import PushLayout, filled_lanes
 from loom.targets.spirv.features import Features
-from loom.targets.words import PushLayout, filled_lanes
 
 __all__ = ["LoadedKernel", "check_room", "load_kernel", "make_pipeline"]
 

@@ -23,16 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = [
-    "BARRIER_BEFORE",
-    "BINDING",
-    "GRAIN_SHIFT",
-    "INDIRECT",
-    "INDIRECT_COUNTS",
-    "RECORD",
-    "SMALL",
-    "WAITS",
-]
+__all__ = ["BARRIER_BEFORE", "BINDING", "GRAIN_SHIFT", "INDIRECT", "INDIRECT_COUNTS", "RECORD", "SMALL", "WAITS"]
 
 RECORD = np.dtype(
     [

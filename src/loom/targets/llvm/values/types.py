@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from loom.core.dtype import DType
-from loom.targets.llvm.lanes import Lanes
+from loom.targets.llvm.values.lanes import Lanes
 
 __all__ = [
     "I1",

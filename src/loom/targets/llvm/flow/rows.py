@@ -8,15 +8,13 @@ Invariant: operations keep their order and their number; only pure ones and read
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loom.ir.kernel import Instr, Space, Statement, Variable, operands, walk
 from loom.ir.ops import Effect
-from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.types import I1
-
-if TYPE_CHECKING:
-    from loom.targets.llvm.control import Control
+from loom.targets.llvm.flow.vector_walk import VectorWalk
+from loom.targets.llvm.values.lanes import Lanes
+from loom.targets.llvm.values.types import I1
 
 __all__ = ["RowRuns"]
 
@@ -25,13 +23,12 @@ _FEWEST, _MOST = 2, 600
 
 
 class RowRuns:
-    """Finds and emits such runs for a ``Control``."""
+    """Finds and emits such runs for a walk."""
 
-    def __init__(self, control: Control) -> None:
-        self.c = control
-        self.s = control.s
-        self.b = control.b
-        self.paused = 0  # above 0 where code is written twice already
+    def __init__(self, walker: VectorWalk) -> None:
+        self.c = walker
+        self.s = walker.s
+        self.b = walker.b
         self.refused: set[Statement] = set()
         self.run: set[Instr] = set()
         accesses = (s for s in walk(self.s.kernel.body) if isinstance(s, Instr) and s.op.name in ("load", "store"))
@@ -44,7 +41,7 @@ class RowRuns:
 
     def emit(self, statements: Sequence[Statement], start: int) -> int:
         """Emit the run that starts at a position, if it is worth it; return how many statements it has, or 0."""
-        if self.paused or not self.worth or statements[start] in self.refused:
+        if self.c.paused or not self.worth or statements[start] in self.refused:
             return 0
         run: list[Instr] = []
         work = 0
@@ -55,12 +52,12 @@ class RowRuns:
             run.append(s)
         self.run = set(run)
         accesses = self.accesses(run)
-        if sum(self.c.memory.is_likely_row(a) for a in accesses) < _FEWEST:
+        if sum(self.c.memory.rows.is_likely(a) for a in accesses) < _FEWEST:
             self.refuse(run)
             return 0
-        self.paused += 1
+        self.c.paused += 1
         self.twice(run, accesses)
-        self.paused -= 1
+        self.c.paused -= 1
         return len(run)
 
     def refuse(self, run: list[Instr]) -> None:
@@ -81,7 +78,7 @@ class RowRuns:
         for s in run:
             if s.op.name not in ("load", "store") or s.memory is None or s.memory.space is Space.PRIVATE:
                 continue
-            if not self.c.memory.is_likely_row(s) and self.s.shapes.values.get(s.args[0], 0) != 1:
+            if not self.c.memory.rows.is_likely(s) and self.s.shapes.values.get(s.args[0], 0) != 1:
                 continue
             needed: set[Instr] = set()
             if self.need(s.args[0], inside, first_set, needed):
@@ -107,33 +104,21 @@ class RowRuns:
             if s in ahead:
                 self.c.instr(s)
         rest = [s for s in run if s not in ahead]
-        fast, slow, after = (self.s.block(n) for n in ("rows", "rows.not", "rows.end"))
         together, firsts = self.together(accesses)
-        self.b.cbranch(together, fast, slow)
         kept = [s for s in rest if s.dtype is not None and not set(self.users.get(s, ())) <= set(run)]
-        ends: list[tuple[Any, dict[Instr, Lanes]]] = []
-        for block, known in ((fast, firsts), (slow, dict[Instr, Lanes]())):
-            self.b.position_at_end(block)
-            self.c.memory.known_rows = known
+
+        def emit(known: dict[Instr, Lanes]) -> dict[Instr, Lanes]:
+            self.c.memory.rows.known = known
             for s in rest:
                 self.c.instr(s)
-            ends.append((self.b.block, {s: self.s.values[s] for s in kept if s in self.s.values}))
-            self.b.branch(after)
-        self.c.memory.known_rows = {}
-        self.b.position_at_end(after)
-        for s in kept:
-            self.join(s, ends)
+            return {s: self.s.values[s] for s in kept if s in self.s.values}
 
-    def join(self, s: Instr, ends: list[tuple[Any, dict[Instr, Lanes]]]) -> None:
-        """Hand a value on to what follows the run."""
-        if s not in ends[0][1]:
-            return
-        self.c.memory.rows_read.pop(s, None)
-        first = ends[0][1][s]
-        result = self.b.phi(first.value.type)
-        for block, values in ends:
-            result.add_incoming(values[s].value, block)
-        self.s.values[s] = Lanes(result, first.stride)
+        ends = self.s.ways(("rows", "rows.not", "rows.end"), together, lambda: emit(firsts), lambda: emit({}))
+        for s in kept:
+            if s in ends[0][0]:
+                self.c.memory.rows.seen.pop(s, None)
+                joined = self.s.merge([(values[s].value, block) for values, block in ends])
+                self.s.values[s] = Lanes(joined, ends[0][0][s].stride)
 
     def ahead(self, run: list[Instr], accesses: dict[Instr, set[Instr]]) -> set[Instr]:
         """Return what of a run must be computed to look at its indexes: of sums the parts."""
@@ -162,13 +147,13 @@ class RowRuns:
         held = self.s.shapes.values.get(index, 0)
         if held is not None or self.counting_part(index) is index:
             value = self.c.value(index)
-            return value.value if held is not None else self.c.memory.first_of(value).value
+            return value.value if held is not None else self.c.memory.rows.first_of(value).value
         a, b = (self.first(x) for x in index.args)
         return self.b.add(a, b) if index.op.name == "add" else self.b.sub(a, b)
 
     def together(self, accesses: dict[Instr, set[Instr]]) -> tuple[Any, dict[Instr, Lanes]]:
         """Return whether the lanes of every access are neighbours inside its memory, and the first lanes' indexes."""
-        memory, lanes, inside = self.c.memory, None, I1(1)
+        rows, indexes, lanes, inside = self.c.memory.rows, self.c.memory.indexes, None, I1(1)
         looked: set[Instr] = set()
         highest: dict[Any, tuple[Any, Any]] = {}
         firsts: dict[Instr, Lanes] = {}
@@ -179,15 +164,15 @@ class RowRuns:
             if self.s.shapes.values.get(s.args[0], 0) is None and what not in looked:
                 looked.add(what)
                 held = self.c.value(what)
-                same = memory.same_as_row(memory.first_of(held), held)
+                same = rows.same_as_row(rows.first_of(held), held)
                 lanes = same if lanes is None else self.b.and_(lanes, same)
-            if not memory.surely_in_a_row(s):
-                key, wide = (s.memory, s.args[0].type), memory.wide(firsts[s], s).value
+            if not indexes.surely_in_a_row(s):
+                key, wide = (s.memory, s.args[0].type), indexes.wide(firsts[s], s).value
                 if key in highest:
                     wide = self.s.arithmetic.intrinsic("umax", highest[key][0], wide)
                 highest[key] = (wide, s)
         for wide, s in highest.values():
-            inside = self.b.and_(inside, memory.in_a_row(s, wide, s.memory))
+            inside = self.b.and_(inside, indexes.in_a_row(s, wide, s.memory))
         together = inside if lanes is None else self.b.and_(inside, self.s.vectors.all(lanes))
         return together, firsts
 

@@ -12,15 +12,30 @@ from typing import Any
 
 from loom.ir.kernel import Instr, Memory, Param
 from loom.targets.llvm.gpu.family import GpuFamily
-from loom.targets.llvm.lanes import Lanes, lane_dimensions
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I32, I64
+from loom.targets.llvm.values.lanes import Lanes, lane_dimensions
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I32, I64
 
 __all__ = ["CpuIdentity", "Identity", "ThreadIdentity"]
 
 
 class Identity(ABC):
-    """``value`` generates an identity operation; subclasses know ids (i32) along dimensions 0 to 2."""
+    """What lanes know about themselves, and how they wait for each other."""
+
+    @abstractmethod
+    def value(self, instr: Instr) -> Lanes:
+        """Return the value of an identity operation."""
+
+    def barrier(self) -> None:  # noqa: B027 - vectors do nothing
+        """Make the lanes of a workgroup wait: those of one vector, or of one region, are together already."""
+
+    def near_barrier(self) -> None:
+        """Make 32 lanes side by side wait for each other, or more."""
+        self.barrier()
+
+
+class _Ids(Identity):
+    """Subclasses know ids (i32) along dimensions 0 to 2."""
 
     def __init__(self, state: State) -> None:
         self.s = state
@@ -29,28 +44,22 @@ class Identity(ABC):
         self.lengths: dict[Memory, Any] = {}
         """Elements of buffers as they are declared; those of short vectors may lie in memory as scalars."""
 
-    def value(self, instr: Instr) -> Lanes | None:
-        """Return the value of an identity operation, None for any other."""
+    def value(self, instr: Instr) -> Lanes:
+        """Return the value of an identity operation."""
         name = instr.op.name
         if name == "param":
             return Lanes(self.params[instr.attr], 0)
         if name == "length":
             assert instr.memory is not None
-            return Lanes(self.b.trunc(self.length(instr), I32), 0)
+            return Lanes(self.b.trunc(self.lengths[instr.memory], I32), 0)
         if name == "num_groups":
             return Lanes(self.group_count(instr.attr), 0)
         if name == "group_id":
             return Lanes(self.group(instr.attr), 0)
         if name == "local_id":
             return self.local(instr.attr)
-        if name == "global_id":
-            return self.global_(instr.attr)
-        return None
-
-    def length(self, instr: Instr) -> Any:
-        """Elements of a buffer as declared (an i64)."""
-        assert instr.memory is not None
-        return self.lengths[instr.memory]
+        assert name == "global_id", f"{name} is not generated yet"
+        return self.global_(instr.attr)
 
     def global_(self, dimension: int) -> Lanes:
         """``group_id * workgroup + local_id``."""
@@ -73,16 +82,8 @@ class Identity(ABC):
     def local(self, dimension: int) -> Lanes:
         """Return the ids of the lanes in their workgroup."""
 
-    @abstractmethod
-    def barrier(self) -> None:
-        """Make the lanes of a workgroup wait for each other."""
 
-    def near_barrier(self) -> None:
-        """Make 32 lanes side by side wait for each other, or more."""
-        self.barrier()
-
-
-class CpuIdentity(Identity):
+class CpuIdentity(_Ids):
     """Ids of the vector being run: ``vector`` counts vectors in a group, ``groups`` hold the group's ids."""
 
     def __init__(self, state: State) -> None:
@@ -115,11 +116,8 @@ class CpuIdentity(Identity):
         value = self.b.urem(row, y) if dimension == 1 else self.b.udiv(row, y)
         return Lanes(value, strides[dimension])
 
-    def barrier(self) -> None:
-        """Nothing: the lanes of one vector, or of one region, are together already."""
 
-
-class ThreadIdentity(Identity):
+class ThreadIdentity(_Ids):
     """Ids that a GPU of a ``family`` tells; of a dispatch cut in parts also from ``part``: counts, starts."""
 
     def __init__(self, state: State, family: GpuFamily) -> None:

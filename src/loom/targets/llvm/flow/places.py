@@ -14,12 +14,12 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Block, Instr, Memory, Return, walk, walk_blocks
 from loom.ir.passes.uniformity import analyse_uniformity
 from loom.targets.base import Bounds
-from loom.targets.llvm.control import Control
-from loom.targets.llvm.identity import CpuIdentity
-from loom.targets.llvm.messages import Messages
-from loom.targets.llvm.regions import is_shared
-from loom.targets.llvm.state import ArrayMemory, State
-from loom.targets.llvm.types import I1, I32, I64, memory_type
+from loom.targets.llvm.access.messages import Messages
+from loom.targets.llvm.flow.control import Control
+from loom.targets.llvm.flow.identity import CpuIdentity
+from loom.targets.llvm.flow.regions import is_shared
+from loom.targets.llvm.values.state import ArrayMemory, State
+from loom.targets.llvm.values.types import I1, I32, I64, memory_type
 
 __all__ = ["Places"]
 

@@ -7,7 +7,7 @@ one lane set; code is only ever generated where some lane runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,10 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Instr, Kernel, Memory, Statement, Variable, walk
 from loom.ir.passes.uniformity import Uniformity
 from loom.targets.base import Bounds, Decision, Site
-from loom.targets.llvm.arithmetic import Arithmetic
-from loom.targets.llvm.lanes import Lanes, Shapes
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.types import I1, I8, I32, I64, POINTER, Vectors, size_of
+from loom.targets.llvm.values.arithmetic import Arithmetic
+from loom.targets.llvm.values.lanes import Lanes, Shapes
+from loom.targets.llvm.values.types import I1, I8, I32, I64, POINTER, Vectors, size_of
 
 __all__ = ["ArrayMemory", "State"]
 
@@ -161,6 +161,30 @@ class State:
         if not self.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)
+
+    def ways(
+        self, names: tuple[str, str, str], holds: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
+    ) -> list[tuple[Any, Any]]:
+        """Generate one way for where a condition holds, one for elsewhere; return what each gives, and where it ends.
+
+        ``names`` are those of their blocks, and of the one behind both.
+        """
+        first, second, after = (self.block(name) for name in names)
+        self.builder.cbranch(holds, first, second)
+        ends: list[tuple[Any, Any]] = []
+        for block, way in ((first, then), (second, otherwise)):
+            self.builder.position_at_end(block)
+            ends.append((way(), self.builder.block))
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+        return ends
+
+    def merge(self, ends: list[tuple[Any, Any]]) -> Any:
+        """Return the value that blocks hand on to the one behind them."""
+        result = self.builder.phi(ends[0][0].type)
+        for value, block in ends:
+            result.add_incoming(value, block)
+        return result
 
     def count_up(self, count: Any, name: str) -> CountedLoop:
         """Return a loop of ``count`` turns, a number or an i32 above 0, to be used in a ``with``."""

@@ -9,37 +9,18 @@ and ``dot2``. Bytes elsewhere are halves of 16 bits, the even ones and the odd o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.targets.llvm.types import I1, I8, I32, Repeated, Undefined
+from loom.targets.llvm.machine import DotUnits
+from loom.targets.llvm.values.types import I1, I8, I32, Repeated, Undefined
 
-__all__ = ["DotUnits", "Dots", "sum_of_pairs"]
+__all__ = ["Dots", "sum_of_pairs"]
 
 I16: Any = ll.IntType(16)
 _BIAS, _OFFSET = 0x8080_8080, 128
 """What makes a byte with a sign one without, 128 more, and back."""
-
-
-@dataclass(frozen=True, slots=True)
-class DotUnits:
-    """What a machine has: ``family`` (x86, aarch64, wasm, ptx, amd or none), and its units' 32-bit lanes, 0 for none.
-
-    ``mixed``: bytes without sign by bytes with one; ``signed``: both with a sign; ``pairs``: halves of 16 bits. x86 has
-    each unit for 4 lanes too, and every width between.
-    """
-
-    family: str = ""
-    mixed: int = 0
-    signed: int = 0
-    pairs: int = 0
-
-    @property
-    def best(self) -> str:
-        """Return the operation on bytes that is one instruction, "" if none is."""
-        return "dot4_i8" if self.signed or self.family == "ptx" else "dot4_u8i8" if self.mixed else ""
 
 
 class Dots:

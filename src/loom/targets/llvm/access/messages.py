@@ -12,9 +12,9 @@ from typing import Any
 from loom.core.dtype import DType, lookup, u64
 from loom.ir.kernel import Instr, Memory
 from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Bounds, Site
-from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I64
+from loom.targets.llvm.values.lanes import Lanes
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I64
 
 __all__ = ["Messages"]
 
@@ -59,9 +59,7 @@ class Messages:
                 self.record(site, lane, [index, length])
 
     def within(self, instr: Instr, values: list[Lanes]) -> None:
-        """Send index and extent for every running lane whose index is at or beyond it, if they are wanted."""
-        if self.s.bounds is not Bounds.REPORTED:
-            return
+        """Send index and extent for every running lane whose index is at or beyond it."""
         index, extent = (self.words(v, a.type) for v, a in zip(values, instr.args, strict=True))
         outside = self.b.icmp_unsigned(">=", index, extent)  # negative numbers are enormous
         mask = outside if self.s.mask is None else self.b.and_(outside, self.s.mask)

@@ -27,11 +27,12 @@ from loom.ir.kernel import (
     walk_blocks,
 )
 from loom.ir.ops import Effect
-from loom.targets.llvm.control import Control
-from loom.targets.llvm.identity import CpuIdentity
-from loom.targets.llvm.lanes import Lanes
-from loom.targets.llvm.state import State
-from loom.targets.llvm.types import I1, I32
+from loom.targets.base.walk import TreeWalk
+from loom.targets.llvm.flow.control import Control
+from loom.targets.llvm.flow.identity import CpuIdentity
+from loom.targets.llvm.values.lanes import Lanes
+from loom.targets.llvm.values.state import State
+from loom.targets.llvm.values.types import I1, I32
 
 __all__ = ["Regions"]
 
@@ -58,7 +59,7 @@ def is_shared(s: Statement) -> bool:
     return has_barrier(s) or leaves_turn(s)
 
 
-class Regions:
+class Regions(TreeWalk):
     """Lowers a group's body; ``count`` is the number of vectors in a group."""
 
     def __init__(self, state: State, control: Control, identity: CpuIdentity, count: int) -> None:
@@ -68,20 +69,18 @@ class Regions:
         self.identity = identity
         self.count = count
         self.kept: dict[Instr, Any] = {}
-        self.here: set[Instr] = set()
         self.group_end: Any = None
         self.group_loops: list[tuple[Any, Any]] = []
         self.group_returned: Any = None
         self.enter_vector = lambda: None
-        control.value_hook = self.reload
-        control.is_kept = lambda instr: instr in self.kept
+        control.names, control.kept = self, self.kept
 
     # analysis
 
     def plan(self, kernel: Kernel) -> None:
         """Find the values that cross regions and give them room on the stack."""
         region_of: dict[Instr, int] = {}
-        crossing: set[Instr] = set()
+        crossing: dict[Instr, None] = {}  # in the order of their first use
         self._number = 0
         self._plan_block(kernel.body, region_of, crossing)
         for value in crossing:
@@ -89,7 +88,7 @@ class Regions:
                 kind = self._kind(value)
                 self.kept[value] = self.s.stack(kind, self.count, name="kept")
 
-    def _plan_block(self, block: Block, region_of: dict[Instr, int], crossing: set[Instr]) -> None:
+    def _plan_block(self, block: Block, region_of: dict[Instr, int], crossing: dict[Instr, None]) -> None:
         self._number += 1
         for s in block.statements:
             if not is_shared(s):
@@ -97,35 +96,35 @@ class Regions:
                 continue
             self._number += 1
             if isinstance(s, If):
-                crossing.add(s.condition)
+                crossing[s.condition] = None
                 self._plan_block(s.then, region_of, crossing)
                 self._plan_block(s.otherwise, region_of, crossing)
             elif isinstance(s, For):
-                crossing.update((s.start, s.stop, s.step))
+                crossing.update(dict.fromkeys((s.start, s.stop, s.step)))
                 self._plan_block(s.body, region_of, crossing)
             elif isinstance(s, While):
                 self._plan_block(s.test, region_of, crossing)
-                crossing.add(s.condition)
+                crossing[s.condition] = None
                 self._plan_block(s.body, region_of, crossing)
             self._number += 1
 
-    def _plan_region(self, s: Statement, region_of: dict[Instr, int], crossing: set[Instr]) -> None:
+    def _plan_region(self, s: Statement, region_of: dict[Instr, int], crossing: dict[Instr, None]) -> None:
         if isinstance(s, Instr):
             region_of[s] = self._number
         for inner in [s, *(x for b in walk_blocks(s) for x in walk(b))]:
             for used in operands(inner):
                 if region_of.get(used, self._number) != self._number:
-                    crossing.add(used)
+                    crossing[used] = None
 
     def _kind(self, value: Instr) -> Any:
         return self.s.vectors.held(value.type, self.s.shapes.values.get(value, 0))
 
     # values
 
-    def reload(self, instr: Instr) -> Lanes | None:
-        """Fetch a value another region kept."""
+    def value(self, instr: Instr) -> Lanes:
+        """Return a value that another region kept, or what lanes know about themselves."""
         if instr not in self.kept:
-            return None
+            return self.identity.value(instr)
         return Lanes(self._load(instr, self.identity.vector), self.s.shapes.values.get(instr, 0))
 
     def _load(self, instr: Instr, vector: Any) -> Any:
@@ -140,7 +139,7 @@ class Regions:
 
     # generation
 
-    def body(self, block: Block) -> None:
+    def block(self, block: Block) -> bool:
         """Lower a block whose statements all lanes of the group reach together."""
         run: list[Statement] = []
         for s in block.statements:
@@ -149,38 +148,37 @@ class Regions:
                 continue
             self.region(run)
             run = []
-            if not isinstance(s, Instr):
-                self.group_statement(s)
+            self.statement(s)
         self.region(run)
+        return not self.s.is_terminated
 
-    def group_statement(self, s: Statement) -> None:
-        if isinstance(s, If):
-            self.group_if(s)
-        elif isinstance(s, For):
-            self.group_for(s)
-        elif isinstance(s, While):
-            self.group_while(s)
-        elif isinstance(s, Return):
-            self.b.branch(self.group_end)
-        else:
-            leave, latch = self.group_loops[-1]
-            self.b.branch(leave if isinstance(s, Break) else latch)
+    def instr(self, s: Instr) -> None:
+        """Nothing: a barrier is where one region ends and the next begins."""
 
-    def group_if(self, s: If) -> None:
+    def leave(self, s: Return | Break | Continue) -> bool:
+        """Have the group leave."""
+        leave, latch = (self.group_end, None) if isinstance(s, Return) else self.group_loops[-1]
+        self.b.branch(latch if isinstance(s, Continue) else leave)
+        return False
+
+    def if_(self, s: If) -> bool:
+        """Lower a choice that all lanes of the group make alike."""
         self.s.note("branch together", s)
         then, otherwise, after = (self.s.block(n) for n in ("group.then", "group.else", "group.end"))
         self.b.cbranch(self.once(s.condition), then, otherwise)
         for start, block in ((then, s.then), (otherwise, s.otherwise)):
             self.b.position_at_end(start)
-            self.body(block)
-            self.join(after)
+            self.into(block, after)
         self.b.position_at_end(after)
+        return True
 
-    def join(self, target: Any) -> None:
-        if not self.s.is_terminated:
+    def into(self, block: Block, target: Any) -> None:
+        """Lower a block, and jump from its end."""
+        if self.block(block):
             self.b.branch(target)
 
-    def group_for(self, s: For) -> None:
+    def for_(self, s: For) -> None:
+        """Lower a counted loop of all lanes of the group together."""
         self.s.note("loop together", s)
         start, stop, step = (self.once(x) for x in (s.start, s.stop, s.step))
         turn, latch, leave = (self.s.block(n) for n in ("group.turn", "group.latch", "group.leave"))
@@ -190,9 +188,8 @@ class Regions:
         self.b.position_at_end(turn)
         self.s.values[s.index] = Lanes(self.b.load(index, typ=start.type), 0)
         self.group_loops.append((leave, latch))
-        self.body(s.body)
+        self.into(s.body, latch)
         self.group_loops.pop()
-        self.join(latch)
         self.b.position_at_end(latch)
         current = self.b.load(index, typ=start.type)
         following = self.b.add(current, step)
@@ -208,19 +205,19 @@ class Regions:
             self.b.cbranch(again, turn, leave)
         self.b.position_at_end(leave)
 
-    def group_while(self, s: While) -> None:
+    def while_(self, s: While) -> None:
+        """Lower a loop with a test, of all lanes of the group together."""
         self.s.note("loop together", s)
         test, turn, leave = (self.s.block(n) for n in ("group.test", "group.turn", "group.leave"))
         self.b.branch(test)
         self.b.position_at_end(test)
-        self.body(s.test)
+        self.block(s.test)
         self.b.cbranch(self.once(s.condition), turn, leave)
         self.b.position_at_end(turn)
         self.control.looping.stops.look()
         self.group_loops.append((leave, test))
-        self.body(s.body)
+        self.into(s.body, test)
         self.group_loops.pop()
-        self.join(test)
         self.b.position_at_end(leave)
 
     def region(self, statements: list[Statement]) -> None:
@@ -245,13 +242,14 @@ class Regions:
         self.identity.vector = vector
         self.control.lane_end = self.s.block("vector.end")
         self.enter_vector()
-        self.control.block(Block(statements))
+        reached = self.control.block(Block(statements))
         for s in statements:
-            if isinstance(s, Instr) and s in self.kept and not self.s.is_terminated:
+            if reached and isinstance(s, Instr) and s in self.kept:
                 kind = self._kind(s)
                 self.b.store(self.s.values[s].value, self.b.gep(self.kept[s], [vector], source_etype=kind))
         for s in statements:
             if isinstance(s, Instr):
                 self.s.values.pop(s, None)
-        self.join(self.control.lane_end)
+        if reached:
+            self.b.branch(self.control.lane_end)
         self.b.position_at_end(self.control.lane_end)

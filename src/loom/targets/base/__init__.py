@@ -123,7 +123,7 @@ def telling(kernel: VerifiedKernel, bounds: Bounds) -> VerifiedKernel:
 def compiler_fingerprint() -> str:
     """Return a hash of the compiler itself, so that caches notice when it changes."""
     digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     for folder in ("ir", "targets"):
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.read_bytes())

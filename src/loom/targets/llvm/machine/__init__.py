@@ -15,16 +15,34 @@ from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.process.forks import hold_over_forks
 from loom.targets.base import compiler_fingerprint
-from loom.targets.llvm.dots import DotUnits
 
 __all__ = [
-    "PLACED_ELEMENTS", "PLACED_NBYTES", "Machine", "cpu_caps", "data_layout", "emit", "host_machine",
+    "PLACED_ELEMENTS", "PLACED_NBYTES", "DotUnits", "Machine", "cpu_caps", "data_layout", "emit", "host_machine",
     "llvm_fingerprint", "machine", "machine_names",
 ]  # fmt: skip
 
 
 PLACED_NBYTES = 16
 PLACED_ELEMENTS = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class DotUnits:
+    """What a machine has: ``family`` (x86, aarch64, wasm, ptx, amd or none), and its units' 32-bit lanes, 0 for none.
+
+    ``mixed``: bytes without sign by bytes with one; ``signed``: both with a sign; ``pairs``: halves of 16 bits. x86 has
+    each unit for 4 lanes too, and every width between.
+    """
+
+    family: str = ""
+    mixed: int = 0
+    signed: int = 0
+    pairs: int = 0
+
+    @property
+    def best(self) -> str:
+        """Return the operation on bytes that is one instruction, "" if none is."""
+        return "dot4_i8" if self.signed or self.family == "ptx" else "dot4_u8i8" if self.mixed else ""
 
 
 @dataclass(frozen=True, slots=True)

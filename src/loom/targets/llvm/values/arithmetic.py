@@ -13,10 +13,10 @@ import llvmlite.ir as ll
 
 from loom.core.dtype import DType
 from loom.ir.kernel import Instr
-from loom.targets.llvm.dots import Dots
-from loom.targets.llvm.lanes import Lanes
 from loom.targets.llvm.machine import Machine
-from loom.targets.llvm.types import Repeated, Vectors, scalar_type
+from loom.targets.llvm.values.dots import Dots
+from loom.targets.llvm.values.lanes import Lanes
+from loom.targets.llvm.values.types import Repeated, Vectors, scalar_type
 
 __all__ = ["EMIT", "Arithmetic", "suffix"]
 
