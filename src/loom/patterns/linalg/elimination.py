@@ -26,7 +26,7 @@ from loom.schedules.linalg.elimination import (
     record_solution,
 )
 from loom.tensor import Tensor
-from loom.tensor.linalg.systems import lu_factor
+from loom.tensor.linalg.triangles import lu_factor
 
 __all__ = ["cholesky", "det", "inv", "lu", "solve"]
 

@@ -14,7 +14,6 @@ import llvmlite.ir as ll
 from loom.ir.kernel import For, Instr, While
 from loom.targets.base import Bounds
 from loom.targets.llvm.flow.serial import SerialLoops
-from loom.targets.llvm.flow.stops import Stops
 from loom.targets.llvm.flow.vector_walk import OpenLoop, VectorWalk
 from loom.targets.llvm.values.lanes import Lanes
 
@@ -33,7 +32,7 @@ class Loops:
         self.b = walker.b
         self.v = walker.v
         self.serial = SerialLoops(walker)
-        self.stops = Stops(walker.s)
+        self.stops = walker.stops
 
     def loop_entry(self, s: For | While) -> OpenLoop:
         """Open a loop; its break and continue use masks if lanes may leave it one by one."""

@@ -195,11 +195,11 @@ class Regions(TreeWalk):
         following = self.b.add(current, step)
         self.b.store(following, index)
         again = self.control.looping.goes_on(s, current, following, stop, step)
-        if not self.control.looping.stops.is_short(s):
+        if not self.control.stops.is_short(s):
             on = self.s.block("group.again")
             self.b.cbranch(again, on, leave)
             self.b.position_at_end(on)
-            self.control.looping.stops.look()
+            self.control.stops.look()
             self.b.branch(turn)
         else:
             self.b.cbranch(again, turn, leave)
@@ -214,7 +214,7 @@ class Regions(TreeWalk):
         self.block(s.test)
         self.b.cbranch(self.once(s.condition), turn, leave)
         self.b.position_at_end(turn)
-        self.control.looping.stops.look()
+        self.control.stops.look()
         self.group_loops.append((leave, test))
         self.into(s.body, test)
         self.group_loops.pop()

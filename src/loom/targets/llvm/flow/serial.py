@@ -128,7 +128,7 @@ class SerialLoops:
 
     def few(self, s: For, one: VectorWalk) -> None:
         """Emit the loop, without looks for a lane of so few turns that it needs none."""
-        stops, step = one.looping.stops, one.value(s.step).value
+        stops, step = one.stops, one.value(s.step).value
         most = 0 if stops.is_short(s) else stops.strip(s, step)
         if not most:
             one.for_(s)

@@ -21,6 +21,7 @@ from loom.targets.llvm.access.messages import Messages
 from loom.targets.llvm.access.tiles import tile_product
 from loom.targets.llvm.access.wide import WIDE
 from loom.targets.llvm.flow.identity import Identity
+from loom.targets.llvm.flow.stops import Stops
 from loom.targets.llvm.values.lanes import Lanes
 from loom.targets.llvm.values.state import State
 from loom.targets.llvm.values.types import I1
@@ -58,6 +59,7 @@ class VectorWalk(Walk[Lanes]):
         self.identity = identity
         self.memory = memory
         self.messages = messages
+        self.stops = Stops(state)
         self.loops: list[OpenLoop] = []
         self.returned: Any = None  # stack slot: lanes that returned
         self.lane_end: Any = None  # basic block: these lanes are done
