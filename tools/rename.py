@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TREES = ("src", "tests", "conformance", "bench", "tools", "examples")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 Place = tuple[int, int, int]
@@ -128,9 +129,10 @@ class Renamer:
             said = re.findall(rf"(?<!`)[\"'](?:[\w.]*\.)?{old}[\"']", self.texts[path])
             if len(said) > (path == home and f'"{old}"' in self._exports(path)):
                 return f"a text in {path.relative_to(ROOT)} names it"
-            scopes = Scopes(ast.parse(self.texts[path]))
-            if path == home and old not in scopes.top:
-                return "" if new in scopes.top else "no such name"
+            tree = ast.parse(self.texts[path])
+            scopes = Scopes(tree)
+            if path == home and not any(isinstance(n, _DEFINITIONS) and n.name == old for n in tree.body):
+                return "" if old not in scopes.top and new in scopes.top else "it defines no such function"
             if attribute:
                 edits.append((path, self._attributes(path, attribute, old)))
             elif new in scopes.top or new in scopes.around.get(local, set()):

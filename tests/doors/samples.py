@@ -23,7 +23,7 @@ _MIXED = {
     bool_: (i32, f32), i8: (u8, f32), i16: (i32,), i32: (u32, f64), i64: (u64, f16), u8: (i8, u32), u16: (f32,),
     u32: (i64,), u64: (i64, f64), f16: (bf16, f32, i32), bf16: (f32,), f32: (f64, i64, bool_), f64: (f32, u8),
 }  # fmt: skip
-"""What each dtype meets in calls of two operands."""
+"""The dtypes that each one meets in calls of two operands."""
 
 
 @dataclass(frozen=True)

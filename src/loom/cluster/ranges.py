@@ -78,7 +78,7 @@ def sum_elements(
     if len(kinds) > 1:
         raise DTypeError(where, "the function gave elements of several dtypes", expected="one dtype for all ranges",
                          got=", ".join(sorted(map(str, kinds))), remedy="Convert them: .astype(...)")  # fmt: skip
-    return _joined([tiles for tiles, _ in found], kinds.pop())
+    return _join([tiles for tiles, _ in found], kinds.pop())
 
 
 def _sums_made(make: Callable[[int, int], Array], start: int, stop: int) -> tuple[Array, str]:
@@ -108,7 +108,7 @@ def _sums_of(elements: Array) -> tuple[Array, str]:
     return np.concatenate(parts), kind.str
 
 
-def _joined(tiles: list[Array], kind: np.dtype[Any]) -> Any:
+def _join(tiles: list[Array], kind: np.dtype[Any]) -> Any:
     from loom.patterns.reduce import gpu_sum
 
     found = gpu_sum(np.concatenate(tiles))

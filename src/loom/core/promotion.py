@@ -70,7 +70,7 @@ def _promoted(where: str, dtypes: tuple[DType, ...], kinds: tuple[type, ...]) ->
     found: DType | None = None
     for dtype in dtypes:
         if _level(dtype) == level:
-            found = dtype if found is None else _joined(where, found, dtype)
+            found = dtype if found is None else _join(where, found, dtype)
     least = max((_PYTHON[kind] for kind in kinds), default=-1)
     if found is None or least > level:
         own = default_dtype(next(kind for kind, at in _PYTHON.items() if at == least))
@@ -86,7 +86,7 @@ def _level(dtype: DType) -> int:
     return _LEVELS[dtype.kind.value]
 
 
-def _joined(where: str, a: DType, b: DType) -> DType:
+def _join(where: str, a: DType, b: DType) -> DType:
     """Return the least type of the same kind that holds the numbers of both."""
     if a.kind is not b.kind:  # integers
         signed, unsigned = (a, b) if a.is_signed else (b, a)

@@ -18,7 +18,7 @@ from loom.core.given import is_list, is_mapping
 __all__ = ["WHOLE_FILE", "base64_bytes", "canonical", "load_json", "value_digest"]
 
 WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
-"""What to do about a file that lacks something."""
+"""The remedy for a file that lacks something."""
 
 
 def load_json(text: bytes | memoryview, where: str, what: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ Arrays = dict[str, Array]
 STORAGE_KEY = "loom.storage"
 """Metadata: types and shapes of stored tensors."""
 SCALE, ZERO = "_scale", "_zero_point"
-"""What the names of a tensor's scales and codes of 0 end in."""
+"""Endings of the names of a tensor's scales and codes of 0."""
 _WHOLE_FILE = "The file is damaged, or not whole"
 
 
@@ -114,7 +114,7 @@ def read_stored(data: bytes | memoryview, where: str) -> tuple[Arrays, dict[str,
                             remedy=error.remedy) from None  # fmt: skip
     arrays = {n: stored[n].decode() if n in stored else tensor.array() for n, tensor in tensors.items()}
     for name in [n for n in arrays if n + SCALE in arrays]:
-        arrays[name] = _multiplied(name, arrays, where)
+        arrays[name] = _multiply(name, arrays, where)
     return arrays, stored, metadata
 
 
@@ -162,7 +162,7 @@ def _as_one(
     return StoredTensor(codes.name, shape, kind.name.upper(), nbytes, codes.raw(), where, make)
 
 
-def _multiplied(name: str, arrays: Arrays, where: str) -> Array:
+def _multiply(name: str, arrays: Arrays, where: str) -> Array:
     """Return the numbers of another's quantised tensor; its scale and code of 0 are taken out of ``arrays``."""
     codes, scale = arrays[name], arrays.pop(name + SCALE).astype(np.float64)
     zero = arrays.pop(name + ZERO, None)

@@ -133,7 +133,7 @@ class _Errors:
         """Return the error of all parts as of one."""
         parts = self.parts
         counts = [p.elements for p in parts]
-        error, size = _joined([p.rms for p in parts], counts), _joined(self.sizes, counts)
+        error, size = _join([p.rms for p in parts], counts), _join(self.sizes, counts)
         lost = 0.0
         if error:
             lost = self.bits - math.log2(size / error) if size else float(self.bits)
@@ -145,7 +145,7 @@ class _Errors:
         )  # fmt: skip
 
 
-def _joined(roots: list[float], counts: list[int]) -> float:
+def _join(roots: list[float], counts: list[int]) -> float:
     """Return the root mean square of parts, of theirs."""
     most = max(roots, default=0.0)
     if not most:

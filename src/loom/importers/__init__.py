@@ -1,4 +1,4 @@
-"""What importers of graphs (``loom.onnx``, ``loom.pytorch``) decide alike: registry, calls, recipes of operators.
+"""Decisions that importers of graphs (``loom.onnx``, ``loom.pytorch``) share: registry, calls, recipes of operators.
 
 Layer: importers, below both doors. Invariant: nothing here knows a format, or a package, that graphs come from.
 

@@ -76,7 +76,7 @@ class ImageWindows:
         grown = [n + a + b for n, (a, b) in zip(lengths, self.pads, strict=True)]
         return [(n - r) // s + 1 for n, r, s in zip(grown, self.reach, self.steps, strict=True)]
 
-    def ceiled(self, lengths: Sequence[int]) -> ImageWindows:
+    def with_last_windows(self, lengths: Sequence[int]) -> ImageWindows:
         """Return these with the padding of a last window that starts inside the image or the padding before it."""
         pads: list[tuple[int, int]] = []
         for n, step, reach, (before, after) in zip(lengths, self.steps, self.reach, self.pads, strict=True):
@@ -123,12 +123,12 @@ class ImageWindows:
         Outside the image it is no position.
         """
         strides = [math.prod(lengths[:i] if columns else lengths[i + 1 :]) for i in range(len(lengths))]
-        return _joined([each * n for each, n in zip(self._along(lengths), strides, strict=True)], np.add)
+        return _join([each * n for each, n in zip(self._along(lengths), strides, strict=True)], np.add)
 
     def inside(self, lengths: Sequence[int]) -> Numbers:
         """Return which places of each window lie in the image, (*windows, places)."""
         here = [(each >= 0) & (each < n) for each, n in zip(self._along(lengths), lengths, strict=True)]
-        return _joined(here, np.logical_and)
+        return _join(here, np.logical_and)
 
     def shares(self, lengths: Sequence[int], around: Sequence[tuple[int, int]]) -> Numbers:
         """Return how many places of each window lie in the image, or in padding of the widths ``around`` it."""
@@ -138,7 +138,7 @@ class ImageWindows:
         return found
 
 
-def _joined(axes: Sequence[Numbers], join: Callable[[Numbers, Numbers], Numbers]) -> Numbers:
+def _join(axes: Sequence[Numbers], join: Callable[[Numbers, Numbers], Numbers]) -> Numbers:
     """Return what is joined of numbers by axis, (windows, size) each: (*windows, places)."""
     d = len(axes)
     spread = [

@@ -21,7 +21,7 @@ __all__ = ["OperatorCall", "RecordingScope"]
 
 
 class RecordingScope(Protocol):
-    """What recording a node may ask of the recording that it is part of."""
+    """The recording that a node is part of, as the node sees it."""
 
     device: Any
     limits: IndexLimits
@@ -35,9 +35,9 @@ class OperatorCall:
     """Base of calls. ``unread``: arguments of the node that nothing has read yet."""
 
     arguments: ClassVar[str] = "arguments"
-    """What errors call its arguments."""
+    """The name of its arguments in errors."""
     remedy: ClassVar[str]
-    """What to do about a node that is refused."""
+    """The remedy for a node that is refused."""
 
     def __init__(self, scope: RecordingScope, name: str, unread: set[str]) -> None:
         self.scope: Any = scope
@@ -52,7 +52,7 @@ class OperatorCall:
         """Record the node; ArgumentError for arguments that are neither read nor without effect."""
         found = operator.record(self)
         if self.unread and (unread := self.unread - operator.ignores):
-            raise self.refused(f"{self.arguments} that are not done", got=", ".join(sorted(unread)))
+            raise self.refusal(f"{self.arguments} that are not done", got=", ".join(sorted(unread)))
         return found
 
     def input(self, i: int, optional: bool) -> Tensor | None:
@@ -74,6 +74,6 @@ class OperatorCall:
         self.scope.limits.note(index, lengths, self.where, wraps=wraps)
         return index
 
-    def refused(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
+    def refusal(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
         """Return the error that names this node."""
         return ArgumentError(self.where, what, expected=expected, got=got, remedy=self.remedy)

@@ -20,7 +20,7 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True, slots=True)
 class Operator(Generic[_Call]):
-    """What records an operator. ``since``: the oldest version that is done; ``ignores``: arguments without effect."""
+    """An operator's recorder. ``since``: the oldest version that is done; ``ignores``: arguments without effect."""
 
     record: Callable[[_Call], Any]
     since: int = 1

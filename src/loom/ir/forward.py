@@ -1,4 +1,4 @@
-"""What holds where: the one way through a kernel's statements that passes take which carry something along.
+"""Facts at each place: the one way through a kernel's statements that passes take which carry something along.
 
 Layer: ir. What holds is carried into branches and turns of loops by what conditions say, through operations, and joined
 where paths meet. A pass says what that is, which may be no more than what is around a place. Invariant: operations are
@@ -32,12 +32,12 @@ class LoopTurn(Generic[S]):
 
     @property
     def ends(self) -> list[S]:
-        """What holds where the next turn may begin."""
+        """The facts where the next turn may begin."""
         return self.continues if self.end is None else [self.end, *self.continues]
 
     @property
     def exits(self) -> list[S]:
-        """What holds where the loop may be left: where it counts, at the ends of turns too."""
+        """The facts where the loop may be left: where it counts, at the ends of turns too."""
         exits = self.breaks if self.past is None else [self.past, *self.breaks]
         return [*exits, *self.ends] if isinstance(self.loop, For) else exits
 

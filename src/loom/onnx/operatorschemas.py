@@ -1,4 +1,4 @@
-"""What ONNX's standard says of an operator in an opset: the types that it takes, its attributes, its body.
+"""The schema of an operator in an opset, by ONNX's standard: the types that it takes, its attributes, its body.
 
 Layer: onnx. Invariant: what the installed package does not know is None, or no types, never a guess.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.dtype import DType
 from loom.onnx.values import onnx
 
-__all__ = ["allowed_types", "first_opset", "formals", "has_attribute", "newest_opset", "schema_of", "tensor_type"]
+__all__ = ["first_opset", "formals", "has_attribute", "newest_opset", "operator_types", "schema_of", "tensor_type"]
 
 
 _NAMES = {"f32": "float", "f64": "double", "bf16": "bfloat16", "c64": "complex64", "c128": "complex128"}
@@ -55,7 +55,7 @@ def _formal(told: Any) -> _Formal:
     return _Formal(frozenset(t for t in told.types if t.startswith("tensor(")), told.type_str if is_shared else "")
 
 
-def allowed_types(kind: str, opset: int, place: int) -> frozenset[str]:
+def operator_types(kind: str, opset: int, place: int) -> frozenset[str]:
     """Return the types of tensors that an operator takes at a place; empty if that is not told."""
     known = formals(kind, opset)
     return known[min(place, len(known) - 1)].allowed if known else frozenset()

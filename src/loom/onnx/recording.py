@@ -128,13 +128,13 @@ class GraphRecording:
         domain = domain_of(node.domain)
         call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)
         if self._nodes > _MOST_NODES:
-            raise call.refused("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
+            raise call.refusal("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
         found = self._made(call, domain)
         is_one = isinstance(found, (np.ndarray, Tensor, ValueSequence)) or found is None
         made: list[Any] = [found] if is_one else list(cast("Iterable[Any]", found))
         wanted = [i for i, name in enumerate(node.output) if name]
         if wanted and (wanted[-1] >= len(made) or any(made[i] is None for i in wanted)):
-            raise call.refused("an output that is not done", expected=f"{len(made)} outputs", got=list(node.output))
+            raise call.refusal("an output that is not done", expected=f"{len(made)} outputs", got=list(node.output))
         self._scopes[-1].update({node.output[i]: made[i] for i in wanted})
 
     def _made(self, call: NodeCall, domain: str) -> Any:
@@ -150,7 +150,7 @@ class GraphRecording:
         if key in OPERATORS:
             operator = OPERATORS[key]
             if call.opset < operator.since:
-                raise call.refused("an older opset than is done", expected=f"{operator.since} or newer", got=call.opset)
+                raise call.refusal("an older opset than is done", expected=f"{operator.since} or newer", got=call.opset)
             return call.record(operator)
         return self._function(call, *self._standard_body(call))
 
@@ -178,7 +178,7 @@ class GraphRecording:
         """Return the body that ONNX gives an operator, for the types of these inputs."""
         schema = schema_of(call.name, call.opset, call.node.domain)
         if schema is None or not (schema.has_function or schema.has_context_dependent_function):
-            raise call.refused("an unknown operator", expected="one of docs/guide/models/onnx.md",
+            raise call.refusal("an unknown operator", expected="one of docs/guide/models/onnx.md",
                                got=f"domain {call.node.domain or 'ai.onnx'!r}, opset {call.opset}")  # fmt: skip
         if schema.has_function:
             body = schema.function_body
@@ -189,7 +189,7 @@ class GraphRecording:
                 given, call.node.SerializeToString(), types
             ) if given else b""  # fmt: skip
             if not text:
-                raise call.refused("ONNX has no body for these inputs")
+                raise call.refusal("ONNX has no body for these inputs")
             body = onnx.FunctionProto.FromString(text)
         return body, opsets_of(body)
 
@@ -207,7 +207,7 @@ class GraphRecording:
 
     def _function(self, call: NodeCall, body: Any, opsets: dict[str, int]) -> list[Any]:
         if len(self._scopes) > _DEEPEST or self._nodes > _MOST_NODES:
-            raise call.refused("functions call each other too deeply", expected=_DEEPEST, got="more")
+            raise call.refusal("functions call each other too deeply", expected=_DEEPEST, got="more")
         given = {a.name: a for a in call.node.attribute}
         for attribute in body.attribute_proto:
             given.setdefault(attribute.name, attribute)
@@ -226,7 +226,7 @@ class GraphRecording:
     def _depth(self, step: int, call: NodeCall) -> None:
         self._deep += step
         if self._deep > _DEEPEST:
-            raise call.refused("functions call each other too deeply", expected=_DEEPEST, got="more")
+            raise call.refusal("functions call each other too deeply", expected=_DEEPEST, got="more")
 
 
 def _filled(node: Any, given: Mapping[str, Any]) -> Any:

@@ -85,7 +85,7 @@ class NodeCall(OperatorCall):
             return default
         got = onnx.AttributeProto.AttributeType.Name(found.type)
         if got != kind:
-            raise self.refused(f"attribute {name!r} has another type", expected=kind, got=got)
+            raise self.refusal(f"attribute {name!r} has another type", expected=kind, got=got)
         value = getattr(found, _KINDS[kind])
         return list(value) if kind in ("FLOATS", "INTS", "STRINGS") else value
 
@@ -122,7 +122,7 @@ class NodeCall(OperatorCall):
         """Return an attribute that is a word, one of ``choices``."""
         found = self._attribute(name, "STRING", default.encode()).decode("utf-8", "replace")
         if choices and found not in choices:
-            raise self.refused(f"attribute {name!r} has an unknown value", expected=" or ".join(choices), got=found)
+            raise self.refusal(f"attribute {name!r} has an unknown value", expected=" or ".join(choices), got=found)
         return found
 
     def proto(self, name: str) -> Any:
@@ -133,7 +133,7 @@ class NodeCall(OperatorCall):
         """Return an attribute that is a graph; ArgumentError if there is none."""
         found = self._attribute(name, "GRAPH", None)
         if found is None:
-            raise self.refused(f"attribute {name!r} is missing", expected="a graph", got="none")
+            raise self.refusal(f"attribute {name!r} is missing", expected="a graph", got="none")
         return found
 
     def element(self, name: str, default: Any = None) -> DType | None:
@@ -151,21 +151,21 @@ class NodeCall(OperatorCall):
         """Return an input as it is, a sequence too; ArgumentError if it is missing."""
         found = self.inputs[i] if i < len(self.inputs) else None
         if found is None:
-            raise self.refused(f"input {i} is missing", expected="a value", got="none")
+            raise self.refusal(f"input {i} is missing", expected="a value", got="none")
         return found
 
     def value(self, i: int) -> Value:
         """Return an input that is one value; ArgumentError for a sequence, or if it is missing."""
         found = self.held(i)
         if isinstance(found, ValueSequence):
-            raise self.refused(f"input {i} is no tensor", expected="a tensor", got="a sequence or an optional value")
+            raise self.refusal(f"input {i} is no tensor", expected="a tensor", got="a sequence or an optional value")
         return found
 
     def parts(self, i: int) -> list[Any]:
         """Return the values of an input that is a sequence."""
         found = self.held(i)
         if not isinstance(found, ValueSequence) or found is EMPTY:
-            raise self.refused(f"input {i} is no sequence", expected="a sequence", got="another value")
+            raise self.refusal(f"input {i} is no sequence", expected="a sequence", got="another value")
         return found.values
 
     def tensor(self, i: int) -> Tensor:
@@ -210,20 +210,20 @@ class NodeCall(OperatorCall):
         """Return an input of one element as a Python number."""
         found = self.host(i)
         if found.size != 1:
-            raise self.refused(f"input {i} is not one number", expected="1 element", got=found.size)
+            raise self.refusal(f"input {i} is not one number", expected="1 element", got=found.size)
         return found.reshape(-1)[0].item()
 
     def axis(self, axis: int, rank: int) -> int:
         """Return an axis counted from the first; ArgumentError for one that there is not."""
         if not -rank <= axis < max(rank, 1):
-            raise self.refused("an axis that there is not", expected=f"{-rank} to {rank - 1}", got=axis)
+            raise self.refusal("an axis that there is not", expected=f"{-rank} to {rank - 1}", got=axis)
         return axis + rank if axis < 0 else axis
 
     def axes(self, axes: Sequence[int], rank: int) -> tuple[int, ...]:
         """Return axes counted from the first, each once."""
         found = tuple(self.axis(int(a), rank) for a in axes)
         if len(set(found)) != len(found):
-            raise self.refused("an axis is named twice", expected="each once", got=list(axes))
+            raise self.refusal("an axis is named twice", expected="each once", got=list(axes))
         return found
 
     def sized(self, shape: Sequence[int]) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ def class_labels(call: NodeCall, name: str) -> list[int] | None:
     if call.has("classlabels_strings"):
         texts = call.strings("classlabels_strings")
         if texts:
-            raise call.refused("labels that are texts", expected=name, got="classlabels_strings")
+            raise call.refusal("labels that are texts", expected=name, got="classlabels_strings")
     return call.integers(name) or None
 
 

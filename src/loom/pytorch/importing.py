@@ -101,7 +101,7 @@ def _imported(
     imported = Imported(
         tuple(e.way for e in evaluation), tuple(e.way for e in trained), untrained, evaluation[0].inputs,
         outputs_of_all(evaluation[0], evaluation[1:]), evaluation[0].call, evaluation[0].result, names, order, tied,
-        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needed(module, names, args, kwargs),
+        {n: a for n, a in constants.items() if n not in state}, tuple(notes), _needs(module, names, args, kwargs),
     )  # fmt: skip
     frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
     model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
@@ -155,7 +155,7 @@ def _unkept(graph: Exported) -> list[str]:
     return [f"calls do not keep what forward writes in eval mode: {written}"] if written else []
 
 
-def _needed(module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+def _needs(module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
     """Return the arguments that are not what forward takes where they are left out."""
     defaults = {p.name: p.default for p in inspect.signature(module.forward).parameters.values()}
     placed = [*names, *(f"args_{k}" for k in range(len(names), len(args)))]

@@ -81,7 +81,7 @@ class AtenRecording:
             return NUMBERS[node.op](*arguments.values())
         known, call = find(node.op), OpCall(node, arguments, self)
         if known is None:
-            raise call.refused("an unknown operator", expected="one of docs/guide/from-torch.md", got=node.op)
+            raise call.refusal("an unknown operator", expected="one of docs/guide/from-torch.md", got=node.op)
         found = call.record(known)
         _check(call, found)
         return found

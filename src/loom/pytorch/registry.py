@@ -30,7 +30,7 @@ _WITHOUT_EFFECT = frozenset(
 
 
 class AtenScope(RecordingScope, Protocol):
-    """What recording a node may ask of the recording that it is part of."""
+    """The recording that a node is part of, as the node sees it."""
 
     training: bool
 
@@ -86,7 +86,7 @@ class OpCall(OperatorCall):
         if isinstance(found, (bool, int, float)):
             dtype = "bool" if isinstance(found, bool) else "i64" if isinstance(found, int) else "f32"
             return self.array(found, dtype)
-        raise self.refused(f"{name!r} is no tensor", expected="a tensor", got=type(found).__name__)
+        raise self.refusal(f"{name!r} is no tensor", expected="a tensor", got=type(found).__name__)
 
     def maybe(self, name: str) -> Tensor | None:
         """Return an argument as a tensor, None if it is left out."""
@@ -137,7 +137,7 @@ class OpCall(OperatorCall):
         from loom.tensor.record.graph import ancestors
 
         if any(n.op.is_fed or n.op.is_written for n in ancestors([value])):
-            raise self.refused(f"{name!r} is computed of what is fed", expected="a number",
+            raise self.refusal(f"{name!r} is computed of what is fed", expected="a number",
                                got=value.recipe())  # fmt: skip
         return value.item()
 

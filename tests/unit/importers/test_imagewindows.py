@@ -16,7 +16,7 @@ RNG = np.random.default_rng(1)
 LENGTHS = (5, 4)
 HOWS = [
     ImageWindows([2, 3], [2, 1], [1, 1], [(0, 0), (0, 0)]), ImageWindows([2, 2], [1, 3], [2, 1], [(1, 0), (1, 2)]),
-    ImageWindows([3, 1], [4, 2], [1, 1], [(1, 1), (0, 0)]).ceiled(LENGTHS),
+    ImageWindows([3, 1], [4, 2], [1, 1], [(1, 1), (0, 0)]).with_last_windows(LENGTHS),
 ]  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_a_last_window_starts_inside_the_image_or_the_padding_before_it() -> Non
     for n, size, step, pad in product(range(1, 9), range(1, 4), range(1, 5), range(2)):
         if n + 2 * pad < size or 2 * pad > size:  # PyTorch takes no more padding than that
             continue
-        how = ImageWindows([size], [step], [1], [(pad, pad)]).ceiled([n])
+        how = ImageWindows([size], [step], [1], [(pad, pad)]).with_last_windows([n])
         (count,) = how.counts([n])
         starts = [k * step - pad for k in range(n + 2)]
         whole = [s for s in starts if s < n and s + size - step < n + pad]  # one before it did not reach the end

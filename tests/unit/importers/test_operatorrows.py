@@ -38,7 +38,7 @@ class _Call(OperatorCall):
     def input(self, i: int, optional: bool) -> Tensor | None:
         found = self.inputs[i] if i < len(self.inputs) else None
         if found is None and not optional:
-            raise self.refused(f"input {i} is missing")
+            raise self.refusal(f"input {i} is missing")
         return found
 
 

@@ -1,4 +1,4 @@
-"""What holds where, by every path: at branches, at the ends of turns, and where loops are left."""
+"""Facts by every path: at branches, at the ends of turns, and where loops are left."""
 
 from __future__ import annotations
 

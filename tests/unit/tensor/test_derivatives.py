@@ -1,4 +1,4 @@
-"""What has a derivative has one in a process that has loaded nothing else of ``loom.tensor``."""
+"""Operations that have a derivative have one in a process that has loaded nothing else of ``loom.tensor``."""
 
 from __future__ import annotations
 

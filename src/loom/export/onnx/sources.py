@@ -192,7 +192,7 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
         _require_apart(fed, made)
         return SizedRecord(fed, made)
 
-    record_all = _joined(record, symbols)
+    record_all = _join(record, symbols)
     parameters = named_parameters([cast("Tensor", v.nodes[0]) for v in record_all.outputs.values()])
     called = name or getattr(source, "__name__", "function")
     return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
@@ -255,7 +255,7 @@ def _input(value: Any, where: str) -> tuple[tuple[int | str, ...], Any]:
     return tuple(found), dtype
 
 
-def _joined(
+def _join(
     record: Callable[[Mapping[str, int]], SizedRecord], symbols: Sequence[str], most: Mapping[str, int] | None = None
 ) -> GraphRecord:  # fmt: skip
     """Return records of several sizes as one; ArgumentError if no sizes give the same operations.
@@ -302,7 +302,7 @@ def _network(network: Network, name: str, batch: Any, length: Any) -> OnnxSource
     elif 0 < longest < _LEAST_OPEN:
         sizes[_LENGTH] = longest
     symbols = [s for s in (_BATCH, *([_LENGTH] if longest else [])) if s not in sizes]
-    record = _joined(lambda row: _forward(network, {**sizes, **row}), symbols, {_LENGTH: longest})
+    record = _join(lambda row: _forward(network, {**sizes, **row}), symbols, {_LENGTH: longest})
     held: dict[str, Any] = model.parameters | model.state
     plain = {k: p for k, p in held.items() if isinstance(p, Tensor)}
     parts = ((k, p) for k, p in held.items() if isinstance(p, QuantizedTensor))

@@ -17,7 +17,7 @@ _ASKS = {"ge": 0, "lt": 0, "le": 1, "gt": 1}
 _PASSES = frozenset(("add", "mul", "min", "get"))
 """Operations whose result may be a difference that one of their operands is."""
 _INSTEAD = {"abs": "write max(a, b) - min(a, b)", "max": "write max(a, b) - b"}
-"""What gives the same without a sign, by operation."""
+"""Forms that give the same without a sign, by operation."""
 _COMPARED = "compare a with b"
 
 

@@ -87,7 +87,7 @@ def _turn(batch: Batch, loop: For | While, alive: Mask) -> Mask:
 
 
 def _break(batch: Batch, _: Break, mask: Mask) -> Mask:
-    batch.left[-1] = _joined(batch.left[-1], mask)
+    batch.left[-1] = _join(batch.left[-1], mask)
     return batch.nobody
 
 
@@ -96,11 +96,11 @@ def _continue(batch: Batch, _: Continue, mask: Mask) -> Mask:  # noqa: ARG001
 
 
 def _return(batch: Batch, _: Return, mask: Mask) -> Mask:
-    batch.returned = _joined(batch.returned, mask)
+    batch.returned = _join(batch.returned, mask)
     return batch.nobody
 
 
-def _joined(gone: Array | None, mask: Mask) -> Array:
+def _join(gone: Array | None, mask: Mask) -> Array:
     return mask.active if gone is None else gone | mask.active
 
 

@@ -52,7 +52,7 @@ def data_use(kernel: Kernel) -> DataUse:
 
 
 class _DataFlow(Forward[bool]):
-    """What is of data, growing turn by turn until it stays; ``state``: a branch or loop around goes by data."""
+    """Values that are of data, growing turn by turn until it stays; ``state``: a branch or loop around goes by data."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ _MOST_CHOICES = 2
 _State = dict[Variable, Range]
 _Reads = dict[Variable, frozenset[Instr]]
 _Place = tuple[dict[Any, Range], _State, _Reads]
-"""What is known of values and of variables, and the reads of a variable since it was last set."""
+"""Facts of values and of variables, and the reads of a variable since it was last set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Prover(Forward[_Place]):
         """The reads of a variable since it was last set: what is learnt of one holds of it."""
         self.memo: dict[Instr, Range] = {}
         self.counted: dict[For, Range] = {}
-        """What loops count through, empty for one that never turns."""
+        """The range that loops count through, empty for one that never turns."""
         self.quiet = 0
         self.steps = self.values = self.choosing = 0
         given = [*launch.lengths.values(), *(high for _, high in launch.params.values())]
@@ -144,7 +144,7 @@ class Prover(Forward[_Place]):
 
     def join(self, s: If | For | While, before: _Place, ends: Sequence[_Place]) -> None:
         facts = ends[0][0] if len(ends) == 1 and isinstance(s, If) else before[0]
-        self.enter((facts, _joined([variables for _, variables, _ in ends]), {}))
+        self.enter((facts, _join([variables for _, variables, _ in ends]), {}))
 
     def assume(self, s: If | While, *, holds: bool) -> None:
         self.learn(s.condition, holds=holds)
@@ -192,7 +192,7 @@ class Prover(Forward[_Place]):
         self.quiet += 1
         for turn in range(_TURNS + _LEAPS + 2):
             ends = self.turn(s, (facts, held, {})).ends
-            grown = _joined([held, *(variables for _, variables, _ in ends)])
+            grown = _join([held, *(variables for _, variables, _ in ends)])
             if grown == held:
                 break
             if turn >= _TURNS:
@@ -350,7 +350,7 @@ def _holds(dtype: DType, number: int) -> bool:
     return least <= number <= most
 
 
-def _joined(states: Sequence[_State]) -> _State:
+def _join(states: Sequence[_State]) -> _State:
     """Return what holds where paths meet: of variables that all know."""
     first, *others = states or ({},)
     shared = [v for v in first if all(v in o for o in others)]

@@ -106,7 +106,7 @@ def conditions_of_plain(kernel: Kernel, uniformity: Uniformity, only: Memory | N
 
 
 class _OrderState(NamedTuple):
-    """What holds at a place: as an ``_OrderProof`` has it, with the values of variables and what is below an axis."""
+    """The facts at a place: as an ``_OrderProof`` has it, with the values of variables and what is below an axis."""
 
     pending: dict[_Access, None]
     guards: frozenset[SteadyCondition]

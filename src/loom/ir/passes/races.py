@@ -61,7 +61,7 @@ def refuse_races(kernel: Kernel, uniformity: Uniformity) -> None:
 
 
 class _RaceState(NamedTuple):
-    """What holds at a place: as a ``_Checker`` has it, with the values of variables."""
+    """The facts at a place: as a ``_Checker`` has it, with the values of variables."""
 
     pending: list[_Visit]
     guards: frozenset[Any]

@@ -35,7 +35,7 @@ _FOLDED = 5
 
 @dataclass(frozen=True, slots=True)
 class ViewTypes:
-    """What the operands that a layout says are viewed have: the type of their elements, and an order-free precision."""
+    """Operands that a layout says are viewed: the type of their elements, and an order-free precision."""
 
     element: DType
     precision: Precision | None = None

@@ -1,4 +1,4 @@
-"""What a group of a GPU does with slabs of factors: brings them into shared memory, sums their products, keeps sums.
+"""Steps of a GPU's group with slabs of factors: bring them into shared memory, sum their products, keep sums.
 
 Layer: kernels. Functions of kernels, for a grid and a layout. Invariant: the order of ``tiles``, whatever the grid.
 """

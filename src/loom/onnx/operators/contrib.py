@@ -50,7 +50,7 @@ _ALPHAS = {"LeakyRelu": (0.01, 0.0), "HardSigmoid": (0.2, 0.5), "Clip": (-math.i
 def _matmul(call: NodeCall, a: Tensor, b: Tensor) -> Made:
     alpha = call.real("alpha", 1.0)
     if call.flag("transBatchA") or call.flag("transBatchB"):
-        raise call.refused("a batch axis that is transposed", expected="transBatchA and transBatchB of 0", got=1)
+        raise call.refusal("a batch axis that is transposed", expected="transBatchA and transBatchB of 0", got=1)
     turn_a, turn_b = call.flag("transA") and a.ndim > 1, call.flag("transB") and b.ndim > 1
     found = lt.matmul(a, b, transpose_a=turn_a, transpose_b=turn_b)
     return found if alpha == 1 else found * alpha

@@ -34,7 +34,7 @@ def _loop(call: NodeCall) -> Made:
     rounds: list[list[Any]] = []
     while going and (most is None or len(rounds) < most):
         if len(rounds) >= _MOST_ROUNDS:
-            raise call.refused("a loop is unrolled into too many rounds", expected=_MOST_ROUNDS, got="more")
+            raise call.refusal("a loop is unrolled into too many rounds", expected=_MOST_ROUNDS, got="more")
         inputs = [np.array(len(rounds), np.int64), np.array(True), *carried]
         found = call.scope.graph(body, inputs)
         going = bool(call.known(found[0]).reshape(-1)[0])
@@ -45,7 +45,7 @@ def _loop(call: NodeCall) -> Made:
 
 def _stacked(call: NodeCall, rounds: list[list[Value]], count: int, axes: list[int], back: list[int]) -> list[Value]:
     if count and not rounds:
-        raise call.refused("a loop of no rounds has outputs without a shape", expected="at least 1 round", got=0)
+        raise call.refusal("a loop of no rounds has outputs without a shape", expected="at least 1 round", got=0)
     found: list[Value] = []
     for i in range(count):
         parts = [call.scope.tensor(r[i]) for r in rounds]
@@ -67,7 +67,7 @@ def _scan(call: NodeCall) -> Made:
     axes = [call.axis(a, x.ndim) for a, x in zip(in_axes, scanned, strict=True)]
     lengths = {x.shape[a] for a, x in zip(axes, scanned, strict=True)}
     if len(lengths) != 1 or max(lengths) > _MOST_ROUNDS:
-        raise call.refused("scanned inputs are not as long as each other", expected=_MOST_ROUNDS, got=lengths)
+        raise call.refusal("scanned inputs are not as long as each other", expected=_MOST_ROUNDS, got=lengths)
     length = lengths.pop()
     rounds: list[list[Value]] = []
     for i in range(length):

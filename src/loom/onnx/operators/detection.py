@@ -53,7 +53,7 @@ def _non_max_suppression(call: NodeCall) -> Made:
     least = float(call.scalar(4)) if call.given(4) else None
     is_centred = bool(call.integer("center_point_box", 0))
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (scores.shape[0], scores.shape[2], 4):
-        raise call.refused("the shapes do not fit", expected="(n, boxes, 4) and (n, classes, boxes)",
+        raise call.refusal("the shapes do not fit", expected="(n, boxes, 4) and (n, classes, boxes)",
                            got=f"{boxes.shape} and {scores.shape}")  # fmt: skip
     found = [
         (n, c, i)

@@ -54,12 +54,12 @@ def _operands(call: NodeCall) -> tuple[Tensor, Tensor]:
     if call.name == "PRelu" and b.ndim == 1:
         axis = 1 if a.ndim > 1 and b.size > 1 else None
     if a.shape != b.shape and not spreads:
-        raise call.refused("the shapes differ", expected=a.shape, got=b.shape)
+        raise call.refusal("the shapes differ", expected=a.shape, got=b.shape)
     if axis is None or not b.ndim:
         return a, b
     axis = call.axis(axis, a.ndim)
     if any(m not in (1, n) for n, m in zip(a.shape[axis:], b.shape, strict=False)) or axis + b.ndim > a.ndim:
-        raise call.refused("the shapes do not fit", expected=a.shape[axis:], got=b.shape)
+        raise call.refusal("the shapes do not fit", expected=a.shape[axis:], got=b.shape)
     return a, lt.reshape(b, (*b.shape, *(1,) * (a.ndim - axis - b.ndim)))
 
 
@@ -202,7 +202,7 @@ def _bit_cast(call: NodeCall) -> Made:
     wanted = numpy_of_element(call.integer("to"), call.where)
     found = call.host(0)
     if found.dtype.itemsize != wanted.itemsize:
-        raise call.refused("the widths differ", expected=found.dtype, got=wanted)
+        raise call.refusal("the widths differ", expected=found.dtype, got=wanted)
     seen: np.ndarray[Any, Any] = np.ascontiguousarray(found).reshape(-1).view(wanted)
     return seen.reshape(found.shape)
 
@@ -218,6 +218,6 @@ def _dropout(call: NodeCall, x: Tensor) -> Made:
         keep = call.scope.learning.keep(x.shape, ratio)
         return [lt.where(keep, x / (1 - ratio), lt.zeros_like(x)), keep]
     if training and ratio != 0:
-        raise call.refused("dropout in training draws numbers that ONNX does not define", expected="training_mode 0",
+        raise call.refusal("dropout in training draws numbers that ONNX does not define", expected="training_mode 0",
                            got="1")  # fmt: skip
     return [x, lt.full(x.shape, True, "bool", on=call.scope.device)]

@@ -25,7 +25,7 @@ def _batch_normalization(call: NodeCall) -> Made:
     epsilon, momentum = call.real("epsilon", 1e-5), call.real("momentum", 0.9)
     training = call.flag("training_mode") if call.opset >= 14 else False
     if (call.opset < 9 and not call.integer("spatial", 1)) or (call.opset < 7 and not call.flag("is_test")):
-        raise call.refused("only by channels, and by means that are given", expected="spatial 1, is_test 1")
+        raise call.refusal("only by channels, and by means that are given", expected="spatial 1, is_test 1")
     learning, places = call.scope.learning, (call.value(3), call.value(4))
     if learning is not None and learning.batch_statistics is not None:
         training = learning.batch_statistics
@@ -102,7 +102,7 @@ def _group_normalization(call: NodeCall, x: Tensor, scale: Tensor, bias: Tensor)
     groups = call.integer("num_groups")
     n, c = x.shape[:2]
     if groups < 1 or c % groups:
-        raise call.refused("groups do not divide the channels", expected=c, got=groups)
+        raise call.refusal("groups do not divide the channels", expected=c, got=groups)
     held = call.element("stash_type", 1) if call.opset >= 21 else None
     wide: Any = lt.cast(x, held) if held is not None and held.bits > x.dtype.bits else x
     parts = lt.reshape(wide, (n, groups, c // groups * math.prod(x.shape[2:])))

@@ -32,7 +32,7 @@ def require_places(call: NodeCall, i: int, lengths: int | Sequence[int], least: 
     n = np.asarray(lengths)
     if np.any(value < (-n if least is None else least)) or np.any(value >= n):
         expected = f"{-n if least is None else least} to {n - 1}"
-        raise call.refused("an index that there is not", expected=expected, got=value.tolist())
+        raise call.refusal("an index that there is not", expected=expected, got=value.tolist())
 
 
 def _indices(call: NodeCall, i: int, n: int) -> Tensor:
@@ -67,7 +67,7 @@ def _gather_nd(call: NodeCall, x: Tensor, at: Tensor) -> Made:
     batch = call.integer("batch_dims", 0)
     last = at.shape[-1]
     if not 0 <= batch < min(x.ndim, at.ndim) or last < 1 or batch + last > x.ndim:
-        raise call.refused("the shapes do not fit", got=f"{x.shape}, {at.shape}, batch_dims {batch}")
+        raise call.refusal("the shapes do not fit", got=f"{x.shape}, {at.shape}, batch_dims {batch}")
     require_places(call, 1, x.shape[batch : batch + last])
     flat, rows = _flat_places(call, x.shape, at, batch)
     found = lt.take(lt.reshape(x, (rows, *x.shape[batch + last :])), lt.reshape(flat, (-1,)), 0)
@@ -130,7 +130,7 @@ def _scatter_nd(call: NodeCall, x: Tensor, at: Tensor, updates: Tensor) -> Made:
     join = call.text("reduction", "none", ("none", *_JOINS))
     last = at.shape[-1]
     if updates.shape != (*at.shape[:-1], *x.shape[last:]):
-        raise call.refused("the shapes do not fit", expected=(*at.shape[:-1], *x.shape[last:]), got=updates.shape)
+        raise call.refusal("the shapes do not fit", expected=(*at.shape[:-1], *x.shape[last:]), got=updates.shape)
     require_places(call, 1, x.shape[:last])
     flat, count = _flat_places(call, x.shape, at, 0)
     return _put(x, (count, *x.shape[last:]), lt.reshape(flat, (-1,)), updates, join)
@@ -206,7 +206,7 @@ def _tf_idf(call: NodeCall) -> Made:
     mode = call.text("mode", "", ("TF", "IDF", "TFIDF"))
     pool, weights = call.integers("pool_int64s"), call.reals("weights")
     if pool is None or x.dtype.kind not in "iu":
-        raise call.refused("n-grams of strings", expected="pool_int64s", got="pool_strings")
+        raise call.refusal("n-grams of strings", expected="pool_int64s", got="pool_strings")
     grams: dict[tuple[int, ...], int] = {}
     for length, (start, end) in enumerate(zip(counts, [*counts[1:], len(pool)], strict=True), start=1):
         for i in range(start, end, length):

@@ -22,7 +22,7 @@ def integer_product(a: Tensor, b: Tensor) -> Tensor:
 @operator("MatMul")
 def _matmul(call: NodeCall, a: Tensor, b: Tensor) -> Made:
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise call.refused("the shapes do not fit", expected="a[.., k] and b[.., k, n]", got=f"{a.shape}, {b.shape}")
+        raise call.refusal("the shapes do not fit", expected="a[.., k] and b[.., k, n]", got=f"{a.shape}, {b.shape}")
     return lt.matmul(a, b)
 
 
@@ -30,7 +30,7 @@ def _matmul(call: NodeCall, a: Tensor, b: Tensor) -> Made:
 def _gemm(call: NodeCall, a: Tensor, b: Tensor, c: Tensor | None) -> Made:
     alpha, beta = call.real("alpha", 1.0), call.real("beta", 1.0)
     if a.ndim != 2 or b.ndim != 2:
-        raise call.refused("not matrices", expected=2, got=(a.ndim, b.ndim))
+        raise call.refusal("not matrices", expected=2, got=(a.ndim, b.ndim))
     found = lt.matmul(a, b, transpose_a=call.flag("transA"), transpose_b=call.flag("transB"))
     found = found if alpha == 1 else _scaled(call, found, alpha)
     if c is None:
@@ -42,7 +42,7 @@ def _scaled(call: NodeCall, x: Tensor, factor: float) -> Tensor:
     if x.dtype.is_float:
         return x * factor
     if factor != int(factor):
-        raise call.refused("a fraction of whole numbers", expected="a whole factor", got=factor)
+        raise call.refusal("a fraction of whole numbers", expected="a whole factor", got=factor)
     return x * int(factor)
 
 

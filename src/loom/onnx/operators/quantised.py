@@ -20,7 +20,7 @@ def _spread(call: NodeCall, part: Tensor, x: Tensor) -> Tensor:
     axis = call.axis(axis, x.ndim)
     if not block:
         if part.ndim != 1 or part.shape[0] != x.shape[axis]:
-            raise call.refused("not a scale for each part", expected=x.shape[axis], got=part.shape)
+            raise call.refusal("not a scale for each part", expected=x.shape[axis], got=part.shape)
         return lt.reshape(part, (-1, *(1,) * (x.ndim - 1 - axis)))
     cut = tuple(slice(0, n) for n in x.shape)
     return lt.repeat(part, block, axis=axis)[cut]

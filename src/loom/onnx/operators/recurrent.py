@@ -104,7 +104,7 @@ def _activations(call: NodeCall, directions: int) -> list[list[Callable[[Tensor]
     words = [n.decode() for n in names] if names else usual * directions
     alphas, betas = list(call.reals("activation_alpha", [])), list(call.reals("activation_beta", []))
     if len(words) != len(usual) * directions or any(w.lower() not in _FUNCTIONS for w in words):
-        raise call.refused("activations", expected=f"{len(usual) * directions} of {', '.join(_FUNCTIONS)}", got=words)
+        raise call.refusal("activations", expected=f"{len(usual) * directions} of {', '.join(_FUNCTIONS)}", got=words)
     found: list[Callable[[Tensor], Tensor]] = []
     for word in words:
         usually, function = _FUNCTIONS[word.lower()]
@@ -122,7 +122,7 @@ def _recurrent(call: NodeCall, x: Tensor) -> Made:
     way = call.text("direction", "forward", ("forward", "reverse", "bidirectional"))
     count = 2 if way == "bidirectional" else 1
     if call.value(1).shape[0] != count or call.value(1).shape[1] != _GATES[call.name] * size:
-        raise call.refused("the weights do not fit", expected=(count, _GATES[call.name] * size),
+        raise call.refusal("the weights do not fit", expected=(count, _GATES[call.name] * size),
                            got=call.value(1).shape)  # fmt: skip
     lengths = call.maybe(4)
     functions = _activations(call, count)
@@ -142,7 +142,7 @@ def _run(
 ) -> tuple[Tensor, Tensor, Any]:
     time, batch, _ = x.shape
     if not time:
-        raise call.refused("no steps", expected="at least 1", got=0)
+        raise call.refusal("no steps", expected="at least 1", got=0)
 
     def start(i: int) -> Tensor:
         given = call.maybe(i)

@@ -130,7 +130,7 @@ def _top_k(call: NodeCall, x: Tensor) -> Made:
     largest = call.flag("largest", 1) if call.opset >= 11 else True
     call.integer("sorted")  # sorted ones are an order of those that are not
     if not 0 <= k <= x.shape[axis]:
-        raise call.refused("k is more than there are", expected=x.shape[axis], got=k)
+        raise call.refusal("k is more than there are", expected=x.shape[axis], got=k)
     values, places = lt.topk(x, k, axis, largest=largest)
     return [values, lt.cast(places, "i64")]
 
@@ -139,6 +139,6 @@ def _top_k(call: NodeCall, x: Tensor) -> Made:
 def _lp_normalization(call: NodeCall, x: Tensor) -> Made:
     axis, p = call.axis(call.integer("axis", -1), x.ndim), call.integer("p", 2)
     if p not in (1, 2):
-        raise call.refused("p", expected="1 or 2", got=p)
+        raise call.refusal("p", expected="1 or 2", got=p)
     size = lt.sum(lt.abs(x), axis=axis, keepdims=True) if p == 1 else lt.sqrt(lt.sum(x * x, axis=axis, keepdims=True))
     return lt.where(lt.equal(size, 0), lt.zeros_like(x), x / size)

@@ -120,11 +120,11 @@ def _grid_sample(call: NodeCall, x: Tensor, grid: Tensor) -> Made:
     padding = call.text("padding_mode", "zeros", ("zeros", "border", "reflection"))
     corners, d = call.flag("align_corners"), x.ndim - 2
     if d < 1 or grid.ndim != x.ndim or grid.shape[-1] != d or grid.shape[0] != x.shape[0]:
-        raise call.refused("the shapes do not fit", expected="(n, c, *size), (n, *places, axes)",
+        raise call.refusal("the shapes do not fit", expected="(n, c, *size), (n, *places, axes)",
                            got=f"{x.shape}, {grid.shape}")  # fmt: skip
     call.sized((*x.shape[:2], *grid.shape[1:-1]))
     if 0 in x.shape or 0 in grid.shape:
-        raise call.refused("no elements", got=f"{x.shape}, {grid.shape}")
+        raise call.refusal("no elements", got=f"{x.shape}, {grid.shape}")
     wide, points = _wide(x), _wide(grid)
     axes: list[_GridAxis] = []
     for i, n in enumerate(x.shape[2:]):
@@ -149,7 +149,7 @@ def _roi_align(call: NodeCall, x: Tensor) -> Made:
     places = (call.integer("output_height", 1), call.integer("output_width", 1))
     ratio, scale = call.integer("sampling_ratio", 0), call.real("spatial_scale", 1.0)
     if x.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 4 or image.shape != rois.shape[:1] or min(places) < 1:
-        raise call.refused("the shapes do not fit", expected="(n, c, h, w), (rois, 4), (rois)",
+        raise call.refusal("the shapes do not fit", expected="(n, c, h, w), (rois, 4), (rois)",
                            got=f"{x.shape}, {rois.shape}, {image.shape}, {places}")  # fmt: skip
     corners = rois * scale - (0.5 if half else 0.0)
     starts, ends = [corners[:, 1], corners[:, 0]], [corners[:, 3], corners[:, 2]]  # height, width
@@ -174,7 +174,7 @@ def _samples(call: NodeCall, size: Tensor, places: int, ratio: int) -> _Count:
         return ratio, lt.full(size.shape, float(ratio), "f32", on=call.scope.device)
     whole = np.maximum(np.ceil(call.known(size / places)), 0)
     if not np.isfinite(whole).all() or whole.max(initial=0) > 1 << 12:
-        raise call.refused("a region is too large", expected=f"at most {1 << 12} samples", got=whole.max(initial=0))
+        raise call.refusal("a region is too large", expected=f"at most {1 << 12} samples", got=whole.max(initial=0))
     return int(whole.max(initial=0)), call.array(whole.astype(np.float32))
 
 
@@ -244,7 +244,7 @@ def _largest(terms: Sequence[Tensor], each: Sequence[Tensor], here: Tensor) -> T
 def _max_roi_pool(call: NodeCall, x: Tensor, rois: Tensor) -> Made:
     places, scale = call.integers("pooled_shape"), call.real("spatial_scale", 1.0)
     if x.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5 or len(places) != 2 or min(places) < 1:
-        raise call.refused("the shapes do not fit", expected="(n, c, h, w), (rois, 5)", got=f"{x.shape}, {rois.shape}")
+        raise call.refusal("the shapes do not fit", expected="(n, c, h, w), (rois, 5)", got=f"{x.shape}, {rois.shape}")
     images = lt.take(x, lt.cast(rois[:, 0], "i64"), 0)  # (rois, c, h, w)
     corners = lt.floor(rois[:, 1:] * scale + 0.5)
     sides = [(corners[:, 1], corners[:, 3]), (corners[:, 0], corners[:, 2])]
@@ -279,12 +279,12 @@ def _deform_conv(call: NodeCall, x: Tensor, weight: Tensor, offset: Tensor) -> M
     n, c, *sizes = x.shape
     k = math.prod(window)
     if d != 2 or list(window) != list(weight.shape[2:]) or c != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise call.refused("the shapes do not fit", expected="(n, c, h, w), (filters, c / groups, *window)",
+        raise call.refusal("the shapes do not fit", expected="(n, c, h, w), (filters, c / groups, *window)",
                            got=f"{x.shape}, {weight.shape}, {groups} groups")  # fmt: skip
     shape = [(s + a + b - g * (m - 1) - 1) // t + 1
              for s, a, b, g, m, t in zip(sizes, pads[:d], pads[d:], gaps, window, steps, strict=True)]  # fmt: skip
     if c % parts or offset.shape != (n, parts * k * d, *shape) or min(shape) < 1:
-        raise call.refused("offsets do not fit", expected=(n, parts * k * d, *shape), got=offset.shape)
+        raise call.refusal("offsets do not fit", expected=(n, parts * k * d, *shape), got=offset.shape)
     wide = _wide(x)
     moved = lt.reshape(lt.cast(offset, wide.dtype), (n, parts, *window, d, *shape))
     axes: list[_GridAxis] = []

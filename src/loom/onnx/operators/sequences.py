@@ -33,7 +33,7 @@ def _place(call: NodeCall, i: int, n: int, most: int) -> int:
     """Return a place in a sequence of n; ArgumentError for one beyond."""
     at = int(call.scalar(i))
     if not -n <= at <= most:
-        raise call.refused("a place that there is not", expected=f"{-n} to {most}", got=at)
+        raise call.refusal("a place that there is not", expected=f"{-n} to {most}", got=at)
     return at + n if at < 0 else at
 
 
@@ -49,7 +49,7 @@ def _erase(call: NodeCall) -> Made:
     parts = list(call.parts(0))
     at = _place(call, 1, len(parts), len(parts) - 1) if call.given(1) else len(parts) - 1
     if not parts:
-        raise call.refused("nothing to erase", expected="a value", got="an empty sequence")
+        raise call.refusal("nothing to erase", expected="a value", got="an empty sequence")
     return ValueSequence([*parts[:at], *parts[at + 1 :]])
 
 
@@ -68,7 +68,7 @@ def _length(call: NodeCall) -> Made:
 def _concat(call: NodeCall) -> Made:
     parts = [call.scope.tensor(p) for p in call.parts(0)]
     if not parts:
-        raise call.refused("nothing to join", expected="a value", got="an empty sequence")
+        raise call.refusal("nothing to join", expected="a value", got="an empty sequence")
     is_new = call.flag("new_axis")
     axis = call.axis(call.integer("axis"), parts[0].ndim + is_new)
     return lt.stack(parts, axis) if is_new else lt.concat(parts, axis)
@@ -82,12 +82,12 @@ def _split(call: NodeCall, x: Tensor) -> Made:
     if given.ndim == 0:
         size = int(given)
         if size < 1:
-            raise call.refused("a part of no elements", expected="at least 1", got=size)
+            raise call.refusal("a part of no elements", expected="at least 1", got=size)
         sizes = [min(size, n - a) for a in range(0, n, size)]
     else:
         sizes = [int(s) for s in given]
     if sum(sizes) != n or min(sizes, default=0) < 0:
-        raise call.refused("the parts are not the whole", expected=n, got=sizes)
+        raise call.refusal("the parts are not the whole", expected=n, got=sizes)
     found = cut_into(x, axis, sizes)
     return ValueSequence(found if keep or call.given(1) else [lt.squeeze(p, axis) for p in found])
 
@@ -98,7 +98,7 @@ def _map(call: NodeCall) -> Made:
     others = [call.held(i) for i in range(1, len(call.inputs))]
     lengths = [len(p.values) for p in others if isinstance(p, ValueSequence)]
     if any(n != len(first) for n in lengths):
-        raise call.refused("sequences of other lengths", expected=len(first), got=lengths)
+        raise call.refusal("sequences of other lengths", expected=len(first), got=lengths)
     rounds: list[list[Value]] = []
     for k, value in enumerate(first):
         inputs = [value]
@@ -122,7 +122,7 @@ def _has(call: NodeCall) -> Made:
 def _get(call: NodeCall) -> Made:
     found = call.held(0)
     if found is EMPTY:
-        raise call.refused("an optional value that is not there is asked for", expected="a value", got="none")
+        raise call.refusal("an optional value that is not there is asked for", expected="a value", got="none")
     return found
 
 
@@ -132,7 +132,7 @@ def _zip_map(call: NodeCall) -> Made:
     wholes, words = call.integers("classlabels_int64s", []), call.strings("classlabels_strings", [])
     labels: list[Any] = wholes or words
     if len(scores.shape) != 2 or scores.shape[1] != len(labels):
-        raise call.refused("labels do not fit", expected=scores.shape[1:], got=len(labels))
+        raise call.refusal("labels do not fit", expected=scores.shape[1:], got=len(labels))
 
     def finish(arrays: list[Any]) -> Any:
         return [dict(zip(labels, row, strict=True)) for row in arrays[0].tolist()]

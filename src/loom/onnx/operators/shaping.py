@@ -41,7 +41,7 @@ def _constant(call: NodeCall) -> Made:
     ):  # fmt: skip
         if call.has(name):
             return np.array(read(name), dtype)
-    raise call.refused("a constant of no dtype that Loom has", got=", ".join(sorted(call.unread)) or "no value")
+    raise call.refusal("a constant of no dtype that Loom has", got=", ".join(sorted(call.unread)) or "no value")
 
 
 @operator("ConstantOfShape", since=9)
@@ -50,7 +50,7 @@ def _constant_of_shape(call: NodeCall) -> Made:
     proto = call.proto("value")
     value = np.zeros(1, np.float32) if proto is None else call.scope.read_tensor(proto)
     if value.size != 1:
-        raise call.refused("value is not one number", expected="1 element", got=value.size)
+        raise call.refusal("value is not one number", expected="1 element", got=value.size)
     if value.dtype.kind in "iub" and math.prod(shape) <= 4096:
         return np.full(shape, value.reshape(-1)[0], value.dtype)
     return lt.broadcast_to(call.scope.tensor(value.reshape(())), shape)
@@ -60,7 +60,7 @@ def _moved(call: NodeCall, shape: tuple[int, ...]) -> Value:
     """Return the first input in another shape."""
     value = call.value(0)
     if math.prod(shape) != math.prod(value.shape):
-        raise call.refused("the shapes do not fit", expected=f"{math.prod(value.shape)} elements", got=shape)
+        raise call.refusal("the shapes do not fit", expected=f"{math.prod(value.shape)} elements", got=shape)
     return value.reshape(shape) if isinstance(value, np.ndarray) else lt.reshape(value, shape)
 
 
@@ -69,10 +69,10 @@ def _reshape(call: NodeCall) -> Made:
     old, wanted = call.value(0).shape, call.numbers(1)
     if not call.flag("allowzero"):
         if any(n == 0 and i >= len(old) for i, n in enumerate(wanted)):
-            raise call.refused("a 0 stands for an axis that there is not", expected=len(old), got=wanted)
+            raise call.refusal("a 0 stands for an axis that there is not", expected=len(old), got=wanted)
         wanted = [old[i] if n == 0 else n for i, n in enumerate(wanted)]
     if wanted.count(-1) > 1 or min(wanted, default=0) < -1:
-        raise call.refused("an impossible shape", expected="at most one -1", got=wanted)
+        raise call.refusal("an impossible shape", expected="at most one -1", got=wanted)
     if -1 in wanted:
         rest = math.prod(n for n in wanted if n != -1)
         wanted[wanted.index(-1)] = math.prod(old) // rest if rest else 0
@@ -84,7 +84,7 @@ def _flatten(call: NodeCall) -> Made:
     shape = call.value(0).shape
     axis = call.integer("axis", 1)
     if not -len(shape) <= axis <= len(shape):
-        raise call.refused("an axis that there is not", expected=len(shape), got=axis)
+        raise call.refusal("an axis that there is not", expected=len(shape), got=axis)
     axis += len(shape) if axis < 0 else 0
     return _moved(call, (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
@@ -101,7 +101,7 @@ def _squeeze(call: NodeCall) -> Made:
     shape, axes = call.value(0).shape, _axes_given(call)
     gone = [i for i, n in enumerate(shape) if n == 1] if axes is None else call.axes(axes, len(shape))
     if any(shape[a] != 1 for a in gone):
-        raise call.refused("a squeezed axis is not 1 long", expected=1, got=f"{shape}, axes {list(gone)}")
+        raise call.refusal("a squeezed axis is not 1 long", expected=1, got=f"{shape}, axes {list(gone)}")
     return _moved(call, tuple(n for i, n in enumerate(shape) if i not in gone))
 
 
@@ -109,7 +109,7 @@ def _squeeze(call: NodeCall) -> Made:
 def _unsqueeze(call: NodeCall) -> Made:
     shape, axes = call.value(0).shape, _axes_given(call)
     if axes is None:
-        raise call.refused("axes are missing")
+        raise call.refusal("axes are missing")
     rank = len(shape) + len(axes)
     new, rest = call.axes(axes, rank), iter(shape)
     return _moved(call, tuple(1 if i in new else next(rest) for i in range(rank)))
@@ -121,7 +121,7 @@ def _transpose(call: NodeCall) -> Made:
     order = call.integers("perm")
     axes = tuple(reversed(range(value.ndim))) if order is None else call.axes(order, value.ndim)
     if len(axes) != value.ndim:
-        raise call.refused("perm is no order of the axes", expected=value.ndim, got=order)
+        raise call.refusal("perm is no order of the axes", expected=value.ndim, got=order)
     if isinstance(value, np.ndarray):
         return call.scope.kept(("transpose", axes), value, lambda: np.ascontiguousarray(value.transpose(axes)))
     return lt.permute(value, axes)
@@ -142,7 +142,7 @@ def _split(call: NodeCall, x: Tensor) -> Made:
         each = -(-x.shape[axis] // count)
         sizes = [max(min(each, x.shape[axis] - i * each), 0) for i in range(count)]
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
-        raise call.refused("the parts are not the whole", expected=x.shape[axis], got=sizes)
+        raise call.refusal("the parts are not the whole", expected=x.shape[axis], got=sizes)
     return cut_into(x, axis, sizes)
 
 
@@ -158,7 +158,7 @@ def _slice(call: NodeCall) -> Made:
     steps = [1] * len(starts) if steps is None else steps
     named = call.axes(range(len(starts)) if axes is None else axes, value.ndim)
     if not len(starts) == len(ends) == len(named) == len(steps) or 0 in steps:
-        raise call.refused("starts, ends, axes and steps do not fit", got=(starts, ends, axes, steps))
+        raise call.refusal("starts, ends, axes and steps do not fit", got=(starts, ends, axes, steps))
     cut: list[Any] = [slice(None)] * value.ndim
     for axis, start, end, step in zip(named, starts, ends, steps, strict=True):
         n = value.shape[axis]
@@ -175,7 +175,7 @@ def _expand(call: NodeCall, x: Tensor) -> Made:
     try:
         shape = np.broadcast_shapes(x.shape, call.sized(wanted))
     except ValueError:
-        raise call.refused("the shapes do not broadcast", expected=x.shape, got=wanted) from None
+        raise call.refusal("the shapes do not broadcast", expected=x.shape, got=wanted) from None
     return lt.broadcast_to(x, call.sized(shape))
 
 
@@ -183,7 +183,7 @@ def _expand(call: NodeCall, x: Tensor) -> Made:
 def _tile(call: NodeCall, x: Tensor) -> Made:
     times = call.numbers(1)
     if len(times) != x.ndim or min(times, default=0) < 0:
-        raise call.refused("not a number for each axis", expected=x.ndim, got=times)
+        raise call.refusal("not a number for each axis", expected=x.ndim, got=times)
     call.sized(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
     return lt.tile(x, tuple(times))
 
@@ -199,7 +199,7 @@ def _pad(call: NodeCall, x: Tensor) -> Made:
         axes = call.numbers(3) if call.given(3) else None
     named = call.axes(range(x.ndim) if axes is None else axes, x.ndim)
     if len(widths) != 2 * len(named):
-        raise call.refused("not two widths for each axis", expected=2 * len(named), got=len(widths))
+        raise call.refusal("not two widths for each axis", expected=2 * len(named), got=len(widths))
     pairs = [(0, 0)] * x.ndim
     for i, axis in enumerate(named):
         pairs[axis] = widths[i], widths[i + len(named)]
@@ -207,7 +207,7 @@ def _pad(call: NodeCall, x: Tensor) -> Made:
     if mode == "constant":
         return pad_by_number(x, pairs, value)
     if any(pair != (0, 0) and not n for n, pair in zip(x.shape, pairs, strict=True)):
-        raise call.refused("an axis without elements is padded with them", got=x.shape)
+        raise call.refusal("an axis without elements is padded with them", got=x.shape)
     return pad_by_places(x, pairs, mode)
 
 
@@ -215,7 +215,7 @@ def _pad(call: NodeCall, x: Tensor) -> Made:
 def _range(call: NodeCall) -> Made:
     first, last, step = (call.host(i).reshape(()) for i in range(3))
     if step == 0:
-        raise call.refused("a step of 0")
+        raise call.refusal("a step of 0")
     count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
     call.sized((count,))
     if first.dtype.kind in "iu":
@@ -230,7 +230,7 @@ def _range(call: NodeCall) -> Made:
 def _eye_like(call: NodeCall, x: Tensor) -> Made:
     dtype = call.element("dtype") or x.dtype
     if x.ndim != 2:
-        raise call.refused("no matrix", expected=2, got=x.ndim)
+        raise call.refusal("no matrix", expected=2, got=x.ndim)
     return lt.cast(call.array(np.eye(*x.shape, k=call.integer("k", 0), dtype=np.float32)), dtype)
 
 
@@ -246,7 +246,7 @@ def _depth_to_space(call: NodeCall, x: Tensor) -> Made:
     size = call.integer("blocksize")
     n, c, h, w = x.shape
     if size < 1 or c % (size * size):
-        raise call.refused("blocksize does not divide the channels", expected=c, got=size)
+        raise call.refusal("blocksize does not divide the channels", expected=c, got=size)
     if call.text("mode", "DCR", ("DCR", "CRD")) == "DCR":
         parts = lt.permute(lt.reshape(x, (n, size, size, c // size**2, h, w)), (0, 3, 4, 1, 5, 2))
     else:
@@ -259,7 +259,7 @@ def _space_to_depth(call: NodeCall, x: Tensor) -> Made:
     size = call.integer("blocksize")
     n, c, h, w = x.shape
     if size < 1 or h % size or w % size:
-        raise call.refused("blocksize does not divide the image", expected=(h, w), got=size)
+        raise call.refusal("blocksize does not divide the image", expected=(h, w), got=size)
     if call.text("mode", "DCR", ("DCR", "CRD")) == "DCR":
         parts = lt.permute(lt.reshape(x, (n, c, h // size, size, w // size, size)), (0, 3, 5, 1, 2, 4))
     else:
@@ -272,7 +272,7 @@ def _reverse_sequence(call: NodeCall, x: Tensor) -> Made:
     lengths = call.host(1)
     time, batch = call.integer("time_axis", 0), call.integer("batch_axis", 1)
     if {time, batch} != {0, 1} or lengths.shape != (x.shape[batch],):
-        raise call.refused("axes and lengths do not fit", expected="axes 0 and 1", got=(time, batch, lengths.shape))
+        raise call.refusal("axes and lengths do not fit", expected="axes 0 and 1", got=(time, batch, lengths.shape))
     steps = x.shape[0] if time == 0 else x.shape[1]
     at: np.ndarray[Any, Any] = np.arange(steps, dtype=np.int64).reshape(-1, 1)
     places: np.ndarray[Any, Any] = np.where(at < lengths[None], lengths[None] - 1 - at, at)

@@ -19,7 +19,7 @@ __all__: list[str] = []
 @operator("DFT", since=17)
 def _dft(call: NodeCall, x: Tensor) -> Made:
     if x.ndim < 2 or x.shape[-1] not in (1, 2):
-        raise call.refused("the last axis is not (re) or (re, im)", expected="1 or 2", got=x.shape)
+        raise call.refusal("the last axis is not (re) or (re, im)", expected="1 or 2", got=x.shape)
     if call.opset < 20:
         axis = call.integer("axis", 1)
     else:
@@ -27,18 +27,18 @@ def _dft(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(axis, x.ndim)
     back, half = call.flag("inverse"), call.flag("onesided")
     if axis == x.ndim - 1:
-        raise call.refused("the axis of (re, im) is none of the signal", got=axis)
+        raise call.refusal("the axis of (re, im) is none of the signal", got=axis)
     n = int(call.scalar(1)) if call.given(1) else None
     is_real = x.shape[-1] == 1
     wide = lt.cast(x, "f64")  # so that what cancels is far below a unit of f32
     if half and back:
         if is_real:
-            raise call.refused("one side of a spectrum is complex", expected=2, got=1)
+            raise call.refusal("one side of a spectrum is complex", expected=2, got=1)
         found = lt.fft.irfft(lt.view_as_complex(wide), n=n, axis=axis)
         return lt.cast(lt.expand_dims(found, -1), x.dtype)
     if half:
         if not is_real:
-            raise call.refused("one side is enough for real signals alone", expected=1, got=2)
+            raise call.refusal("one side is enough for real signals alone", expected=1, got=2)
         return lt.cast(lt.view_as_real(lt.fft.rfft(wide[..., 0], n=n, axis=axis)), x.dtype)
     z = lt.view_as_complex(lt.concat([wide, lt.zeros_like(wide)], -1) if is_real else wide)
     found = lt.fft.ifft(z, n=n, axis=axis) if back else lt.fft.fft(z, n=n, axis=axis)
@@ -52,13 +52,13 @@ def _stft(call: NodeCall, x: Tensor) -> Made:
     if x.ndim == 2:
         x = lt.expand_dims(x, -1)
     if x.ndim != 3 or x.shape[-1] not in (1, 2):
-        raise call.refused("no signals", expected="(n, length, 1) or (n, length, 2)", got=x.shape)
+        raise call.refusal("no signals", expected="(n, length, 1) or (n, length, 2)", got=x.shape)
     size = int(call.scalar(3)) if call.given(3) else x.shape[1] if window is None else window.shape[0]
     if step < 1 or not 1 <= size <= x.shape[1] or (window is not None and window.shape != (size,)):
-        raise call.refused("frames do not fit", expected=f"1 to {x.shape[1]}, a step of at least 1",
+        raise call.refusal("frames do not fit", expected=f"1 to {x.shape[1]}, a step of at least 1",
                            got=(size, step, None if window is None else window.shape))  # fmt: skip
     if half and x.shape[-1] == 2:
-        raise call.refused("one side is enough for real signals alone", expected=1, got=2)
+        raise call.refusal("one side is enough for real signals alone", expected=1, got=2)
     frames = lt.windows(lt.cast(x, "f64"), [1], [size], [step])  # (n, frames, 1 or 2, size)
     if window is not None:
         frames = frames * lt.cast(window, "f64")
@@ -90,13 +90,13 @@ def _mel_weight_matrix(call: NodeCall) -> Made:
     dtype = call.element("output_datatype", 1)
     call.sized((length // 2 + 1, bands))
     if bands < 1 or length < 1 or rate < 1 or not 0 <= edges[0] < edges[1]:
-        raise call.refused("no bands", expected="positive numbers, edges upwards", got=(bands, length, rate, edges))
+        raise call.refusal("no bands", expected="positive numbers, edges upwards", got=(bands, length, rate, edges))
     low, high = (lt.array(edges / 700, on="cpu").map("log1p") * (2595 / math.log(10))).tolist()
     mel = np.arange(bands + 2) * ((high - low) / (bands + 2)) + low
     hertz = (lt.array(mel * (math.log(10) / 2595), on="cpu").map("expm1") * 700).numpy()
     bins = np.floor((length + 1) * hertz / rate).astype(np.int64)
     if bins.max() > length // 2:
-        raise call.refused("a band above half of the rate", expected=f"at most {rate / 2}", got=edges[1])
+        raise call.refusal("a band above half of the rate", expected=f"at most {rate / 2}", got=edges[1])
     found = np.zeros((length // 2 + 1, bands))
     for i in range(bands):
         left, centre, right = (int(b) for b in bins[i : i + 3])

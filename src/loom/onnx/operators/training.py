@@ -70,5 +70,5 @@ def _gradient(call: NodeCall) -> Made:
     y = call.scope.named(call.text("y", ""))
     for i, name in enumerate([*names, *rest]):
         if call.scope.named(name) is not call.value(i):
-            raise call.refused("a gradient at other values than those of the graph", expected=name, got=f"input {i}")
+            raise call.refusal("a gradient at other values than those of the graph", expected=name, got=f"input {i}")
     return lt.grad(lt.sum(y) if y.size != 1 else y, [call.tensor(i) for i in range(len(names))])

@@ -127,7 +127,7 @@ def _changed(
         shape[axis] = m
     call.sized(shape)
     if 0 in x.shape or min(shape, default=1) < 1 or any(not s > 0 for s in scales):
-        raise call.refused("no elements", expected="positive sizes", got=f"{x.shape} to {shape}")
+        raise call.refusal("no elements", expected="positive sizes", got=f"{x.shape} to {shape}")
     is_made_wide = way.mode != "nearest" and (x.dtype.is_integer or x.dtype.bits < 32)
     found = lt.cast(x, "f32") if is_made_wide else x
     for i, (axis, m, scale) in enumerate(zip(axes, sizes, scales, strict=True)):
@@ -140,7 +140,7 @@ def _changed(
 
 def _require_finite(call: NodeCall, scales: Sequence[float]) -> None:
     if not all(math.isfinite(s) for s in scales):
-        raise call.refused("a scale that is no number", expected="finite numbers", got=list(scales))
+        raise call.refusal("a scale that is no number", expected="finite numbers", got=list(scales))
 
 
 @operator("Resize", since=11)
@@ -159,9 +159,9 @@ def _resize(call: NodeCall) -> Made:
     wanted = call.numbers(3) if call.given(3) else []
     roi = call.host(1).reshape(-1).tolist() if call.given(1) else []
     if bool(given) == bool(wanted) or len(given or wanted) != len(axes):
-        raise call.refused("not a scale or a size for each axis", expected=len(axes), got=(given, wanted))
+        raise call.refusal("not a scale or a size for each axis", expected=len(axes), got=(given, wanted))
     if way.coordinates == "tf_crop_and_resize" and len(roi) != 2 * len(axes):
-        raise call.refused("roi", expected=f"{2 * len(axes)} numbers", got=len(roi))
+        raise call.refusal("roi", expected=f"{2 * len(axes)} numbers", got=len(roi))
     lengths = [shape[a] for a in axes]
     _require_finite(call, given)
     if given:
@@ -179,7 +179,7 @@ def _upsample(call: NodeCall) -> Made:
     shape = call.value(0).shape
     scales = call.reals("scales") if call.opset < 9 else call.host(1).reshape(-1).tolist()
     if len(scales) != len(shape):
-        raise call.refused("not a scale for each axis", expected=len(shape), got=scales)
+        raise call.refusal("not a scale for each axis", expected=len(shape), got=scales)
     _require_finite(call, scales)
     mode = call.text("mode", "nearest", ("nearest", "linear", "bilinear"))
     way = _Way("nearest" if mode == "nearest" else "linear", "asymmetric")

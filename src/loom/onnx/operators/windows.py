@@ -37,9 +37,9 @@ def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil
     given = call.integers("pads")
     auto = call.text("auto_pad", "NOTSET", ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"))
     if not d or any(len(part) != d for part in (sizes, steps, gaps)) or min(*sizes, *steps, *gaps) < 1:
-        raise call.refused("not one positive number for each axis", expected=d, got=(sizes, steps, gaps))
+        raise call.refusal("not one positive number for each axis", expected=d, got=(sizes, steps, gaps))
     if given is not None and (len(given) != 2 * d or min(given) < 0):
-        raise call.refused("not two widths for each axis", expected=2 * d, got=given)
+        raise call.refusal("not two widths for each axis", expected=2 * d, got=given)
     reach = [gap * (k - 1) + 1 for k, gap in zip(sizes, gaps, strict=True)]
     if auto.startswith("SAME"):
         needed = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(shape, steps, reach, strict=True)]
@@ -50,9 +50,9 @@ def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil
     else:
         pads = list(zip(given[:d], given[d:], strict=True))
     how = ImageWindows(list(sizes), steps, gaps, pads)
-    how = how.ceiled(shape) if ceil else how
+    how = how.with_last_windows(shape) if ceil else how
     if any(n + a + b < r for n, (a, b), r in zip(shape, how.pads, reach, strict=True)):
-        raise call.refused("a window is larger than the image", expected=list(shape), got=reach)
+        raise call.refusal("a window is larger than the image", expected=list(shape), got=reach)
     call.sized([n + a + b for n, (a, b) in zip(shape, how.pads, strict=True)])
     return how
 
@@ -71,22 +71,22 @@ def convolved(call: NodeCall, x: Tensor, weight: Value) -> Tensor:
     shape, groups = weight.shape, call.integer("group", 1)
     sizes = call.integers("kernel_shape", list(shape[2:]))
     if x.ndim < 3 or weight.ndim != x.ndim or groups < 1 or x.shape[1] != shape[1] * groups or shape[0] % groups:
-        raise call.refused("the shapes do not fit", got=f"{x.shape} and {shape}, {groups} groups",
+        raise call.refusal("the shapes do not fit", got=f"{x.shape} and {shape}, {groups} groups",
                            expected="(n, c, *size) and (filters, c / groups, *window)")  # fmt: skip
     if list(sizes) != list(shape[2:]):
-        raise call.refused("kernel_shape is not that of the weights", expected=shape[2:], got=sizes)
+        raise call.refusal("kernel_shape is not that of the weights", expected=shape[2:], got=sizes)
     how = geometry(call, x.shape[2:], sizes)
     return channels_first(how.convolve(x, weight_last(call, weight), groups))
 
 
-def _biased(call: NodeCall, x: Tensor, i: int) -> Tensor:
+def _add_bias(call: NodeCall, x: Tensor, i: int) -> Tensor:
     """Return images and an input that has a number for each of their channels, if it is there."""
     return x + by_channel(call.tensor(i), x.ndim) if call.given(i) else x
 
 
 @operator("Conv")
 def _conv(call: NodeCall) -> Made:
-    return _biased(call, convolved(call, call.tensor(0), call.value(1)), 2)
+    return _add_bias(call, convolved(call, call.tensor(0), call.value(1)), 2)
 
 
 @operator("ConvTranspose")
@@ -99,10 +99,10 @@ def _conv_transpose(call: NodeCall, x: Tensor, weight: Tensor) -> Made:
     auto = call.text("auto_pad", "NOTSET", ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"))
     given = call.integers("pads", [0] * 2 * d)
     if weight.ndim != x.ndim or weight.shape[0] != x.shape[1] or x.shape[1] % groups or len(given) != 2 * d:
-        raise call.refused("the shapes do not fit", expected="(n, c, *size), (c, filters / groups, *window)",
+        raise call.refusal("the shapes do not fit", expected="(n, c, *size), (c, filters / groups, *window)",
                            got=f"{x.shape}, {weight.shape}")  # fmt: skip
     if list(sizes) != list(weight.shape[2:]):
-        raise call.refused("kernel_shape is not that of the weights", expected=weight.shape[2:], got=sizes)
+        raise call.refusal("kernel_shape is not that of the weights", expected=weight.shape[2:], got=sizes)
     full = [(n - 1) * s + g * (k - 1) + 1 for n, s, g, k in zip(x.shape[2:], steps, gaps, sizes, strict=True)]
     if wanted is None and auto.startswith("SAME"):
         wanted = [n * s for n, s in zip(x.shape[2:], steps, strict=True)]
@@ -115,12 +115,12 @@ def _conv_transpose(call: NodeCall, x: Tensor, weight: Tensor) -> Made:
         pads = [(t // 2, t - t // 2) if auto == "SAME_UPPER" else (t - t // 2, t // 2) for t in total]
     call.sized((x.shape[0], weight.shape[1] * groups, *wanted))
     if min(wanted) < 1:
-        raise call.refused("nothing is left", expected="at least 1 element", got=wanted)
+        raise call.refusal("nothing is left", expected="at least 1 element", got=wanted)
     whole = lt.conv_transpose(channels_last(x), filters_last(weight), stride=steps, dilation=gaps, groups=groups)
     grown = [(0, max(a + w - f, 0)) for f, w, (a, _) in zip(full, wanted, pads, strict=True)]
     whole = lt.pad(whole, [(0, 0), *grown, (0, 0)]) if any(map(any, grown)) else whole
     found = whole[(slice(None), *(slice(a, a + w) for (a, _), w in zip(pads, wanted, strict=True)))]
-    return _biased(call, channels_first(found), 2)
+    return _add_bias(call, channels_first(found), 2)
 
 
 @operator("MaxPool")
@@ -212,7 +212,7 @@ def _col2im(call: NodeCall, x: Tensor) -> Made:
     call.sized((*x.shape[:1], *shape))
     channels, places = x.shape[1] // math.prod(window), how.counts(shape)
     if x.shape[1:] != (channels * math.prod(window), math.prod(places)):
-        raise call.refused("the shapes do not fit", expected=(channels * math.prod(window), places), got=x.shape)
+        raise call.refusal("the shapes do not fit", expected=(channels * math.prod(window), places), got=x.shape)
     parts = lt.reshape(x, (x.shape[0], channels, *window, *places))
     grown = [n + a + b for n, (a, b) in zip(shape, how.pads, strict=True)]
     total: Any = None
@@ -249,7 +249,7 @@ def _qlinear_conv(call: NodeCall) -> Made:
     left = lt.cast(x, "i32") - lt.cast(lt.reshape(zx, ()), "i32")
     right = lt.cast(weight, "i32") - _by_filter(lt.cast(zw, "i32"), weight.ndim)
     found = whole_convolved(call, left, right)
-    found = _biased(call, found, 8)
+    found = _add_bias(call, found, 8)
     scale = lt.reshape(sx, ()) * by_channel(sw, x.ndim) / lt.reshape(sy, ())
     whole = lt.round(lt.cast(found, "f32") * scale) + lt.cast(lt.reshape(zy, ()), "f32")
     return lt.cast(lt.clip(whole, zy.dtype.minimum, zy.dtype.maximum), zy.dtype)

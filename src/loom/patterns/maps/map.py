@@ -83,7 +83,7 @@ _OTHER_NAMES = (
     "mul=multiply neg=negative rint=round sub=subtract"
 )
 _TWINS = {own: other for own, _, other in (pair.partition("=") for pair in _OTHER_NAMES.split())}
-"""What functions of tensors are called that have another name than the operation."""
+"""Names of functions of tensors that are not those of the operations."""
 
 
 def apply(

@@ -78,7 +78,7 @@ def _triangle_indices(call: OpCall) -> Made:
 def _one_hot(call: OpCall, x: Tensor) -> Made:
     classes = call.integer("num_classes", -1)
     if classes < 0:
-        raise call.refused("the number of classes is not told", expected="num_classes=", got=classes)
+        raise call.refusal("the number of classes is not told", expected="num_classes=", got=classes)
     return lt.one_hot(call.limit(x, classes), classes, lookup("i64"))
 
 

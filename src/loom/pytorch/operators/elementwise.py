@@ -308,7 +308,7 @@ def _glu(call: OpCall, x: Tensor) -> Tensor:
 
 def _rrelu(call: OpCall, x: Tensor) -> Tensor:
     if call.flag("training"):
-        raise call.refused("slopes are drawn in training", expected="the module in eval mode", got="training")
+        raise call.refusal("slopes are drawn in training", expected="the module in eval mode", got="training")
     return lt.leaky_relu(x, (call.real("lower", 0.125) + call.real("upper", 1 / 3)) / 2)
 
 

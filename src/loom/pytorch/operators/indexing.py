@@ -34,7 +34,7 @@ def _index(call: OpCall, x: Tensor) -> Made:
     given = call.value("indices")
     for n, index in zip(x.shape, given, strict=False):
         if isinstance(index, Tensor) and index.dtype.is_bool:
-            raise call.refused("the length depends on elements", expected="whole numbers", got="a mask")
+            raise call.refusal("the length depends on elements", expected="whole numbers", got="a mask")
         if isinstance(index, Tensor) and call.base == "index":
             call.limit(index, n, wraps=True)
     return x[tuple(slice(None) if index is None else index for index in given)]
@@ -73,7 +73,7 @@ def _scatter(call: OpCall, x: Tensor) -> Made:
     call.limit(index, (x.shape or (1,))[at])
     how = call.value("reduce")
     if how is not None:
-        raise call.refused("it joins what is there", expected="scatter_reduce", got=how)
+        raise call.refusal("it joins what is there", expected="scatter_reduce", got=how)
     if call.base == "scatter_add":
         return lt.scatter_add(x, at, index, source)
     return lt.scatter(x, at, index, cast(source, x.dtype))
@@ -117,7 +117,7 @@ def _index_put(call: OpCall, x: Tensor) -> Made:
     first = next(k for k, index in enumerate(given) if index is not None)
     last = max(k for k, index in enumerate(given) if index is not None)
     if any(index is None for index in given[first : last + 1]):
-        raise call.refused("indices with an axis between them", expected="indices of neighbouring axes", got=len(given))
+        raise call.refusal("indices with an axis between them", expected="indices of neighbouring axes", got=len(given))
     order = (*range(first, x.ndim), *range(first))
     if not first:
         return lt.index_put(x, given[: last + 1], values, accumulate=add)
@@ -131,7 +131,7 @@ def _index_put(call: OpCall, x: Tensor) -> Made:
 
 def _put_by_mask(call: OpCall, x: Tensor, given: list[Any], values: Tensor, add: bool) -> Tensor:
     if len(given) != 1 or values.size != 1:
-        raise call.refused("the number of places depends on elements", expected="one number for a mask",
+        raise call.refusal("the number of places depends on elements", expected="one number for a mask",
                            got=values.shape)  # fmt: skip
     mask = lt.reshape(given[0], (*given[0].shape, *(1,) * (x.ndim - given[0].ndim)))
     value = lt.reshape(values, ())

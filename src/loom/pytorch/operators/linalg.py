@@ -54,7 +54,7 @@ def _solve(call: OpCall, a: Tensor, b: Tensor) -> Made:
     is_vector = b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
     if not call.flag("left", True):
         if is_vector:
-            raise call.refused("vectors from the right", expected="left=True", got=b.shape)
+            raise call.refusal("vectors from the right", expected="left=True", got=b.shape)
         found = _turned(la.solve(_turned(a), _turned(b)))
     else:
         b = lt.expand_dims(b, -1) if is_vector else b
@@ -100,7 +100,7 @@ def _qr(call: OpCall, x: Tensor) -> Made:
     mode = call.value("mode", "reduced") if call.base == "linalg_qr" else (
         "reduced" if call.flag("some", True) else "complete")  # fmt: skip
     if mode == "r":
-        raise call.refused("the factor R alone is not done", expected='mode="reduced" or "complete"', got=mode)
+        raise call.refusal("the factor R alone is not done", expected='mode="reduced" or "complete"', got=mode)
     return list(la.qr(x, mode=mode))
 
 
@@ -114,7 +114,7 @@ def _svd(call: OpCall, x: Tensor) -> Made:
 @operator("linalg_eigh", "_linalg_eigh", "linalg_eigvalsh", ignores=("compute_v",))
 def _eigh(call: OpCall, x: Tensor) -> Made:
     if x.dtype.is_complex:
-        raise call.refused("of complex matrices", expected="real ones", got=x.dtype)
+        raise call.refusal("of complex matrices", expected="real ones", got=x.dtype)
     x = x if call.value("UPLO", "L") == "L" else _turned(x)
     return la.eigvalsh(x) if call.base == "linalg_eigvalsh" else list(la.eigh(x))
 
@@ -127,11 +127,11 @@ def _power(call: OpCall, x: Tensor) -> Made:
 @operator("linalg_pinv", "pinverse")
 def _pseudo_inverse(call: OpCall) -> Made:
     if call.flag("hermitian"):
-        raise call.refused("of matrices that are called symmetric", expected="hermitian=False", got=True)
+        raise call.refusal("of matrices that are called symmetric", expected="hermitian=False", got=True)
     x, least = call.tensor(), call.value("rtol", call.value("rcond"))
     absolute = call.value("atol")
     if absolute is not None and not (isinstance(absolute, (int, float)) and absolute == 0):
-        raise call.refused("an absolute tolerance", expected="rtol=", got=absolute)
+        raise call.refusal("an absolute tolerance", expected="rtol=", got=absolute)
     return la.pinv(x, rtol=None if least is None else call.known(least, "rtol") if isinstance(least, Tensor) else least)
 
 

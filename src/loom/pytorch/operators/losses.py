@@ -50,12 +50,12 @@ def _nll(call: OpCall, x: Tensor, target: Tensor, weight: Tensor | None) -> Made
     return [found, lt.sum(counts) if how != "none" else call.full((), 0, x.dtype)]
 
 
-def _reduced(each: Tensor, reduction: str) -> Tensor:
+def _reduce(each: Tensor, reduction: str) -> Tensor:
     return each if reduction == "none" else lt.mean(each) if reduction == "mean" else lt.sum(each)
 
 
 def _soft_margin(x: Tensor, y: Tensor, reduction: str) -> Tensor:
-    return _reduced(lt.softplus(-(x * y)), reduction)
+    return _reduce(lt.softplus(-(x * y)), reduction)
 
 
 _PAIRS: dict[str, Callable[..., Tensor]] = {
@@ -82,7 +82,7 @@ def _pair(call: OpCall) -> Made:
         weight, positive = call.maybe("weight"), call.maybe("pos_weight")
         each = lt.bce_with_logits(a, b, pos_weight=positive, reduction="none")
         each = each if weight is None else each * weight
-        found = _reduced(each, how)
+        found = _reduce(each, how)
     else:
         found = _PAIRS[call.base](a, b, **options, reduction=how)
     return cast(found, x.dtype)
@@ -100,7 +100,7 @@ def _margins(call: OpCall) -> Made:
             a, b, c, margin, call.real("p", 2), call.real("eps", 1e-6), swap=call.flag("swap"), reduction=how
         )
     a, b, target = (call.tensor(n) for n in ("input1", "input2", "target"))
-    return _reduced(lt.maximum(-target * (a - b) + margin, 0), how)
+    return _reduce(lt.maximum(-target * (a - b) + margin, 0), how)
 
 
 @operator("multilabel_margin_loss", "multilabel_margin_loss_forward")
@@ -115,5 +115,5 @@ def _multilabel_margin(call: OpCall, x: Tensor, target: Tensor) -> Made:
     far = (lt.expand_dims(held, -2) - own + 1.0).relu() / x.shape[-1]
     counts = lt.logical_and(lt.expand_dims(told, -1), lt.logical_not(lt.expand_dims(wanted, -2)))
     each = lt.sum(lt.where(counts, far, 0.0), axis=(-2, -1))
-    found = cast(_reduced(each, how), x.dtype)
+    found = cast(_reduce(each, how), x.dtype)
     return found if call.base == "multilabel_margin_loss" else [found, lt.cast(wanted, x.dtype)]

@@ -49,7 +49,7 @@ def _batch_normalised(call: OpCall, training: bool) -> list[Tensor]:
     if not training:
         mean, var = (_of_channels(r, x) for r in running)
         if mean is None or var is None:
-            raise call.refused("there are no running statistics", expected="running_mean and running_var", got="none")
+            raise call.refusal("there are no running statistics", expected="running_mean and running_var", got="none")
         found = _affine((held - mean) * (var + eps).map("rsqrt"), weight, bias)
         empty = lt.zeros((0,), held.dtype)
         return [cast(found, x.dtype), empty, empty, *(r for r in running if r is not None)]
@@ -113,7 +113,7 @@ def _group_norm(call: OpCall, x: Tensor) -> Made:
 @operator("instance_norm", ignores=("running_mean", "running_var", "momentum"))
 def _instance_norm(call: OpCall, x: Tensor) -> Made:
     if not call.flag("use_input_stats", True) or call.has("running_mean"):
-        raise call.refused("running statistics of an instance norm", expected="track_running_stats=False", got="True")
+        raise call.refusal("running statistics of an instance norm", expected="track_running_stats=False", got="True")
     weight, bias = (_of_channels(call.maybe(n), x) for n in ("weight", "bias"))
     y = _normalised(wide(x), tuple(range(2, x.ndim)), call.real("eps"))[0]
     return cast(_affine(y, weight, bias), x.dtype)

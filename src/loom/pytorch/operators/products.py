@@ -64,7 +64,7 @@ def _tensordot(call: OpCall, a: Tensor, b: Tensor) -> Made:
 @operator("bilinear", "_trilinear")
 def _bilinear(call: OpCall) -> Made:
     if call.base == "_trilinear":
-        raise call.refused("it is not done", expected="bilinear")
+        raise call.refusal("it is not done", expected="bilinear")
     a, b, weight = (call.tensor(n) for n in ("input1", "input2", "weight"))
     bias = call.maybe("bias")
     found = lt.einsum("...i,kij,...j->...k", a, weight, b)

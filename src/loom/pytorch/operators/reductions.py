@@ -28,7 +28,7 @@ def _shaped(x: Tensor) -> Tensor:
     return x if x.ndim else lt.reshape(x, (1,))
 
 
-def _reduced(x: Tensor, axes: Any, keep: bool, reduce: Callable[[Tensor, Any, bool], Tensor]) -> Tensor:
+def _reduce(x: Tensor, axes: Any, keep: bool, reduce: Callable[[Tensor, Any, bool], Tensor]) -> Tensor:
     """Return a reduction; of a tensor without axes that of its one element."""
     if not x.ndim:
         return lt.reshape(reduce(_shaped(x), (0,), False), ())
@@ -40,16 +40,16 @@ def _sum(call: OpCall) -> Made:
     x, axes, keep = _about(call)
     x = cast(x, call.out)
     if call.base == "prod":
-        return cast(_reduced(x, axes, keep, lambda t, a, k: lt.prod(t, axis=a, keepdims=k)), call.out)
+        return cast(_reduce(x, axes, keep, lambda t, a, k: lt.prod(t, axis=a, keepdims=k)), call.out)
     if call.base.startswith("nan"):
         there = lt.logical_not(lt.isnan(x))
         x = lt.where(there, x, call.full((), 0, x.dtype))
-        total = _reduced(x, axes, keep, lambda t, a, k: lt.sum(t, axis=a, keepdims=k))
+        total = _reduce(x, axes, keep, lambda t, a, k: lt.sum(t, axis=a, keepdims=k))
         if call.base == "nansum":
             return total
-        return total / _reduced(cast(there, x.dtype), axes, keep, lambda t, a, k: lt.sum(t, axis=a, keepdims=k))
+        return total / _reduce(cast(there, x.dtype), axes, keep, lambda t, a, k: lt.sum(t, axis=a, keepdims=k))
     reduce = lt.sum if call.base == "sum" else lt.mean
-    return cast(_reduced(x, axes, keep, lambda t, a, k: reduce(t, axis=a, keepdims=k)), call.out)
+    return cast(_reduce(x, axes, keep, lambda t, a, k: reduce(t, axis=a, keepdims=k)), call.out)
 
 
 @operator("amax", "amin", "max", "min")
@@ -58,7 +58,7 @@ def _extreme(call: OpCall) -> Made:
     find = lt.max if "max" in call.base else lt.min
     if x.dtype.is_bool:
         find = lt.any if "max" in call.base else lt.all
-    return _reduced(x, axes, keep, lambda t, a, k: find(t, axis=a, keepdims=k))
+    return _reduce(x, axes, keep, lambda t, a, k: find(t, axis=a, keepdims=k))
 
 
 @operator("max.dim", "min.dim")
@@ -78,8 +78,8 @@ def _extreme_and_place(call: OpCall) -> Made:
 @operator("aminmax")
 def _aminmax(call: OpCall) -> Made:
     x, axes, keep = _about(call)
-    least = _reduced(x, axes, keep, lambda t, a, k: lt.min(t, axis=a, keepdims=k))
-    return [least, _reduced(x, axes, keep, lambda t, a, k: lt.max(t, axis=a, keepdims=k))]
+    least = _reduce(x, axes, keep, lambda t, a, k: lt.min(t, axis=a, keepdims=k))
+    return [least, _reduce(x, axes, keep, lambda t, a, k: lt.max(t, axis=a, keepdims=k))]
 
 
 @operator("argmax", "argmin")
@@ -96,7 +96,7 @@ def _arg(call: OpCall) -> Made:
 def _truths(call: OpCall) -> Made:
     x, axes, keep = _about(call)
     find = lt.any if call.base == "any" else lt.all
-    return cast(_reduced(x, axes, keep, lambda t, a, k: find(t, axis=a, keepdims=k)), call.out)
+    return cast(_reduce(x, axes, keep, lambda t, a, k: find(t, axis=a, keepdims=k)), call.out)
 
 
 @operator("count_nonzero")
@@ -119,10 +119,10 @@ def _moments(call: OpCall) -> Made:
     x, axes, keep = _about(call)
     correction = _correction(call)
     find = lt.var if call.base.startswith("var") else lt.std
-    spread = _reduced(x, axes, keep, lambda t, a, k: find(t, axis=a, correction=correction, keepdims=k))
+    spread = _reduce(x, axes, keep, lambda t, a, k: find(t, axis=a, correction=correction, keepdims=k))
     if not call.base.endswith("mean"):
         return spread
-    return [spread, _reduced(x, axes, keep, lambda t, a, k: lt.mean(t, axis=a, keepdims=k))]
+    return [spread, _reduce(x, axes, keep, lambda t, a, k: lt.mean(t, axis=a, keepdims=k))]
 
 
 @operator("linalg_vector_norm", "norm", "linalg_norm", "frobenius_norm")
@@ -137,10 +137,10 @@ def _norm(call: OpCall) -> Made:
             found = lt.expand_dims(found, axis)
         return cast(found, call.out)
     if isinstance(given, str) and given != "fro":
-        raise call.refused("a norm of matrices", expected="fro, or a number", got=given)
+        raise call.refusal("a norm of matrices", expected="fro, or a number", got=given)
     p = 2.0 if given in (None, "fro") else float(given)
     held = wide(cast(x, call.out))
-    return cast(_reduced(held, axes, keep, lambda t, a, k: _length(t, a, k, p)), call.out)
+    return cast(_reduce(held, axes, keep, lambda t, a, k: _length(t, a, k, p)), call.out)
 
 
 def _length(x: Tensor, axes: Any, keep: bool, p: float) -> Tensor:
@@ -165,7 +165,7 @@ def _dist(call: OpCall, a: Tensor, b: Tensor) -> Made:
 @operator("logsumexp")
 def _logsumexp(call: OpCall) -> Made:
     x, axes, keep = _about(call)
-    return _reduced(x, axes, keep, lambda t, a, k: lt.logsumexp(t, a, keepdims=k))
+    return _reduce(x, axes, keep, lambda t, a, k: lt.logsumexp(t, a, keepdims=k))
 
 
 @operator("softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "special_log_softmax",
@@ -219,7 +219,7 @@ def _topk(call: OpCall, x: Tensor) -> Made:
 @operator("kthvalue", "median.dim", "mode")
 def _kth(call: OpCall) -> Made:
     if call.base == "mode":
-        raise call.refused("the most frequent element is not done")
+        raise call.refusal("the most frequent element is not done")
     x = call.tensor()
     at = call.axis("dim", x.ndim, -1)
     k = call.integer("k") if call.base == "kthvalue" else (x.shape[at] + 1) // 2

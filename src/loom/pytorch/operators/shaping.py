@@ -39,7 +39,7 @@ def _copy(x: Tensor, source: Tensor) -> Made:
 @operator("view", "reshape", "_unsafe_view", "view_copy")
 def _view(call: OpCall, x: Tensor) -> Made:
     if call.has("dtype"):
-        raise call.refused("bits are seen as another dtype", expected="a shape", got=call.value("dtype"))
+        raise call.refusal("bits are seen as another dtype", expected="a shape", got=call.value("dtype"))
     return lt.reshape(x, tuple(call.integers("shape" if call.base == "reshape" else "size")))
 
 
@@ -134,7 +134,7 @@ def _stack(call: OpCall) -> Made:
         return lt.concat(parts, 0 if parts[0].ndim == 1 else 1)
     if call.base == "vstack":
         return lt.concat([lt.reshape(p, (1, -1)) if p.ndim < 2 else p for p in parts], 0)
-    raise call.refused("it is not done", expected="stack or cat", got=call.base)
+    raise call.refusal("it is not done", expected="stack or cat", got=call.base)
 
 
 # cuts
@@ -168,7 +168,7 @@ def _select(call: OpCall, x: Tensor) -> Made:
     return x[(*(slice(None),) * at, int(index))]
 
 
-def _replaced(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
+def _replace(x: Tensor, source: Tensor, key: tuple[Any, ...]) -> Tensor:
     """Return ``x`` with a part of it replaced."""
     flags = np.zeros(x.shape, bool)
     flags[key] = True
@@ -189,7 +189,7 @@ def _slice_scatter(call: OpCall, x: Tensor, source: Tensor) -> Made:
     if step == 1:
         parts = [cut(x, at, 0, first), source, cut(x, at, max(first, last), x.shape[at])]
         return lt.concat([p for p in parts if p.shape[at]] or [x], at)
-    return _replaced(x, source, (*(slice(None),) * at, slice(first, last, step)))
+    return _replace(x, source, (*(slice(None),) * at, slice(first, last, step)))
 
 
 @operator("select_scatter")
@@ -274,7 +274,7 @@ def _repeat(call: OpCall, x: Tensor) -> Made:
 @operator("repeat_interleave", ignores=("output_size",))
 def _repeat_interleave(call: OpCall) -> Made:
     if not call.has("self"):
-        raise call.refused(
+        raise call.refusal(
             "the length depends on elements", expected="repeat_interleave(x, n)", got="a tensor of repeats"
         )
     x, times = call.tensor(), call.value("repeats")

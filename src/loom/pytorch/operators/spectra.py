@@ -71,7 +71,7 @@ def _polar(size: Tensor, angle: Tensor) -> Made:
 def _part(call: OpCall, x: Tensor) -> Made:
     if not x.dtype.is_complex:
         if call.base == "angle":
-            raise call.refused("of real numbers", expected="complex ones", got=x.dtype)
+            raise call.refusal("of real numbers", expected="complex ones", got=x.dtype)
         return x
     return getattr(lt, call.base)(x)
 

@@ -42,7 +42,7 @@ def _as_batch(x: Tensor, rank: int, run: Callable[[Tensor], Any]) -> Any:
 # convolutions
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: ImageWindows, groups: int) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: ImageWindows, groups: int) -> Tensor:
     even = all(a == b for a, b in how.pads)
     if groups == 1 and set(how.gaps) <= {1} and even and x.dtype.is_float:
         found = convolve_planes(x, weight, how.steps, [a for a, _ in how.pads])
@@ -55,7 +55,7 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: ImageWindows
 def _transposed(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], around: list[int],
                 gaps: list[int], groups: int, more: list[int]) -> Tensor:  # fmt: skip
     if x.shape[1] % groups:
-        raise call.refused("groups do not divide the channels", expected=groups, got=x.shape)
+        raise call.refusal("groups do not divide the channels", expected=groups, got=x.shape)
     found = lt.conv_transpose(channels_last(x), filters_last(weight), stride=steps, padding=around,
                               output_padding=more, dilation=gaps, groups=groups)  # fmt: skip
     return channels_first(found if bias is None else found + bias)
@@ -77,7 +77,7 @@ def _conv(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None) -> Made:
     def run(images: Tensor) -> Tensor:
         if transposed:
             return _transposed(call, images, weight, bias, steps, [p for p, _ in pads], gaps, groups, more)
-        return _convolved(images, weight, bias, ImageWindows(sizes, steps, gaps, pads), groups)
+        return _convolve(images, weight, bias, ImageWindows(sizes, steps, gaps, pads), groups)
 
     return _as_batch(x, d + 2, run)
 
@@ -90,7 +90,7 @@ def _windows(call: OpCall, lengths: Sequence[int]) -> ImageWindows:
     sizes = call.each("kernel_size", d)
     steps, pads = call.each("stride", d, sizes), [(p, p) for p in call.each("padding", d, [0])]
     how = ImageWindows(sizes, steps, call.each("dilation", d, [1]), pads)
-    return how.ceiled(lengths) if call.flag("ceil_mode") else how
+    return how.with_last_windows(lengths) if call.flag("ceil_mode") else how
 
 
 def _rank(call: OpCall) -> int:
@@ -187,7 +187,7 @@ def _upsample(call: OpCall) -> Made:
         if len(scales) == d and any(
             math.floor(n * f) != m for n, f, m in zip(x.shape[2:], scales, wanted, strict=True)
         ):
-            raise call.refused("size and scale differ", expected=wanted, got=scales)
+            raise call.refusal("size and scale differ", expected=wanted, got=scales)
         if len(scales) != d:
             return channels_first(lt.interpolate(channels_last(x), size=wanted, mode=way, align_corners=aligned))
     return channels_first(lt.interpolate(channels_last(x), scale_factor=scales, mode=way, align_corners=aligned))
@@ -221,7 +221,7 @@ def _unfolded(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], s
 @operator("grid_sampler", "grid_sampler_2d")
 def _grid_sampler(call: OpCall, x: Tensor, grid: Tensor) -> Made:
     if call.integer("interpolation_mode", 0) != 0 or call.integer("padding_mode", 0) != 0:
-        raise call.refused("a mode that is not done", expected="bilinear, padding of zeros", got="another")
+        raise call.refusal("a mode that is not done", expected="bilinear, padding of zeros", got="another")
     aligned = call.flag("align_corners")
     n, c, h, w = x.shape
     flat = lt.reshape(x, (n, c, h * w))

@@ -260,7 +260,7 @@ def is_zero(x: Any) -> bool:
 
 
 @derivative(JOIN)
-def _joined(_node: Tensor, g: Tensor) -> list[Tensor]:
+def _join_parts(_node: Tensor, g: Tensor) -> list[Tensor]:
     return [part_of(g, 0), part_of(g, 1)]
 
 

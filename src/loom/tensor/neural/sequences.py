@@ -112,7 +112,7 @@ def _losses(logs: Any, labels: Any, blank: int, inputs: Any, targets: Any, steps
     alpha = where(place < 2, seen[0], _NEVER)
     for t in range(1, steps):
         skipped = where(may_skip, _later(alpha, 2, _NEVER), _NEVER)
-        new = _joined([alpha, _later(alpha, 1, _NEVER), skipped]) + seen[t]
+        new = _join([alpha, _later(alpha, 1, _NEVER), skipped]) + seen[t]
         alpha = where(expand_dims(inputs > t, -1), apply("max", new, _NEVER), alpha)
     last = expand_dims(targets * 2, -1)
     ends = where(apply("eq", place, last) | apply("eq", place, last - 1), alpha, _NEVER)
@@ -128,7 +128,7 @@ def _later(x: Any, by: int, fill: Any) -> Any:
     return concat([room, x[:, : n - min(by, n)]], 1) if n > by else room
 
 
-def _joined(parts: list[Any]) -> Any:
+def _join(parts: list[Any]) -> Any:
     """Return the logarithm of the sum of e to the parts."""
     top = detach(apply("max", apply("max", parts[0], parts[1]), parts[2]))
     total = sum((apply("exp", part - top) for part in parts[1:]), apply("exp", parts[0] - top))

@@ -1,1 +1,1 @@
-"""What was recorded made to kernels and run at once. Layer: tensor."""
+"""Records made to kernels and run at once. Layer: tensor."""

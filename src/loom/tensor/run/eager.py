@@ -33,7 +33,7 @@ _ALIASES = (DETACH, ROUTE)
 
 
 class Work(NamedTuple):
-    """What computes a record: the storages of its sources, and its numbers as 64-bit words.
+    """The operands of a record's program: the storages of its sources, and its numbers as 64-bit words.
 
     ``nbytes``: how much of each source is read, which the structure tells (a storage may be longer). ``numbers`` tells
     by the identity of a number which of the words it is. ``read``: the nodes that have the elements which are

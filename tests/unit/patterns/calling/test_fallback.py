@@ -1,4 +1,4 @@
-"""What a pattern's own kernels do not take is answered by the tensor's function, in the pattern's name and kind."""
+"""Calls that a pattern refuses and the tensor's function answers, in the pattern's name and kind of array."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
 from loom.onnx.functions import BODIES
-from loom.onnx.operatorschemas import allowed_types, tensor_type
+from loom.onnx.operatorschemas import operator_types, tensor_type
 from loom.tensor.ops.elementwise import CONVERT, COORDINATE, MAPS, NUMBER
 
 __all__ = ["emit_map"]
@@ -111,7 +111,7 @@ def _is_taken(w: GraphWriter, name: str, dtype: DType) -> bool:
     if name in BODIES:
         return False
     kind = _STANDARD.get(name) or ("Gelu" if name in _GELU else "Mod" if name == "fmod" else "")
-    return not kind or tensor_type(dtype) in allowed_types(kind, w.opset, 1 if name == "select" else 0)
+    return not kind or tensor_type(dtype) in operator_types(kind, w.opset, 1 if name == "select" else 0)
 
 
 def emit_map(w: GraphWriter, value: RecordedValue) -> str:

@@ -113,7 +113,7 @@ def join_records(
         is_known = known.pop()
         if is_known and len({n.shape for n in nodes}) > 1:
             _require_first_parts(nodes, named, most or {})
-        values.append(_joined(nodes, tuple(values[i] for i in inputs[0]), is_known))
+        values.append(_join(nodes, tuple(values[i] for i in inputs[0]), is_known))
     for identity, layer in records[0].layers.items():
         at = places[0].get(identity)
         if at is not None:
@@ -131,7 +131,7 @@ def _behind(node: Node, is_there: Any) -> Sequence[Node]:
     return node.inputs[-1:] if node.op in ALIASES else node.inputs
 
 
-def _joined(nodes: tuple[Node, ...], inputs: tuple[RecordedValue, ...], is_known: bool) -> RecordedValue:
+def _join(nodes: tuple[Node, ...], inputs: tuple[RecordedValue, ...], is_known: bool) -> RecordedValue:
     first = nodes[0]
     if any(n.dtype != first.dtype or n.ndim != first.ndim for n in nodes):
         raise RecordsDiffer(first.op.name)

@@ -19,7 +19,14 @@ from loom.export.onnx.writing.lengths import Length, Size, formula_of
 from loom.export.onnx.writing.records import GraphRecord, OpenNumber, RecordedValue
 from loom.kernels.maps.nest import Number
 from loom.onnx.functions import BODIES, DOMAIN, function_proto
-from loom.onnx.operatorschemas import allowed_types, first_opset, has_attribute, newest_opset, schema_of, tensor_type
+from loom.onnx.operatorschemas import (
+    first_opset,
+    has_attribute,
+    newest_opset,
+    operator_types,
+    schema_of,
+    tensor_type,
+)
 from loom.onnx.values import element_of_dtype, onnx
 
 __all__ = ["GraphWriter", "Initializer", "ValueAsked"]
@@ -162,9 +169,9 @@ class GraphWriter:
                 remedy=f"Pass opset={first} or newer" if first else f"Leave {kind} out",
             )  # fmt: skip
         for i, dtype in enumerate(by_place):
-            allowed = allowed_types(kind, self.opset, i)
+            allowed = operator_types(kind, self.opset, i)
             if dtype is not None and allowed and tensor_type(dtype) not in allowed:
-                newest = allowed_types(kind, newest_opset(), i)
+                newest = operator_types(kind, newest_opset(), i)
                 remedy = "Pass a newer opset" if tensor_type(dtype) in newest else "Convert with astype"
                 raise DTypeError(WHERE, f"ONNX's {kind} does not take {dtype} in opset {self.opset}",
                                  expected=", ".join(sorted(t[7:-1] for t in allowed)), got=dtype,

@@ -30,7 +30,7 @@ def _scaler(call: NodeCall) -> Made:
     x = lt.cast(call.tensor(0), "f32")
     offset, scale = call.reals("offset", [0.0]), call.reals("scale", [1.0])
     if any(len(part) not in (1, x.shape[-1] if x.ndim else 1) for part in (offset, scale)):
-        raise call.refused("not a number for each feature", expected=x.shape[-1:], got=(len(offset), len(scale)))
+        raise call.refusal("not a number for each feature", expected=x.shape[-1:], got=(len(offset), len(scale)))
     return (x - _row(call, offset, x)) * _row(call, scale, x)
 
 
@@ -58,7 +58,7 @@ def _imputer(call: NodeCall, x: Tensor) -> Made:
     missing_float, missing_int = call.real("replaced_value_float", 0.0), call.integer("replaced_value_int64", 0)
     values, missing = (floats, missing_float) if floats else (wholes, missing_int)
     if len(values) not in (1, x.shape[-1] if x.ndim else 1):
-        raise call.refused("not a number for each feature", expected=x.shape[-1:], got=len(values))
+        raise call.refusal("not a number for each feature", expected=x.shape[-1:], got=len(values))
     is_missing = lt.isnan(x) if isinstance(missing, float) and math.isnan(missing) else lt.equal(
         x, lt.full((), missing, x.dtype, on=call.scope.device)
     )  # fmt: skip
@@ -70,9 +70,9 @@ def _imputer(call: NodeCall, x: Tensor) -> Made:
 def _one_hot_encoder(call: NodeCall, x: Tensor) -> Made:
     cats = call.integers("cats_int64s", [])
     if not cats or call.strings("cats_strings", []):
-        raise call.refused("categories that are texts", expected="cats_int64s", got="cats_strings")
+        raise call.refusal("categories that are texts", expected="cats_int64s", got="cats_strings")
     if not call.flag("zeros", 1):
-        raise call.refused("an unknown category would be an error, which a device cannot raise", expected="zeros 1",
+        raise call.refusal("an unknown category would be an error, which a device cannot raise", expected="zeros 1",
                            got=0)  # fmt: skip
     whole = lt.cast(x, "i64")
     return lt.cast(lt.equal(lt.expand_dims(whole, -1), call.array(np.array(cats, np.int64))), "f32")
@@ -82,7 +82,7 @@ def _one_hot_encoder(call: NodeCall, x: Tensor) -> Made:
 def _label_encoder(call: NodeCall, x: Tensor) -> Made:
     keys, values = (_table(call, side) for side in ("keys", "values"))
     if len(keys) != len(values) or not len(keys):
-        raise call.refused("keys and values do not fit", expected=len(keys), got=len(values))
+        raise call.refusal("keys and values do not fit", expected=len(keys), got=len(values))
     default = _default(call, values)
     first = np.sort(np.unique(keys, return_index=True)[1])[::1]
     keys, values = keys[first], values[first]
@@ -103,7 +103,7 @@ def _label_encoder(call: NodeCall, x: Tensor) -> Made:
 def _table(call: NodeCall, side: str) -> Numbers:
     """Return keys or values as numbers."""
     if call.strings(f"{side}_strings", []):
-        raise call.refused(f"{side} that are texts", expected=f"{side}_int64s or {side}_floats", got=f"{side}_strings")
+        raise call.refusal(f"{side} that are texts", expected=f"{side}_int64s or {side}_floats", got=f"{side}_strings")
     if call.has(f"{side}_tensor"):
         return call.scope.read_tensor(call.proto(f"{side}_tensor")).reshape(-1)
     wholes, floats = call.integers(f"{side}_int64s", []), call.reals(f"{side}_floats", [])
@@ -148,7 +148,7 @@ def _linear_regressor(call: NodeCall) -> Made:
 def _affine(call: NodeCall, x: Tensor, rows: int) -> Tensor:
     coefficients, intercepts = call.reals("coefficients", []), call.reals("intercepts", [])
     if rows < 1 or len(coefficients) != rows * x.shape[1] or len(intercepts) not in (0, rows):
-        raise call.refused("coefficients do not fit", expected=f"{rows} x {x.shape[1]}",
+        raise call.refusal("coefficients do not fit", expected=f"{rows} x {x.shape[1]}",
                            got=f"{len(coefficients)}, {len(intercepts)} intercepts")  # fmt: skip
     matrix = np.array(coefficients, np.float64).reshape(rows, -1).T
     found = lt.matmul(x, call.array(np.ascontiguousarray(matrix), x.dtype))

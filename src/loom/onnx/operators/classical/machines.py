@@ -42,7 +42,7 @@ def _kernel(call: NodeCall, x: Tensor, vectors: Tensor) -> Tensor:
 def _matrix(call: NodeCall, name: str, rows: int, like: Tensor) -> Tensor:
     numbers = call.reals(name, [])
     if rows < 1 or not numbers or len(numbers) % rows:
-        raise call.refused(f"{name} do not fit", expected=f"{rows} rows", got=len(numbers))
+        raise call.refusal(f"{name} do not fit", expected=f"{rows} rows", got=len(numbers))
     return call.array(np.array(numbers, np.float64).reshape(rows, -1), like.dtype)
 
 
@@ -73,7 +73,7 @@ def _linear_alone(call: NodeCall) -> None:
 def _features(call: NodeCall, a: Tensor, b: Tensor) -> Tensor:
     """Return ``a``; ArgumentError unless both have as many features."""
     if a.shape[1] != b.shape[1]:
-        raise call.refused("another number of features", expected=b.shape[1], got=a.shape[1])
+        raise call.refusal("another number of features", expected=b.shape[1], got=a.shape[1])
     return a
 
 
@@ -82,7 +82,7 @@ def _svm_classifier(call: NodeCall) -> Made:
     x = as_rows(call.tensor(0))
     labels = class_labels(call, "classlabels_ints")
     if labels is None:
-        raise call.refused("no labels", expected="classlabels_ints")
+        raise call.refusal("no labels", expected="classlabels_ints")
     each = call.integers("vectors_per_class", [])
     if not sum(each):
         coefficients, rho = _matrix(call, "coefficients", len(labels), x), call.reals("rho", [0.0])
@@ -90,7 +90,7 @@ def _svm_classifier(call: NodeCall) -> Made:
         scores = lt.matmul(x, _features(call, coefficients, x), transpose_b=True) + rho[0]
         return [picked_labels(call, labels, lt.argmax(scores, -1)), lt.cast(transformed(call, scores), "f32")]
     if len(each) != len(labels):
-        raise call.refused("vectors_per_class", expected=len(labels), got=len(each))
+        raise call.refusal("vectors_per_class", expected=len(labels), got=len(each))
     kernels = _kernel(call, x, _features(call, _matrix(call, "support_vectors", sum(each), x), x))
     return _by_votes(call, kernels, each, labels)
 
@@ -101,7 +101,7 @@ def _chances(call: NodeCall, scores: Tensor, pairs: Sequence[tuple[int, int]], c
     if not (a or b):
         return None
     if len(a) != len(pairs) or len(b) != len(pairs):
-        raise call.refused("prob_a or prob_b does not fit", expected=len(pairs), got=(len(a), len(b)))
+        raise call.refusal("prob_a or prob_b does not fit", expected=len(pairs), got=(len(a), len(b)))
     slope, offset = (call.array(np.array(x, np.float32)) for x in (a, b))
     first = lt.clip(lt.sigmoid(-(lt.cast(scores, "f32") * slope + offset)), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
     columns = {(i, j): first[:, k] for k, (i, j) in enumerate(pairs)}
@@ -118,7 +118,7 @@ def _by_votes(call: NodeCall, kernels: Tensor, each: Sequence[int], labels: list
     count, rho, numbers = len(labels), call.reals("rho", []), call.reals("coefficients", [])
     total = sum(each)
     if len(rho) != count * (count - 1) // 2 or len(numbers) != (count - 1) * total:
-        raise call.refused("coefficients do not fit", expected=(count * (count - 1) // 2, (count - 1) * total),
+        raise call.refusal("coefficients do not fit", expected=(count * (count - 1) // 2, (count - 1) * total),
                            got=(len(rho), len(numbers)))  # fmt: skip
     starts, table = np.cumsum([0, *each]), np.array(numbers, np.float64).reshape(count - 1, total)
     pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]

@@ -47,9 +47,9 @@ class _TreeForest:
         count, level, steps, seen = len(self.rules), self.roots, 0, np.zeros(len(self.rules), bool)
         while True:
             if level.size and not 0 <= level.min() <= level.max() < count:
-                raise call.refused("a child that there is not", expected=f"0 to {count - 1}", got=int(level.max()))
+                raise call.refusal("a child that there is not", expected=f"0 to {count - 1}", got=int(level.max()))
             if len(np.unique(level)) != len(level) or seen[level].any() or steps > _DEEPEST:
-                raise call.refused("a node with two parents, or a cycle", expected="trees")
+                raise call.refusal("a node with two parents, or a cycle", expected="trees")
             seen[level] = True
             level = level[self.rules[level] != _LEAF]
             if not level.size:
@@ -60,7 +60,7 @@ class _TreeForest:
         """Return the leaf of each sample in each tree: (n, trees), i64."""
         steps, inner = self.depth(call), self.rules != _LEAF
         if inner.any() and not 0 <= self.features[inner].min() <= self.features[inner].max() < x.shape[1]:
-            raise call.refused("a feature that there is not", expected=f"0 to {x.shape[1] - 1}",
+            raise call.refusal("a feature that there is not", expected=f"0 to {x.shape[1] - 1}",
                                got=int(self.features[inner].max()))  # fmt: skip
         own = np.arange(len(self.rules))
         tables = _NodeTables(call, self, x, np.where(inner, self.yes, own), np.where(inner, self.no, own))
@@ -127,11 +127,11 @@ def _read_forest(call: NodeCall) -> tuple[_TreeForest, dict[tuple[int, int], int
         or {len(p) for p in (nodes, names, yes, no, features, bounds)} != {count}
         or len(tracks) not in (0, count)
     ):
-        raise call.refused("tables of nodes differ in length", expected=count)
+        raise call.refusal("tables of nodes differ in length", expected=count)
     rows = {key: i for i, key in enumerate(zip(trees, nodes, strict=True))}
     unknown = [n for n in names if n != "LEAF" and n not in _RULES]
     if len(rows) != count or unknown:
-        raise call.refused("nodes", expected="each once, of known modes", got=unknown or "one twice")
+        raise call.refusal("nodes", expected="each once, of known modes", got=unknown or "one twice")
     rules = np.array([_LEAF if n == "LEAF" else _RULES.index(n) for n in names])
     first: dict[int, int] = {}
     for i, tree in enumerate(trees):
@@ -153,18 +153,18 @@ def _weights(
     trees, nodes = call.integers(f"{what}_treeids", []), call.integers(f"{what}_nodeids", [])
     at, weights = call.integers(f"{what}_ids", []), _reals(call, f"{what}_weights")
     if {len(p) for p in (trees, nodes, at)} != {len(weights)} or any(not 0 <= t < targets for t in at):
-        raise call.refused("weights of leaves do not fit", expected=f"targets 0 to {targets - 1}", got=at[:8])
+        raise call.refusal("weights of leaves do not fit", expected=f"targets 0 to {targets - 1}", got=at[:8])
     call.sized((count, targets))
     table, told = np.zeros((count, targets)), np.zeros((count, targets), bool)
     for key, target, weight in zip(zip(trees, nodes, strict=True), at, weights, strict=True):
         if key not in rows:
-            raise call.refused("weights of a node that there is not", got=key)
+            raise call.refusal("weights of a node that there is not", got=key)
         table[rows[key], target] += weight
         told[rows[key], target] = True
     return table, told
 
 
-def _joined(call: NodeCall, leaves: Tensor, table: Numbers, told: Numbers, how: str, dtype: Any) -> Tensor:
+def _join(call: NodeCall, leaves: Tensor, table: Numbers, told: Numbers, how: str, dtype: Any) -> Tensor:
     """Return the sum, mean or extreme over trees of what leaves say: (n, targets)."""
     n, trees = leaves.shape
     flat = lt.reshape(leaves, (-1,))
@@ -185,10 +185,10 @@ def _tree_regressor(call: NodeCall) -> Made:
     targets, base = call.integer("n_targets", 1), _reals(call, "base_values")
     how = call.text("aggregate_function", "SUM", ("SUM", "AVERAGE", "MIN", "MAX"))
     table, told = _weights(call, "target", rows, len(forest.rules), targets)
-    found = _joined(call, forest.leaves(call, x), table, told, how, x.dtype)
+    found = _join(call, forest.leaves(call, x), table, told, how, x.dtype)
     if base.size:
         if base.size not in (1, targets):
-            raise call.refused("base_values", expected=targets, got=base.size)
+            raise call.refusal("base_values", expected=targets, got=base.size)
         found = found + call.array(base, x.dtype)
     return lt.cast(transformed(call, found), "f32")
 
@@ -199,11 +199,11 @@ def _tree_classifier(call: NodeCall) -> Made:
     forest, rows = _read_forest(call)
     labels, base = class_labels(call, "classlabels_int64s"), _reals(call, "base_values")
     if labels is None:
-        raise call.refused("no labels", expected="classlabels_int64s")
+        raise call.refusal("no labels", expected="classlabels_int64s")
     used = set(call.integers("class_ids", []))
     count, is_binary = len(labels), len(used) == 1 and len(labels) <= 2
     table, told = _weights(call, "class", rows, len(forest.rules), max(count, max(used, default=0) + 1))
-    found = _joined(call, forest.leaves(call, x), table, told, "SUM", x.dtype)
+    found = _join(call, forest.leaves(call, x), table, told, "SUM", x.dtype)
     column = min(used) if is_binary else 0
     if base.size:
         found = found + call.array(base if base.size != 1 or not is_binary else np.full(1, base[0]), x.dtype)
@@ -228,15 +228,15 @@ def _tree_ensemble(call: NodeCall) -> Made:
     how = ("AVERAGE", "SUM", "MIN", "MAX")[_choice(call, "aggregate_function", 1, 4)]
     post, targets = _choice(call, "post_transform", 0, 5), call.integer("n_targets")
     if post not in (0, 1, 2):
-        raise call.refused("post_transform", expected="NONE, SOFTMAX or LOGISTIC", got=post)
+        raise call.refusal("post_transform", expected="NONE, SOFTMAX or LOGISTIC", got=post)
     forest, inner = _newer_forest(call)
     at, weights = call.integers("leaf_targetids"), call.scope.read_tensor(call.proto("leaf_weights")).reshape(-1)
     if len(at) != len(weights) or len(forest.rules) != inner + len(at) or any(not 0 <= t < targets for t in at):
-        raise call.refused("weights of leaves do not fit", expected=f"targets 0 to {targets - 1}", got=at[:8])
+        raise call.refusal("weights of leaves do not fit", expected=f"targets 0 to {targets - 1}", got=at[:8])
     table, told = np.zeros((len(forest.rules), targets)), np.zeros((len(forest.rules), targets), bool)
     leaves = np.arange(inner, inner + len(at))
     table[leaves, at], told[leaves, at] = weights, True
-    found = _joined(call, forest.leaves(call, x), table, told, how, x.dtype)
+    found = _join(call, forest.leaves(call, x), table, told, how, x.dtype)
     found = lt.softmax(found, -1) if post == 1 else lt.sigmoid(found) if post == 2 else found
     return lt.cast(found, call.tensor(0).dtype)
 
@@ -244,7 +244,7 @@ def _tree_ensemble(call: NodeCall) -> Made:
 def _choice(call: NodeCall, name: str, default: int, count: int) -> int:
     found = call.integer(name, default)
     if not 0 <= found < count:
-        raise call.refused(f"attribute {name!r} has an unknown value", expected=f"0 to {count - 1}", got=found)
+        raise call.refusal(f"attribute {name!r} has an unknown value", expected=f"0 to {count - 1}", got=found)
     return found
 
 
@@ -263,12 +263,12 @@ def _newer_forest(call: NodeCall) -> tuple[_TreeForest, int]:
         call.proto("nodes_hitrates")
     n, leaves = len(splits), len(call.integers("leaf_targetids"))
     if {len(p) for p in (modes, features, yes, no, yes_ends, no_ends)} != {n} or len(tracks) not in (0, n):
-        raise call.refused("tables of nodes differ in length", expected=n)
+        raise call.refusal("tables of nodes differ in length", expected=n)
     if n and (modes.min() < 0 or modes.max() >= len(_RULES)):
-        raise call.refused("an unknown mode", expected=f"0 to {len(_RULES) - 1}", got=modes.tolist()[:8])
+        raise call.refusal("an unknown mode", expected=f"0 to {len(_RULES) - 1}", got=modes.tolist()[:8])
     roots = numbers("tree_roots")
     if roots.size and not 0 <= roots.min() <= roots.max() < n:
-        raise call.refused("a root that there is not", expected=f"0 to {n - 1}", got=roots.tolist()[:8])
+        raise call.refusal("a root that there is not", expected=f"0 to {n - 1}", got=roots.tolist()[:8])
     alone = (yes_ends[roots] & no_ends[roots]).astype(bool) & (yes[roots] == no[roots])
     forest = _TreeForest(
         np.where(alone, n + yes[roots], roots), np.concatenate([features, np.zeros(leaves, np.int64)]),
@@ -286,7 +286,7 @@ def _members(call: NodeCall, forest: _TreeForest, count: int) -> Numbers | None:
     proto, member = call.proto("membership_values"), _RULES.index("BRANCH_MEMBER")
     if proto is None:
         if (forest.rules == member).any():
-            raise call.refused("membership without members", expected="membership_values")
+            raise call.refusal("membership without members", expected="membership_values")
         return None
     values = call.scope.read_tensor(proto).reshape(-1).astype(np.float64)
     ends = np.flatnonzero(np.isnan(values))
@@ -294,7 +294,7 @@ def _members(call: NodeCall, forest: _TreeForest, count: int) -> Numbers | None:
     sets = [values[a:b] for a, b in zip(starts, ends.tolist(), strict=True)]
     nodes = np.flatnonzero(forest.rules == member)
     if len(sets) != len(nodes):
-        raise call.refused("sets of members", expected=len(nodes), got=len(sets))
+        raise call.refusal("sets of members", expected=len(nodes), got=len(sets))
     order = [i for i in _depth_first(call, forest) if forest.rules[i] == member]
     table = np.full((count, max((len(s) for s in sets), default=1) or 1), np.nan)
     for i, found in zip(order, sets, strict=True):

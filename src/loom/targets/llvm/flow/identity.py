@@ -20,7 +20,7 @@ __all__ = ["CpuIdentity", "Identity", "ThreadIdentity"]
 
 
 class Identity(ABC):
-    """What lanes know about themselves, and how they wait for each other."""
+    """Numbers of lanes, and how lanes wait for each other."""
 
     @abstractmethod
     def value(self, instr: Instr) -> Lanes:

@@ -28,7 +28,7 @@ PLACED_ELEMENTS = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class DotUnits:
-    """What a machine has: ``family`` (x86, aarch64, wasm, ptx, amd or none), and its units' 32-bit lanes, 0 for none.
+    """Units of a machine: ``family`` (x86, aarch64, wasm, ptx, amd or none), and its units' 32-bit lanes, 0 for none.
 
     ``mixed``: bytes without sign by bytes with one; ``signed``: both with a sign; ``pairs``: halves of 16 bits. x86 has
     each unit for 4 lanes too, and every width between.
