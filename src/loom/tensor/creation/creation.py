@@ -68,7 +68,7 @@ def asarray(
         obj: Numbers, nested lists, an array of another library, or a tensor.
         dtype: Dtype; None: that of ``obj``.
         device: Device, or its name, as the array API calls it; None: the default device.
-        copy: True: always copy; False: never, BufferError where it must; None: where it must.
+        copy: True: always copy; False: never, refused where it must; None: where it must.
         on: Device, or its name; None: the default device.
 
     Raises:
@@ -105,7 +105,7 @@ def from_dlpack(x: Any, /, *, device: Place = None, copy: bool | None = None, on
     Args:
         x: Array with ``__dlpack__``, on the host or on a GPU.
         device: Device, or its name, as the array API calls it; None: the default device.
-        copy: True: always copy; False: never, BufferError where it must; None: where it must.
+        copy: True: always copy; False: never, refused where it must; None: where it must.
         on: Device, or its name; None: the default device.
 
     Returns:

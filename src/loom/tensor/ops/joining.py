@@ -179,7 +179,7 @@ def stack(tensors: Sequence[NodeT], axis: int = 0) -> NodeT:
     """Return tensors of one shape joined along a new axis, in the dtype in which theirs meet.
 
     Args:
-        tensors: Tensors of one shape and dtype.
+        tensors: Tensors of one shape; they meet in one dtype.
         axis: Place of the new axis.
 
     Raises:

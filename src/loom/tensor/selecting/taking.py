@@ -32,7 +32,7 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
     Args:
         x: Tensor of any shape.
         indices: Tensor of integers of any shape, or nested lists; below 0: from the end.
-        axis: Axis; None: of the elements in row-major order.
+        axis: Axis; None: only of one dimension.
 
     Raises:
         ArgumentError: An operand is no tensor; no axis to take along.
@@ -126,8 +126,8 @@ def gather(table: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
     Args:
         table: Tensor whose elements are picked.
-        indices: Tensor of integers of any shape, or nested lists; below 0: from the end.
-        axis: Axis of ``take_along_axis``; None: rows by ``indices``.
+        indices: Tensor of integers of any shape, or nested lists; below 0 zeros, with ``axis`` from the end.
+        axis: Axis that each index goes along; None: rows.
 
     Raises:
         ArgumentError: An operand is no tensor.

@@ -156,7 +156,7 @@ def reshape(x: NodeT, /, shape: Any, *more: Any, copy: bool | None = None) -> No
         x: Tensor of any shape.
         shape: Lengths, one of which may be -1: what is left.
         *more: Further lengths.
-        copy: True: always copy; False: never, BufferError where it must; None: where it must.
+        copy: True or None; False is refused, since tensors share nothing that is assigned.
 
     Raises:
         ArgumentError: Not a whole number; an operand is no tensor; a number is not usable there; tensors do not share
