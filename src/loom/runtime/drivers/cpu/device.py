@@ -32,7 +32,7 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, Interrupts
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
-from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
+from loom.runtime.drivers.cpu.records import bindings_of, grain_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.memory.storage import HostSlot, HostStorage
 from loom.runtime.plans.groups import excess_groups, largest_groups
@@ -172,21 +172,20 @@ class _CpuProgram:
         self.keep: list[Any] = []
         self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
         self.sites: dict[int, tuple[Site, ...]] = {}
-        self._work = 0.0
         self.records = np.zeros(plan.count, RECORD)
         self.talks = False
-        self.may_last = False
+        work = np.zeros(plan.count)
         first = 0
         for repeats, steps in plan.segments:
             for position, step in enumerate(steps):
                 rows = slice(first + position, first + repeats * len(steps), len(steps))
-                self._fill(owner, self.records[rows], step)
+                work[rows] = self._fill(owner, self.records[rows], step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
-        self.may_last = self.may_last or self._work > _SHORT_WORK
+        self.may_last = bool(work.sum() > _SHORT_WORK)
         if timed:
             self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
-        set_batches(self.records)
+        set_batches(self.records, work)
         self.fresh = SubmissionCells(records=self.records.ctypes.data, count=plan.count)
 
     @property
@@ -196,7 +195,8 @@ class _CpuProgram:
             self._pool, self._process = pool(), _process
         return self._pool
 
-    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> None:
+    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> Any:
+        """Fill in the records of a step; return the operations of each, infinite where unknown."""
         dispatch = step.dispatch
         loaded = owner.load(dispatch.kernel, reports=dispatch.reports)
         bindings = bindings_of(dispatch)
@@ -207,7 +207,6 @@ class _CpuProgram:
         self.keep += [loaded, bindings, params, dispatch]
         self.sites[id(step)] = loaded.sites
         self.talks = self.talks or bool(loaded.sites)
-        self.may_last = self.may_last or loaded.operations is None or dispatch.indirect is not None
         rows["kernel"] = loaded.address
         rows["bindings"] = bindings.ctypes.data
         rows["params"] = params.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(8 * params.shape[1])
@@ -222,8 +221,9 @@ class _CpuProgram:
             self.keep.append(indirect)
             rows["indirect"] = indirect.ctypes.data
             rows["flags"] |= INDIRECT
-        rows["flags"] |= amount_of_work(rows, loaded.operations)
-        self._work += float(rows["total"].sum(dtype=np.float64)) * (loaded.operations or 0.0)
+        rows["flags"] |= grain_of(loaded.operations)
+        is_known = loaded.operations is not None and dispatch.indirect is None
+        return rows["total"] * loaded.operations if is_known else np.inf
 
     def _fill_slots(self) -> None:
         for addresses, position, slot in self.slots:
