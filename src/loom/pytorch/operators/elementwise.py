@@ -39,7 +39,7 @@ def _narrow(call: OpCall, found: Tensor) -> Tensor:
 # arithmetic
 
 
-def _scaled(call: OpCall, b: Any, dtype: DType) -> Any:
+def _scale(call: OpCall, b: Any, dtype: DType) -> Any:
     alpha = call.value("alpha", 1)
     if alpha == 1:
         return b
@@ -51,7 +51,7 @@ def _sum(call: OpCall) -> Made:
     (a, b), dtype = _operands(call, "self", "other")
     if dtype.is_bool:
         return lt.logical_or(a, b)
-    b, a = (_scaled(call, a, dtype), b) if call.base == "rsub" else (_scaled(call, b, dtype), a)
+    b, a = (_scale(call, a, dtype), b) if call.base == "rsub" else (_scale(call, b, dtype), a)
     return a + b if call.base == "add" else lt.subtract(a, b)
 
 
@@ -353,7 +353,7 @@ def _where(call: OpCall) -> Made:
 
 
 @operator("masked_fill")
-def _masked_fill(call: OpCall, x: Tensor) -> Made:
+def _fill_masked(call: OpCall, x: Tensor) -> Made:
     mask, value = cast(call.tensor("mask"), lookup("bool")), call.value("value")
     return lt.where(mask, match_types([value], x.dtype)[0], x)
 

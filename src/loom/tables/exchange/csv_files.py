@@ -154,13 +154,13 @@ def _typed(
             return wanted, Prepared(values.astype(np.float64), missing)
     if wanted.name == "str":
         return wanted, _texts(cells.texts)
-    return wanted, _converted(sheet, name, cells.listed(), wanted, where)
+    return wanted, _converted(sheet, name, cells.to_list(), wanted, where)
 
 
 def _inferred(cells: TextColumn, kind: str, values: Any, missing: Any) -> tuple[ColumnType, Prepared]:
     """Return a column as what its cells are; as texts where a number would not hold what is written."""
     if kind == "str" and _are_truths(cells):
-        return COLUMN_TYPES["bool"], Prepared([TRUTH.get(text) for text in cells.listed()])
+        return COLUMN_TYPES["bool"], Prepared([TRUTH.get(text) for text in cells.to_list()])
     if kind in ("int", "float") and _are_codes(cells, kind, values):
         return COLUMN_TYPES["str"], _texts(cells.texts)
     return COLUMN_TYPES[kind], _texts(values) if kind == "str" else Prepared(values, missing)
@@ -171,10 +171,10 @@ def _refuse_blanks(sheet: Sheet, name: str, cells: TextColumn, where: str) -> No
 
     It names the first cell that has some.
     """
-    first = [text.strip() for text in TextColumn(cells.texts[:_SAMPLE]).listed()]
+    first = [text.strip() for text in TextColumn(cells.texts[:_SAMPLE]).to_list()]
     if meaning(TextColumn([text for text in first if text not in MISSING]))[0] == "str" and not {*first} <= {*MISSING}:
         return
-    texts = cells.listed()
+    texts = cells.to_list()
     stripped = TextColumn([text.strip() for text in texts])
     kind, _ = _inferred(stripped, *meaning(stripped))
     if kind.name != "str":
@@ -193,9 +193,9 @@ def _refuse_blanks(sheet: Sheet, name: str, cells: TextColumn, where: str) -> No
 def _are_truths(cells: TextColumn) -> bool:
     """Tell whether a column is of truths, some of them missing."""
     first = cells.texts[:_SAMPLE]
-    if not set(TextColumn(first).listed()) <= {*TRUTH, ""}:
+    if not set(TextColumn(first).to_list()) <= {*TRUTH, ""}:
         return False
-    found = set(cells.listed())
+    found = set(cells.to_list())
     return found <= {*TRUTH, ""} and found > {""}
 
 
@@ -205,10 +205,10 @@ def _are_codes(cells: TextColumn, kind: str, values: Any) -> bool:
         return True
     if kind == "int":
         return False
-    if np.isinf(values).any() and any(map(_is_too_large, cells.listed())):
+    if np.isinf(values).any() and any(map(_is_too_large, cells.to_list())):
         return True
     return _any_match(cells, _LONG) and any(
-        int(text) != int(float(text)) for text in cells.listed() if _LONG_WHOLE.match(text)
+        int(text) != int(float(text)) for text in cells.to_list() if _LONG_WHOLE.match(text)
     )
 
 
@@ -219,7 +219,7 @@ def _is_too_large(text: str) -> bool:
 
 def _any_match(cells: TextColumn, pattern: str) -> bool:
     if _is_listed(cells.texts):
-        return any(map(re.compile(pattern).match, cells.listed()))
+        return any(map(re.compile(pattern).match, cells.to_list()))
     reading: Any = load("pyarrow.compute", "tables.import_csv")
     return bool(reading.any(reading.match_substring_regex(cells.texts, pattern)).as_py())
 
