@@ -37,8 +37,8 @@ class Scopes(ast.NodeVisitor):
         self.top = set(_bound(tree))
         self.visit(tree)
 
-    def _enter(self, node: ast.AST, own: set[str], *, is_class: bool = False) -> None:
-        self._stack.append(set() if is_class else own)
+    def _enter(self, node: ast.AST, own: set[str]) -> None:
+        self._stack.append(own)
         self.generic_visit(node)
         self._stack.pop()
 
@@ -56,6 +56,8 @@ class Scopes(ast.NodeVisitor):
         elif isinstance(node, _COMPREHENSIONS):
             own = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
             self._enter(node, own)
+        elif isinstance(node, ast.ClassDef):
+            self._enter(node, set())  # its functions are methods
         else:
             self.generic_visit(node)
 
