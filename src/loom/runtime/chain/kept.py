@@ -19,10 +19,12 @@ import numpy as np
 
 from loom.core import options
 from loom.core.process.forks import hold_over_forks
+from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.port.device import Device
+from loom.runtime.port.profile import active_profile
 
 __all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "kept_programs", "shares_memory"]
 
@@ -63,6 +65,7 @@ class Kept:
         self._lock = threading.Lock()
         self._last: Submission | None = None
         self.in_place = in_place
+        self._is_plain = in_place and program.takes(self.slots)
 
     @property
     def nbytes(self) -> int:
@@ -90,6 +93,21 @@ class Kept:
                     self._program.launch().poll()  # what may fault is over, and says so now
             finally:
                 self._detach()
+
+    def run_over(self, memory: Sequence[Storage], numbers: Sequence[int] = ()) -> None:
+        """Run over storage that nobody else writes until this returns, and whose last writer is over.
+
+        What the program writes nobody else uses until then.
+        """
+        if not self._is_plain or active_profile() is not None or current_debug() is not None:
+            self.run(*memory, numbers=numbers)
+            return
+        with self._lock:
+            if self._last is not None:
+                self._let_go()
+            for params, column, position in self._numbers:
+                params[0, column] = numbers[position]
+            self._program.run_over(memory)
 
     def launch(
         self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int], timeline: Timeline,
@@ -121,11 +139,14 @@ class Kept:
                 self._detach()
             return self._last
 
+    def _let_go(self) -> None:
+        """Forget the last run."""
+        if self._last is not None and self.in_place:  # it reads what is attached until it is over
+            self._last.finish()
+        self._last = None
+
     def _attach(self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int]) -> None:
-        if self._last is not None:
-            if self.in_place:  # it reads what is attached until it is over
-                self._last.finish()
-            self._last = None
+        self._let_go()
         for slot, given in zip(self.slots, memory, strict=True):
             slot.attach(given)
         for params, column, position in self._numbers:

@@ -18,7 +18,7 @@ from weakref import ref
 from loom.core.errors import StateError
 from loom.core.process.forks import hold_over_forks
 
-__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "tracked_at", "uses_at"]
+__all__ = ["UNTRACKED", "Use", "Uses", "enter", "is_settled", "touching", "tracked_at", "uses_at"]
 
 _SLICE_SECONDS = 0.05
 _FEW = 4
@@ -214,6 +214,15 @@ def _of(storage: Any) -> Uses:
     while found.merged is not None:
         found = storage.uses = found.merged
     return found
+
+
+def is_settled(storage: Any) -> bool:
+    """Tell whether nothing that writes storage is under way."""
+    uses: Uses | None = storage.uses
+    if uses is None:
+        return True
+    writer = uses.writer
+    return not uses.older and uses.merged is None and (writer is None or writer.has_read())
 
 
 _starts: list[int] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from loom.core.caps import Caps
 from loom.core.numerics import Guarantee
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loom.runtime.port.log import Outcome
     from loom.runtime.port.times import Times
 
-__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "Driver"]
+__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "Driver", "InPlace"]
 
 
 class DeviceSubmission(Protocol):
@@ -70,6 +70,19 @@ class DeviceProgram(Protocol):
 
         None if their launches run side by side as they are.
         """
+        ...
+
+
+@runtime_checkable
+class InPlace(Protocol):
+    """A program of a device that uses host memory in place, which takes what its slots stand for with each run."""
+
+    def takes(self, slots: Sequence[Any]) -> bool:
+        """Be ready for memory for ``slots``, in that order; False for what has more to tell than that it is over."""
+        ...
+
+    def run(self, begun: Callable[[DeviceSubmission], None], memory: Sequence[Any]) -> None:
+        """Run over memory as ``DeviceProgram.run``; ``begun`` is told only a run that is not over by then."""
         ...
 
 

@@ -172,6 +172,7 @@ class _CpuProgram:
         self.keep: list[Any] = []
         self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
         self.sites: dict[int, tuple[Site, ...]] = {}
+        self._places: list[tuple[memoryview, int, int]] = []
         self.records = np.zeros(plan.count, RECORD)
         self.talks = False
         work = np.zeros(plan.count)
@@ -229,14 +230,23 @@ class _CpuProgram:
         for addresses, position, slot in self.slots:
             addresses[position] = slot.address
 
-    def _submission(self) -> _CpuSubmission:
-        """Return a run to begin, which keeps what is attached to slots."""
-        if not self.slots:
-            return _CpuSubmission(self)
-        self._fill_slots()
+    def _submission(self, memory: Sequence[Any] | None = None) -> _CpuSubmission:
+        """Return a run to begin, which keeps the memory given, or what is attached to slots."""
+        if memory is not None:
+            for addresses, at, number in self._places:
+                addresses[at] = memory[number].address
+        elif self.slots:
+            self._fill_slots()
+            memory = [slot.owner for _, _, slot in self.slots]
         made = _CpuSubmission(self)
-        made.attached = [slot.owner for _, _, slot in self.slots]
+        made.attached = memory or ()
         return made
+
+    def takes(self, slots: Sequence[HostSlot]) -> bool:
+        """Be ready for memory for ``slots`` with a run; False for what tells something, or has indirect dispatches."""
+        numbers = {id(slot): n for n, slot in enumerate(slots)}
+        self._places = [(rows.data, at, numbers[id(slot)]) for rows, at, slot in self.slots]
+        return not (self.talks or self.timed or any(self.records["flags"] & INDIRECT))
 
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""
@@ -267,14 +277,17 @@ class _CpuProgram:
         self.threads.submit(submission.address, after)
         return submission
 
-    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
-        """Run in the calling thread, the workers helping; a long run goes on without it."""
+    def run(self, begun: Callable[[DeviceSubmission], None], memory: Sequence[Any] | None = None) -> None:
+        """Run in the calling thread, the workers helping; a long run goes on without it.
+
+        Over memory for the slots that it ``takes`` ``begun`` is told such a run alone: of others nothing is to be told.
+        """
         if self.timed:
             begun(self.launch(None))
             return
         if self.may_last and monotonic() >= _interrupts.until:
             _interrupts.listen()
-        submission = self._submission()  # where the thread that hears of Ctrl-C looks for it
+        submission = self._submission(memory)  # where the thread that hears of Ctrl-C looks for it
         try:
             (self._pool if self._process is _process else self.threads).run(submission.address)
             if (
@@ -290,6 +303,8 @@ class _CpuProgram:
             raise
         if submission.cells.state != _DONE:
             _hold(submission)
+        elif memory is not None:
+            return
         begun(submission)
 
 
