@@ -63,6 +63,8 @@ class Kept:
         self._lock = threading.Lock()
         self._last: Submission | None = None
         self.in_place = in_place
+        self.note: Any = None
+        """What who keeps it knows of it."""
 
     @property
     def nbytes(self) -> int:
