@@ -138,12 +138,10 @@ class Arrays:
 
     def result(self, found: Any) -> Any:
         """Return results to the caller: a tensor, or a tuple of some."""
-        if self.of_tensors:
-            return found
         if isinstance(found, Tensor):
-            return self._shown(found)
-        evaluate(found)
-        return _formed([self._shown(x) for x in found], type(found))
+            return found if self.of_tensors else self._shown(found)
+        evaluate([x for x in found if x.op.unfold is None and not x.is_fed] if self.of_tensors else found)
+        return found if self.of_tensors else _formed([self._shown(x) for x in found], type(found))
 
     def _shown(self, x: Tensor) -> Any:
         """Return elements as an array of the host: where they are, if that is memory of this call alone."""
@@ -178,9 +176,7 @@ def seen_as(x: Tensor, shape: tuple[int, ...], dtype: DType) -> Tensor:
 
 
 def first(x: Tensor, size: int) -> Tensor:
-    """Return the first elements; a copy, so that the others take no memory, unless they are few."""
-    if size > x.size // 2:
-        return seen_as(x, (size,), x.dtype)
+    """Return a copy of the first elements, so that the others take no memory."""
     storage = x.home.allocate(size * x.dtype.nbytes, zeroed=False)
     copy_storage(memory_of(x), 0, storage, 0, storage.nbytes)
     made = Tensor(KNOWN, (), (size,), x.dtype, data=storage, device=x.home)

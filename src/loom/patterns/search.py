@@ -6,21 +6,30 @@ the arrays is read, even if what should be sorted is not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
+
+from loom import tensor
 from loom.core.dtype import i64, u32, u64
-from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.calling.workspace import workspace
+from loom.patterns.arrays import Arrays, element, first
+from loom.patterns.axis import require_ndim
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.select import RunSearch
 from loom.schedules.sorting.sort import plan_sort
+from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["gpu_searchsorted", "gpu_unique"]
 
@@ -41,21 +50,68 @@ def gpu_unique(
     >>> [a.tolist() for a in gpu_unique([3, 1, 3], return_inverse=True, return_counts=True)]
     [[1, 3], [1, 0, 1], [1, 2]]
     """
-    call = Call("gpu_unique", on)
+    call = Arrays("gpu_unique", on, data)
     return_inverse = flag(return_inverse, "gpu_unique, return_inverse")
     return_counts = flag(return_counts, "gpu_unique, return_counts")
     x = call.input(data)
-    inverse = call.output(x.shape, i64) if return_inverse else None
+    wanted = [True, return_inverse, return_counts]
+    kinds = [(x.shape if n == 1 else (x.size,), i64 if n else x.dtype) for n in range(3) if wanted[n]]
     if x.size:
-        values, lengths = _run_unique(call, x, inverse, return_counts)
+        plan = plan_sort(Records(Order(x.dtype), "index" if return_inverse else None), 1, x.size, keys_out=True,
+                         caps=call.device.caps, where=call.name)  # fmt: skip
+        runs = RunSearch.of(Order(x.dtype), x.size, call.device.caps)
+        record = partial(_record_unique, x, plan, runs, wanted)
+        places, values, *more = call.run((plan, runs, *wanted), record, [x], ((runs.tiles + 1,), u32), *kinds)
+        count = element(places, runs.tiles)
+        found = [values, *more]
+        found = [each if wanted[1] and n == 1 else first(each, count) for n, each in enumerate(found)]
     else:
-        values, lengths = call.output(0, x.dtype, like=x), call.output(0, i64)
-    wanted = [values, inverse, lengths if return_counts else None]
-    results = [call.result(o) for o in wanted if o is not None]
-    return results[0] if len(results) == 1 else tuple(results)
+        found = [call.made(np.empty(shape, dtype.numpy), dtype) for shape, dtype in kinds]
+    return call.result(found[0] if len(found) == 1 else tuple(found))
 
 
-@falls_back("searchsorted", 2, where="gpu_searchsorted")
+def _record_unique(
+    x: Tensor, plan: Any, runs: RunSearch, wanted: Sequence[bool], chain: Chain, source: HostSlot, places: HostSlot,
+    values: HostSlot, *more: HostSlot,
+) -> None:  # fmt: skip
+    """Record sorting, and listing the runs of equal elements: their first ones, their numbers, their lengths."""
+    allocate, n = chain.device.allocate, x.size
+    room, in_order, starts = [allocate(m) for m in plan.sizes], allocate(x.nbytes), allocate(n * u32.nbytes)
+    at = allocate(n * u64.nbytes) if wanted[1] else None
+    plan.record(chain, source, None, in_order, at, room)
+    runs.record(chain, in_order, places, values, starts, None if at is None else (at, more[0]))
+    if wanted[2]:
+        lanes = -(-n // SEARCH_LANES)
+        chain.dispatch(measure_runs(), [starts, places, more[-1]], [n, runs.tiles], groups=lanes)
+
+
+def _record_search(draft: Draft, node: Node, x: Any, values: Any, out: Any) -> None:
+    in_order, (side,) = node.inputs[0], node.attributes[0]
+    kernel = search(Order(in_order.dtype), right=side == "right")
+    draft.dispatch(kernel, [x, values, out], [in_order.size, node.size], groups=-(-node.size // SEARCH_LANES))
+
+
+_SEARCH = Operation("gpu_searchsorted", _record_search)
+
+
+def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
+    where = "gpu_searchsorted"
+    if not isinstance(side, str) or side not in _SIDES:
+        raise ArgumentError(f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
+                            remedy=near_matches(str(side), _SIDES))  # fmt: skip
+    if x.ndim != 1 or not x.size or x.dtype != getattr(values, "dtype", None) or not values.size:
+        try:
+            return tensor.searchsorted(x, values, side=side)
+        except DTypeError as error:
+            raise DTypeError(f"{where}, values", "another dtype than sorted", expected=x.dtype, got=values.dtype,
+                             remedy="Convert one") from error  # fmt: skip
+        except ShapeError:
+            require_ndim(x, 1, f"{where}, sorted")
+            raise
+    return _SEARCH([x, values], values.shape, i64, side)
+
+
+@row(_searchsorted, 2)
 def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return where each of ``values`` belongs in ``sorted``: the number of elements before it, int64.
 
@@ -68,57 +124,3 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
     >>> gpu_searchsorted([10, 20, 20, 30], [20, 5, 35]).tolist()
     [1, 0, 4]
     """
-    where = "gpu_searchsorted"
-    if not isinstance(side, str) or side not in _SIDES:
-        raise ArgumentError(
-            f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
-            remedy=near_matches(str(side), _SIDES),
-        )  # fmt: skip
-    call = Call(where, on)
-    x = call.input(sorted, "sorted", ndim=1)
-    looked = call.input(values, "values", dtype=x.dtype)
-    if looked.dtype != x.dtype:
-        raise DTypeError(
-            f"{where}, values", "another dtype than sorted", expected=x.dtype, got=looked.dtype, remedy="Convert one"
-        )
-    out = call.output(looked.shape, i64)
-    if not x.size or not looked.size:
-        out.write(0)
-        return call.result(out)
-    kernel = search(Order(x.dtype), right=side == "right")
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        chain.dispatch(kernel, slots, [x.size, looked.size], groups=-(-looked.size // SEARCH_LANES))
-
-    call.run((where, x.dtype, side, x.size, looked.size), record, x, looked, out)
-    return call.result(out)
-
-
-def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) -> tuple[Operand, Operand]:
-    """Sort, list the runs of equal elements, and return them and their lengths."""
-    n, order, caps = x.size, Order(x.dtype), call.device.caps
-    records = Records(order, None if inverse is None else "index")
-    plan, runs = plan_sort(records, 1, n, keys_out=True, caps=caps, where=call.name), RunSearch.of(order, n, caps)
-    tiles, nothing = runs.tiles, u64.nbytes
-    positions = nothing if inverse is None else n * u64.nbytes
-    lengths = n * u64.nbytes if counted else nothing
-    sizes = [x.nbytes, positions, (tiles + 1) * u32.nbytes, x.nbytes, n * u32.nbytes, lengths, *plan.sizes]
-    given = [x] if inverse is None else [x, inverse]
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        operands, lent = slots[: len(given)], slots[len(given) :]
-        in_order, where, places, out, starts, long, *room = lent
-        numbered = None if inverse is None else (where, operands[1])
-        plan.record(chain, operands[0], None, in_order, None if inverse is None else where, room)
-        runs.record(chain, in_order, places, out, starts, numbered)
-        if counted:
-            chain.dispatch(measure_runs(), [starts, places, long], [n, tiles], groups=-(-n // SEARCH_LANES))
-
-    with workspace(sizes, call.device) as room:
-        call.run((call.name, plan, runs, counted), record, *given, *room)
-        _, _, places, out, _, long, *_ = room
-        count = places.seen_as(u32).item(tiles)
-        values, numbers = call.output(count, x.dtype, like=x), call.output(count if counted else 0, i64)
-        values.take(out)
-        numbers.take(long)
-    return values, numbers

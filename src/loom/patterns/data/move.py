@@ -6,6 +6,7 @@ elements for one place the last one gets it, whatever ran first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -23,12 +24,13 @@ from loom.kernels.move.compact import (
     place_elements,
     place_rows,
 )
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.arrays import Arrays, element
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
+from loom.tensor import Tensor
 
-__all__ = ["gather", "indices_of", "pick", "scatter"]
+__all__ = ["gather", "pick", "scatter"]
 
 
 def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
@@ -40,10 +42,10 @@ def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
     >>> gather([10, 20, 30], [2, 0, -1]).tolist()
     [30, 10, 30]
     """
-    call = Call("data.gather", on)
+    call = Arrays("data.gather", on, data, indices)
     x = call.input(data)
     _require_dimension(call, x, "data")
-    return call.result(pick(call, x, indices_of(call, indices)))
+    return call.result(pick(call, x, _indices_of(call, indices)))
 
 
 def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = None) -> Any:
@@ -57,44 +59,47 @@ def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = N
     >>> scatter([7, 8, 9], [4, 0, 4], 5).tolist()
     [8, 0, 0, 0, 9]
     """
-    call = Call("data.scatter", on)
+    call = Arrays("data.scatter", on, data, indices, target)
     x = call.input(data)
-    places = indices_of(call, indices)
-    row = x.shape[len(places.shape) :]
-    if x.shape[: len(places.shape)] != places.shape:
+    places = _indices_of(call, indices)
+    row = x.shape[places.ndim :]
+    if x.shape[: places.ndim] != places.shape:
         raise ShapeError(
             f"{call.name}, indices", "of another shape", expected=f"what {x.shape} begins with", got=places.shape,
             remedy="Give one index per element or row",
         )  # fmt: skip
     base = _target(call, target, x, row)
-    out = call.output(base.shape, x.dtype, like=x)
-    if not out.size:
-        _require_inside(call, places, 0 if places.size and not base.shape[0] else NO_FAULT, base.shape[0])
-        return call.result(out)
-    fault, claims = call.output(1, u32), call.output(base.shape[0], u32)
-    fault.write(NO_FAULT)
-    key = (call.name, x.dtype, places.dtype, places.size, base.shape[0], out.size)
+    rows = base.shape[0]
+    if not base.size:
+        _require_inside(call, places, 0 if places.size and not rows else NO_FAULT, rows)
+        return call.result(call.made(np.empty(base.shape, x.dtype.numpy), x.dtype))
 
     def record(chain: Chain, *slots: HostSlot) -> None:
         _record_scatter(chain, slots, x, places, base)
 
-    call.run(key, record, x, places, base, fault, claims, out)
-    _require_inside(call, places, fault.item(), base.shape[0])
+    fault, key = _no_fault(call), (x.dtype, places.dtype, places.size, rows, base.size)
+    (out,) = call.run(key, record, [x, places, base, fault], (base.shape, x.dtype))
+    _require_inside(call, places, element(fault), rows)
     return call.result(out)
 
 
-def _require_dimension(call: Call, x: Operand, what: str) -> None:
-    if not x.shape:
+def _no_fault(call: Arrays) -> Tensor:
+    """Return where kernels tell the position of the first index outside."""
+    return call.made(np.array([NO_FAULT], np.uint32), u32)
+
+
+def _require_dimension(call: Arrays, x: Tensor, what: str) -> None:
+    if not x.ndim:
         raise ShapeError(
             f"{call.name}, {what}", "has no dimension", expected="at least 1", got=0, remedy="Pass an array"
         )
 
 
-def indices_of(call: Call, indices: Any) -> Operand:
+def _indices_of(call: Arrays, indices: Any) -> Tensor:
     """Return indices; a list without any is one of integers."""
     found = call.input(indices, "indices")
     if not found.size and not found.dtype.is_integer and not hasattr(indices, "dtype"):
-        return Operand(np.empty(found.shape, np.int64), i64)
+        return call.made(np.empty(found.shape, np.int64), i64)
     if found.dtype not in INTEGERS:
         raise DTypeError(
             f"{call.name}, indices", "unsupported dtype", expected="one of " + ", ".join(map(str, INTEGERS)),
@@ -103,18 +108,13 @@ def indices_of(call: Call, indices: Any) -> Operand:
     return found
 
 
-def pick(call: Call, x: Operand, indices: Operand) -> Operand:
+def pick(call: Arrays, x: Tensor, indices: Tensor) -> Tensor:
     """Return the elements or rows of ``x`` at checked indices."""
-    rows, row = x.shape[0], x.shape[1:]
-    out = call.output(indices.shape + row, x.dtype, like=x)
-    if not out.size or not rows:
-        _require_inside(call, indices, 0 if indices.size and not rows else NO_FAULT, rows)
-    if not out.size:
-        return out
-    fault = call.output(1, u32)
-    fault.write(NO_FAULT)
-    key = (call.name, "gather", x.dtype, indices.dtype, x.size, rows, indices.size)
-    n, width = indices.size, x.size // rows
+    rows, shape, n = x.shape[0], indices.shape + x.shape[1:], indices.size
+    if not rows or not math.prod(shape):
+        _require_inside(call, indices, 0 if n and not rows else NO_FAULT, rows)
+        return call.made(np.empty(shape, x.dtype.numpy), x.dtype)
+    width = x.size // rows
 
     def record(chain: Chain, source: HostSlot, places: HostSlot, fault: HostSlot, out: HostSlot) -> None:
         if width == 1:
@@ -123,12 +123,13 @@ def pick(call: Call, x: Operand, indices: Operand) -> Operand:
             kernel, params, groups = gather_rows(x.dtype, indices.dtype), [rows, width], n
         chain.dispatch(kernel, [source, places, out, fault], params, groups=groups)
 
-    call.run(key, record, x, indices, fault, out)
-    _require_inside(call, indices, fault.item(), rows)
+    fault, key = _no_fault(call), ("gather", x.dtype, indices.dtype, x.size, rows, n)
+    (out,) = call.run(key, record, [x, indices, fault], (shape, x.dtype))
+    _require_inside(call, indices, element(fault), rows)
     return out
 
 
-def _require_inside(call: Call, indices: Operand, fault: int, rows: int) -> None:
+def _require_inside(call: Arrays, indices: Tensor, fault: int, rows: int) -> None:
     """Raise for the first index outside, which is at position ``fault``."""
     if fault == NO_FAULT:
         return
@@ -136,11 +137,11 @@ def _require_inside(call: Call, indices: Operand, fault: int, rows: int) -> None
     raise ArgumentError(
         f"{call.name}, indices", f"the index at position {fault} is outside",
         expected=f"{least} to {rows - 1}" if rows else "no indices, as there is nothing",
-        got=indices.item(fault), remedy="Check the indices",
+        got=element(indices, fault), remedy="Check the indices",
     )  # fmt: skip
 
 
-def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operand:
+def _target(call: Arrays, target: Any, x: Tensor, row: tuple[int, ...]) -> Tensor:
     """Return what elements are placed into."""
     where = f"{call.name}, target"
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
@@ -149,9 +150,7 @@ def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operan
             raise ArgumentError(
                 where, "unusable number of places", expected=f"0 to {NO_FAULT}", got=places, remedy="Stay within it"
             )
-        base = call.output((places, *row), x.dtype, like=x)
-        base.write(0)
-        return base
+        return call.made(np.zeros((places, *row), x.dtype.numpy), x.dtype)
     base = call.input(target, "target", dtype=x.dtype)
     if base.dtype != x.dtype:
         raise DTypeError(where, "of another type than data", expected=x.dtype, got=base.dtype, remedy="Convert one")
@@ -163,9 +162,10 @@ def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operan
     return base
 
 
-def _record_scatter(chain: Chain, slots: Sequence[HostSlot], x: Operand, indices: Operand, base: Operand) -> None:
+def _record_scatter(chain: Chain, slots: Sequence[HostSlot], x: Tensor, indices: Tensor, base: Tensor) -> None:
     rows, width = base.shape[0], base.size // base.shape[0]
-    source, places, target, fault, claims, out = slots
+    source, places, target, fault, out = slots
+    claims = chain.device.allocate(rows * u32.nbytes)
     chain.dispatch(clear_words(), [claims], [rows], groups=-(-rows // 64))
     if indices.size:
         groups = -(-indices.size // MOVE_LANES)

@@ -12,13 +12,14 @@ import numpy as np
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.arrays import Arrays, element, first, seen_as
 from loom.patterns.data.move import pick
 from loom.patterns.maps.map import gpu_map
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
 from loom.schedules.compact import record_kept
+from loom.tensor import Tensor
 
 __all__ = ["compact", "filter"]
 
@@ -35,23 +36,25 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     >>> filter([3, 1, 4], [True, False, True]).tolist()
     [3, 4]
     """
-    call = Call("data.filter", on)
-    x = call.input(data)
     is_asked = callable(mask)
-    flags = call.input(gpu_map(data, mask, on=on) if is_asked else mask, "mask")
+    if is_asked:
+        Arrays("data.filter", on, data).input(data)
+        mask = gpu_map(data, mask, on=on)
+    call = Arrays("data.filter", on, data, mask)
+    x, flags = call.input(data), call.input(mask, "mask")
     if flags.dtype != bool_ and (flags.size or isinstance(mask, np.ndarray)):
         raise DTypeError(
             f"{call.name}, mask", "not a mask", expected="bool", got=flags.dtype,
             remedy="Return a comparison" if is_asked else "Compare, for example mask != 0",
         )  # fmt: skip
     if flags.shape == x.shape:
-        return call.result(keep(call, x, flags))
+        return call.result(_keep(call, x, flags))
     if flags.shape != x.shape[:1]:
         raise ShapeError(
             f"{call.name}, mask", "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows",
             got=flags.shape, remedy="Give one bool per element or per row",
         )  # fmt: skip
-    return call.result(pick(call, x, keep(call, None, flags)))
+    return call.result(pick(call, x, _keep(call, None, flags)))
 
 
 def compact(data: Any, *, indices: bool = False, on: str | Device | None = None) -> Any:
@@ -65,29 +68,25 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
     >>> compact([0, 7, 0, 9], indices=True)[1].tolist()
     [1, 3]
     """
-    call, indices = Call("data.compact", on), flag(indices, "data.compact, indices")
+    call, indices = Arrays("data.compact", on, data), flag(indices, "data.compact, indices")
     x = call.input(data)
-    found = call.result(keep(call, x, x))
-    return (found, call.result(keep(call, None, x))) if indices else found
+    found = _keep(call, x, x)
+    return call.result((found, _keep(call, None, x)) if indices else found)
 
 
-def keep(call: Call, x: Operand | None, flags: Operand) -> Operand:
+def _keep(call: Arrays, x: Tensor | None, flags: Tensor) -> Tensor:
     """Return the elements of ``x`` (None: their positions) whose flag is not zero."""
     n, dtype = flags.size, i64 if x is None else x.dtype
-    room = call.output(n, dtype, like=x)
-    found = call.output(1, u32)
     if not n:
-        return room
-    is_one = x is flags
+        return call.made(np.empty(0, dtype.numpy), dtype)
 
-    def record(chain: Chain, mask: HostSlot, out: HostSlot, count: HostSlot, source: HostSlot | None = None) -> None:
-        record_kept(chain, flags.dtype, n, mask, out, count, None if x is None else (x.dtype, source or mask))
+    def record(chain: Chain, mask: HostSlot, *slots: HostSlot) -> None:
+        *source, out, count = slots
+        elements = None if x is None else (x.dtype, source[0] if source else mask)
+        record_kept(chain, flags.dtype, n, mask, out, count, elements)
 
-    operands = [flags, room, found] if x is None or is_one else [flags, room, found, x]
-    call.run((call.name, "keep", None if x is None else x.dtype, flags.dtype, n, is_one), record, *operands)
-    size = found.item()
-    if size > n // 2:
-        return room.first(size)
-    fitting = call.output(size, dtype, like=x)  # so that what is left out of a large array takes no memory
-    fitting.take(room)
-    return fitting
+    operands = [flags] if x is None or x is flags else [flags, x]
+    key = "keep", None if x is None else x.dtype, flags.dtype, n, len(operands)
+    room, count = call.run(key, record, operands, ((n,), dtype), ((1,), u32))
+    size = element(count)
+    return seen_as(room, (size,), dtype) if size > n // 2 else first(room, size)

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, f64, i64, u8
+from loom.core.dtype import DType, f64, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.reduce import gpu_max, gpu_min
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.arrays import Arrays
 from loom.runtime.port.device import Device
-from loom.schedules.histogram import record_histogram
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.ordering import counts_between
+from loom.tensor.ops.reductions import max_of, min_of
+from loom.tensor.ops.views import reshape
+from loom.tensor.run.eager import evaluate
 
 __all__ = ["histogram"]
 
@@ -48,21 +50,13 @@ def histogram(
     >>> counts.tolist(), edges.tolist()
     ([3, 1], [1.0, 3.0, 5.0])
     """
-    call = Call("stats.histogram", on)
+    call = Arrays("stats.histogram", on, data, bins)
     x = call.input(data)
     computed = real_type(x.dtype)
     found = _edges(call, x, bins, range, computed)
-    edges = call.output(found.array.shape, computed)
-    edges.write(found.array)
-    counts = call.output(found.bins, i64)
-    key = (call.name, x.dtype, x.size, found.bins, found.scale)
-    types = u8 if x.dtype.is_bool else x.dtype, computed
-
-    def record(chain: Chain, data: HostSlot, edges: HostSlot, out: HostSlot) -> None:
-        record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)
-
-    call.run(key, record, x, edges, counts)
-    return call.result(counts), call.result(edges)
+    edges = call.made(found.array, computed)
+    flat = reshape(cast(x, u8) if x.dtype.is_bool else x, (x.size,))
+    return call.result((counts_between(flat, edges, found.scale), edges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +66,9 @@ class _Edges:
     array: np.ndarray[Any, Any]
     scale: float | None
 
-    @property
-    def bins(self) -> int:
-        return self.array.size - 1
-
 
 @ordinary_arithmetic()
-def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _Edges:
+def _edges(call: Arrays, x: Tensor, bins: Any, limits: Any, computed: DType) -> _Edges:
     where = f"{call.name}, bins"
     if is_int(bins):
         if not 1 <= bins <= _MOST_BINS:
@@ -93,7 +83,7 @@ def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _
     if limits is not None:
         raise ArgumentError(f"{call.name}, range", "the bins have edges of their own", expected="a number of bins",
                             got=repr(limits)[:80], remedy="Leave range out")  # fmt: skip
-    given = call.input(bins, "bins", ndim=1).memory
+    given = call.input(bins, "bins", ndim=1).numpy()
     with np.errstate(all="ignore"):
         array = given.astype(computed.numpy)
     if array.size < 2 or not (array[1:] > array[:-1]).all():
@@ -109,7 +99,7 @@ def _shown(array: np.ndarray[Any, Any]) -> str:
     return "[" + ", ".join(f"{float(v):g}" for v in array[:6]) + more + "]"
 
 
-def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
+def _limits(call: Arrays, x: Tensor, limits: Any) -> tuple[float, float]:
     """Return the lowest and highest edge, checked; a range without width gets one of 1, as in numpy."""
     where = f"{call.name}, range"
     if limits is not None:
@@ -120,7 +110,9 @@ def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
     else:
-        low, high = (float(fold(call.array(x))) for fold in (gpu_min, gpu_max))
+        ends = min_of(x), max_of(x)
+        evaluate(ends)
+        low, high = (float(end.item()) for end in ends)
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(
             where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",
