@@ -28,7 +28,7 @@ from loom.tensor.record.graph import KNOWN, made_apart
 from loom.tensor.run.direct import Kind, RecordedFunction, run
 from loom.tensor.run.eager import evaluate
 
-__all__ = ["Arrays", "element", "first", "seen_as"]
+__all__ = ["Arrays", "element", "first"]
 
 _OF_HOST = frozenset((np.ndarray, list, tuple, int, float, bool, complex, str, type(None)))
 _ALIGNMENT = 8
@@ -97,7 +97,8 @@ class Arrays:
         """Return an array of the host, contiguous, as a tensor that is there while the call lasts."""
         storage: Any = None
         if not self.of_tensors and shares_memory(self.device):
-            storage = HostStorage(memory.reshape(-1).view(np.uint8), memory)
+            address: int = memory.__array_interface__["data"][0]
+            storage = HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
             storage.uses = UNTRACKED
             self._lent.append(storage)
         else:
@@ -161,24 +162,29 @@ def _formed(parts: list[Any], form: Any) -> Any:
     return form(*parts) if hasattr(form, "_fields") else tuple(parts)
 
 
-def element(x: Tensor, at: int = 0) -> int:
-    """Return one element, an integer, of those in row-major order."""
+def element(x: Any, at: int = 0) -> int:
+    """Return one element of a tensor or an array, an integer, of those in row-major order."""
+    if not isinstance(x, Tensor):
+        return int(x.reshape(-1)[at])
     width = x.dtype.nbytes
     return int(memory_of(x).read(at * width, width).view(x.dtype.numpy)[0])
 
 
-def seen_as(x: Tensor, shape: tuple[int, ...], dtype: DType) -> Tensor:
-    """Return the first bytes of a tensor as another."""
-    made = Tensor(KNOWN, (), shape, dtype, data=memory_of(x), device=x.device)
-    made_apart(made, [x])
-    made.shared = x.shared = True
-    return made
+def first(x: Any, size: int, *, shared: bool = False) -> Any:
+    """Return the first elements of a tensor or an array, copied, so that the others take no memory.
 
-
-def first(x: Tensor, size: int) -> Tensor:
-    """Return a copy of the first elements, so that the others take no memory."""
-    storage = x.home.allocate(size * x.dtype.nbytes, zeroed=False)
-    copy_storage(memory_of(x), 0, storage, 0, storage.nbytes)
+    ``shared``: not copied if they are more than half of all.
+    """
+    is_shared = shared and size > x.size // 2
+    if not isinstance(x, Tensor):
+        return x[:size] if is_shared else x[:size].copy()
+    if is_shared:
+        storage = memory_of(x)
+    else:
+        storage = x.home.allocate(size * x.dtype.nbytes, zeroed=False)
+        copy_storage(memory_of(x), 0, storage, 0, storage.nbytes)
     made = Tensor(KNOWN, (), (size,), x.dtype, data=storage, device=x.home)
     made_apart(made, [x])
+    made.shared = is_shared
+    x.shared = x.shared or is_shared
     return made

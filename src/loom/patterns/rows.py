@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -30,14 +30,14 @@ RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
 
 
 def row(
-    twin: str | _Call, operands: int = 1, *, where: str = "", floats: bool = False, apart: bool = False,
+    twin: str | _Call, operands: int = 1, *, where: str = "", floats: bool = False, apart: Collection[int] = (),
     complexes: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``, or one of tensors.
 
     Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
-    errors, by default its own. ``floats``: lists of integers are f64. ``apart``: the
-    numbers of a list have their own type, not that of an array beside it. ``complexes``: complex numbers are taken.
+    errors, by default its own. ``floats``: lists of integers are f64. ``apart``: numbers of operands
+    whose lists have their own type, not that of an array beside them. ``complexes``: complex numbers are taken.
     """
 
     def wrap(function: _Function) -> _Function:
@@ -67,21 +67,22 @@ def row(
 
 def answer(
     where: str, twin: _Call, operands: Sequence[Any], options: dict[str, Any], names: Sequence[str] = (),
-    *, apart: bool = False, complexes: bool = False,
+    *, apart: Collection[int] = (), complexes: bool = False,
 ) -> Any:  # fmt: skip
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
     try:
         call = Arrays(where, options.pop("on", None), *operands)
         given, are_numbers = list(operands), [x is None or is_number(x) for x in operands]
         arrays = [k for k, is_one in enumerate(are_numbers) if not is_one]
-        lead = next((k for k in arrays if not is_list(operands[k])), arrays[0] if arrays else 0)
+        alike = [k for k in arrays if k not in apart]
+        lead = next((k for k in alike if not is_list(operands[k])), alike[0] if alike else 0)
         take: _Call = call.input if call.of_tensors else call.read
-        first = given[lead] = take(operands[lead], names[lead] if lead else "", complexes=complexes)
+        first = given[lead] = take(operands[lead], names[lead] if lead and names else "", complexes=complexes)
         for k in arrays:
             if k != lead:
-                x, name = operands[k], names[k] if k else ""
+                x, name = operands[k], names[k] if k and names else ""
                 given[k] = first if x is operands[lead] else take(x, name, complexes=complexes)
-                if not apart and is_list(x) and not _dtype(given[k]).is_bool:
+                if k in alike and is_list(x) and not _dtype(given[k]).is_bool:
                     given[k] = take(x, name, dtype=_dtype(first), complexes=complexes)
         if call.of_tensors:
             return call.result(twin(*given, **options))
@@ -98,7 +99,7 @@ def answer(
 
 def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
     """Return the program that is kept for operands of such kinds and for such options."""
-    key = call.name, repr(options) if options else ""
+    key = call.name, twin, repr(options) if options else ""
     kinds = [(memory.shape, dtype) for memory, dtype in given]
     return recorded(key, call.device, functools.partial(twin, **options) if options else twin, kinds)
 

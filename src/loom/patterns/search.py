@@ -6,24 +6,19 @@ the arrays is read, even if what should be sorted is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
-
-import numpy as np
 
 from loom import tensor
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
+from loom.kernels.move.compact import clear_words
 from loom.kernels.sort.keys import Order, Records
-from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
-from loom.patterns.arrays import Arrays, element, first
+from loom.kernels.sort.search import SEARCH_LANES, measure_runs
+from loom.patterns.arrays import element, first
 from loom.patterns.axis import require_ndim
 from loom.patterns.operations import Operation
-from loom.patterns.rows import row
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.rows import answer, row
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.select import RunSearch
 from loom.schedules.sorting.sort import plan_sort
@@ -50,48 +45,41 @@ def gpu_unique(
     >>> [a.tolist() for a in gpu_unique([3, 1, 3], return_inverse=True, return_counts=True)]
     [[1, 3], [1, 0, 1], [1, 2]]
     """
-    call = Arrays("gpu_unique", on, data)
-    return_inverse = flag(return_inverse, "gpu_unique, return_inverse")
-    return_counts = flag(return_counts, "gpu_unique, return_counts")
-    x = call.input(data)
-    wanted = [True, return_inverse, return_counts]
-    kinds = [(x.shape if n == 1 else (x.size,), i64 if n else x.dtype) for n in range(3) if wanted[n]]
-    if x.size:
-        plan = plan_sort(Records(Order(x.dtype), "index" if return_inverse else None), 1, x.size, keys_out=True,
-                         caps=call.device.caps, where=call.name)  # fmt: skip
-        runs = RunSearch.of(Order(x.dtype), x.size, call.device.caps)
-        record = partial(_record_unique, x, plan, runs, wanted)
-        places, values, *more = call.run((plan, runs, *wanted), record, [x], ((runs.tiles + 1,), u32), *kinds)
-        count = element(places, runs.tiles)
-        found = [values, *more]
-        found = [each if wanted[1] and n == 1 else first(each, count) for n, each in enumerate(found)]
-    else:
-        found = [call.made(np.empty(shape, dtype.numpy), dtype) for shape, dtype in kinds]
-    return call.result(found[0] if len(found) == 1 else tuple(found))
+    wanted = [flag(return_inverse, "gpu_unique, return_inverse"), flag(return_counts, "gpu_unique, return_counts")]
+    options = {"numbered": wanted[0], "counted": wanted[1], "on": on}
+    places, values, *more = answer("gpu_unique", _unique, [data], options)
+    count = element(places, places.size - 1)
+    lengths = [first(more[-1], count)] if wanted[1] else []
+    found = [first(values, count), *more[: wanted[0]], *lengths]
+    return found[0] if len(found) == 1 else tuple(found)
 
 
-def _record_unique(
-    x: Tensor, plan: Any, runs: RunSearch, wanted: Sequence[bool], chain: Chain, source: HostSlot, places: HostSlot,
-    values: HostSlot, *more: HostSlot,
-) -> None:  # fmt: skip
+def _record_unique(draft: Draft, node: Node, x: Any, places: Any, values: Any, *more: Any) -> None:
     """Record sorting, and listing the runs of equal elements: their first ones, their numbers, their lengths."""
-    allocate, n = chain.device.allocate, x.size
-    room, in_order, starts = [allocate(m) for m in plan.sizes], allocate(x.nbytes), allocate(n * u32.nbytes)
-    at = allocate(n * u64.nbytes) if wanted[1] else None
-    plan.record(chain, source, None, in_order, at, room)
-    runs.record(chain, in_order, places, values, starts, None if at is None else (at, more[0]))
-    if wanted[2]:
+    (numbered, counted), source = node.attributes[0], node.inputs[0]
+    n, order, caps, allocate = source.size, Order(source.dtype), draft.device.caps, draft.device.allocate
+    runs = RunSearch.of(order, n, caps)
+    if not n:
+        draft.dispatch(clear_words(), [places], [1])
+        return
+    plan = plan_sort(Records(order, "index" if numbered else None), 1, n, keys_out=True, caps=caps, where="gpu_unique")
+    room, in_order, starts = [allocate(m) for m in plan.sizes], allocate(source.nbytes), allocate(n * u32.nbytes)
+    at = allocate(n * u64.nbytes) if numbered else None
+    plan.record(draft, x, None, in_order, at, room)
+    runs.record(draft, in_order, places, values, starts, None if at is None else (at, more[0]))
+    if counted:
         lanes = -(-n // SEARCH_LANES)
-        chain.dispatch(measure_runs(), [starts, places, more[-1]], [n, runs.tiles], groups=lanes)
+        draft.dispatch(measure_runs(), [starts, places, more[-1]], [n, runs.tiles], groups=lanes)
 
 
-def _record_search(draft: Draft, node: Node, x: Any, values: Any, out: Any) -> None:
-    in_order, (side,) = node.inputs[0], node.attributes[0]
-    kernel = search(Order(in_order.dtype), right=side == "right")
-    draft.dispatch(kernel, [x, values, out], [in_order.size, node.size], groups=-(-node.size // SEARCH_LANES))
+_UNIQUE = Operation("gpu_unique", _record_unique)
 
 
-_SEARCH = Operation("gpu_searchsorted", _record_search)
+def _unique(x: Tensor, *, numbered: bool, counted: bool) -> tuple[Tensor, ...]:
+    """Return at last in the first how many different elements there are, and as many places for each as elements."""
+    tiles = RunSearch.of(Order(x.dtype), x.size, x.home.caps).tiles
+    kinds = [((tiles + 1,), u32), ((x.size,), x.dtype), *[(x.shape, i64)] * numbered, *[((x.size,), i64)] * counted]
+    return tuple(_UNIQUE.several([x], kinds, numbered, counted))
 
 
 def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
@@ -99,16 +87,14 @@ def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
     if not isinstance(side, str) or side not in _SIDES:
         raise ArgumentError(f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
                             remedy=near_matches(str(side), _SIDES))  # fmt: skip
-    if x.ndim != 1 or not x.size or x.dtype != getattr(values, "dtype", None) or not values.size:
-        try:
-            return tensor.searchsorted(x, values, side=side)
-        except DTypeError as error:
-            raise DTypeError(f"{where}, values", "another dtype than sorted", expected=x.dtype, got=values.dtype,
-                             remedy="Convert one") from error  # fmt: skip
-        except ShapeError:
-            require_ndim(x, 1, f"{where}, sorted")
-            raise
-    return _SEARCH([x, values], values.shape, i64, side)
+    try:
+        return tensor.searchsorted(x, values, side=side)
+    except DTypeError as error:
+        raise DTypeError(f"{where}, values", "another dtype than sorted", expected=x.dtype, got=values.dtype,
+                         remedy="Convert one") from error  # fmt: skip
+    except ShapeError:
+        require_ndim(x, 1, f"{where}, sorted")
+        raise
 
 
 @row(_searchsorted, 2)

@@ -48,7 +48,7 @@ def _scan(x: Tensor, marks: Tensor, op: str = "sum", *, exclusive: bool = False)
     return _SCAN([x, marks], x.shape, scanning.result, scanning)
 
 
-@row(_scan, 2, apart=True)
+@row(_scan, 2, apart=(1,))
 def gpu_segment_scan(
     data: Any, segments: Any, op: str = "sum", *, exclusive: bool = False, on: str | Device | None = None
 ) -> Any:

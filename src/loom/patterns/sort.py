@@ -93,7 +93,7 @@ def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, o
     """
 
 
-@row(_sort_pairs, 2, apart=True)
+@row(_sort_pairs, 2, apart=(1,))
 def gpu_sort_pairs(
     keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None
 ) -> tuple[Any, Any]:

@@ -12,14 +12,17 @@ import numpy as np
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.arrays import Arrays, element, first, seen_as
+from loom.kernels.move.compact import clear_words
+from loom.patterns.arrays import Arrays, element, first
 from loom.patterns.data.move import pick
 from loom.patterns.maps.map import gpu_map
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.operations import Operation
+from loom.patterns.rows import answer
 from loom.runtime.port.device import Device
 from loom.schedules.compact import record_kept
 from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["compact", "filter"]
 
@@ -40,21 +43,13 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     if is_asked:
         Arrays("data.filter", on, data).input(data)
         mask = gpu_map(data, mask, on=on)
-    call = Arrays("data.filter", on, data, mask)
-    x, flags = call.input(data), call.input(mask, "mask")
-    if flags.dtype != bool_ and (flags.size or isinstance(mask, np.ndarray)):
-        raise DTypeError(
-            f"{call.name}, mask", "not a mask", expected="bool", got=flags.dtype,
-            remedy="Return a comparison" if is_asked else "Compare, for example mask != 0",
-        )  # fmt: skip
-    if flags.shape == x.shape:
-        return call.result(_keep(call, x, flags))
-    if flags.shape != x.shape[:1]:
-        raise ShapeError(
-            f"{call.name}, mask", "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows",
-            got=flags.shape, remedy="Give one bool per element or per row",
-        )  # fmt: skip
-    return call.result(pick(call, x, _keep(call, None, flags)))
+    options = {"asked": is_asked, "strict": isinstance(mask, np.ndarray), "on": on}
+    found = _cut(answer("data.filter", _filtered, [data, mask], options, ("data", "mask"), apart=(1,)))
+    return found if _shape(data) == _shape(mask) else pick("data.filter", data, found, on)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(getattr(x, "shape", None) or np.shape(x))
 
 
 def compact(data: Any, *, indices: bool = False, on: str | Device | None = None) -> Any:
@@ -68,25 +63,51 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
     >>> compact([0, 7, 0, 9], indices=True)[1].tolist()
     [1, 3]
     """
-    call, indices = Arrays("data.compact", on, data), flag(indices, "data.compact, indices")
-    x = call.input(data)
-    found = _keep(call, x, x)
-    return call.result((found, _keep(call, None, x)) if indices else found)
+    flag(indices, "data.compact, indices")
+    found = _cut(answer("data.compact", _compacted, [data], {"on": on}))
+    return (found, _cut(answer("data.compact", _positions, [data], {"on": on}))) if indices else found
 
 
-def _keep(call: Arrays, x: Tensor | None, flags: Tensor) -> Tensor:
-    """Return the elements of ``x`` (None: their positions) whose flag is not zero."""
-    n, dtype = flags.size, i64 if x is None else x.dtype
-    if not n:
-        return call.made(np.empty(0, dtype.numpy), dtype)
+def _record(draft: Draft, node: Node, mask: Any, *buffers: Any) -> None:
+    *source, out, count = buffers
+    flags, (whole,) = node.inputs[0], node.attributes[0]
+    if flags.size:
+        elements = (node.inputs[-1].dtype, source[0] if source else mask) if whole else None
+        record_kept(draft, flags.dtype, flags.size, mask, out, count, elements)
+    else:
+        draft.dispatch(clear_words(), [count], [1])
 
-    def record(chain: Chain, mask: HostSlot, *slots: HostSlot) -> None:
-        *source, out, count = slots
-        elements = None if x is None else (x.dtype, source[0] if source else mask)
-        record_kept(chain, flags.dtype, n, mask, out, count, elements)
 
+_KEEP = Operation("data.filter", _record)
+
+
+def _kept(flags: Tensor, x: Tensor | None) -> tuple[Tensor, ...]:
+    """Return places for elements of ``x`` (None: their positions) whose flag is not zero, and how many there are."""
+    kind = (flags.size,), i64 if x is None else x.dtype
     operands = [flags] if x is None or x is flags else [flags, x]
-    key = "keep", None if x is None else x.dtype, flags.dtype, n, len(operands)
-    room, count = call.run(key, record, operands, ((n,), dtype), ((1,), u32))
-    size = element(count)
-    return seen_as(room, (size,), dtype) if size > n // 2 else first(room, size)
+    return tuple(_KEEP.several(operands, [kind, ((1,), u32)], x is not None))
+
+
+def _compacted(x: Tensor) -> tuple[Tensor, ...]:
+    return _kept(x, x)
+
+
+def _positions(x: Tensor) -> tuple[Tensor, ...]:
+    return _kept(x, None)
+
+
+def _filtered(x: Tensor, flags: Tensor, *, asked: bool, strict: bool) -> tuple[Tensor, ...]:
+    where = "data.filter, mask"
+    if flags.dtype != bool_ and (flags.size or strict):
+        raise DTypeError(where, "not a mask", expected="bool", got=flags.dtype,
+                         remedy="Return a comparison" if asked else "Compare, for example mask != 0")  # fmt: skip
+    if flags.shape not in (x.shape, x.shape[:1]):
+        raise ShapeError(
+            where, "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows", got=flags.shape,
+            remedy="Give one bool per element or per row",
+        )  # fmt: skip
+    return _kept(flags, x if flags.shape == x.shape else None)
+
+
+def _cut(found: tuple[Any, Any]) -> Any:
+    return first(found[0], element(found[1]), shared=True)

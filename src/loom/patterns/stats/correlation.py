@@ -79,7 +79,7 @@ def _observations(name: str, x: Tensor, other: Tensor | None) -> int:
     return n
 
 
-@row(_covariance, 2, where="stats.covariance", apart=True)
+@row(_covariance, 2, where="stats.covariance", apart=(1,))
 def covariance(data: Any, other: Any = None, *, ddof: int = 1, on: str | Device | None = None) -> Any:
     """Return the covariance of two arrays of one shape, or the matrix of those of the rows of ``data``.
 
@@ -93,7 +93,7 @@ def covariance(data: Any, other: Any = None, *, ddof: int = 1, on: str | Device 
     """
 
 
-@row(_correlation, 2, where="stats.correlation", apart=True)
+@row(_correlation, 2, where="stats.correlation", apart=(1,))
 def correlation(data: Any, other: Any = None, *, on: str | Device | None = None) -> Any:
     """Return Pearson's correlation of two arrays of one shape, or the matrix of those of the rows of ``data``.
 

@@ -18,13 +18,13 @@ from loom.core.given import is_int
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
 from loom.patterns.arrays import Arrays
+from loom.patterns.rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.ordering import counts_between
 from loom.tensor.ops.reductions import max_of, min_of
 from loom.tensor.ops.views import reshape
-from loom.tensor.run.eager import evaluate
 
 __all__ = ["histogram"]
 
@@ -51,12 +51,18 @@ def histogram(
     ([3, 1], [1.0, 3.0, 5.0])
     """
     call = Arrays("stats.histogram", on, data, bins)
-    x = call.input(data)
-    computed = real_type(x.dtype)
-    found = _edges(call, x, bins, range, computed)
-    edges = call.made(found.array, computed)
-    flat = reshape(cast(x, u8) if x.dtype.is_bool else x, (x.size,))
-    return call.result((counts_between(flat, edges, found.scale), edges))
+    dtype = call.input(data).dtype if call.of_tensors else call.read(data)[1]
+    found = _edges(call, data, bins, range, real_type(dtype))
+    edges = call.made(found.array, real_type(dtype)) if call.of_tensors else found.array
+    return answer(call.name, _counts, [data, edges], {"scale": found.scale, "on": on}, apart=(1,)), edges
+
+
+def _counts(x: Tensor, edges: Tensor, *, scale: float | None) -> Tensor:
+    return counts_between(reshape(cast(x, u8) if x.dtype.is_bool else x, (x.size,)), edges, scale)
+
+
+def _ends(x: Tensor) -> tuple[Tensor, Tensor]:
+    return min_of(x), max_of(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +74,13 @@ class _Edges:
 
 
 @ordinary_arithmetic()
-def _edges(call: Arrays, x: Tensor, bins: Any, limits: Any, computed: DType) -> _Edges:
+def _edges(call: Arrays, data: Any, bins: Any, limits: Any, computed: DType) -> _Edges:
     where = f"{call.name}, bins"
     if is_int(bins):
         if not 1 <= bins <= _MOST_BINS:
             raise ArgumentError(where, "out of range", expected=f"1 to {_MOST_BINS}", got=bins, remedy="Stay within it")
-        limits = (0.0, 1.0) if limits is None and not x.size else limits
-        low, high = _limits(call, x, limits)
+        limits = (0.0, 1.0) if limits is None and not call.input(data).size else limits
+        low, high = _limits(call, data, limits)
         return _even(where, int(bins), low, high, computed, f64 if limits is not None else computed)
     if isinstance(bins, (float, str, bool)) or bins is None:
         raise DTypeError(
@@ -99,7 +105,7 @@ def _shown(array: np.ndarray[Any, Any]) -> str:
     return "[" + ", ".join(f"{float(v):g}" for v in array[:6]) + more + "]"
 
 
-def _limits(call: Arrays, x: Tensor, limits: Any) -> tuple[float, float]:
+def _limits(call: Arrays, data: Any, limits: Any) -> tuple[float, float]:
     """Return the lowest and highest edge, checked; a range without width gets one of 1, as in numpy."""
     where = f"{call.name}, range"
     if limits is not None:
@@ -110,9 +116,7 @@ def _limits(call: Arrays, x: Tensor, limits: Any) -> tuple[float, float]:
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
     else:
-        ends = min_of(x), max_of(x)
-        evaluate(ends)
-        low, high = (float(end.item()) for end in ends)
+        low, high = (float(end.item()) for end in answer(call.name, _ends, [data], {"on": call.device}))
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(
             where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",
