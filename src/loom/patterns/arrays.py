@@ -119,23 +119,20 @@ class Arrays:
     def run_recorded(self, what: RecordedFunction, operands: Sequence[np.ndarray[Any, Any]]) -> Any:
         """Return what a function makes of arrays of the host, as such arrays."""
         if what.program.in_place:
-            results = [self._empty(*kind) for kind in what.kinds]
-            what.run(operands, results)
-            parts = [show(x, dtype) for x, (_, dtype) in zip(results, what.kinds, strict=True)]
+            try:
+                parts = [np.empty(shape, kind) for shape, kind in what.host_kinds]
+            except (MemoryError, ValueError):  # ValueError: more than numpy can count
+                raise DeviceError(self.name, "out of memory", remedy="Process the data in parts") from None
+            what.run(operands, parts)
         else:
-            storages = [self.device.allocate(math.prod(shape) * dtype.nbytes, zeroed=False)
-                        for shape, dtype in what.kinds]  # fmt: skip
+            storages = [self.device.allocate(math.prod(shape) * kind.itemsize, zeroed=False)
+                        for shape, kind in what.host_kinds]  # fmt: skip
             what.run([self._stored(x) for x in operands], storages)
-            parts = [show(storage.read(0, storage.nbytes).view(host_type(dtype)).reshape(shape), dtype)
-                     for storage, (shape, dtype) in zip(storages, what.kinds, strict=True)]  # fmt: skip
-        return _formed([x if x.shape else x[()] for x in parts], what.form)
-
-    def _empty(self, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, Any]:
-        try:
-            return np.empty(shape, host_type(dtype))
-        except (MemoryError, ValueError):  # ValueError: more than numpy can count
-            raise DeviceError(self.name, "out of memory", got=f"{math.prod(shape) * dtype.nbytes} bytes",
-                              remedy="Process the data in parts") from None  # fmt: skip
+            parts = [storage.read(0, storage.nbytes).view(kind).reshape(shape)
+                     for storage, (shape, kind) in zip(storages, what.host_kinds, strict=True)]  # fmt: skip
+        found = [show(x, dtype) if x.shape else show(x, dtype)[()]
+                 for x, (_, dtype) in zip(parts, what.kinds, strict=True)]  # fmt: skip
+        return found[0] if what.form is Tensor else _formed(found, what.form)
 
     def result(self, found: Any) -> Any:
         """Return results to the caller: a tensor, or a tuple of some."""
@@ -156,9 +153,7 @@ class Arrays:
 
 
 def _formed(parts: list[Any], form: Any) -> Any:
-    """Return results as what a function returns of such a class."""
-    if issubclass(form, Tensor):
-        return parts[0]
+    """Return several results as what a function returns of such a class."""
     return form(*parts) if hasattr(form, "_fields") else tuple(parts)
 
 

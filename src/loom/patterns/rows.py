@@ -72,29 +72,37 @@ def answer(
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
     try:
         call = Arrays(where, options.pop("on", None), *operands)
-        given, are_numbers = list(operands), [x is None or is_number(x) for x in operands]
-        arrays = [k for k, is_one in enumerate(are_numbers) if not is_one]
-        alike = [k for k in arrays if k not in apart]
-        lead = next((k for k in alike if not is_list(operands[k])), alike[0] if alike else 0)
-        take: _Call = call.input if call.of_tensors else call.read
-        first = given[lead] = take(operands[lead], names[lead] if lead and names else "", complexes=complexes)
-        for k in arrays:
-            if k != lead:
-                x, name = operands[k], names[k] if k and names else ""
-                given[k] = first if x is operands[lead] else take(x, name, complexes=complexes)
-                if k in alike and is_list(x) and not _dtype(given[k]).is_bool:
-                    given[k] = take(x, name, dtype=_dtype(first), complexes=complexes)
-        if call.of_tensors:
-            return call.result(twin(*given, **options))
-        if len(arrays) == len(given) and where not in _LOOKING and _is_told(options):
+        if set(map(type, operands)) == _ARRAYS:
+            given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
+        else:
+            given = _read(call, operands, names, apart, complexes)
+        if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
             try:
                 return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
             except ElementsNeededError:
                 _LOOKING.add(where)
-        given = [x if type(x) is not tuple else call.made(*x) for x in given]
-        return call.result(twin(*given, **options))
+        return call.result(twin(*[call.made(*x) if type(x) is tuple else x for x in given], **options))
     except RENAMED as error:
         raise by_name(error, where) from None
+
+
+def _read(
+    call: Arrays, operands: Sequence[Any], names: Sequence[str], apart: Collection[int], complexes: bool
+) -> list[Any]:
+    """Return operands as tensors, or arrays of the host and their dtypes; numbers as they are."""
+    arrays = [k for k, x in enumerate(operands) if not (x is None or is_number(x))]
+    alike = [k for k in arrays if k not in apart]
+    lead = next((k for k in alike if not is_list(operands[k])), alike[0] if alike else 0)
+    take: _Call = call.input if call.of_tensors else call.read
+    given = list(operands)
+    first = given[lead] = take(operands[lead], names[lead] if lead and names else "", complexes=complexes)
+    for k in arrays:
+        if k != lead:
+            x, name = operands[k], names[k] if k and names else ""
+            given[k] = first if x is operands[lead] else take(x, name, complexes=complexes)
+            if k in alike and is_list(x) and not _dtype(given[k]).is_bool:
+                given[k] = take(x, name, dtype=_dtype(first), complexes=complexes)
+    return given
 
 
 def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
@@ -110,12 +118,13 @@ def _dtype(given: Any) -> DType:
 
 _LOOKING: set[str] = set()
 """Patterns whose functions look at elements while they record."""
+_ARRAYS, _PAIRS = {np.ndarray}, {tuple}
 _NUMBERS = frozenset((bool, int, float, str, type(None)))
 
 
 def _is_told(options: dict[str, Any]) -> bool:
     """Tell whether options are told by how Python writes them."""
-    return all(type(x) in _NUMBERS or isinstance(x, DType) or (type(x) in (list, tuple) and {*map(type, x)} <= _NUMBERS)
+    return not options or all(type(x) in _NUMBERS or isinstance(x, DType) or (type(x) in (list, tuple) and {*map(type, x)} <= _NUMBERS)
                for x in options.values())  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core.conversions import host_type
 from loom.core.dtype import DType
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
@@ -88,11 +89,12 @@ class RecordedFunction:
     sources: tuple[int | Storage, ...]
     words: tuple[int, ...]
     kinds: tuple[Kind, ...]
+    host_kinds: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     form: Any
 
     def run(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
         """Compute results, memory of the host where the device uses that, else storage."""
-        given = [operands[s] if isinstance(s, int) else s for s in self.sources]
+        given = [operands[s] if type(s) is int else s for s in self.sources]
         self.program.run(*given, *results, numbers=self.words)
 
 
@@ -116,7 +118,9 @@ def recorded(
         numbers = {id(memory): n for n, memory in enumerate(unread)}
         sources = tuple(numbers.get(id(s), s) for s in work.sources)
         kinds = tuple((end.shape, end.dtype) for end in ends)
-        program.note = RecordedFunction(program, sources, tuple(work.words), kinds, type(found))
+        of_host = tuple((shape, host_type(dtype)) for shape, dtype in kinds)
+        form = Tensor if isinstance(found, Tensor) else type(found)
+        program.note = RecordedFunction(program, sources, tuple(work.words), kinds, of_host, form)
         return program
 
     return keep((*key, in_force(), *operands), where, make).note
