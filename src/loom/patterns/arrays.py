@@ -130,8 +130,10 @@ class Arrays:
             what.run([self._stored(x) for x in operands], storages)
             parts = [storage.read(0, storage.nbytes).view(kind).reshape(shape)
                      for storage, (shape, kind) in zip(storages, what.host_kinds, strict=True)]  # fmt: skip
+        for check in reversed(what.checks):
+            check(parts.pop())
         found = [show(x, dtype) if x.shape else show(x, dtype)[()]
-                 for x, (_, dtype) in zip(parts, what.kinds, strict=True)]  # fmt: skip
+                 for x, (_, dtype) in zip(parts, what.kinds, strict=False)]  # fmt: skip
         return found[0] if what.form is Tensor else _formed(found, what.form)
 
     def result(self, found: Any) -> Any:

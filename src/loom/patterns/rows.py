@@ -41,7 +41,8 @@ def row(
     """
 
     def wrap(function: _Function) -> _Function:
-        place = where or function.__name__
+        name = function.__name__
+        place = where or (twin if isinstance(twin, str) and not name.startswith("gpu_") else name)
         signature = inspect.signature(function)
         names = list(signature.parameters)
         others, known = names[operands:], frozenset(names[operands:])

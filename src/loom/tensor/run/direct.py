@@ -24,6 +24,7 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.precision import in_force
 from loom.tensor.record.graph import KNOWN, made_apart
+from loom.tensor.run.checks import Check, asked_later
 from loom.tensor.run.eager import prepare, work_of
 
 __all__ = ["ElementsNeededError", "Kind", "RecordedFunction", "recorded", "run"]
@@ -91,6 +92,8 @@ class RecordedFunction:
     kinds: tuple[Kind, ...]
     host_kinds: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     form: Any
+    checks: tuple[Check, ...] = ()
+    """What looks at the last results, which are no one else's."""
 
     def run(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
         """Compute results, memory of the host where the device uses that, else storage."""
@@ -108,9 +111,11 @@ def recorded(
 
     def make() -> Kept:
         unread = [_Unread(math.prod(shape) * dtype.nbytes) for shape, dtype in operands]
-        found = function(*[Tensor(KNOWN, (), *kind, data=memory, device=where)
-                           for kind, memory in zip(operands, unread, strict=True)])  # fmt: skip
-        ends: list[Any] = [found] if isinstance(found, Tensor) else list(found)
+        given = [Tensor(KNOWN, (), *kind, data=memory, device=where)
+                 for kind, memory in zip(operands, unread, strict=True)]  # fmt: skip
+        with asked_later() as asked:
+            found = function(*given)
+        ends: list[Any] = [*([found] if isinstance(found, Tensor) else found), *[x for x, _ in asked]]
         if any(end.data is not None for end in ends) or len({*map(id, ends)}) < len(ends):
             raise ElementsNeededError
         work = work_of(ends, where)[1]
@@ -120,7 +125,8 @@ def recorded(
         kinds = tuple((end.shape, end.dtype) for end in ends)
         of_host = tuple((shape, host_type(dtype)) for shape, dtype in kinds)
         form = Tensor if isinstance(found, Tensor) else type(found)
-        program.note = RecordedFunction(program, sources, tuple(work.words), kinds, of_host, form)
+        program.note = RecordedFunction(program, sources, tuple(work.words), kinds, of_host, form,
+                                        tuple(check for _, check in asked))
         return program
 
     return keep((*key, in_force(), *operands), where, make).note
