@@ -66,6 +66,8 @@ class Kept:
         self._last: Submission | None = None
         self.in_place = in_place
         self._is_plain = in_place and program.takes(self.slots)
+        self.note: Any = None
+        """What who keeps it knows of it."""
 
     @property
     def nbytes(self) -> int:
