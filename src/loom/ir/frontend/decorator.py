@@ -231,6 +231,8 @@ class KernelFunction:
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""
+    calls_at: int = 0
+    """Where the calls are that the native door knows (``runtime.calls.native``), 0 for nowhere."""
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -22,6 +22,7 @@ from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
+from loom.runtime.calls.native import Admission
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
 
@@ -49,7 +50,8 @@ def interface_of(function: KernelFunction) -> Interface:
 class CallForm:
     """How a call of so many elements with such numbers is run: what kernel, the limits of its lanes, how many groups.
 
-    ``settled`` tells whether it may index outside, ``trial`` whether its lanes may meet.
+    ``settled`` tells whether it may index outside, ``trial`` whether its lanes may meet, ``admission`` how often it
+    went the whole way.
     """
 
     interface: Interface
@@ -57,6 +59,7 @@ class CallForm:
     groups: tuple[int, ...]
     settled: Settled
     trial: CallTrial
+    admission: Admission = field(default_factory=Admission)
 
     def words(self, words: list[int]) -> list[int]:
         """Return the words that the kernel takes."""

@@ -6,6 +6,7 @@ different timelines that share storage one of them writes, too (see ``order``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -22,7 +23,7 @@ from loom.runtime.memory.order import UNTRACKED, Use, enter
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
-from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectDispatch, DirectProgram
 from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
 from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
@@ -206,6 +207,13 @@ class Program(ProcessBound):
             self._domain = (self._inner and self._inner.domain) or timeline.domain
             self._use = Use(self._domain, lasting=True)
 
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return what it runs if that is one small dispatch over ``slots``, which tells nothing; else None."""
+        inner = self._inner
+        if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
+            return None
+        return inner.direct(slots)
+
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""
         pacer, watch = self.pacer, None
@@ -301,10 +309,11 @@ class Program(ProcessBound):
                     watch = self._watch(program, alone=True)
                 program.run(begin)
                 use.began(inner)
-                use = None
+                begun, use = use, None
             assert inner is not None
             while not inner.wait(SLICE_SECONDS):
                 pass
+            begun.ended(inner)
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)

@@ -38,12 +38,12 @@ from loom.runtime.memory.storage import HostSlot, HostStorage
 from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.cache import ArtifactCache
-from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, DirectDispatch
 from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
-from loom.targets.llvm.machine.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, SMALL, WAITS
 
 __all__ = ["CpuDevice"]
 
@@ -237,6 +237,14 @@ class _CpuProgram:
         made = _CpuSubmission(self)
         made.attached = [slot.owner for _, _, slot in self.slots]
         return made
+
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return its dispatch, if it is one that is not worth sharing, ends soon, and tells nothing."""
+        rows = {id(slot): row for _, row, slot in self.slots}
+        is_small = len(self.records) == 1 and self.records["flags"][0] & SMALL and self.records["total"][0]
+        if not is_small or self.talks or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
+            return None
+        return DirectDispatch(self.records, self.keep[1], tuple(rows[id(slot)] for slot in slots), self.keep)
 
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""
