@@ -231,8 +231,8 @@ class KernelFunction:
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""
-    calls_at: int = 0
-    """Where the calls are that the native door knows (``runtime.calls.native``), 0 for nowhere."""
+    known_calls: Any = None
+    """The calls that the native door knows (``runtime.calls.native``)."""
 
     @property
     def parameters(self) -> tuple[str, ...]:

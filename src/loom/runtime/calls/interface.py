@@ -22,7 +22,6 @@ from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
-from loom.runtime.calls.native import Admission
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
 
@@ -35,6 +34,8 @@ MISSING: Any = object()
 """Stands for an argument that was not given."""
 _FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
 _MOST_SIZES = 256
+_OFTEN = 16
+"""So many calls of a form that go the whole way are looked at; of later ones fewer and fewer."""
 _known: WeakKeyDictionary[KernelFunction, Interface] = WeakKeyDictionary()
 
 
@@ -44,6 +45,20 @@ def interface_of(function: KernelFunction) -> Interface:
     if found is None:
         found = _known[function] = Interface(function)
     return found
+
+
+class Admission:
+    """How often a form of call came the long way."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def is_due(self) -> bool:
+        """Tell whether a call that was just made is to be looked at: the second, and some after it."""
+        self._calls += 1
+        return self._calls > 1 and (self._calls <= _OFTEN or not self._calls & (self._calls - 1))
 
 
 @dataclass(frozen=True, slots=True)

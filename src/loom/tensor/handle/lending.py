@@ -20,7 +20,8 @@ from loom.tensor.record.versions import before_writing, record_lock
 from loom.tensor.run.eager import evaluate
 
 __all__ = [
-    "DIRECT", "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of", "shared_memory_of",
+    "DIRECT", "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of",
+    "shared_memory_of",
 ]  # fmt: skip
 
 _READS = (("lent", None, True), ("is_fast", False, True), ("is_fed", False, True), ("op", PARAMETER, False))

@@ -4,6 +4,6 @@ Layer: runtime. ``door.ll`` is the code, ``door`` opens it, ``layouts`` looks wh
 knows of each kernel.
 """
 
-from loom.runtime.calls.native.tables import Admission, offer
+from loom.runtime.calls.native.tables import offer
 
-__all__ = ["Admission", "offer"]
+__all__ = ["offer"]

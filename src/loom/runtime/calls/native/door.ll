@@ -14,6 +14,7 @@
 ;              25 GetAttr 26 AsLongLongAndOverflow 27 AsDouble 28 ContextVar_Get 29 List_Size 30 List_GetItem
 ;              31 Dict_GetItemWithError 32 Err_Clear 33 Vectorcall 34 IncRef 35 DecRef 36 Tuple_Size 37 Tuple_GetItem
 ;              38 type of int  39 type of tuple  40 an empty log  41 Mem_Malloc  42 Mem_Free  43 Err_NoMemory
+;              44 type of what a kernel knows its table by  45 the place of the slot with its address
 ;   table      0 generation  1 first signature  2 number of parameters  3 their names
 ;   signature  0 next  1 arguments  2 mask of the buckets  3 buckets  4 number of buffers  5 their rows of the bindings
 ;   argument   0 kind  1 type  2..9 by kind:
@@ -756,35 +757,48 @@ no:
 ; Serve a call; false, nothing being done, if Python is to.
 define internal i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names) {
 entry:
-  %table.cell = alloca i64
-  %values = alloca [16 x ptr]
-  %key = alloca [80 x i64]
-  %ranges = alloca [48 x i64]
-  %words = alloca [16 x i64]
+  %place = alloca i64
   %open = call ptr @fact(i64 0)
   %shut = icmp eq ptr %open, null
-  br i1 %shut, label %no, label %known.calls
-known.calls:
+  br i1 %shut, label %no, label %ask
+ask:
   %get = call ptr @fact(i64 25)
-  %attribute.name = call ptr @fact(i64 3)
-  %attribute = call ptr %get(ptr %self, ptr %attribute.name)
-  %lacking = icmp eq ptr %attribute, null
-  br i1 %lacking, label %clear, label %address
+  %name = call ptr @fact(i64 3)
+  %known = call ptr %get(ptr %self, ptr %name)
+  %lacking = icmp eq ptr %known, null
+  br i1 %lacking, label %clear, label %kind
 clear:
   %forget = call ptr @fact(i64 32)
   call void %forget()
   br label %no
+kind:
+  %right = call i1 @is_a(ptr %known, i64 44)
+  br i1 %right, label %address, label %leave
 address:
-  store i64 0, ptr %table.cell
-  %is.address = call i1 @as_int(ptr %attribute, ptr %table.cell)
-  %decref = call ptr @fact(i64 35)
-  call void %decref(ptr %attribute)             ; the kernel keeps it
-  %where = load i64, ptr %table.cell
+  %number = call ptr @slot(ptr %known, i64 45)
+  %is.address = call i1 @as_int(ptr %number, ptr %place)
+  br i1 %is.address, label %serve, label %leave
+serve:
+  %where = load i64, ptr %place
   %table = inttoptr i64 %where to ptr
-  %known = icmp ne i64 %where, 0
-  %usable = and i1 %known, %is.address
-  br i1 %usable, label %generation, label %no
-generation:
+  %served = call i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names)
+  br label %leave
+leave:
+  %result = phi i1 [ false, %kind ], [ false, %address ], [ %served, %serve ]
+  %decref = call ptr @fact(i64 35)
+  call void %decref(ptr %known)
+  ret i1 %result
+no:
+  ret i1 0
+}
+
+; Do the same with a kernel's table.
+define internal i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names) {
+entry:
+  %values = alloca [16 x ptr]
+  %key = alloca [80 x i64]
+  %ranges = alloca [48 x i64]
+  %words = alloca [16 x i64]
   %now = call ptr @fact(i64 1)
   %made = call ptr @at(ptr %table, i64 0)
   %current = icmp eq ptr %now, %made

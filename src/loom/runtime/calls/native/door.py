@@ -26,7 +26,7 @@ from loom.runtime.memory.storage import HostStorage
 from loom.runtime.port.cache import ArtifactCache
 from loom.runtime.port.profile import OPEN
 from loom.targets.base import LOG_HEADER_WORDS, Artifact
-from loom.targets.llvm.machine import emit, host_machine
+from loom.targets.llvm.machine import emit, host_machine, llvm_fingerprint
 
 __all__ = ["Door", "opened"]
 
@@ -50,21 +50,21 @@ class _MethodDef(ctypes.Structure):
 class Door:
     """What the door's code is told, and the settings that the known calls were made under."""
 
-    def __init__(self, environment: dict[Any, Any], slots: tuple[int, ...]) -> None:
+    def __init__(self, environment: dict[Any, Any], table: type[Any], slots: tuple[int, ...]) -> None:
         self._environment = environment
         self._names = options.CALL_SETTINGS
         self._expected: list[Any] = [environment.get(name) for name in self._names]
         self._pairs = np.zeros(2 * len(self._names), np.uint64)
         self._log = np.zeros(LOG_HEADER_WORDS, np.uint64)
         self._slow: Any = KernelFunction.__call__
-        self._attribute = "calls_at"
+        self._attribute = "known_calls"
         self._code = link(_artifact().data, *_ENTRIES)
-        storage, uses, use = slots[:3], slots[3:7], slots[7:]
+        storage, uses, use = slots[:3], slots[3:7], slots[7:9]
         told: list[int] = [
             1, 1, *map(id, (self._slow, self._attribute, None, CURRENT, OPEN, BOUNDS, environment)),
             len(self._names), self._pairs.ctypes.data, id(True), id(False),
             id(HostStorage), *storage, id(Uses), *uses, id(Use), *use, *map(_function, _FUNCTIONS),
-            id(int), id(tuple), self._log.ctypes.data, *map(_function, _MEMORY_FUNCTIONS),
+            id(int), id(tuple), self._log.ctypes.data, *map(_function, _MEMORY_FUNCTIONS), id(table), slots[9],
         ]  # fmt: skip
         self._facts = np.array(told, np.uint64)
         self._kept = CURRENT, OPEN, BOUNDS
@@ -115,37 +115,44 @@ def _function(name: str) -> int:
 
 
 def _artifact() -> Artifact:
-    machine = host_machine()
+    machine = host_machine(optimised=False)
     path = os.path.join(os.path.dirname(__file__), "door.ll")
     with open(path, encoding="utf-8") as file:
         text = file.read()
     source = "\n".join([f'target triple = "{machine.triple}"', text, processor_source(platform.machine())])
     return ArtifactCache().artifact(
-        f"door {machine} {source}", lambda: Artifact("object", emit(source, machine, "object"), "door")
+        f"door {machine} {llvm_fingerprint()} {source}",
+        lambda: Artifact("object", emit(source, machine, "object"), "door"),
     )
 
 
 _opened: list[Door | None] = []
 
 
-def opened() -> Door | None:
-    """Return the door, opened now if it was not; None where it stays shut."""
+def opened(table: type[Any]) -> Door | None:
+    """Return the door, opened now if it was not; None where it stays shut.
+
+    ``table``: the class of what kernels know, with its address in a slot ``place``.
+    """
     if not _opened:
-        _opened.append(_open())
+        try:
+            _opened.append(_open(table))
+        except (AttributeError, OSError, RuntimeError):  # no such C function, or an LLVM of other ways
+            _opened.append(None)
     return _opened[0]
 
 
-def _open() -> Door | None:
+def _open(table: type[Any]) -> Door | None:
     environment = options.environment()
     if environment is None or not is_known():
         return None
     found = [
         places_of(HostStorage, "_address", "nbytes", "uses"), places_of(Uses, "writer", "readers", "older", "merged"),
-        places_of(Use, "_gate", "_run"),
+        places_of(Use, "_gate", "_run"), places_of(table, "place"),
     ]  # fmt: skip
     slots = [each for each in found if each is not None]
     if len(slots) < len(found):
         return None
-    door = Door(environment, tuple(place for each in slots for place in each))
+    door = Door(environment, table, tuple(place for each in slots for place in each))
     door.install()
     return door

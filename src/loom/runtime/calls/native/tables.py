@@ -13,12 +13,12 @@ import threading
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from loom.core import options
 from loom.core.dtype import DType
+from loom.core.process.critical import CRITICAL
 from loom.core.process.forks import hold_over_forks
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
@@ -32,7 +32,7 @@ from loom.runtime.registry import device
 if TYPE_CHECKING:
     from loom.runtime.calls.interface import CallForm, Interface
 
-__all__ = ["Admission", "offer"]
+__all__ = ["offer"]
 
 _MOST_PARAMETERS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 79, 16, 256
 _BUCKETS = 64
@@ -46,25 +46,9 @@ _INDEXES = (1 << 31) - 1
 _LARGEST = (1 << 63) - 1
 _ALL_BITS = (1 << 64) - 1
 _SEED, _FACTOR = 14695981039346656037, 1099511628211
-_OFTEN = 16
-"""So many calls of a form are looked at; of later ones fewer and fewer."""
 _ABSENT: Any = object()
 _Argument = tuple[int, ...]
 _Words = np.ndarray[Any, Any]
-
-
-class Admission:
-    """How often a form of call came the long way."""
-
-    __slots__ = ("_calls",)
-
-    def __init__(self) -> None:
-        self._calls = 0
-
-    def is_due(self) -> bool:
-        """Tell whether a call that was just made is to be looked at: the second, and some after it."""
-        self._calls += 1
-        return self._calls > 1 and (self._calls <= _OFTEN or not self._calls & (self._calls - 1))
 
 
 def offer(called: KernelFunction, form: CallForm, key: Hashable, where: Device, args: Sequence[Any],
@@ -83,33 +67,32 @@ def offer(called: KernelFunction, form: CallForm, key: Hashable, where: Device, 
         return
     from loom.runtime.calls.native.door import opened  # few programs call a kernel twice
 
-    with _lock:
-        door = opened()
+    with CRITICAL, _lock:
+        door = opened(_Table)
         if door is None:
             return
-        if door.renew():
-            _forget()
+        door.renew()
         kept = find_kept(key, where)  # None if settings changed since
         dispatch = None if kept is None else kept.direct()
         values = [args[n] if n < len(args) else named.get(name, _ABSENT) for n, name in enumerate(interface.names)]
         arguments = None if dispatch is None else _arguments(interface, values, where)
         if dispatch is None or arguments is None:
             return
-        table = _tables.get(called)
-        if table is None or table.is_full:
-            table = _Table(door.generation, interface.names)
+        table: _Table | None = called.known_calls
+        if table is None or table.is_full or table.generation != door.generation:
+            called.known_calls = table = _Table(door.generation, interface.names)
         words = interface.words([p if v is _ABSENT else v for v, p in zip(values, _defaults(interface), strict=True)])
         signature = table.signature(arguments, dispatch.rows)
         table.entries += signature.enter(_key(interface, values, words), dispatch, form.words(words))
-        called.calls_at = table.address
-        _tables[called] = table  # that before is let go of when nobody knows where it is
 
 
 _lock = hold_over_forks(threading.Lock())
 
 
 class _Table:
-    """The signatures of one kernel's calls."""
+    """The signatures of one kernel's calls; ``place`` is where the door finds them."""
+
+    __slots__ = ("_name_places", "_names", "_signatures", "_words", "entries", "generation", "place")
 
     def __init__(self, generation: int, names: Sequence[str]) -> None:
         self._names = [sys.intern(name) for name in names]
@@ -117,11 +100,8 @@ class _Table:
         self._words = np.array([generation, 0, len(names), self._name_places.ctypes.data], np.uint64)
         self._signatures: dict[tuple[_Argument, ...], _Signature] = {}
         self.entries = 0
-
-    @property
-    def address(self) -> int:
-        """Where the door finds it."""
-        return self._words.ctypes.data
+        self.generation = generation
+        self.place: int = self._words.ctypes.data
 
     @property
     def is_full(self) -> bool:
@@ -173,15 +153,6 @@ class _Signature:
         self._entries[key] = entry, record, bindings, params, dispatch
         self._buckets[bucket] = entry.ctypes.data
         return True
-
-
-_tables: WeakKeyDictionary[KernelFunction, _Table] = WeakKeyDictionary()
-
-
-def _forget() -> None:
-    for function in list(_tables):
-        function.calls_at = 0
-    _tables.clear()
 
 
 # arguments
