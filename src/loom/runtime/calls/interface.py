@@ -34,8 +34,8 @@ MISSING: Any = object()
 """Stands for an argument that was not given."""
 _FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
 _MOST_SIZES = 256
-_OFTEN = 16
-"""So many calls of a form that go the whole way are looked at; of later ones fewer and fewer."""
+_OFTEN, _SELDOM = 4, 16
+"""So many calls of a form that go the whole way are looked at in vain, before only every so-manieth one is."""
 _known: WeakKeyDictionary[KernelFunction, Interface] = WeakKeyDictionary()
 
 
@@ -48,17 +48,21 @@ def interface_of(function: KernelFunction) -> Interface:
 
 
 class Admission:
-    """How often a form of call came the long way."""
+    """How often a form of call came the long way, and was looked at in vain."""
 
-    __slots__ = ("_calls",)
+    __slots__ = ("_calls", "_vain")
 
     def __init__(self) -> None:
-        self._calls = 0
+        self._calls = self._vain = 0
 
     def is_due(self) -> bool:
-        """Tell whether a call that was just made is to be looked at: the second, and some after it."""
+        """Tell whether a call that was just made is to be looked at: not the first, and not all if that is in vain."""
         self._calls += 1
-        return self._calls > 1 and (self._calls <= _OFTEN or not self._calls & (self._calls - 1))
+        return self._calls > 1 and (self._vain < _OFTEN or not self._calls % _SELDOM)
+
+    def note(self, *, is_new: bool) -> None:
+        """Take note of whether it was something new."""
+        self._vain = 0 if is_new else self._vain + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,29 +61,38 @@ def offer(called: KernelFunction, form: CallForm, key: Hashable, where: Device, 
     for value in (*args, *named.values()):
         if isinstance(value, Readable) and value.direct is not None:
             settle_uses(getattr(value, value.direct.storage))
-    if not form.admission.is_due() or not options.native_calls() or not interface.plain or interface.kernel.is_loose:
+    if not form.admission.is_due() or not options.native_calls():
         return
-    if not (form.settled.is_inside and form.trial.is_over):
-        return
+    is_sure = form.settled.is_inside and form.trial.is_over
+    if is_sure and interface.plain and not interface.kernel.is_loose:
+        values = [args[n] if n < len(args) else named.get(name, _ABSENT) for n, name in enumerate(interface.names)]
+        form.admission.note(is_new=_enter(called, form, key, where, values, interface))
+
+
+def _enter(
+    called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[Any], interface: Interface
+) -> bool:
+    """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
     from loom.runtime.calls.native.door import opened  # few programs call a kernel twice
 
     with CRITICAL, _lock:
         door = opened(_Table)
         if door is None:
-            return
+            return False
         door.renew()
         kept = find_kept(key, where)  # None if settings changed since
         dispatch = None if kept is None else kept.direct()
-        values = [args[n] if n < len(args) else named.get(name, _ABSENT) for n, name in enumerate(interface.names)]
         arguments = None if dispatch is None else _arguments(interface, values, where)
         if dispatch is None or arguments is None:
-            return
+            return False
         table: _Table | None = called.known_calls
         if table is None or table.is_full or table.generation != door.generation:
             called.known_calls = table = _Table(door.generation, interface.names)
         words = interface.words([p if v is _ABSENT else v for v, p in zip(values, _defaults(interface), strict=True)])
         signature = table.signature(arguments, dispatch.rows)
-        table.entries += signature.enter(_key(interface, values, words), dispatch, form.words(words))
+        is_new = signature.enter(_key(interface, values, words), dispatch, form.words(words))
+        table.entries += is_new
+        return is_new
 
 
 _lock = hold_over_forks(threading.Lock())
