@@ -75,7 +75,7 @@ class Kept:
         return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
 
     def direct(self) -> DirectDispatch | None:
-        """Return what it runs if that is one small dispatch of the calling thread's, which tells nothing; else None."""
+        """Return what it runs if that is one small dispatch of the calling thread's, else None."""
         return self._program.direct(self.slots) if self.in_place else None
 
     def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = (), wait: bool = False) -> None:

@@ -208,7 +208,7 @@ class Program(ProcessBound):
             self._use = Use(self._domain, lasting=True)
 
     def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
-        """Return what it runs if that is one small dispatch over ``slots``, which tells nothing; else None."""
+        """Return what it runs if that is one small dispatch over ``slots``; else None."""
         inner = self._inner
         if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
             return None

@@ -48,12 +48,13 @@ class DirectDispatch(NamedTuple):
     """A small dispatch that may be run in the calling thread at once: what its kernel's code is called with.
 
     ``record`` and ``bindings`` are as ``targets.llvm.machine.layout`` says; ``rows`` are those of the program's slots,
-    in order; ``kept`` is what must stay in memory.
+    in order; ``sites`` are what it may tell of in its log; ``kept`` is what must stay in memory.
     """
 
     record: Any
     bindings: Any
     rows: tuple[int, ...]
+    sites: tuple[Any, ...]
     kept: Any
 
 

@@ -114,8 +114,8 @@ USUAL: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 STRANGE: tuple[Any, ...] = (
     float("nan"), float("inf"), -0.0, 1e39, 1e-45, 5e-324, 16777217, (1 << 53) + 1, -1, 1 << 31, 1 << 32, (1 << 63) - 1,
-    1 << 63, 1 << 64, 1 << 70, 127, 128, -129, True, None, "2", 1j, np.array(2.0), np.array(3), np.array([1.0]), np.float16(2),
-    np.bool_(True), np.uint64(1 << 63), np.float32("nan"), np.float64("inf"), np.int64(-1), [1], np.float64(3.5), 2.5,
+    1 << 63, 1 << 64, 1 << 70, 127, 128, -129, True, None, "2", 1j, np.array(2.0), np.array(3), np.array([1.0]),
+    np.float16(2), np.bool_(True), np.uint64(1 << 63), np.float32("nan"), np.float64("inf"), np.int64(-1), [1], np.float64(3.5), 2.5,
 )  # fmt: skip
 LENGTHS = (1, 7, 64, 65)
 
@@ -157,8 +157,9 @@ def drawn(seed: int) -> Call:
     if rng.random() < 0.3:
         named = dict(reversed(named.items()))
     if is_odd and rng.random() < 0.15:
-        rng.choice((args.clear, named.clear, lambda: args.append(1), lambda: named.update(other=1),
-                    lambda: named.update(a=1), lambda: named.update(lanes=3), lambda: args and args.pop()))()  # fmt: skip
+        ways = (args.clear, named.clear, lambda: args.append(1), lambda: args and args.pop(),
+                *(lambda name=name: named.update({name: 3}) for name in ("other", "a", "lanes", "out")))  # fmt: skip
+        rng.choice(ways)()
     return Call(kind.kernel, tuple(args), named, bases)
 
 
@@ -170,7 +171,8 @@ def _array(rng: random.Random, dtype: str, length: int, ndim: int, bases: list[A
     shape = (length,) if ndim == 1 else (length, rng.choice((2, 5)))
     if is_odd and rng.random() < 0.1:
         shape = rng.choice(((), (2, length), (length, 1, 1)))
-    numbers = np.random.default_rng(rng.randrange(1000)).integers(0, 5, shape)
+    low = -1 if is_odd and dtype in "i4i8f4f8" else 0
+    numbers = np.random.default_rng(rng.randrange(1000)).integers(low, 5, shape)
     base = np.asarray(numbers).astype(dtype)
     makers = (*FORMS, *OWN) if rng.random() < 0.4 else (FORMS[0],)
     make = rng.choice(makers if is_odd else (FORMS[0], FORMS[0], *OWN[:2]) if len(makers) > 1 else makers)
@@ -225,7 +227,8 @@ def _view(a: Any, bases: list[Any]) -> Any:
 
 FORMS: tuple[Callable[[Any, list[Any]], Any], ...] = (
     _kept, _strided, _locked, _unaligned, _resized, lambda a, b: _kept(a.view(Odd), b), lambda a, b: _kept(a.T, b, a),
-    lambda a, b: a.tolist(), lambda a, b: memoryview(_kept(a, b)), lambda a, b: None, lambda a, b: _kept(np.flip(a), b, a),
+    lambda a, b: a.tolist(), lambda a, b: memoryview(_kept(a, b)), lambda a, b: None,
+    lambda a, b: _kept(np.flip(a), b, a),
     lambda a, b: np.ma.masked_array(_kept(a, b)),
 )  # fmt: skip
 OWN: tuple[Callable[[Any, list[Any]], Any], ...] = (

@@ -14,6 +14,7 @@
 ;              25 GetAttr 26 AsLongLongAndOverflow 27 AsDouble 28 ContextVar_Get 29 List_Size 30 List_GetItem
 ;              31 Dict_GetItemWithError 32 Err_Clear 33 Vectorcall 34 IncRef 35 DecRef 36 Tuple_Size 37 Tuple_GetItem
 ;              38 type of int  39 type of tuple  40 an empty log  41 Mem_Malloc  42 Mem_Free  43 Err_NoMemory
+;              46 a log  47 reports what it says, given sites and a copy  48 Bytes_FromStringAndSize
 ;              44 type of what a kernel knows its table by  45 the place of the slot with its address
 ;   table      0 generation  1 first signature  2 number of parameters  3 their names
 ;   signature  0 next  1 arguments  2 mask of the buckets  3 buckets  4 number of buffers  5 their rows of the bindings
@@ -22,7 +23,8 @@
 ;              Loom's: 2 conditions  3 their number  4..7 as above  8, 9 places of storage and shape
 ;              number: 2 becomes (0 whole, 1 f32, 2 f64)  3 least  4 most  5 decides  6 parameter  7 mask of its bits
 ;   condition  0 place  1 object  2 whether it is to be that one, or not to be
-;   entry      0 next  1 hash  2 kernel  3 record  4 groups  5 bindings  6 parameters  7 words of the key, from 8 on
+;   entry      0 next  1 hash  2 kernel  3 record  4 groups  5 bindings  6 parameters  7 sites, if the kernel tells anything
+;              8.. words of the key
 
 %Array = type { i64, ptr, ptr, i32, ptr, ptr, ptr, ptr, i32 }
 ;               count type data axes lengths strides base dtype flags: as looked at before the door opens
@@ -754,8 +756,9 @@ no:
   ret i1 0
 }
 
-; Serve a call; false, nothing being done, if Python is to.
-define internal i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names) {
+; Serve a call; false, nothing being done, if Python is to. Of a kernel that told something its sites, and a copy of the
+; log (null: no memory), go where they are told.
+define internal i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names, ptr %told) {
 entry:
   %place = alloca i64
   %open = call ptr @fact(i64 0)
@@ -781,7 +784,7 @@ address:
 serve:
   %where = load i64, ptr %place
   %table = inttoptr i64 %where to ptr
-  %served = call i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names)
+  %served = call i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %told)
   br label %leave
 leave:
   %result = phi i1 [ false, %kind ], [ false, %address ], [ %served, %serve ]
@@ -793,7 +796,7 @@ no:
 }
 
 ; Do the same with a kernel's table.
-define internal i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names) {
+define internal i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %told) {
 entry:
   %values = alloca [16 x ptr]
   %key = alloca [80 x i64]
@@ -878,8 +881,37 @@ run:
   %kernel = call ptr @at(ptr %entry.found, i64 2)
   %record = call ptr @at(ptr %entry.found, i64 3)
   %groups = call i64 @word(ptr %entry.found, i64 4)
-  %log = call ptr @fact(i64 40)
+  %sites = call ptr @at(ptr %entry.found, i64 7)
+  %silent = icmp eq ptr %sites, null
+  %log.number = select i1 %silent, i64 40, i64 46
+  %log = call ptr @fact(i64 %log.number)
   call void %kernel(ptr %record, ptr %log, i64 0, i64 %groups)
+  br i1 %silent, label %served, label %listen
+listen:
+  %claimed = call i64 @word(ptr %log, i64 1)
+  %faulty = call i64 @word(ptr %log, i64 2)
+  %any = or i64 %claimed, %faulty
+  %quiet = icmp eq i64 %any, 0
+  br i1 %quiet, label %served, label %take
+take:                                         ; a copy, before another call writes there
+  %capacity = call i64 @word(ptr %log, i64 0)
+  %full = icmp ult i64 %capacity, %claimed
+  %used = select i1 %full, i64 %capacity, i64 %claimed
+  %log.words = add i64 %used, 4
+  %log.bytes = mul i64 %log.words, 8
+  %bytes.of = call ptr @fact(i64 48)
+  %copy = call ptr %bytes.of(ptr %log, i64 %log.bytes)
+  %claimed.field = getelementptr i64, ptr %log, i64 1
+  %faulty.field = getelementptr i64, ptr %log, i64 2
+  store i64 0, ptr %claimed.field
+  store i64 0, ptr %faulty.field
+  %incref = call ptr @fact(i64 34)
+  call void %incref(ptr %sites)
+  %copy.field = getelementptr ptr, ptr %told, i64 1
+  store ptr %sites, ptr %told
+  store ptr %copy, ptr %copy.field
+  ret i1 1
+served:
   ret i1 1
 no:
   ret i1 0
@@ -889,10 +921,32 @@ no:
 define ptr @loom_door(ptr %self, ptr %args, i64 %given, ptr %names) {
 entry:
   %few.stack = alloca [65 x ptr]
+  %told = alloca [2 x ptr]
+  store ptr null, ptr %told
   %environment = call i64 @fp_enter()
-  %served = call i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names)
+  %served = call i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names, ptr %told)
   call void @fp_leave(i64 %environment)
-  br i1 %served, label %return, label %python
+  br i1 %served, label %listen, label %python
+listen:
+  %sites = load ptr, ptr %told
+  %silent = icmp eq ptr %sites, null
+  br i1 %silent, label %return, label %tell
+tell:
+  %decref = call ptr @fact(i64 35)
+  %copy.field = getelementptr ptr, ptr %told, i64 1
+  %copy.found = load ptr, ptr %copy.field
+  %no.copy = icmp eq ptr %copy.found, null
+  br i1 %no.copy, label %drop, label %report
+report:
+  %report.call = call ptr @fact(i64 33)
+  %reporter = call ptr @fact(i64 47)
+  %reported = call ptr %report.call(ptr %reporter, ptr %told, i64 2, ptr null)
+  call void %decref(ptr %copy.found)
+  br label %drop
+drop:                                         ; without a copy there is an error already
+  %answer = phi ptr [ null, %tell ], [ %reported, %report ]
+  call void %decref(ptr %sites)
+  ret ptr %answer
 return:
   %incref = call ptr @fact(i64 34)
   %none = call ptr @fact(i64 4)

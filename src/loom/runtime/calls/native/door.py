@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core import options
+from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.interp.debugger import CURRENT
 from loom.runtime.calls.native.layouts import is_known, places_of
@@ -24,8 +25,9 @@ from loom.runtime.drivers.cpu.walker import processor_source
 from loom.runtime.memory.order import BOUNDS, Use, Uses
 from loom.runtime.memory.storage import HostStorage
 from loom.runtime.port.cache import ArtifactCache
+from loom.runtime.port.log import LOG_WORDS, new_log, read_log
 from loom.runtime.port.profile import OPEN
-from loom.targets.base import LOG_HEADER_WORDS, Artifact
+from loom.targets.base import LOG_HEADER_WORDS, Artifact, Site
 from loom.targets.llvm.machine import emit, host_machine, llvm_fingerprint
 
 __all__ = ["Door", "opened"]
@@ -55,7 +57,7 @@ class Door:
         self._names = options.CALL_SETTINGS
         self._expected: list[Any] = [environment.get(name) for name in self._names]
         self._pairs = np.zeros(2 * len(self._names), np.uint64)
-        self._log = np.zeros(LOG_HEADER_WORDS, np.uint64)
+        self._silent_log, self._told = np.zeros(LOG_HEADER_WORDS, np.uint64), new_log(LOG_WORDS)
         self._slow: Any = KernelFunction.__call__
         self._attribute = "known_calls"
         self._code = link(_artifact().data, *_ENTRIES)
@@ -64,10 +66,11 @@ class Door:
             1, 1, *map(id, (self._slow, self._attribute, None, CURRENT, OPEN, BOUNDS, environment)),
             len(self._names), self._pairs.ctypes.data, id(True), id(False),
             id(HostStorage), *storage, id(Uses), *uses, id(Use), *use, *map(_function, _FUNCTIONS),
-            id(int), id(tuple), self._log.ctypes.data, *map(_function, _MEMORY_FUNCTIONS), id(table), slots[9],
+            id(int), id(tuple), self._silent_log.ctypes.data, *map(_function, _MEMORY_FUNCTIONS), id(table), slots[9],
+            self._told.ctypes.data, id(report), _function("PyBytes_FromStringAndSize"),
         ]  # fmt: skip
         self._facts = np.array(told, np.uint64)
-        self._kept = CURRENT, OPEN, BOUNDS
+        self._kept = CURRENT, OPEN, BOUNDS, report, table
         self._set_pairs()
 
     @property
@@ -108,6 +111,16 @@ class Door:
         """Let all calls go through Python again."""
         self._facts[0] = 0
         cast("Any", KernelFunction).__call__ = self._slow
+
+
+@brief
+def report(sites: tuple[Site, ...], log: bytes) -> None:
+    """Print what a kernel printed, and raise the fault that it told of."""
+    outcome = read_log(np.frombuffer(log, np.uint64).copy(), lambda _: sites)
+    for line in outcome.lines:
+        print(line)
+    if outcome.error is not None:
+        raise outcome.error
 
 
 def _function(name: str) -> int:

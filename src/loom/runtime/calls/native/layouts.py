@@ -42,7 +42,8 @@ def is_known() -> bool:
 
 
 def _is_typed(held: Any) -> bool:
-    return _words(held, _HEAD)[1] == id(type(held))
+    kind: type[Any] = type(held)
+    return _words(held, _HEAD)[1] == id(kind)
 
 
 def _arrays_are_known() -> bool:

@@ -1,7 +1,7 @@
 """What the native door knows of each kernel: signatures of calls that were made, and what runs those of each size.
 
 Layer: runtime. A call is offered when it was made the long way; one that comes again is put in the tables, if its
-program is one small dispatch that tells nothing and its arguments are of kinds that the door reads. Invariant: an entry
+program is one small dispatch and its arguments are of kinds that the door reads. Invariant: an entry
 says no more than was proved of the call it was made of; what is in a table stays in memory as long as a kernel, or the
 door, knows where.
 """
@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["offer"]
 
-_MOST_PARAMETERS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 79, 16, 256
+_MOST_PARAMETERS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 79, 64, 1024
 _BUCKETS = 64
 _BEFORE_KEY = 8
 _ABSENT_KIND, _ARRAY_KIND, _OWN_KIND = 0, 1, 2
@@ -155,9 +155,10 @@ class _Signature:
         record, bindings = dispatch.record.copy(), dispatch.bindings.copy()
         params = np.array([*words, 0], np.uint64)
         record["bindings"], record["params"] = bindings.ctypes.data, params.ctypes.data
+        sites = id(dispatch.sites) if dispatch.sites else 0
         entry = np.array(
             [self._buckets[bucket], mixed, record["kernel"][0], record.ctypes.data, record["total"][0],
-             bindings.ctypes.data, params.ctypes.data, 0, *key], np.uint64,
+             bindings.ctypes.data, params.ctypes.data, sites, *key], np.uint64,
         )  # fmt: skip
         self._entries[key] = entry, record, bindings, params, dispatch
         self._buckets[bucket] = entry.ctypes.data
@@ -190,7 +191,7 @@ def _arguments(interface: Interface, values: Sequence[Any], where: Device) -> tu
 
 def _buffer(value: Any, memory: Memory, number: int, where: Device, dtype: np.dtype[Any], *, writes: bool,
             ) -> _Argument | None:  # fmt: skip
-    kind: type[Any] = type(value)
+    kind = cast("type[Any]", type(value))
     if kind is np.ndarray:
         if value.dtype is not dtype or not value.size:
             return None
@@ -222,7 +223,8 @@ def _conditions(kind: type[Any], where: Device, dtype: DType, writes: bool) -> _
 def _number(value: Any, param: Param, number: int, interface: Interface) -> _Argument | None:
     if value is _ABSENT:
         return _ABSENT_KIND, 0, 0, 0, 0, 0, number, 0, 0, 0
-    kind, dtype = SCALARS.get(type(value)), param.dtype
+    its_type: type[Any] = type(value)
+    kind, dtype = SCALARS.get(its_type), param.dtype
     form = _F32 if dtype.name == "f32" else _F64 if dtype.name == "f64" else _WHOLE
     if kind is None or dtype.is_vector or (form == _WHOLE and not (dtype.is_integer or dtype.is_bool)):
         return None
@@ -232,8 +234,7 @@ def _number(value: Any, param: Param, number: int, interface: Interface) -> _Arg
     elif param in interface.kernel.index_params:
         least, most = max(least, 0), min(most, _INDEXES)
     decides = int(number in interface.inside.deciding)
-    return (kind, id(type(value)), form, least, min(most, _LARGEST), decides, number, (1 << dtype.bits) - 1, 0,
-            0)  # fmt: skip
+    return kind, id(its_type), form, least, min(most, _LARGEST), decides, number, (1 << dtype.bits) - 1, 0, 0
 
 
 def _defaults(interface: Interface) -> list[Any]:

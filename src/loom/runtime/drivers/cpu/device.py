@@ -239,12 +239,14 @@ class _CpuProgram:
         return made
 
     def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
-        """Return its dispatch, if it is one that is not worth sharing, ends soon, and tells nothing."""
+        """Return its dispatch, if it is one that is not worth sharing, and ends soon."""
         rows = {id(slot): row for _, row, slot in self.slots}
         is_small = len(self.records) == 1 and self.records["flags"][0] & SMALL and self.records["total"][0]
-        if not is_small or self.talks or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
+        if not is_small or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
             return None
-        return DirectDispatch(self.records, self.keep[1], tuple(rows[id(slot)] for slot in slots), self.keep)
+        return DirectDispatch(
+            self.records, self.keep[1], tuple(rows[id(slot)] for slot in slots), *self.sites.values(), self.keep
+        )
 
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""
