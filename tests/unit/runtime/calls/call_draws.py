@@ -115,7 +115,8 @@ USUAL: dict[str, tuple[Any, ...]] = {
 STRANGE: tuple[Any, ...] = (
     float("nan"), float("inf"), -0.0, 1e39, 1e-45, 5e-324, 16777217, (1 << 53) + 1, -1, 1 << 31, 1 << 32, (1 << 63) - 1,
     1 << 63, 1 << 64, 1 << 70, 127, 128, -129, True, None, "2", 1j, np.array(2.0), np.array(3), np.array([1.0]),
-    np.float16(2), np.bool_(True), np.uint64(1 << 63), np.float32("nan"), np.float64("inf"), np.int64(-1), [1], np.float64(3.5), 2.5,
+    np.float16(2), np.bool_(True), np.uint64(1 << 63), np.float32("nan"), np.float64("inf"), np.int64(-1), [1],
+    np.float64(3.5), 2.5,
 )  # fmt: skip
 LENGTHS = (1, 7, 64, 65)
 

@@ -43,7 +43,7 @@ from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
-from loom.targets.llvm.machine.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, SMALL, WAITS
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
 
 __all__ = ["CpuDevice"]
 
@@ -51,6 +51,8 @@ _DONE = 2
 _EMPTY_LOG = SubmissionCells.empty_log.offset
 _SHORT_WORK = 1e7
 """Operations that a caller runs itself: some milliseconds."""
+_DIRECT_WORK = 5e4
+"""Operations that a caller runs without a look at others: some ten microseconds."""
 _NO_WORDS = np.empty(0, np.int64)
 
 
@@ -239,9 +241,9 @@ class _CpuProgram:
         return made
 
     def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
-        """Return its dispatch, if it is one that is not worth sharing, and ends soon."""
+        """Return its dispatch, if it is one that takes no longer than what is done to share it."""
         rows = {id(slot): row for _, row, slot in self.slots}
-        is_small = len(self.records) == 1 and self.records["flags"][0] & SMALL and self.records["total"][0]
+        is_small = len(self.records) == 1 and self.records["total"][0] and self._work <= _DIRECT_WORK
         if not is_small or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
             return None
         return DirectDispatch(
