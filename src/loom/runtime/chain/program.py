@@ -23,7 +23,7 @@ from loom.runtime.memory.order import UNTRACKED, Use, enter
 from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
-from loom.runtime.port.device import DeviceProgram, DeviceSubmission, InPlace
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectDispatch, DirectProgram, InPlace
 from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
 from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
@@ -212,6 +212,13 @@ class Program(ProcessBound):
             self._domain = (self._inner and self._inner.domain) or timeline.domain
             self._use = Use(self._domain, lasting=True)
 
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return what it runs if that is one small dispatch over ``slots``; else None."""
+        inner = self._inner
+        if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
+            return None
+        return inner.direct(slots)
+
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""
         pacer, watch = self.pacer, None
@@ -307,9 +314,10 @@ class Program(ProcessBound):
                     watch = self._watch(program, alone=True)
                 program.run(begin)
                 use.began(inner)
-                use = None
+                begun, use = use, None
             assert inner is not None
             _finish(inner)
+            begun.ended(inner)
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
