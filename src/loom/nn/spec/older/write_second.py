@@ -34,7 +34,7 @@ from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.nn.spec.network import NetworkSpec, ProductPrecision
 from loom.nn.spec.older.compare import changes_nothing
-from loom.nn.spec.older.names import stored_type
+from loom.nn.spec.older.names import type_name
 from loom.nn.spec.older.packed import KINDS, decode, encode
 from loom.nn.spec.older.second import read_second
 from loom.nn.spec.older.second_weights import has_weights, join
@@ -62,7 +62,7 @@ def write_second(
 
     ArgumentError names what cannot be said; ``lossy`` notes what is lost instead, where something near can be said.
     """
-    kind = stored_type(element) if element else None
+    kind = type_name(element) if element else None
     if kind is None:
         raise ArgumentError(where, "the second generation stores no such type", expected=", ".join(KINDS), got=element,
                             remedy=near_matches(element, KINDS) or "Choose one of them")  # fmt: skip

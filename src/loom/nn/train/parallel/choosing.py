@@ -17,11 +17,11 @@ from loom.nn.train.parallel.pooled import PoolCrew
 from loom.nn.weights.model import Model
 from loom.workers.opening import opened
 
-__all__ = ["opened_crew"]
+__all__ = ["open_crew"]
 
 
 @contextmanager
-def opened_crew(
+def open_crew(
     devices: Any, workers: Any, address: str | None, audit: float | None, config: TrainConfig, model: Model
 ) -> Generator[Crew | None, None, None]:
     """Give the crew of a training, None for the model's device alone; a pool opened for it is closed in the end."""

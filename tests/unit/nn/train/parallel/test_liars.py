@@ -167,9 +167,9 @@ BY_CALLS = [
     Lie("digest of a state", replicas, "digest_of", lambda found, _: found[::-1]),
     Lie("digests of audits", replicas, "audit_checks", lambda found, _: found[::-1]),
     Lie("sums made", replicas.Replica, "gradients", lambda found, _: flip_named(found)),
-    Lie("sums sent", replicas, "packed", lambda found, _: flip_named(found)),
+    Lie("sums sent", replicas, "pack_sums", lambda found, _: flip_named(found)),
     Lie("sums joined", replicas, "join", lambda found, _: flip_named(found), workers=(4,)),
-    Lie("sums received", replicas, "unpacked", lambda found, _: flip_named(found)),
+    Lie("sums received", replicas, "unpack_sums", lambda found, _: flip_named(found)),
     Lie("losses", replicas, "report_of", lambda found, _: Reported([(*s[:2], {"loss": s[2]["loss"] * 2})
                                                                     for s in found.summary], found.value)),
     Lie("a digest", worker, "result_digest", lambda found, _: found[::-1]),
