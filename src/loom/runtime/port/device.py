@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from loom.runtime.port.times import Times
 
 __all__ = [
-    "Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "DirectDispatch", "DirectProgram", "Driver", "InPlace",
-]  # fmt: skip
+    "Device",
+    "DeviceInfo",
+    "DeviceProgram",
+    "DeviceSubmission",
+    "DirectDispatch",
+    "DirectProgram",
+    "Driver",
+    "InPlace",
+]
 
 
 class DeviceSubmission(Protocol):

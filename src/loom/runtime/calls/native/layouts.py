@@ -21,9 +21,19 @@ _HEAD = 2
 _WORD = 8
 _ARRAY_WORDS = 9
 SCALARS: dict[type[Any], int] = {
-    float: 3, np.float64: 3, int: 4, bool: 5, np.float32: 6, np.int8: 7, np.int16: 8, np.int32: 9, np.int64: 10,
-    np.uint8: 11, np.uint16: 12, np.uint32: 13,
-}  # fmt: skip
+    float: 3,
+    np.float64: 3,
+    int: 4,
+    bool: 5,
+    np.float32: 6,
+    np.int8: 7,
+    np.int16: 8,
+    np.int32: 9,
+    np.int64: 10,
+    np.uint8: 11,
+    np.uint16: 12,
+    np.uint32: 13,
+}
 """Types of numbers that the door reads, as it counts them."""
 
 

@@ -51,8 +51,15 @@ _Argument = tuple[int, ...]
 _Words = np.ndarray[Any, Any]
 
 
-def offer(called: KernelFunction, form: CallForm, key: Hashable, where: Device, args: Sequence[Any],
-          named: Mapping[str, Any], interface: Interface) -> None:  # fmt: skip
+def offer(
+    called: KernelFunction,
+    form: CallForm,
+    key: Hashable,
+    where: Device,
+    args: Sequence[Any],
+    named: Mapping[str, Any],
+    interface: Interface,
+) -> None:
     """Let the door know a call that was made without settings, if it is one that it takes and that came before.
 
     ``called``: the kernel as it was called, of which ``form`` may be that of an instance. ``key``: of the program that
@@ -73,10 +80,10 @@ def _enter(
     called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[Any], interface: Interface
 ) -> bool:
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
-    from loom.runtime.calls.native.door import opened  # few programs call a kernel twice
+    from loom.runtime.calls.native.nativedoor import opened  # few programs call a kernel twice
 
     with CRITICAL, _lock:
-        door = opened(_Table)
+        door = opened(_CallTable)
         if door is None:
             return False
         door.renew()
@@ -85,9 +92,9 @@ def _enter(
         arguments = None if dispatch is None else _arguments(interface, values, where)
         if dispatch is None or arguments is None:
             return False
-        table: _Table | None = called.known_calls
+        table: _CallTable | None = called.known_calls
         if table is None or table.is_full or table.generation != door.generation:
-            called.known_calls = table = _Table(door.generation, interface.names)
+            called.known_calls = table = _CallTable(door.generation, interface.names)
         words = interface.words([p if v is _ABSENT else v for v, p in zip(values, _defaults(interface), strict=True)])
         signature = table.signature(arguments, dispatch.rows)
         is_new = signature.enter(_key(interface, values, words), dispatch, form.words(words))
@@ -98,7 +105,7 @@ def _enter(
 _lock = hold_over_forks(threading.Lock())
 
 
-class _Table:
+class _CallTable:
     """The signatures of one kernel's calls; ``place`` is where the door finds them."""
 
     __slots__ = ("_name_places", "_names", "_signatures", "_words", "entries", "generation", "place")
@@ -135,9 +142,16 @@ class _Signature:
         self._buckets = np.zeros(_BUCKETS, np.uint64)
         self._entries: dict[tuple[int, ...], Any] = {}
         self._words = np.array(
-            [following, self._arguments.ctypes.data, _BUCKETS - 1, self._buckets.ctypes.data, len(rows),
-             self._rows.ctypes.data], np.uint64,
-        )  # fmt: skip
+            [
+                following,
+                self._arguments.ctypes.data,
+                _BUCKETS - 1,
+                self._buckets.ctypes.data,
+                len(rows),
+                self._rows.ctypes.data,
+            ],
+            np.uint64,
+        )
 
     @property
     def address(self) -> int:
@@ -157,9 +171,19 @@ class _Signature:
         record["bindings"], record["params"] = bindings.ctypes.data, params.ctypes.data
         sites = id(dispatch.sites) if dispatch.sites else 0
         entry = np.array(
-            [self._buckets[bucket], mixed, record["kernel"][0], record.ctypes.data, record["total"][0],
-             bindings.ctypes.data, params.ctypes.data, sites, *key], np.uint64,
-        )  # fmt: skip
+            [
+                self._buckets[bucket],
+                mixed,
+                record["kernel"][0],
+                record.ctypes.data,
+                record["total"][0],
+                bindings.ctypes.data,
+                params.ctypes.data,
+                sites,
+                *key,
+            ],
+            np.uint64,
+        )
         self._entries[key] = entry, record, bindings, params, dispatch
         self._buckets[bucket] = entry.ctypes.data
         return True
@@ -189,8 +213,15 @@ def _arguments(interface: Interface, values: Sequence[Any], where: Device) -> tu
     return arguments if len(arguments) == len(values) and decides + axes <= _MOST_KEY else None
 
 
-def _buffer(value: Any, memory: Memory, number: int, where: Device, dtype: np.dtype[Any], *, writes: bool,
-            ) -> _Argument | None:  # fmt: skip
+def _buffer(
+    value: Any,
+    memory: Memory,
+    number: int,
+    where: Device,
+    dtype: np.dtype[Any],
+    *,
+    writes: bool,
+) -> _Argument | None:
     kind = cast("type[Any]", type(value))
     if kind is np.ndarray:
         if value.dtype is not dtype or not value.size:
@@ -203,8 +234,7 @@ def _buffer(value: Any, memory: Memory, number: int, where: Device, dtype: np.dt
     places = places_of(kind, value.direct.storage, value.direct.shape)
     if conditions is None or places is None or not value.size:
         return None
-    return (_OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0,
-            *places)  # fmt: skip
+    return (_OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0, *places)
 
 
 @cache
