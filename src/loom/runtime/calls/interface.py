@@ -33,6 +33,7 @@ __all__ = ["MISSING", "Interface", "interface_of"]
 MISSING: Any = object()
 """Stands for an argument that was not given."""
 _FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
+_ZEROS = 0, 1 << 31
 _MOST_SIZES = 256
 _OFTEN, _SELDOM = 4, 16
 """So many calls of a form that go the whole way are looked at in vain, before only every so-manieth one is."""
@@ -185,8 +186,10 @@ class Interface:
             if kind is float and dtype.name in _FLOATS:
                 numbers, bits = _FLOATS[dtype.name]
                 try:
-                    found.append(bits.unpack(numbers.pack(value))[0])
-                    continue
+                    word = bits.unpack(numbers.pack(value))[0]
+                    if word not in _ZEROS or value == 0.0:  # else the thread may be one that flushes what is small
+                        found.append(word)
+                        continue
                 except OverflowError:
                     pass
             elif kind is int and dtype.is_integer and dtype.minimum <= value <= dtype.maximum:

@@ -61,8 +61,8 @@ class DirectDispatch(NamedTuple):
     record: Any
     bindings: Any
     rows: tuple[int, ...]
-    sites: tuple[Any, ...]
-    kept: Any
+    sites: tuple[object, ...]
+    kept: object
 
 
 @runtime_checkable

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -271,3 +273,66 @@ def test_many_sizes_and_signatures(slow: _Slow) -> None:
     for n in range(380, 400):
         fill(np.zeros(n, np.uint32), np.uint16(5))
     assert slow.count <= 5
+
+
+_ENDINGS = """
+import atexit, os, sys
+import numpy as np
+from unit.runtime.calls.call_draws import axpy
+
+
+class Last:
+    def __init__(self):
+        self.kernel, self.call = axpy, axpy.__call__
+        self.x, self.y = np.ones(64, np.float32), np.zeros(64, np.float32)
+
+    def __del__(self):
+        try:
+            self.kernel(self.x, self.y, 1.0)
+            self.call(self.x, self.y, 1.0)
+            os.write(1, b"%d " % self.y.sum())
+        except BaseException as error:
+            os.write(1, repr(error).encode())
+
+
+x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
+for _ in range(5):
+    axpy(x, y, 1.0)
+sys.kept = Last()
+cycle = Last()
+cycle.cycle = cycle
+atexit.register(lambda: (axpy(x, y, 1.0), os.write(1, b"exit ")))
+if os.fork() == 0:
+    axpy(x, y, 1.0)
+    os.write(1, b"child %d " % y.sum())
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_the_end_of_a_process_and_forks() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", _ENDINGS], env=environment, capture_output=True, check=False)
+    assert (found.returncode, found.stderr) == (0, b"")
+    words = found.stdout.decode().split()
+    assert words[:3] == ["child", "384", "exit"]
+    assert set(words[3:]) <= {"128"}  # what Python still calls is served
+
+
+def test_threads_that_flush_what_is_small_give_kernels_their_numbers(slow: _Slow) -> None:
+    torch = pytest.importorskip("torch")
+    x, numbers = np.ones(3, np.float32), (1e-40, -1e-40, np.float64(1e-40))
+    expected = [np.full(3, number, np.float32).tobytes() for number in numbers]
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not")
+    try:
+        for number, bits in zip(numbers, expected, strict=True):
+            found: list[bytes] = []
+            for run in (_native, _python):
+                for _ in range(5):
+                    y = np.zeros(3, np.float32)
+                    run(axpy, (x, y, number), {})
+                    found.append(y.tobytes())
+            assert set(found) == {bits}
+    finally:
+        torch.set_flush_denormal(False)

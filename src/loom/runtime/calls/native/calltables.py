@@ -46,7 +46,7 @@ _INDEXES = (1 << 31) - 1
 _LARGEST = (1 << 63) - 1
 _ALL_BITS = (1 << 64) - 1
 _SEED, _FACTOR = 14695981039346656037, 1099511628211
-_ABSENT: Any = object()
+_ABSENT = object()
 _Argument = tuple[int, ...]
 _Words = np.ndarray[Any, Any]
 
@@ -56,8 +56,8 @@ def offer(
     form: CallForm,
     key: Hashable,
     where: Device,
-    args: Sequence[Any],
-    named: Mapping[str, Any],
+    args: Sequence[object],
+    named: Mapping[str, object],
     interface: Interface,
 ) -> None:
     """Let the door know a call that was made without settings, if it is one that it takes and that came before.
@@ -68,7 +68,7 @@ def offer(
     for value in (*args, *named.values()):
         if isinstance(value, Readable) and value.direct is not None:
             settle_uses(getattr(value, value.direct.storage))
-    if not form.admission.is_due() or not options.native_calls():
+    if not form.admission.is_due() or not options.native_calls() or sys.is_finalizing():
         return
     is_sure = form.settled.is_inside and form.trial.is_over
     if is_sure and interface.plain and not interface.kernel.is_loose:
@@ -77,7 +77,7 @@ def offer(
 
 
 def _enter(
-    called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[Any], interface: Interface
+    called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[object], interface: Interface
 ) -> bool:
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
     from loom.runtime.calls.native.nativedoor import opened  # few programs call a kernel twice
@@ -140,7 +140,7 @@ class _Signature:
         self._arguments = np.array([[word & _ALL_BITS for word in each] for each in arguments], np.uint64)
         self._rows = np.array([*rows, 0], np.uint64)
         self._buckets = np.zeros(_BUCKETS, np.uint64)
-        self._entries: dict[tuple[int, ...], Any] = {}
+        self._entries: dict[tuple[int, ...], object] = {}
         self._words = np.array(
             [
                 following,
@@ -192,7 +192,7 @@ class _Signature:
 # arguments
 
 
-def _arguments(interface: Interface, values: Sequence[Any], where: Device) -> tuple[_Argument, ...] | None:
+def _arguments(interface: Interface, values: Sequence[object], where: Device) -> tuple[_Argument, ...] | None:
     """Return the kinds of arguments as the door reads them; None if it cannot read one."""
     if len(values) > _MOST_PARAMETERS:
         return None
@@ -250,10 +250,10 @@ def _conditions(kind: type[Any], where: Device, dtype: DType, writes: bool) -> _
     return np.array([(at[name], id(wanted), int(sense)) for name, wanted, sense in asked], np.uint64)
 
 
-def _number(value: Any, param: Param, number: int, interface: Interface) -> _Argument | None:
+def _number(value: object, param: Param, number: int, interface: Interface) -> _Argument | None:
     if value is _ABSENT:
         return _ABSENT_KIND, 0, 0, 0, 0, 0, number, 0, 0, 0
-    its_type: type[Any] = type(value)
+    its_type = type(value)
     kind, dtype = SCALARS.get(its_type), param.dtype
     form = _F32 if dtype.name == "f32" else _F64 if dtype.name == "f64" else _WHOLE
     if kind is None or dtype.is_vector or (form == _WHOLE and not (dtype.is_integer or dtype.is_bool)):
@@ -267,8 +267,8 @@ def _number(value: Any, param: Param, number: int, interface: Interface) -> _Arg
     return kind, id(its_type), form, least, min(most, _LARGEST), decides, number, (1 << dtype.bits) - 1, 0, 0
 
 
-def _defaults(interface: Interface) -> list[Any]:
-    found: list[Any] = [None] * len(interface.names)
+def _defaults(interface: Interface) -> list[object]:
+    found: list[object] = [None] * len(interface.names)
     for place, param in interface.params:
         found[place] = param.default
     return found

@@ -65,13 +65,13 @@ class _MethodDef(ctypes.Structure):
 class Door:
     """What the door's code is told, and the settings that the known calls were made under."""
 
-    def __init__(self, environment: dict[Any, Any], table: type[Any], slots: tuple[int, ...]) -> None:
+    def __init__(self, environment: dict[bytes, bytes], table: type[object], slots: tuple[int, ...]) -> None:
         self._environment = environment
         self._names = options.CALL_SETTINGS
-        self._expected: list[Any] = [environment.get(name) for name in self._names]
+        self._expected = [environment.get(name) for name in self._names]
         self._pairs = np.zeros(2 * len(self._names), np.uint64)
         self._silent_log, self._told = np.zeros(LOG_HEADER_WORDS, np.uint64), new_log(LOG_WORDS)
-        self._slow: Any = KernelFunction.__call__
+        self._slow = KernelFunction.__call__
         self._attribute = "known_calls"
         self._code = link(_artifact().data, *_ENTRIES)
         storage, uses, use = slots[:3], slots[3:7], slots[7:9]
@@ -171,7 +171,7 @@ def _artifact() -> Artifact:
 _opened: list[Door | None] = []
 
 
-def opened(table: type[Any]) -> Door | None:
+def opened(table: type[object]) -> Door | None:
     """Return the door, opened now if it was not; None where it stays shut.
 
     ``table``: the class of what kernels know, with its address in a slot ``place``.
@@ -184,7 +184,7 @@ def opened(table: type[Any]) -> Door | None:
     return _opened[0]
 
 
-def _open(table: type[Any]) -> Door | None:
+def _open(table: type[object]) -> Door | None:
     environment = options.environment()
     if environment is None or not is_known():
         return None
