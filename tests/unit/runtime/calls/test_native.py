@@ -19,10 +19,10 @@ import loom
 from loom import In, InOut, Out, f32, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.ir.frontend.decorator import KernelFunction
-from loom.runtime.calls.native.layouts import is_known
+from loom.runtime.calls.native import layouts
 from unit.runtime.calls.call_draws import axpy, drawn, outcome
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32" or not is_known(), reason="the door stays shut there")
+pytestmark = pytest.mark.skipif(sys.platform == "win32" or not layouts.is_known(), reason="the door stays shut there")
 
 
 class _Slow:
@@ -336,3 +336,67 @@ def test_threads_that_flush_what_is_small_give_kernels_their_numbers(slow: _Slow
             assert set(found) == {bits}
     finally:
         torch.set_flush_denormal(False)
+
+
+def test_what_is_recorded_keeps_its_elements_while_others_write(slow: _Slow) -> None:
+    ones, y = loom.array(np.ones(64, np.float32)), loom.array(np.zeros(64, np.float32))
+    slow.settle(lambda: axpy(ones, y, 0.0))
+    over: list[bool] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def write() -> None:
+        for _ in range(4000):
+            axpy(ones, y, 1.0)
+        over.append(True)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    last = 0.0
+    try:
+        while len(over) < 2:
+            kept = y + 0.0
+            first = kept.numpy()
+            assert (first == first[0]).all()
+            assert np.array_equal(kept.numpy(), first)
+            assert first[0] >= last
+            last = float(first[0])
+    finally:
+        sys.setswitchinterval(interval)
+        for writer in writers:
+            writer.join()
+    assert (y.numpy() == 8000).all()
+
+
+_SHUT = """
+import numpy as np
+from loom.runtime.calls.native import layouts, nativedoor
+layouts.is_known = nativedoor.is_known = lambda: False
+from loom.ir.frontend.decorator import KernelFunction
+from unit.runtime.calls.call_draws import axpy
+x, y, before = np.ones(64, np.float32), np.zeros(64, np.float32), KernelFunction.__call__
+for _ in range(9):
+    axpy(x, y, 1.0)
+assert KernelFunction.__call__ is before
+assert (y == 9).all()
+"""
+
+
+def test_unknown_layouts_leave_the_door_shut() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", _SHUT], env=environment, check=True)
+
+
+def test_a_layout_is_what_known_objects_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slots:
+        __slots__ = ("a", "b")
+
+    class Plain:
+        a: object
+
+    assert layouts.places_of(Slots, "a", "b") == (16, 24)
+    assert layouts.places_of(Plain, "a") is None
+    words = layouts._words
+    monkeypatch.setattr(layouts, "_words", lambda held, count: [n + (count > 2) for n in words(held, count)])
+    assert not layouts.is_known.__wrapped__()
