@@ -1,9 +1,8 @@
 """What the native door knows of each kernel: signatures of calls that were made, and what runs those of each size.
 
 Layer: runtime. A call is offered when it was made the long way; one that comes again is put in the tables, if its
-program is one small dispatch and its arguments are of kinds that the door reads. Invariant: an entry
-says no more than was proved of the call it was made of; what is in a table stays in memory as long as a kernel, or the
-door, knows where.
+program is one small dispatch and its arguments are of kinds that the door reads. Invariant: an entry says no more than
+was proved of the call it was made of; what is in a table stays in memory as long as its kernel has the table.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ __all__ = ["offer"]
 
 _MOST_PARAMETERS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 79, 64, 1024
 _BUCKETS = 64
-_BEFORE_KEY = 8
 _ABSENT_KIND, _ARRAY_KIND, _OWN_KIND = 0, 1, 2
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 _WHOLE, _F32, _F64 = 0, 1, 2
@@ -65,6 +63,8 @@ def offer(
     ``called``: the kernel as it was called, of which ``form`` may be that of an instance. ``key``: of the program that
     was run.
     """
+    if where.kind != "cpu":
+        return
     for value in (*args, *named.values()):
         if isinstance(value, Readable) and value.direct is not None:
             settle_uses(getattr(value, value.direct.storage))
@@ -95,6 +95,8 @@ def _enter(
         table: _CallTable | None = called.known_calls
         if table is None or table.is_full or table.generation != door.generation:
             called.known_calls = table = _CallTable(door.generation, interface.names)
+        if table.names != interface.names:  # instances of one kernel may have other parameters
+            return False
         words = interface.words([p if v is _ABSENT else v for v, p in zip(values, _defaults(interface), strict=True)])
         signature = table.signature(arguments, dispatch.rows)
         is_new = signature.enter(_key(interface, values, words), dispatch, form.words(words))
@@ -108,11 +110,11 @@ _lock = hold_over_forks(threading.Lock())
 class _CallTable:
     """The signatures of one kernel's calls; ``place`` is where the door finds them."""
 
-    __slots__ = ("_name_places", "_names", "_signatures", "_words", "entries", "generation", "place")
+    __slots__ = ("_name_places", "_signatures", "_words", "entries", "generation", "names", "place")
 
     def __init__(self, generation: int, names: Sequence[str]) -> None:
-        self._names = [sys.intern(name) for name in names]
-        self._name_places = np.array([*map(id, self._names), 0], np.uint64)
+        self.names = tuple(sys.intern(name) for name in names)
+        self._name_places = np.array([*map(id, self.names), 0], np.uint64)
         self._words = np.array([generation, 0, len(names), self._name_places.ctypes.data], np.uint64)
         self._signatures: dict[tuple[_Argument, ...], _Signature] = {}
         self.entries = 0
