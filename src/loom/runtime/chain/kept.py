@@ -23,7 +23,7 @@ from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.memory.storage import HostSlot, Storage
-from loom.runtime.port.device import Device
+from loom.runtime.port.device import Device, DirectDispatch
 from loom.runtime.port.profile import active_profile
 
 __all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "kept_programs", "shares_memory"]
@@ -66,6 +66,8 @@ class Kept:
         self._last: Submission | None = None
         self.in_place = in_place
         self._is_plain = in_place and program.takes(self.slots)
+        self.note: Any = None
+        """What who keeps it knows of it."""
 
     @property
     def nbytes(self) -> int:
@@ -76,6 +78,10 @@ class Kept:
     def is_busy(self) -> bool:
         """True while a call is starting it, or a run that reads its slots is under way."""
         return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
+
+    def direct(self) -> DirectDispatch | None:
+        """Return what it runs if that is one small dispatch of the calling thread's, else None."""
+        return self._program.direct(self.slots) if self.in_place else None
 
     def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = (), wait: bool = False) -> None:
         """Run over one contiguous array or storage per slot; ``numbers`` are 64-bit words.

@@ -212,7 +212,9 @@ def _number_rows(work: Work, rows: list[Any], plain: Sequence[tuple[int, Node]],
             rows[place] = node.op, node.dtype, number
 
 
-def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None) -> Kept:
+def prepare(
+    work: Work, wanted: Sequence[Any], where: Device, target: Node | None = None, *, name: str = "tensor"
+) -> Kept:
     """Return the program that computes ``wanted``, with slots for sources, then results: the target, if there is one.
 
     The new elements of the target are those of ``wanted``, one tensor.
@@ -234,7 +236,7 @@ def prepare(work: Work, wanted: Sequence[Any], where: Device, target: Node | Non
         source(target)
         results = []
         lower(draft, (), [(target, wanted[0])], source)
-    chain = build(draft, plan_memory(draft), where, "tensor")
+    chain = build(draft, plan_memory(draft), where, name)
     places: list[Any] = [b.place for b in (*slots.values(), *results)]
     numbers = _places_of(work, draft, [d.params for d in chain.recorded])
     return Kept(chain.build(), places, in_place=shares_memory(where), numbers=numbers)

@@ -38,7 +38,7 @@ from loom.runtime.memory.storage import HostSlot, HostStorage
 from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.cache import ArtifactCache
-from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, DirectDispatch
 from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
@@ -51,6 +51,8 @@ _DONE = 2
 _EMPTY_LOG = SubmissionCells.empty_log.offset
 _SHORT_WORK = 1e7
 """Operations that a caller runs itself: some milliseconds."""
+_DIRECT_WORK = 5e4
+"""Operations that a caller runs without a look at others: some ten microseconds."""
 _NO_WORDS = np.empty(0, np.int64)
 
 
@@ -183,7 +185,8 @@ class _CpuProgram:
                 work[rows] = self._fill(owner, self.records[rows], step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
-        self.may_last = bool(work.sum() > _SHORT_WORK)
+        self._work = float(work.sum())
+        self.may_last = self._work > _SHORT_WORK
         if timed:
             self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
         set_batches(self.records, work)
@@ -247,6 +250,16 @@ class _CpuProgram:
         numbers = {id(slot): n for n, slot in enumerate(slots)}
         self._places = [(rows.data, at, numbers[id(slot)]) for rows, at, slot in self.slots]
         return not (self.talks or self.timed or any(self.records["flags"] & INDIRECT))
+
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return its dispatch, if it is one that takes no longer than what is done to share it."""
+        rows = {id(slot): row for _, row, slot in self.slots}
+        is_small = len(self.records) == 1 and self.records["total"][0] and self._work <= _DIRECT_WORK
+        if not is_small or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
+            return None
+        return DirectDispatch(
+            self.records, self.keep[1], tuple(rows[id(slot)] for slot in slots), *self.sites.values(), self.keep
+        )
 
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""
