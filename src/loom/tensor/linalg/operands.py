@@ -177,8 +177,8 @@ def is_decided(x: Node) -> bool:
     """Tell whether a tensor's elements are those they will always be: made of arrays, no parameter and no input."""
     if x.is_fed or x.data is not None:
         return not (x.is_fed or x.op.is_written)
-    if all([i.data is not None for i in x.inputs]):  # what is asked most
-        return not any([i.op.is_written for i in x.inputs])
+    if not any(i.data is None for i in x.inputs):  # what is asked most
+        return not any(i.op.is_written for i in x.inputs)
     found = ancestors([x], lambda n: () if n.data is not None else n.inputs, unfold=False)
     return not any(n.op.is_written for n in found if n.op.kind is NodeKind.SOURCE)
 
