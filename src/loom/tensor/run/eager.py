@@ -126,7 +126,7 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
             memory.append(data)
         is_ours = is_ours and _is_ours(each)
     kept = keep(tuple(key), where, lambda: prepare(work_of(ends, where)[1], ends, where))
-    _start(kept, memory + results, [bits for bits, _ in words], is_ours=is_ours)
+    _start(kept, [*memory, *results], [bits for bits, _ in words], is_ours=is_ours)
     return read
 
 
