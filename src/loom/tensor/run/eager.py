@@ -114,7 +114,7 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
         data = each.data
         if data is None:
             number = each.inputs[0] if each.op is BROADCAST else each
-            if number.op is not NUMBER:
+            if number.op is not NUMBER or number.data is not None:
                 return None
             in_place = shares_memory(where)
             key += each.op, each.shape, *_number_row(number, words, in_place, not in_place or op.name in BY_CONSTANTS)
