@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.promotion import promote
+from loom.runtime.memory.storage import HostStorage
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.joining import place
@@ -176,6 +177,8 @@ def is_decided(x: Node) -> bool:
     """Tell whether a tensor's elements are those they will always be: made of arrays, no parameter and no input."""
     if x.is_fed or x.data is not None:
         return not (x.is_fed or x.op.is_written)
+    if not any(i.data is None for i in x.inputs):  # what is asked most
+        return not any(i.op.is_written for i in x.inputs)
     found = ancestors([x], lambda n: () if n.data is not None else n.inputs, unfold=False)
     return not any(n.op.is_written for n in found if n.op.kind is NodeKind.SOURCE)
 
@@ -187,11 +190,13 @@ def raise_failed(info: Any, where_: str, what: str, expected: str, remedy: str) 
     """
 
     def check(found: np.ndarray[Any, Any]) -> None:
-        if found.any():
+        if np.count_nonzero(found):
             place = tuple(map(int, np.argwhere(np.atleast_1d(found))[0]))
             which = f" of matrix {place}" if found.ndim else ""
             column = int(np.atleast_1d(found)[place]) - 1
             raise LinAlgError(where_, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
 
     if not check_later(info, check) and is_decided(info):
-        check(memory_of(info).read(0, info.nbytes).view(info.dtype.numpy).reshape(info.shape))
+        memory = memory_of(info)  # its own: nobody writes there
+        found = memory.bytes if isinstance(memory, HostStorage) else memory.read(0, info.nbytes)
+        check(found.view(info.dtype.numpy).reshape(info.shape))
