@@ -21,8 +21,9 @@ from loom.export.network import FrozenNetwork
 from loom.export.onnx.writing.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
 from loom.export.onnx.writing.writer import WHERE
 from loom.export.program import FrozenFunction, parameters_by_name
+from loom.importers.models import TrainableGraph
+from loom.importers.ports import ArrayInfo
 from loom.ir.frontend.decorator import KernelFunction
-from loom.nn.graphs import ArrayInfo, TrainableGraph
 from loom.nn.integer import IntegerNetwork
 from loom.nn.network import Network
 from loom.nn.spec.reader import write_network
@@ -202,9 +203,7 @@ def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSo
     """Return what an imported model computes, its inputs as ``inputs`` tells, else as the model does."""
 
     def forward(**given: Tensor) -> dict[str, Tensor]:
-        updates = model.state_updates
-        made = model.apply_all(given)
-        model.state_updates = updates  # those of training stay
+        made, _ = model.trace(given)
         return {o.name if o.name not in given else f"{o.name}_": made[o.name] for o in model.outputs}
 
     return _function(forward, name or "model", inputs or _free(model.inputs), None)

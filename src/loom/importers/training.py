@@ -1,6 +1,6 @@
 """Training of imported graphs by the trainer of networks: what is told, checked against what the graph gives.
 
-Layer: nn. Invariant: what is wrong with samples, targets or settings is told before anything runs.
+Layer: importers. Invariant: what is wrong with samples, targets or settings is told before anything runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from loom.core.arrays import Array, read_array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
-from loom.nn.graphs.ports import ArrayInfo
+from loom.importers.ports import ArrayInfo
+from loom.importers.recordings import GraphPass
 from loom.nn.spec.base.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.trainer import Trainer
@@ -36,7 +37,7 @@ Chances = bool | str | Mapping[str, bool | str] | None
 
 
 class Trained(Protocol):
-    """What a training asks of a graph: ``nn.graphs.TrainableGraph``."""
+    """What a training asks of a graph: ``importers.models.TrainableGraph``."""
 
     inputs: tuple[ArrayInfo, ...]
     outputs: tuple[ArrayInfo, ...]
@@ -63,6 +64,10 @@ class Trained(Protocol):
         self, x: Any, *, training: bool, step: Tensor | None = None, precision: str | None = None
     ) -> dict[str, Tensor]:
         """Record it."""
+        ...
+
+    def trace(self, x: Any, *, training: bool, step: Tensor | None = None) -> tuple[dict[str, Tensor], GraphPass]:
+        """Record it, and leave its ``state_updates``."""
         ...
 
     def meaning(self, output: str, shape: Shape) -> Meaning:
@@ -246,16 +251,14 @@ def _shape(a: Any, where: str) -> Shape:
 def _record(model: Trained, shapes: Mapping[str, Shape], names: Sequence[str], where: str) -> Facts:
     fed = {i.name: tensor.input(f"x{n}", shapes[i.name], i.type) for n, i in enumerate(model.inputs)}
     batch = next(iter(shapes.values()))[0]
-    before = model.state_updates
-    made = model.apply_all(fed, training=True, step=tensor.array(np.zeros(1, np.uint32), on=model.device))
-    updates, model.state_updates = model.state_updates, before
+    made, run = model.trace(fed, training=True, step=tensor.array(np.zeros(1, np.uint32), on=model.device))
     for name in names:
         shape = made[name].shape
         if not shape or shape[0] != batch:
             raise ShapeError(where, f"output {name!r} has no axis of samples", expected=f"({batch}, ...)", got=shape,
                              remedy="Train on another, y={name: targets}, or record a loss of your own")  # fmt: skip
     behind = {id(node) for node in ancestors([made[name] for name in names])}
-    needed = behind | {id(node) for node in ancestors([new for _, new in updates])}
+    needed = behind | {id(node) for node in ancestors([*run.updates.values()])}
     unused = {n: (tuple(a.shape[1:]), a.dtype) for n, a in fed.items() if id(a) not in needed}
     if len(unused) == len(fed):
         raise ArgumentError(where, "the outputs are made of no input", expected="one that they depend on",

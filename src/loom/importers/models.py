@@ -1,30 +1,28 @@
 """``TrainableGraph``: the base of models that are imported as graphs over weights.
 
-Layer: nn. Who imports says how the graph is recorded (``record``); everything else is as of ``loom.Network``:
-programs for each set
-of shapes, training by ``nn.train``, measures. Invariant: the bits of outputs, and of weights after a training, depend
-on graph, weights, data and settings alone.
+Layer: importers. Who imports says how the graph is recorded (``record``); everything else is as of ``loom.Network``:
+programs for each set of shapes, training by ``nn.train``, measures. Invariant: the bits of outputs, and of weights
+after a training, depend on graph, weights, data and settings alone.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from loom import tensor
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import show
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import flag, is_mapping
+from loom.importers.ports import ArrayInfo, check_names, check_shapes
+from loom.importers.programs import LatestPrograms, LimitedProgram
+from loom.importers.recordings import GraphPass
+from loom.importers.training import Facts, Task, config_of_task, read_task, trainer_for
 from loom.nn.base.digests import digest_of
 from loom.nn.base.held import HeldWeights
-from loom.nn.base.random import RandomStream
-from loom.nn.graphs.ports import ArrayInfo, check_shapes
-from loom.nn.graphs.training import Facts, Task, config_of_task, read_task, trainer_for
 from loom.nn.spec import Snapshot
 from loom.nn.spec.base.meaning import NUMBERS, Meaning
 from loom.nn.train.config import TrainConfig
@@ -39,38 +37,9 @@ from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.ops.precision import precision as in_precision
-from loom.tensor.ops.random import random_words
 from loom.tensor.selecting.outside import IndexLimits
 
-__all__ = ["GraphPass", "TrainableGraph"]
-
-_MOST_PROGRAMS = 32
-"""Programs that a model keeps, one for each set of shapes."""
-
-
-@dataclass
-class GraphPass:
-    """One recording of a graph: ``training`` or not, and the random words that it draws.
-
-    ``weights``: parameters and state by name, in the type that they are computed in; ``updates``: what the graph leaves
-    in its state, by name; ``limits``: of the indices that it computes.
-    """
-
-    weights: Mapping[str, Tensor]
-    training: bool = False
-    step: Tensor | None = None
-    seed: int = 0
-    updates: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    limits: IndexLimits = field(default_factory=IndexLimits)
-    _draws: int = 0
-
-    def words(self, shape: Sequence[int], where: str) -> Tensor:
-        """Return random words (u32) of this step; each call of a pass has a sequence of its own."""
-        if self.step is None:
-            raise StateError(where, "it draws random numbers", expected="the number of the step", got="step=None",
-                             remedy="Pass step=, an integer tensor of one element")  # fmt: skip
-        self._draws += 1
-        return random_words(shape, self.seed, self._draws, self.step, RandomStream.DROPOUT)
+__all__ = ["TrainableGraph"]
 
 
 class TrainableGraph(HeldWeights, ABC):
@@ -93,15 +62,13 @@ class TrainableGraph(HeldWeights, ABC):
         self.frozen = frozenset(frozen)
         self.learning_rates: dict[str, float] = {}
         self.state_updates: list[tuple[Tensor, Tensor]] = []
-        self.limits = IndexLimits()
-        """Of the indices that the last ``apply`` computes."""
         self.training: Snapshot | None = None
         self._trainer: Trainer | None = None
         self.facts: tuple[Any, Facts] | None = None
         """What the batch that was recorded last told of a training, and of what it is."""
         self._batches: tuple[Any, ...] | None = None
         """What ``train_batch`` was told last, if nothing else was trained or loaded since."""
-        self._programs: OrderedDict[Any, tuple[TensorProgram, IndexLimits]] = OrderedDict()
+        self._programs = LatestPrograms[LimitedProgram]()
 
     batch_size = 1
     """That of a training is told by who trains."""
@@ -176,6 +143,16 @@ class TrainableGraph(HeldWeights, ABC):
         element, which draws depend on; ``compute``: the type that parameters and inputs are brought to; ``precision``:
         that of products of matrices.
         """
+        made, run = self.trace(x, training=training, step=step, compute=compute, precision=precision)
+        held = self.parameters | self.state
+        self.state_updates = [(held[n], new) for n, new in run.updates.items()]
+        return made
+
+    def trace(
+        self, x: Tensor | Mapping[str, Tensor], *, training: bool = False, step: Tensor | None = None,
+        compute: DType | None = None, precision: str | None = None,
+    ) -> tuple[dict[str, Tensor], GraphPass]:  # fmt: skip
+        """Record the graph as ``apply_all`` does; return its outputs and the pass, and leave ``state_updates``."""
         given: dict[str, Any] = dict(x) if is_mapping(x) else {self.inputs[0].name: x}
         self.check(given, f"{self.where}.apply")
         weights = self.parameters
@@ -184,20 +161,12 @@ class TrainableGraph(HeldWeights, ABC):
             given = {n: a.astype(compute) if a.dtype.is_float else a for n, a in given.items()}
         run = GraphPass(weights | self.state, training, step, self.seed)
         with in_precision(precision):
-            made = dict(self.record(given, run))
-        held = self.parameters | self.state
-        self.state_updates = [(held[n], new) for n, new in run.updates.items()]
-        self.limits = run.limits
-        return made
+            return dict(self.record(given, run)), run
 
     def check(self, given: Mapping[str, Any], where: str) -> None:
         """See that arrays or tensors are the model's inputs, of its dtypes and shapes."""
         known = {i.name: i for i in self.inputs}
-        unknown, missing = [n for n in given if n not in known], [n for n in known if n not in given]
-        if unknown or missing:
-            raise ArgumentError(where, "not the inputs of the model", expected=", ".join(known) or "none",
-                                got=", ".join(map(str, given)) or "none",
-                                remedy=f"Pass {', '.join(missing)}" if missing else "Leave the others out")  # fmt: skip
+        check_names(given, list(known), list(known), where)
         for name, a in given.items():
             if isinstance(a, Tensor) and a.dtype != known[name].type:
                 raise DTypeError(where, f"{name!r} has another dtype", expected=known[name].dtype, got=a.dtype,
@@ -301,18 +270,15 @@ class TrainableGraph(HeldWeights, ABC):
         it computes and that there is not.
         """
         given = self.read(x, f"{self.where}.forward")
-        key = tuple((n, tuple(a.shape)) for n, a in given.items())
+        shapes = {n: tuple(a.shape) for n, a in given.items()}
+        key = tuple(shapes.items())
         with self.lock:
-            if key not in self._programs:
-                self._programs[key] = self._compile({n: tuple(a.shape) for n, a in given.items()}, with_limits=True)
-                if len(self._programs) > _MOST_PROGRAMS:
-                    self._programs.popitem(last=False)[1][0].free()
-            self._programs.move_to_end(key)
-            program, limits = self._programs[key]
-            program.run(**{feed: given[n] for n, feed in self._feeds().items() if feed in program.inputs})
-            made, n = program.read(), len(self.outputs)
-            limits.require(made[n:])
-            return dict(zip((o.name for o in self.outputs), made[:n], strict=True))
+            program = self._programs.find(key)
+            if program is None:
+                made = LimitedProgram(*self._ends(shapes), self.device, type(self).__name__)
+                program = self._programs.add(key, made)
+            found = program.run({feed: given[n] for n, feed in self._feeds().items()})
+            return dict(zip((o.name for o in self.outputs), found, strict=True))
 
     def read(self, x: Any, where: str) -> dict[str, Any]:
         """Return arrays by the inputs' names, of their dtypes and shapes."""
@@ -351,16 +317,10 @@ class TrainableGraph(HeldWeights, ABC):
         Its inputs are called as the model's are, or x0, x1, ... where one of these is no identifier, or is called as a
         weight. Its outputs are in the order of ``outputs``; it reads the model's weights.
         """
-        return self._compile(shapes, with_limits=False)[0]
+        return tensor.compile(self._ends(shapes)[0], on=self.device, name=type(self).__name__)
 
-    def _compile(
-        self, shapes: Mapping[str, tuple[int, ...]], *, with_limits: bool
-    ) -> tuple[TensorProgram, IndexLimits]:
-        """Return a program whose outputs are the model's, and then the ends of limits if wanted."""
+    def _ends(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[Tensor], IndexLimits]:
+        """Return the model's outputs for inputs of these shapes, and the limits of the indices that it computes."""
         feeds = self._feeds()
-        fed = {i.name: tensor.input(feeds[i.name], shapes[i.name], i.type) for i in self.inputs}
-        updates = self.state_updates
-        made = self.apply_all(fed)
-        self.state_updates = updates  # those of training stay
-        ends = [made[o.name] for o in self.outputs] + (self.limits.ends if with_limits else [])
-        return tensor.compile(ends, on=self.device, name=type(self).__name__), self.limits
+        made, run = self.trace({i.name: tensor.input(feeds[i.name], shapes[i.name], i.type) for i in self.inputs})
+        return [made[o.name] for o in self.outputs], run.limits
