@@ -14,7 +14,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.importers.operatorrows import Operator
-from loom.importers.recordings import Recording
+from loom.importers.recordings import NodeRecording
 from loom.nn.base.random import keep_mask
 from loom.tensor.arrays.tensor import Tensor, array
 
@@ -29,7 +29,7 @@ class OperatorCall:
     remedy: ClassVar[str]
     """The remedy for a node that is refused."""
 
-    def __init__(self, scope: Recording, name: str, unread: set[str]) -> None:
+    def __init__(self, scope: NodeRecording, name: str, unread: set[str]) -> None:
         self.scope: Any = scope
         self.name, self.unread = name, unread
 

@@ -16,7 +16,7 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.random import random_words
 from loom.tensor.selecting.outside import IndexLimits
 
-__all__ = ["GraphPass", "Recording"]
+__all__ = ["GraphPass", "NodeRecording"]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class GraphPass:
         return random_words(shape, self.seed, self._draws, self.step, RandomStream.DROPOUT)
 
 
-class Recording(ABC):
+class NodeRecording(ABC):
     """Base of recordings, as nodes see them. ``run``: the pass, None of a graph by itself, which does as it says."""
 
     def __init__(self, device: Any, run: GraphPass | None = None) -> None:

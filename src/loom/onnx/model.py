@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.importers.latestprograms import LatestPrograms, LimitedProgram
 from loom.importers.ports import check_names, name_arguments
-from loom.importers.programs import LatestPrograms, LimitedProgram
 from loom.onnx.given import arrays_of, check_output, info_of, read_inputs
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import FileError
-from loom.importers.recordings import GraphPass, Recording
+from loom.importers.recordings import GraphPass, NodeRecording
 from loom.onnx.values import Held, Value
 from loom.tensor.arrays.tensor import Tensor, array
 
 __all__ = ["ScopedRecording"]
 
 
-class ScopedRecording(Recording):
+class ScopedRecording(NodeRecording):
     """A recording as operators see it. ``kept``: what earlier recordings made of weights."""
 
     def __init__(

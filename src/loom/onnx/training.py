@@ -1,4 +1,4 @@
-"""Training of a model of ONNX: its graph is one of ``importers.models``.
+"""Training of a model of ONNX: its graph is one of ``importers.trainable``.
 
 Layer: onnx. Invariant: what is trained is what ``OnnxModel.record`` records; nothing of a graph is done otherwise here.
 """
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
-from loom.importers.models import TrainableGraph
 from loom.importers.ports import ArrayInfo
 from loom.importers.recordings import GraphPass
+from loom.importers.trainable import TrainableGraph
 from loom.nn.base.locks import Lock
 from loom.nn.spec.base.meaning import INDEPENDENT, NUMBERS, Meaning, probabilities
 from loom.nn.train.config import TrainConfig
@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 
 
 class OnnxGraph(TrainableGraph):
-    """A model of ONNX as ``importers.models`` trains it, over the model's own weights.
+    """A model of ONNX as ``importers.trainable`` trains it, over the model's own weights.
 
     ``batch_statistics``: of the training at hand, whose seed draws what Dropout drops.
     """

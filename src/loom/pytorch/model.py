@@ -17,9 +17,9 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.importers.models import TrainableGraph
 from loom.importers.ports import ArrayInfo
 from loom.importers.recordings import GraphPass
+from loom.importers.trainable import TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, weights_behind
 from loom.pytorch.ranges import Way, select

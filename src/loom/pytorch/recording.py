@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import loom.pytorch.operators  # pyright: ignore[reportUnusedImport] - enters the operators  # noqa: F401
 from loom.core.errors import ArgumentError
-from loom.importers.recordings import GraphPass, Recording
+from loom.importers.recordings import GraphPass, NodeRecording
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref
 from loom.pytorch.registry import OpCall, find
 from loom.tensor.arrays.tensor import Tensor
@@ -47,7 +47,7 @@ def is_done(op: str) -> bool:
     return op in NUMBERS or find(op) is not None
 
 
-class AtenRecording(Recording):
+class AtenRecording(NodeRecording):
     """One recording. ``weights``: tensors by the names of the module's parameters and buffers."""
 
     def __init__(self, weights: Mapping[str, Tensor], device: Any, run: GraphPass) -> None:

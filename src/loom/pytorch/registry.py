@@ -12,7 +12,7 @@ from typing import Any, cast
 from loom.core.dtype import DType, lookup
 from loom.importers.operatorcalls import OperatorCall
 from loom.importers.operatorrows import Operator, operators
-from loom.importers.recordings import Recording
+from loom.importers.recordings import NodeRecording
 from loom.pytorch.graph import AtenNode, TypeName
 from loom.tensor.arrays.tensor import Tensor
 
@@ -49,7 +49,7 @@ class OpCall(OperatorCall):
 
     remedy = "Write it otherwise in the module, or register a decomposition of it"
 
-    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: Recording) -> None:
+    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: NodeRecording) -> None:
         name = node.op.removeprefix("aten.")
         super().__init__(scope, name, set(node.told) - _WITHOUT_EFFECT)
         self.node, self.base, self._arguments = node, name.split(".")[0], arguments

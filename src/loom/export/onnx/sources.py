@@ -21,8 +21,8 @@ from loom.export.network import FrozenNetwork
 from loom.export.onnx.writing.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
 from loom.export.onnx.writing.writer import WHERE
 from loom.export.program import FrozenFunction, parameters_by_name
-from loom.importers.models import TrainableGraph
 from loom.importers.ports import ArrayInfo
+from loom.importers.trainable import TrainableGraph
 from loom.ir.frontend.decorator import KernelFunction
 from loom.nn.integer import IntegerNetwork
 from loom.nn.network import Network

@@ -16,8 +16,8 @@ from loom.core.conversions import show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_mapping
+from loom.importers.latestprograms import LatestPrograms, LimitedProgram
 from loom.importers.ports import ArrayInfo, check_names, check_shapes
-from loom.importers.programs import LatestPrograms, LimitedProgram
 from loom.importers.recordings import GraphPass
 from loom.nn.base.digests import digest_of
 from loom.nn.base.held import HeldWeights

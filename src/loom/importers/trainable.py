@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
-from loom.importers.graphs import RunnableGraph
-from loom.importers.training import Task, config_of_task, read_task, trainer_for
+from loom.importers.runnable import RunnableGraph
+from loom.importers.trainingtasks import Task, config_of_task, read_task, trainer_for
 from loom.nn.spec import Snapshot
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.history import History

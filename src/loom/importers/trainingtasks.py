@@ -16,7 +16,7 @@ from loom.core.arrays import Array, read_array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
-from loom.importers.graphs import Facts, RunnableGraph
+from loom.importers.runnable import Facts, RunnableGraph
 from loom.nn.spec.base.meaning import INDEPENDENT, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.trainer import Trainer
