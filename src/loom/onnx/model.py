@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dtype import lookup
-from loom.core.errors import ArgumentError, DTypeError
-from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
+from loom.core.errors import ArgumentError
+from loom.importers.latestprograms import LatestPrograms, LimitedProgram
+from loom.importers.ports import check_names, name_arguments
+from loom.onnx.given import arrays_of, check_output, info_of, read_inputs
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, onnx
@@ -28,23 +27,17 @@ from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.arrays.tensor import input as tensor_input
-from loom.tensor.program import TensorProgram
-from loom.tensor.program import compile as compile_program
 from loom.tensor.selecting.outside import IndexLimits
 
 if TYPE_CHECKING:
+    from loom.importers.recordings import GraphPass
     from loom.nn.base.locks import Lock
     from loom.nn.train.loop.history import History
     from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.schedules import Schedule
-    from loom.onnx.learning import Learning
     from loom.onnx.training import OnnxGraph
 
 __all__ = ["OnnxModel", "load"]
-
-_MOST_PROGRAMS = 32
-"""Compiled programs that a model keeps."""
-
 
 _Maker = Callable[[list[np.ndarray[Any, Any]]], Any]
 """What makes an output of the arrays that a program gave."""
@@ -66,12 +59,16 @@ def _maker(value: Held, ends: list[Tensor]) -> _Maker:
     return lambda read: read[at]
 
 
-@dataclass
-class _Compiled:
-    program: TensorProgram | None
-    fed: dict[str, tuple[str, int]]
-    results: list[_Maker]
-    limits: IndexLimits
+class _Compiled(LimitedProgram):
+    """A program, the places of inputs that it is ``fed``, and what makes its ``results``."""
+
+    def __init__(
+        self, values: Sequence[Held], limits: IndexLimits, device: Any, fed: Mapping[str, tuple[str, int]]
+    ) -> None:
+        ends: list[Tensor] = []
+        self.results = [_maker(value, ends) for value in values]
+        super().__init__(ends, limits, device, "onnx")
+        self.fed = {feed: at for feed, at in fed.items() if feed in self.inputs}
 
 
 def load(
@@ -103,12 +100,11 @@ class OnnxModel:
         self._nodes: Any = graph.node
         self._initializers: dict[str, np.ndarray[Any, Any]] = dict(arrays)
         self._arrays: dict[Any, Any] = {id(a): (a, array(a, on=device)) for a in arrays.values()}
-        self._defaults = {name: a for name, a in arrays.items() if name in {i.name for i in graph.input}}
         self.inputs = tuple(info_of(i) for i in graph.input if i.name not in arrays)
         self.outputs = tuple(info_of(o) for o in graph.output)
-        self._optional = {i.name: info_of(i) for i in graph.input if i.name in arrays}
+        self._infos = {i.name: i for i in self.inputs} | {i.name: info_of(i) for i in graph.input if i.name in arrays}
         self._specialised: frozenset[str] = frozenset()
-        self._programs: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._programs = LatestPrograms[_Compiled]()
         self._trained = trained
         self._weights: Weights | None = None
         self._training: OnnxGraph | None = None
@@ -141,8 +137,7 @@ class OnnxModel:
                 self._initializers |= {name: self._initializers[old] for name, old in twins.items()}
                 graph = onnx.GraphProto(node=self._nodes, output=self._read.graph.output)
                 self._weights = Weights(graph, self._initializers, self._device, self._trained)
-                while self._programs:
-                    self._free(self._programs.popitem()[1])
+                self._programs.shrink(0)
             return self._weights
 
     @property
@@ -180,13 +175,13 @@ class OnnxModel:
 
     # recording
 
-    def record(self, inputs: Mapping[str, Any], *, learning: Learning | None = None) -> dict[str, Tensor]:
+    def record(self, inputs: Mapping[str, Any], *, learning: GraphPass | None = None) -> dict[str, Tensor]:
         """Return the outputs by name as tensors that are made of the inputs and of ``parameters``.
 
         ``inputs``: tensors by name; an input whose values decide shapes may be an array. What is returned is
         differentiable, compiled and exported as any tensor. ArgumentError for another set of names, and for a tensor
-        whose values are needed; DTypeError, ShapeError for one of another kind. ``learning``: what a step of training
-        does besides.
+        whose values are needed; DTypeError, ShapeError for one of another kind. ``learning``: the pass of a training,
+        which draws what Dropout drops and takes new running means.
 
         >>> import loom.onnx, numpy, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {2, 3}>'
@@ -199,14 +194,7 @@ class OnnxModel:
         [5.0, 7.0]
         """
         where = "onnx.record"
-        infos = {i.name: i for i in self.inputs} | self._optional
-        check_names(inputs, [i.name for i in self.inputs], list(infos), where)
-        given = {n: v if isinstance(v, Tensor) else read_given(v, infos[n], where) for n, v in inputs.items()}
-        for name, value in given.items():
-            if isinstance(value, Tensor) and value.dtype != lookup(infos[name].dtype):
-                raise DTypeError(where, f"{name!r} has another dtype", expected=infos[name].dtype, got=value.dtype,
-                                 remedy="Convert it with astype")  # fmt: skip
-        check_lengths(given, infos, where)
+        given = read_inputs(inputs, self._infos, [i.name for i in self.inputs], where, tensors=True)
         try:
             made, _ = self._run_graph(given, self._as_weights().all, learning)
         except ValuesNeeded as needed:
@@ -222,11 +210,11 @@ class OnnxModel:
         return found
 
     def _run_graph(
-        self, given: Mapping[str, Held], weights: Mapping[str, Tensor], learning: Learning | None = None
+        self, given: Mapping[str, Held], weights: Mapping[str, Tensor], run: GraphPass | None = None
     ) -> tuple[list[Held], IndexLimits]:
         read = self._read
         recording = GraphRecording(
-            read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, learning
+            read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, run
         )
         scope: dict[str, Held | None] = {**self._initializers, **weights, **given}
         made = recording.within(scope, self._nodes, [o.name for o in read.graph.output], read.opsets)
@@ -240,23 +228,14 @@ class OnnxModel:
         ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
         IndexOutside: an index that an operator is given is outside.
         """
-        given = self._read_inputs(inputs)
+        given = read_inputs(inputs, self._infos, [i.name for i in self.inputs], "onnx.run")
         with self.lock:
-            key = self._key(given)
-            found = self._programs.get(key)
+            found = self._programs.find(self._key(given))
             if found is None:
                 found = self._compile(given)
-                self._programs[self._key(given)] = found
-                if len(self._programs) > _MOST_PROGRAMS:
-                    self._free(self._programs.popitem(last=False)[1])
-            else:
-                self._programs.move_to_end(key)
-            read: list[np.ndarray[Any, Any]] = []
-            if found.program is not None:
-                values = {n: arrays_of(v) for n, v in given.items()}
-                found.program.run(**{fed: values[name][k] for fed, (name, k) in found.fed.items()})
-                read = found.program.read()
-                found.limits.require(read[len(read) - len(found.limits.ends) :])
+                self._programs.add(self._key(given), found)
+            values = {n: arrays_of(v) for n, v in given.items()}
+            read = found.run({fed: values[name][k] for fed, (name, k) in found.fed.items()})
         return {info.name: make(read) for info, make in zip(self.outputs, found.results, strict=True)}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -264,26 +243,8 @@ class OnnxModel:
 
         Tensors of PyTorch are taken as arrays are. Errors are those of ``run``.
         """
-        names = [i.name for i in (*self.inputs, *self._optional.values())]
-        if len(args) > len(names):
-            raise ArgumentError("onnx.run", "too many arrays", expected=", ".join(names) or "none", got=len(args),
-                                remedy="Leave some out")  # fmt: skip
-        given = dict(zip(names, args, strict=False))
-        for name in kwargs:
-            if name in given:
-                raise ArgumentError("onnx.run", f"{name!r} is given twice", expected="once", got="twice",
-                                    remedy="Leave one out")  # fmt: skip
-        found = tuple(self.run(given | kwargs).values())
+        found = tuple(self.run(name_arguments(list(self._infos), args, kwargs, "onnx.run")).values())
         return found[0] if len(found) == 1 else found
-
-    def _read_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        known = {i.name: i for i in self.inputs}
-        names = known | self._optional
-        where = "onnx.run"
-        check_names(inputs, list(known), list(names), where)
-        found = {name: read_given(value, names[name], where) for name, value in inputs.items()}
-        check_lengths(found, names, where)
-        return found
 
     def _key(self, given: Mapping[str, Any]) -> Any:
         def key_of(name: str, a: np.ndarray[Any, Any]) -> tuple[Any, ...]:
@@ -310,29 +271,19 @@ class OnnxModel:
                 self._specialised |= more
 
     def _record(self, given: Mapping[str, Any], fed: Mapping[str, tuple[str, int]]) -> _Compiled:
-        infos = {i.name: i for i in self.inputs} | self._optional
         places: dict[str, list[Value]] = {name: [] for name in given}
         for feed, (name, k) in fed.items():
             a = arrays_of(given[name])[k]
             is_fed = name not in self._specialised
-            places[name].append(tensor_input(feed, a.shape, lookup(infos[name].dtype)) if is_fed else a)
+            places[name].append(tensor_input(feed, a.shape, self._infos[name].type) if is_fed else a)
         scope: dict[str, Held] = {
             name: EMPTY if v is None else ValueSequence(places[name]) if isinstance(v, list) else places[name][0]
             for name, v in given.items()
         }
-        ends: list[Tensor] = []
         made, limits = self._run_graph(scope, {} if self._weights is None else self._weights.all)
         for info, value in zip(self.outputs, made, strict=True):
             check_output(info, value)
-        results = [_maker(value, ends) for value in made]
-        ends += limits.ends
-        program = compile_program(ends, on=self._device, name="onnx") if ends else None
-        used = set(program.inputs) if program is not None else set[str]()
-        return _Compiled(program, {feed: at for feed, at in fed.items() if feed in used}, results, limits)
-
-    def _free(self, compiled: _Compiled) -> None:
-        if compiled.program is not None:
-            compiled.program.free()
+        return _Compiled(made, limits, self._device, fed)
 
     # training
 
@@ -364,6 +315,9 @@ class OnnxModel:
 
         with self.lock:
             if self._training is None:
-                self._training = OnnxGraph(self, self._device)
+                self._training = OnnxGraph(
+                    self.inputs, self.outputs, self._as_weights(), self._read,
+                    lambda inputs, run: self.record(inputs, learning=run), self.lock, self._device,
+                )  # fmt: skip
         how = (optimizer, schedule, resume, progress)
         return self._training.fit(x, y, validation, how, frozen, batch_statistics, settings)

@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import path as path_of
 from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes
-from loom.nn.graphs import ArrayInfo
+from loom.importers.ports import ArrayInfo
 from loom.nn.spec import Snapshot
 from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, join_complex
 from loom.pytorch.graph import check_order, graph_of
