@@ -20,7 +20,7 @@ from loom.runtime.drivers.cuda.api import Api, is_loss
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.overlap import NO_OVERLAP, is_early
 from loom.runtime.drivers.cuda.table import LaunchItem, LaunchTable
-from loom.runtime.drivers.rows import cut_groups
+from loom.runtime.drivers.rows.words import cut_groups
 from loom.runtime.plans.groups import check_indirect_groups
 from loom.runtime.plans.library import LibraryKernel
 from loom.runtime.plans.needs import Needs

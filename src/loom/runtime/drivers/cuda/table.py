@@ -17,7 +17,7 @@ from loom.runtime.drivers.cuda.kernels import LoadedFunction
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.overlap import NO_OVERLAP
-from loom.runtime.drivers.rows import GroupParts, cut_groups
+from loom.runtime.drivers.rows.words import GroupParts, cut_groups
 from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.library import LibraryKernel

@@ -94,6 +94,21 @@ class BufferMemory:
                 found[at : at + size] = np.frombuffer(view, np.uint8)
         return found[offset - begin : offset - begin + nbytes]
 
+    # what ``drivers.rows.sent`` asks for
+
+    def hold(self, data: np.ndarray[Any, Any]) -> Any:
+        """Return a buffer that holds this."""
+        buffer = self.buffer(data.nbytes)
+        if data.any():  # else that is what it holds
+            self.upload(buffer, 0, data)
+        return buffer
+
+    fetch = peek = download
+
+    def refill(self, place: Any, data: np.ndarray[Any, Any]) -> None:
+        """Have a buffer hold something else."""
+        self.upload(place, 0, data)
+
     def fence(self) -> Future[Any]:
         """Return what is done when all that was handed to the queue is: a buffer copied to, that can be mapped then.
 

@@ -19,7 +19,7 @@ import numpy as np
 from loom.core.errors import KernelFault
 from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import do_all
-from loom.runtime.drivers.counts import STATUS_WORDS
+from loom.runtime.drivers.rows.counts import STATUS_WORDS
 from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage

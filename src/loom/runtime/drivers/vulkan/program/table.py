@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
-from loom.runtime.drivers.rows import cut_groups, fill_words
+from loom.runtime.drivers.rows.counts import STATUS_WORDS, check_counts
+from loom.runtime.drivers.rows.words import cut_groups, fill_words
 from loom.runtime.drivers.vulkan.handles.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.handles.kernels import LoadedKernel
 from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
