@@ -22,7 +22,6 @@ __all__ = ["FAULTS", "Part", "RowDevice", "RowProgram", "RowRun", "wait_for"]
 
 FAULTS = ("assert", "bounds", "loops")
 """Sites at which a kernel fails."""
-_SLICE_SECONDS = 0.05
 Part = Callable[[], KernelFault | None]
 """Hands rows over that go together; gives the fault of counts that the host looked at."""
 
@@ -37,9 +36,9 @@ class RowDevice(Protocol):
         ...
 
 
-def wait_for(run: DeviceSubmission) -> None:
-    """Wait to the end."""
-    while not run.wait(_SLICE_SECONDS):
+def wait_for(run: DeviceSubmission, slice_seconds: float) -> None:
+    """Wait to the end, and look for Ctrl-C after each slice."""
+    while not run.wait(slice_seconds):
         CRITICAL.look()
 
 
@@ -71,7 +70,7 @@ class RowProgram(Generic[Device, Run]):
     def launch(self, previous: DeviceSubmission | None) -> Run:
         """Start a run after ``previous``; it is over on return where what it sends decides what comes next."""
         if previous is not None and not isinstance(previous, self.kind):
-            wait_for(previous)
+            wait_for(previous, self.kind.slice_seconds)
             previous = None
         return self.start(previous)
 
@@ -103,6 +102,9 @@ class RowProgram(Generic[Device, Run]):
 class RowRun(Generic[Program]):
     """One run of a program, under way or over."""
 
+    slice_seconds = 1.0
+    """Longest wait at once."""
+
     def __init__(self, program: Program) -> None:
         self.program: Program | None = program
         self.device: Any = program.device
@@ -114,7 +116,7 @@ class RowRun(Generic[Program]):
     # what each driver has its own way of
 
     def has_passed(self, seconds: float) -> bool:
-        """Wait at most ``seconds`` for what tells that all is done; tell whether it is, DeviceError if it never will."""
+        """Wait at most ``seconds`` for what tells that all is done; tell whether it is, DeviceError if that is lost."""
         raise NotImplementedError
 
     def collect(self, program: Program) -> tuple[Outcome, Times | None]:
@@ -157,7 +159,7 @@ class RowRun(Generic[Program]):
 
     def finish(self) -> None:
         """Wait to the end."""
-        wait_for(self)
+        wait_for(self, self.slice_seconds)
 
     def cancel(self) -> None:
         """Nothing: what is with the device is done to its end."""

@@ -8,8 +8,9 @@ reports those beyond the limits. Invariant: rows are in the plan's order.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -52,7 +53,14 @@ class LoadedWords(Loaded, Protocol):
 
 Kernel = TypeVar("Kernel", bound=Loaded)
 WordKernel = TypeVar("WordKernel", bound=LoadedWords)
-Memory = TypeVar("Memory", bound=Storage)
+Memory = TypeVar("Memory", bound="OwnedStorage")
+
+
+class OwnedStorage(Storage, Protocol):
+    """Memory of a device, whose ``memory.owner`` it is."""
+
+    @property
+    def memory(self) -> Any: ...
 
 
 @dataclass(eq=False)
@@ -99,7 +107,7 @@ class RowItem(Generic[Kernel]):
         self.is_cut = True
 
 
-Item = TypeVar("Item", bound=RowItem[Any])
+Item = TypeVar("Item", bound="RowItem[Any]")
 
 
 class RowTable(Generic[Item]):
@@ -108,36 +116,58 @@ class RowTable(Generic[Item]):
     ``ranks`` gives the place that each row has among those of all items, one after the other.
     """
 
-    checked: Sequence[int] = ()
-    """Of each slot of the status the number of the dispatch that is checked."""
+    kind: type[Item]
     limits = ""
     """The most groups that the device takes, as errors of indirect dispatches say it."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.items: list[Item] = []
+        self.checked: list[int] = []
+        """Of each slot of the status the number of the dispatch that is checked."""
         number = 0
         for repeats, steps in plan.segments:
             for position, step in enumerate(steps):
-                self.add(step, number + position + np.arange(repeats) * len(steps))
+                self._add(step, number + position + np.arange(repeats) * len(steps))
             number += repeats * len(steps)
         counts = [len(item.numbers) for item in self.items]
         order = [2 * item.numbers + (item.dispatch is not None) for item in self.items]
         self.ranks = np.argsort(np.concatenate(order), kind="stable") if len(counts) > 1 else np.arange(sum(counts))
         self.owners = np.repeat(np.arange(len(counts)), counts)[self.ranks]
 
-    def add(self, step: PlanStep, numbers: Array) -> None:
-        """Append the item of a step, whose dispatches have these numbers."""
+    def lay(self, item: Item) -> None:
+        """Cut an item where the device takes less, and give it its kernel and its words."""
         raise NotImplementedError
+
+    def _add(self, step: PlanStep, numbers: Array) -> None:
+        """Append the item of a step, whose dispatches have these numbers."""
+        dispatch = step.dispatch
+        bound = tuple((b.storage, b.elements) for b in dispatch.bindings)
+        groups = dispatch.groups
+        item = self.kind(dispatch, bound, numbers, step.waits, dispatch.params, groups, groups)
+        self.lay(item)
+        self.items.append(item)
 
     def in_order(self, columns: Sequence[Array]) -> Array:
         """Return an entry for each row, given those of each item."""
         return np.concatenate(columns)[self.ranks] if columns else np.zeros(0, np.int64)
 
-    @property
+    @cached_property
     def turns(self) -> Array:
         """Which row of its item each row is."""
         return self.in_order([np.arange(len(item.numbers)) for item in self.items])
+
+    @cached_property
+    def does(self) -> Array:
+        """Whether each row does something."""
+        return self.in_order([item.groups.min(axis=1) + item.indirect for item in self.items]) > 0
+
+    def rows(self, first: int, last: int) -> Iterator[tuple[int, Item, int]]:
+        """Yield the number of each row that does something, its item, and which row it is there."""
+        here = first + np.flatnonzero(self.does[first:last])
+        places: tuple[list[int], ...] = here.tolist(), self.owners[here].tolist(), self.turns[here].tolist()
+        for row, owner, turn in zip(*places, strict=True):
+            yield row, self.items[owner], turn
 
     def sites_of(self, number: int) -> tuple[Site, ...]:
         """Return the sites of the kernel of dispatch ``number``."""
@@ -145,7 +175,7 @@ class RowTable(Generic[Item]):
         return next(item.kernel.sites for item in self.items if item.dispatch is dispatch)
 
     def fault_cuts(self, kinds: Collection[str]) -> list[int]:
-        """Return where parts begin, so that each row that waits for others comes in a later part than any that may fail.
+        """Return where parts begin, so that each row that waits comes in a later part than any before it that may fail.
 
         ``kinds`` of sites are those at which a kernel fails.
         """
@@ -165,9 +195,8 @@ class RowTable(Generic[Item]):
         """
         own = np.flatnonzero(np.array([item.dispatch is not None for item in self.items], np.bool_)[self.owners])
         picked, weights = sample(self.owners[own], most)
-        does = self.in_order([item.groups.all(axis=1) | item.indirect | empty for item in self.items]).astype(np.bool_)
         rows = own[picked]
-        kept = does[rows]
+        kept = self.does[rows] | np.bool_(empty)
         return rows[kept], self.in_order([item.numbers for item in self.items])[rows[kept]], weights[kept]
 
 
@@ -177,11 +206,8 @@ class WordTable(RowTable[Item]):
     ``most``: the most groups that the device takes along x, y and z.
     """
 
-    kind: type[Item]
-
     def __init__(self, plan: Plan, most: Sequence[int]) -> None:
         self.most = np.array(most, np.int64)
-        self.checked: list[int] = []
         super().__init__(plan)
 
     # what each driver has its own way of
@@ -201,35 +227,28 @@ class WordTable(RowTable[Item]):
 
     # what they do alike
 
-    def add(self, step: PlanStep, numbers: Array) -> None:
-        """Append the item of a step, and before it that of the check of an indirect one."""
-        dispatch = step.dispatch
-        bound = tuple((b.storage, b.elements) for b in dispatch.bindings)
-        groups = dispatch.groups
-        item = self._laid(self.kind(dispatch, bound, numbers, step.waits, dispatch.params, groups, groups))
-        if dispatch.indirect is not None:
-            self.items.append(self._check(dispatch, dispatch.indirect, item))
-        self.items.append(item)
-
-    def _laid(self, item: Item) -> Item:
+    def lay(self, item: Item) -> None:
         self.load(item)
         item.first = self.place(item, item.stride * len(item.numbers))
-        return item
+        if item.dispatch is not None and item.dispatch.indirect is not None:
+            self.items.append(self._check(item, item.dispatch.kernel, *item.dispatch.indirect))
 
-    def _check(self, dispatch: Dispatch, indirect: tuple[Storage, int], item: Item) -> Item:
+    def _check(self, item: Item, kernel: VerifiedKernel, storage: Storage, offset: int) -> Item:
         """Return the check before an indirect dispatch."""
-        (storage, offset), count = indirect, len(item.numbers)
+        count = len(item.numbers)
         turns = np.arange(count)
         params = np.zeros((count, len(check_counts.verified.kernel.params)), np.uint64)
         params[:, 0] = offset // 4
         params[:, 1] = item.first + item.kernel.push.groups + turns * item.stride
         params[:, 2] = len(self.checked) + turns
-        params[:, 3:6] = largest_groups(dispatch.kernel)
+        params[:, 3:6] = largest_groups(kernel)
         params[:, 6:9] = self.most
         self.checked += item.numbers.tolist()
         bound = ((storage, storage.nbytes // 4), (WORDS, 0), (STATUS, 0))
         ones = np.ones((count, 3), np.int64)
-        return self._laid(self.kind(None, bound, item.numbers, ones[:, 0] > 0, params, ones, ones))
+        check = self.kind(None, bound, item.numbers, ones[:, 0] > 0, params, ones, ones)
+        self.lay(check)
+        return check
 
     def words_of(self, item: Item) -> Array:
         """Return the words of every row of an item; all items must be there."""

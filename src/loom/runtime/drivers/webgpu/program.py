@@ -64,11 +64,10 @@ class WebGpuProgram(RowProgram[OpenWebGpu, WebGpuRun]):
         self.sent = SentWords(device.memory, self.table, device.name)
         self.binder = Binder(device, self.table, self.sent)
         self.stamps = PassStamps(device, self.table) if timed else None
-        self.rows = list(zip(self.table.owners.tolist(), self.table.turns.tolist(), strict=True))
         cuts = [0] if timed else self.table.fault_cuts(FAULTS)
         self.parts = [
             (partial(self.submit, first, last), first > 0)
-            for first, last in zip(cuts, [*cuts[1:], len(self.rows)], strict=True)
+            for first, last in zip(cuts, [*cuts[1:], len(self.table.owners)], strict=True)
         ]
 
     def start(self, previous: WebGpuRun | None) -> WebGpuRun:  # noqa: ARG002 (the queue has them in order)
@@ -92,11 +91,7 @@ class WebGpuProgram(RowProgram[OpenWebGpu, WebGpuRun]):
         with self.device.lock, calls(f"device {self.device.name!r}"):
             encoder = self.device.native.create_command_encoder()
             encode = encoder.begin_compute_pass()
-            for row, (owner, turn) in enumerate(self.rows[first:last], first):
-                item = table.items[owner]
-                counts = item.groups[turn].tolist()
-                if not item.indirect and not all(counts):
-                    continue
+            for row, item, turn in table.rows(first, last):
                 stamps = self.stamps.of(row) if self.stamps is not None else None
                 if stamps is not None:
                     encode.end()
@@ -108,7 +103,7 @@ class WebGpuProgram(RowProgram[OpenWebGpu, WebGpuRun]):
                 if item.indirect:
                     encode.dispatch_workgroups_indirect(table.live, offset + 4 * item.kernel.push.groups)
                 else:
-                    encode.dispatch_workgroups(*counts)
+                    encode.dispatch_workgroups(*item.groups[turn].tolist())
                 if stamps is not None:
                     encode.end()
                     encode = encoder.begin_compute_pass()
