@@ -118,9 +118,9 @@ class CudaProgram(RowProgram[OpenGpu, CudaRun]):
         memory and calls of libraries, and where a graph would have too many nodes."""
         table = self.table
         cuts, total = {*stops}, len(table.owners)
-        alone = [n for n, item in enumerate(table.items) if item.indirect or item.by_library]
-        if alone:
-            rows = np.flatnonzero(np.isin(table.owners, alone)).tolist()
+        alone = [item.indirect or item.by_library for item in table.items]
+        if any(alone):
+            rows = np.flatnonzero(np.array(alone)[table.owners]).tolist()
             cuts.update(rows, (row + 1 for row in rows))
         spans = pairwise(sorted({*cuts, total}))
         return [(row, min(row + _MOST_NODES, end)) for first, end in spans for row in range(first, end, _MOST_NODES)]

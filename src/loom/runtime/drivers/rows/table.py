@@ -128,11 +128,14 @@ class RowTable(Generic[Item]):
         number = 0
         for repeats, steps in plan.segments:
             for position, step in enumerate(steps):
-                self._add(step, number + position + np.arange(repeats) * len(steps))
+                self._add(step, np.arange(number + position, number + repeats * len(steps), len(steps)))
             number += repeats * len(steps)
+        if not self.items:
+            self.ranks = self.owners = np.zeros(0, np.int64)
+            return
+        numbers = np.concatenate([item.numbers for item in self.items])  # a check comes before what it is made for
+        self.ranks = np.argsort(numbers, kind="stable")
         counts = [len(item.numbers) for item in self.items]
-        order = [2 * item.numbers + (item.dispatch is not None) for item in self.items]
-        self.ranks = np.argsort(np.concatenate(order), kind="stable") if len(counts) > 1 else np.arange(sum(counts))
         self.owners = np.repeat(np.arange(len(counts)), counts)[self.ranks]
 
     def lay(self, item: Item) -> None:
@@ -150,7 +153,7 @@ class RowTable(Generic[Item]):
 
     def in_order(self, columns: Sequence[Array]) -> Array:
         """Return an entry for each row, given those of each item."""
-        return np.concatenate(columns)[self.ranks] if columns else np.zeros(0, np.int64)
+        return np.concatenate(columns)[self.ranks] if columns else np.zeros((0, 3), np.int64)
 
     @cached_property
     def turns(self) -> Array:
@@ -160,7 +163,8 @@ class RowTable(Generic[Item]):
     @cached_property
     def does(self) -> Array:
         """Whether each row does something."""
-        return self.in_order([item.groups.min(axis=1) + item.indirect for item in self.items]) > 0
+        indirect = np.array([item.indirect for item in self.items], np.bool_)
+        return self.in_order([item.groups for item in self.items]).astype(np.bool_).all(-1) | indirect[self.owners]
 
     def rows(self, first: int, last: int) -> Iterator[tuple[int, Item, int]]:
         """Yield the number of each row that does something, its item, and which row it is there."""
