@@ -136,12 +136,12 @@ class RowRun(Generic[Program]):
             if not self.has_passed(max(0.0, seconds)):
                 return False
         except DeviceError as error:
-            self._end(error)
+            self.end(error)
         else:
-            self._end(None)
+            self.end(None)
         return True
 
-    def _end(self, lost: DeviceError | None) -> None:
+    def end(self, lost: DeviceError | None) -> None:
         """Take what the run left, once. A device that was lost left an error."""
         with self.lock:
             program = self.program
