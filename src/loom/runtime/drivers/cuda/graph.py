@@ -37,6 +37,7 @@ class LaunchedRows:
         self.device = device
         self.table = table
         self.first, self.last = first, last
+        self._few: list[tuple[int, LaunchItem, int]] | None = None
 
     def rows(self) -> Iterator[tuple[int, LaunchItem, int]]:
         """Yield number, item and its row, of rows that do something."""
@@ -47,7 +48,9 @@ class LaunchedRows:
 
     def launch(self) -> KernelFault | None:
         """Hand the rows to the stream."""
-        for _, item, turn in self.rows():
+        if self._few is None:
+            self._few = list(self.rows())
+        for _, item, turn in self._few:
             launch_row(self.device, item, turn)
         return None
 
