@@ -6,7 +6,9 @@ import inspect
 import re
 from typing import Any
 
-LISTED = ("loom", "loom.tensor")
+LISTED = (
+    "loom", "loom.nn.step", "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.tensor",
+)  # fmt: skip
 """Doors whose functions have lists, those of ``loom.patterns`` left out."""
 
 CLASSES = {
@@ -14,6 +16,13 @@ CLASSES = {
         "Chain+ Engine+ Frame+ Latest Mailbox MainLoom Network+ Page+ PngSequence+ Profile Program Submission Support+ "
         "Swarm Unit View+ Window+"
     ),
+    "loom.nn.step": "StepState+",
+    "loom.nn.structure": "ArchitectureSpace+ Graph+ LayerGrid+ Port StructureInference",
+    "loom.nn.train": (
+        "Adam+ AdamW+ Constant+ Cosine+ CosineWarmRestarts+ Exponential+ History Linear+ Lion+ Optimizer+ Polynomial+ "
+        "RMSprop+ SGD+ Schedule Step+ TrainConfig+ Trainer+ Warmup+"
+    ),
+    "loom.nn.tween": "FitSettings+ TweenConfig TweenState+",
 }
 """Classes of each door whose methods have lists; where callers construct them (+) they have one of their own."""
 
