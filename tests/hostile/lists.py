@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 LISTED = (
-    "loom", "loom.nn.step", "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.tensor",
+    "loom", "loom.nn.step", "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.tables",
+    "loom.tensor", "loom.vectors",
 )  # fmt: skip
 """Doors whose functions have lists, those of ``loom.patterns`` left out."""
 
@@ -23,6 +24,8 @@ CLASSES = {
         "RMSprop+ SGD+ Schedule Step+ TrainConfig+ Trainer+ Warmup+"
     ),
     "loom.nn.tween": "FitSettings+ TweenConfig TweenState+",
+    "loom.tables": "Database+ Query Table",
+    "loom.vectors": "VectorStore+",
 }
 """Classes of each door whose methods have lists; where callers construct them (+) they have one of their own."""
 
