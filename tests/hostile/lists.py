@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 LISTED = (
-    "loom", "loom.nn.step", "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.tables",
-    "loom.tensor", "loom.vectors",
+    "loom", "loom.cluster", "loom.export", "loom.models", "loom.nn.step", "loom.nn.structure", "loom.nn.train",
+    "loom.nn.tween", "loom.onnx", "loom.pytorch", "loom.tables", "loom.tensor", "loom.vectors",
 )  # fmt: skip
 """Doors whose functions have lists, those of ``loom.patterns`` left out."""
 
@@ -17,6 +17,7 @@ CLASSES = {
         "Chain+ Engine+ Frame+ Latest Mailbox MainLoom Network+ Page+ PngSequence+ Profile Program Submission Support+ "
         "Swarm Unit View+ Window+"
     ),
+    "loom.models": "Embedder LanguageModel+ TextStream",
     "loom.nn.step": "StepState+",
     "loom.nn.structure": "ArchitectureSpace+ Graph+ LayerGrid+ Port StructureInference",
     "loom.nn.train": (
@@ -24,6 +25,7 @@ CLASSES = {
         "RMSprop+ SGD+ Schedule Step+ TrainConfig+ Trainer+ Warmup+"
     ),
     "loom.nn.tween": "FitSettings+ TweenConfig TweenState+",
+    "loom.onnx": "OnnxModel",
     "loom.tables": "Database+ Query Table",
     "loom.vectors": "VectorStore+",
 }

@@ -235,7 +235,7 @@ class Database:
         return run_sql(self._connections, statement, params)
 
     def check(self) -> Soundness:
-        """Look through the whole file, and compare its bytes with its seal .
+        """Look through the whole file, and compare its bytes with its seal.
 
         A file is sealed when it is closed by the last who has it open, after a write: from then on to the next write
         every byte that changes in place is told. ``is_sealed`` of the result says whether there was a seal of

@@ -319,7 +319,7 @@ class Reads(ABC):
     def to_numpy(self, *columns: str, missing: Any = None) -> Any:
         """Return the array of a column, or of several (all if none is named) a dictionary of arrays.
 
-        int64, float64, bool, str, datetime64 . Whole numbers with missing ones among them are float64 .
+        int64, float64, bool, str, datetime64. Whole numbers with missing ones among them are float64.
 
         Args:
             *columns: Names of columns; none: all.
