@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loom.workers.opening import Workers, opened
+from loom.workers.opening import Workers, open_pool
 
 __all__ = ["map_chunks"]
 
@@ -40,5 +40,5 @@ def map_chunks(
         DeviceError: No Ray answers, or it has too few resources; no worker is left.
         LoomTimeout: Results do not arrive.
     """
-    with opened(workers, address, audit, "loom.cluster.map") as pool:
+    with open_pool(workers, address, audit, "loom.cluster.map") as pool:
         return pool.map(fn, chunks)

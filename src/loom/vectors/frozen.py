@@ -60,5 +60,5 @@ class FrozenStore:
     def note_flushed(self, kept: WrittenRows) -> None:
         """Let segments know the file that has their rows."""
         for segment, count in zip(self.segments, self.counts, strict=True):
-            segment.written(kept, count)
+            segment.note_written(kept, count)
         self.done()

@@ -15,7 +15,7 @@ from loom.nn.train.parallel.crew import Crew, require_micro_batch
 from loom.nn.train.parallel.devices import crew_of
 from loom.nn.train.parallel.pooled import PoolCrew
 from loom.nn.weights.model import Model
-from loom.workers.opening import opened
+from loom.workers.opening import open_pool
 
 __all__ = ["open_crew"]
 
@@ -36,5 +36,5 @@ def open_crew(
         raise ArgumentError("train, workers", "devices are of this process, workers of others", expected="one of them",
                             got="both", remedy='Name the workers\' devices: workers=["cpu", "vulkan"]')  # fmt: skip
     require_micro_batch(config)
-    with opened(workers, address, audit, "train", device=model.device.name, seed=config.seed) as pool:
+    with open_pool(workers, address, audit, "train", device=model.device.name, seed=config.seed) as pool:
         yield PoolCrew(pool)

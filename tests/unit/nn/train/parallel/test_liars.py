@@ -341,7 +341,7 @@ def _ninth(x: Any) -> Any:
 
 OF_MAP: list[tuple[str, Lie]] = [
     ("map", Lie("the function", np, "sqrt", lambda found, _: found + 1)),
-    ("map", Lie("what is made", SimulatedWorker, "made", lambda found, _: found and found + 1)),
+    ("map", Lie("what is made", SimulatedWorker, "as_sent", lambda found, _: found and found + 1)),
     ("map", Lie("a digest", worker, "answer_digest", lambda found, _: found[::-1])),
     ("map", Lie("after the digest", DeviceWorker, "call", lambda found, _: (found[0], found[1] and found[1] + 1))),
     ("sum", Lie("sums of tiles", ranges, "_sums_of", lambda found, _: (flipped(found[0]), found[1]))),
