@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 LISTED = (
-    "loom", "loom.cluster", "loom.export", "loom.models", "loom.nn.step", "loom.nn.structure", "loom.nn.train",
-    "loom.nn.tween", "loom.onnx", "loom.pytorch", "loom.tables", "loom.tensor", "loom.vectors",
+    "loom", "loom.cluster", "loom.export", "loom.models", "loom.nn.inspect", "loom.nn.measure", "loom.nn.numeric",
+    "loom.nn.step", "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.onnx", "loom.pytorch", "loom.tables",
+    "loom.tensor", "loom.vectors",
 )  # fmt: skip
 """Doors whose functions have lists, those of ``loom.patterns`` left out."""
 
@@ -18,6 +19,8 @@ CLASSES = {
         "Swarm Unit View+ Window+"
     ),
     "loom.models": "Embedder LanguageModel+ TextStream",
+    "loom.nn.inspect": "Observation",
+    "loom.nn.measure": "Clusters Correlation DeviationMetrics+ OutlierDetector",
     "loom.nn.step": "StepState+",
     "loom.nn.structure": "ArchitectureSpace+ Graph+ LayerGrid+ Port StructureInference",
     "loom.nn.train": (
