@@ -30,7 +30,16 @@ class ArrayInfo:
 
 
 def check_shapes(given: Mapping[str, Any], known: Mapping[str, ArrayInfo], where: str) -> None:
-    """Refuse, with a ShapeError, arrays of another rank, lengths fixed otherwise, and two lengths of one name."""
+    """Refuse arrays of another rank, lengths fixed otherwise, and two lengths of one name.
+
+    Args:
+        given: Arrays by name.
+        known: Descriptions by name.
+        where: Beginning of the error's text.
+
+    Raises:
+        ShapeError: An array of another shape.
+    """
     lengths: dict[str, tuple[int, str]] = {}
     for name, a in given.items():
         wanted = known[name].shape
