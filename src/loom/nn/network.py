@@ -517,7 +517,7 @@ class Network(Runner):
         if resume and self.model.is_shared:
             raise StateError("train, resume", "its weights are another's too, who may have changed them",
                              expected="weights of its own", got="shared ones", remedy="Train anew")  # fmt: skip
-        if mode != "normal" or "config" in settings:
+        if not isinstance(mode, str) or mode != "normal" or "config" in settings:
             from loom.nn.tween.fitting import train_in
 
             for name, given in (("devices", devices), ("workers", workers), ("address", address), ("audit", audit)):

@@ -114,7 +114,12 @@ def correct_mask(network: Network, x: Any, y: Any) -> Array:
     if true.ndim != 1 or true.dtype.kind not in "iub":
         raise ShapeError("loom.nn.structure.correct_mask, y", "not classes", expected="one integer a sample",
                          got=f"{true.dtype}, shape {true.shape}", remedy="Pass numbers of classes")  # fmt: skip
-    said = classes_said(network.predict(x), true, None, probabilities=network.gives_probabilities)
+    outputs = network.predict(x)
+    is_one = not is_mapping(outputs)
+    if is_one and len(outputs) != len(true):
+        raise ShapeError("loom.nn.structure.correct_mask, y", "not one class for each sample", expected=len(outputs),
+                         got=len(true), remedy="Pass as many classes as samples")  # fmt: skip
+    said = classes_said(outputs, true, None, probabilities=network.gives_probabilities) if is_one else None
     if said is None:
         raise ArgumentError("loom.nn.structure.correct_mask", "the network says no classes",
                             expected="one output for each class", got=repr(network),
