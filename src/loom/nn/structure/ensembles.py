@@ -115,11 +115,13 @@ def correct_mask(network: Network, x: Any, y: Any) -> Array:
         raise ShapeError("loom.nn.structure.correct_mask, y", "not classes", expected="one integer a sample",
                          got=f"{true.dtype}, shape {true.shape}", remedy="Pass numbers of classes")  # fmt: skip
     outputs = network.predict(x)
-    is_one = not is_mapping(outputs)
-    if is_one and len(outputs) != len(true):
+    if is_mapping(outputs):
+        said = None
+    elif len(outputs) != len(true):
         raise ShapeError("loom.nn.structure.correct_mask, y", "not one class for each sample", expected=len(outputs),
                          got=len(true), remedy="Pass as many classes as samples")  # fmt: skip
-    said = classes_said(outputs, true, None, probabilities=network.gives_probabilities) if is_one else None
+    else:
+        said = classes_said(outputs, true, None, probabilities=network.gives_probabilities)
     if said is None:
         raise ArgumentError("loom.nn.structure.correct_mask", "the network says no classes",
                             expected="one output for each class", got=repr(network),
