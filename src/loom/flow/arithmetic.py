@@ -142,7 +142,21 @@ ir_ne = of_two("ir_ne", _comparison, "a != b, typed as ``ir_lt``.")
 
 
 def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrValue:
-    """``a`` where the condition holds, else ``b``; of two words the result is a word."""
+    """``a`` where the condition holds, else ``b``; of two words the result is a word.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        condition: Value that is a condition.
+        a: Value where it holds.
+        b: Value elsewhere.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     where = "ir_select"
     target = open_block(block, where)
     both = target.own(a, where), target.own(b, where)
@@ -154,5 +168,17 @@ def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrV
 
 
 def ir_bitcount(block: IrBlock, val: IrValue) -> IrValue:
-    """Number of one bits of a u32."""
+    """Number of one bits of a u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        val: Value of u32.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     return operation("ir_bitcount", block, "popcount", u32, val)

@@ -17,6 +17,22 @@ Record = Callable[..., IrValue]
 """Appends an operation: the function's name, the block, the operands."""
 
 
+_RAISES = """
+Returns:
+    Value of the kernel.
+
+Raises:
+    DTypeError: Not a block; not a value of this kernel.
+    KernelTypeError: A value of another type."""
+_LIST_OF_ONE = f"""
+
+Args:
+    block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+    a: Value of this kernel.
+{_RAISES}"""
+_LIST_OF_TWO = _LIST_OF_ONE.replace("kernel.\n\n", "kernel.\n    b: Another of its type.\n\n", 1)
+
+
 class OfOne(Protocol):
     """An operation of one value."""
 
@@ -40,7 +56,7 @@ def of_one(name: str, record: Record, meaning: str) -> OfOne:
         return record(name, block, a)
 
     append.__name__ = append.__qualname__ = name
-    append.__doc__ = meaning
+    append.__doc__ = meaning + _LIST_OF_ONE
     return append
 
 
@@ -51,7 +67,7 @@ def of_two(name: str, record: Record, meaning: str) -> OfTwo:
         return record(name, block, a, b)
 
     append.__name__ = append.__qualname__ = name
-    append.__doc__ = meaning
+    append.__doc__ = meaning + _LIST_OF_TWO
     return append
 
 

@@ -74,11 +74,19 @@ class _Compiled(LimitedProgram):
 def load(
     source: str | os.PathLike[str] | bytes | Any, *, on: Any = None, trained: Sequence[str] | None = None
 ) -> OnnxModel:
-    """Return the model of an ONNX file, its bytes, or a ``ModelProto``, to run on a device.
+    """Return the model of an ONNX file, to run on a device.
 
-    ``trained``: the initializers that ``parameters`` has; else all of floats that have axes and that operators take
-    as weights. FileError: it cannot be read, is cut off or malformed, or has data outside its folder. ArgumentError:
-    operators that are not done, by domain, name and opset. DTypeError: a dtype that Loom has not.
+    Args:
+        source: ONNX file, its bytes, or a ``ModelProto``.
+        on: Device, or its name; None: the default device.
+        trained: Names of the initializers that ``parameters`` has; None: all of floats that have axes and that
+            operators take as weights.
+
+    Raises:
+        ArgumentError: Not a model; operators that are not done, by domain, name and opset.
+        DTypeError: A dtype that Loom has not; not a device.
+        FileError: It cannot be read, is cut off or malformed, or has data outside its folder.
+        DeviceError: There is no such device.
     """
     import loom.onnx.operators  # pyright: ignore[reportUnusedImport] - enters the operators  # noqa: F401
 
@@ -159,7 +167,15 @@ class OnnxModel:
             return {name: held.numpy() for name, held in self._as_weights().all.items()}
 
     def load_weights(self, weights: Mapping[str, Any]) -> None:
-        """Write parameters and state, all or some, by name; ArgumentError for a name that there is not."""
+        """Write parameters and state.
+
+        Args:
+            weights: Arrays by name, all or some.
+
+        Raises:
+            ArgumentError: The model has no such weight.
+            ShapeError: An array of another shape.
+        """
         held = self._as_weights().all
         check_names(weights, [], list(held), "onnx.load_weights")
         with self.lock:
@@ -169,7 +185,14 @@ class OnnxModel:
                 self._training.training = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file with its weights as they are now; FileError if it is too large for one."""
+        """Write the model to a file with its weights as they are now.
+
+        Args:
+            path: File, in place of one there.
+
+        Raises:
+            FileError: The model is too large for one file.
+        """
         changed = {} if self._weights is None else self.weights()
         replace_file(Path(path), with_weights(self._read, self._nodes, self._initializers | changed))
 
@@ -178,10 +201,16 @@ class OnnxModel:
     def record(self, inputs: Mapping[str, Any], *, learning: GraphPass | None = None) -> dict[str, Tensor]:
         """Return the outputs by name as tensors that are made of the inputs and of ``parameters``.
 
-        ``inputs``: tensors by name; an input whose values decide shapes may be an array. What is returned is
-        differentiable, compiled and exported as any tensor. ArgumentError for another set of names, and for a tensor
-        whose values are needed; DTypeError, ShapeError for one of another kind. ``learning``: the pass of a training,
-        which draws what Dropout drops and takes new running means.
+        What is returned is differentiable, compiled and exported as any tensor.
+
+        Args:
+            inputs: Tensors by name; an input whose values decide shapes may be an array.
+            learning: Pass of a training, which draws what Dropout drops and takes new running means; None: none.
+
+        Raises:
+            ArgumentError: Names are missing or strange; a tensor whose values are needed.
+            DTypeError: An input of another dtype.
+            ShapeError: An input of another shape.
 
         >>> import loom.onnx, numpy, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {2, 3}>'
@@ -223,10 +252,16 @@ class OnnxModel:
     # running
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the outputs by name, for arrays by the names of the inputs; sequences are lists of arrays.
+        """Return the outputs by name; sequences are lists of arrays.
 
-        ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
-        IndexOutside: an index that an operator is given is outside.
+        Args:
+            inputs: Arrays by the names of the inputs; a list of them for a sequence.
+
+        Raises:
+            ArgumentError: Names are missing or strange.
+            DTypeError: An array of another dtype.
+            ShapeError: An array of another shape.
+            IndexOutside: An index that an operator is given is outside.
         """
         given = read_inputs(inputs, self._infos, [i.name for i in self.inputs], "onnx.run")
         with self.lock:
@@ -301,15 +336,36 @@ class OnnxModel:
         progress: bool | None = None,
         **settings: Any,
     ) -> History:
-        """Train ``parameters`` with samples ``x`` (n, ...) and targets ``y`` (n, ...); return the history.
+        """Train ``parameters`` with samples and targets.
 
-        Of several inputs ``x`` is a mapping by name, of several outputs ``y`` is, of those that are trained on.
-        ``settings`` are those of ``loom.nn.train.TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
-        ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy for classes and one-hot rows, of
-        probabilities where a Softmax or Sigmoid makes the output, else the mean squared error. ``frozen``: parameters
-        that stay as they are. Operators do what the graph says: normalisation by running means is by constants, unless
-        ``batch_statistics`` has it use those of each batch, and move the running ones. Dropout whose graph says
-        ``training_mode`` is drawn by ``seed`` and step. Errors are those of ``Network.train``.
+        Without ``loss``: cross-entropy for classes and one-hot rows, of probabilities where a Softmax or Sigmoid makes
+        the output, else the mean squared error. Dropout whose graph says ``training_mode`` is drawn by ``seed`` and
+        step.
+
+        Args:
+            x: Samples (n, ...), of several inputs by name.
+            y: Targets (n, ...), of several outputs by name.
+            validation: Pair of samples and targets that are measured after each epoch; None: none.
+            optimizer: Name of an optimiser, or one with settings.
+            schedule: Name of a schedule of learning rates, or one with settings; None: the rate stays.
+            frozen: Names of parameters that stay as they are.
+            batch_statistics: Whether normalisation uses the means of each batch, and moves the running ones; else those
+                are constants.
+            resume: Whether it goes on from where the last training stopped, up to ``epochs`` in all.
+            progress: Whether a bar is drawn; None: on a terminal or in a notebook.
+            **settings: Settings of ``loom.nn.train.TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
+                ``batch_size``, ``clip_norm``, ...).
+
+        Returns:
+            History: losses, rates and measures of each epoch.
+
+        Raises:
+            ArgumentError: A setting is unknown, unusable or has no effect; names are not those of inputs or outputs; a
+                class outside; nothing can be trained.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples and targets differ in number, or from the shapes of the model.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples, or met in training.
         """
         from loom.onnx.training import OnnxGraph
 
