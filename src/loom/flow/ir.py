@@ -265,14 +265,14 @@ def ir_shared_load(block: IrBlock, idx: IrValue) -> IrValue:
     """Word ``idx`` of the memory the workgroup shares; it starts as 0."""
     target = open_block(block, "ir_shared_load")
     index = target.operand(idx, u32, "ir_shared_load")
-    return target.word("load", index, memory=target.program.shared_array())
+    return target.word("load", index, memory=target.program.group_words())
 
 
 def ir_shared_store(block: IrBlock, idx: IrValue, val: IrValue) -> None:
     """Store the bits of a word, u32 or f32 as shared word ``idx``; others see it after ``ir_barrier``."""
     target = open_block(block, "ir_shared_store")
     index = target.operand(idx, u32, "ir_shared_store")
-    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.shared_array())
+    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.group_words())
 
 
 def ir_barrier(block: IrBlock) -> None:
