@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.flow.draft import IrBlock, IrValue, open_block
 from loom.flow.ir_operations import Record, of_one, of_two, record_as
-from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.decorator import settle_types
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translator import Translator
@@ -60,10 +60,10 @@ def _in_place(where: str, block: IrBlock, name: str, *values: Any) -> IrValue:
         outside = FunctionSource(where, source.file, source.line, source.arguments, [])
         translator.frames.append(FunctionNames(outside, {}, set(), 0, is_kernel=False))
         with builder.into(made):
-            result = translator.typing.typed(translator.calls.function(fn, list(given)), f32)
+            result = translator.typing.as_value(translator.calls.function(fn, list(given)), f32)
         return made, result
 
-    made, result = translated(where, translate)
+    made, result = settle_types(where, translate)
     builder.loc = here
     target.body.statements.extend(made.statements)
     return IrValue(target.program, result)

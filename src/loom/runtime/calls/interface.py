@@ -19,7 +19,7 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
-from loom.ir.passes.limit import limited
+from loom.ir.passes.limit import limit
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
@@ -104,7 +104,7 @@ class Interface:
         """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""
         if self._limited is None:
             made = copy(self)
-            made.kernel = limited(self.kernel)
+            made.kernel = limit(self.kernel)
             made.inside = Lengths(made.kernel)
             made._trials = None
             self._limited = made

@@ -15,7 +15,7 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Kernel, Memory, Space, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
-from loom.ir.passes.packing import packed_values
+from loom.ir.passes.packing import values_to_pack
 from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
@@ -114,7 +114,7 @@ def _without_vectors(kernel: Kernel, machine: Machine) -> Scalarized:
     wide = vector_width(kernel.lanes, barriers, machine) > 1
     if not (wide and machine.native_rounding and machine.native_extremes):  # those are written by component
         return scalarize(kernel, _loads_whole)
-    return scalarize(kernel, _loads_whole, lambda k: packed_values(k, _loads_whole))
+    return scalarize(kernel, _loads_whole, lambda k: values_to_pack(k, _loads_whole))
 
 
 def _loads_whole(memory: Memory) -> bool:
