@@ -16,9 +16,9 @@ import numpy as np
 
 from loom import tensor
 from loom.core.dtype import f32, u32
+from loom.formats.json_text import JsonObject
 from loom.nn.integer import quantised
 from loom.nn.spec import NetworkSpec, parse
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES

@@ -17,8 +17,8 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.nn.integer.document import read_integer, write_integer
 from loom.nn.integer.door import as_one_sample, calibrate, read_samples
-from loom.nn.integer.files import read_integer, write_integer
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
 from loom.nn.integer.train import Steps, require_rules, train_network

@@ -12,10 +12,10 @@ from typing import Any
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.narrow import TYPES, numeric_type
+from loom.formats.json_text import JsonObject
 from loom.nn.base.random import normals
 from loom.nn.numeric.benchmark import Run, TypeReport, compare_types, draw_samples
 from loom.nn.spec import parse
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.train.scalars import whole
 from loom.nn.weights.model import Model
 from loom.runtime.port.device import Device

@@ -11,8 +11,8 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.reader import FORMAT
 from loom.nn.structure.layers import LayerLike, as_json, layer_json
 from loom.runtime.port.device import Device

@@ -13,9 +13,9 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_list, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.document import parse
 from loom.nn.spec.layers.parallel import GridSize, ParallelMode
 from loom.nn.spec.reader import FORMAT

@@ -14,11 +14,11 @@ from typing import Any
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_array, is_list, is_mapping, is_scalar, is_tuple
+from loom.formats.json_text import JsonObject, JsonValue
 from loom.nn.spec.base.fields import Config, value_fields, write_object
 from loom.nn.spec.base.layer import LAYERS, NODE_KEYS, Layer, read_layer, write_layer
 from loom.nn.spec.base.limits import MOST_DEPTH
 from loom.nn.spec.base.problems import Place, Reading
-from loom.nn.spec.base.values import JsonObject, JsonValue
 
 __all__ = ["LayerLike", "OpenLayer", "as_json", "constructor", "has_reference", "layer", "layer_json", "shared"]
 

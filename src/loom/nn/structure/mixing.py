@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_tuple
-from loom.nn.spec.base.values import JsonObject
+from loom.formats.json_text import JsonObject
 from loom.nn.structure.layers import LayerLike, OpenLayer, as_json, layer, layer_json
 
 __all__ = ["gate_json", "mixture", "softmax_json", "stitched"]

@@ -11,9 +11,9 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.base.layer import Shape, keys_of_names
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.keys import chain_of, node_at
 from loom.nn.spec.layers.parallel import Parallel
 from loom.nn.spec.layers.scale import Scale

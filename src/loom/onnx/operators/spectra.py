@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.signals import BLACKMAN, HANN, cosine_window
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -75,12 +76,8 @@ def _window(call: NodeCall) -> Made:
     size = int(call.scalar(0))
     dtype = call.element("output_datatype", 1)
     call.check_shape((size,))
-    count = size if call.flag("periodic", 1) else size - 1
-    at = call.array(np.arange(size, dtype=np.float64)) * (2 * math.pi / max(count, 1))
-    terms = {"HannWindow": (0.5, 0.5, 0.0), "HammingWindow": (25 / 46, 21 / 46, 0.0),
-             "BlackmanWindow": (0.42, 0.5, 0.08)}[call.name]  # fmt: skip
-    found = terms[0] - lt.cos(at) * terms[1]
-    return lt.cast(found + lt.cos(at * 2) * terms[2] if terms[2] else found, dtype)
+    terms = {"HannWindow": HANN, "HammingWindow": (25 / 46, 21 / 46, 0.0), "BlackmanWindow": BLACKMAN}[call.name]
+    return cosine_window(call, size, terms, dtype, periodic=call.flag("periodic", 1))
 
 
 @operator("MelWeightMatrix", since=17)

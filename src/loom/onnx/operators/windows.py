@@ -57,6 +57,13 @@ def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil
     return how
 
 
+def _require_elements(call: NodeCall, how: ImageWindows, shape: Sequence[int]) -> None:
+    """Refuse windows that lie in the padding alone: ONNX tells no largest element of none, and no mean."""
+    if not (there := how.inside(shape).any(-1)).all():
+        raise call.refusal("a window lies in the padding alone", expected="an element of the image in each",
+                           got=f"window {tuple(int(i) for i in np.argwhere(~there)[0])}, pads {how.pads}")  # fmt: skip
+
+
 def weight_last(call: NodeCall, value: Value) -> Tensor:
     """Return weights (filters, channels, *window) as (*window, channels, filters), of arrays once for all runs."""
     if not isinstance(value, np.ndarray):
@@ -126,6 +133,7 @@ def _conv_transpose(call: NodeCall, x: Tensor, weight: Tensor) -> Made:
 @operator("MaxPool")
 def _max_pool(call: NodeCall, x: Tensor) -> Made:
     how = geometry(call, x.shape[2:], call.integers("kernel_shape"), ceil=call.flag("ceil_mode"))
+    _require_elements(call, how, x.shape[2:])
     columns = bool(call.integer("storage_order", 0))
     least = least_of(x.dtype)
     padded = how.pad(x, least)
@@ -144,8 +152,7 @@ def _max_pool(call: NodeCall, x: Tensor) -> Made:
 def _first_inside(shape: Sequence[int], how: ImageWindows, columns: bool) -> Numbers:
     """Return for each window the position of its first place inside the image."""
     positions, chosen = _positions(shape, how, columns), how.inside(shape[2:]).argmax(-1)
-    found = np.take_along_axis(positions, np.broadcast_to(chosen, positions.shape[:-1])[..., None], -1)[..., 0]
-    return np.maximum(found, 0)
+    return np.take_along_axis(positions, np.broadcast_to(chosen, positions.shape[:-1])[..., None], -1)[..., 0]
 
 
 def _positions(shape: Sequence[int], how: ImageWindows, columns: bool) -> Numbers:
@@ -186,12 +193,14 @@ def _average_pool(call: NodeCall, x: Tensor) -> Made:
         total = lt.sum(lt.pow(size, float(p)) if p != 2 else size * size, axis=inner)
         return lt.sqrt(total) if p == 2 else total if p == 1 else lt.pow(total, 1 / p)
     counted = call.flag("count_include_pad")
+    if not counted:
+        _require_elements(call, how, x.shape[2:])
     given = call.integers("pads", [0] * 2 * len(sizes))
     told = call.text("auto_pad", "NOTSET") == "NOTSET"
     ends = [min(end, b) if told else b for (_, b), end in zip(how.pads, given[len(sizes) :], strict=True)]
     around = [(a, end) if counted else (0, 0) for (a, _), end in zip(how.pads, ends, strict=True)]
     shares = how.shares(x.shape[2:], around)
-    return lt.sum(found, axis=inner) / lt.cast(call.array(np.maximum(shares, 1)), x.dtype)
+    return lt.sum(found, axis=inner) / lt.cast(call.array(shares), x.dtype)
 
 
 @operator("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
+from loom.formats.json_text import JsonValue
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.problems import Place
-from loom.nn.spec.base.values import JsonValue
 from loom.nn.spec.layers.nested import Distance, KMeansOutput
 from loom.nn.spec.layers.parallel import ParallelMode
 from loom.nn.spec.layers.softmax import Variant

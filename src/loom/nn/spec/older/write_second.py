@@ -6,7 +6,6 @@ same; what would not be is refused by the layer's name, or, if losses are allowe
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, near_matches
-from loom.formats.json_text import canonical
+from loom.formats.json_text import base64_text, canonical
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.base.problems import Place, Reading
@@ -168,7 +167,7 @@ class _SecondWriter:
         change = float(np.abs(again.astype(np.float64) - flat).max())
         if change:
             self.changes.append(f"{part.name}: weights as {self.element}, largest change {change:.3g}")
-        return {"weights": base64.b64encode(data).decode("ascii"), "native": True, "scale": scale}
+        return {"weights": base64_text(data), "native": True, "scale": scale}
 
     def function(self, layer: Any, here: str) -> str:
         """Return the name of a layer's activation."""
