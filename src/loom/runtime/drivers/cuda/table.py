@@ -122,9 +122,9 @@ class LaunchTable:
             origin = parts.origin
             numbers, params, waits = numbers[origin], params[origin], waits[origin] & (parts.turn == 0)
             whole, groups = groups[origin], parts.groups
-        return self.laid_out(dispatch, numbers, params, groups, waits, whole, parts)
+        return self.lay_out(dispatch, numbers, params, groups, waits, whole, parts)
 
-    def laid_out(
+    def lay_out(
         self, dispatch: Dispatch, numbers: Array, params: Array, groups: Array, waits: Array, whole: Array,
         parts: GroupParts | None,
     ) -> LaunchItem:  # fmt: skip

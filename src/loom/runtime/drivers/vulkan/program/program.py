@@ -56,7 +56,7 @@ class VulkanProgram:
         self.recordings: list[Recording] = []
         device.programs.add(self)
         if not self.slots.all:
-            self.recordings.append(self._recorded())
+            self.recordings.append(self._record())
 
     def launch(self, previous: DeviceSubmission | None) -> Run:
         """Start a run after ``previous``; return at once, unless it is a pattern's and may fault."""
@@ -97,7 +97,7 @@ class VulkanProgram:
         """Return the plan recorded with time stamps."""
         return VulkanProgram(self.device, self.plan, timed=True)
 
-    def _recorded(self) -> Recording:
+    def _record(self) -> Recording:
         return Recording(self.device, self.table, self.slots, timed=self.timed, woven=self.side_by_side)
 
     def _recording(self) -> Recording:
@@ -105,7 +105,7 @@ class VulkanProgram:
         wanted = self.slots.bound()
         found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.is_alone)), None)
         if found is None and len(self.recordings) < _MOST_RECORDINGS:
-            found = self._recorded()
+            found = self._record()
             self.recordings.append(found)
         while found is None:
             found = next((r for r in self.recordings if r.is_idle), None)
@@ -223,7 +223,7 @@ class Run:
                 self.device.lost = self.device.lost or is_loss(lost)
                 self.kept = Outcome(lost=lost)
             else:
-                self.kept = self._collected(self.recording)
+                self.kept = self._collect(self.recording)
             self.over = True
             if lost is None:
                 for storage in self.attached:
@@ -233,7 +233,7 @@ class Run:
             self.attached = ()
             self.device.let_go(self)
 
-    def _collected(self, recording: Recording) -> Outcome:
+    def _collect(self, recording: Recording) -> Outcome:
         try:
             self.taken = recording.times()
             return recording.outcome()
