@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 LISTED = (
-    "loom", "loom.cluster", "loom.export", "loom.flow", "loom.models", "loom.nn.adapt", "loom.nn.graphs",
+    "loom", "loom.cluster", "loom.export", "loom.flow", "loom.models", "loom.nn.adapt",
     "loom.nn.inspect", "loom.nn.integer", "loom.nn.measure", "loom.nn.numeric", "loom.nn.spec", "loom.nn.step",
     "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.onnx", "loom.pytorch", "loom.tables",
     "loom.tensor", "loom.vectors",

@@ -513,7 +513,7 @@ def ir_shared_load(block: IrBlock, idx: IrValue) -> IrValue:
     """
     target = open_block(block, "ir_shared_load")
     index = target.operand(idx, u32, "ir_shared_load")
-    return target.word("load", index, memory=target.program.shared_array())
+    return target.word("load", index, memory=target.program.group_words())
 
 
 def ir_shared_store(block: IrBlock, idx: IrValue, val: IrValue) -> None:
@@ -530,7 +530,7 @@ def ir_shared_store(block: IrBlock, idx: IrValue, val: IrValue) -> None:
     """
     target = open_block(block, "ir_shared_store")
     index = target.operand(idx, u32, "ir_shared_store")
-    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.shared_array())
+    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.group_words())
 
 
 def ir_barrier(block: IrBlock) -> None:

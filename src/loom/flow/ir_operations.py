@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from loom.core.dtype import DType
 from loom.flow.draft import IrBlock, IrValue, open_block
 
-__all__ = ["Record", "of_one", "of_two", "operation", "typed"]
+__all__ = ["Record", "of_one", "of_two", "operation", "record_as"]
 
 Record = Callable[..., IrValue]
 """Appends an operation: the function's name, the block, the operands."""
@@ -71,7 +71,7 @@ def of_two(name: str, record: Record, meaning: str) -> OfTwo:
     return append
 
 
-def typed(name: str, dtype: DType) -> Record:
+def record_as(name: str, dtype: DType) -> Record:
     """Record operation ``name`` of values taken as ``dtype``."""
 
     def record(where: str, block: Any, *values: Any) -> IrValue:

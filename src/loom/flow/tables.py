@@ -54,7 +54,7 @@ class FlowTable:
     def __init__(self, database: Database, name: str, columns: Sequence[str], table: Table | None = None) -> None:
         self.database, self.name, self.columns, self.table = database, name, list(columns), table
 
-    def typed(self, row: Mapping[str, Any], where: str) -> Table:
+    def with_types(self, row: Mapping[str, Any], where: str) -> Table:
         """Return the table with a type for every column that the row has a value for."""
         known = self.table.columns if self.table is not None else {}
         new = {c: _type_of(row[c], f"{where}, {c!r}") for c in self.columns
@@ -73,7 +73,7 @@ class FlowTable:
         return self.table
 
     @contextmanager
-    def kept(self) -> Generator[None, None, None]:
+    def atomically(self) -> Generator[None, None, None]:
         """Keep all that a block does to the table, or nothing: no type either, where a value is refused."""
         before = self.table
         try:
@@ -218,8 +218,8 @@ def db_insert(table: FlowTable, row: Mapping[str, Any]) -> int:
     if not is_mapping(row):
         raise DTypeError(where, "not a row", expected="a mapping of columns to values", got=type(row).__name__,
                          remedy='Write {"name": "Alice"}')  # fmt: skip
-    with target.kept():
-        found = target.typed(row, where)
+    with target.atomically():
+        found = target.with_types(row, where)
         return found.insert({column: value for column, value in row.items() if value is not None}) - 1
 
 
@@ -341,8 +341,8 @@ def db_update(table: FlowTable, idx: float, row: Mapping[str, Any]) -> float:
     if not is_mapping(row):
         raise DTypeError(where, "no fields", expected="a mapping of columns to values", got=type(row).__name__,
                          remedy='Write {"age": 31.0}')  # fmt: skip
-    with target.kept():
-        typed = target.typed(row, where)
+    with target.atomically():
+        typed = target.with_types(row, where)
         values = {c: v for c, v in row.items() if c in typed.columns}
         return float(typed.update(number, values)) if values or not row else 1.0  # what has no type is empty already
 
@@ -440,7 +440,7 @@ def db_import_csv(table: FlowTable, path: str | os.PathLike[str]) -> int:
     known = {} if target.table is None else target.table.columns
     read = read_types(sheet, {c: COLUMN_TYPES[kind] for c, kind in known.items() if c in sheet.columns}, where)
     new = {c: "float" if kind.name == "int" else kind.name for c, (kind, _) in read.items() if c not in known}
-    with target.kept():
+    with target.atomically():
         if target.table is None:
             _refuse_taken(target.database, target.name, where)
             target.table = target.database.table(target.name, new)

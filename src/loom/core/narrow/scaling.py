@@ -80,7 +80,7 @@ def store(
         raise ArgumentError(f"{where}, power_of_two", "has no effect on scales that are given",
                             expected=", ".join(RULES), got=repr(scales)[:60], remedy="Leave it out")  # fmt: skip
     else:
-        scale = _given(scales, scale_type, f"{where}, scales")
+        scale = _read_scales(scales, scale_type, f"{where}, scales")
         require_shape("scale", scale, values.shape, f"{where}, scales")
         zero = _zero(_reduce(np.minimum, values, scale.shape), scale, kind)
     return _encode(values, kind, scale, zero)
@@ -137,7 +137,7 @@ def _axis(rule: str, values: Array, channel: int, where: str) -> int | None:
     return int(channel) % values.ndim
 
 
-def _given(scales: Any, scale_type: type[np.floating[Any]], where: str) -> Array:
+def _read_scales(scales: Any, scale_type: type[np.floating[Any]], where: str) -> Array:
     try:
         held, dtype = read_array(scales, where)
         if held.dtype == np.bool_:

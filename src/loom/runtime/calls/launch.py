@@ -72,7 +72,7 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     left_out = _left_out(interface, values, settings)
     arrays = [values[place] for place, _ in interface.buffers if isinstance(values[place], Readable)]
     if left_out:
-        recorded = _recorded(function, interface, values, left_out, settings, arrays)
+        recorded = _record(function, interface, values, left_out, settings, arrays)
         if recorded is not None:
             return recorded
     where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else None
@@ -242,7 +242,7 @@ def _is_shape(given: Any) -> bool:
     )
 
 
-def _recorded(
+def _record(
     function: KernelFunction, interface: Interface, values: list[Any], left_out: list[Memory], settings: dict[str, Any],
     arrays: Sequence[Any],
 ) -> Any:  # fmt: skip

@@ -25,8 +25,8 @@ from loom.tensor.record.layout import broadcast_shapes
 from loom.tensor.run.checks import check_later
 
 __all__ = [
-    "LinAlgError", "as_computed", "batch_shape", "common", "computed", "diagonal_of", "embed_diagonal", "eye_mask",
-    "filled", "identity", "is_decided", "lower_mask", "matrices", "mt", "raise_failed", "safe_scale", "square", "tril",
+    "LinAlgError", "as_computed", "batch_shape", "common", "compute_type", "diagonal_of", "embed_diagonal", "eye_mask",
+    "fill", "identity", "is_decided", "lower_mask", "matrices", "mt", "raise_failed", "safe_scale", "square", "tril",
     "triu",
 ]  # fmt: skip
 
@@ -53,7 +53,7 @@ def square(x: Any, where_: str) -> None:
                          got=f"shape {x.shape}", remedy="Use linalg.lstsq, qr or svd")  # fmt: skip
 
 
-def computed(dtype: DType, where_: str) -> DType:
+def compute_type(dtype: DType, where_: str) -> DType:
     """Return the type that factorisations compute in: f32 and f64 as they are, f16 and bf16 in f32."""
     if dtype in _COMPUTED:
         return dtype
@@ -124,7 +124,7 @@ def embed_diagonal(d: Any, m: int, n: int) -> Any:
     """Return (.., m, n) matrices of zeros with ``d`` (.., min(m, n)) on the diagonal."""
     wanted = (*d.shape[:-1], m * n)
     if not math.prod(wanted):
-        return filled(0, (*d.shape[:-1], m, n), d)
+        return fill(0, (*d.shape[:-1], m, n), d)
     flat = place(d, wanted, [0] * d.ndim, [1] * (d.ndim - 1) + [n + 1])
     return reshape(flat, (*d.shape[:-1], m, n))
 
@@ -150,19 +150,19 @@ def cast_like(value: float, x: Any) -> Any:
     return constant(value, x.dtype, x)
 
 
-def filled(value: float, shape: Sequence[int], like: Any) -> Any:
+def fill(value: float, shape: Sequence[int], like: Any) -> Any:
     """Return a tensor of one number everywhere, of the dtype of another."""
     return broadcast_to(constant(value, like.dtype, like), shape)
 
 
 def identity(n: int, like: Any) -> Any:
     """Return (n, n) with ones on the diagonal, of the dtype of another."""
-    return cast(eye_mask(filled(0, (n, n), like)), like.dtype)
+    return cast(eye_mask(fill(0, (n, n), like)), like.dtype)
 
 
 def as_computed(x: Any, where_: str) -> Any:
     """Return ``x`` in the type that factorisations compute in."""
-    return cast(x, computed(x.dtype, where_))
+    return cast(x, compute_type(x.dtype, where_))
 
 
 def common(where_: str, *operands: Any) -> tuple[Any, ...]:

@@ -109,11 +109,11 @@ class KernelGraph(LaunchedRows):
         needed = self._needed(needs)
         early = self._early(needed)
         try:
-            graph, self._exec = self._built(needed, early)
+            graph, self._exec = self._build(needed, early)
         except DeviceError as refusal:
             if not early or is_loss(refusal):
                 raise
-            graph, self._exec = self._built(needed, set())  # kernels that wait are right with full edges too
+            graph, self._exec = self._build(needed, set())  # kernels that wait are right with full edges too
             device.overlap, device.overlap_refused = NO_OVERLAP, refusal.what
         weakref.finalize(self, _destroy, api, device.current, graph, self._exec).atexit = False
 
@@ -142,7 +142,7 @@ class KernelGraph(LaunchedRows):
         followers = Counter(n for *_, before in needed for n in before)
         return {row for row, _, _, before in needed if is_early(edges, before, followers)}
 
-    def _built(self, needed: list[_Needed], early: set[int]) -> tuple[Any, Any]:
+    def _build(self, needed: list[_Needed], early: set[int]) -> tuple[Any, Any]:
         """Return a graph with a node for each row, and what is launched."""
         api, found = self.device.api, self._nodes
         graph = api.cuGraphCreate(0)
@@ -151,17 +151,17 @@ class KernelGraph(LaunchedRows):
             for row, item, turn, before in needed:
                 nodes = [found[n] for n in before]
                 if row not in early:
-                    found[row] = add(graph, nodes, len(nodes), self._filled(item, turn))
+                    found[row] = add(graph, nodes, len(nodes), self._fill(item, turn))
                     continue
                 assert item.kernel.waits, "a kernel that is begun early waits itself"
-                found[row] = add(graph, [], 0, self._filled(item, turn))
+                found[row] = add(graph, [], 0, self._fill(item, turn))
                 api.add_early_edges(graph, nodes, found[row])
             return graph, api.cuGraphInstantiate(graph, 0)
         except BaseException:
             api.driver.cuGraphDestroy(graph)
             raise
 
-    def _filled(self, item: LaunchItem, turn: int) -> Any:
+    def _fill(self, item: LaunchItem, turn: int) -> Any:
         row = self._row
         row.func = item.kernel.function
         row.gridDimX, row.gridDimY, row.gridDimZ = item.groups[turn].tolist()
@@ -175,7 +175,7 @@ class KernelGraph(LaunchedRows):
         setting = self.device.api.cuGraphExecKernelNodeSetParams
         for row, item, turn in self.rows():
             if id(item) in items:
-                setting(self._exec, self._nodes[row], self._filled(item, turn))
+                setting(self._exec, self._nodes[row], self._fill(item, turn))
 
     def launch(self) -> KernelFault | None:
         """Hand the graph to the stream."""

@@ -84,7 +84,7 @@ class CudaProgram(RowProgram[OpenGpu, CudaRun]):
         if self.sent.log is not None:
             for item in self.table.items:
                 item.words[:, item.log] = self.sent.log.address
-        self.borrowed = _borrowed_by(plan)
+        self.borrowed = _foreign_memory(plan)
         self.slots: dict[int, HostSlot] = {id(s): s for i in self.table.items for s, _ in i.slots}
         indirect = [step.dispatch.indirect for _, steps in plan.segments for step in steps]
         self.slots |= {id(i[0]): i[0] for i in indirect if i is not None and isinstance(i[0], HostSlot)}
@@ -161,7 +161,7 @@ class CudaProgram(RowProgram[OpenGpu, CudaRun]):
         return [slot.storage for slot in self.slots.values()]
 
 
-def _borrowed_by(plan: Plan) -> list[BorrowedStorage]:
+def _foreign_memory(plan: Plan) -> list[BorrowedStorage]:
     """Return the memory of other libraries that a plan uses."""
     dispatches = [step.dispatch for _, steps in plan.segments for step in steps]
     storages = [b.storage for d in dispatches for b in d.bindings]

@@ -122,7 +122,7 @@ class BufferMemory:
             encoder.copy_buffer_to_buffer(self._source, 0, target, 0, LEAST_NBYTES)
             self.owner.queue.submit([encoder.finish()])
             promise = target.map_async("READ")
-        return self.owner.waiters.submit(_mapped, promise, target)
+        return self.owner.waiters.submit(_wait_for_map, promise, target)
 
     def encode(self, record: Callable[[Any], Any]) -> None:
         """Record commands and hand them to the queue."""
@@ -132,7 +132,7 @@ class BufferMemory:
             self.owner.queue.submit([encoder.finish()])
 
 
-def _mapped(promise: Any, buffer: Any) -> None:
+def _wait_for_map(promise: Any, buffer: Any) -> None:
     """Wait until a buffer is mapped, and let go of it."""
     promise.sync_wait()
     buffer.destroy()

@@ -44,7 +44,7 @@ class Item(RowItem[LoadedKernel]):
         return max(1, int(self.groups.astype(np.int64).prod(axis=1).max(initial=0))) if self.kernel.heap else 0
 
 
-def _repeated(row: Array, count: int) -> Array:
+def _repeat(row: Array, count: int) -> Array:
     """Return so many copies of a row, as an array of two dimensions."""
     found = np.empty((count, row.size), row.dtype)
     found[:] = row
@@ -116,7 +116,7 @@ class PlanTable(WordTable[Item]):
         row = np.zeros(1, ROW)
         row["pipeline"], row["layout"] = api.address(kernel.pipeline), api.address(kernel.layout)
         row["nbytes"], row["groups"] = kernel.push.nbytes, item.groups[:1]
-        rows = _repeated(row.view(np.uint64), count).view(ROW).reshape(-1)
+        rows = _repeat(row.view(np.uint64), count).view(ROW).reshape(-1)
         rows["words"] = words.ctypes.data + np.arange(count, dtype=np.uint64) * np.uint64(words.strides[0])
         if (item.groups != item.groups[0]).any():
             rows["groups"] = item.groups
