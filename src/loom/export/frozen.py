@@ -17,7 +17,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numerics import Guarantee
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel
 from loom.runtime.chain.meetings import doubt_of
 from loom.runtime.memory.storage import HostSlot

@@ -18,7 +18,8 @@ from loom.core.numerics import Guarantee
 from loom.flow.counts import whole
 from loom.ir.builder import Builder
 from loom.ir.kernel import Block, Instr, LaneOrder, Loc, Memory, Param, Variable
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 
 __all__ = [
     "BINDINGS",

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from loom.core.dtype import DType, f32, i32, u32
 from loom.ir.kernel import For, If, Instr, Memory, Statement, Variable, While, operands, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
 __all__ = ["buffer_types"]

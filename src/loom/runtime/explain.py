@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from loom.core.errors import ArgumentError
 from loom.ir.frontend.decorator import KernelFunction
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import bounds_of
 from loom.targets.base import Decision
 from loom.targets.llvm.target import LlvmTarget

@@ -16,7 +16,7 @@ from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.maps.loops import NestCut, write_loops
 from loom.kernels.maps.nest import (

@@ -12,7 +12,7 @@ from functools import lru_cache
 from loom.core.caps import Caps
 from loom.core.dtype import f32, f64
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.maps.nest import LoopNest
 from loom.kernels.maps.rows import JOINS, RowCut, write_rows
 from loom.schedules.axis import Rows

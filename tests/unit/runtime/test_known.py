@@ -93,11 +93,11 @@ def test_a_captured_value_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch)
 
 SECOND = """
 import sys, numpy as np, loom
-from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.frontend import translation
 if sys.argv[1] == "warm":
-    def refuse(self, retyped):
-        raise AssertionError(f"{self.name} is translated")
-    KernelFunction._translate = refuse
+    def refuse(function):
+        raise AssertionError(f"{function.name} is translated")
+    translation.translate_kernel = refuse
 x = np.arange(5000, dtype=np.float32)[::-1].copy()
 a = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
 db = loom.vectors.VectorStore(3, on="cpu")  # whose kernels are not trusted

@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError
 from loom.export.c.build import Platform
 from loom.export.frozen import Image, require_quiet
 from loom.ir.kernel import For, Instr, While, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import load_artifact, locations_of
 from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact, Bounds, Site

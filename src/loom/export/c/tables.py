@@ -18,7 +18,7 @@ from loom.export.c.text import byte_table, quoted, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, encode_header
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS
 from loom.nn.train.losses import PADDING
 from loom.nn.weights.saved import KEPT, network_metadata, training_metadata

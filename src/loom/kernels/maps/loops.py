@@ -18,14 +18,15 @@ from typing import Any, cast
 from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, describe
-from loom.ir.frontend.decorator import translated
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
+from loom.ir.frontend.translation import translated
 from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Block, Instr, Loc, Memory, walk
 from loom.ir.ops import OPS
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, Number, Store, Told, Value
 from loom.kernels.maps.rounding import emit_convert, emit_moved

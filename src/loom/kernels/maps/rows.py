@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES
 from loom.ir.builder import Builder
-from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.translation import translated
 from loom.ir.kernel import Instr, Memory, Variable
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.fold.lanes import FOLDS
 from loom.kernels.maps.loops import MAP, Made, NestCut, NestWriter
 from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store, known_strides

@@ -17,7 +17,7 @@ from loom.core.errors import OutOfBounds
 from loom.core.options import check_bounds
 from loom.ir.frontend.meaning import function_meaning
 from loom.ir.interp.debugger import current_debug
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.maps.nest import LoopNest, one_value
 from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.calls.knownlengths import Lengths, Settled

@@ -23,7 +23,8 @@ from loom.core.given import is_array
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.records import record_of
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.runtime.memory.storage import Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable

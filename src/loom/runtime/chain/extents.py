@@ -22,7 +22,7 @@ from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import Effect
 from loom.ir.passes.reach import Reach, WrapsAround, reach_of
 from loom.ir.records import record_of
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
 __all__ = ["Array", "groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "sizes_for"]

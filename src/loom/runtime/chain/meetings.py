@@ -20,7 +20,7 @@ from loom.core.errors import KernelFault, RaceDetected
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options
 from loom.ir.kernel import Instr, Memory, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.extents import Array
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.dispatch import Binding, Dispatch

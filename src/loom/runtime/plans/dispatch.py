@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import StateError
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import Storage
 
 __all__ = ["Binding", "Dispatch", "Segment"]

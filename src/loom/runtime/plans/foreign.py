@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Block, Kernel, Memory, Param, Space
 from loom.ir.passes.uniformity import Uniformity
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.spirv.reflect import ForeignModule, reflect
 
 __all__ = ["ForeignKernel", "foreign_kernel"]

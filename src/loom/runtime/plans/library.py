@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Block, Kernel, Memory, Space
 from loom.ir.passes.uniformity import Uniformity
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = [
     "DenseProduct", "LibraryKernel", "SparseProduct", "calls_begun", "library_kernel", "note_begun", "refuse_library",

@@ -19,7 +19,7 @@ from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Kernel, Memory, Param, Space
 from loom.ir.passes.uniformity import Uniformity
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.port.cache import ArtifactCache, cache_folder
 from loom.targets.base import Artifact, compiler_fingerprint
 

@@ -21,7 +21,7 @@ from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.data.structs import is_struct
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Space
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import ShapedStorage, Storage
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.port.budget import LEDGER

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loom.ir.kernel import Loc
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = [
     "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "STOP_WORD", "Artifact", "Bounds", "Decision", "Site", "Target",

@@ -20,7 +20,7 @@ from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
 from loom.ir.passes.wide import expand_wide, tickets_of
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess

@@ -19,7 +19,7 @@ from loom.ir.passes.tiles import expand_tiles, has_tiles
 from loom.ir.passes.wide import expand_wide
 from loom.ir.passes.words.exact import expand_division, expand_roots
 from loom.ir.passes.words.narrow import expand_narrow
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.base.opaque_values import Knowledge
 from loom.targets.base.push_layout import PushLayout, push_layout

@@ -14,7 +14,6 @@ from typing import Any
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store, number
 from loom.schedules.axis import rows_along
-from loom.schedules.matmul import reads_both_ways
 from loom.schedules.rows import takes_rows
 from loom.tensor.fusing.copies import Copies, take_over
 from loom.tensor.fusing.fusion import Group, LoweredNode, Stores, fuse
@@ -220,6 +219,8 @@ class _Lowering:
 
     def give_copy(self, operand: LoweredNode, op: TensorOp) -> None:
         """Let a kernel read a packed copy of a view: one that there is, or one of its own."""
+        from loom.schedules.matmul import reads_both_ways  # what copies nothing multiplies nothing
+
         turned = reads_both_ways(self.draft.device.caps)
         if not self.copies.reads_earlier(operand, op.accepts, turned=turned):
             self.copies.note(operand)

@@ -28,7 +28,7 @@ from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import start_thread
 from loom.core.process.forks import hold_over_forks
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, Interrupts
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Kernel
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.targets.base import Artifact, Site
 from loom.targets.base.push_layout import PushLayout, filled_lanes

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu

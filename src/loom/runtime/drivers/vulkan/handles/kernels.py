@@ -10,7 +10,7 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Instr, Kernel, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.vulkan.native.api import is_unknown
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
