@@ -18,7 +18,6 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.ir.verified import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS
-from loom.kernels.maps.loops import NestCut, write_loops
 from loom.kernels.maps.nest import (
     BY_CONSTANTS,
     Apply,
@@ -26,6 +25,7 @@ from loom.kernels.maps.nest import (
     Given,
     Load,
     LoopNest,
+    NestCut,
     Number,
     Store,
     Stride,
@@ -77,6 +77,8 @@ def map_kernel(nest: LoopNest, lanes: int) -> tuple[VerifiedKernel, DType]:
 
     ``lanes`` is THREADS or LANES. KernelError if it cannot be applied.
     """
+    from loom.kernels.maps.loops import write_loops
+
     if lanes != THREADS:
         return write_loops(nest, NestCut(lanes))
     found = write_loops(nest, NestCut(THREADS, _TURNS, threads=True, twice=True))
@@ -123,6 +125,8 @@ def strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Strided:
 
 @lru_cache(maxsize=4096)
 def _kernel(nest: LoopNest, cut: NestCut) -> VerifiedKernel:
+    from loom.kernels.maps.loops import write_loops  # which translates
+
     return write_loops(nest, cut)[0]
 
 

@@ -97,7 +97,7 @@ def _declare(function: KernelFunction, builder: Builder, translator: Translator,
                 remedy=f"Annotate it, for example {name}: loom.In[loom.f32]",
             )  # fmt: skip
         if isinstance(annotation, BufferType):
-            _buffer(function, builder, translator, name, annotation)
+            _buffer(builder, translator, name, annotation)
             if name in translator.frame.mutable:
                 raise builder.error(
                     f"buffer {name!r} is assigned", f"{name}[...] = value, or another name", f"{name} = ...",
@@ -125,7 +125,7 @@ def _declare(function: KernelFunction, builder: Builder, translator: Translator,
             translator.frame.names[name] = AxesView(view.memory, shape, view.kind)
 
 
-def _buffer(function: KernelFunction, builder: Builder, translator: Translator, name: str, given: BufferType) -> None:
+def _buffer(builder: Builder, translator: Translator, name: str, given: BufferType) -> None:
     """Declare a buffer; of several dimensions, or of records, what stands for it awaits its lengths."""
     kind = given.dtype if is_struct(given.dtype) else None
     ndim = given.ndim or (1 if kind is not None else 0)
@@ -143,7 +143,5 @@ def _default(function: KernelFunction, builder: Builder, name: str, dtype: DType
     if default is inspect.Parameter.empty:
         return None
     if not fits(default, dtype):
-        raise builder.error(
-            f"the default of {name!r} does not fit", dtype, repr(default), f"Give one of type {dtype}"
-        )
+        raise builder.error(f"the default of {name!r} does not fit", dtype, repr(default), f"Give one of type {dtype}")
     return default

@@ -28,29 +28,14 @@ from loom.ir.ops import OPS
 from loom.ir.verified import VerifiedKernel
 from loom.ir.verify import verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
-from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, Number, Store, Told, Value
+from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, NestCut, Number, Store, Told, Value
 from loom.kernels.maps.rounding import emit_convert, emit_moved
 from loom.kernels.types import held_type
 
-__all__ = ["MAP", "Made", "NestCut", "NestWriter", "name_of", "write_loops"]
+__all__ = ["MAP", "Made", "NestWriter", "name_of", "write_loops"]
 
 MAP = "gpu_map"
 """What takes functions of the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class NestCut:
-    """Lanes of a group, and the rows, or elements a lane, that it takes in ``turns``.
-
-    ``tail``: how many of the last axes the lanes run along. ``threads``: lanes take elements of the whole shape, a
-    group's breadth apart; ``twice``: groups that have all of them do not test for each.
-    """
-
-    lanes: int
-    turns: int = 1
-    tail: int = 1
-    threads: bool = False
-    twice: bool = False
 
 
 def write_loops(nest: LoopNest, cut: NestCut) -> tuple[VerifiedKernel, DType]:

@@ -6,7 +6,6 @@ by itself. Invariant: profiling changes no result, and costs nothing where no pr
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import StateError
 from loom.runtime.port.times import Times
-from loom.storage.atomic import replace_file
 
 if TYPE_CHECKING:
     from loom.runtime.plans.plan import Plan
@@ -170,6 +168,10 @@ class Profile:
 
         Source: Google, "Trace Event Format" (complete events, times in microseconds).
         """
+        import json
+
+        from loom.storage.atomic import replace_file
+
         replace_file(Path(path), json.dumps({"traceEvents": _events(self.rows), "displayTimeUnit": "ns"}).encode())
 
 
