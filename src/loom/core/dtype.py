@@ -9,12 +9,12 @@ and a type's bits mean the same on every device.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import DTypeError, near_matches
 
 __all__ = [

@@ -8,12 +8,13 @@ outputs of the program that runs) and the scratch memory, which programs share. 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.numerics import Guarantee

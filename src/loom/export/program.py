@@ -7,13 +7,13 @@ stays from run to run. Invariant: a run in C does the dispatches of a run here, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup, of_numpy
 from loom.core.errors import ArgumentError
 from loom.core.given import is_array, is_mapping, items

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, StateError
 from loom.core.numerics import Guarantee

@@ -12,11 +12,11 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.optional import find, load
 

@@ -10,12 +10,12 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import FileError
 from loom.storage.atomic import replace_file

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from typing import Any, NoReturn, TypeGuard
@@ -17,6 +16,7 @@ from typing import Any, NoReturn, TypeGuard
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import is_list, is_mapping
 from loom.formats.checkpoint import StoredTensor

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.importers.operatorcalls import OperatorCall
 from loom.tensor.arrays.convolution import window_max

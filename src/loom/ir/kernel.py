@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Union
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.fixed import Fixed
 from loom.core.numerics import Guarantee

@@ -5,10 +5,11 @@ Layer: ir. The checks stand in ``verify``. Invariant: what is told of a kernel d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from loom.core.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import For, Instr, Kernel, LaneOrder, Memory, Param, Space, While, operations, walk
 from loom.ir.ops import Effect

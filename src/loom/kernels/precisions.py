@@ -6,8 +6,7 @@ written here decides bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.numerics import MATMUL_BLOCK

@@ -6,13 +6,13 @@ Layer: onnx. Invariant: what is not the model's (a name, dtype, rank or length) 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.conversions import show
+from loom.core.dataclass import dataclass
 from loom.core.dlpack import is_torch, require_no_gradient
 from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches

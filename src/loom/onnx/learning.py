@@ -6,8 +6,9 @@ Layer: onnx. Invariant: a number drawn depends on seed, step, and the operator's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from loom.core.dataclass import dataclass
 from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["Learning"]

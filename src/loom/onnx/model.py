@@ -10,12 +10,12 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
 from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given

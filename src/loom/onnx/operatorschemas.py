@@ -5,10 +5,10 @@ Layer: onnx. Invariant: what the installed package does not know is None, or no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.onnx.values import onnx
 

@@ -7,11 +7,11 @@ its column and k alone, never on the other rows, the batch, transposes or the ma
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
 from loom.nn.graphs import ArrayInfo

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 
 __all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "reached_weights",

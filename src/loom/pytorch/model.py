@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
+from loom.core.dataclass import dataclass
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph

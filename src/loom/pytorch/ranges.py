@@ -10,9 +10,9 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ShapeError
 from loom.pytorch.graph import AtenGraph, graph_of
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 import linecache
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.verified import VerifiedKernel

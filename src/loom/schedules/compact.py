@@ -6,9 +6,9 @@ Layer: schedules. Invariant: the same elements in the same places, whoever count
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u32, u64
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold import groups

@@ -9,12 +9,12 @@ order depend on the length alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.turns import roots_of_unity

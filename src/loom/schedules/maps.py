@@ -10,11 +10,12 @@ Invariant: lengths and ``Caps`` choose the cut, and every cut gives the same bit
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.ir.verified import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS

@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import LoomError
 from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter

@@ -5,8 +5,9 @@ Layer: serve. Invariant: everything a client can make grow has a limit here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.numbers import real, whole
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, flag, text
 from loom.core.numbers import whole

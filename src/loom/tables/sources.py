@@ -7,9 +7,9 @@ a text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, text
 from loom.tables.columns.names import ID, quoted

@@ -9,10 +9,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.optional import load
 

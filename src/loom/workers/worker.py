@@ -11,9 +11,9 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import is_array, is_mapping
 from loom.core.optional import require

@@ -7,11 +7,11 @@ on every machine, whatever the byte order.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, near_matches
 from loom.core.given import is_array, is_scalar

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.export.c.abi import HEADER, functions
 from loom.export.c.build import PLATFORMS, Platform, link, platform_of, require_threads

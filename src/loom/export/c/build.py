@@ -8,9 +8,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, StateError, near_matches
 from loom.core.optional import require
 

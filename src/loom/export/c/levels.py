@@ -7,12 +7,13 @@ Invariant: levels differ in speed and size, never in bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.export.c.build import Platform
 from loom.export.frozen import Image, require_quiet

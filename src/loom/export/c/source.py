@@ -6,9 +6,9 @@ Layer: export. Invariant: all of it depends on the network and the settings alon
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import flag
 from loom.core.numbers import whole

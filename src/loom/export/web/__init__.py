@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.export.c.levels import Optimize
 from loom.export.delivery import Export, deliver

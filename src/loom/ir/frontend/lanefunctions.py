@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import StateError
 

@@ -7,12 +7,13 @@ anything else is only bound where every lane passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.ir.builder import Builder

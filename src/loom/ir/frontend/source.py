@@ -14,11 +14,11 @@ import inspect
 import linecache
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import SyntaxNotSupported
 
 __all__ = ["FunctionSource", "function_source", "keep_source", "names_of"]

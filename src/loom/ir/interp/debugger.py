@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
+
+from loom.core.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.ir.interp.options import Options

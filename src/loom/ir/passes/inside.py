@@ -11,9 +11,9 @@ Source: P. Cousot and R. Cousot, "Abstract interpretation", POPL 1977 (intervals
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward

@@ -10,8 +10,8 @@ Invariant: what passes here has the bits of ``mul`` and ``add``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import VerifyError
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, assignments, operations

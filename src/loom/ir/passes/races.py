@@ -9,11 +9,11 @@ while running. Invariant: no false alarm for a guard this module does not unders
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import VerifyError
 from loom.ir.forward import Forward
 from loom.ir.kernel import (

@@ -6,10 +6,10 @@ Layer: kernels. Invariant: a query, feature or position outside is +0, or of a s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32, u64
 from loom.ir.frontend.intrinsics import private, select, static_range
 from loom.kernels.attention.cached import PAGE

@@ -10,10 +10,10 @@ its own, whichever kernel made it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.base.annotations import In, Out

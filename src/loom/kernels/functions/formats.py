@@ -8,9 +8,9 @@ left in a kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, f64, i32, i64, u32, u64
 
 __all__ = ["FORMATS", "Format", "format_of"]

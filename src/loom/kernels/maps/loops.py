@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FunctionType
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, describe

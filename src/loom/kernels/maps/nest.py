@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from struct import pack, unpack
 from types import FunctionType
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError
 from loom.ir.constants import constant_bits, constant_value

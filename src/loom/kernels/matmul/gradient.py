@@ -8,10 +8,10 @@ window read it adds +0. Invariant: the bits are those of ``sum_windows`` of the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32
 from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

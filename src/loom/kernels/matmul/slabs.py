@@ -12,9 +12,9 @@ section 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, i32, u32
 from loom.ir.frontend.intrinsics import bitcast, select, static_range
 from loom.kernels.matmul.digits import INFINITE, inverse_of, rounding_of

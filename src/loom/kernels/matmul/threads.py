@@ -10,10 +10,10 @@ Source of products through tables: Chetlur et al., "cuDNN: Efficient Primitives 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32
 from loom.ir.frontend.base.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

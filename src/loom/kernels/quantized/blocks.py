@@ -8,12 +8,12 @@ reference dequantises to; blocks whose scales are products are held with those p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f16, f32
 from loom.kernels.quantized.forms import BlockForm
 

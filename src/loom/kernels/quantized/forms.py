@@ -9,11 +9,10 @@ Invariant: what a form says is where numbers lie and what they mean, never how t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f16, f32
 
 __all__ = ["FILLED", "LANES", "BlockForm", "pack_blocks", "unpack_blocks"]

@@ -9,9 +9,9 @@ Source: the float mapping is that of M. Herf, "Radix Tricks" (2001); NaNs are se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup, u8, u32, u64
 from loom.ir.frontend.intrinsics import select
 

@@ -9,10 +9,11 @@ from both kernels, whatever the panel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.base.annotations import In, InOut, Out

@@ -6,9 +6,9 @@ Layer: models. Invariant: one table has all families; what is none of them is re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
 from loom.formats.opening import Checkpoint, open_checkpoint

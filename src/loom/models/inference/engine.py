@@ -12,12 +12,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, StateError
 from loom.core.given import flag

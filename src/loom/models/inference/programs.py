@@ -7,12 +7,12 @@ numbers that it is fed, so that no length is ever compiled. Invariant: rows do n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
 from loom.kernels.attention.cached import PAGE
 from loom.models.inference.cache import PageStore, PassCache, device_parameter

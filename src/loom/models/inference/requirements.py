@@ -7,8 +7,8 @@ of the layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, LoomError
 from loom.nn.spec import Layer, NetworkSpec, Shared

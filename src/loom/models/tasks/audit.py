@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__

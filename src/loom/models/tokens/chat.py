@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_mapping, is_scalar
 from loom.core.optional import require

@@ -10,9 +10,9 @@ and for how scores of SentencePiece become an order of merges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.optional import require
 from loom.models.tokens.pretokenizers import pre_tokenizer

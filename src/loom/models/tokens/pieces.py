@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 
 __all__ = ["TokenBytes", "pieces_of"]

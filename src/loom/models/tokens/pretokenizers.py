@@ -8,8 +8,7 @@ Source: the tokenizers published with these models; llama.cpp's ``llama-vocab.cp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 
 __all__ = ["PreTokenizer", "pre_tokenizer"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from loom.core.dataclass import dataclass
 from loom.core.given import items, text
 from loom.models.tokens.pieces import TokenBytes
 

@@ -7,13 +7,13 @@ Invariant: with a virtual clock, a trial's numbers follow from learner, weights,
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import NotFinite
 from loom.nn.adapt.clock import RealClock, VirtualClock
 from loom.nn.adapt.cost import Costs

@@ -6,9 +6,9 @@ Layer: nn. Invariant: one name has one length in a call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ShapeError
 

@@ -9,10 +9,11 @@ the same exponents.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from loom import tensor
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, i8, i16, i32, i64
 from loom.core.errors import ShapeError
 from loom.nn.base.random import RandomStream

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import StateError
 from loom.kernels.precisions import FULL

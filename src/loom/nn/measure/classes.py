@@ -6,12 +6,13 @@ Layer: nn. Invariant: all of them follow from the confusion matrix, whose counts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array, read_as
+from loom.core.dataclass import dataclass
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, ShapeError
 from loom.nn.measure.labels import known_labels, names_of, number_labels, read_labels, require_as_many

@@ -8,13 +8,14 @@ host, in doubles, in the samples' order. Invariant: clusters depend on samples, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, cast
 
 import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of

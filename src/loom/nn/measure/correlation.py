@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, is_list, is_mapping, items, one_of

@@ -11,13 +11,14 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array, read_as
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f64, i64
 from loom.core.errors import ArgumentError, DTypeError, FileError, ShapeError
 from loom.core.given import is_list, is_mapping, one_of, path

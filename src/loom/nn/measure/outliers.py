@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array, read_as
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping, one_of

@@ -6,7 +6,6 @@ Layer: nn. Invariant: names and shapes stay; a weight that is not stored is left
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array, read_as
 from loom.core.conversions import widen
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, LoomError, near_matches
 from loom.core.given import is_list, is_mapping

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.nn.spec.base.fields import Config, Record, choice, field_of, flag, free, several, size

@@ -7,9 +7,10 @@ made at a tick is read at the next one and never at the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import items
 from loom.nn.spec import NetworkSpec

@@ -6,11 +6,11 @@ Layer: nn. Invariant: each layer takes what the one before gives; where several 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import SpecError
 from loom.nn.spec.base.layer import Shape
 from loom.nn.structure.layers import read_one

@@ -6,13 +6,13 @@ Layer: nn. Invariant: choices depend on the masks alone; of equals the first by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
 from loom.core.numbers import real, whole

@@ -7,10 +7,10 @@ changed, unless their weights are shared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_list, is_tuple
 from loom.nn.network import Network

@@ -6,9 +6,9 @@ Layer: nn. Invariant: every weight of a layer that is taken has one new name, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
 from loom.nn.spec import NetworkSpec, to_document

@@ -8,12 +8,13 @@ Source: K. Jamieson and A. Talwalkar, "Non-stochastic best arm identification an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
 from loom.core.given import is_list, is_tuple
 from loom.core.numbers import real, whole

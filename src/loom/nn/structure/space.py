@@ -6,12 +6,12 @@ Layer: nn. Invariant: a choice depends on the seed, the network's number and how
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_int, is_list, is_tuple

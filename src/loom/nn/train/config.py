@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
 from loom.kernels.precisions import check_precision

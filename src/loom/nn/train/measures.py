@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import NotFinite, StateError
 from loom.nn.measure.classes import ClassReport, report_of
 from loom.nn.measure.confidence import Calibration, calibration

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
 from loom.nn.train.scalars import flag, real

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
 from loom.kernels.precisions import FULL, check_precision

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import convert, show, widen
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, i32
 from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.core.given import is_mapping

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.loop.history import History

@@ -7,10 +7,11 @@ of a node is summed (signals) or averaged (targets). Invariant: an update whose 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 
 from loom import tensor
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.nn.layers import Context
 from loom.nn.spec import Layer, NodeSpec, Shared

@@ -5,9 +5,9 @@ Layer: patterns. Invariant: keys are equal as numbers are, -0 being +0, and all 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup, u32
 from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort.keys import Order, Records

@@ -6,12 +6,12 @@ Layer: patterns. Invariant: a kernel does what its function meant when it was as
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import OutOfBounds
 from loom.core.options import check_bounds

@@ -6,12 +6,12 @@ Layer: patterns. Invariant: the counts are those of comparing every element with
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64, i64, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int

@@ -9,13 +9,14 @@ decide otherwise the next time is told (``Doubt.text``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import KernelFault, RaceDetected
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options

@@ -8,12 +8,12 @@ whoever waited for a run finds its results where the data were given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import plain, shared
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
 from loom.ir.kernel import Memory

@@ -7,12 +7,12 @@ place. Who uses storage, and in which order, is in ``order``: whatever reads or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from loom.core.arrays import read_array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import DeviceError, DTypeError, ShapeError
 from loom.core.given import is_int

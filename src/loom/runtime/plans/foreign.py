@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
 from loom.core.numerics import Guarantee

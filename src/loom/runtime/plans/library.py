@@ -9,10 +9,10 @@ none was.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Protocol
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bf16, f16, f32, u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from loom.core.numerics import Guarantee

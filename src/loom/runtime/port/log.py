@@ -7,11 +7,11 @@ them, whatever thread ran which lane; the fault raised is the first in that orde
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup
 from loom.core.errors import DeviceError, KernelFault
 from loom.ir.kernel import Loc

@@ -13,9 +13,9 @@ import os
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.process.forks import hold_over_forks
 

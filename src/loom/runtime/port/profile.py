@@ -10,10 +10,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import StateError
 from loom.runtime.port.times import Times
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.arrays import read_array
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, of_numpy, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag, is_array, is_list

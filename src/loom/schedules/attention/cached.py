@@ -6,10 +6,10 @@ values; else a group takes a row. Invariant: sizes and ``Caps`` choose groups, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.numerics import MATMUL_CHUNK
 from loom.kernels.attention.abreast import Abreast, add_values_abreast, choose_abreast, weigh_keys_abreast

@@ -5,11 +5,11 @@ Layer: schedules. Invariant: ``Caps`` choose the tile, and every tile gives the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u32
 from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.tiles import Tile

@@ -6,11 +6,12 @@ Layer: schedules. Invariant: the bits are those of ``record_matmul`` of the copi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.kernels.matmul.gradient import GradientCut, image_gradient
 from loom.kernels.matmul.grids import Layout, Slabs, choose_slabs

@@ -8,11 +8,11 @@ the operands' size.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows

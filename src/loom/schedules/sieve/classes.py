@@ -7,13 +7,13 @@ does the rest. Invariant: what is counted or listed is exact up to 10^12, whatev
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
 from loom.kernels.sieve import classes as kernels
 from loom.kernels.sieve.wheel import RESIDUES, running_starts

@@ -7,8 +7,7 @@ positions (``kernels.move.along``), so that no choice made here can be seen in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.move import along

@@ -5,10 +5,10 @@ Layer: schedules. Invariant: values lie as a stable sort by key leaves them, so 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup, u32
 from loom.kernels.move.partition import count_keys, move_values, place_keys
 from loom.schedules.recorder import Recorder, StorageLike

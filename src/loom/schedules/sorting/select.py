@@ -8,10 +8,10 @@ of elements within a part, is the same for every schedule.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access

@@ -9,12 +9,12 @@ Invariant: the plan changes speed, never the result, since a stable order is uni
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
 from loom.ir.frontend.decorator import KernelFunction

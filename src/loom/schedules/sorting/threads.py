@@ -8,9 +8,9 @@ since a stable order is unique.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
 from loom.kernels.sort import threads

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import near_matches
 from loom.serve.refusals import Refusal, missing, refused
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.serve.refusals import Refusal
 

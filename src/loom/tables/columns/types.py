@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.core.given import is_scalar
 

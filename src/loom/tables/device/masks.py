@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.given import items
 from loom.patterns.data.move import gather
 from loom.patterns.data.series import is_in

@@ -16,12 +16,12 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path

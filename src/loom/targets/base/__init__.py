@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from loom.core.dataclass import dataclass
 from loom.ir.kernel import Loc
 from loom.ir.verified import VerifiedKernel
 

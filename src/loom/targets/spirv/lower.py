@@ -7,9 +7,10 @@ depends on kernel, bounds and features alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import lookup, u32
 from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Memory, Return, Space, Variable, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding

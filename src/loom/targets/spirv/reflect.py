@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NoReturn
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup
 from loom.core.errors import KernelError
 from loom.targets.spirv.opcodes import BUILT_IN, CAPABILITY, DECORATION, EXECUTION_MODE, MAGIC, OP, STORAGE

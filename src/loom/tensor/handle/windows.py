@@ -7,11 +7,11 @@ sees the tensor between the two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from loom.core.arrays import Array, read_as
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, dtype_of, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, StateError
 from loom.core.given import one_of

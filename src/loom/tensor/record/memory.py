@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from dataclasses import dataclass
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.runtime.memory.order import UNTRACKED
 from loom.runtime.memory.storage import Storage

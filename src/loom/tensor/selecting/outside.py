@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.dataclass import dataclass
 from loom.core.errors import IndexOutside
 from loom.tensor.arrays.tensor import Tensor
 

@@ -6,11 +6,11 @@ it; products that make whole numbers of activations too are refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, u8
 from loom.export.onnx.emitters.indexing import taken
 from loom.export.onnx.emitters.registry import emits, refused

@@ -7,12 +7,12 @@ type of the operand they meet. Invariant: no implicit conversion between two typ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Union
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u64
 from loom.core.given import is_scalar
 from loom.ir.builder import Builder

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.nn.spec.base.problems import Place, brief
 from loom.nn.spec.base.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole
 from loom.nn.spec.base.values import JsonObject, JsonValue

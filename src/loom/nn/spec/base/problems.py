@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, SpecError, near_matches
 from loom.nn.spec.base.limits import MOST_LAYERS
 from loom.nn.spec.base.values import JsonObject, JsonValue

@@ -6,9 +6,10 @@ shapes (``layerN_view``) or add (``layerN_add``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, f64
 from loom.nn.spec.base.layer import Layer, Shape
 from loom.nn.spec.base.limits import MOST_WIDTH

@@ -13,7 +13,6 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from time import monotonic
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 
 from loom.core import options
 from loom.core.caps import Caps
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError, KernelFault, StateError
 from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound

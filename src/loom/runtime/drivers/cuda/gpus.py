@@ -5,8 +5,7 @@ Layer: runtime. Invariant: nothing here opens a GPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.cuda.api import Api, load
 

@@ -7,9 +7,10 @@ room for is refused before anything is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Kernel
 from loom.ir.passes.wide import has_wide

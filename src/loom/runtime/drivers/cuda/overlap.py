@@ -8,8 +8,8 @@ loaded for programs that become graphs alone. Invariant: a program's kernels all
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.runtime.drivers.cuda.gpus import Gpu
 

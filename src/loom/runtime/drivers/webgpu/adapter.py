@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.core.optional import load
 

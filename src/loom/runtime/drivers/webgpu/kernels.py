@@ -6,9 +6,9 @@ device has no room for is refused before anything is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Kernel
 from loom.ir.verified import VerifiedKernel

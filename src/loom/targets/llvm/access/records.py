@@ -8,9 +8,9 @@ lanes ask for are touched, and nothing that may write them stands between the fi
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Space, Statement, walk_blocks

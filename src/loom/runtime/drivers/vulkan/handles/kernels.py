@@ -5,9 +5,10 @@ Layer: runtime. Invariant: a kernel the device has no room or no types for is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.verified import VerifiedKernel

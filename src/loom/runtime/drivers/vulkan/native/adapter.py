@@ -5,10 +5,10 @@ Layer: runtime. Invariant: an adapter that lacks something is refused with a rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 from loom.runtime.drivers.vulkan.native.instance import API_VERSION, asked_version, instance

@@ -8,11 +8,12 @@ Invariant: rows are in the plan's order, and the words they point to live as lon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from loom.core.dataclass import dataclass
 from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.vulkan.handles.foreign import pack_params, refuse_many_groups
