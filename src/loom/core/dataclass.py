@@ -71,18 +71,19 @@ def _init(cls: type, is_frozen: bool) -> _Text:
     return ", ".join([*parameters, *(["*", *keywords] if keywords else [])]), lines or ["pass"], scope
 
 
-def _compared(cls: type, name: str) -> str:
-    return "(" + "".join(f"{name}.{field.name}, " for field in fields(cls) if field.compare) + ")"
+def _tuple(name: str, names: list[str]) -> str:
+    return "(" + "".join(f"{name}.{each}, " for each in names) + ")"
 
 
 def _eq(cls: type) -> _Text:
-    lines = [f"return {_compared(cls, 'self')} == {_compared(cls, 'other')} if other.__class__ is self.__class__ "
-             "else NotImplemented"]  # fmt: skip
-    return "self, other", lines, {}
+    names = [field.name for field in fields(cls) if field.compare]
+    lines = [f"if other.__class__ is self.__class__: return {_tuple('self', names)} == {_tuple('other', names)}"]
+    return "self, other", [*lines, "return NotImplemented"], {}
 
 
 def _hash(cls: type) -> _Text:
-    return "self", [f"return hash({_compared(cls, 'self')})"], {}
+    names = [field.name for field in fields(cls) if (field.compare if field.hash is None else field.hash)]
+    return "self", [f"return hash({_tuple('self', names)})"], {}
 
 
 @recursive_repr()
