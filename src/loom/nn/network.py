@@ -300,7 +300,7 @@ class Network(Runner):
                                      got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
                 before = self.model
                 with before.lock:
-                    made = Model(self.spec, found, before.moved(found))
+                    made = Model(self.spec, found, before.weights_for(found))
                     made.watch, self.model, self._trainer = before.watch, made, None
         return self
 
@@ -383,12 +383,12 @@ class Network(Runner):
                     raise ArgumentError(f"train, {name}", f"the mode {mode!r} is of one device", got=given,
                                         expected="mode='normal'", remedy=f"Leave {name} out")  # fmt: skip
             return train_in(self, mode, x, y, validation, (optimizer, schedule, resume, progress), settings)
-        from loom.nn.train.parallel.choosing import opened_crew
+        from loom.nn.train.parallel.choosing import open_crew
 
         with self.model.alone("loom.Network.train"), ExitStack() as opened:
-            given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
+            given, targets, config = self._read_training(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)
-            crew = opened.enter_context(opened_crew(devices, workers, address, audit, config, self.model))
+            crew = opened.enter_context(open_crew(devices, workers, address, audit, config, self.model))
             trainer = self._trainer = self._trainer_for(config, self._trainer, crew)
             before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
@@ -420,7 +420,7 @@ class Network(Runner):
 
         Arguments and errors are those of ``train``; ``where`` begins their texts.
         """
-        given, targets, config = self._told(x, y, where, optimizer, schedule, settings or {})
+        given, targets, config = self._read_training(x, y, where, optimizer, schedule, settings or {})
         types, y_type = self._plain(self._types()), self.model.result_type
         found = check_samples(
             self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names(),
@@ -428,7 +428,7 @@ class Network(Runner):
         )  # fmt: skip
         return config, found
 
-    def _told(
+    def _read_training(
         self, x: Any, y: Any, where: str, optimizer: str | Optimizer, schedule: str | Schedule | None,
         settings: Mapping[str, Any],
     ) -> tuple[dict[str, Any], Any, TrainConfig]:  # fmt: skip

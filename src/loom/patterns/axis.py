@@ -1,18 +1,32 @@
-"""An array seen along one axis: (outer, n, inner), n being the axis's length.
+"""One axis of an array: patterns go along one, or over all elements in a row.
 
-Layer: patterns. Invariant: ``outer * n * inner`` is the number of elements, in row-major order.
+Layer: patterns. Invariant: an axis is counted from the start once it was looked at.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from loom.core.errors import DTypeError, IndexOutside
+from loom import tensor
+from loom.core.errors import DTypeError, EmptyError, IndexOutside, ShapeError
 from loom.core.given import flag, is_int
 from loom.schedules.axis import Rows, rows_along
+from loom.tensor import Tensor
 
-__all__ = ["normal_axis", "reduced_shape", "rows_of"]
+__all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "require_ndim", "rows_of"]
+
+
+def along(twin: str) -> Callable[..., Tensor]:
+    """Return the function of tensors called ``twin``, which takes one axis, or None, alone."""
+
+    def one(x: Tensor, axis: int | None = None, **options: Any) -> Tensor:
+        at = None if axis is None else normal_axis(x.shape, axis, twin)
+        function: Callable[..., Tensor] = getattr(tensor, twin)
+        return function(x, axis=at, **options)
+
+    return one
 
 
 def rows_of(shape: tuple[int, ...], axis: Any, where: str) -> Rows:
@@ -30,6 +44,21 @@ def reduced_shape(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bo
         return kept * len(shape)
     at = normal_axis(shape, axis, where)
     return (*shape[:at], *kept, *shape[at + 1 :])
+
+
+def require_elements(x: Tensor, axis: Any, where: str, what: str) -> None:
+    """Raise EmptyError if there is a row along ``axis`` without elements to find ``what`` of."""
+    rows = rows_of(x.shape, axis, where)
+    if rows.results and not rows.n:
+        raise EmptyError(where, f"no elements to take the {what} of", expected="at least 1", got=0,
+                         remedy="Check for emptiness first")  # fmt: skip
+
+
+def require_ndim(x: Tensor, ndim: int, where: str) -> None:
+    """Raise ShapeError unless an array has so many dimensions."""
+    if x.ndim != ndim:
+        raise ShapeError(where, "wrong number of dimensions", expected=ndim, got=f"{x.ndim}, shape {x.shape}",
+                         remedy="Reshape it")  # fmt: skip
 
 
 def normal_axis(shape: tuple[int, ...], axis: Any, where: str) -> int:

@@ -9,18 +9,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.kernels.types import extreme_type, kinds, read_type, wide_type
-from loom.patterns.axis import reduced_shape, rows_of
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.inputs import require_elements
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import along, require_elements, rows_of
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
-from loom.schedules.fold import Folding, record_fold, record_means
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import apply
+from loom.tensor.ops.reductions import mean_of
 
-__all__ = ["folded", "gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of"]
+__all__ = ["gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of_some"]
 
 
+def _sum(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    return _from_zero(x, axis, along("sum")(x, axis, keepdims=keepdims))
+
+
+def mean_of_some(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    """Return means; EmptyError of none, for which tensors have NaN."""
+    require_elements(x, axis, "gpu_mean", "mean")
+    return _from_zero(x, axis, mean_of(x, axis, keepdims=keepdims))
+
+
+def _from_zero(x: Tensor, axis: int | None, found: Tensor) -> Tensor:
+    """Return sums, or means, that begin at 0, so that one of -0 alone is +0; tensors leave an axis of one as it is."""
+    is_one = x.dtype.is_float and rows_of(x.shape, axis, "gpu_sum").n == 1
+    return apply("add", found, 0.0) if is_one else found
+
+
+@row(_sum)
 def gpu_sum(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the sum of all elements of ``data`` (any shape), or of each row along ``axis``, in the canonical order.
 
@@ -33,12 +48,9 @@ def gpu_sum(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     >>> gpu_sum([[1, 2], [3, 4]], axis=0).tolist()
     [4, 6]
     """
-    call = Call("gpu_sum", on)
-    x = call.input(data)
-    wide, result = wide_type(x.dtype)
-    return folded(call, x, Folding("sum", read_type(x.dtype), wide, result), axis, keepdims, empty=0)
 
 
+@row(along("prod"))
 def gpu_product(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the product of all elements of ``data``, or of each row along ``axis``, in the order of ``gpu_sum``.
 
@@ -49,12 +61,9 @@ def gpu_product(data: Any, *, axis: int | None = None, keepdims: bool = False, o
     >>> gpu_product([2.0, 3.0, 4.0]).item()
     24.0
     """
-    call = Call("gpu_product", on)
-    x = call.input(data)
-    wide, result = wide_type(x.dtype)
-    return folded(call, x, Folding("product", read_type(x.dtype), wide, result), axis, keepdims, empty=1)
 
 
+@row(along("min"))
 def gpu_min(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the smallest element of ``data``, or of each row along ``axis``, in its dtype.
 
@@ -63,9 +72,9 @@ def gpu_min(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     >>> gpu_min([3, 1, 2]).item()
     1
     """
-    return _extreme("min", data, axis, keepdims, on)
 
 
+@row(along("max"))
 def gpu_max(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the largest element of ``data``, or of each row along ``axis``, in its dtype.
 
@@ -74,9 +83,9 @@ def gpu_max(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     >>> gpu_max([3, 1, 2]).item()
     3
     """
-    return _extreme("max", data, axis, keepdims, on)
 
 
+@row(mean_of_some)
 def gpu_mean(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the mean of all elements of ``data``, or of each row along ``axis``: the sum divided by their number.
 
@@ -86,45 +95,3 @@ def gpu_mean(data: Any, *, axis: int | None = None, keepdims: bool = False, on: 
     >>> gpu_mean([1, 2, 4, 5]).item()
     3.0
     """
-    call = Call("gpu_mean", on)
-    x = call.input(data)
-    return mean_of(call, x, axis, keepdims=keepdims)
-
-
-def _extreme(name: str, data: Any, axis: int | None, keepdims: bool, on: str | Device | None) -> Any:
-    call = Call(f"gpu_{name}", on)
-    x = call.input(data)
-    return folded(call, x, Folding(name, read_type(x.dtype), extreme_type(x.dtype), x.dtype), axis, keepdims)
-
-
-def folded(call: Call, x: Operand, folding: Folding, axis: Any, keepdims: bool, *, empty: Any = None) -> Any:
-    """Return a fold of ``x`` along ``axis``; ``empty`` is that of no elements, EmptyError if None."""
-    shape = rows_of(x.shape, axis, call.name)
-    out = call.output(reduced_shape(x.shape, axis, call.name, keepdims=keepdims), folding.result, like=x)
-    if shape.n == 0 and shape.results:
-        if empty is None:
-            require_elements(x, call.name, "minimum" if folding.name == "min" else "maximum")
-        out.write(empty)
-    elif shape.results:
-        written = Folding(folding.name, folding.element, folding.accumulator, read_type(folding.result))
-        key = (call.name, folding.name, x.dtype, shape)
-
-        def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
-            record_fold(chain, data, shape, written, out)
-
-        call.run(key, record, x, out)
-    return call.result(out)
-
-
-def mean_of(call: Call, x: Operand, axis: Any, *, keepdims: bool = False) -> Any:
-    """Return the means of ``x`` along ``axis``; EmptyError if there are no elements."""
-    shape, types = rows_of(x.shape, axis, call.name), kinds(x.dtype)
-    out = call.output(reduced_shape(x.shape, axis, call.name, keepdims=keepdims), types.result, like=x)
-
-    def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
-        record_means(chain, data, shape, types, types.result, out)
-
-    if shape.results:
-        require_elements(x, call.name, "mean")
-        call.run((call.name, x.dtype, shape), record, x, out)
-    return call.result(out)

@@ -10,18 +10,49 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag
-from loom.patterns.axis import rows_of
-from loom.patterns.calling.call import Call
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import normal_axis
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
+from loom.schedules.axis import rows_along
 from loom.schedules.scan import record_scan, scanning_of
+from loom.tensor import Tensor
+from loom.tensor.ops.ordering import running
+from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["check_operation", "gpu_scan"]
 
 _OPERATIONS = ("sum", "product", "min", "max")
 
 
+def _record(draft: Draft, node: Node, data: object, out: object) -> None:
+    axis, scanning = node.attributes[0]
+    if node.size:
+        record_scan(draft, data, out, rows_along(node.shape, axis, axis + 1), scanning)
+
+
+_SCAN = Operation("gpu_scan", _record)
+
+
+def _scan(x: Tensor, op: str = "sum", *, exclusive: bool = False, axis: int | None = None) -> Tensor:
+    before = flag(exclusive, "gpu_scan, exclusive")
+    check_operation(op, "gpu_scan")
+    if axis is None and x.ndim > 1:
+        raise ArgumentError("gpu_scan, axis", "no axis to scan along", expected="an int", got=f"None, shape {x.shape}",
+                            remedy="Name the axis, or flatten the array")  # fmt: skip
+    at = 0 if axis is None else normal_axis(x.shape, axis, "gpu_scan")
+    scanning = scanning_of(op, x.dtype, exclusive=before)
+    given = x if x.ndim else reshape(x, (1,))
+    if op in ("sum", "product") and not before:  # which have derivatives
+        found = running(given, at, scanning, scanning.result)
+    else:
+        found = _SCAN([given], given.shape, scanning.result, at, scanning)
+    return found if x.ndim else reshape(found, ())
+
+
+@row(_scan)
 def gpu_scan(
     data: Any, op: str = "sum", *, exclusive: bool = False, axis: int | None = None, on: str | Device | None = None
 ) -> Any:
@@ -43,25 +74,6 @@ def gpu_scan(
     >>> gpu_scan([3.0, 1.0, 2.0], "min", exclusive=True).tolist()
     [inf, 3.0, 1.0]
     """
-    call, exclusive = Call("gpu_scan", on), flag(exclusive, "gpu_scan, exclusive")
-    x = call.input(data)
-    check_operation(op, call.name)
-    if axis is None and len(x.shape) > 1:
-        raise ArgumentError(
-            "gpu_scan, axis", "no axis to scan along", expected="an int", got=f"None, shape {x.shape}",
-            remedy="Name the axis, or flatten the array",
-        )  # fmt: skip
-    shape = rows_of(x.shape, axis, call.name)
-    scanning = scanning_of(op, x.dtype, exclusive=exclusive)
-    out = call.output(x.shape, scanning.result, like=x)
-    if x.size:
-        key = (call.name, op, exclusive, x.dtype, shape)
-
-        def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
-            record_scan(chain, data, out, shape, scanning)
-
-        call.run(key, record, x, out)
-    return call.result(out)
 
 
 def check_operation(op: Any, where: str) -> None:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom import tensor
 from loom.core.dtype import i64, u32, u64
-from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag
+from loom.kernels.move.compact import clear_words
 from loom.kernels.sort.keys import Order, Records
-from loom.kernels.sort.search import SEARCH_LANES, measure_runs, search
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.calling.workspace import workspace
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.kernels.sort.search import SEARCH_LANES, measure_runs
+from loom.patterns.arrays import element, first
+from loom.patterns.axis import require_ndim
+from loom.patterns.operations import Operation
+from loom.patterns.rows import answer, row
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.select import RunSearch
 from loom.schedules.sorting.sort import plan_sort
+from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["gpu_searchsorted", "gpu_unique"]
 
@@ -41,21 +45,59 @@ def gpu_unique(
     >>> [a.tolist() for a in gpu_unique([3, 1, 3], return_inverse=True, return_counts=True)]
     [[1, 3], [1, 0, 1], [1, 2]]
     """
-    call = Call("gpu_unique", on)
-    return_inverse = flag(return_inverse, "gpu_unique, return_inverse")
-    return_counts = flag(return_counts, "gpu_unique, return_counts")
-    x = call.input(data)
-    inverse = call.output(x.shape, i64) if return_inverse else None
-    if x.size:
-        values, lengths = _run_unique(call, x, inverse, return_counts)
-    else:
-        values, lengths = call.output(0, x.dtype, like=x), call.output(0, i64)
-    wanted = [values, inverse, lengths if return_counts else None]
-    results = [call.result(o) for o in wanted if o is not None]
-    return results[0] if len(results) == 1 else tuple(results)
+    wanted = [flag(return_inverse, "gpu_unique, return_inverse"), flag(return_counts, "gpu_unique, return_counts")]
+    options = {"numbered": wanted[0], "counted": wanted[1], "on": on}
+    places, values, *more = answer("gpu_unique", _unique, [data], options)
+    count = element(places, places.size - 1)
+    lengths = [first(more[-1], count)] if wanted[1] else []
+    found = [first(values, count), *more[: wanted[0]], *lengths]
+    return found[0] if len(found) == 1 else tuple(found)
 
 
-@falls_back("searchsorted", 2, where="gpu_searchsorted")
+def _record_unique(draft: Draft, node: Node, x: Any, places: Any, values: Any, *more: Any) -> None:
+    """Record sorting, and listing the runs of equal elements: their first ones, their numbers, their lengths."""
+    (numbered, counted), source = node.attributes[0], node.inputs[0]
+    n, order, caps, allocate = source.size, Order(source.dtype), draft.device.caps, draft.device.allocate
+    runs = RunSearch.of(order, n, caps)
+    if not n:
+        draft.dispatch(clear_words(), [places], [1])
+        return
+    plan = plan_sort(Records(order, "index" if numbered else None), 1, n, keys_out=True, caps=caps, where="gpu_unique")
+    room, in_order, starts = [allocate(m) for m in plan.sizes], allocate(source.nbytes), allocate(n * u32.nbytes)
+    at = allocate(n * u64.nbytes) if numbered else None
+    plan.record(draft, x, None, in_order, at, room)
+    runs.record(draft, in_order, places, values, starts, None if at is None else (at, more[0]))
+    if counted:
+        lanes = -(-n // SEARCH_LANES)
+        draft.dispatch(measure_runs(), [starts, places, more[-1]], [n, runs.tiles], groups=lanes)
+
+
+_UNIQUE = Operation("gpu_unique", _record_unique)
+
+
+def _unique(x: Tensor, *, numbered: bool, counted: bool) -> tuple[Tensor, ...]:
+    """Return at last in the first how many different elements there are, and as many places for each as elements."""
+    tiles = RunSearch.of(Order(x.dtype), x.size, x.home.caps).tiles
+    kinds = [((tiles + 1,), u32), ((x.size,), x.dtype), *[(x.shape, i64)] * numbered, *[((x.size,), i64)] * counted]
+    return tuple(_UNIQUE.several([x], kinds, numbered, counted))
+
+
+def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
+    where = "gpu_searchsorted"
+    if not isinstance(side, str) or side not in _SIDES:
+        raise ArgumentError(f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
+                            remedy=near_matches(str(side), _SIDES))  # fmt: skip
+    try:
+        return tensor.searchsorted(x, values, side=side)
+    except DTypeError as error:
+        raise DTypeError(f"{where}, values", "another dtype than sorted", expected=x.dtype, got=values.dtype,
+                         remedy="Convert one") from error  # fmt: skip
+    except ShapeError:
+        require_ndim(x, 1, f"{where}, sorted")
+        raise
+
+
+@row(_searchsorted, 2)
 def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return where each of ``values`` belongs in ``sorted``: the number of elements before it, int64.
 
@@ -68,57 +110,3 @@ def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | 
     >>> gpu_searchsorted([10, 20, 20, 30], [20, 5, 35]).tolist()
     [1, 0, 4]
     """
-    where = "gpu_searchsorted"
-    if not isinstance(side, str) or side not in _SIDES:
-        raise ArgumentError(
-            f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
-            remedy=near_matches(str(side), _SIDES),
-        )  # fmt: skip
-    call = Call(where, on)
-    x = call.input(sorted, "sorted", ndim=1)
-    looked = call.input(values, "values", dtype=x.dtype)
-    if looked.dtype != x.dtype:
-        raise DTypeError(
-            f"{where}, values", "another dtype than sorted", expected=x.dtype, got=looked.dtype, remedy="Convert one"
-        )
-    out = call.output(looked.shape, i64)
-    if not x.size or not looked.size:
-        out.write(0)
-        return call.result(out)
-    kernel = search(Order(x.dtype), right=side == "right")
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        chain.dispatch(kernel, slots, [x.size, looked.size], groups=-(-looked.size // SEARCH_LANES))
-
-    call.run((where, x.dtype, side, x.size, looked.size), record, x, looked, out)
-    return call.result(out)
-
-
-def _run_unique(call: Call, x: Operand, inverse: Operand | None, counted: bool) -> tuple[Operand, Operand]:
-    """Sort, list the runs of equal elements, and return them and their lengths."""
-    n, order, caps = x.size, Order(x.dtype), call.device.caps
-    records = Records(order, None if inverse is None else "index")
-    plan, runs = plan_sort(records, 1, n, keys_out=True, caps=caps, where=call.name), RunSearch.of(order, n, caps)
-    tiles, nothing = runs.tiles, u64.nbytes
-    positions = nothing if inverse is None else n * u64.nbytes
-    lengths = n * u64.nbytes if counted else nothing
-    sizes = [x.nbytes, positions, (tiles + 1) * u32.nbytes, x.nbytes, n * u32.nbytes, lengths, *plan.sizes]
-    given = [x] if inverse is None else [x, inverse]
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        operands, lent = slots[: len(given)], slots[len(given) :]
-        in_order, where, places, out, starts, long, *room = lent
-        numbered = None if inverse is None else (where, operands[1])
-        plan.record(chain, operands[0], None, in_order, None if inverse is None else where, room)
-        runs.record(chain, in_order, places, out, starts, numbered)
-        if counted:
-            chain.dispatch(measure_runs(), [starts, places, long], [n, tiles], groups=-(-n // SEARCH_LANES))
-
-    with workspace(sizes, call.device) as room:
-        call.run((call.name, plan, runs, counted), record, *given, *room)
-        _, _, places, out, _, long, *_ = room
-        count = places.seen_as(u32).item(tiles)
-        values, numbers = call.output(count, x.dtype, like=x), call.output(count if counted else 0, i64)
-        values.take(out)
-        numbers.take(long)
-    return values, numbers

@@ -9,17 +9,46 @@ from typing import Any
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.calling.call import Call
+from loom.patterns.axis import require_ndim
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.patterns.scan import check_operation
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
 from loom.schedules.axis import Rows
 from loom.schedules.scan import record_marks, record_scan, scanning_of
+from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["gpu_segment_scan"]
 
 
+def _record(draft: Draft, node: Node, data: Any, ids: Any, out: object) -> None:
+    n, marks = node.size, node.inputs[1].dtype
+    if n:
+        begins = ids if marks.is_bool else record_marks(draft, ids, marks, n)
+        record_scan(draft, data, out, Rows(1, n), *node.attributes[0], begins)
+
+
+_SCAN = Operation("gpu_segment_scan", _record)
+
+
+def _scan(x: Tensor, marks: Tensor, op: str = "sum", *, exclusive: bool = False) -> Tensor:
+    before = flag(exclusive, "gpu_segment_scan, exclusive")
+    require_ndim(x, 1, "gpu_segment_scan")
+    require_ndim(marks, 1, "gpu_segment_scan, segments")
+    check_operation(op, "gpu_segment_scan")
+    if marks.dtype.is_float and marks.size:
+        raise DTypeError("gpu_segment_scan, segments", "neither marks nor numbers of segments",
+                         expected="bools or integers", got=marks.dtype, remedy="Convert them")  # fmt: skip
+    if marks.size != x.size:
+        raise ShapeError("gpu_segment_scan, segments", "another length than data", expected=x.size, got=marks.size,
+                         remedy="Give one for each element")  # fmt: skip
+    scanning = scanning_of(op, x.dtype, exclusive=before)
+    return _SCAN([x, marks], x.shape, scanning.result, scanning)
+
+
+@row(_scan, 2, apart=(1,))
 def gpu_segment_scan(
     data: Any, segments: Any, op: str = "sum", *, exclusive: bool = False, on: str | Device | None = None
 ) -> Any:
@@ -40,24 +69,3 @@ def gpu_segment_scan(
     >>> gpu_segment_scan([1, 2, 3, 4], [True, False, True, False], exclusive=True).tolist()
     [0, 1, 0, 3]
     """
-    call, exclusive = Call("gpu_segment_scan", on), flag(exclusive, "gpu_segment_scan, exclusive")
-    x = call.input(data, ndim=1)
-    marks = call.input(segments, "segments", ndim=1)
-    check_operation(op, call.name)
-    if marks.dtype.is_float and marks.size:
-        raise DTypeError("gpu_segment_scan, segments", "neither marks nor numbers of segments",
-                         expected="bools or integers", got=marks.dtype, remedy="Convert them")  # fmt: skip
-    if marks.size != x.size:
-        raise ShapeError("gpu_segment_scan, segments", "another length than data", expected=x.size, got=marks.size,
-                         remedy="Give one for each element")  # fmt: skip
-    scanning = scanning_of(op, x.dtype, exclusive=exclusive)
-    out = call.output(x.shape, scanning.result, like=x)
-    if x.size:
-        key = (call.name, op, exclusive, x.dtype, marks.dtype, x.size)
-
-        def record(chain: Chain, data: HostSlot, ids: HostSlot, out: HostSlot) -> None:
-            begins = ids if marks.dtype.is_bool else record_marks(chain, ids, marks.dtype, x.size)
-            record_scan(chain, data, out, Rows(1, x.size), scanning, begins)
-
-        call.run(key, record, x, marks, out)
-    return call.result(out)

@@ -10,23 +10,75 @@ from typing import Any, cast
 
 import numpy as np
 
+from loom import tensor
 from loom.core.dtype import i64, u32, u64
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.calling.workspace import workspace
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import require_ndim
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
+from loom.schedules.maps import THREADS, lanes_of
+from loom.schedules.recorder import store
 from loom.schedules.sorting.select import Selection
 from loom.schedules.sorting.sort import plan_sort
+from loom.tensor import Tensor
+from loom.tensor.ops.joining import copy_into
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node
+from loom.tensor.record.layout import row_major
 
 __all__ = ["gpu_partition", "gpu_topk"]
 
+_FEW = 64
+"""So many are found in one reading, where lanes are no threads."""
 
-@falls_back("topk", 2, where="gpu_topk", errors=(ShapeError,))
+
+def _record_topk(draft: Draft, node: Node, x: Any, out: Any, positions: Any) -> None:
+    (order,), n, k = node.attributes[0], node.inputs[0].size, node.size
+    caps = draft.device.caps
+    plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=caps, where="gpu_topk")
+    picked, places, *room = [
+        draft.device.allocate(m) for m in (k * node.inputs[0].dtype.nbytes, k * u32.nbytes, *plan.sizes)
+    ]
+    Selection.of(order, n, caps).record_lowest(draft, x, _start(draft, k - 1), k, picked, places)
+    plan.record(draft, picked, places, out, positions, room)
+
+
+def _record_partition(draft: Draft, node: Node, x: Any, out: Any) -> None:
+    (rank,) = node.attributes[0]
+    Selection.of(Order(node.dtype), node.size, draft.device.caps).record_parts(draft, x, _start(draft, rank), out)
+
+
+def _start(draft: Draft, rank: int) -> Any:
+    """Return what a search starts from: no digits found, and the rank looked for."""
+    found = draft.device.allocate(2 * u64.nbytes)
+    begin: Any = store(draft, np.array([0, rank], np.uint64))  # type: ignore[arg-type]
+    copy_into(draft, BufferView(begin, row_major((2,))), found, (2,), (0,), (1,), u64)
+    return found
+
+
+_TOPK, _PARTITION = Operation("gpu_topk", _record_topk), Operation("gpu_partition", _record_partition)
+
+
+def _topk(x: Tensor, k: int, *, largest: bool = True) -> tuple[Tensor, ...]:
+    if x.ndim != 1:
+        return tensor.topk(x, k, largest=largest)
+    k = _whole(k, "gpu_topk", 0, x.size)
+    if not k or (k <= _FEW and lanes_of(x.home.caps) != THREADS):
+        return tensor.topk(x, k, largest=largest)
+    order = Order(x.dtype, flag(largest, "gpu_topk, largest"))
+    return tuple(_TOPK.several([x], [((k,), x.dtype), ((k,), i64)], order))
+
+
+def _partition(x: Tensor, k: int) -> Tensor:
+    require_ndim(x, 1, "gpu_partition")
+    rank = _whole(k, "gpu_partition", -x.size, x.size - 1) % x.size
+    return _PARTITION([x], x.shape, x.dtype, rank)
+
+
+@row(_topk)
 def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 
@@ -38,15 +90,9 @@ def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None
     >>> values.tolist(), positions.tolist()
     ([9, 9, 5], [2, 3, 0])
     """
-    call = Call("gpu_topk", on)
-    x = call.input(data, ndim=1)
-    k = _whole(k, "gpu_topk", 0, x.size)
-    out, positions = call.output(k, x.dtype, like=x), call.output(k, i64)
-    if k:
-        _run_topk(call, Order(x.dtype, flag(largest, "gpu_topk, largest")), x, k, out, positions)
-    return call.result(out), call.result(positions)
 
 
+@row(_partition)
 def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
     """Return ``data`` in three parts around v, the element that a sort would put at position ``k``.
 
@@ -58,34 +104,6 @@ def gpu_partition(data: Any, k: int, *, on: str | Device | None = None) -> Any:
     >>> gpu_partition([5, 3, 4, 1, 3], 2).tolist()
     [1, 3, 3, 5, 4]
     """
-    call = Call("gpu_partition", on)
-    x = call.input(data, ndim=1)
-    rank = _whole(k, "gpu_partition", -x.size, x.size - 1) % max(1, x.size)
-    out = call.output(x.shape, x.dtype, like=x)
-    found, search = _start(rank), Selection.of(Order(x.dtype), x.size, call.device.caps)
-    call.run(("gpu_partition", search), search.record_parts, x, found, out)
-    return call.result(out)
-
-
-def _run_topk(call: Call, order: Order, x: Operand, k: int, out: Operand, positions: Operand) -> None:
-    """Pick the first k, unsorted, then sort them."""
-    caps = call.device.caps
-    found, search = _start(k - 1), Selection.of(order, x.size, caps)
-    plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=caps, where=call.name)
-    sizes = [k * x.dtype.nbytes, k * u32.nbytes, *plan.sizes]
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        source, target, order_out, state, picked, places, *lent = slots
-        search.record_lowest(chain, source, state, k, picked, places)
-        plan.record(chain, picked, places, target, order_out, lent)
-
-    with workspace(sizes, call.device) as room:
-        call.run((call.name, plan, search), record, x, out, positions, found, *room)
-
-
-def _start(rank: int) -> Operand:
-    """Return what a search starts from: no digits found, and the rank looked for."""
-    return Operand(np.array([0, rank], np.uint64), u64)
 
 
 def _whole(value: Any, where: str, least: int, most: int) -> int:

@@ -9,23 +9,66 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom import tensor
 from loom.core.dtype import i64, lookup
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.axis import normal_axis
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.calling.workspace import workspace
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import normal_axis, require_ndim
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.sort import plan_sort
+from loom.tensor import Tensor
+from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
-__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "run_sort"]
+__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "sorted_pairs"]
 
 
-@falls_back("sort", where="gpu_sort")
+def _sort(x: Tensor, *, descending: bool = False, axis: int | None = -1) -> Tensor:
+    return tensor.sort(*_rows(x, axis), descending=descending)
+
+
+def _argsort(x: Tensor, *, descending: bool = False, axis: int | None = -1) -> Tensor:
+    return tensor.argsort(*_rows(x, axis), descending=descending)
+
+
+def _rows(x: Tensor, axis: int | None) -> tuple[Tensor, int]:
+    return (reshape(x, (x.size,)), -1) if axis is None else (x, normal_axis(x.shape, axis, "gpu_sort"))
+
+
+def _record_pairs(draft: Draft, node: Node, *buffers: Any) -> None:
+    (records,), n = node.attributes[0], node.size
+    if n:
+        keys, *values, in_order, moved = buffers
+        plan = plan_sort(records, 1, n, keys_out=True, caps=draft.device.caps, where="gpu_sort_pairs")
+        room = [draft.device.allocate(nbytes) for nbytes in plan.sizes]
+        plan.record(draft, keys, values[0] if values else None, in_order, moved, room)
+
+
+_PAIRS = Operation("gpu_sort_pairs", _record_pairs)
+
+
+def sorted_pairs(keys: Tensor, values: Tensor | None, *, descending: bool = False) -> list[Tensor]:
+    """Return keys of one dimension in order, and values (None: positions, i64) moved along with them."""
+    moved = lookup(f"u{values.dtype.bits}") if values is not None else "index"
+    beside = (keys.shape, i64 if values is None else values.dtype)
+    operands = [keys] if values is None else [keys, values]
+    return _PAIRS.several(operands, [(keys.shape, keys.dtype), beside], Records(Order(keys.dtype, descending), moved))
+
+
+def _sort_pairs(keys: Tensor, values: Tensor, *, descending: bool = False) -> tuple[Tensor, ...]:
+    require_ndim(keys, 1, "gpu_sort_pairs, keys")
+    require_ndim(values, 1, "gpu_sort_pairs, values")
+    if keys.size != values.size:
+        raise ShapeError("gpu_sort_pairs, values", "not one for each key", expected=keys.size, got=values.size,
+                         remedy="Match the lengths")  # fmt: skip
+    return tuple(sorted_pairs(keys, values, descending=flag(descending, "gpu_sort_pairs, descending")))
+
+
+@row(_sort)
 def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
     """Return the elements of ``data`` in order, along an axis (``axis=None``: of all of it, in one row).
 
@@ -37,14 +80,9 @@ def gpu_sort(data: Any, *, descending: bool = False, axis: int | None = -1, on: 
     >>> gpu_sort([[2, 1], [3, 4]], descending=True).tolist()
     [[2, 1], [4, 3]]
     """
-    call = Call("gpu_sort", on)
-    x, rows = _rows(call, call.input(data), axis)
-    out = call.output(x.shape, x.dtype, like=x)
-    run_sort(call, Records(Order(x.dtype, flag(descending, f"{call.name}, descending"))), x, rows, keys=out)
-    return call.result(out)
 
 
-@falls_back("argsort", where="gpu_argsort")
+@row(_argsort)
 def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, on: str | Device | None = None) -> Any:
     """Return the positions (int64) that put ``data`` in the order of ``gpu_sort``; equal elements keep theirs.
 
@@ -53,14 +91,9 @@ def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, o
     >>> gpu_argsort([30, 10, 20, 10]).tolist()
     [1, 3, 2, 0]
     """
-    call = Call("gpu_argsort", on)
-    x, rows = _rows(call, call.input(data), axis)
-    out = call.output(x.shape, i64)
-    order = Order(x.dtype, flag(descending, f"{call.name}, descending"))
-    run_sort(call, Records(order, "index"), x, rows, payloads=out)
-    return call.result(out)
 
 
+@row(_sort_pairs, 2, apart=(1,))
 def gpu_sort_pairs(
     keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None
 ) -> tuple[Any, Any]:
@@ -72,48 +105,3 @@ def gpu_sort_pairs(
     >>> keys.tolist(), values.tolist()
     ([1, 2, 2], [1.5, 0.5, 2.5])
     """
-    call = Call("gpu_sort_pairs", on)
-    x = call.input(keys, "keys", ndim=1)
-    moved = call.input(values, "values", ndim=1)
-    if x.size != moved.size:
-        raise ShapeError(
-            "gpu_sort_pairs, values", "not one for each key", expected=x.size, got=moved.size,
-            remedy="Match the lengths",
-        )  # fmt: skip
-    out, beside = call.output(x.shape, x.dtype, like=x), call.output(x.shape, moved.dtype, like=moved)
-    records = Records(Order(x.dtype, flag(descending, f"{call.name}, descending")), lookup(f"u{moved.dtype.bits}"))
-    run_sort(call, records, x, 1, values=moved, keys=out, payloads=beside)
-    return call.result(out), call.result(beside)
-
-
-def _rows(call: Call, x: Operand, axis: int | None) -> tuple[Operand, int]:
-    """Return the input in the shape of the result, and how many rows are sorted."""
-    if axis is None:
-        return x.reshape(x.size), 1
-    at = normal_axis(x.shape, axis, call.name)
-    if at != len(x.shape) - 1:
-        raise ArgumentError(
-            f"{call.name}, axis", "only the last axis is sorted along", expected=f"-1, {len(x.shape) - 1} or None",
-            got=axis, remedy="Transpose data first",
-        )  # fmt: skip
-    return x, x.size // max(1, x.shape[-1])
-
-
-def run_sort(
-    call: Call, records: Records, x: Operand, rows: int, *, values: Operand | None = None,
-    keys: Operand | None = None, payloads: Operand | None = None,
-) -> None:  # fmt: skip
-    """Sort each of ``rows`` rows of ``x`` into ``keys`` and ``payloads``, of which at least one is wanted."""
-    if not x.size:
-        return
-    n = x.size // rows
-    plan = plan_sort(records, rows, n, keys_out=keys is not None, caps=call.device.caps, where=call.name)
-    given = [o for o in (x, values, keys, payloads) if o is not None]
-
-    def record(chain: Chain, source: HostSlot, *slots: HostSlot) -> None:
-        left = iter(slots)
-        moved, in_order, beside = (None if o is None else next(left) for o in (values, keys, payloads))
-        plan.record(chain, source, moved, in_order, beside, [*left])
-
-    with workspace(plan.sizes, call.device) as room:
-        call.run((call.name, plan), record, *given, *room)

@@ -113,7 +113,7 @@ def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> A
         for case in cases_of(layer):
             progress(case.name)
             inputs = case.inputs()
-            found, fault = _judged(case, where, inputs)
+            found, fault = _judge(case, where, inputs)
             lines.append(f"{case.name} {found}")
             vectors.append(digest_of(inputs))
             wrong += [f"{case.name}: {fault}"] if fault else []
@@ -140,7 +140,7 @@ def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> A
     )
 
 
-def _judged(case: Case, where: Device, inputs: Any) -> tuple[str, str | None]:
+def _judge(case: Case, where: Device, inputs: Any) -> tuple[str, str | None]:
     """Return the digest of a case, and what is wrong with it, None if nothing; an error has no digest."""
     try:
         results = case.compute(where, *inputs)

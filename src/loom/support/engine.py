@@ -94,7 +94,7 @@ class Engine:
             units = {name: self._unit(name, spec, device) for name, spec in mains.items()}
             self.mains = {name: MainLoom(name, unit, self._fire) for name, unit in units.items()}
             self._units = units
-            self.form, self.state = self._placed(support, device)
+            self.form, self.state = self._place(support, device)
         except BaseException:
             self.support.shutdown()
             raise
@@ -119,7 +119,7 @@ class Engine:
         sizes: dict[str, Any] = {"device": device, **spec}
         return self.support.boot(name, **sizes)
 
-    def _placed(self, support: Any, device: str | Device | None) -> tuple[str, Unit | Any]:
+    def _place(self, support: Any, device: str | Device | None) -> tuple[str, Unit | Any]:
         """Return the form and the unit that keeps state, None in the implicit form."""
         if support is None:
             return "implicit", None

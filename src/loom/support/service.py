@@ -30,10 +30,10 @@ from loom.runtime.memory.frames import Frame, checked_shape, take_frame
 from loom.runtime.port.device import Device
 from loom.runtime.port.values import as_count
 from loom.runtime.units.unit import Unit, boot
-from loom.support.checkpoint import checked_facts, read_checkpoint, write_checkpoint
+from loom.support.checkpoint import copy_facts, read_checkpoint, write_checkpoint
 from loom.support.io_thread import IoThread, Transfer
 from loom.support.presenters import Presenter
-from loom.support.snapshots import Snapshots, checked_name
+from loom.support.snapshots import Snapshots, require_name
 
 __all__ = ["SNAPSHOT_NBYTES", "Support"]
 
@@ -127,7 +127,7 @@ class Support:
     def _require_free(self, name: str) -> None:
         if not self.is_open:
             raise StateError("support.boot", "it is shut down", expected="a running Support", remedy="Open a new one")
-        if checked_name(name, "support.boot") in self.units:
+        if require_name(name, "support.boot") in self.units:
             raise ArgumentError(
                 "support.boot", "the name is taken", expected="a new name", got=name, remedy="Choose another"
             )
@@ -144,7 +144,7 @@ class Support:
             )  # fmt: skip
         return found
 
-    def _chosen(self, units: Iterable[str] | None, where: str) -> dict[str, Unit]:
+    def _choose(self, units: Iterable[str] | None, where: str) -> dict[str, Unit]:
         """Return units by name, None: all."""
         if isinstance(units, str):
             units = [units]
@@ -228,13 +228,13 @@ class Support:
         The heap, which kernels only read, is left out. A name given again replaces the snapshot. What was undone is
         dropped, and the oldest when the budget is full.
         """
-        chosen = self._chosen(units, "support.snapshot")
-        checked_name(name, "support.snapshot")
+        chosen = self._choose(units, "support.snapshot")
+        require_name(name, "support.snapshot")
         return self._io.ask("snapshot", lambda _: self._snapshots.take(name, chosen), chosen.values())
 
     def restore(self, name: str) -> Transfer:
         """Give units the memory they had at a snapshot; undo and redo go on from there."""
-        checked_name(name, "support.restore")
+        require_name(name, "support.restore")
         return self._io.ask("restore", lambda _: self._snapshots.restore(name), self.units.values())
 
     def undo(self) -> Transfer:
@@ -254,8 +254,8 @@ class Support:
         """
         folder, chosen, kept = (
             path_of(path, "support.checkpoint").absolute(),
-            self._chosen(units, "support.checkpoint"),
-            checked_facts(facts),
+            self._choose(units, "support.checkpoint"),
+            copy_facts(facts),
         )
 
         def work(transfer: Transfer) -> None:
@@ -265,7 +265,7 @@ class Support:
 
     def resume(self, path: str | os.PathLike[str], units: Iterable[str] | None = None) -> Transfer:
         """Give units the memory a checkpoint has, bit for bit; gives its facts. CheckpointError if it does not fit."""
-        folder, chosen = path_of(path, "support.resume").absolute(), self._chosen(units, "support.resume")
+        folder, chosen = path_of(path, "support.resume").absolute(), self._choose(units, "support.resume")
         return self._io.ask("resume", lambda _: read_checkpoint(folder, chosen), chosen.values())
 
     def flush(self, store: Flushable, path: str | os.PathLike[str], *, replace: bool = False) -> Transfer:
@@ -299,7 +299,7 @@ class Support:
         Raises the first failure of a transfer that nobody asked about, when all is freed.
         """
         with ExitStack() as last:
-            last.callback(self._closed)
+            last.callback(self._forget)
             if self._builders is not None:
                 last.callback(self._builders.shutdown)
             for unit in self._own:
@@ -307,7 +307,7 @@ class Support:
             last.callback(self._snapshots.clear)
             last.callback(self._io.close)
 
-    def _closed(self) -> None:
+    def _forget(self) -> None:
         self.is_open = False
         self._own, self._units, self._builders = [], {}, None
 

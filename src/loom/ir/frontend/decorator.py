@@ -118,6 +118,8 @@ class KernelFunction:
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""
+    known_calls: Any = None
+    """The calls that the native door knows (``runtime.calls.native``)."""
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from loom.core.dataclass import dataclass
 if TYPE_CHECKING:
     from loom.ir.interp.options import Options
 
-__all__ = ["Debug", "current_debug", "debug"]
+__all__ = ["CURRENT", "Debug", "current_debug", "debug"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,13 @@ class Debug:
     options: Options
 
 
-_CURRENT: ContextVar[Debug | None] = ContextVar("loom_debug", default=None)
+CURRENT: ContextVar[Debug | None] = ContextVar("loom_debug", default=None)
+"""What the innermost ``with debug():`` of a context asks for."""
 
 
 def current_debug() -> Debug | None:
     """Return what the innermost ``with debug():`` around the caller asks for, None outside of one."""
-    return _CURRENT.get()
+    return CURRENT.get()
 
 
 @contextmanager
@@ -81,8 +82,8 @@ def debug(
             stdout=stdout,
         )
     )
-    token = _CURRENT.set(chosen)
+    token = CURRENT.set(chosen)
     try:
         yield chosen
     finally:
-        _CURRENT.reset(token)
+        CURRENT.reset(token)

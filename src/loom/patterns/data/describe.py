@@ -10,10 +10,12 @@ from dataclasses import fields
 from typing import Any
 
 from loom.core.dataclass import dataclass
-from loom.patterns.calling.call import Call
+from loom.patterns.arrays import Arrays
 from loom.patterns.reduce import gpu_max, gpu_min
+from loom.patterns.rows import answer
 from loom.patterns.stats import mean, quantile, std
 from loom.runtime.port.device import Device
+from loom.tensor import Tensor
 
 __all__ = ["Description", "describe"]
 
@@ -52,16 +54,19 @@ def describe(data: Any, *, on: str | Device | None = None) -> Description:
     q75            3.25
     max               4
     """
-    call = Call("data.describe", on)
-    x = call.input(data)
-    nan = math.nan
-    if not x.size:
-        return Description(0, nan, nan, nan, nan, nan, nan, nan)
-    source = call.array(x)
-    spread = _number(std(source, ddof=1).numpy()) if x.size > 1 else nan
-    lower, middle, upper = (_number(v) for v in quantile(source, [0.25, 0.5, 0.75]).numpy())
-    least, most = _number(gpu_min(source).numpy()), _number(gpu_max(source).numpy())
-    return Description(x.size, _number(mean(source).numpy()), spread, least, lower, middle, upper, most)
+    call = Arrays("data.describe", on, data)
+    n = call.input(data).size
+    if not n:
+        return Description(0, *[math.nan] * 7)
+    found = answer("data.describe", _numbers, [data], {"on": on})
+    middle, spread, quartiles, least, most = (x.numpy() if isinstance(x, Tensor) else x for x in found)
+    return Description(n, _number(middle), _number(spread) if n > 1 else math.nan, _number(least),
+                       *map(_number, quartiles), _number(most))  # fmt: skip
+
+
+def _numbers(x: Tensor) -> tuple[Any, ...]:
+    """Return mean, deviation, quartiles and extremes."""
+    return mean(x), std(x, ddof=int(x.size > 1)), quantile(x, [0.25, 0.5, 0.75]), gpu_min(x), gpu_max(x)
 
 
 def _number(value: Any) -> Any:

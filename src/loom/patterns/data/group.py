@@ -6,6 +6,7 @@ they were given. Invariant: ``group_by(k, v).sum()`` has, for every key, the bit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +16,17 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.tracebacks import brief_class
 from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.arrays import Arrays, first
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
 from loom.patterns.data.texts import factorize, is_text
-from loom.patterns.reduce import gpu_max, gpu_min
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.port.device import Device
 from loom.schedules.groups import GroupFold, levels_of
 from loom.schedules.sorting.partition import may_partition, plan_partition
+from loom.tensor import Tensor
+from loom.tensor.ops.reductions import max_of, min_of
+from loom.tensor.run.eager import evaluate
 
 __all__ = ["GroupBy", "Groups", "group_by"]
 
@@ -57,10 +60,11 @@ class GroupBy:
     """
 
     def __init__(self, keys: Any, values: Any, on: str | Device | None) -> None:
-        call = self._call = Call("data.group_by", on)
-        self._names: Any = None
         if is_text(keys):
             keys, self._names = factorize(keys)
+        else:
+            self._names = None
+        call = self._call = Arrays("data.group_by", on, keys, values)
         given = call.input(keys, "keys", ndim=1)
         self._values = None if values is None else call.input(values, "values", ndim=1)
         if self._values is not None and self._values.size != given.size:
@@ -69,45 +73,48 @@ class GroupBy:
                 remedy="Match the lengths",
             )  # fmt: skip
         self._n = given.size
-        self._runs: Runs | None
         self._longest = 0
-        self._runs = self._partitioned(given) if self._n else None
+        self._runs: Runs | None = self._partitioned(given) if self._n else None
         if self._n and self._runs is None:
-            in_order, self._values = put_in_order(call, comparable(call, given), self._values)
+            in_order, self._values = put_in_order(comparable(given), self._values)
             self._runs = find_runs(call, in_order)
-        found = self._runs.keys if self._runs else call.output(0, given.dtype, like=given)
-        self._keys = plain_keys(call, found, given) if self._runs else found
+        self._keys = plain_keys(self._runs.keys, given.dtype) if self._runs else given
 
-    def _partitioned(self, given: Operand) -> Runs | None:
+    def _partitioned(self, given: Tensor) -> Runs | None:
         """Return the runs of whole numbers of a short range, the values moved to them; None where keys are sorted."""
         call, values = self._call, self._values
         if not may_partition(given.dtype, self._n, call.device.caps):
             return None
-        low, high = (int(fold(call.array(given))) for fold in (gpu_min, gpu_max))
-        plan = plan_partition(given.dtype, values and values.dtype.bits, self._n, low, high, call.device.caps)
+        ends = min_of(given), max_of(given)
+        evaluate(ends)
+        low, high = (int(end.item()) for end in ends)
+        bits = None if values is None else values.dtype.bits
+        plan = plan_partition(given.dtype, bits, self._n, low, high, call.device.caps)
         if plan is None:
             return None
-        starts = call.output(plan.span + 1, u32)
-        moved = None if values is None else call.output(values.shape, values.dtype, like=values)
-        operands = [given, starts] if values is None or moved is None else [given, starts, values, moved]
-        call.run((call.name, "partition", plan), plan.record, *operands)
-        begins = starts.memory
+        operands, kinds = [given], [((plan.span + 1,), u32)]
+        if values is not None:
+            operands, kinds = [given, values], [*kinds, (values.shape, values.dtype)]
+
+        def record(chain: Chain, keys: HostSlot, *slots: HostSlot) -> None:
+            if values is None:
+                plan.record(chain, keys, slots[0])
+            else:
+                plan.record(chain, keys, slots[1], slots[0], slots[2])
+
+        starts, *moved = call.run(("partition", plan), record, operands, *kinds)
+        begins = starts.numpy()
         there = np.flatnonzero(begins[1:] != begins[:-1])
-        self._values, self._longest = moved, int((begins[1:] - begins[:-1]).max())
-        keys = call.output(there.size, given.dtype, like=given)
-        keys.write((there.astype(object) + low).astype(given.dtype.numpy))
-        ends = call.output(there.size + 1, u32)
-        ends.write(np.append(begins[there], begins[-1]))
-        return Runs(there.size, keys, ends)
+        self._values, self._longest = moved[0] if moved else None, int((begins[1:] - begins[:-1]).max())
+        keys = call.made((there.astype(object) + low).astype(given.dtype.numpy), given.dtype)
+        return Runs(there.size, keys, call.made(np.append(begins[there], begins[-1]), u32))
 
     @property
     def keys(self) -> Any:
         """The different keys, ascending."""
         if self._names is not None:
             return self._names.copy()  # every one of them occurs
-        keys = self._call.output(self._keys.shape, self._keys.dtype, like=self._keys)  # the caller's to change
-        keys.take(self._keys)
-        return self._call.result(keys)
+        return self._call.result(first(self._keys, self._keys.size))  # the caller's to change
 
     def count(self) -> Groups:
         """Return how many values each key has, as int64.
@@ -156,53 +163,54 @@ class GroupBy:
         dtype = self._require_values(name).dtype
         return self._result(self._fold(name, f32 if dtype.storage_only else read_type(dtype), dtype))
 
-    def _require_values(self, name: str) -> Operand:
+    def _require_values(self, name: str) -> Tensor:
         if self._values is None:
             raise ArgumentError(
                 f"data.group_by.{name}", "no values were given", remedy="Write group_by(keys, values), or use count"
             )
         return self._values
 
-    def _result(self, values: Operand) -> Groups:
+    def _result(self, values: Tensor) -> Groups:
         return Groups(self.keys, self._call.result(values))
 
-    def _lengths(self) -> Operand:
+    def _lengths(self) -> Tensor:
         """Return the number of values of each key."""
-        runs, call = self._runs, self._call
-        if runs is None:
-            return call.output(0, i64)
-        out = call.output(runs.count, i64)
 
-        def record(chain: Chain, *slots: HostSlot) -> None:
+        def record(chain: Chain, runs: Runs, *slots: HostSlot) -> None:
             chain.dispatch(groups.measure_groups(), slots, [runs.count], groups=-(-runs.count // groups.LANES))
 
-        call.run((call.name, "lengths", runs.count), record, runs.starts, out)
-        return out
+        return self._of_runs(("lengths",), record, [], i64)
 
-    def _fold(self, name: str, accumulator: DType, result: DType) -> Operand:
+    def _fold(self, name: str, accumulator: DType, result: DType) -> Tensor:
         """Return a fold of every group's values."""
-        runs, call, x = self._runs, self._call, self._values
+        runs, x = self._runs, self._values
         assert x is not None
-        out = call.output(runs.count if runs else 0, result, like=x)
-        if runs is None:
-            return out
-        if not self._longest:
-            self._longest = int(gpu_max(call.array(self._lengths())))
+        if runs is not None and not self._longest:
+            self._longest = int(max_of(self._lengths()).item())
         types = read_type(x.dtype), accumulator, read_type(result)
-        fold = GroupFold(name, *types, x.size, runs.count, levels_of(self._longest))
-        call.run((call.name, fold), fold.record, x, runs.starts, out)
-        return out
+        fold = GroupFold(name, *types, x.size, runs.count if runs else 0, levels_of(self._longest))
 
-    def _divide(self, totals: Operand, computed: DType, result: DType) -> Operand:
+        def record(chain: Chain, _: Runs, *slots: HostSlot) -> None:
+            fold.record(chain, *slots)
+
+        return self._of_runs((fold,), record, [x], result)
+
+    def _divide(self, totals: Tensor, computed: DType, result: DType) -> Tensor:
         """Return totals by the number of values of each key."""
-        runs, call = self._runs, self._call
-        out = call.output(totals.size, result, like=self._values)
-        if runs is None:
-            return out
         kernel = groups.divide_groups(totals.dtype, computed, result)
 
-        def record(chain: Chain, *slots: HostSlot) -> None:
+        def record(chain: Chain, runs: Runs, *slots: HostSlot) -> None:
             chain.dispatch(kernel, slots, [runs.count], groups=-(-runs.count // groups.LANES))
 
-        call.run((call.name, "mean", totals.dtype, result, runs.count), record, totals, runs.starts, out)
-        return out
+        return self._of_runs(("mean", totals.dtype), record, [totals], result)
+
+    def _of_runs(
+        self, key: tuple[Any, ...], record: Callable[..., None], operands: list[Tensor], dtype: DType
+    ) -> Tensor:
+        """Return one result for each key, of operands and of where the keys start."""
+        runs, call = self._runs, self._call
+        if runs is None:
+            return call.made(np.empty(0, dtype.numpy), dtype)
+        given = [*operands, runs.starts]
+        return call.run((*key, dtype, runs.count), lambda chain, *slots: record(chain, runs, *slots), given,
+                        ((runs.count,), dtype))[0]  # fmt: skip

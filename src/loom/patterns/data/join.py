@@ -12,14 +12,15 @@ import numpy as np
 
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
-from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import read_type
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.arrays import Arrays, element
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.data.texts import is_text, number_together
-from loom.patterns.sort import run_sort
+from loom.patterns.sort import sorted_pairs
 from loom.runtime.port.device import Device
 from loom.schedules.compact import Pairing
+from loom.tensor import Tensor
+from loom.tensor.run.eager import evaluate
 
 __all__ = ["Pairs", "join"]
 
@@ -51,37 +52,39 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
             "data.join, how", f"no join is called {how!r}", expected="'inner' or 'left'",
             remedy=near_matches(str(how), _HOW),
         )  # fmt: skip
-    call = Call("data.join", on)
     if is_text(left_keys) or is_text(right_keys):
         left_keys, right_keys = number_together(left_keys, right_keys, "data.join")
+    call = Arrays("data.join", on, left_keys, right_keys)
     left = call.input(left_keys, "left_keys", ndim=1)
     right = call.input(right_keys, "right_keys", ndim=1, dtype=left.dtype if left.size else None)
     if not left.size and not hasattr(left_keys, "dtype"):
-        left = Operand(np.empty(0, right.kind), right.dtype)
+        left = call.made(np.empty(0, right.dtype.numpy), right.dtype)
     if left.dtype != right.dtype:
         raise DTypeError(
             "data.join", "keys of different types", expected=left.dtype, got=right.dtype, remedy="Convert one of them"
         )
     if not left.size:
-        return Pairs(*(call.result(call.output(0, i64)) for _ in range(2)))
-    return _pair(call, comparable(call, left), comparable(call, right), outer=how == "left")
+        return Pairs(*(call.result(call.made(np.empty(0, np.int64), i64)) for _ in range(2)))
+    return call.result(_pair(call, comparable(left), comparable(right), outer=how == "left"))
 
 
-def _pair(call: Call, left: Operand, right: Operand, *, outer: bool) -> Pairs:
+def _pair(call: Arrays, left: Tensor, right: Tensor, *, outer: bool) -> Pairs:
     n, m = left.size, right.size
     pairing = Pairing(read_type(left.dtype), n, m, outer)
-    in_order, positions = call.output(max(m, 1), left.dtype), call.output(max(m, 1), i64)
     if m:
-        run_sort(call, Records(Order(right.dtype), "index"), right, 1, keys=in_order, payloads=positions)
-    lows, counts = call.output(n, u32), call.output(n, u32)
-    starts, total = call.output(pairing.tiles, u64), call.output(1, u64)
-
-    call.run(("data.join", "find", pairing), pairing.record_matches, left, in_order, lows, counts, starts, total)
-    size = total.item()
+        in_order, positions = sorted_pairs(right, None)
+        evaluate([in_order, positions])
+    else:
+        in_order, positions = (
+            call.made(np.empty(1, left.dtype.numpy), left.dtype),
+            call.made(np.empty(1, np.int64), i64),
+        )
+    kinds = ((n,), u32), ((n,), u32), ((pairing.tiles,), u64), ((1,), u64)
+    lows, counts, starts, total = call.run(("find", pairing), pairing.record_matches, [left, in_order], *kinds)
+    size = element(total)
     if size > _MOST:
         raise ShapeError("data.join", "too many pairs", expected="less than 2^32", got=size, remedy="Join in parts")
-    lefts, rights = call.output(size, i64), call.output(size, i64)
-    if size:
-        key = ("data.join", "write", pairing, size)
-        call.run(key, pairing.record_pairs, lows, counts, positions, starts, lefts, rights)
-    return Pairs(call.result(lefts), call.result(rights))
+    if not size:
+        return Pairs(*(call.made(np.empty(0, np.int64), i64) for _ in range(2)))
+    operands = [lows, counts, positions, starts]
+    return Pairs(*call.run(("write", pairing, size), pairing.record_pairs, operands, *[((size,), i64)] * 2))

@@ -6,13 +6,15 @@ elements for one place the last one gets it, whatever ran first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import INTEGERS, i64, u32
+from loom.core.arrays import read_array
+from loom.core.dtype import INTEGERS, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.given import is_int, is_list
+from loom.kernels.maps.nest import number
 from loom.kernels.move.compact import (
     MOVE_LANES,
     NO_FAULT,
@@ -23,12 +25,19 @@ from loom.kernels.move.compact import (
     place_elements,
     place_rows,
 )
-from loom.patterns.calling.call import Call, Operand
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.arrays import element
+from loom.patterns.given import read_any
+from loom.patterns.operations import Operation
+from loom.patterns.rows import answer
 from loom.runtime.port.device import Device
+from loom.tensor import Tensor
+from loom.tensor.creation.creation import zeros
+from loom.tensor.ops.joining import fill
+from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
-__all__ = ["gather", "indices_of", "pick", "scatter"]
+__all__ = ["gather", "pick", "scatter"]
 
 
 def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
@@ -40,10 +49,7 @@ def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
     >>> gather([10, 20, 30], [2, 0, -1]).tolist()
     [30, 10, 30]
     """
-    call = Call("data.gather", on)
-    x = call.input(data)
-    _require_dimension(call, x, "data")
-    return call.result(pick(call, x, indices_of(call, indices)))
+    return pick("data.gather", data, _places(indices), on)
 
 
 def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = None) -> Any:
@@ -57,121 +63,127 @@ def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = N
     >>> scatter([7, 8, 9], [4, 0, 4], 5).tolist()
     [8, 0, 0, 0, 9]
     """
-    call = Call("data.scatter", on)
-    x = call.input(data)
-    places = indices_of(call, indices)
-    row = x.shape[len(places.shape) :]
-    if x.shape[: len(places.shape)] != places.shape:
+    where, places = "data.scatter", _places(indices)
+    options: dict[str, Any] = {"on": on}
+    if is_list(target):
+        target = read_array(target, f"{where}, target", dtype=read_any(where, data, on)[1])[0]
+    operands = [data, places, target]
+    if is_int(target):
+        if not 0 <= target <= NO_FAULT:
+            raise ArgumentError(f"{where}, target", "unusable number of places", expected=f"0 to {NO_FAULT}",
+                                got=target, remedy="Stay within it")  # fmt: skip
+        operands, options = [data, places], {"on": on, "rows": int(target)}
+    out, fault = answer(where, _scatter, operands, options, ("data", "indices", "target"), apart=(1, 2))
+    _require_inside(where, places, element(fault), out.shape[0])
+    return out
+
+
+def pick(where: str, data: Any, indices: Any, on: str | Device | None) -> Any:
+    """Return the elements or rows of an array at checked indices."""
+    out, fault = answer(where, _gather, [data, indices], {"on": on}, ("data", "indices"), apart=(1,))
+    _require_inside(where, indices, element(fault), len(data))
+    return out
+
+
+def _places(indices: Any) -> Any:
+    """Return indices; a list without any is one of integers."""
+    if not is_list(indices):
+        return indices
+    try:
+        found = np.asarray(indices)
+    except ValueError:  # ragged: the reader says so
+        return indices
+    return indices if found.size else np.empty(found.shape, np.int64)
+
+
+def _require_inside(where: str, indices: Any, fault: int, rows: int) -> None:
+    """Raise for the first index outside, which is at position ``fault``."""
+    if fault == NO_FAULT:
+        return
+    memory, dtype = read_any(where, indices)
+    least = -rows if dtype.is_signed else 0
+    raise ArgumentError(
+        f"{where}, indices", f"the index at position {fault} is outside",
+        expected=f"{least} to {rows - 1}" if rows else "no indices, as there is nothing",
+        got=element(memory, fault), remedy="Check the indices",
+    )  # fmt: skip
+
+
+def _require_indices(where: str, x: Tensor, indices: Tensor) -> None:
+    _require_dimension(f"{where}, data", x)
+    if indices.dtype not in INTEGERS:
+        raise DTypeError(
+            f"{where}, indices", "unsupported dtype", expected="one of " + ", ".join(map(str, INTEGERS)),
+            got=indices.dtype, remedy="Convert first, or use data.filter for a mask",
+        )  # fmt: skip
+
+
+def _require_dimension(where: str, x: Tensor) -> None:
+    if not x.ndim:
+        raise ShapeError(where, "has no dimension", expected="at least 1", got=0, remedy="Pass an array")
+
+
+def _gather(x: Tensor, indices: Tensor) -> tuple[Tensor, ...]:
+    _require_indices("data.gather", x, indices)
+    return tuple(_GATHER.several([x, indices], [(indices.shape + x.shape[1:], x.dtype), ((1,), u32)]))
+
+
+def _scatter(x: Tensor, places: Tensor, target: Tensor | None = None, *, rows: int = 0) -> tuple[Tensor, ...]:
+    where = "data.scatter"
+    row = x.shape[places.ndim :]
+    _require_indices(where, reshape(x, (1,)) if x.size == 1 else x, places)
+    if x.shape[: places.ndim] != places.shape:
         raise ShapeError(
-            f"{call.name}, indices", "of another shape", expected=f"what {x.shape} begins with", got=places.shape,
+            f"{where}, indices", "of another shape", expected=f"what {x.shape} begins with", got=places.shape,
             remedy="Give one index per element or row",
         )  # fmt: skip
-    base = _target(call, target, x, row)
-    out = call.output(base.shape, x.dtype, like=x)
-    if not out.size:
-        _require_inside(call, places, 0 if places.size and not base.shape[0] else NO_FAULT, base.shape[0])
-        return call.result(out)
-    fault, claims = call.output(1, u32), call.output(base.shape[0], u32)
-    fault.write(NO_FAULT)
-    key = (call.name, x.dtype, places.dtype, places.size, base.shape[0], out.size)
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        _record_scatter(chain, slots, x, places, base)
-
-    call.run(key, record, x, places, base, fault, claims, out)
-    _require_inside(call, places, fault.item(), base.shape[0])
-    return call.result(out)
+    if target is None:
+        target = zeros((rows, *row), x.dtype, on=x.device)
+    if target.dtype != x.dtype:
+        raise DTypeError(f"{where}, target", "of another type than data", expected=x.dtype, got=target.dtype,
+                         remedy="Convert one")  # fmt: skip
+    _require_dimension(f"{where}, target", target)
+    if target.shape[1:] != row:
+        raise ShapeError(f"{where}, target", "its rows have another shape", expected=row, got=target.shape[1:],
+                         remedy="Match the rows of data")  # fmt: skip
+    return tuple(_SCATTER.several([x, places, target], [(target.shape, x.dtype), ((1,), u32)]))
 
 
-def _require_dimension(call: Call, x: Operand, what: str) -> None:
-    if not x.shape:
-        raise ShapeError(
-            f"{call.name}, {what}", "has no dimension", expected="at least 1", got=0, remedy="Pass an array"
-        )
+def _no_fault(draft: Draft, node: Node, rows: int, fault: Any) -> None:
+    """Record that no index is outside; or that the first one is, where there is nothing."""
+    n = node.inputs[1].size
+    fill(draft, fault, 1, number(0 if n and not rows else NO_FAULT, u32))
 
 
-def indices_of(call: Call, indices: Any) -> Operand:
-    """Return indices; a list without any is one of integers."""
-    found = call.input(indices, "indices")
-    if not found.size and not found.dtype.is_integer and not hasattr(indices, "dtype"):
-        return Operand(np.empty(found.shape, np.int64), i64)
-    if found.dtype not in INTEGERS:
-        raise DTypeError(
-            f"{call.name}, indices", "unsupported dtype", expected="one of " + ", ".join(map(str, INTEGERS)),
-            got=found.dtype, remedy="Convert first, or use data.filter for a mask",
-        )  # fmt: skip
-    return found
-
-
-def pick(call: Call, x: Operand, indices: Operand) -> Operand:
-    """Return the elements or rows of ``x`` at checked indices."""
-    rows, row = x.shape[0], x.shape[1:]
-    out = call.output(indices.shape + row, x.dtype, like=x)
-    if not out.size or not rows:
-        _require_inside(call, indices, 0 if indices.size and not rows else NO_FAULT, rows)
-    if not out.size:
-        return out
-    fault = call.output(1, u32)
-    fault.write(NO_FAULT)
-    key = (call.name, "gather", x.dtype, indices.dtype, x.size, rows, indices.size)
-    n, width = indices.size, x.size // rows
-
-    def record(chain: Chain, source: HostSlot, places: HostSlot, fault: HostSlot, out: HostSlot) -> None:
+def _record_gather(draft: Draft, node: Node, source: Any, places: Any, out: Any, fault: Any) -> None:
+    x, indices = node.inputs
+    rows, n = x.shape[0], indices.size
+    _no_fault(draft, node, rows, fault)
+    if x.size and n:
+        width = x.size // rows
         if width == 1:
             kernel, params, groups = gather_elements(x.dtype, indices.dtype), [n, rows], -(-n // MOVE_LANES)
         else:
             kernel, params, groups = gather_rows(x.dtype, indices.dtype), [rows, width], n
-        chain.dispatch(kernel, [source, places, out, fault], params, groups=groups)
-
-    call.run(key, record, x, indices, fault, out)
-    _require_inside(call, indices, fault.item(), rows)
-    return out
+        draft.dispatch(kernel, [source, places, out, fault], params, groups=groups)
 
 
-def _require_inside(call: Call, indices: Operand, fault: int, rows: int) -> None:
-    """Raise for the first index outside, which is at position ``fault``."""
-    if fault == NO_FAULT:
+def _record_scatter(draft: Draft, node: Node, source: Any, places: Any, target: Any, out: Any, fault: Any) -> None:
+    x, indices, base = node.inputs
+    rows = base.shape[0]
+    _no_fault(draft, node, rows, fault)
+    if not base.size:
         return
-    least = -rows if indices.dtype.is_signed else 0
-    raise ArgumentError(
-        f"{call.name}, indices", f"the index at position {fault} is outside",
-        expected=f"{least} to {rows - 1}" if rows else "no indices, as there is nothing",
-        got=indices.item(fault), remedy="Check the indices",
-    )  # fmt: skip
-
-
-def _target(call: Call, target: Any, x: Operand, row: tuple[int, ...]) -> Operand:
-    """Return what elements are placed into."""
-    where = f"{call.name}, target"
-    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        places = int(cast("int", target))
-        if not 0 <= places <= NO_FAULT:
-            raise ArgumentError(
-                where, "unusable number of places", expected=f"0 to {NO_FAULT}", got=places, remedy="Stay within it"
-            )
-        base = call.output((places, *row), x.dtype, like=x)
-        base.write(0)
-        return base
-    base = call.input(target, "target", dtype=x.dtype)
-    if base.dtype != x.dtype:
-        raise DTypeError(where, "of another type than data", expected=x.dtype, got=base.dtype, remedy="Convert one")
-    _require_dimension(call, base, "target")
-    if base.shape[1:] != row:
-        raise ShapeError(
-            where, "its rows have another shape", expected=row, got=base.shape[1:], remedy="Match the rows of data"
-        )
-    return base
-
-
-def _record_scatter(chain: Chain, slots: Sequence[HostSlot], x: Operand, indices: Operand, base: Operand) -> None:
-    rows, width = base.shape[0], base.size // base.shape[0]
-    source, places, target, fault, claims, out = slots
-    chain.dispatch(clear_words(), [claims], [rows], groups=-(-rows // 64))
+    width, claims = base.size // rows, draft.device.allocate(rows * u32.nbytes)
+    draft.dispatch(clear_words(), [claims], [rows], groups=-(-rows // 64))
     if indices.size:
         groups = -(-indices.size // MOVE_LANES)
-        chain.dispatch(claim_places(indices.dtype), [places, claims, fault], [indices.size, rows], groups=groups)
+        draft.dispatch(claim_places(indices.dtype), [places, claims, fault], [indices.size, rows], groups=groups)
     if width == 1:
         kernel, params, groups = place_elements(x.dtype), [rows], -(-rows // MOVE_LANES)
     else:
         kernel, params, groups = place_rows(x.dtype), [width], rows
-    chain.dispatch(kernel, [source, claims, target, out], params, groups=groups)
+    draft.dispatch(kernel, [source, claims, target, out], params, groups=groups)
+
+
+_GATHER, _SCATTER = Operation("data.gather", _record_gather), Operation("data.scatter", _record_scatter)

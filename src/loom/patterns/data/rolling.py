@@ -14,15 +14,18 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag, is_int
 from loom.core.tracebacks import brief_class
-from loom.patterns.calling.call import Call
-from loom.patterns.calling.given import as_given, read_rows
-from loom.patterns.calling.workspace import workspace
+from loom.patterns.arrays import Arrays
+from loom.patterns.given import as_given, read_any, read_rows
+from loom.patterns.operations import Operation
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
+from loom.patterns.rows import answer
 from loom.patterns.stats.moments import mean, std, variance
 from loom.patterns.stats.quantile import median
 from loom.runtime.port.device import Device
 from loom.schedules.rolling import Windows
 from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["Rolling", "rolling"]
 
@@ -40,8 +43,7 @@ def rolling(data: Any, window: int, *, partial: bool = False, on: str | Device |
     [1, 3, 5, 13]
     """
     partial = flag(partial, "data.rolling, partial")
-    call = Call("data.rolling", on)
-    x = call.input(data, ndim=1)
+    x = Arrays("data.rolling", on, data).input(data, ndim=1)
     if not is_int(window):
         raise DTypeError(
             "data.rolling, window", "not a whole number", expected="an int", got=repr(window), remedy="Round it first"
@@ -137,19 +139,26 @@ class Rolling:
         return as_given(self._data, np.concatenate(found))
 
     def _fold(self, name: str) -> Any:
-        if self._partial:
-            call = Call(f"data.rolling.{name}", self._on)
-            whole = Rolling(self._data, self._window, self._on)._fold(name)
-            x = call.input(self._data).memory
-            fold = {"sum": gpu_sum, "mean": mean, "min": gpu_min, "max": gpu_max}[name]
-            first = [np.asarray(fold(x[:k], on=self._on)) for k in range(1, self._window)]
-            tail = whole.numpy() if isinstance(whole, Tensor) else whole
-            return as_given(self._data, np.concatenate([np.array(first, tail.dtype), tail]))
-        call = Call(f"data.rolling.{name}", self._on)
-        x = call.input(self._data)
-        windows = Windows.of(name, x.size, self._window, x.dtype)
-        out = call.output(windows.results, windows.result, like=x)
+        where = f"data.rolling.{name}"
+        options = {"name": name, "window": self._window, "on": self._on}
+        found = answer(where, _fold, [self._data], options)
+        if not self._partial:
+            return found
+        x, _ = read_any(where, self._data, self._on)
+        fold = {"sum": gpu_sum, "mean": mean, "min": gpu_min, "max": gpu_max}[name]
+        first = [np.asarray(fold(x[:k], on=self._on)) for k in range(1, self._window)]
+        tail = found.numpy() if isinstance(found, Tensor) else found
+        return as_given(self._data, np.concatenate([np.array(first, tail.dtype), tail]))
 
-        with workspace([windows.room], call.device) as lent:
-            call.run((call.name, x.dtype, windows), windows.record, x, out, *lent)
-        return call.result(out)
+
+def _record(draft: Draft, node: Node, x: Any, out: Any) -> None:
+    (windows,) = node.attributes[0]
+    windows.record(draft, x, out, draft.device.allocate(windows.room))
+
+
+_WINDOWS = Operation("data.rolling", _record)
+
+
+def _fold(x: Tensor, *, name: str, window: int) -> Tensor:
+    windows = Windows.of(name, x.size, window, x.dtype)
+    return _WINDOWS([x], (windows.results,), windows.result, windows)

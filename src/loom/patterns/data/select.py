@@ -12,13 +12,17 @@ import numpy as np
 from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.calling.call import Call, Operand
+from loom.kernels.move.compact import clear_words
+from loom.patterns.arrays import Arrays, element, first
 from loom.patterns.data.move import pick
 from loom.patterns.maps.map import gpu_map
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.operations import Operation
+from loom.patterns.rows import answer
 from loom.runtime.port.device import Device
 from loom.schedules.compact import record_kept
+from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["compact", "filter"]
 
@@ -35,23 +39,17 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     >>> filter([3, 1, 4], [True, False, True]).tolist()
     [3, 4]
     """
-    call = Call("data.filter", on)
-    x = call.input(data)
     is_asked = callable(mask)
-    flags = call.input(gpu_map(data, mask, on=on) if is_asked else mask, "mask")
-    if flags.dtype != bool_ and (flags.size or isinstance(mask, np.ndarray)):
-        raise DTypeError(
-            f"{call.name}, mask", "not a mask", expected="bool", got=flags.dtype,
-            remedy="Return a comparison" if is_asked else "Compare, for example mask != 0",
-        )  # fmt: skip
-    if flags.shape == x.shape:
-        return call.result(keep(call, x, flags))
-    if flags.shape != x.shape[:1]:
-        raise ShapeError(
-            f"{call.name}, mask", "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows",
-            got=flags.shape, remedy="Give one bool per element or per row",
-        )  # fmt: skip
-    return call.result(pick(call, x, keep(call, None, flags)))
+    if is_asked:
+        Arrays("data.filter", on, data).input(data)
+        mask = gpu_map(data, mask, on=on)
+    options = {"asked": is_asked, "strict": isinstance(mask, np.ndarray), "on": on}
+    found = _cut(answer("data.filter", _filtered, [data, mask], options, ("data", "mask"), apart=(1,)))
+    return found if _shape(data) == _shape(mask) else pick("data.filter", data, found, on)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(getattr(x, "shape", None) or np.shape(x))
 
 
 def compact(data: Any, *, indices: bool = False, on: str | Device | None = None) -> Any:
@@ -65,29 +63,51 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
     >>> compact([0, 7, 0, 9], indices=True)[1].tolist()
     [1, 3]
     """
-    call, indices = Call("data.compact", on), flag(indices, "data.compact, indices")
-    x = call.input(data)
-    found = call.result(keep(call, x, x))
-    return (found, call.result(keep(call, None, x))) if indices else found
+    flag(indices, "data.compact, indices")
+    found = _cut(answer("data.compact", _compacted, [data], {"on": on}))
+    return (found, _cut(answer("data.compact", _positions, [data], {"on": on}))) if indices else found
 
 
-def keep(call: Call, x: Operand | None, flags: Operand) -> Operand:
-    """Return the elements of ``x`` (None: their positions) whose flag is not zero."""
-    n, dtype = flags.size, i64 if x is None else x.dtype
-    room = call.output(n, dtype, like=x)
-    found = call.output(1, u32)
-    if not n:
-        return room
-    is_one = x is flags
+def _record(draft: Draft, node: Node, mask: Any, *buffers: Any) -> None:
+    *source, out, count = buffers
+    flags, (whole,) = node.inputs[0], node.attributes[0]
+    if flags.size:
+        elements = (node.inputs[-1].dtype, source[0] if source else mask) if whole else None
+        record_kept(draft, flags.dtype, flags.size, mask, out, count, elements)
+    else:
+        draft.dispatch(clear_words(), [count], [1])
 
-    def record(chain: Chain, mask: HostSlot, out: HostSlot, count: HostSlot, source: HostSlot | None = None) -> None:
-        record_kept(chain, flags.dtype, n, mask, out, count, None if x is None else (x.dtype, source or mask))
 
-    operands = [flags, room, found] if x is None or is_one else [flags, room, found, x]
-    call.run((call.name, "keep", None if x is None else x.dtype, flags.dtype, n, is_one), record, *operands)
-    size = found.item()
-    if size > n // 2:
-        return room.first(size)
-    fitting = call.output(size, dtype, like=x)  # so that what is left out of a large array takes no memory
-    fitting.take(room)
-    return fitting
+_KEEP = Operation("data.filter", _record)
+
+
+def _kept(flags: Tensor, x: Tensor | None) -> tuple[Tensor, ...]:
+    """Return places for elements of ``x`` (None: their positions) whose flag is not zero, and how many there are."""
+    kind = (flags.size,), i64 if x is None else x.dtype
+    operands = [flags] if x is None or x is flags else [flags, x]
+    return tuple(_KEEP.several(operands, [kind, ((1,), u32)], x is not None))
+
+
+def _compacted(x: Tensor) -> tuple[Tensor, ...]:
+    return _kept(x, x)
+
+
+def _positions(x: Tensor) -> tuple[Tensor, ...]:
+    return _kept(x, None)
+
+
+def _filtered(x: Tensor, flags: Tensor, *, asked: bool, strict: bool) -> tuple[Tensor, ...]:
+    where = "data.filter, mask"
+    if flags.dtype != bool_ and (flags.size or strict):
+        raise DTypeError(where, "not a mask", expected="bool", got=flags.dtype,
+                         remedy="Return a comparison" if asked else "Compare, for example mask != 0")  # fmt: skip
+    if flags.shape not in (x.shape, x.shape[:1]):
+        raise ShapeError(
+            where, "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows", got=flags.shape,
+            remedy="Give one bool per element or per row",
+        )  # fmt: skip
+    return _kept(flags, x if flags.shape == x.shape else None)
+
+
+def _cut(found: tuple[Any, Any]) -> Any:
+    return first(found[0], element(found[1]), shared=True)

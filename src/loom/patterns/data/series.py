@@ -13,10 +13,9 @@ from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.patterns.calling.call import Call
-from loom.patterns.calling.given import as_given, host_arithmetic, read_numbers, read_rows
 from loom.patterns.data.group import Groups, group_by
 from loom.patterns.data.texts import is_text, number_together
+from loom.patterns.given import as_given, host_arithmetic, read_any, read_numbers, read_rows
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.search import gpu_searchsorted
 from loom.runtime.port.device import Device
@@ -158,8 +157,7 @@ def is_in(data: Any, values: Any, *, on: str | Device | None = None) -> Any:
     if is_text(data):
         left, right = number_together(data, values, where, ("data", "values"))
         return np.isin(left, right)
-    x, among = (widen(side.memory, side.dtype) for side in
-                (Call(where, on).input(data), Call(where, on).input(values, "values")))  # fmt: skip
+    x, among = (widen(*read_any(where, side, on, what=what)) for side, what in ((data, ""), (values, "values")))
     among = np.unique(_among(among.reshape(-1), x.dtype))
     if not among.size or not x.size:
         return as_given(data, np.zeros(x.shape, bool))

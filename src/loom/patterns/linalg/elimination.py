@@ -7,39 +7,42 @@ bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
-from loom.core.dtype import u32
-from loom.core.errors import ShapeError
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.linalg.matrices import as_floats, batch_of, raise_failure, same_dtype, square, status
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.core.dtype import FLOATS, u32
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
-from loom.schedules.linalg.elimination import (
-    Columns,
-    record_cholesky,
-    record_determinants,
-    record_factors,
-    record_solution,
-)
+from loom.schedules.linalg.elimination import Columns, record_factors
 from loom.tensor import Tensor
+from loom.tensor.linalg.operands import square
 from loom.tensor.linalg.triangles import lu_factor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["cholesky", "det", "inv", "lu", "solve"]
 
-_SINGULAR = "the matrix is singular"
-_PIVOT = "a pivot other than 0 in every column"
+
+def _record(draft: Draft, node: Node, x: Any, factors: Any, pivots: Any) -> None:
+    shape = node.inputs[0].shape
+    work = Columns(draft, node.inputs[0].dtype, math.prod(shape[:-2]), shape[-1], shape[-1])
+    work.load(x, shape[-1], 0)
+    record_factors(work, factors, pivots)
 
 
-def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
-    factors, pivots = lu_factor(a)
+_LU = Operation("linalg.lu", _record)
+
+
+def _lu(x: Tensor) -> tuple[Tensor, ...]:
+    square(x, "linalg.lu")
+    if x.dtype in FLOATS and x.size:
+        return tuple(_LU.several([x], [(x.shape, x.dtype), (x.shape[:-1], u32)]))
+    factors, pivots = lu_factor(x)
     return factors, pivots.astype(u32)
 
 
-@falls_back("linalg.solve", 2, floats=True)
+@row("linalg.solve", 2, floats=True, complexes=True)
 def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return x with a x = b, by elimination with partial pivoting.
 
@@ -52,33 +55,9 @@ def solve(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     >>> solve([[2.0, 1.0], [1.0, 3.0]], [3.0, 5.0]).round(12).tolist()
     [0.8, 1.4]
     """
-    call = Call("linalg.solve", on)
-    x = square(call, a, "a")
-    y = as_floats(call, b, "b", dtype=x.dtype)
-    same_dtype(call, x, y, "b")
-    is_vector = len(y.shape) == 1
-    wanted = x.shape[:-1]
-    if y.shape != wanted if is_vector else y.shape[:-1] != wanted:
-        raise ShapeError(
-            "linalg.solve, b", "right-hand sides that do not fit", expected=_fitting(wanted),
-            got=f"{y.shape} for a of shape {x.shape}", remedy="Match rows and leading dimensions",
-        )  # fmt: skip
-    out = call.output(y.shape, x.dtype)
-    n, m = x.shape[-1], 1 if is_vector else y.shape[-1]
-    info = status(batch_of(x.shape))
-
-    def record(work: Columns, right: HostSlot, found: HostSlot, failed: HostSlot) -> None:
-        work.load(right, m, n)
-        record_solution(work, failed, m)
-        work.store(found, n, m, n)
-
-    if x.size and out.size:
-        _run(call, x, n + m, record, y, out, info)
-    raise_failure(call, info, x.shape, _SINGULAR, _PIVOT, "Check the matrix, or use least squares")
-    return call.result(out)
 
 
-@falls_back("linalg.inv", floats=True)
+@row("linalg.inv", floats=True, complexes=True)
 def inv(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the inverse of square matrices (..., n, n), f32 or f64: ``solve`` with the identity on the right.
 
@@ -87,21 +66,9 @@ def inv(a: Any, *, on: str | Device | None = None) -> Any:
     >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    call = Call("linalg.inv", on)
-    x = square(call, a, "a")
-    n = x.shape[-1]
-
-    def record(work: Columns, found: HostSlot, failed: HostSlot) -> None:
-        work.identity(n, n)
-        record_solution(work, failed, n)
-        work.store(found, n, n, n)
-
-    out, info = _run_square(call, x, 2 * n, record)
-    raise_failure(call, info, x.shape, _SINGULAR, _PIVOT, "Check the matrix")
-    return call.result(out)
 
 
-@falls_back("linalg.det", floats=True)
+@row("linalg.det", floats=True, complexes=True)
 def det(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the determinants (...) of square matrices (..., n, n), f32 or f64: the product of the pivots, in order.
 
@@ -110,17 +77,9 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
     >>> det([[0.0, 2.0], [3.0, 0.0]]).item()
     -6.0
     """
-    call = Call("linalg.det", on)
-    x = square(call, a, "a")
-    out = call.output(x.shape[:-2], x.dtype)
-    if x.size:
-        _run(call, x, x.shape[-1], record_determinants, out)
-    else:
-        out.write(1)
-    return call.result(out)
 
 
-@falls_back(_factors, where="linalg.lu", floats=True)
+@row(_lu, where="linalg.lu", floats=True, complexes=True)
 def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return the factors of square matrices (..., n, n) in one array, and the pivots (..., n) as uint32.
 
@@ -132,15 +91,9 @@ def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     >>> factors.tolist(), pivots.tolist()
     ([[2.0, 8.0], [0.5, -2.0]], [1, 1])
     """
-    call = Call("linalg.lu", on)
-    x = square(call, a, "a")
-    out, chosen = call.output(x.shape, x.dtype), call.output(x.shape[:-1], u32)
-    if x.size:
-        _run(call, x, x.shape[-1], record_factors, out, chosen)
-    return call.result(out), call.result(chosen)
 
 
-@falls_back("linalg.cholesky", floats=True)
+@row("linalg.cholesky", floats=True, complexes=True)
 def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the lower triangular l with l l^T = a, for symmetric positive definite matrices (..., n, n), f32 or f64.
 
@@ -151,37 +104,3 @@ def cholesky(a: Any, *, on: str | Device | None = None) -> Any:
     >>> cholesky([[4.0, 0.0], [2.0, 5.0]]).tolist()
     [[2.0, 0.0], [1.0, 2.0]]
     """
-    call = Call("linalg.cholesky", on)
-    x = square(call, a, "a")
-    out, info = _run_square(call, x, x.shape[-1], record_cholesky)
-    raise_failure(
-        call, info, x.shape, "the matrix is not positive definite", "a diagonal above 0 left in every column",
-        "Check the matrix, or use solve",
-    )  # fmt: skip
-    return call.result(out)
-
-
-def _fitting(shape: tuple[int, ...]) -> str:
-    """Describe the right-hand sides for matrices whose rows have a shape."""
-    columns = f"shape ({', '.join(map(str, shape))}, m)"
-    return f"{columns} or ({shape[0]},)" if len(shape) == 1 else columns
-
-
-def _run_square(call: Call, x: Operand, columns: int, record: Callable[..., None]) -> tuple[Operand, Operand]:
-    """Return what ``record`` makes of square matrices, as many of the same size, and the columns that failed."""
-    out, info = call.output(x.shape, x.dtype), status(batch_of(x.shape))
-    if x.size:
-        _run(call, x, columns, record, out, info)
-    return out, info
-
-
-def _run(call: Call, x: Operand, columns: int, record: Callable[..., None], *others: Operand) -> None:
-    """Run what ``record`` makes of matrices in the first of so many columns, and of the slots of other operands."""
-    n, batch = x.shape[-1], batch_of(x.shape)
-
-    def whole(chain: Chain, source: HostSlot, *slots: HostSlot) -> None:
-        work = Columns(chain, x.dtype, batch, n, columns)
-        work.load(source, n, 0)
-        record(work, *slots)
-
-    call.run((call.name, x.dtype, batch, n, columns), whole, x, *others)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.patterns.calling.fallback import answer, as_floats, row
+from loom.patterns.rows import answer, as_floats, row
 from loom.runtime.port.device import Device
 from loom.tensor import linalg
 from loom.tensor.linalg.powers import LstSq
@@ -23,7 +23,9 @@ __all__ = [
 
 def _call(name: str, on: str | Device | None, *operands: object, **options: object) -> Any:
     """Return what a function of ``tensor.linalg`` gives, where more than one array is named."""
-    return answer(f"linalg.{name}", getattr(linalg, name), [as_floats(x) for x in operands], {"on": on, **options})
+    return answer(
+        f"linalg.{name}", getattr(linalg, name), [as_floats(x) for x in operands], {"on": on, **options}, complexes=True
+    )
 
 
 def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:
@@ -39,7 +41,7 @@ def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:
     return _call("eigh", on, a)
 
 
-@row("linalg.eigvalsh", floats=True)
+@row("linalg.eigvalsh", floats=True, complexes=True)
 def eigvalsh(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the eigenvalues (..., n), ascending, of symmetric matrices, of which the lower triangle is read."""
 
@@ -56,12 +58,12 @@ def svd(a: Any, *, full_matrices: bool = True, on: str | Device | None = None) -
     return _call("svd", on, a, full_matrices=full_matrices)
 
 
-@row("linalg.svdvals", floats=True)
+@row("linalg.svdvals", floats=True, complexes=True)
 def svdvals(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the singular values (..., min(m, n)), descending."""
 
 
-@row("linalg.pinv", floats=True)
+@row("linalg.pinv", floats=True, complexes=True)
 def pinv(a: Any, *, rtol: Any = None, on: str | Device | None = None) -> Any:
     """Return pseudo-inverses (..., n, m); singular values up to ``rtol`` (max(m, n) epsilon) times the largest are 0.
 
@@ -86,17 +88,17 @@ def slogdet(a: Any, *, on: str | Device | None = None) -> SLogDet:
     return _call("slogdet", on, a)
 
 
-@row("linalg.solve_triangular", 2, floats=True)
+@row("linalg.solve_triangular", 2, floats=True, complexes=True)
 def solve_triangular(a: Any, b: Any, *, upper: bool = False, on: str | Device | None = None) -> Any:
     """Return x with a x = b for lower (``upper``: upper) triangular matrices; the other triangle is not read."""
 
 
-@row("linalg.matrix_power", 2, floats=True)
+@row("linalg.matrix_power", 2, floats=True, complexes=True)
 def matrix_power(a: Any, n: int, *, on: str | Device | None = None) -> Any:
     """Return the n-th power of square matrices by repeated squaring; of the inverse for a negative n."""
 
 
-@row("linalg.expm", floats=True)
+@row("linalg.expm", floats=True, complexes=True)
 def expm(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the exponential of square matrices.
 
@@ -105,28 +107,28 @@ def expm(a: Any, *, on: str | Device | None = None) -> Any:
     """
 
 
-@row("linalg.matrix_rank", floats=True)
+@row("linalg.matrix_rank", floats=True, complexes=True)
 def matrix_rank(a: Any, *, rtol: Any = None, on: str | Device | None = None) -> Any:
     """Return the number of singular values above ``rtol`` (max(m, n) epsilon) times the largest."""
 
 
-@row("linalg.cond", floats=True)
+@row("linalg.cond", floats=True, complexes=True)
 def cond(a: Any, *, p: Any = None, on: str | Device | None = None) -> Any:
     """Return condition numbers by norm ``p``: None, 2 and -2 by singular values, or 1, -1, inf, -inf, "fro", "nuc"."""
 
 
-@row("linalg.matrix_norm", floats=True)
+@row("linalg.matrix_norm", floats=True, complexes=True)
 def matrix_norm(a: Any, *, ord: Any = "fro", keepdims: bool = False, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return norms of matrices: "fro", "nuc", 1 and -1 (columns), inf and -inf (rows), 2 and -2 (singular values)."""
 
 
-@row("linalg.vector_norm", floats=True)
+@row("linalg.vector_norm", floats=True, complexes=True)
 def vector_norm(
     a: Any, *, axis: Any = None, ord: Any = 2, keepdims: bool = False, on: str | Device | None = None  # noqa: A002
 ) -> Any:  # fmt: skip
     """Return (sum |a|^ord)^(1/ord) along axes; inf, -inf, and 0, which counts elements other than 0."""
 
 
-@row("linalg.trace", floats=True)
+@row("linalg.trace", floats=True, complexes=True)
 def trace(a: Any, *, offset: int = 0, on: str | Device | None = None) -> Any:
     """Return sums of the diagonals of matrices."""

@@ -5,20 +5,49 @@ Layer: patterns. Invariant: a column's reflection depends on the columns before 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from loom.patterns.calling.call import Call
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.linalg.matrices import batch_of, matrices
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom import tensor
+from loom.core.dtype import FLOATS
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import Columns, record_basis, record_reflections
+from loom.tensor import Tensor
+from loom.tensor.linalg.operands import matrices
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["qr"]
 
 
-@falls_back("linalg.qr", floats=True)
+def _record(draft: Draft, node: Node, x: Any, q: Any, r: Any) -> None:
+    shape, dtype = node.inputs[0].shape, node.inputs[0].dtype
+    (m, n), batch = shape[-2:], math.prod(shape[:-2])
+    k = min(m, n)
+    work, basis = Columns(draft, dtype, batch, m, n), Columns(draft, dtype, batch, m, k)
+    factors = draft.device.allocate(batch * k * dtype.nbytes)
+    work.load(x, n, 0)
+    record_reflections(draft, work, factors, k, n)
+    work.store(r, k, n, 0, upper=True)
+    basis.identity(k, 0)
+    record_basis(draft, work, basis, factors, k)
+    basis.store(q, m, k, 0)
+
+
+_QR = Operation("linalg.qr", _record)
+
+
+def _qr(x: Tensor) -> tuple[Tensor, ...]:
+    matrices(x, "linalg.qr")
+    if x.dtype not in FLOATS or not x.size:
+        return tuple(tensor.linalg.qr(x))
+    (m, n), k = x.shape[-2:], min(x.shape[-2:])
+    return tuple(_QR.several([x], [((*x.shape[:-2], m, k), x.dtype), ((*x.shape[:-2], k, n), x.dtype)]))
+
+
+@row(_qr, where="linalg.qr", floats=True, complexes=True)
 def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     """Return q (..., m, k) with orthonormal columns and upper triangular r (..., k, n), a = q r, k = min(m, n).
 
@@ -31,23 +60,3 @@ def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
     >>> r.round(12).tolist()
     [[-5.0, -2.2], [0.0, 0.4]]
     """
-    call = Call("linalg.qr", on)
-    x = matrices(call, a, "a")
-    m, n = x.shape[-2:]
-    k, batch = min(m, n), batch_of(x.shape)
-    q, r = call.output((*x.shape[:-1], k), x.dtype), call.output((*x.shape[:-2], k, n), x.dtype)
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        work = Columns(chain, x.dtype, batch, m, n)
-        factors = chain.device.allocate(batch * k * x.dtype.nbytes)
-        work.load(slots[0], n, 0)
-        record_reflections(chain, work, factors, k, n)
-        work.store(slots[2], k, n, 0, upper=True)
-        basis = Columns(chain, x.dtype, batch, m, k)
-        basis.identity(k, 0)
-        record_basis(chain, work, basis, factors, k)
-        basis.store(slots[1], m, k, 0)
-
-    if x.size:
-        call.run(("linalg.qr", x.dtype, batch, m, n), record, x, q, r)
-    return call.result(q), call.result(r)

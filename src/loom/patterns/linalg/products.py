@@ -10,25 +10,68 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+from loom import tensor
 from loom.core.arrays import read_array
-from loom.core.dtype import DType, u8, u16, u32, u64
+from loom.core.dtype import FLOATS, DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels.linalg.vectors import TILE, cross_product, normalize_rows, outer_product, scale_rows, transposed
-from loom.patterns.axis import normal_axis, rows_of
-from loom.patterns.calling.call import Call
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.linalg.matrices import as_floats, same_dtype
+from loom.kernels.linalg.vectors import TILE, normalize_rows, scale_rows, transposed
+from loom.patterns.axis import normal_axis
 from loom.patterns.matmul import gpu_matmul
+from loom.patterns.operations import Operation
 from loom.patterns.products import gpu_dot, gpu_norm
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
+from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import apply
+from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["cross", "dot", "matvec", "norm", "normalize", "outer", "transpose"]
 
 _BYTES: dict[int, DType] = {1: u8, 2: u16, 4: u32, 8: u64}
 _LANES = 64
+
+
+def _outer(x: Tensor, y: Tensor) -> Tensor:
+    if x.dtype != y.dtype or x.dtype not in FLOATS:
+        return tensor.linalg.outer(x, y)
+    return apply("mul", reshape(x, (x.size, 1)), reshape(y, (1, y.size)))
+
+
+def _record_normalize(draft: Draft, node: Node, x: Any, out: Any) -> None:
+    (rows,), dtype = node.attributes[0], node.dtype
+    largest, squares = (draft.device.allocate(rows.results * dtype.nbytes) for _ in range(2))
+    scaled = draft.device.allocate(node.nbytes)
+    params, groups = [node.size, rows.n, rows.inner], -(-node.size // _LANES)
+    record_fold(draft, x, rows, Folding("largest", dtype, dtype, dtype), largest)
+    draft.dispatch(scale_rows(dtype), [x, largest, scaled], params, groups=groups)
+    record_fold(draft, scaled, rows, Folding("squares", dtype, dtype, dtype), squares)
+    draft.dispatch(normalize_rows(dtype), [scaled, squares, out], params, groups=groups)
+
+
+def _record_transpose(draft: Draft, node: Node, x: Any, out: Any) -> None:
+    shape = node.inputs[0].shape
+    groups = -(-shape[-1] // TILE), -(-shape[-2] // TILE), math.prod(shape[:-2])
+    draft.dispatch(transposed(_BYTES[node.dtype.nbytes]), [x, out], shape[-2:], groups=groups)
+
+
+_NORMALIZE, _TRANSPOSE = Operation("normalize", _record_normalize), Operation("transpose", _record_transpose)
+
+
+def _normalize(x: Tensor, *, axis: int = -1) -> Tensor:
+    at = normal_axis(x.shape, axis, "linalg.normalize")
+    if x.dtype not in FLOATS or not x.size:
+        return tensor.normalize(x, axis=axis)
+    return _NORMALIZE([x], x.shape, x.dtype, rows_along(x.shape, at, at + 1))
+
+
+def _transpose(x: Tensor) -> Tensor:
+    if x.ndim < 2 or not x.size:
+        return reshape(x, (*x.shape[:-2], *x.shape[:-3:-1]))
+    return _TRANSPOSE([x], (*x.shape[:-2], *x.shape[:-3:-1]), x.dtype)
 
 
 def dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
@@ -72,27 +115,16 @@ def norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  
     return gpu_norm(data, ord, on=on)
 
 
-@falls_back("linalg.outer", 2, floats=True)
+@row(_outer, 2, where="linalg.outer", floats=True, complexes=True)
 def outer(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return a[i] b[j] for all elements of two arrays of f32 or f64, of shape (a.size, b.size).
 
     >>> outer([1.0, 2.0], [3.0, 4.0]).tolist()
     [[3.0, 4.0], [6.0, 8.0]]
     """
-    call = Call("linalg.outer", on)
-    x, y = as_floats(call, a, "a"), as_floats(call, b, "b")
-    same_dtype(call, x, y, "b")
-    out = call.output((x.size, y.size), x.dtype)
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        chain.dispatch(outer_product(x.dtype), slots, [y.size], groups=(-(-y.size // _LANES), x.size))
-
-    if out.size:
-        call.run(("linalg.outer", x.dtype, x.size, y.size), record, x, y, out)
-    return call.result(out)
 
 
-@falls_back("linalg.cross", 2, floats=True)
+@row("linalg.cross", 2, where="linalg.cross", floats=True, complexes=True)
 def cross(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the cross products of vectors (..., 3) of f32 or f64; either operand may be a single vector (3,).
 
@@ -101,27 +133,9 @@ def cross(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     >>> cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]).tolist()
     [0.0, 0.0, 1.0]
     """
-    call = Call("linalg.cross", on)
-    x, y = as_floats(call, a, "a"), as_floats(call, b, "b")
-    same_dtype(call, x, y, "b")
-    shape = x.shape if len(x.shape) >= len(y.shape) else y.shape
-    if shape[-1:] != (3,) or any(o.shape not in (shape, (3,)) for o in (x, y)):
-        raise ShapeError(
-            "linalg.cross", "not vectors of 3", expected="equal shapes (..., 3), or one vector (3,)",
-            got=f"{x.shape} and {y.shape}", remedy="Broadcast one operand",
-        )  # fmt: skip
-    out = call.output(shape, x.dtype)
-    counts = [o.size // 3 for o in (out, x, y)]
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        chain.dispatch(cross_product(x.dtype), slots, counts, groups=-(-counts[0] // _LANES))
-
-    if out.size:
-        call.run(("linalg.cross", x.dtype, *counts), record, x, y, out)
-    return call.result(out)
 
 
-@falls_back("normalize", where="linalg.normalize", floats=True)
+@row(_normalize, where="linalg.normalize", floats=True)
 def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> Any:
     """Return vectors of f32 or f64 along ``axis`` divided by their Euclidean norms; those of norm 0 are kept.
 
@@ -131,42 +145,12 @@ def normalize(data: Any, *, axis: int = -1, on: str | Device | None = None) -> A
     >>> normalize([[3.0, 4.0], [0.0, 0.0]]).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
     """
-    call = Call("linalg.normalize", on)
-    x = as_floats(call, data, "data")
-    rows = rows_of(x.shape, normal_axis(x.shape, axis, call.name), call.name)
-    out = call.output(x.shape, x.dtype)
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        largest, squares = (chain.device.allocate(rows.results * x.dtype.nbytes) for _ in range(2))
-        scaled = chain.device.allocate(x.nbytes)
-        params, groups = [x.size, rows.n, rows.inner], -(-x.size // _LANES)
-        record_fold(chain, slots[0], rows, Folding("largest", x.dtype, x.dtype, x.dtype), largest)
-        chain.dispatch(scale_rows(x.dtype), [slots[0], largest, scaled], params, groups=groups)
-        record_fold(chain, scaled, rows, Folding("squares", x.dtype, x.dtype, x.dtype), squares)
-        chain.dispatch(normalize_rows(x.dtype), [scaled, squares, slots[1]], params, groups=groups)
-
-    if x.size:
-        call.run(("linalg.normalize", x.dtype, x.shape, axis), record, x, out)
-    return call.result(out)
 
 
+@row(_transpose, where="linalg.transpose")
 def transpose(data: Any, *, on: str | Device | None = None) -> Any:
     """Return matrices (..., m, n) of any dtype as (..., n, m), moved in memory; a vector is returned as it is.
 
     >>> transpose([[1, 2, 3], [4, 5, 6]]).tolist()
     [[1, 4], [2, 5], [3, 6]]
     """
-    call = Call("linalg.transpose", on)
-    x = call.input(data)
-    shape = (*x.shape[:-2], *x.shape[:-3:-1])  # a vector: its own shape
-    out = call.output(shape, x.dtype, like=x)
-    batch = math.prod(x.shape[:-2])
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        m, n = (1, 1, *x.shape)[-2:]
-        groups = -(-n // TILE), -(-m // TILE), batch
-        chain.dispatch(transposed(_BYTES[x.dtype.nbytes]), slots, [m, n], groups=groups)
-
-    if x.size:
-        call.run(("linalg.transpose", x.dtype.nbytes, x.shape), record, x, out)
-    return call.result(out)

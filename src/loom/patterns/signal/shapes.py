@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numbers import real, whole
-from loom.patterns.calling.given import as_given, read_rows
+from loom.patterns.given import as_given, read_rows
 from loom.patterns.signal.convolve import fir_filter
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
 from loom.patterns.sort import gpu_sort

@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.dtype import f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.numbers import real, whole
-from loom.patterns.calling.given import as_given, read_rows
+from loom.patterns.given import as_given, read_rows
 from loom.patterns.products import gpu_dot
 from loom.patterns.reduce import gpu_sum
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft

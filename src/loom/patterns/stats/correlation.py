@@ -10,16 +10,76 @@ from typing import Any
 
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.types import kinds
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.stats.moments import freedom, level_rows, without_level
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import require_ndim
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
+from loom.patterns.stats.moments import freedom, is_level
 from loom.runtime.port.device import Device
 from loom.schedules.deviations import record_pair, record_pairs
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import cast, where
+from loom.tensor.ops.views import expand_dims, reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["correlation", "covariance"]
 
 
+def _record(draft: Draft, node: Node, *buffers: Any) -> None:
+    (left,), x = node.attributes[0], node.inputs[0]
+    if len(buffers) == 3:
+        record_pair(draft, buffers[:2], x.size, kinds(x.dtype), left, buffers[2])
+    else:
+        record_pairs(draft, buffers[0], *x.shape, kinds(x.dtype), left, buffers[1])
+
+
+_COVARIANCE = Operation("covariance", _record)
+"""By so many degrees of freedom; None: the correlation."""
+
+
+def _covariance(x: Tensor, other: Tensor | None = None, *, ddof: int = 1) -> Tensor:
+    n = _observations("stats.covariance", x, other)
+    return _of_all(x, other, freedom("stats.covariance", ddof, n) if other is not None or x.shape[0] else 1)
+
+
+def _correlation(x: Tensor, other: Tensor | None = None) -> Tensor:
+    _observations("stats.correlation", x, other)
+    found = _of_all(x, other, None)
+    if not found.size:
+        return found
+    level = is_level(x, None if other is not None else 1)
+    beside = expand_dims(level, 1) if other is None else is_level(other, None)
+    return where(level | beside, float("nan"), found)
+
+
+def _of_all(x: Tensor, other: Tensor | None, left: int | None) -> Tensor:
+    """Return the covariance of two arrays, or of all rows; their correlation if ``left`` is None."""
+    result = kinds(x.dtype).result
+    if other is not None:
+        return _COVARIANCE([x, other], (), result, left)
+    shape = (x.shape[0],) * 2
+    return _COVARIANCE([x], shape, result, left) if x.shape[0] else reshape(cast(x, result), shape)
+
+
+def _observations(name: str, x: Tensor, other: Tensor | None) -> int:
+    """Return how many observations there are of two arrays, or of the rows of one; errors for other arrays."""
+    if other is None:
+        require_ndim(x, 2, name)
+        if not x.shape[0]:
+            return 0
+    elif x.shape != other.shape:
+        raise ShapeError(name, "arrays of different shapes", expected=x.shape, got=other.shape,
+                         remedy="Pair the observations")  # fmt: skip
+    elif x.dtype != other.dtype:
+        raise DTypeError(name, "arrays of different types", expected=x.dtype, got=other.dtype,
+                         remedy="Convert one of them")  # fmt: skip
+    n: int = x.shape[1] if other is None else x.size
+    if not n:
+        raise EmptyError(name, "no observations", expected="at least 1", got=0, remedy="Check for emptiness first")
+    return n
+
+
+@row(_covariance, 2, where="stats.covariance", apart=(1,))
 def covariance(data: Any, other: Any = None, *, ddof: int = 1, on: str | Device | None = None) -> Any:
     """Return the covariance of two arrays of one shape, or the matrix of those of the rows of ``data``.
 
@@ -31,16 +91,9 @@ def covariance(data: Any, other: Any = None, *, ddof: int = 1, on: str | Device 
     >>> covariance([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).item()
     2.0
     """
-    call = Call("stats.covariance", on)
-    if other is None:
-        x, variables, n = _matrix_of(call, data)
-        left = freedom(call, ddof, n) if variables else 1
-        return _matrix(call, x, variables, n, left)
-    x, y = _pair_of(call, data, other)
-    left = freedom(call, ddof, x.size)
-    return _pair(call, x, y, left)
 
 
+@row(_correlation, 2, where="stats.correlation", apart=(1,))
 def correlation(data: Any, other: Any = None, *, on: str | Device | None = None) -> Any:
     """Return Pearson's correlation of two arrays of one shape, or the matrix of those of the rows of ``data``.
 
@@ -51,68 +104,3 @@ def correlation(data: Any, other: Any = None, *, on: str | Device | None = None)
     >>> correlation([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).item()
     1.0
     """
-    call = Call("stats.correlation", on)
-    if other is None:
-        found = _matrix(call, *_matrix_of(call, data), None)
-        if not found.size:
-            return found
-        level = level_rows(data, 1, on)
-        return without_level(found, level | level.T)
-    found = _pair(call, *_pair_of(call, data, other), None)
-    for side in (data, other):
-        found = without_level(found, level_rows(side, None, on))
-    return found
-
-
-def _matrix_of(call: Call, data: Any) -> tuple[Operand, int, int]:
-    """Return a matrix with its numbers of variables and observations."""
-    x = call.input(data, ndim=2)
-    variables, n = x.shape
-    if variables:
-        _require_observations(call, n)
-    return x, variables, n
-
-
-def _pair_of(call: Call, data: Any, other: Any) -> tuple[Operand, Operand]:
-    """Return two arrays of one shape and type."""
-    x, y = call.input(data), call.input(other, "other")
-    if x.shape != y.shape:
-        raise ShapeError(
-            call.name, "arrays of different shapes", expected=x.shape, got=y.shape, remedy="Pair the observations"
-        )
-    if x.dtype != y.dtype:
-        raise DTypeError(
-            call.name, "arrays of different types", expected=x.dtype, got=y.dtype, remedy="Convert one of them"
-        )
-    _require_observations(call, x.size)
-    return x, y
-
-
-def _require_observations(call: Call, n: int) -> None:
-    if not n:
-        raise EmptyError(call.name, "no observations", expected="at least 1", got=0, remedy="Check for emptiness first")
-
-
-def _pair(call: Call, x: Operand, y: Operand, left: int | None) -> Any:
-    """Return the covariance of two arrays, or, if ``left`` is None, their correlation."""
-    types = kinds(x.dtype)
-    out = call.output((), types.result, like=x)
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        record_pair(chain, slots[:2], x.size, types, left, slots[2])
-
-    call.run((call.name, "pair", x.dtype, x.size, left), record, x, y, out)
-    return call.result(out)
-
-
-def _matrix(call: Call, x: Operand, variables: int, n: int, left: int | None) -> Any:
-    """Return the covariances of all rows, or, if ``left`` is None, their correlations."""
-    types = kinds(x.dtype)
-    out = call.output((variables, variables), types.result, like=x)
-
-    def record(chain: Chain, data: HostSlot, out: HostSlot) -> None:
-        record_pairs(chain, data, variables, n, types, left, out)
-
-    if out.size:
-        call.run((call.name, "matrix", x.dtype, variables, n, left), record, x, out)
-    return call.result(out)

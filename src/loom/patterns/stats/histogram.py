@@ -12,17 +12,19 @@ import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dataclass import dataclass
-from loom.core.dtype import DType, f64, i64, u8
+from loom.core.dtype import DType, f64, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.reduce import gpu_max, gpu_min
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.arrays import Arrays
+from loom.patterns.rows import answer
 from loom.runtime.port.device import Device
-from loom.schedules.histogram import record_histogram
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.ordering import counts_between
+from loom.tensor.ops.reductions import max_of, min_of
+from loom.tensor.ops.views import reshape
 
 __all__ = ["histogram"]
 
@@ -48,21 +50,19 @@ def histogram(
     >>> counts.tolist(), edges.tolist()
     ([3, 1], [1.0, 3.0, 5.0])
     """
-    call = Call("stats.histogram", on)
-    x = call.input(data)
-    computed = real_type(x.dtype)
-    found = _edges(call, x, bins, range, computed)
-    edges = call.output(found.array.shape, computed)
-    edges.write(found.array)
-    counts = call.output(found.bins, i64)
-    key = (call.name, x.dtype, x.size, found.bins, found.scale)
-    types = u8 if x.dtype.is_bool else x.dtype, computed
+    call = Arrays("stats.histogram", on, data, bins)
+    dtype = call.input(data).dtype if call.of_tensors else call.read(data)[1]
+    found = _edges(call, data, bins, range, real_type(dtype))
+    edges = call.made(found.array, real_type(dtype)) if call.of_tensors else found.array
+    return answer(call.name, _counts, [data, edges], {"scale": found.scale, "on": on}, apart=(1,)), edges
 
-    def record(chain: Chain, data: HostSlot, edges: HostSlot, out: HostSlot) -> None:
-        record_histogram(chain, data, edges, out, (x.size, found.bins), types, found.scale)
 
-    call.run(key, record, x, edges, counts)
-    return call.result(counts), call.result(edges)
+def _counts(x: Tensor, edges: Tensor, *, scale: float | None) -> Tensor:
+    return counts_between(reshape(cast(x, u8) if x.dtype.is_bool else x, (x.size,)), edges, scale)
+
+
+def _ends(x: Tensor) -> tuple[Tensor, Tensor]:
+    return min_of(x), max_of(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,15 @@ class _Edges:
     array: np.ndarray[Any, Any]
     scale: float | None
 
-    @property
-    def bins(self) -> int:
-        return self.array.size - 1
-
 
 @ordinary_arithmetic()
-def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _Edges:
+def _edges(call: Arrays, data: Any, bins: Any, limits: Any, computed: DType) -> _Edges:
     where = f"{call.name}, bins"
     if is_int(bins):
         if not 1 <= bins <= _MOST_BINS:
             raise ArgumentError(where, "out of range", expected=f"1 to {_MOST_BINS}", got=bins, remedy="Stay within it")
-        limits = (0.0, 1.0) if limits is None and not x.size else limits
-        low, high = _limits(call, x, limits)
+        limits = (0.0, 1.0) if limits is None and not call.input(data).size else limits
+        low, high = _limits(call, data, limits)
         return _even(where, int(bins), low, high, computed, f64 if limits is not None else computed)
     if isinstance(bins, (float, str, bool)) or bins is None:
         raise DTypeError(
@@ -93,7 +89,7 @@ def _edges(call: Call, x: Operand, bins: Any, limits: Any, computed: DType) -> _
     if limits is not None:
         raise ArgumentError(f"{call.name}, range", "the bins have edges of their own", expected="a number of bins",
                             got=repr(limits)[:80], remedy="Leave range out")  # fmt: skip
-    given = call.input(bins, "bins", ndim=1).memory
+    given = call.input(bins, "bins", ndim=1).numpy()
     with np.errstate(all="ignore"):
         array = given.astype(computed.numpy)
     if array.size < 2 or not (array[1:] > array[:-1]).all():
@@ -109,7 +105,7 @@ def _shown(array: np.ndarray[Any, Any]) -> str:
     return "[" + ", ".join(f"{float(v):g}" for v in array[:6]) + more + "]"
 
 
-def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
+def _limits(call: Arrays, data: Any, limits: Any) -> tuple[float, float]:
     """Return the lowest and highest edge, checked; a range without width gets one of 1, as in numpy."""
     where = f"{call.name}, range"
     if limits is not None:
@@ -120,7 +116,7 @@ def _limits(call: Call, x: Operand, limits: Any) -> tuple[float, float]:
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
     else:
-        low, high = (float(fold(call.array(x))) for fold in (gpu_min, gpu_max))
+        low, high = (float(end.item()) for end in answer(call.name, _ends, [data], {"on": call.device}))
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(
             where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",

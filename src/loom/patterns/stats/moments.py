@@ -8,26 +8,73 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
 from loom.kernels.types import kinds
-from loom.patterns.axis import reduced_shape, rows_of
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.inputs import require_elements
-from loom.patterns.calling.workspace import workspace
-from loom.patterns.reduce import gpu_max, gpu_min, mean_of
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import reduced_shape, require_elements, rows_of
+from loom.patterns.operations import Operation
+from loom.patterns.reduce import mean_of_some
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.deviations import Spread
 from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import apply, cast, where
+from loom.tensor.ops.reductions import max_of, min_of
+from loom.tensor.ops.views import reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
-__all__ = ["freedom", "level_rows", "mean", "std", "variance", "without_level", "zscore"]
+__all__ = ["freedom", "is_level", "mean", "std", "variance", "zscore"]
 
 
+def _record(draft: Draft, node: Node, data: Any, out: Any) -> None:
+    spread, is_score = node.attributes[0]
+    means = draft.device.allocate(spread.shape.results * spread.types.computed.nbytes)
+    squares = draft.device.allocate(spread.squares_nbytes)
+    if is_score:
+        spread.record_scores(draft, data, means, squares, out)
+    else:
+        spread.record(draft, data, means, squares, out, spread.types.result)
+
+
+_SPREAD = Operation("spread", _record)
+
+
+def _variance(x: Tensor, axis: int | None = None, *, ddof: int = 0) -> Tensor:
+    return _spread("stats.variance", "variance", x, axis, ddof)
+
+
+def _std(x: Tensor, axis: int | None = None, *, ddof: int = 0) -> Tensor:
+    return _spread("stats.std", "standard deviation", x, axis, ddof)
+
+
+def _spread(name: str, what: str, x: Tensor, axis: int | None, ddof: int) -> Tensor:
+    rows, types = rows_of(x.shape, axis, name), kinds(x.dtype)
+    shape = reduced_shape(x.shape, axis, name)
+    if not rows.results:
+        return reshape(cast(x, types.result), shape)
+    require_elements(x, axis, name, what)
+    return _SPREAD(
+        [x], shape, types.result, Spread(rows, types, freedom(name, ddof, rows.n), name == "stats.std"), False
+    )
+
+
+def _zscore(x: Tensor, axis: int | None = None, *, ddof: int = 0) -> Tensor:
+    name = "stats.zscore"
+    rows, types = rows_of(x.shape, axis, name), kinds(x.dtype)
+    if not x.size:
+        return cast(x, types.result)
+    spread = Spread(rows, types, freedom(name, ddof, rows.n), root=True)
+    found = _SPREAD([x], x.shape, types.result, spread, True)
+    return where(is_level(x, axis, keepdims=axis is not None), float("nan"), found)
+
+
+def is_level(x: Tensor, axis: int | None, *, keepdims: bool = False) -> Tensor:
+    """Tell which rows have one element again and again, which no deviation from a rounded mean tells."""
+    return apply("eq", min_of(x, axis, keepdims=keepdims), max_of(x, axis, keepdims=keepdims))
+
+
+@row(mean_of_some, where="stats.mean")
 def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
     """Return the mean of all elements of ``data``, or of those along ``axis``: canonical sums, divided once.
 
@@ -37,11 +84,9 @@ def mean(data: Any, axis: int | None = None, *, on: str | Device | None = None) 
     >>> mean([[1.0, 2.0], [3.0, 6.0]], axis=1).tolist()
     [1.5, 4.5]
     """
-    call = Call("stats.mean", on)
-    x = call.input(data)
-    return mean_of(call, x, axis)
 
 
+@row(_variance, where="stats.variance")
 def variance(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
     """Return the variance: the sum of squared deviations from the mean, divided by n - ``ddof``.
 
@@ -52,18 +97,18 @@ def variance(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Dev
     >>> variance([1.0, 2.0, 3.0, 4.0]).item()
     1.25
     """
-    return _spread("stats.variance", "variance", data, axis, ddof, on)
 
 
+@row(_std, where="stats.std")
 def std(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
     """Return the standard deviation: the square root of ``variance``, taken before it is rounded to 16 bits.
 
     >>> std([1.0, 1.0, 5.0, 5.0]).item()
     2.0
     """
-    return _spread("stats.std", "standard deviation", data, axis, ddof, on)
 
 
+@row(_zscore, where="stats.zscore")
 def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Device | None = None) -> Any:
     """Return (x - mean) / std for every element, in the shape of ``data``, over all of it or along ``axis``.
 
@@ -73,66 +118,18 @@ def zscore(data: Any, axis: int | None = None, *, ddof: int = 0, on: str | Devic
     >>> zscore([1.0, 1.0, 5.0, 5.0]).tolist()
     [-1.0, -1.0, 1.0, 1.0]
     """
-    call = Call("stats.zscore", on)
-    x = call.input(data)
-    shape = rows_of(x.shape, axis, call.name)
-    out = call.output(x.shape, kinds(x.dtype).result, like=x)
-    if not x.size:
-        return call.result(out)
-    _run(call, x, Spread(shape, kinds(x.dtype), freedom(call, ddof, shape.n), root=True), out)
-    return without_level(call.result(out), level_rows(data, axis, on))
 
 
-def level_rows(data: Any, axis: int | None, on: str | Device | None) -> Any:
-    """Tell which rows have one element again and again, which no deviation from a rounded mean tells."""
-    least, most = (fold(data, axis=axis, keepdims=axis is not None, on=on) for fold in (gpu_min, gpu_max))
-    return least == most
-
-
-def without_level(found: Any, level: Any) -> Any:
-    """Return what was found of rows, NaN for the level ones."""
-    if isinstance(found, Tensor):
-        level = level if isinstance(level, Tensor) else tensor.array(np.asarray(level), on=found.device)
-        return tensor.where(level, float("nan"), found)
-    return np.where(level, np.float32("nan"), found).astype(found.dtype)[()] if np.any(level) else found
-
-
-def _spread(name: str, what: str, data: Any, axis: int | None, ddof: int, on: str | Device | None) -> Any:
-    call = Call(name, on)
-    x = call.input(data)
-    shape = rows_of(x.shape, axis, call.name)
-    out = call.output(reduced_shape(x.shape, axis, call.name), kinds(x.dtype).result, like=x)
-    if out.size:
-        require_elements(x, call.name, what)
-        root = name == "stats.std"
-        _run(call, x, Spread(shape, kinds(x.dtype), freedom(call, ddof, shape.n), root), out)
-    return call.result(out)
-
-
-def _run(call: Call, x: Operand, spread: Spread, out: Operand) -> None:
-    """Compute variances, their roots, or what is made of those."""
-
-    def record(chain: Chain, data: HostSlot, result: HostSlot, squares: HostSlot) -> None:
-        means = chain.device.allocate(spread.shape.results * spread.types.computed.nbytes)
-        if call.name == "stats.zscore":
-            spread.record_scores(chain, data, means, squares, result)
-        else:
-            spread.record(chain, data, means, squares, result, spread.types.result)
-
-    with workspace([spread.squares_nbytes], call.device) as lent:
-        call.run((call.name, x.dtype, spread.shape, spread.left), record, x, out, *lent)
-
-
-def freedom(call: Call, ddof: Any, n: int) -> int:
+def freedom(where: str, ddof: Any, n: int) -> int:
     """Return ``n - ddof``, what sums of squares are divided by; ArgumentError unless it is at least 1."""
     if not is_int(ddof) or ddof < 0:
         raise ArgumentError(
-            f"{call.name}, ddof", "unusable", expected="a whole number of at least 0", got=repr(ddof),
+            f"{where}, ddof", "unusable", expected="a whole number of at least 0", got=repr(ddof),
             remedy="Pass 0 for a population, 1 for a sample",
         )  # fmt: skip
     if n <= ddof:
         raise ArgumentError(
-            f"{call.name}, ddof", "no degree of freedom is left",
+            f"{where}, ddof", "no degree of freedom is left",
             expected=f"less than the {n} elements" if n > 1 else "0 for one element", got=int(ddof),
             remedy="Pass a smaller ddof or more elements",
         )  # fmt: skip

@@ -10,21 +10,69 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from loom.kernels.fold.deviations import interpolate_ranks
-from loom.kernels.sort.keys import Order, Records
 from loom.kernels.types import kinds
-from loom.patterns.axis import normal_axis
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.sort import run_sort
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.axis import normal_axis, rows_of
+from loom.patterns.operations import Operation
+from loom.patterns.rows import row
 from loom.runtime.port.device import Device
+from loom.schedules.recorder import store
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.ordering import ordered
+from loom.tensor.ops.views import permute, reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["median", "quantile"]
 
+_LANES = 64
 
+
+def _record(draft: Draft, node: Node, in_order: Any, out: Any) -> None:
+    """Record quantiles of rows in order; the host works out between which ranks they are."""
+    (fractions,), (rows, n) = node.attributes[0], node.inputs[0].shape
+    types = kinds(node.inputs[0].dtype)
+    places = np.array(fractions) * (n - 1)
+    floors = np.minimum(np.floor(places), n - 1)
+    between: list[Any] = [store(draft, each) for each in  # type: ignore[arg-type]
+                          (floors.astype(np.uint32), (places - floors).astype(types.computed.numpy))]  # fmt: skip
+    kernel = interpolate_ranks(types.element, types.computed, types.result)
+    params = [n, rows, len(fractions)]
+    draft.dispatch(kernel, [in_order, *between, out], params, groups=-(-node.size // _LANES))
+
+
+_BETWEEN = Operation("stats.quantile", _record)
+
+
+def _quantile(x: Tensor, q: Any, axis: int | None = None) -> Tensor:
+    return _of_rows("stats.quantile", x, _fractions(q), axis)
+
+
+def _median(x: Tensor, axis: int | None = None) -> Tensor:
+    return _of_rows("stats.median", x, np.array(0.5), axis)
+
+
+@ordinary_arithmetic()
+def _of_rows(name: str, x: Tensor, q: np.ndarray[Any, Any], axis: int | None) -> Tensor:
+    rows, rest, result = rows_of(x.shape, axis, name), (), kinds(x.dtype).result
+    if axis is not None:
+        at = normal_axis(x.shape, axis, name)
+        left = [a for a in range(x.ndim) if a != at]
+        x, rest = permute(x, [*left, at]), tuple(x.shape[a] for a in left)
+    if rows.results and not rows.n:
+        raise EmptyError(name, "no elements to take a quantile of", expected="at least 1", got=0,
+                         remedy="Check for emptiness first")  # fmt: skip
+    flat = reshape(x, (rows.results, rows.n))
+    shape = (*q.shape, *rest)
+    if not q.size or not rows.results:
+        return reshape(cast(flat[:, :0], result), shape)
+    fractions = tuple(q.ravel().tolist())
+    return reshape(_BETWEEN([ordered(flat, descending=False)], (q.size * rows.results,), result, fractions), shape)
+
+
+@row(_quantile, where="stats.quantile")
 def quantile(data: Any, q: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
     """Return the quantiles ``q`` (numbers from 0 to 1, any shape) of all elements, or of those along an axis.
 
@@ -37,16 +85,15 @@ def quantile(data: Any, q: Any, axis: int | None = None, *, on: str | Device | N
     >>> quantile([4.0, 1.0, 3.0, 2.0], [0.0, 0.5, 1.0]).tolist()
     [1.0, 2.5, 4.0]
     """
-    return _quantile(Call("stats.quantile", on), data, _fractions(q), axis)
 
 
+@row(_median, where="stats.median")
 def median(data: Any, axis: int | None = None, *, on: str | Device | None = None) -> Any:
     """Return the median: the element in the middle of the sorted ones, or midway between two, as ``quantile`` 0.5.
 
     >>> median([5.0, 1.0, 2.0]).item()
     2.0
     """
-    return _quantile(Call("stats.median", on), data, np.array(0.5), axis)
 
 
 def _fractions(q: Any) -> np.ndarray[Any, Any]:
@@ -66,49 +113,3 @@ def _fractions(q: Any) -> np.ndarray[Any, Any]:
             remedy="Divide percentages by 100",
         )  # fmt: skip
     return numbers
-
-
-@ordinary_arithmetic()
-def _quantile(call: Call, data: Any, q: np.ndarray[Any, Any], axis: int | None) -> Any:
-    x = _turned(call, call.input(data), axis)
-    rows, n, rest = _rows(call, x, axis)
-    types = kinds(x.dtype)
-    out = call.output((*q.shape, *rest), types.result, like=x)
-    if not out.size:
-        return call.result(out)
-    in_order = call.output(x.shape, x.dtype, like=x)
-    run_sort(call, Records(Order(x.dtype)), x, rows, keys=in_order)
-    places = q.ravel() * (n - 1)
-    floors = np.minimum(np.floor(places), n - 1)
-    ranks = Operand(floors.astype(np.uint32), u32)
-    fractions = Operand((places - floors).astype(types.computed.numpy), types.computed)
-
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        kernel = interpolate_ranks(types.element, types.computed, types.result)
-        chain.dispatch(kernel, slots, [n, rows, q.size], groups=-(-out.size // 64))
-
-    call.run(("stats.quantile", x.dtype, rows, n, q.size), record, in_order, ranks, fractions, out)
-    return call.result(out)
-
-
-def _turned(call: Call, x: Operand, axis: int | None) -> Operand:
-    """Return the input with the axis that is sorted along last."""
-    if axis is None or (at := normal_axis(x.shape, axis, call.name)) == len(x.shape) - 1:
-        return x
-    return Operand(np.ascontiguousarray(np.moveaxis(x.memory, at, -1)), x.dtype)
-
-
-def _rows(call: Call, x: Operand, axis: int | None) -> tuple[int, int, tuple[int, ...]]:
-    """Return how many rows there are, their length, and the shape of one result each."""
-    if axis is None:
-        rows, n, rest = 1, x.size, ()
-    else:
-        *leading, n = x.shape
-        rest = tuple(leading)
-        rows = int(np.prod(rest, dtype=np.int64))
-    if rows and not n:
-        raise EmptyError(
-            call.name, "no elements to take a quantile of", expected="at least 1", got=0,
-            remedy="Check for emptiness first",
-        )  # fmt: skip
-    return rows, n, rest

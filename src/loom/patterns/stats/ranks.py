@@ -12,7 +12,7 @@ import numpy as np
 from loom.core.dtype import FLOATS, INTEGERS, bool_
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.numbers import real
-from loom.patterns.calling.given import as_given, host_arithmetic, read_rows
+from loom.patterns.given import as_given, host_arithmetic, read_rows
 from loom.patterns.sort import gpu_argsort, gpu_sort
 from loom.patterns.stats.correlation import correlation
 from loom.patterns.stats.moments import mean

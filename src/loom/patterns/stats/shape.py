@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.patterns.calling.given import as_given, host_arithmetic, read_rows
+from loom.patterns.given import as_given, host_arithmetic, read_rows
 from loom.patterns.maps.elementwise import gpu_exp, gpu_log
 from loom.patterns.reduce import gpu_sum
 from loom.patterns.stats.moments import mean, variance

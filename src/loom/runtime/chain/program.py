@@ -6,6 +6,7 @@ different timelines that share storage one of them writes, too (see ``order``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -19,10 +20,10 @@ from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
 from loom.runtime.memory.order import UNTRACKED, Use, enter
-from loom.runtime.memory.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
-from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectDispatch, DirectProgram, InPlace
 from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
 from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
@@ -89,8 +90,7 @@ class Submission(ProcessBound):
 
     def finish(self) -> None:
         """Wait until the run is over; what it has to tell is left to ``poll`` and ``wait``."""
-        while not self._inner.wait(SLICE_SECONDS):
-            pass
+        _finish(self._inner)
 
     def cancel(self) -> None:
         """Ask the run to stop before its next dependent dispatch; memory keeps what was done.
@@ -98,6 +98,11 @@ class Submission(ProcessBound):
         On the CPU a dispatch that goes on for half a second is ended where it is, and what it writes has any contents.
         """
         self._inner.cancel()
+
+
+def _finish(inner: DeviceSubmission) -> None:
+    while not inner.wait(SLICE_SECONDS):
+        pass
 
 
 class _Touched:
@@ -113,7 +118,7 @@ class _Touched:
                 if dispatch.indirect is not None:
                     kept[False][id(dispatch.indirect[0])] = dispatch.indirect[0]
         read = [s for key, s in kept[False].items() if key not in kept[True]]
-        self._fixed: tuple[list[Any], list[Any]] = [], []
+        self.fixed: tuple[list[Any], list[Any]] = [], []
         self._slots: tuple[list[HostSlot], list[HostSlot]] = [], []
         self.nbytes = 0
         for number, storages in enumerate((read, kept[True].values())):
@@ -123,15 +128,15 @@ class _Touched:
                 else:
                     self.nbytes += storage.nbytes
                     if storage.uses is not UNTRACKED:
-                        self._fixed[number].append(storage)
+                        self.fixed[number].append(storage)
         self.is_fixed = not (self._slots[0] or self._slots[1])
 
     def now(self) -> tuple[list[Any], list[Any]]:
         """Return what is read and not written, and what is written."""
         if self.is_fixed:
-            return self._fixed
+            return self.fixed
         reads, writes = [[s.storage for s in slots if s.storage is not None] for slots in self._slots]
-        return self._fixed[0] + reads, self._fixed[1] + writes
+        return self.fixed[0] + reads, self.fixed[1] + writes
 
 
 @brief_class
@@ -161,6 +166,7 @@ class Program(ProcessBound):
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)
+        self._in_place: InPlace | None = None
         self._domain = inner.domain or timeline.domain
         self._use = Use(self._domain, lasting=True)
         self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
@@ -205,6 +211,13 @@ class Program(ProcessBound):
             self._timeline = timeline
             self._domain = (self._inner and self._inner.domain) or timeline.domain
             self._use = Use(self._domain, lasting=True)
+
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return what it runs if that is one small dispatch over ``slots``; else None."""
+        inner = self._inner
+        if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
+            return None
+        return inner.direct(slots)
 
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit."""
@@ -301,19 +314,16 @@ class Program(ProcessBound):
                     watch = self._watch(program, alone=True)
                 program.run(begin)
                 use.began(inner)
-                use = None
+                begun, use = use, None
             assert inner is not None
-            while not inner.wait(SLICE_SECONDS):
-                pass
+            _finish(inner)
+            begun.ended(inner)
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
         except BaseException as error:  # of a handler of signals, also if it is not Ctrl-C
             if inner is not None and not isinstance(error, LoomError):
-                with CRITICAL:
-                    inner.cancel()
-                    if inner.wait(_STOP_SECONDS):  # else a later run would bring it over what the caller then wrote
-                        timeline.pull(number)
+                self._stop(inner, number)
             raise
         finally:
             if moving is not None:
@@ -322,6 +332,47 @@ class Program(ProcessBound):
                 use.began(inner)
             if watch is not None:
                 watch.drop()
+
+    def takes(self, slots: Sequence[HostSlot]) -> bool:
+        """Be ready to ``run_over`` memory for slots; False for what uses more than those, or may have faults."""
+        inner, is_vouched = self._inner, self._guarantee is not Guarantee.FAST and not self._doubts
+        if is_vouched and self.moves is None and self.pacer is None and not any(self._touched.fixed):
+            if isinstance(inner, InPlace) and inner.takes(slots):
+                self._in_place = inner
+        return self._in_place is not None
+
+    def run_over(self, memory: Sequence[Storage]) -> None:
+        """Run as ``run`` does over memory for the slots that it ``takes``, which is not entered in ``order``.
+
+        Until this returns nobody else writes what it reads, or uses what it writes; what writes it is over.
+        """
+        timeline, late, number = self._timeline, None, 0
+
+        def begin(begun: DeviceSubmission) -> None:
+            nonlocal late, number
+            late, number = begun, timeline.enter(begun)
+            self._started(number)
+
+        assert self._in_place is not None
+        timeline.promises.wait()
+        try:
+            with timeline.lock:
+                timeline.settle()
+                self._in_place.run(begin, memory)
+            if late is not None:
+                _finish(late)
+                timeline.report(number)
+        except BaseException as error:
+            if late is not None and not isinstance(error, LoomError):
+                self._stop(late, number)
+            raise
+
+    def _stop(self, inner: DeviceSubmission, number: int) -> None:
+        """End a run because of an exception of a handler of signals."""
+        with CRITICAL:
+            inner.cancel()
+            if inner.wait(_STOP_SECONDS):  # else a later run would bring it over what the caller then wrote
+                self._timeline.pull(number)
 
     def _bring(self, moving: ExitStack) -> None:
         """Bring what the device cannot use in place there, when earlier runs are over and theirs is back.

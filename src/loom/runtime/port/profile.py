@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from loom.runtime.plans.plan import Plan
     from loom.runtime.port.device import DeviceProgram, DeviceSubmission
 
-__all__ = ["KernelTotal", "Profile", "ProfileRow", "active_profile", "profile"]
+__all__ = ["OPEN", "KernelTotal", "Profile", "ProfileRow", "active_profile", "profile"]
 
 _SLICE_SECONDS = 0.05
-_open: list[Profile] = []
+OPEN: list[Profile] = []
+"""Profiles that are open."""
 
 
 def active_profile() -> Profile | None:
     """Return the innermost open profile."""
-    return _open[-1] if _open else None
+    return OPEN[-1] if OPEN else None
 
 
 def profile() -> Profile:
@@ -98,11 +99,11 @@ class Profile:
         if self._begun:
             raise StateError("loom.profile", "a profile is used once", remedy="Open another with loom.profile()")
         self._begun = time.perf_counter_ns()
-        _open.append(self)
+        OPEN.append(self)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        _open.remove(self)
+        OPEN.remove(self)
         rows: list[ProfileRow] = []
         origins: dict[str, int] = {}
         for number, (run, plan, name, begun) in enumerate(self._runs):

@@ -29,6 +29,7 @@ from loom.runtime.registry import device
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
 from loom.tensor.handle.lending import (
+    DIRECT,
     before_run,
     copied,
     is_reshaped,
@@ -84,6 +85,7 @@ class Tensor(Operators, Methods, Node, Readable):
     __slots__ = ()
     called = "tensor"
     record_call = staticmethod(_record_call)
+    direct = DIRECT
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return ``loom.tensor``, a namespace of the array API standard; ArgumentError for another version of it."""

@@ -21,6 +21,7 @@ from loom.tensor.ops.reductions import max_of
 from loom.tensor.ops.views import broadcast_to, detach, reshape, take_slices, transpose
 from loom.tensor.record.graph import Node, NodeKind, ancestors, require_tensor
 from loom.tensor.record.layout import broadcast_shapes
+from loom.tensor.run.checks import check_later
 
 __all__ = [
     "LinAlgError", "as_computed", "batch_shape", "common", "computed", "diagonal_of", "embed_diagonal", "eye_mask",
@@ -184,10 +185,13 @@ def raise_failed(info: Any, where_: str, what: str, expected: str, remedy: str) 
 
     What depends on parameters or inputs is not asked, and not computed now.
     """
-    if not is_decided(info) or not memory_of(info).read(0, info.nbytes).any():
-        return
-    found = np.atleast_1d(info.numpy())
-    place = tuple(map(int, np.argwhere(found)[0]))
-    which = f" of matrix {place}" if info.ndim else ""
-    raise LinAlgError(where_, what, expected=expected, got=f"none in column {int(found[place]) - 1}{which}",
-                      remedy=remedy)  # fmt: skip
+
+    def check(found: np.ndarray[Any, Any]) -> None:
+        if found.any():
+            place = tuple(map(int, np.argwhere(np.atleast_1d(found))[0]))
+            which = f" of matrix {place}" if found.ndim else ""
+            column = int(np.atleast_1d(found)[place]) - 1
+            raise LinAlgError(where_, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
+
+    if not check_later(info, check) and is_decided(info):
+        check(memory_of(info).read(0, info.nbytes).view(info.dtype.numpy).reshape(info.shape))

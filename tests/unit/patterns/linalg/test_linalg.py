@@ -271,13 +271,15 @@ def test_errors() -> None:
     with pytest.raises(ArgumentError, match=r"\[linalg.cholesky\] the matrix is not positive definite: expected a"
                        r" diagonal above 0 left in every column, got none in column 1. Check"):  # fmt: skip
         linalg.cholesky([[1.0, 2.0], [2.0, 1.0]])
-    with pytest.raises(ShapeError, match=r"\[linalg.solve, b\] .* expected shape \(3, m\) or \(3,\), got \(4,\) for a"):
+    with pytest.raises(
+        ShapeError, match=r"\[linalg.solve\] right-hand sides that do not fit: expected 3 rows, got \(4,\)"
+    ):
         linalg.solve(np.eye(3), np.ones(4))
-    with pytest.raises(ShapeError, match=r"\[linalg.det, a\] the matrix is not square: .* got shape \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"\[linalg.det\] the matrix is not square: .* got shape \(2, 3\)"):
         linalg.det(np.ones((2, 3)))
-    with pytest.raises(ShapeError, match=r"\[linalg.qr, a\] not a matrix: expected at least 2 dimensions"):
+    with pytest.raises(ShapeError, match=r"\[linalg.qr\] not a matrix: expected at least 2 dimensions"):
         linalg.qr([1.0])
-    with pytest.raises(DTypeError, match=r"\[linalg.inv, a\] unsupported dtype: expected one of f32, f64, got i64"):
+    with pytest.raises(DTypeError, match=r"\[linalg.inv\] unsupported dtype: expected f16, bf16, f32 or f64, got i64"):
         linalg.inv(np.eye(2, dtype=np.int64))
     assert linalg.solve(np.eye(2), np.ones(2, np.float32)).dtype == np.float64
     with pytest.raises(ShapeError, match=r"\[linalg.cross\] not vectors of 3: .* got \(2,\) and \(3,\)"):

@@ -14,9 +14,9 @@ from functools import cache
 from typing import Any
 
 from loom.core.dataclass import dataclass
-from loom.nn.spec.base.problems import Place, brief
+from loom.formats.json_text import JsonObject, JsonValue, brief
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole
-from loom.nn.spec.base.values import JsonObject, JsonValue
 
 __all__ = [
     "IGNORED",

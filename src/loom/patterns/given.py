@@ -17,38 +17,44 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.conversions import bfloat16_bits, show, widen
 from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.core.errors import ShapeError
-from loom.patterns.calling.call import Call
+from loom.patterns.arrays import Arrays
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor, array
 from loom.tensor.record.graph import made_apart
 
-__all__ = ["as_given", "host_arithmetic", "read_numbers", "read_rows"]
+__all__ = ["as_given", "host_arithmetic", "read_any", "read_numbers", "read_rows"]
 
 _HALVES = {"f16": f16, "float16": f16, "bf16": bf16, "bfloat16": bf16}
 """Types of 16-bit floats by the names that Loom, numpy and torch give them."""
 
 
 def read_rows(
-    where: str, data: Any, on: str | Device | None = None, *, what: str = "data", allowed: Sequence[DType] = (f32, f64)
+    where: str, data: Any, on: str | Device | None = None, *, what: str = "", allowed: Sequence[DType] = (f32, f64)
 ) -> np.ndarray[Any, Any]:
     """Return data (..., n), n at least 1, in host memory, as ``read_numbers``; ShapeError for others."""
     x = read_numbers(where, data, on, what=what, allowed=allowed)
     if not x.shape or not x.size:
-        raise ShapeError(f"{where}, {what}", "no elements along an axis", expected="(..., n), n at least 1",
+        raise ShapeError(f"{where}, {what or 'data'}", "no elements along an axis", expected="(..., n), n at least 1",
                          got=x.shape, remedy="Pass a row")  # fmt: skip
     return x
 
 
 def read_numbers(
-    where: str, data: Any, on: str | Device | None = None, *, what: str = "data", allowed: Sequence[DType] = (f32, f64)
+    where: str, data: Any, on: str | Device | None = None, *, what: str = "", allowed: Sequence[DType] = (f32, f64)
 ) -> np.ndarray[Any, Any]:
     """Return numbers of any shape in host memory, of one of ``allowed`` types, which f32 and f64 are among."""
-    x = Call(where, on).input(data, what)
-    if x.dtype in allowed:
-        return x.memory
-    if x.dtype.is_float:
-        return widen(x.memory, x.dtype).astype(np.float32)
-    return x.memory.astype(np.float64)
+    memory, dtype = read_any(where, data, on, what=what)
+    if dtype in allowed:
+        return memory
+    return widen(memory, dtype).astype(np.float32 if dtype.is_float else np.float64)
+
+
+def read_any(
+    where: str, data: Any, on: str | Device | None = None, *, what: str = ""
+) -> tuple[np.ndarray[Any, Any], DType]:
+    """Return elements in host memory, not to be written, as they are stored, and their dtype."""
+    call = Arrays(where, on, data)
+    return call.input(data, what).host_elements() if call.of_tensors else call.read(data, what)
 
 
 @contextmanager

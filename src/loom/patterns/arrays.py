@@ -1,0 +1,187 @@
+"""The arrays of a call: read as tensors of the device that it runs on, given back as what they came as.
+
+Layer: patterns, over tensors. Arrays of the host are used where they are, if the device can and no tensor is among
+them, which might outlive the call. Invariant: the results are tensors exactly if an operand was one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loom.core.arrays import read_array
+from loom.core.conversions import host_type, show
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from loom.runtime.chain.kept import shares_memory
+from loom.runtime.memory.order import UNTRACKED
+from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
+from loom.runtime.port.device import Device
+from loom.runtime.registry import device
+from loom.tensor import Tensor
+from loom.tensor.handle.borrowing import over_gpu
+from loom.tensor.handle.lending import memory_of
+from loom.tensor.record.graph import KNOWN, made_apart
+from loom.tensor.run.direct import Kind, RecordedFunction, run
+from loom.tensor.run.eager import evaluate
+
+__all__ = ["Arrays", "element", "first"]
+
+_OF_HOST = frozenset((np.ndarray, list, tuple, int, float, bool, complex, str, type(None)))
+_ALIGNMENT = 8
+
+
+class Arrays:
+    """See the module. ``name`` stands in errors; ``on`` is a device, by default that of the tensors among ``given``."""
+
+    __slots__ = ("_borrowed", "_lent", "device", "name", "of_tensors")
+
+    def __init__(self, name: str, on: str | Device | None, *given: object) -> None:
+        self.name = name
+        self.of_tensors = False
+        self._borrowed: dict[int, Tensor] = {}
+        self._lent: list[Storage] = []
+        home: Device | None = None
+        for x in given:
+            if type(x) in _OF_HOST:
+                continue
+            there: Any = x if isinstance(x, Tensor) else over_gpu(Tensor, x, name)
+            if there is not None:
+                self.of_tensors = True
+                home = home or there.device
+                self._borrowed[id(x)] = there
+        self.device = device(on) if on is not None or home is None else home
+
+    def input(
+        self, data: Any, what: str = "", *, dtype: DType | None = None, allowed: Sequence[DType] | None = None,
+        ndim: int | Sequence[int] | None = None, complexes: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Return an operand, one of those that were given: a list, numpy array, tensor, or what DLPack can read.
+
+        ``dtype`` types the numbers of a list; DTypeError unless the array's is one of ``allowed``, ShapeError unless it
+        has ``ndim`` dimensions (or one of several numbers of them).
+        """
+        where = f"{self.name}, {what}" if what else self.name
+        found = self._borrowed.get(id(data))
+        if found is None:
+            found = self.made(*self.read(data, what, dtype=dtype, complexes=complexes))
+        elif found.device is not self.device and found.home is not self.device:
+            raise ArgumentError(where, "the array is on another device", expected=self.device.name, got=found.home.name,
+                                remedy=f"Copy it with loom.array(x, on={self.device.name!r})")  # fmt: skip
+        if found.dtype.is_complex and not complexes:
+            raise DTypeError(where, "complex numbers", expected="bools, ints or floats", got=found.dtype,
+                             remedy="Pass real(x) and imag(x) apart")  # fmt: skip
+        if allowed is not None and found.dtype not in allowed:
+            raise DTypeError(where, "unsupported dtype", expected="one of " + ", ".join(map(str, allowed)),
+                             got=found.dtype, remedy="Convert first, for example with array.astype")  # fmt: skip
+        wanted = (ndim,) if isinstance(ndim, int) else ndim
+        if wanted is not None and found.ndim not in wanted:
+            raise ShapeError(where, "wrong number of dimensions", expected=" or ".join(map(str, wanted)),
+                             got=f"{found.ndim}, shape {found.shape}", remedy="Reshape it")  # fmt: skip
+        return found
+
+    def read(
+        self, data: Any, what: str = "", *, dtype: DType | None = None, complexes: bool = False
+    ) -> tuple[np.ndarray[Any, Any], DType]:
+        """Return an array of the host, contiguous; pairs of floats are at multiples of what kernels read at once."""
+        where = f"{self.name}, {what}" if what else self.name
+        memory, found = read_array(data, where, dtype=dtype, complexes=complexes)
+        if found.is_complex and memory.__array_interface__["data"][0] % _ALIGNMENT:
+            memory = memory.copy()
+        return memory, found
+
+    def made(self, memory: np.ndarray[Any, Any], dtype: DType) -> Tensor:
+        """Return an array of the host, contiguous, as a tensor that is there while the call lasts."""
+        storage: Any = None
+        if not self.of_tensors and shares_memory(self.device):
+            address: int = memory.__array_interface__["data"][0]
+            storage = HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
+            storage.uses = UNTRACKED
+            self._lent.append(storage)
+        else:
+            storage = self._stored(memory)
+        return Tensor(KNOWN, (), memory.shape, dtype, data=storage, device=self.device)
+
+    def _stored(self, memory: np.ndarray[Any, Any]) -> Storage:
+        storage = self.device.allocate(memory.nbytes, zeroed=False)
+        storage.write(0, memory.reshape(-1).view(np.uint8))
+        return storage
+
+    def run(
+        self, key: Sequence[Hashable], record: Callable[..., None], operands: Sequence[Tensor], *kinds: Kind
+    ) -> list[Tensor]:
+        """Return the results of the program kept for ``key`` (see ``tensor.run.direct``)."""
+        return run((self.name, *key), self.device, record, operands, *kinds)
+
+    def run_recorded(self, what: RecordedFunction, operands: Sequence[np.ndarray[Any, Any]]) -> Any:
+        """Return what a function makes of arrays of the host, as such arrays."""
+        if what.program.in_place:
+            try:
+                parts = [np.empty(shape, kind) for shape, kind in what.host_kinds]
+            except (MemoryError, ValueError):  # ValueError: more than numpy can count
+                raise DeviceError(self.name, "out of memory", remedy="Process the data in parts") from None
+            what.run(operands, parts)
+        else:
+            storages = [self.device.allocate(math.prod(shape) * kind.itemsize, zeroed=False)
+                        for shape, kind in what.host_kinds]  # fmt: skip
+            what.run([self._stored(x) for x in operands], storages)
+            parts = [storage.read(0, storage.nbytes).view(kind).reshape(shape)
+                     for storage, (shape, kind) in zip(storages, what.host_kinds, strict=True)]  # fmt: skip
+        for check in reversed(what.checks):
+            check(parts.pop())
+        found = [show(x, dtype) if x.shape else show(x, dtype)[()]
+                 for x, (_, dtype) in zip(parts, what.kinds, strict=False)]  # fmt: skip
+        return found[0] if what.form is Tensor else _formed(found, what.form)
+
+    def result(self, found: Any) -> Any:
+        """Return results to the caller: a tensor, or a tuple of some."""
+        if isinstance(found, Tensor):
+            return found if self.of_tensors else self._shown(found)
+        evaluate([x for x in found if x.op.unfold is None and not x.is_fed] if self.of_tensors else found)
+        return found if self.of_tensors else _formed([self._shown(x) for x in found], type(found))
+
+    def _shown(self, x: Tensor) -> Any:
+        """Return elements as an array of the host: where they are, if that is memory of this call alone."""
+        storage = memory_of(x)
+        if isinstance(storage, HostStorage) and not any(storage is each for each in self._lent):
+            self._lent.append(storage)
+            found = show(storage.bytes[: x.nbytes].view(host_type(x.dtype)).reshape(x.shape), x.dtype)
+        else:
+            found = x.numpy()
+        return found if x.shape else found[()]
+
+
+def _formed(parts: list[Any], form: Any) -> Any:
+    """Return several results as what a function returns of such a class."""
+    return form(*parts) if hasattr(form, "_fields") else tuple(parts)
+
+
+def element(x: Any, at: int = 0) -> int:
+    """Return one element of a tensor or an array, an integer, of those in row-major order."""
+    if not isinstance(x, Tensor):
+        return int(x.reshape(-1)[at])
+    width = x.dtype.nbytes
+    return int(memory_of(x).read(at * width, width).view(x.dtype.numpy)[0])
+
+
+def first(x: Any, size: int, *, shared: bool = False) -> Any:
+    """Return the first elements of a tensor or an array, copied, so that the others take no memory.
+
+    ``shared``: not copied if they are more than half of all.
+    """
+    is_shared = shared and size > x.size // 2
+    if not isinstance(x, Tensor):
+        return x[:size] if is_shared else x[:size].copy()
+    if is_shared:
+        storage = memory_of(x)
+    else:
+        storage = x.home.allocate(size * x.dtype.nbytes, zeroed=False)
+        copy_storage(memory_of(x), 0, storage, 0, storage.nbytes)
+    made = Tensor(KNOWN, (), (size,), x.dtype, data=storage, device=x.home)
+    made_apart(made, [x])
+    made.shared = is_shared
+    x.shared = x.shared or is_shared
+    return made

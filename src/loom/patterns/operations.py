@@ -1,0 +1,55 @@
+"""Operations of tensors that patterns alone have, by kernels of their own.
+
+Layer: patterns, over tensors. They have no derivatives. Invariant: what an operation records depends on the kinds of
+its operands and results and on its attributes alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from loom.core.dtype import DType
+from loom.tensor import Tensor
+from loom.tensor.ops.joining import copy_into
+from loom.tensor.record.draft import BufferView, Draft, DraftBuffer
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
+from loom.tensor.record.layout import row_major
+from loom.tensor.run.direct import Kind
+
+__all__ = ["Operation"]
+
+
+class Operation:
+    """``record(draft, node, *buffers)`` dispatches: the buffers are those of operands, then of results.
+
+    ``node`` is one of the results; its ``attributes[0]`` are those of the operation.
+    """
+
+    def __init__(self, name: str, record: Callable[..., None]) -> None:
+        self._record_all = record
+        self._op = TensorOp(name, NodeKind.KERNEL, record=self._record)
+
+    def __call__(self, operands: Sequence[Tensor], shape: tuple[int, ...], dtype: DType, *attributes: Any) -> Tensor:
+        """Return the only result."""
+        return self.several(operands, [(shape, dtype)], *attributes)[0]
+
+    def several(self, operands: Sequence[Tensor], kinds: Sequence[Kind], *attributes: Any) -> list[Tensor]:
+        """Return results of such shapes and dtypes, which share their dispatches."""
+        every = tuple(kinds)
+        return [make(self._op, operands, *kind, (attributes, n, every)) for n, kind in enumerate(every)]
+
+    def _record(self, node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+        attributes, own, kinds = node.attributes
+        given = [o.buffer for o in operands]
+        key = (self, attributes, kinds, *map(id, given))
+        found = draft.calls.get(key)
+        if found is None:
+            found = [out if n == own else DraftBuffer(math.prod(shape) * dtype.nbytes)
+                     for n, (shape, dtype) in enumerate(kinds)]  # fmt: skip
+            draft.calls[key] = found
+            self._record_all(draft, node, *given, *found)
+        elif node.size:  # another result of the same call has recorded it
+            flat = (node.size,)
+            copy_into(draft, BufferView(found[own], row_major(flat)), out, flat, (0,), (1,), node.dtype)

@@ -1,0 +1,154 @@
+"""Patterns that are rows: a signature, its documentation, and the function of tensors that answers.
+
+Layer: patterns, over tensors. Invariant: types, shapes and bits of an answer are those of the tensor's function.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from loom import tensor
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, LoomError, ShapeError
+from loom.core.given import is_list
+from loom.core.promotion import is_number
+from loom.patterns.arrays import Arrays
+from loom.tensor.run.direct import ElementsNeededError, RecordedFunction, recorded
+
+__all__ = ["answer", "as_floats", "by_name", "row"]
+
+_Call = Callable[..., Any]
+_Function = TypeVar("_Function", bound=_Call)
+
+RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
+"""Errors that are told again by the name of the pattern."""
+
+
+def row(
+    twin: str | _Call,
+    operands: int = 1,
+    *,
+    where: str = "",
+    floats: bool = False,
+    apart: Collection[int] = (),
+    complexes: bool = False,
+) -> Callable[[_Function], _Function]:
+    """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``, or one of tensors.
+
+    Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
+    errors, by default its own. ``floats``: lists of integers are f64. ``apart``: numbers of operands
+    whose lists have their own type, not that of an array beside them. ``complexes``: complex numbers are taken.
+    """
+
+    def wrap(function: _Function) -> _Function:
+        name = function.__name__
+        place = where or (twin if isinstance(twin, str) and not name.startswith("gpu_") else name)
+        signature = inspect.signature(function)
+        names = list(signature.parameters)
+        others, known = names[operands:], frozenset(names[operands:])
+        most = sum(p.kind is not p.KEYWORD_ONLY for p in signature.parameters.values())
+        found: list[_Call] = [] if isinstance(twin, str) else [twin]
+
+        def call(*args: Any, **named: Any) -> Any:
+            if not found:
+                found.append(functools.reduce(getattr, str(twin).split("."), cast("Any", tensor)))
+            if len(args) < operands or not named.keys() <= known or (len(args) > operands and named):
+                named = signature.bind(*args, **named).arguments
+                args = tuple(named.pop(name) for name in names[:operands] if name in named)
+            elif len(args) > operands:
+                signature.bind(*args) if len(args) > most else None
+                named, args = dict(zip(others, args[operands:], strict=False)), args[:operands]
+            given = [as_floats(x) for x in args] if floats else args
+            return answer(place, found[0], given, named, names, apart=apart, complexes=complexes)
+
+        return cast(_Function, functools.wraps(function)(call))
+
+    return wrap
+
+
+def answer(
+    where: str, twin: _Call, operands: Sequence[Any], options: dict[str, Any], names: Sequence[str] = (),
+    *, apart: Collection[int] = (), complexes: bool = False,
+) -> Any:  # fmt: skip
+    """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
+    try:
+        call = Arrays(where, options.pop("on", None), *operands)
+        if set(map(type, operands)) == _ARRAYS:
+            given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
+        else:
+            given = _read(call, operands, names, apart, complexes)
+        if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
+            try:
+                return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
+            except ElementsNeededError:
+                _LOOKING.add(where)
+        return call.result(twin(*[call.made(*x) if type(x) is tuple else x for x in given], **options))
+    except RENAMED as error:
+        raise by_name(error, where) from None
+
+
+def _read(
+    call: Arrays, operands: Sequence[Any], names: Sequence[str], apart: Collection[int], complexes: bool
+) -> list[Any]:
+    """Return operands as tensors, or arrays of the host and their dtypes; numbers as they are."""
+    arrays = [k for k, x in enumerate(operands) if not (x is None or is_number(x))]
+    alike = [k for k in arrays if k not in apart]
+    lead = next((k for k in alike if not is_list(operands[k])), alike[0] if alike else 0)
+    take: _Call = call.input if call.of_tensors else call.read
+    given = list(operands)
+    first = given[lead] = take(operands[lead], names[lead] if lead and names else "", complexes=complexes)
+    for k in arrays:
+        if k != lead:
+            x, name = operands[k], names[k] if k and names else ""
+            given[k] = first if x is operands[lead] else take(x, name, complexes=complexes)
+            if k in alike and is_list(x) and not _dtype(given[k]).is_bool:
+                given[k] = take(x, name, dtype=_dtype(first), complexes=complexes)
+    return given
+
+
+def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
+    """Return the program that is kept for operands of such kinds and for such options."""
+    key = call.name, twin, repr(options) if options else ""
+    kinds = [(memory.shape, dtype) for memory, dtype in given]
+    return recorded(key, call.device, functools.partial(twin, **options) if options else twin, kinds)
+
+
+def _dtype(given: Any) -> DType:
+    return given[1] if type(given) is tuple else given.dtype
+
+
+_LOOKING: set[str] = set()
+"""Patterns whose functions look at elements while they record."""
+_ARRAYS, _PAIRS = {np.ndarray}, {tuple}
+_NUMBERS = frozenset((bool, int, float, str, type(None)))
+
+
+def _is_told(options: dict[str, Any]) -> bool:
+    """Tell whether options are told by how Python writes them."""
+    return not options or all(type(x) in _NUMBERS or isinstance(x, DType) or (type(x) in (list, tuple) and {*map(type, x)} <= _NUMBERS)
+               for x in options.values())  # fmt: skip
+
+
+def by_name(error: LoomError, where: str) -> LoomError:
+    """Return an error of a tensor's function by the name of the pattern."""
+    _, comma, what = error.where.partition(",")
+    place = f"{where}{comma}{what}"
+    if type(error) not in RENAMED or error.where == place:
+        return error
+    return type(error)(place, error.what, expected=error.expected, got=error.got, remedy=error.remedy)
+
+
+def as_floats(data: Any) -> Any:
+    """Return a list of integers as f64, anything else as it is."""
+    if not is_list(data):
+        return data
+    try:
+        found = np.asarray(data)
+    except ValueError:  # ragged: the reader says so
+        return data
+    return found.astype(np.float64) if found.dtype.kind in "iu" else data
