@@ -119,7 +119,7 @@ class _Lowering:
             self.add(node)
         for node, buffer in outputs:
             item = self.of[id(node)]
-            if item.node.op in _ALIASES and not item.is_source and _is_whole(item):
+            if item.node.op.kind is NodeKind.VIEW and not item.is_source and _is_whole(item):
                 item = item.base
             if not (item.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and item.buffer is None):
                 copies.append(self.copy(node))
@@ -294,7 +294,8 @@ def _is_whole(item: LoweredNode) -> bool:
     """Tell whether an item has the very elements that its base is to have, in their order."""
     base = item.base
     is_made = base.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and base.buffer is None and not base.is_source
-    return is_made and not item.after and item.access == row_major(base.node.shape) and item.node.size == base.node.size
+    is_same = item.node.dtype == base.node.dtype and item.node.size == base.node.size
+    return is_made and not item.after and item.access.is_packed and is_same
 
 
 class _Nest:
