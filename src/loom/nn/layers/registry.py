@@ -9,6 +9,9 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 from functools import partial
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -25,7 +28,6 @@ from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor import zeros as zero_tensor
 from loom.tensor.ops.precision import precision
-from loom.tensor.ops.random import random_words
 
 __all__ = ["Cache", "Carried", "Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
 
@@ -211,6 +213,8 @@ class Context:
 
         A micro-batch takes the words that its samples have in the whole batch, whose elements go sample by sample.
         """
+        from loom.tensor.ops.random import random_words  # few layers draw
+
         if self.record.step is None:
             raise StateError(
                 f"loom.nn, layer {self.name!r}", "training draws random numbers", expected="the number of the step",
@@ -232,8 +236,20 @@ class Known:
     any_dtype: bool = False
 
 
-LAYERS: dict[type[Layer], Known] = {}
-"""Config class -> its functions."""
+class _Layers(dict[type[Layer], Known]):
+    """Config class -> its functions, which load when they are asked for: the file called as the config's, else all."""
+
+    def __missing__(self, config: type[Layer]) -> Known:
+        own = config.__module__.rpartition(".")[2]
+        families = [found.name for found in iter_modules([str(Path(__file__).parent)])]
+        for family in sorted(families, key=lambda name: name != own):
+            import_module(f"loom.nn.layers.{family}")
+            if config in self:
+                return self[config]
+        raise KeyError(config)
+
+
+LAYERS = _Layers()
 
 
 def _nothing(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
