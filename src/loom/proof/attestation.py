@@ -79,8 +79,21 @@ def verify(
     """Prove a device: run the cases of ``layers`` (1 to 4) and compare every digest with the golden one.
 
     An attestation of the same device, code, settings and versions (Python's and numpy's among them) that was exact is
-    returned from disk unless ``fresh``; it says when it was ``recorded``. ``progress`` is told the name of each case
-    before it runs. ArgumentError for an unknown layer.
+    returned from disk unless ``fresh``; it says when it was ``recorded``.
+
+    Args:
+        on: Device, or its name; None: the default device.
+        layers: Numbers from 1 to 4 of the cases to run.
+        fresh: Whether cases are run though an exact attestation is kept.
+        progress: Function of the name of each case, called before it runs; None: none.
+
+    Returns:
+        Attestation; ``exact``: all digests are the golden ones.
+
+    Raises:
+        ArgumentError: There is no such layer.
+        DTypeError: Not a device.
+        DeviceError: There is no such device.
 
     >>> verify("cpu", layers=[1]).exact
     True

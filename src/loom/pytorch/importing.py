@@ -45,18 +45,27 @@ def from_torch(
 ) -> TorchModel | Any:  # fmt: skip
     """Return a model of Loom that computes what a ``torch.nn.Module`` computes, and goes on training.
 
-    ``example``: what the module is called with: a tensor, a tuple of arguments, or a dict of them by name; only shapes,
-    dtypes and what is no tensor matter. ``dynamic``: None lets the first axis of all inputs be free ("batch") where the
-    module allows it; False fixes all lengths; a mapping (``{"ids": {0: "batch", 1: "tokens"}}``, by the names of
-    forward's parameters; names, or ``torch.export.Dim``) frees what it tells. ``training``: also import what it
-    computes in training: in the modes that its parts have if it is in training, else all in training. ``seed``: of
-    dropout. Weights are copied; parameters that need no gradient are frozen.
+    Weights are copied; parameters that need no gradient are frozen.
 
     What ``torch.export`` cannot trace goes through ONNX if that can be (and ``onnx`` is installed), with a UserWarning
     that tells why: the result is then an ``OnnxModel``, of eval mode and of the example's lengths.
 
-    ArgumentError, with what to do: for a module that cannot be traced, by what stands in the way; for operators that
-    are not done, by their names; for hooks. DTypeError for dtypes that Loom has not.
+    Args:
+        module: ``torch.nn.Module``.
+        example: Arguments it is called with: a tensor, a tuple, or a dict by name; only shapes, dtypes and what is no
+            tensor matter.
+        dynamic: None: the first axis of all inputs is free ("batch") where the module allows it; False: all lengths are
+            fixed; a mapping (``{"ids": {0: "batch", 1: "tokens"}}``, by the names of forward's parameters; names, or
+            ``torch.export.Dim``): those axes are free.
+        training: Whether training is imported as well: in the modes that its parts have if it is in training, else all
+            in training.
+        seed: Seed of dropout.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: The module cannot be traced, with what stands in the way; it has operators that are not done, or
+            hooks.
+        DTypeError: A file of weights instead of a module; dtypes that Loom has not.
     """
     if isinstance(module, (str, bytes, os.PathLike)):
         raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module",

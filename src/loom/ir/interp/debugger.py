@@ -51,9 +51,22 @@ def debug(
 ) -> Generator[Debug, None, None]:
     """Run every dispatch launched in the block in the interpreter, checked and with pdb at breakpoints.
 
-    ``lane`` is the global flat number of the lane to look at (None: the lowest one there);
-    ``breakpoints`` are source lines that stop it, besides ``breakpoint()`` in the kernel. The five
-    checks are those of ``Options``; ``stdin`` and ``stdout`` replace the terminal.
+    Args:
+        lane: Global flat number of the lane to look at; None: the lowest one at a breakpoint.
+        breakpoints: Lines of the source that stop it, besides ``breakpoint()`` in the kernel; one, or several.
+        bounds: Whether an index outside is a fault.
+        nan: Whether a NaN that is produced is a fault.
+        races: Whether two lanes at one address are a fault.
+        uninitialized: Whether reading what nobody wrote is a fault.
+        order: Whether results that another order of lanes would change are a fault.
+        stdin: Stream of commands; None: the terminal.
+        stdout: Stream of answers; None: the terminal.
+
+    Returns:
+        Context manager; what it yields has the ``options``.
+
+    Raises:
+        ArgumentError: A lane below 0; a line below 1; not a whole number.
 
     >>> with debug(lane=3, nan=True):
     ...     current_debug().options.lane

@@ -65,6 +65,9 @@ class Submission(ProcessBound):
         """Tell whether the run is over; when it is, print what kernels printed and raise their fault.
 
         Runs launched earlier come first: a fault of theirs that nobody waited for is raised here.
+
+        Raises:
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
         """
         watch = self._watch
         if not self._inner.wait(0.0):
@@ -78,7 +81,16 @@ class Submission(ProcessBound):
 
     @brief
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the run is over; LoomTimeout after ``timeout`` seconds, the run then goes on."""
+        """Wait until the run is over, then raise what a kernel's assert or bounds report says.
+
+        Args:
+            timeout: Seconds; None: without end.
+
+        Raises:
+            ArgumentError: Not a number of seconds, at least 0.
+            LoomTimeout: The time is over; the run goes on.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+        """
         where = f"{self._name}.wait"
         deadline = deadline_of(timeout, where)
         watch = self._watch
@@ -220,7 +232,14 @@ class Program(ProcessBound):
         return inner.direct(slots)
 
     def launch(self) -> Submission:
-        """Start a run and return at once; it begins after earlier runs of the same unit."""
+        """Start a run and return at once; it begins after earlier runs of the same unit.
+
+        Returns:
+            Submission: the run, to wait for.
+
+        Raises:
+            StateError: The program was freed, or its unit is shut down.
+        """
         pacer, watch = self.pacer, None
         self._timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
@@ -286,6 +305,10 @@ class Program(ProcessBound):
         dispatch that a GPU has. On the CPU one that goes on for half a second is ended where it is.
 
         A fault of an earlier run that nobody waited for is raised first, and nothing is run.
+
+        Raises:
+            StateError: The program was freed, or its unit is shut down.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
         """
         timeline, pacer, watch = self._timeline, self.pacer, None
         inner: DeviceSubmission | None = None
@@ -394,7 +417,14 @@ class Program(ProcessBound):
             MOVING.owing.add(self._timeline)
 
     def ready(self, verb: str) -> DeviceProgram:
-        """Return what the device runs, for a call named ``verb``; StateError if it was freed."""
+        """Return the program that the device runs.
+
+        Args:
+            verb: Name of the call, for the error.
+
+        Raises:
+            StateError: The program was freed, or its unit is shut down.
+        """
         if self._inner is None or self.plan is None:
             what, remedy = "the program was freed", "Record and build it again"
             if self._timeline.closed:

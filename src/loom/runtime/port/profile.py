@@ -119,7 +119,13 @@ class Profile:
     # what programs ask
 
     def program(self, inner: DeviceProgram, plan: Plan, name: str) -> DeviceProgram:
-        """Return a program that does what ``inner`` does, and is timed."""
+        """Return a program that does what ``inner`` does, and is timed.
+
+        Args:
+            inner: Program of a device.
+            plan: Plan it was built from.
+            name: Name for the rows.
+        """
         with self._lock:
             if id(inner) not in self._programs:
                 self._programs[id(inner)] = inner, inner.profiled()
@@ -166,6 +172,9 @@ class Profile:
     def to_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write the rows as a trace that chrome://tracing and ui.perfetto.dev show: devices as processes, programs as
         threads.
+
+        Args:
+            path: File to write, in place of one there.
 
         Source: Google, "Trace Event Format" (complete events, times in microseconds).
         """
