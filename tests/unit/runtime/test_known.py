@@ -17,7 +17,9 @@ from loom.core.dtype import f32, f64, i8, i32, i64, u8, u32
 from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold.tiles import divide_rows, extreme_tiles, sum_tiles
+from loom.runtime.port import known
 from loom.runtime.port.known import KnownKernel, facts_of, recalled
+from loom.targets.base import hash_sources
 
 TYPES = (u8, i8, u32, i32, i64, f32, f64)
 FACTS = (
@@ -67,6 +69,12 @@ def test_what_was_recalled_stays_so_when_it_is_translated(tmp_path: Path, monkey
     assert isinstance(first, KnownKernel)
     assert first.kernel is again.verified.kernel  # as where its code was not kept
     assert recalled(again) is first
+
+
+def test_what_is_known_is_that_of_these_types() -> None:
+    assert hash_sources("core") in known._fingerprint()
+    with pytest.raises(FileNotFoundError):
+        hash_sources("cores")
 
 
 def test_a_kernel_that_reaches_code_of_others_has_no_digest() -> None:
