@@ -124,7 +124,7 @@ def run(family: Family) -> None:
     )
     family.rows.append(Row("fresh process, cache warm", measured, bars))
     family.notes.append(
-        "loom imports what it needs when first used; of llvmlite a process that compiles nothing loads the library alone"
+        "loom imports what it needs when first used; a process that compiles nothing loads llvmlite's library alone"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 
 __all__ = ["StepEstimate", "estimate_step"]

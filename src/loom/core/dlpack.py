@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int, is_list
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "is_torch", "over_memory", "require_no_gradient", "take"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 
 __all__ = [
     "COMPLEXES", "FLOATS", "INTEGERS", "SCALARS", "DType", "Kind", "bf16", "bool_", "c64", "c128", "complex_of",

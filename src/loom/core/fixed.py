@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import read_array, read_as
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, f64, i64
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real
 
 __all__ = ["MOST_ADDED", "MOST_HELD", "Fixed", "fixed", "floats_of"]

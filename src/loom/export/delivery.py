@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.storage.atomic import replace_file
 
 __all__ = ["Export", "deliver", "deliver_together"]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel

@@ -16,10 +16,10 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.export.frozen import Ends, Image, draft
 from loom.export.words import require_identifier

@@ -13,10 +13,10 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup, of_numpy
 from loom.core.errors import ArgumentError
 from loom.core.given import is_array, is_mapping, items
+from loom.core.late.dataclass import dataclass
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, draft
 from loom.export.frozen import round_up as rounded
 from loom.export.words import require_identifier

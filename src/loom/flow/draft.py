@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Any, TypeVar
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.flow.counts import whole
 from loom.ir.builder import Builder

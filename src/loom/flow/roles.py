@@ -11,8 +11,8 @@ from collections import defaultdict
 from dataclasses import field
 from weakref import WeakKeyDictionary
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import For, If, Instr, Memory, Statement, Variable, While, operands, walk
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import FileError
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import StoredArray
 from loom.formats.decoding import as_f32, decode, decode_as_it_is, decode_to_array
 

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import find, load
 
 __all__ = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["ENCODINGS", "GGML_TYPES", "SAFETENSORS_TYPES", "Encoding", "is_countable"]
 

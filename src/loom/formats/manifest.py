@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.storage.atomic import replace_file, sweep
 from loom.storage.disk import Disk
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import FileError
+from loom.core.late.dataclass import dataclass
 from loom.storage.atomic import replace_file
 
 __all__ = ["RawArray", "npz_bytes", "open_array", "read_npz", "write_array"]

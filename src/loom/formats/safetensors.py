@@ -16,9 +16,9 @@ from typing import Any, NoReturn, TypeGuard
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.formats.checkpoint import StoredTensor
 from loom.formats.encodings import SAFETENSORS_TYPES, is_countable
 from loom.formats.json_text import WHOLE_FILE, load_json

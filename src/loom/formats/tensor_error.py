@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import NumericKind, StoredArray
 from loom.core.narrow.floats import is_beyond
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.importers.operatorcalls import OperatorCall
 from loom.tensor.arrays.convolution import window_max
 from loom.tensor.arrays.tensor import Tensor

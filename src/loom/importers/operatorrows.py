@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from inspect import unwrap
 from typing import Any, Generic, TypeVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Operator", "bind", "operators", "register"]
 

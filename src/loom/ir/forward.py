@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Generic, TypeVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, While
 
 __all__ = ["Forward", "LoopTurn"]

@@ -11,8 +11,8 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, i32
+from loom.core.late.dataclass import dataclass
 from loom.ir import evaluate as ev
 
 __all__ = ["OPS", "Accepts", "Effect", "Narrow", "Op", "Result"]

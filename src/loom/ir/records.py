@@ -13,8 +13,8 @@ from typing import Any, Union, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Field", "RecordLayout", "record_of"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir import evaluate as ev
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Param

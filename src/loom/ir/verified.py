@@ -9,7 +9,7 @@ from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import For, Instr, Kernel, LaneOrder, Memory, Param, Space, While, operations, walk
 from loom.ir.ops import Effect

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.formats.opening import open_checkpoint
 from loom.models.architectures import ModelDescription, build, describe

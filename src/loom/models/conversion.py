@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.core.arrays import read_array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_list, is_mapping, one_of
 from loom.core.given import path as path_of
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import RULES, NumericType, numeric_type
 from loom.core.numbers import whole as whole_number
 from loom.formats.checkpoint import Checkpoint, StoredTensor

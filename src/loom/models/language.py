@@ -12,9 +12,9 @@ from dataclasses import fields
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.models.inference import InferenceEngine, Request
 from loom.models.sampling import SamplingConfig

@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import TYPES, numeric_type
 from loom.formats.file_writes import SAFETENSORS, path_to_write, write_file
 from loom.formats.json_text import canonical

@@ -12,10 +12,10 @@ import numpy as np
 
 from loom.core.arrays import read_array
 from loom.core.conversions import show
-from loom.core.dataclass import dataclass
 from loom.core.dlpack import is_torch, require_no_gradient
 from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.arrays.tensor import Tensor
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import field
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["Learning"]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import lookup
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.onnx.values import onnx
 
 __all__ = ["first_opset", "formals", "has_attribute", "newest_opset", "operator_types", "schema_of", "tensor_type"]

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.kernels.precisions import FULL
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types

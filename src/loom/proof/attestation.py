@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from loom.core import options
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, LoomError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.core.version import __version__
 from loom.proof.cases import LAYERS, Case, cases_of

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of

@@ -10,7 +10,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["SPEC", "Golden", "golden"]
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
+from loom.core.late.dataclass import dataclass
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.ranges import LEAST, Ranges, Way, open_guards

@@ -14,9 +14,9 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import Array
 from loom.core.conversions import show
-from loom.core.dataclass import dataclass
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, weights_behind

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.pytorch.graph import AtenGraph, graph_of
 
 __all__ = ["LEAST", "Ranges", "Way", "open_guards", "select", "way_of"]

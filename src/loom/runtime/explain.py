@@ -10,8 +10,8 @@ import html
 import linecache
 from collections.abc import Sequence
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import bounds_of

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import REDUCE_TILE
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold.deviations import (

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.turns import roots_of_unity
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fft import steps

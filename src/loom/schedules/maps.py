@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.ir.verified import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.maps.nest import (

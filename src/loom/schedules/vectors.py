@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.matmul.grids import Grid

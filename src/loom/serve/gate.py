@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.serve.limits import ServerLimits
 from loom.serve.refusals import busy
 

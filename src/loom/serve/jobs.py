@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import LoomError
+from loom.core.late.dataclass import dataclass
 from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
 from loom.serve.gate import ServerGate, Ticket

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 
 __all__ = ["ServerLimits"]

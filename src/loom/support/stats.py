@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.runtime.chain.kept import kept_programs
 from loom.runtime.port.budget import LEDGER
 from loom.support.parking import POOL

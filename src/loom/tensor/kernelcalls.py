@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
 from loom.runtime.calls.interface import MISSING, Interface, interface_of

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 from loom.core.options import thread_count
 from loom.vectors.programs import VectorPrograms

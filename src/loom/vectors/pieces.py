@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.storage import Storage
 from loom.vectors.segments import RowSegment
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, i8
 from loom.core.given import is_array
+from loom.core.late.dataclass import dataclass
 from loom.core.options import check_bounds
 from loom.kernels.vectors.rank import FACTS
 from loom.runtime.chain import Chain

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.kernels.vectors.pick import NOTHING
 from loom.vectors.programs import Comparison, SegmentMemory, VectorPrograms
 from loom.vectors.queries import prepare_queries

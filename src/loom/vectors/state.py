@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.storage import Storage
 from loom.vectors.columns import Condition, MetaColumns
 from loom.vectors.frozen import FrozenStore

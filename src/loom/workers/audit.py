@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DTypeError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.core.numerics import canonical_bits
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 
 __all__ = ["JoinedRay", "join_ray", "ray_package"]

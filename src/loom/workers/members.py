@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError, LoomError
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import warn_caller
 from loom.workers.joining import JoinedRay
 from loom.workers.looking import NAMESPACE

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
 from loom.targets.base import compiler_fingerprint

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 
 def classes(made: Any) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.export import FrozenFunction, FrozenKernel, FrozenNetwork

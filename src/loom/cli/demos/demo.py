@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import loom
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.runtime.port.device import Device

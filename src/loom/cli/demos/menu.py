@@ -16,8 +16,8 @@ import numpy as np
 
 import loom
 from loom.cli.demos import demo as job
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.nn.formats import convert_model
 
 __all__ = ["OPTIONS", "MenuOption", "option_of"]

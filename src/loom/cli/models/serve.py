@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loom.cli.models import asking
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.models.tasks import ServedModel

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow.floats import decode_floats
 from loom.core.narrow.packing import unpack
 from loom.core.narrow.types import NumericKind, NumericType

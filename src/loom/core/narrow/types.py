@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, near_matches
 from loom.core.given import is_array, is_scalar
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["TYPES", "NumericKind", "NumericType", "numeric_type"]
 

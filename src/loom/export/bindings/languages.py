@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from importlib.resources import files as resources
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["LANGUAGES", "Language", "Library"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.export.c.build import Platform
 from loom.export.frozen import Image, require_quiet
 from loom.ir.kernel import For, Instr, While, walk

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.version import __version__
 from loom.export.c.text import RESERVED, TYPES, unique
 from loom.export.frozen import FrozenProgram, Image, Named

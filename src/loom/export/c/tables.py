@@ -10,8 +10,8 @@ from math import prod
 from typing import Any, Protocol
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.export.c.levels import Compiled
 from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
 from loom.export.c.text import byte_table, quote, source_text, table

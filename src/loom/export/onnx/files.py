@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import FileError
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.writing.writer import WHERE, Initializer
 from loom.onnx.values import element_of_dtype, onnx
 from loom.storage.atomic import replace_file

@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.export.c.levels import Optimize
 from loom.export.delivery import Export, deliver
 from loom.export.kernel import FrozenKernel

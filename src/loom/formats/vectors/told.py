@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.formats.vectors.manifest import VERSION, broken
 from loom.storage.disk import Disk
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["LaneFunction", "Room", "lane_function"]
 

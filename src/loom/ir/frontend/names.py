@@ -13,9 +13,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import (
     Operand,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from dataclasses import field
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["mutable_names"]
 

@@ -18,8 +18,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import SyntaxNotSupported
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["FunctionSource", "function_source", "keep_source", "names_of"]
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import KernelFault
+from loom.core.late.dataclass import dataclass
 from loom.ir.interp.cells import Cells, local_cells
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.ir.interp.options import Options

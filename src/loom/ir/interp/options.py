@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, TextIO
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.ir.kernel import Instr

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import RaceDetected
+from loom.core.late.dataclass import dataclass
 from loom.ir.faults import make_fault
 from loom.ir.interp.batch import Batch
 from loom.ir.interp.cells import Cells

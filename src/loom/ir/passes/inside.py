@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward
 from loom.ir.kernel import (

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import VerifyError
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward
 from loom.ir.kernel import (

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import For, If, Instr, Kernel, Variable, While, operations, walk_blocks
 

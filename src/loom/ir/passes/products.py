@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import VerifyError
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, assignments, operations
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import VerifyError
+from loom.core.late.dataclass import dataclass
 from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Break,

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward
 from loom.ir.kernel import (

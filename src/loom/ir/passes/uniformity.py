@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import private, select, static_range
 from loom.kernels.attention.cached import PAGE
 from loom.kernels.matmul.grids import Grid

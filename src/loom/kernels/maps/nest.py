@@ -15,9 +15,9 @@ from struct import pack, unpack
 from types import FunctionType
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.types import ProductTypes

@@ -13,8 +13,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, private, shared, static_range

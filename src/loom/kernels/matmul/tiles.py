@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.core.numerics import MATMUL_CHUNK as CHUNK
 from loom.ir.frontend.intrinsics import (

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, i32, i64, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f16, f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.quantized.forms import BlockForm
 
 __all__ = ["ENCODINGS", "QUANTISERS", "BlockEncoding", "dequantised", "quantise"]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f16, f32
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["FILLED", "LANES", "BlockForm", "pack_blocks", "unpack_blocks"]
 

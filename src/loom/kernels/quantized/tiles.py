@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import local_id, static_range
 from loom.kernels.quantized.forms import LANES
 

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u8, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

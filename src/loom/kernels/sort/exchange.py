@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import barrier, local_id, private, select, static_range
 from loom.kernels.group.join import sum_lanes
 

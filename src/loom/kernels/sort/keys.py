@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup, u8, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import select
 
 __all__ = ["DIGITS", "DIGIT_BITS", "Order", "Records"]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32, i8, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel

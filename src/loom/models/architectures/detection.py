@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.formats.opening import Checkpoint, open_checkpoint
 from loom.models.architectures.bare import settings_of_shapes
 from loom.models.architectures.bert import describe_bert

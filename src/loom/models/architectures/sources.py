@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import NotFinite
+from loom.core.late.dataclass import dataclass
 from loom.core.process.thread_pools import ThreadPool
 from loom.formats.checkpoint import Checkpoint
 

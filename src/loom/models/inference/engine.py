@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, StateError
 from loom.core.given import flag
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.kernels.attention.cached import MOST_POSITIONS, PAGE
 from loom.models.inference.asked import WHERE as _WHERE

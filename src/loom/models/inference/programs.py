@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.attention.cached import PAGE
 from loom.models.inference.cache import PageStore, PassCache, device_parameter
 from loom.models.inference.requirements import CausalNetwork

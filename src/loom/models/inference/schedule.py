@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import field
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.kernels.attention.cached import PAGE
 from loom.models.inference.choosing import TokenState
 from loom.models.inference.pages import PagePool

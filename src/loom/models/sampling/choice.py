@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
 from loom.core.given import items
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.kernels.sampling import draw, weights
 from loom.models.sampling.state import SamplingState, idle

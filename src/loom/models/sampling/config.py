@@ -10,9 +10,9 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping, items, text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 
 __all__ = ["MOST_BIAS", "MOST_STOPS", "SamplingConfig"]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.models.receipts import ModelIdentity
 
 __all__ = ["Decoder", "ServedModel", "TextConstraint", "TextTask", "TextWriting", "TokenScore", "TokenStep"]

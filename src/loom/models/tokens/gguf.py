@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import require
 from loom.models.tokens.pretokenizers import pre_tokenizer
 from loom.models.tokens.vocabulary import Vocabulary, begin_and_end, build, tokenizers

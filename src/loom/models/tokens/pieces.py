@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["TokenBytes", "pieces_of"]
 

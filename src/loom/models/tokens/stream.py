@@ -10,8 +10,8 @@ import codecs
 from collections.abc import Iterable
 from dataclasses import field
 
-from loom.core.dataclass import dataclass
 from loom.core.given import items, text
+from loom.core.late.dataclass import dataclass
 from loom.models.tokens.pieces import TokenBytes
 
 __all__ = ["StopMatcher", "StreamDecoder"]

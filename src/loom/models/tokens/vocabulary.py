@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load, require
 
 __all__ = ["Vocabulary", "begin_and_end", "build", "tokenizers"]

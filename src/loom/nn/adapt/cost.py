@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.inspect import blueprint_of
 from loom.nn.spec import parse

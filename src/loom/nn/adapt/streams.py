@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.core.philox import philox
 

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, StateError
 from loom.core.given import flag, text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.adapt.clock import RealClock
 

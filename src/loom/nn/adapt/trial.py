@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import NotFinite
+from loom.core.late.dataclass import dataclass
 from loom.nn.adapt.clock import RealClock, VirtualClock
 from loom.nn.adapt.cost import Costs
 from loom.nn.adapt.learner import Learner, one_hot

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.tensor import Tensor
 
 __all__ = ["Seen", "TapLayout", "Taps", "Viewer", "Viewers", "lay_out", "readable"]

@@ -17,10 +17,10 @@ from typing import Any, cast
 from loom import tensor
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import show
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import flag, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.digests import digest_of
 from loom.nn.base.held import HeldWeights
 from loom.nn.base.random import RandomStream

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["ArrayInfo", "check_shapes"]
 

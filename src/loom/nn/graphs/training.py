@@ -14,10 +14,10 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array, read_array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.graphs.ports import ArrayInfo
 from loom.nn.spec.base.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig

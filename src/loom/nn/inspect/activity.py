@@ -15,9 +15,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real
 from loom.nn.base.watch import Seen, Viewers
 from loom.nn.spec import NetworkSpec, Shared

@@ -14,7 +14,7 @@ from dataclasses import field
 from typing import Any, cast
 
 from loom import tensor
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.inspect.cost import Cost, cost_of
 from loom.nn.layers import Context

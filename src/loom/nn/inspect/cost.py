@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.program import Drafted

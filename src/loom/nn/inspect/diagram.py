@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Layer, NetworkSpec, NodeSpec, Shape, Shared
 
 __all__ = ["diagram_of"]

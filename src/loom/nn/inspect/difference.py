@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.digests import digest_of
 from loom.nn.spec import to_document
 from loom.nn.weights.model import Model

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loom import tensor
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.random import keep_mask
 from loom.tensor import Tensor
 from loom.tensor.neural.quantized import QuantizedTensor

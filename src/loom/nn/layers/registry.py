@@ -16,9 +16,9 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import FULL
 from loom.nn.base.random import RandomStream, normals, uniforms
 from loom.nn.layers.adapters import AdaptedWeight

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array, read_as
-from loom.core.dataclass import dataclass
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.nn.measure.labels import all_labels, names_of, number_labels, read_labels, require_as_many
 
 __all__ = ["Averages", "ClassReport", "accuracy", "classification_report", "confusion_matrix", "report_of"]

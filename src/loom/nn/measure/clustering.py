@@ -15,10 +15,10 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.measure.labels import read_labels, require_as_many
 from loom.nn.measure.tables import exponent_of, permutation, read_rows, scale, slabs, word

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.measure.labels import read_labels, read_scores, require_as_many
 

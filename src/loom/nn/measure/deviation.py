@@ -18,10 +18,10 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array, read_as
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f64, i64
 from loom.core.errors import ArgumentError, DTypeError, FileError, ShapeError
 from loom.core.given import is_list, is_mapping, one_of, path
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.formats.file_writes import write_file
 

@@ -12,9 +12,9 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 from loom.nn.measure.labels import (
     all_labels,
     as_list,

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import TYPES, NumericType, numeric_type
 from loom.nn.base.random import normals, uniforms
 from loom.nn.numeric.storage import store_weights

@@ -14,10 +14,10 @@ import numpy as np
 
 from loom.core.arrays import Array, read_as
 from loom.core.conversions import widen
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, LoomError, near_matches
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import TYPES, NumericType, StoredArray, numeric_type, store
 from loom.formats.tensor_error import TensorError, error_of
 from loom.nn.spec import NetworkSpec

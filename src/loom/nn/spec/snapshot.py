@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import StoredArray
 from loom.formats.json_tensors import read_tensor, write_tensor
 from loom.formats.json_text import JsonObject, JsonValue

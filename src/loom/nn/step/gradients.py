@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from loom import tensor
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Shared
 from loom.nn.step.record import record_back
 from loom.nn.step.wiring import Wiring

@@ -14,9 +14,9 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64, i32
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Shape
 from loom.nn.step.gradients import Gradients, record_gradient_then, spread
 from loom.nn.step.programs import StepPrograms

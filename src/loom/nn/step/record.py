@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 
 from loom import tensor
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.layers import Carried, Context
 from loom.nn.step.wiring import Wiring
 from loom.nn.weights.model import Model

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import items
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import NetworkSpec
 
 __all__ = ["Wiring"]

@@ -10,8 +10,8 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import SpecError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Shape
 from loom.nn.structure.layers import read_one
 from loom.nn.structure.recognising import Guess

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.network import Network
 from loom.nn.structure.build import require_network

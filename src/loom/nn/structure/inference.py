@@ -16,9 +16,9 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import warn_caller
 from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes

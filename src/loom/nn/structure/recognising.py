@@ -13,7 +13,7 @@ from dataclasses import field
 from typing import Any
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Guess", "ModuleArrays", "group_by_module", "guess_of", "in_order"]
 

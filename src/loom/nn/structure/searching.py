@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
 from loom.core.given import is_list, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.network import Network
 from loom.nn.structure.generating import generate, parameters_of

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_int, is_list, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.core.philox import philox
 from loom.nn.base.random import RandomStream
 from loom.nn.spec import Activation

@@ -11,9 +11,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import check_precision
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.lossscale import compute_name, start_of_scale

@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import NotFinite, StateError
+from loom.core.late.dataclass import dataclass
 from loom.nn.measure.classes import ClassReport, report_of
 from loom.nn.measure.confidence import Calibration, calibration
 from loom.nn.measure.deviation import DeviationMetrics, deviation_metrics

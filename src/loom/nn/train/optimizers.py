@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from loom import tensor
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.scalars import flag, real
 from loom.tensor import Tensor
 

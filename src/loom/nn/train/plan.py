@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.philox import philox
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.samples import batches

@@ -15,9 +15,9 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import FULL, check_precision
 from loom.nn.base.watch import TapLayout, Viewers, lay_out
 from loom.nn.train.config import TrainConfig

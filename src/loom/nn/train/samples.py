@@ -14,10 +14,10 @@ import numpy as np
 
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import convert, show, widen
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32, i32
 from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.losses import CHANCE_LOSSES
 
 __all__ = [

@@ -15,8 +15,8 @@ from numbers import Integral
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.turns import cos_sin_of_ratio
 from loom.nn.train.scalars import real
 

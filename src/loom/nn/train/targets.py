@@ -13,8 +13,8 @@ import numpy as np
 
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN, PADDING, Loss, loss_of
 from loom.nn.train.samples import WHOLE, by_name, for_each

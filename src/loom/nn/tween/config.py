@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.optimizers import SGD, Optimizer
 from loom.nn.train.scalars import flag, real, whole

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["LinkReport", "TweenReport"]
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.loop.history import History
 from loom.nn.train.loop.progress import show_progress

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field, replace
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import NetworkSpec, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig
 

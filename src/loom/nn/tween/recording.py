@@ -11,8 +11,8 @@ from dataclasses import field
 from functools import reduce
 
 from loom import tensor
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
+from loom.core.late.dataclass import dataclass
 from loom.nn.layers import Context
 from loom.nn.spec import Layer, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig

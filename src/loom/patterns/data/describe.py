@@ -9,7 +9,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.patterns.arrays import Arrays
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.patterns.rows import answer

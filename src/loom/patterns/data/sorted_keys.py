@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort.keys import Order
 from loom.patterns.arrays import Arrays, element, first

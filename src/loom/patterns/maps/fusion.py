@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import OutOfBounds
+from loom.core.late.dataclass import dataclass
 from loom.core.options import check_bounds
 from loom.ir.frontend.meaning import function_meaning
 from loom.ir.interp.debugger import current_debug

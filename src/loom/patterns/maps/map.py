@@ -18,9 +18,9 @@ from loom import tensor
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.arrays import read_as
 from loom.core.conversions import host_type, show, widen
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f64, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
 from loom.patterns.arrays import Arrays

@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limited

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import KernelFault, RaceDetected
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options
 from loom.ir.kernel import Instr, Memory, walk

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.arrays import plain, shared
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Memory
 from loom.runtime.borrowed import borrowed
 from loom.runtime.memory.storage import HostStorage, Storage

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel
 from loom.targets.base.push_layout import PushLayout
 

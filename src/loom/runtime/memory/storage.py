@@ -13,10 +13,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from loom.core.arrays import read_array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import DeviceError, DTypeError, ShapeError
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.core.process.bound import BoundStorage
 from loom.runtime.memory.order import Uses, touching, uses_at

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import Storage
 

@@ -13,9 +13,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Block, Kernel, Memory, Param, Space
 from loom.ir.verified import VerifiedKernel

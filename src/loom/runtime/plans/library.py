@@ -12,9 +12,9 @@ import hashlib
 from functools import cached_property, lru_cache
 from typing import Protocol
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bf16, f16, f32, u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Block, Kernel, Memory, Space
 from loom.ir.passes.uniformity import Uniformity

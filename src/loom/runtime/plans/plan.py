@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.dispatch import Dispatch, Segment

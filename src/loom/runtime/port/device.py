@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.runtime.memory.storage import Storage
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, lookup
 from loom.core.errors import DeviceError, KernelFault
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Loc
 from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Site
 

@@ -15,8 +15,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.process.forks import hold_over_forks
 
 if TYPE_CHECKING:

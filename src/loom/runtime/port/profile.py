@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.port.times import Times
 
 if TYPE_CHECKING:

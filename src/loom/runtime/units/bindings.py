@@ -14,10 +14,10 @@ from typing import Any, SupportsInt, cast
 import numpy as np
 
 from loom.core.arrays import read_array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, of_numpy, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag, is_array, is_list
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.data.structs import is_struct
 from loom.ir.frontend.decorator import KernelFunction

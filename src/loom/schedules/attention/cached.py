@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_CHUNK
 from loom.kernels.attention.abreast import Abreast, add_values_abreast, choose_abreast, weigh_keys_abreast
 from loom.kernels.attention.cached import PAGE, WRITE_LANES, add_values, weigh_keys, write_places

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, u32
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.linalg import lu as kernels
 from loom.kernels.linalg.cholesky import cholesky_panel, lower_triangle
 from loom.kernels.linalg.lu import COLUMNS, PANEL, PANEL_THREADS

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.gradient import GradientCut, image_gradient
 from loom.kernels.matmul.grids import Layout, Slabs, choose_slabs
 from loom.kernels.matmul.slabs import QUAD

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.panels import groups_of_panels, panels_of_view
 from loom.kernels.matmul.planes import (
     PUT_LANES,

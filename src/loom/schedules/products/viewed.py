@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.packed import multiply_tiles

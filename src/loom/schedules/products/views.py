@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["OperandView"]
 

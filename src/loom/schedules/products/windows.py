@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.kernels.move.windows import sum_windows, sum_windows_flat
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder

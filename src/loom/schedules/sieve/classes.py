@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.sieve import classes as kernels
 from loom.kernels.sieve.wheel import RESIDUES, running_starts
 from loom.schedules.axis import Rows

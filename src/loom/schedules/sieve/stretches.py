@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.sieve import wheel as kernels
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold

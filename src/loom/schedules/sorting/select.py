@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access
 from loom.kernels.group.marks import MARK_TILE

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.sort import buckets, radix
 from loom.kernels.sort.keys import DIGITS, Records

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.sort import threads
 from loom.kernels.sort.exchange import MOST_ITEMS, SortTile
 from loom.kernels.sort.keys import DIGITS, Records

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import near_matches
+from loom.core.late.dataclass import dataclass
 from loom.serve.refusals import Refusal, field_refusal, missing
 
 __all__ = ["FieldRule", "boolean", "choice", "number", "read_fields", "text", "texts", "whole_number"]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.models.tasks.port import ServedModel, TokenScore, TokenStep
 from loom.serve.jobs import TextPart, WrittenText
 

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.models.sampling.config import MOST_BIAS
 from loom.models.tasks.claims import schema_text
 from loom.models.tasks.port import ServedModel, TextConstraint, TextTask

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.serve.refusals import Refusal
 
 __all__ = ["RequestGuard", "host_name", "is_loopback", "page_origin"]

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.given import items
+from loom.core.late.dataclass import dataclass
 from loom.patterns.data.move import gather
 from loom.patterns.data.series import is_in
 from loom.tables.columns.conditions import LEFT_OUT, condition, operand

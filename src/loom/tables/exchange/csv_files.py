@@ -21,10 +21,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 from loom.core.process.thread_pools import ThreadPool
 from loom.formats.csv_cells import (

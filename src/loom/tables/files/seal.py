@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.tables.files.faults import damage
 
 __all__ = ["MOST_NBYTES", "Soundness", "compare", "has_seal", "write_seal"]

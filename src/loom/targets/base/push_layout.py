@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import For, Kernel, While, walk
 
 __all__ = ["Limits", "PushLayout", "filled_lanes", "push_layout"]

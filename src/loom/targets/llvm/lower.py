@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel, Memory, Space, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults

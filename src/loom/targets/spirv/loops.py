@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import For
 from loom.targets.base.walk import LoopWalk
 from loom.targets.spirv.features import Features

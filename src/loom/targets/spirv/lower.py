@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import lookup, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Memory, Return, Space, Variable, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults

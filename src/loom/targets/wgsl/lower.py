@@ -7,7 +7,7 @@ slots alone; the entry point's own text not on the forms of the features.
 
 from __future__ import annotations
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Return, Space, Variable
 from loom.ir.passes.expand import expand_halves
 from loom.ir.passes.faults import stop_at_faults

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage
 from loom.tensor.handle.assigning import PUT, replace

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from loom.core.arrays import Array, read_as
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, dtype_of, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, StateError
 from loom.core.given import one_of
 from loom.core.late import late
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.nest import number
 from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
 from loom.kernels.quantized.forms import FILLED, LANES, BlockForm, pack_blocks, unpack_blocks

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.given import is_array
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device

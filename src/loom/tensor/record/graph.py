@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 from weakref import ref
 
 from loom.core.arrays import MOST_AXES
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.process.forks import hold_over_forks
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device

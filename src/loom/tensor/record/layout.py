@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["StridedLayout", "broadcast_shapes", "row_major"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.conversions import host_type
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
 from loom.runtime.memory.storage import HostSlot, HostStorage, Storage

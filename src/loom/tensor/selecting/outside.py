@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import IndexOutside
+from loom.core.late.dataclass import dataclass
 from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["IndexLimits"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.emitters.registry import emits, refusal, resolve_alias, unwrap
 from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import OpenNumber, RecordedValue

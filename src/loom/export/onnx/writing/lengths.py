@@ -11,7 +11,7 @@ from itertools import combinations_with_replacement
 from math import prod
 from operator import add, mul, sub
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Length", "LengthFormula", "Size", "formula_of", "length"]
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.writing.lengths import Length, LengthFormula, Size, formula_of, length
 from loom.kernels.maps.nest import Number
 from loom.tensor.ops.views import DETACH, ROUTE, SLICE

@@ -10,11 +10,11 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
 from loom.core.fixed import Fixed
 from loom.core.given import is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Access
 
 __all__ = ["Absent", "BufferType", "In", "InOut", "Out", "TypeVar", "is_struct", "resolve_annotations", "scalar_type"]

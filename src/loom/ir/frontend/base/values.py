@@ -12,9 +12,9 @@ from typing import Any, Union
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u64
 from loom.core.given import is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.host.plain import is_plain
 from loom.ir.kernel import For, Instr, Memory, Variable

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType
 from loom.core.fixed import Fixed
+from loom.core.late.dataclass import dataclass
 
 __all__ = [
     "OUTSIDE",

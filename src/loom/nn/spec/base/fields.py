@@ -13,7 +13,7 @@ from dataclasses import MISSING
 from functools import cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.base.meaning import NUMBERS, Meaning

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Sequence
 from math import prod
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation
 
 __all__ = [

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import field
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, SpecError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.limits import MOST_LAYERS
 

@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from loom.core.dataclass import dataclass
 from loom.core.dtype import SCALARS, DType, lookup
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonValue, brief
 from loom.nn.spec.base.limits import MOST_WIDTH
 from loom.nn.spec.base.problems import Place

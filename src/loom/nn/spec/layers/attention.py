@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import field_of, flag, real, several, size, value_fields
 from loom.nn.spec.base.layer import Shape, register
 from loom.nn.spec.base.problems import Place

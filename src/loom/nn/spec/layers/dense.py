@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation, activation
 from loom.nn.spec.base.fields import flag, size
 from loom.nn.spec.base.layer import Shape, register

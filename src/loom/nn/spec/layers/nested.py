@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, field_of, real, several, size
 from loom.nn.spec.base.layer import Layer, LayerRule, Part, Shape, TableRows, chain_rows, register
 from loom.nn.spec.base.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import Config, Record, choice, field_of, several, size
 from loom.nn.spec.base.layer import Layer, LayerRule, Part, Shape, TableRows, register
 from loom.nn.spec.base.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_sum, probabilities

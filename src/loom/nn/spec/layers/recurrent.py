@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, size
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.problems import Place

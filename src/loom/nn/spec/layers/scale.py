@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.problems import Place
 

@@ -14,7 +14,7 @@ from math import fsum, prod
 from operator import mul
 from typing import ClassVar
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, flag, real, several, size
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.meaning import Meaning, probabilities

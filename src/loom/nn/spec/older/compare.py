@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.fields import write_object
 from loom.nn.spec.base.layer import Layer, Shape

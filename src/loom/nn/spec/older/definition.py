@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonValue, brief
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.fields import IGNORED

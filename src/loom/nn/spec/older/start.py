@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Shape
 from loom.nn.spec.older.definition import Definition
 

@@ -10,8 +10,8 @@ from dataclasses import field
 from typing import Any
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Part
 from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.layers.combine import Combine, Merge

@@ -10,7 +10,7 @@ from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.loop.curves import draw_curves
 from loom.storage.atomic import replace_file
 

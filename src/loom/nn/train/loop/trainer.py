@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import FULL
 from loom.nn.base.wrongwork import WrongWorkError
 from loom.nn.spec import Snapshot

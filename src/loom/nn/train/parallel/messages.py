@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loom.core.arrays import Array
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.tree import Sums, share_out
 from loom.nn.train.samples import Samples

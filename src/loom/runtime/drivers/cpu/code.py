@@ -19,7 +19,7 @@ _NUMBERS = itertools.count()
 _OBJECT, _LIBRARY = 2, 3
 
 
-class _Part(ctypes.Structure):
+class _Linked(ctypes.Structure):
     """What is linked: an object, or a library by name, of none that of this process."""
 
     _fields_ = (("kind", ctypes.c_uint8), ("data", ctypes.c_char_p), ("nbytes", ctypes.c_size_t))
@@ -49,7 +49,7 @@ def _linker() -> Any:
 
 def link(obj: bytes, *symbols: str) -> LinkedCode:
     """Load an object file that may call the C library, and export ``symbols``."""
-    parts = (_Part * 2)(_Part(_OBJECT, obj, len(obj)), _Part(_LIBRARY, b"", 0))
+    parts = (_Linked * 2)(_Linked(_OBJECT, obj, len(obj)), _Linked(_LIBRARY, b"", 0))
     found = (_Symbol * len(symbols))(*(_Symbol(symbol.encode()) for symbol in symbols))
     name = f"loom-{next(_NUMBERS)}".encode()
     tracker = _require(*call_llvm("LLJIT_Link", _linker(), name, parts, 2, None, 0, found, len(symbols)))

@@ -22,8 +22,8 @@ import numpy as np
 
 from loom.core import options
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError, KernelFault, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import start_thread

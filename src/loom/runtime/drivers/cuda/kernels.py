@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel
 from loom.ir.passes.wide import has_wide
 from loom.ir.verified import VerifiedKernel

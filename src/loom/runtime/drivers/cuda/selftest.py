@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.program import CudaProgram
 from loom.runtime.drivers.probes.probe import Probe

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.cuda.kernels import LoadedFunction
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu

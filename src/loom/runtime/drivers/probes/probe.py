@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 
 __all__ = ["Array", "Probe", "on_host", "ordered"]

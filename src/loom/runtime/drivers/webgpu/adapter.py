@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 
 __all__ = ["WebGpuAdapter", "calls", "find_adapters"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls

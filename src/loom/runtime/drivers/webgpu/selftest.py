@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES, TILES

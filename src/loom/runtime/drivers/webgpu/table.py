@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows import cut_groups, fill_words

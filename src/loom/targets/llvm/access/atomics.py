@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.again import ReadAgain

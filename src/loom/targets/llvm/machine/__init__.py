@@ -11,8 +11,8 @@ from functools import cache
 from typing import Any
 
 from loom.core.caps import Caps
-from loom.core.dataclass import dataclass
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.targets.base import compiler_fingerprint
 from loom.targets.llvm.machine.library import binding, host_processor, llvm_version
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Block, For, Instr, Kernel, Space, Variable, walk
 from loom.ir.ops import Effect

@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, Memory, Statement, Variable, walk
 from loom.ir.passes.uniformity import Uniformity
 from loom.targets.base import Bounds, Decision, Site

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.vulkan.native.api import is_unknown

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 from loom.runtime.drivers.vulkan.native.instance import API_VERSION, asked_version, instance
 from loom.runtime.drivers.vulkan.native.matrices import COOPERATIVE_MATRICES, MEMORY_MODEL, matrix_shape

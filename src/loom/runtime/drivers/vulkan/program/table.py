@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dataclass import dataclass
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows import cut_groups, fill_words
 from loom.runtime.drivers.vulkan.handles.foreign import pack_params, refuse_many_groups

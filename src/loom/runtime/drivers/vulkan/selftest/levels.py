@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loom.core.dataclass import dataclass
 from loom.core.errors import DeviceError
 from loom.core.given import is_list
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES, TILES
