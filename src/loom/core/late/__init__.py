@@ -20,7 +20,7 @@ class _LateModule:
     def __init__(self, place: str) -> None:
         self._place = place
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # who looks through a file's names, as doctest does, loads nothing
             raise AttributeError(name)
         module = import_module(self._place)

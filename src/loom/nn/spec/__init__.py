@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from loom.nn.spec.schema import json_schema
 
 _LATE = {
-    "from_older_tensors": "older.bundle", "older_tensors": "older.bundle", "write_first_bundle": "older.bundle",
-    "write_older_bundle": "older.bundle", "write_as_first": "older.write", "write_second": "older.write_second",
+    **dict.fromkeys(("from_older_tensors", "older_tensors"), "older.bundle"),
+    **dict.fromkeys(("write_first_bundle", "write_older_bundle"), "older.bundle"),
+    "write_as_first": "older.write",
+    "write_second": "older.write_second",
     "json_schema": "schema",
-}  # fmt: skip
+}
 """What few processes need, and where it is."""
 __all__ = [
     "LAYERS", "Activation", "Conversion", "Input", "Layer", "Meaning", "NetworkSpec", "NodeSpec", "NumberKind", "Part",

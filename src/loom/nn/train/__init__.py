@@ -35,12 +35,16 @@ if TYPE_CHECKING:
     )
 
 _WHERE = {
-    "config": "TrainConfig", "datasets": "token_windows", "loop.history": "History", "loop.trainer": "Progress Trainer",
-    "losses": "LOSSES loss_of", "optimizers": "OPTIMIZERS SGD Adam AdamW Lion Optimizer RMSprop optimizer_of",
+    "config": "TrainConfig",
+    "datasets": "token_windows",
+    "loop.history": "History",
+    "loop.trainer": "Progress Trainer",
+    "losses": "LOSSES loss_of",
+    "optimizers": "OPTIMIZERS SGD Adam AdamW Lion Optimizer RMSprop optimizer_of",
     "schedules": (
         "SCHEDULES Constant Cosine CosineWarmRestarts Exponential Linear Polynomial Schedule Step Warmup schedule_of"
     ),
-}  # fmt: skip
+}
 __all__ = [
     "LOSSES", "OPTIMIZERS", "SCHEDULES", "SGD", "Adam", "AdamW", "Constant", "Cosine", "CosineWarmRestarts",
     "Exponential", "History", "Linear", "Lion", "Optimizer", "Polynomial", "Progress", "RMSprop", "Schedule", "Step",

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 from weakref import finalize
 
-from loom.targets.llvm.machine.library import call_llvm
+from loom.targets.llvm.machine.shared_library import call_llvm
 
 __all__ = ["LinkedCode", "link"]
 

@@ -14,7 +14,7 @@ from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.late.dataclass import dataclass
 from loom.targets.base import compiler_fingerprint
-from loom.targets.llvm.machine.library import binding, host_processor, llvm_version
+from loom.targets.llvm.machine.shared_library import binding, host_processor, llvm_version
 
 __all__ = [
     "PLACED_ELEMENTS", "PLACED_NBYTES", "DotUnits", "Machine", "cpu_caps", "data_layout", "emit", "host_machine",
