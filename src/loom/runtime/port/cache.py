@@ -80,7 +80,7 @@ def cache_folder() -> Path:
     if chosen is not None:
         return Path(chosen)
     if sys.platform == "linux" and "ANDROID_DATA" not in os.environ:  # as platformdirs has it, which loads for 5 ms
-        home = os.environ.get("XDG_CACHE_HOME", "").strip()
+        home = os.environ.get("XDG_CACHE_HOME", "")
         return Path(home if os.path.isabs(home) else os.path.expanduser("~/.cache"), "loom-compute", "kernels")
     from platformdirs import user_cache_dir
 
