@@ -87,29 +87,32 @@ def _hash(cls: type) -> _Text:
 
 
 @recursive_repr()
-def _repr(self: Any) -> str:
-    shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr)
+def _repr(self: object) -> str:
+    kind: type = type(self)
+    shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(kind) if field.repr)
     return f"{self.__class__.__qualname__}({shown})"
 
 
-def _getstate(self: Any) -> list[object]:
-    return [getattr(self, field.name) for field in fields(self)]
+def _getstate(self: object) -> list[object]:
+    kind: type = type(self)
+    return [getattr(self, field.name) for field in fields(kind)]
 
 
-def _setstate(self: Any, state: list[object]) -> None:
-    for field, value in zip(fields(self), state, strict=True):
+def _setstate(self: object, state: list[object]) -> None:
+    kind: type = type(self)
+    for field, value in zip(fields(kind), state, strict=True):
         object.__setattr__(self, field.name, value)
 
 
 def _freeze(cls: Any) -> None:
     names = frozenset(field.name for field in fields(cls))
 
-    def assign(self: Any, name: str, value: object) -> None:
+    def assign(self: object, name: str, value: object) -> None:
         if type(self) is cls or name in names:
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
         object.__setattr__(self, name, value)
 
-    def delete(self: Any, name: str) -> None:
+    def delete(self: object, name: str) -> None:
         if type(self) is cls or name in names:
             raise FrozenInstanceError(f"cannot delete field {name!r}")
         object.__delattr__(self, name)
