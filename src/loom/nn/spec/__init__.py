@@ -53,3 +53,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATE:
         return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
     raise missing_name("loom.nn.spec", name, __all__)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

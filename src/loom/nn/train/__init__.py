@@ -57,3 +57,7 @@ def __getattr__(name: str) -> Any:
         if name in names.split():
             return getattr(import_module(f"{__name__}.{module}"), name)
     raise missing_name(__name__, name, __all__)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
