@@ -7,7 +7,6 @@ its column and k alone, never on the other rows, the batch, transposes or the ma
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.kernels.precisions import FULL
 from loom.kernels.types import PRODUCTS, ProductTypes, product_types

@@ -31,9 +31,7 @@ class Operation:
         self._record_all = record
         self._op = TensorOp(name, NodeKind.KERNEL, record=self._record)
 
-    def __call__(
-        self, operands: Sequence[Tensor], shape: tuple[int, ...], dtype: DType, *attributes: Any
-    ) -> Tensor:
+    def __call__(self, operands: Sequence[Tensor], shape: tuple[int, ...], dtype: DType, *attributes: Any) -> Tensor:
         """Return the only result."""
         return self.several(operands, [(shape, dtype)], *attributes)[0]
 

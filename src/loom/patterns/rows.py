@@ -30,7 +30,12 @@ RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
 
 
 def row(
-    twin: str | _Call, operands: int = 1, *, where: str = "", floats: bool = False, apart: Collection[int] = (),
+    twin: str | _Call,
+    operands: int = 1,
+    *,
+    where: str = "",
+    floats: bool = False,
+    apart: Collection[int] = (),
     complexes: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``, or one of tensors.

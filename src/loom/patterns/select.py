@@ -39,7 +39,9 @@ def _record_topk(draft: Draft, node: Node, x: Any, out: Any, positions: Any) -> 
     (order,), n, k = node.attributes[0], node.inputs[0].size, node.size
     caps = draft.device.caps
     plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=caps, where="gpu_topk")
-    picked, places, *room = [draft.device.allocate(m) for m in (k * node.inputs[0].dtype.nbytes, k * u32.nbytes, *plan.sizes)]
+    picked, places, *room = [
+        draft.device.allocate(m) for m in (k * node.inputs[0].dtype.nbytes, k * u32.nbytes, *plan.sizes)
+    ]
     Selection.of(order, n, caps).record_lowest(draft, x, _start(draft, k - 1), k, picked, places)
     plan.record(draft, picked, places, out, positions, room)
 

@@ -204,7 +204,9 @@ class GroupBy:
 
         return self._of_runs(("mean", totals.dtype), record, [totals], result)
 
-    def _of_runs(self, key: tuple[Any, ...], record: Callable[..., None], operands: list[Tensor], dtype: DType) -> Tensor:
+    def _of_runs(
+        self, key: tuple[Any, ...], record: Callable[..., None], operands: list[Tensor], dtype: DType
+    ) -> Tensor:
         """Return one result for each key, of operands and of where the keys start."""
         runs, call = self._runs, self._call
         if runs is None:

@@ -75,7 +75,10 @@ def _pair(call: Arrays, left: Tensor, right: Tensor, *, outer: bool) -> Pairs:
         in_order, positions = sorted_pairs(right, None)
         evaluate([in_order, positions])
     else:
-        in_order, positions = call.made(np.empty(1, left.dtype.numpy), left.dtype), call.made(np.empty(1, np.int64), i64)
+        in_order, positions = (
+            call.made(np.empty(1, left.dtype.numpy), left.dtype),
+            call.made(np.empty(1, np.int64), i64),
+        )
     kinds = ((n,), u32), ((n,), u32), ((pairing.tiles,), u64), ((1,), u64)
     lows, counts, starts, total = call.run(("find", pairing), pairing.record_matches, [left, in_order], *kinds)
     size = element(total)

@@ -54,7 +54,9 @@ def _spread(name: str, what: str, x: Tensor, axis: int | None, ddof: int) -> Ten
     if not rows.results:
         return reshape(cast(x, types.result), shape)
     require_elements(x, axis, name, what)
-    return _SPREAD([x], shape, types.result, Spread(rows, types, freedom(name, ddof, rows.n), name == "stats.std"), False)
+    return _SPREAD(
+        [x], shape, types.result, Spread(rows, types, freedom(name, ddof, rows.n), name == "stats.std"), False
+    )
 
 
 def _zscore(x: Tensor, axis: int | None = None, *, ddof: int = 0) -> Tensor:

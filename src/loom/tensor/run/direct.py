@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.conversions import host_type
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
 from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
@@ -125,8 +125,9 @@ def recorded(
         kinds = tuple((end.shape, end.dtype) for end in ends)
         of_host = tuple((shape, host_type(dtype)) for shape, dtype in kinds)
         form = Tensor if isinstance(found, Tensor) else type(found)
-        program.note = RecordedFunction(program, sources, tuple(work.words), kinds, of_host, form,
-                                        tuple(check for _, check in asked))
+        program.note = RecordedFunction(
+            program, sources, tuple(work.words), kinds, of_host, form, tuple(check for _, check in asked)
+        )
         return program
 
     return keep((*key, in_force(), *operands), where, make).note
