@@ -20,7 +20,7 @@ FAMILIES = {
     "streams": "engine", "operations": "arrays", "programs": "", "nets": "learning", "nets_device": "learning",
     "models": "learning", "vectors": "records", "tables": "records", "exports": "exported", "exports_web": "exported",
     "texts": "learning", "cluster": "learning", "graphs": "arrays", "iteration": "engine", "transfers": "engine",
-    "calls": "arrays",
+    "calls": "engine", "eager": "arrays",
 }  # fmt: skip
 """Family -> the folder of its file, in the order they run."""
 ON_DEVICES = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import loom
@@ -52,7 +53,8 @@ def _rank(name: str) -> tuple[Any, ...]:
 
 def _function(fn: Any) -> str:
     arguments = ", ".join(f"{name}: Any" for name in inspect.signature(fn).parameters)
-    return f'\ndef {fn.__name__}({arguments}) -> Any:\n    """{fn.__doc__}"""\n'
+    doc = indent(fn.__doc__, "    ").lstrip() + ("\n    " if "\n" in fn.__doc__ else "")
+    return f'\ndef {fn.__name__}({arguments}) -> Any:\n    """{doc}"""\n'
 
 
 if __name__ == "__main__":

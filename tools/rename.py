@@ -29,15 +29,16 @@ Place = tuple[int, int, int]
 class Scopes(ast.NodeVisitor):
     """The places where a module says one of its own global names, and which names each scope binds by itself."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, module: str) -> None:
         self.places: dict[str, list[Place]] = {}
+        self._module = module
         self.around: dict[str, set[str]] = {}
         self._stack: list[set[str]] = []
         self.top = set(_bound(tree))
         self.visit(tree)
 
-    def _enter(self, node: ast.AST, own: set[str], *, is_class: bool = False) -> None:
-        self._stack.append(set() if is_class else own)
+    def _enter(self, node: ast.AST, own: set[str]) -> None:
+        self._stack.append(own)
         self.generic_visit(node)
         self._stack.pop()
 
@@ -51,10 +52,12 @@ class Scopes(ast.NodeVisitor):
             if not self._stack:
                 self._note(node.name, node.lineno, node.col_offset + offset)
         if isinstance(node, _FUNCTIONS):
-            self._enter(node, set(_bound(node)))
+            self._enter(node, set(_bound(node, self._module)))
         elif isinstance(node, _COMPREHENSIONS):
             own = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
             self._enter(node, own)
+        elif isinstance(node, ast.ClassDef):
+            self._enter(node, set())  # its functions are methods
         else:
             self.generic_visit(node)
 
@@ -64,8 +67,8 @@ class Scopes(ast.NodeVisitor):
             self.around.setdefault(name, set()).update(*self._stack)
 
 
-def _bound(scope: ast.AST) -> Iterator[str]:
-    """Yield the names that a scope binds: parameters, assignments, imports, functions and classes in it."""
+def _bound(scope: ast.AST, module: str = "") -> Iterator[str]:
+    """Yield the names that a scope binds: parameters, assignments, imports but those from ``module``, functions, ..."""
     body: list[ast.AST] = [scope.body] if isinstance(scope, ast.Lambda) else list(getattr(scope, "body", []))
     if isinstance(scope, _FUNCTIONS):
         a = scope.args
@@ -82,6 +85,8 @@ def _bound(scope: ast.AST) -> Iterator[str]:
             continue
         elif isinstance(node, ast.Lambda):
             continue
+        elif isinstance(node, ast.ImportFrom) and node.module == module:
+            names += [a.asname for a in node.names if a.asname]
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names += [(a.asname or a.name).split(".")[0] for a in node.names]
         elif (isinstance(node, ast.ExceptHandler) and node.name) or (
@@ -130,7 +135,7 @@ class Renamer:
             if len(said) > (path == home and f'"{old}"' in self._exports(path)):
                 return f"a text in {path.relative_to(ROOT)} names it"
             tree = ast.parse(self.texts[path])
-            scopes = Scopes(tree)
+            scopes = Scopes(tree, module)
             if path == home and not any(isinstance(n, _DEFINITIONS) and n.name == old for n in tree.body):
                 return "" if old not in scopes.top and new in scopes.top else "it defines no such function"
             if attribute:

@@ -38,11 +38,11 @@ def endless(x: loom.InOut[loom.u32]) -> None:
 
 def training() -> None:
     """Train the digits; the committed digest."""
-    from loom.cli.demos.demo_digits import committed_digest, train_digits
+    from loom.cli.demos.demo_digits import golden_digest, train_digits
 
     (line,) = train_digits(20, ["cuda"])
     print(f"{line.what}: {line.answer}, {line.seconds:.1f} s")
-    same("digest of the digits", line.sha256, committed_digest(20))
+    same("digest of the digits", line.sha256, golden_digest(20))
 
 
 _DOCUMENT: dict[str, Any] = {

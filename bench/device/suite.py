@@ -23,7 +23,7 @@ from targets import TARGETS, Missing, open_target, proof_device
 import conformance.cases  # noqa: F401 - registers the cases
 from conformance.running import CASES, Target, conform, load_case
 from loom.cli.demos.demo import FULL
-from loom.cli.demos.demo_digits import committed_digest, has_digits, train_digits
+from loom.cli.demos.demo_digits import golden_digest, has_digits, train_digits
 from loom.core.dtype import DType
 from loom.core.errors import DeviceError
 from loom.core.numerics import canonical_bits
@@ -117,7 +117,7 @@ def train_on(target: str) -> tuple[bool, str]:
     if not has_digits():
         return True, f"left out: digits on {target}: scikit-learn is missing"
     (line,) = train_digits(FULL.epochs, [target])
-    right = line.sha256 == committed_digest(FULL.epochs)
+    right = line.sha256 == golden_digest(FULL.epochs)
     return right, f"{'' if right else 'DIFFERENT '}{line.what}: {line.answer}, {line.seconds:.1f} s, {line.sha256[:16]}"
 
 

@@ -221,69 +221,251 @@ from loom.tensor.creation.creation import from_dlpack as from_dlpack
 from loom.tensor.ops.precision import precision as precision
 
 def atomic_add(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] += v; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] += v; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_and(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] &= v; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] &= v; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_compare_exchange(memory: Any, index: Any, expected: Any, value: Any) -> Any:
-    """In one step: memory[i] = v if it equals the expected value; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] = v if it equals the expected value; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        expected: Number of its type that it is compared with.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_exchange(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] = v; gives the old (integers of 32 or 64 bits)."""
+    """In one step: memory[i] = v; gives the old (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_max(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] = max; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] = max; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_min(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] = min; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] = min; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_or(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] |= v; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] |= v; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def atomic_xor(memory: Any, index: Any, value: Any) -> Any:
-    """In one step: memory[i] ^= v; gives the old value (integers of 32 or 64 bits)."""
+    """In one step: memory[i] ^= v; gives the old value (integers of 32 or 64 bits).
+
+    Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 def ceil(x: Any) -> Any:
-    """In each lane: round toward plus infinity (f32 or f64)."""
+    """In each lane: round toward plus infinity (f32 or f64).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def clz(x: Any) -> Any:
-    """In each lane: number of leading zeros (an integer)."""
+    """In each lane: number of leading zeros (an integer).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def dot2_i16(a: Any, b: Any, c: Any) -> Any:
-    """In each lane: c + the sum of two products of i16 (i32)."""
+    """In each lane: c + the sum of two products of i16 (i32).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+        c: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def dot4_i8(a: Any, b: Any, c: Any) -> Any:
-    """In each lane: c + the sum of four products of i8 (i32)."""
+    """In each lane: c + the sum of four products of i8 (i32).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+        c: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def dot4_u8i8(a: Any, b: Any, c: Any) -> Any:
-    """In each lane: c + the sum of four products, u8 of a by i8 of b (i32)."""
+    """In each lane: c + the sum of four products, u8 of a by i8 of b (i32).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+        c: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def floor(x: Any) -> Any:
-    """In each lane: round toward minus infinity (f32 or f64)."""
+    """In each lane: round toward minus infinity (f32 or f64).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def fma(a: Any, b: Any, c: Any) -> Any:
-    """In each lane: a * b + c, where a * b is exact (operands by its own rule)."""
+    """In each lane: a * b + c, where a * b is exact (operands by its own rule).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+        c: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def idiv(a: Any, b: Any) -> Any:
-    """In each lane: a / b toward zero; x / 0 = 0 (an integer)."""
+    """In each lane: a / b toward zero; x / 0 = 0 (an integer).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def irem(a: Any, b: Any) -> Any:
-    """In each lane: a - (a / b) b; x % 0 = x (an integer)."""
+    """In each lane: a - (a / b) b; x % 0 = x (an integer).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def mulhi(a: Any, b: Any) -> Any:
-    """In each lane: high half of the product (an integer)."""
+    """In each lane: high half of the product (an integer).
+
+    Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 def popcount(x: Any) -> Any:
-    """In each lane: number of one bits (an integer)."""
+    """In each lane: number of one bits (an integer).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def rint(x: Any) -> Any:
-    """In each lane: round to nearest, halves to even (f32 or f64)."""
+    """In each lane: round to nearest, halves to even (f32 or f64).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def sqrt(x: Any) -> Any:
-    """In each lane: square root, correctly rounded (f32 or f64)."""
+    """In each lane: square root, correctly rounded (f32 or f64).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def trunc(x: Any) -> Any:
-    """In each lane: round toward zero (f32 or f64)."""
+    """In each lane: round toward zero (f32 or f64).
+
+    Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 def __getattr__(name: str) -> Any: ...  # pyright: ignore[reportIncompleteStub] - short vectors, such as f32x4

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import cache
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -44,6 +45,8 @@ _OFTEN = {
     "literals": 12, "memory": 6, "signals": 4, "written": 4, "constant-left": 6, "constant-right": 6,
 }  # fmt: skip
 """Every how many kernels of a theme one is always looked at, on one chip; make prove looks at all, on three."""
+_MOST = 200
+"""Kernels of a case: a thousand take longer than a test may."""
 _THEMES = list(dict.fromkeys(theme(name) for name in CASES))
 
 
@@ -97,13 +100,22 @@ def test_exact_instructions_only(about: str) -> None:
         _require_exact(name, CHIPS[crc32(name.encode()) % len(CHIPS)])
 
 
+def _shares() -> list[Any]:
+    """Return the kernels of each theme, those of a large one in several lists."""
+    named = {about: [name for name in CASES if theme(name) == about] for about in _THEMES}
+    return [
+        pytest.param(names[first : first + _MOST], id=f"{about}{first or ''}")
+        for about, names in named.items()
+        for first in range(0, len(names), _MOST)
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("about", _THEMES)
-def test_exact_instructions_in_all(about: str, chip: str) -> None:
-    for name in CASES:
-        if theme(name) == about:
-            _require_exact(name, chip)
+@pytest.mark.parametrize("names", _shares())
+def test_exact_instructions_in_all(names: list[str], chip: str) -> None:
+    for name in names:
+        _require_exact(name, chip)
 
 
 @cache

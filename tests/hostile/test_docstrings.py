@@ -15,23 +15,43 @@ from typing import Any
 
 import pytest
 
-from hostile.lists import LISTED, listed_errors, sections
+from hostile.lists import CLASSES, LISTED, listed_errors, sections
+from hostile.sites import LEFT_OUT
 from loom.core import errors
 
 
 def _functions(door: str) -> Iterator[tuple[str, Any]]:
-    """Yield the functions of a door that are written in Python, by their names there."""
+    """Yield the functions of a door that are written in Python, by their names there, and its classes' methods."""
     module = import_module(door)
     for name in module.__all__:
         found = getattr(module, name)
         function = inspect.unwrap(found) if callable(found) else found
         if inspect.isfunction(function) and function.__module__.startswith("loom."):
-            yield name, function
+            if not function.__module__.startswith("loom.patterns"):
+                yield name, found
+    for word in CLASSES.get(door, "").split():
+        kind = getattr(module, word.rstrip("+"))
+        if word.endswith("+"):
+            yield kind.__name__, kind
+        members = {n: m for base in reversed(kind.__mro__) if "loom." in base.__module__ for n, m in vars(base).items()}
+        for name, member in members.items():
+            is_function = inspect.isfunction(inspect.unwrap(getattr(member, "__func__", member)))
+            if is_function and not name.startswith("_") and f"{kind.__name__}.{name}" not in LEFT_OUT:
+                yield f"{kind.__name__}.{name}", member
+
+
+def _parameters(name: str, function: Any) -> list[str]:
+    """Return the names of what callers pass."""
+    given = list(inspect.signature(getattr(function, "__func__", function)).parameters)
+    return given[1:] if "." in name and not isinstance(function, staticmethod) else given
 
 
 def _raised(function: Any) -> Iterator[str]:
     """Yield the names of Loom's errors that the body of a function raises, by its syntax."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    written = function.__init__ if inspect.isclass(function) else getattr(function, "__func__", function)
+    if not hasattr(written := inspect.unwrap(written), "__code__") or written.__code__.co_filename == "<string>":
+        return  # the constructor of a dataclass
+    tree = ast.parse(textwrap.dedent(inspect.getsource(written)))
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             name = ast.unparse(node.exc.func).rpartition(".")[2]
@@ -41,13 +61,15 @@ def _raised(function: Any) -> Iterator[str]:
 
 def _faults(name: str, function: Any) -> Iterator[str]:
     doc = inspect.getdoc(function) or ""
-    given = list(inspect.signature(function).parameters)
+    given = _parameters(name, function)
     told = [row.lstrip("*") for row in sections(doc).get("Args", [])]
     if told != given:
         yield f"{name}: Args: expected {', '.join(given) or 'none'}, got {', '.join(told) or 'none'}"
     for error in sorted(set(_raised(function)) - listed_errors(doc)):
         yield f"{name}: Raises: {error} is missing, which its body raises"
-    if "Returns" not in sections(doc) and not re.match(r"(Return|Tell|Yield)\b", doc):
+    is_told = "Returns" in sections(doc) or re.match(r"(Return|Tell|Yield)\b", doc) or inspect.isclass(function)
+    written = inspect.unwrap(getattr(function, "__func__", function))
+    if not is_told and getattr(written, "__annotations__", {}).get("return") != "None":
         yield f"{name}: neither its first sentence nor a list says what it returns"
 
 
@@ -55,7 +77,7 @@ def _faults(name: str, function: Any) -> Iterator[str]:
 def test_lists_are_whole(door: str) -> None:
     functions = list(_functions(door))
     assert functions
-    faults = [fault for name, function in functions for fault in _faults(f"{door}.{name}", function)]
+    faults = [f"{door}.{fault}" for name, function in functions for fault in _faults(name, function)]
     assert not faults, "\n".join(faults)
 
 
@@ -75,7 +97,7 @@ def test_each_fault_is_seen() -> None:
             raise errors.ShapeError("right", "never")
         return a
 
-    def wrong(a: int, b: int) -> None:
+    def wrong(a: int, b: int) -> int:
         """Do something.
 
         Args:

@@ -57,21 +57,21 @@ def test_full_digests_come_from_numpy_too() -> None:
 def test_digits_after_one_epoch(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_THREADS", threads)
     (line,) = digits.train_digits(1, ["cpu"])
-    assert (line.what, line.sha256) == ("digits on cpu, 1 epoch", digits.committed_digest(1))
+    assert (line.what, line.sha256) == ("digits on cpu, 1 epoch", digits.golden_digest(1))
 
 
 @pytest.mark.slow
 @pytest.mark.needs("threads")
 def test_digits_after_one_epoch_on_a_gpu(on: str) -> None:
     (line,) = digits.train_digits(1, [on])
-    assert line.sha256 == digits.committed_digest(1)
+    assert line.sha256 == digits.golden_digest(1)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("setting")
 def test_digits_are_learnt() -> None:
     (line,) = digits.train_digits(20, ["cpu"])
-    assert line.sha256 == digits.committed_digest(20)
+    assert line.sha256 == digits.golden_digest(20)
     right, samples = int(line.answer.split()[0]), int(line.answer.split()[2])
     assert samples == 359  # a fifth of 1797
     assert right / samples >= 0.985
@@ -81,7 +81,7 @@ def test_digits_are_learnt() -> None:
 @pytest.mark.needs("threads")
 def test_digits_are_learnt_on_a_gpu(on: str) -> None:
     (line,) = digits.train_digits(20, [on])
-    assert line.sha256 == digits.committed_digest(20)
+    assert line.sha256 == digits.golden_digest(20)
 
 
 DIGITS_Q12 = {
@@ -118,12 +118,12 @@ def test_the_command_of_the_guide_trains_to_the_same_digest(tmp_path: Path) -> N
     net.write_text(digits.document())
     arguments = f"train {net} --data digits --epochs 20 --optimizer adamw --rate 0.003 --schedule cosine --json"
     found = json.loads(CliRunner().invoke(app, [*arguments.split(), "--device", "cpu"]).output)
-    assert found["sha256"] == digits.committed_digest(20)
+    assert found["sha256"] == digits.golden_digest(20)
 
 
 def check_committed_with_numpy(size: job.DemoSize) -> None:
     """Compute every committed digest without Loom: published counts, numpy, and the sum's order in numpy."""
-    x = job.made_numbers(np.empty(size.elements, np.float32))
+    x = job.fill_numbers(np.empty(size.elements, np.float32))
     total = canonical_sum(x)
     results = {
         "primes": np.array([PRIMES_BELOW[size.below]], "<u8"),
@@ -137,7 +137,7 @@ def check_committed_with_numpy(size: job.DemoSize) -> None:
     found = {name: hashlib.sha256(values).hexdigest() for name, values in results.items()}
     text = "".join(f"{name} {digest}\n" for name, digest in found.items())
     found["all"] = hashlib.sha256(text.encode()).hexdigest()
-    assert found == job.committed_digests(size)
+    assert found == job.golden_digests(size)
 
 
 def canonical_sum(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -159,7 +159,7 @@ def test_numbers_follow_the_formula(at: int) -> None:
     h = at * 2654435761 % 2**32
     h = (h ^ h >> 15) * 2246822519 % 2**32
     h ^= h >> 13
-    made = job.made_numbers(np.empty((1 << 20) + 4, np.float32))
+    made = job.fill_numbers(np.empty((1 << 20) + 4, np.float32))
     assert float(made[at]) == ((h >> 8) - 2**23) / 2**23
 
 

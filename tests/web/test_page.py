@@ -51,7 +51,7 @@ def click(page: Page, selector: str) -> None:
 
 
 def test_the_network_ends_in_the_committed_digest(page: Page, tmp_path: Path) -> None:
-    digest = demo_digits.committed_digest(20)
+    digest = demo_digits.golden_digest(20)
     assert text(page, "#weights .here") != digest
     for _ in range(2):  # it may be trained again
         click(page, "#start")

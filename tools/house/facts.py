@@ -45,6 +45,8 @@ class Facts:
     """Names that statements of the module bind, imports among them."""
     public: list[str] = field(default_factory=list[Any])
     """Names without an underscore that the module defines itself."""
+    listed: list[int] = field(default_factory=list[Any])
+    """Lines of the lists of arguments, results and errors in docstrings."""
     calls: Calls = field(default_factory=Calls)
 
 
@@ -91,6 +93,7 @@ def _read_nodes(tree: ast.Module, facts: Facts) -> set[int]:
         node, when = left.pop()
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            facts.listed += (node.lineno + number for number in _listed(node.value.value))
             continue
         _read_node(node, when, facts)
         typing = node.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) else ()
@@ -101,6 +104,19 @@ def _read_nodes(tree: ast.Module, facts: Facts) -> set[int]:
     facts.anys.sort()
     facts.asks.sort()
     return lines
+
+
+def _listed(text: str) -> Iterator[int]:
+    """Yield the numbers, from 0, of the lines of a docstring that belong to lists, each with the blank line before."""
+    indent: int | None = None
+    for number, line in enumerate(text.split("\n")):
+        if head := re.match(r"( *)(Args|Returns|Raises):$", line):
+            indent = len(head[1])
+            yield number - 1
+        elif indent is not None and line.strip() and not line.startswith(" " * (indent + 1)):
+            indent = None
+        if indent is not None and line.strip():
+            yield number
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loom.workers.opening import Workers, opened
+from loom.workers.opening import Workers, open_pool
 
 __all__ = ["map_chunks"]
 
@@ -26,5 +26,5 @@ def map_chunks(
 
     An error of the function is raised here. A worker that dies is replaced, and its chunks are computed by others.
     """
-    with opened(workers, address, audit, "loom.cluster.map") as pool:
+    with open_pool(workers, address, audit, "loom.cluster.map") as pool:
         return pool.map(fn, chunks)

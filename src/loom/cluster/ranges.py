@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_array
 from loom.core.numbers import whole
 from loom.core.numerics import REDUCE_TILE
-from loom.workers.opening import Workers, opened
+from loom.workers.opening import Workers, open_pool
 
 __all__ = ["count_primes", "cut_range", "sum_elements"]
 
@@ -68,7 +68,7 @@ def sum_elements(
                                 expected="no n", remedy="Leave it out")  # fmt: skip
         array = np.ascontiguousarray(read_array(source, where)[0]).reshape(-1)
         make, count = None, array.size
-    with opened(workers, address, audit, where) as pool:
+    with open_pool(workers, address, audit, where) as pool:
         cuts = cut_range(count, _PIECES_PER_WORKER * len(pool), REDUCE_TILE, _MOST_ELEMENTS) or [(0, 0)]
         if make is not None:
             found = pool.map(_sums_made, [(make, start, stop) for start, stop in cuts])
@@ -129,7 +129,7 @@ def count_primes(n: int, *, workers: Workers = 2, address: str | None = None, au
     below = whole(n, f"{where}, n", least=0, most=_MOST_PRIMES_BELOW)
     if below <= _LEAST_NUMBERS and not hasattr(workers, "map"):
         return gpu_prime_count(below)
-    with opened(workers, address, audit, where) as pool:
+    with open_pool(workers, address, audit, where) as pool:
         pieces = max(1, min(_PIECES_PER_WORKER * len(pool), below // _LEAST_NUMBERS))
         found = pool.map(_count_between, cut_range(below, pieces, _WHEEL))
     return sum(found) + sum(p < below for p in (2, 3, 5))

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import whole
-from loom.workers.opening import Workers, opened
+from loom.workers.opening import Workers, open_pool
 
 __all__ = ["run_units"]
 
@@ -37,7 +37,7 @@ def run_units(
     units = whole(units, f"{where}, units", least=1, most=_MOST_UNITS)
     times = whole(times, f"{where}, times", least=1)
     together = whole(together, f"{where}, together", least=1)
-    with opened(workers, address, audit, where) as pool:
+    with open_pool(workers, address, audit, where) as pool:
         length = max(1, min(together, -(-units // (_PIECES_PER_WORKER * len(pool)))))
         cuts = [(make, collect, times, at, min(at + length, units)) for at in range(0, units, length)]
         return [held for piece in pool.map(_run_some, cuts) for held in piece]
@@ -49,14 +49,14 @@ def _run_some(
     from loom.runtime.chain.swarm import swarm
 
     with ExitStack() as held:
-        units = [held.enter_context(_made(make, number)) for number in range(first, last)]
+        units = [held.enter_context(_make_unit(make, number)) for number in range(first, last)]
         together = swarm([unit.build() for unit in units])
         for _ in range(times):
             together.run()
         return [unit.read(binding="registers") if collect is None else collect(unit) for unit in units]
 
 
-def _made(make: Callable[[int], Any], number: int) -> Any:
+def _make_unit(make: Callable[[int], Any], number: int) -> Any:
     from loom.runtime.units.unit import Unit
 
     unit = make(number)

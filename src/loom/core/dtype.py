@@ -99,7 +99,14 @@ class DType:
         return self if self.lanes == 1 else SCALARS[self.name.split("x")[0]]
 
     def vector(self, lanes: int) -> DType:
-        """Return the short vector type with ``lanes`` components (1 gives the scalar itself)."""
+        """Return the short vector type of this type.
+
+        Args:
+            lanes: Number of components, 1 to 4; 1 gives the scalar itself.
+
+        Raises:
+            DTypeError: Not 1 to 4 lanes; a complex type.
+        """
         if isinstance(lanes, bool) or not isinstance(lanes, (int, np.integer)) or not 1 <= lanes <= 4:
             raise DTypeError("loom.dtype, vector", "no such vector", expected="1 to 4 lanes", got=repr(lanes)[:200],
                              remedy="Pass 2, 3 or 4")  # fmt: skip

@@ -88,9 +88,17 @@ def floats_of(cells: np.ndarray[Any, Any], kind: Fixed, dtype: np.dtype[Any]) ->
 def fixed(scale: float, dtype: Any = f32) -> Fixed:
     """Return the type of cells that add up floats exactly, whatever the order: 64-bit multiples of ``scale``.
 
-    ``scale`` is a power of two, from 2^-100 to 2^100; ``dtype``, f32 or f64, is what a kernel reads. In a kernel with
-    ``cells: InOut[loom.fixed(2**-20)]``, ``loom.atomic_add(cells, i, x)`` adds the multiple of the scale nearest to x.
-    A number that is not finite or has 2^61 units, and a cell that holds 2^62 or more, fail as an ``assert`` does.
+    In a kernel with ``cells: InOut[loom.fixed(2**-20)]``, ``loom.atomic_add(cells, i, x)`` adds the multiple of the
+    scale nearest to x. A number that is not finite or has 2^61 units, and a cell that holds 2^62 or more, fail as an
+    ``assert`` does.
+
+    Args:
+        scale: Power of two from 2^-100 to 2^100: one unit of a cell.
+        dtype: f32 or f64: the type that kernels read.
+
+    Raises:
+        ArgumentError: The scale is no finite number, or no power of two.
+        DTypeError: Not f32 or f64.
 
     >>> fixed(2**-20)
     loom.fixed(2**-20)

@@ -8,6 +8,7 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
     LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
+    LOOM_NATIVE     0: every call of a kernel goes the whole way through Python (default: 1)
     LOOM_MONITOR    1: show this process to ``loom monitor``
     LOOM_TRACEBACK  full: tracebacks with Loom's own frames, which are otherwise left out
 
@@ -22,13 +23,16 @@ from typing import Any
 from loom.core.errors import ArgumentError
 
 __all__ = [
+    "CALL_SETTINGS",
     "build_key",
     "cache_directory",
     "check_bounds",
     "compile_settings",
     "default_device",
+    "environment",
     "full_tracebacks",
     "monitor_wanted",
+    "native_calls",
     "optimise_code",
     "simd_lanes",
     "thread_count",
@@ -79,6 +83,16 @@ def build_key() -> tuple[Any, ...]:
     return _SET.get(b"LOOM_THREADS") or thread_count(), *map(_SET.get, _OF_BUILDS)
 
 
+def native_calls() -> bool:
+    """Tell whether calls of kernels that come again are made without Python."""
+    return _integer("LOOM_NATIVE", 0, 1) != 0
+
+
+def environment() -> dict[bytes, bytes] | None:
+    """Return what ``os.environ`` holds, where that can be looked at while it changes."""
+    return _SET
+
+
 def monitor_wanted() -> bool:
     """Tell whether this process is to be shown to ``loom monitor``."""
     return _integer("LOOM_MONITOR", 0, 1) == 1
@@ -104,6 +118,8 @@ _SET: dict[bytes, bytes] | None = getattr(os.environ, "_data", None) if os.name 
 
 
 _OF_BUILDS = (b"LOOM_SIMD", b"LOOM_OPTIMISE", b"LOOM_CHECK")
+CALL_SETTINGS = (*_OF_BUILDS, b"LOOM_THREADS", b"LOOM_DEVICE", b"LOOM_NATIVE")
+"""The names of all that a call of a kernel depends on."""
 
 
 def _text(name: str) -> str | None:

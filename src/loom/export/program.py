@@ -30,7 +30,7 @@ from loom.runtime.port.elements import Readable
 from loom.tensor import Tensor, TensorProgram
 from loom.tensor.record.graph import PARAMETER, ancestors
 
-__all__ = ["Argument", "FrozenFunction", "freeze_chain", "freeze_program", "named_parameters"]
+__all__ = ["Argument", "FrozenFunction", "freeze_chain", "freeze_program", "parameters_by_name"]
 
 MOST_DISPATCHES = 1 << 16
 """Of a chain, repeats written out."""
@@ -131,7 +131,7 @@ def freeze_program(
     names = names or (["y"] if len(made) == 1 else [f"y{n}" for n in range(len(made))])
     arguments = [Argument(key, node.dtype, tuple(node.shape), True, False) for key, node in compiled.inputs.items()]
     arguments += [Argument(n, t.dtype, tuple(t.shape), False, True) for n, t in zip(names, made, strict=True)]
-    parameters = named_parameters([*made, *(t for pair in pairs for t in pair)])
+    parameters = parameters_by_name([*made, *(t for pair in pairs for t in pair)])
 
     def image(caps: Caps) -> Image:
         found = Image(caps)
@@ -143,7 +143,7 @@ def freeze_program(
     return FrozenFunction(name, arguments, lambda: {key: _elements(p) for key, p in parameters.items()}, image)
 
 
-def named_parameters(ends: Sequence[Tensor]) -> dict[str, Any]:
+def parameters_by_name(ends: Sequence[Tensor]) -> dict[str, Any]:
     """Return the parameters behind tensors by their names, or p0, p1, ...; of one name the later ones get a number."""
     found: dict[str, Any] = {}
     for node in ancestors(ends):

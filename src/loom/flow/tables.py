@@ -23,7 +23,7 @@ from loom.tables.columns.conditions import condition
 from loom.tables.columns.schema import DECLARED
 from loom.tables.columns.types import COLUMN_TYPES, ColumnType
 from loom.tables.device.columns import operation
-from loom.tables.exchange.csv_files import read_sheet, typed
+from loom.tables.exchange.csv_files import read_sheet, read_types
 from loom.tables.query import Query
 
 __all__ = [
@@ -306,7 +306,7 @@ def db_import_csv(table: FlowTable, path: str | os.PathLike[str]) -> int:
     for column in sheet.columns:
         target.require(column, where)
     known = {} if target.table is None else target.table.columns
-    read = typed(sheet, {c: COLUMN_TYPES[kind] for c, kind in known.items() if c in sheet.columns}, where)
+    read = read_types(sheet, {c: COLUMN_TYPES[kind] for c, kind in known.items() if c in sheet.columns}, where)
     new = {c: "float" if kind.name == "int" else kind.name for c, (kind, _) in read.items() if c not in known}
     with target.kept():
         if target.table is None:

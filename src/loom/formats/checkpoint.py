@@ -85,7 +85,7 @@ class StoredTensor:
             return self._stored().decode()
         return decode_to_array(self._data, self.encoding, self.shape, self._here)
 
-    def stored(self) -> StoredArray | None:
+    def read_stored(self) -> StoredArray | None:
         """Return codes and scales of a tensor that Loom stored with a scale, None of any other."""
         return None if self._stored is None else self._stored()
 

@@ -62,7 +62,7 @@ class TextColumn:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def listed(self) -> list[str]:
+    def to_list(self) -> list[str]:
         """Return the texts as a list."""
         texts: Any = self.texts
         return cast("list[str]", texts if isinstance(texts, list) else texts.to_pylist())
@@ -234,7 +234,7 @@ def meaning(cells: TextColumn) -> tuple[str, Any, Any]:
     found = _by_arrow(cells)
     if found is not None:
         return found
-    texts = cells.listed()
+    texts = cells.to_list()
     present = [c for c in texts if c not in MISSING]
     missing = np.array([c in MISSING for c in texts], np.bool_) if len(present) < len(texts) else None
     if present and all(map(_INTEGER.match, present)):

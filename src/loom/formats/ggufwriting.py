@@ -84,7 +84,7 @@ def _parts(
         if now is None or now.name == tensor.encoding:
             yield tensor.raw()
         else:
-            yield from _encoded(tensor, now, note, where)
+            yield from _encode(tensor, now, note, where)
         size = (now or ENCODINGS[tensor.encoding]).size_of(tensor.shape) or 0
         yield bytes(-size % _ALIGNMENT)
 
@@ -94,7 +94,7 @@ def _file_type(values: GgufMetadata, known: Encoding | None) -> dict[str, bytes]
     return {} if known is None or key not in values else {key: struct.pack("<II", 4, _FILE_TYPES[known.name])}
 
 
-def _encoded(
+def _encode(
     tensor: StoredTensor, known: Encoding, note: Callable[[TensorError], None], where: str
 ) -> Iterator[bytes | memoryview]:
     """Return a tensor's blocks, some rows at a time, and note how far they are from its numbers."""

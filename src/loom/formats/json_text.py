@@ -10,15 +10,22 @@ import json
 import math
 import struct
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 from loom.core.errors import FileError
 from loom.core.given import is_list, is_mapping
 
-__all__ = ["WHOLE_FILE", "base64_bytes", "canonical", "load_json", "value_digest"]
+__all__ = ["WHOLE_FILE", "JsonObject", "JsonValue", "base64_bytes", "base64_text", "brief", "canonical", "load_json"]
+__all__ += ["value_digest"]
+
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+JsonValue: TypeAlias = "JsonObject | list[JsonValue] | tuple[JsonValue, ...] | str | int | float | None"
+"""Contents of documents; tuples are in those made in Python alone."""
 
 WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
 """The remedy for a file that lacks something."""
+_LONGEST = 60
+"""Characters of a value that an error shows."""
 
 
 def load_json(text: bytes | memoryview, where: str, what: str) -> dict[str, Any]:
@@ -87,3 +94,28 @@ def base64_bytes(value: object) -> bytes | None:
         return base64.b64decode(value, validate=True)
     except ValueError:
         return None
+
+
+def base64_text(data: bytes) -> str:
+    """Return bytes as a base64 text."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def brief(value: JsonValue) -> str:
+    """Return a short text for a value of a document."""
+    if isinstance(value, dict):
+        return f"an object with {len(value)} keys" if len(value) != 1 else "an object with 1 key"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return _quote(value)
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...")

@@ -107,7 +107,7 @@ def read_stored(data: bytes | memoryview, where: str) -> tuple[Arrays, dict[str,
     try:
         tensors = with_scales(tensors, metadata, where)
         for name, tensor in tensors.items():
-            if (held := tensor.stored()) is not None:
+            if (held := tensor.read_stored()) is not None:
                 stored[name] = held
     except FileError as error:
         raise ArgumentError(error.where, error.what, expected=error.expected, got=error.got,

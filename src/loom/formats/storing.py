@@ -38,7 +38,7 @@ def is_plain(kind: NumericType) -> bool:
 
 def is_weight(tensor: StoredTensor, kind: NumericType) -> bool:
     """Tell whether a conversion to ``kind`` means a tensor: numbers with a fraction; of narrow types no vectors."""
-    if tensor.stored() is None and (tensor.encoding[0] in "IUC" and tensor.encoding[1:].isdecimal()):
+    if tensor.read_stored() is None and (tensor.encoding[0] in "IUC" and tensor.encoding[1:].isdecimal()):
         return False
     return tensor.encoding != "BOOL" and (is_plain(kind) or len(tensor.shape) > 1)
 
@@ -51,7 +51,7 @@ def pieces_of(
     ``kind``: None keeps what the format can keep; GGUF's blocks become F32. ``note`` is called with the error of what
     is rounded, when its bytes are made.
     """
-    held = tensor.stored()
+    held = tensor.read_stored()
     if held is not None and (kind is None or held.dtype is kind):
         return storage_pieces(tensor.name, held)
     native = SAFETENSORS_TYPES.get(tensor.encoding)
@@ -61,7 +61,7 @@ def pieces_of(
         return [_plain(tensor, None, note, where)], None
     if is_plain(kind):
         return [_plain(tensor, kind, note, where)], None
-    return storage_pieces(tensor.name, _stored(tensor, kind, scales, note, where))
+    return storage_pieces(tensor.name, _store(tensor, kind, scales, note, where))
 
 
 def _plain(
@@ -92,7 +92,7 @@ def _numbers(tensor: StoredTensor) -> Array:
     return found if found.dtype.kind == "f" else tensor.read()
 
 
-def _stored(
+def _store(
     tensor: StoredTensor, kind: NumericType, scales: str, note: Callable[[TensorError], None], where: str
 ) -> StoredArray:
     """Return a tensor with scales; by rows some of them at a time, which changes nothing in any."""

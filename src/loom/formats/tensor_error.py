@@ -74,7 +74,7 @@ def error_of(array: Array, stored: StoredArray, name: str = "", *, bits: int = 2
         lost = float(bits) if not whole else bits - math.log2(whole / error)
     return TensorError(
         name, stored.dtype.name, stored.size, most, float(share.max(initial=0.0)), error, bits,
-        min(max(lost, 0.0), float(bits)), _clipped(exact, stored), stored.nbytes,
+        min(max(lost, 0.0), float(bits)), _count_clipped(exact, stored), stored.nbytes,
         1.0 if stored.scale is None else float(stored.scale.max(initial=0.0)),
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ def _rms(values: Array) -> float:
     return 0.0 if not most else most * math.sqrt(float(np.mean((values / most) ** 2)))
 
 
-def _clipped(exact: Array, stored: StoredArray) -> int:
+def _count_clipped(exact: Array, stored: StoredArray) -> int:
     """Return how many numbers are beyond the range of their type, under their scale."""
     kind, scale = stored.dtype, stored.scale
     if kind.kind is NumericKind.BINARY:

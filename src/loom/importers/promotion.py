@@ -14,7 +14,7 @@ from loom import tensor as lt
 from loom.core.dtype import DType, lookup
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["cast", "matched", "meet", "number", "wide"]
+__all__ = ["cast", "match_types", "meet", "number", "wide"]
 
 _DEFAULT = lookup("f32")
 
@@ -66,7 +66,7 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
     return lt.not_equal(x, 0) if dtype.is_bool else lt.cast(x, dtype)
 
 
-def matched(values: Sequence[Any], dtype: DType) -> list[Any]:
+def match_types(values: Sequence[Any], dtype: DType) -> list[Any]:
     """Return tensors in a dtype, and numbers as it has them."""
     found: list[Any] = []
     for value in values:

@@ -74,7 +74,7 @@ def compare_checkpoints(
     inputs = _inputs(described, count, length, np.random.Generator(np.random.Philox(drawn)))
     first = _outputs(one, described, inputs, on)
     second = _outputs(other, again, inputs, on)
-    return _compared(described, inputs, first, second)
+    return _compare(described, inputs, first, second)
 
 
 def _network(described: ModelDescription) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _outputs(checkpoint: Any, described: ModelDescription, inputs: dict[str, Arr
     return np.asarray(made, np.float64)
 
 
-def _compared(described: ModelDescription, inputs: dict[str, Array], first: Array, second: Array) -> ModelComparison:
+def _compare(described: ModelDescription, inputs: dict[str, Array], first: Array, second: Array) -> ModelComparison:
     away = np.abs(second - first)
     rows, others = first.reshape(-1, first.shape[-1]), second.reshape(-1, first.shape[-1])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -100,7 +100,7 @@ def convert_checkpoint(
     """
     checkpoint = _checkpoint_of(source)
     path = None if target is None else path_of(target, f"{_WHERE}, target")
-    kept = _matched(keep, checkpoint.tensors)
+    kept = _match_names(keep, checkpoint.tensors)
     if shard_nbytes is not None:
         shard_nbytes = whole_number(shard_nbytes, f"{_WHERE}, shard_nbytes", least=_LEAST_SHARD)
     scales = one_of(scales, f"{_WHERE}, scales", RULES)
@@ -114,7 +114,7 @@ def convert_checkpoint(
 
     if path is not None and path.suffix == ".gguf":
         files = _write_gguf(checkpoint, path, dtype, scales, kept, note)
-        return _made(checkpoint, notes, files)
+        return _result(checkpoint, notes, files)
     kind = None if dtype is None else numeric_type(dtype, f"{_WHERE}, dtype")
     if scales != "row" and (kind is None or is_plain(kind)):
         raise ArgumentError(f"{_WHERE}, scales", "no tensor gets a scale", expected="a narrow dtype, such as i8",
@@ -122,17 +122,17 @@ def convert_checkpoint(
                             remedy="Leave scales out, or name such a type")  # fmt: skip
     whole = _Whole(checkpoint, kind, scales, kept, note)
     if path is None:
-        return _made(checkpoint, notes, (), whole.parts(_metadata(checkpoint, alone=True)).whole())
+        return _result(checkpoint, notes, (), whole.parts(_metadata(checkpoint, alone=True)).whole())
     if path.suffix == SAFETENSORS:
         write_file(path, whole.parts(_metadata(checkpoint, alone=True)), _WHERE)
-        return _made(checkpoint, notes, (path,))
+        return _result(checkpoint, notes, (path,))
     if path.suffix and not path.is_dir() and path.suffix[1:].isalpha() and len(path.suffix) < 6:
         raise ArgumentError(f"{_WHERE}, target", "not such a file", expected=".safetensors, .gguf or a folder",
                             got=path.name, remedy="Name it by its ending")  # fmt: skip
-    return _made(checkpoint, notes, _write_folder(checkpoint, path, whole, kind, shard_nbytes))
+    return _result(checkpoint, notes, _write_folder(checkpoint, path, whole, kind, shard_nbytes))
 
 
-def _made(
+def _result(
     checkpoint: Checkpoint, notes: Mapping[str, TensorError], files: tuple[Path, ...], data: bytes | None = None
 ) -> ConvertedCheckpoint:
     nbytes = sum(path.stat().st_size for path in files) if data is None else len(data)
@@ -174,7 +174,7 @@ def _of_arrays(arrays: Any, metadata: Mapping[str, str], dtype: str = "f32") -> 
     return Checkpoint("safetensors", "arrays", tensors, metadata)
 
 
-def _matched(patterns: Any, names: Mapping[str, Any]) -> set[str]:
+def _match_names(patterns: Any, names: Mapping[str, Any]) -> set[str]:
     """Return the names that patterns mean; ArgumentError for a pattern that means none."""
     if isinstance(patterns, str) or not is_list(patterns):
         raise ArgumentError(f"{_WHERE}, keep", "not names of tensors", expected='a list of names or patterns',

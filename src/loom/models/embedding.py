@@ -74,7 +74,9 @@ class Embedder:
         description = describe(checkpoint, config=config)
         document = _pooling_document(description, pooling, normalize)
         description.warn()
-        network = Network(parse(document), on=on, weights=CheckpointWeights(checkpoint, _taken(description, document)))
+        network = Network(
+            parse(document), on=on, weights=CheckpointWeights(checkpoint, _sources_left(description, document))
+        )
         most = _most_tokens(checkpoint.text("sentence_bert_config.json"), description.context_length)
         return cls(network, Tokenizer.of(checkpoint), description, most)
 
@@ -115,16 +117,16 @@ class Embedder:
 
     def embed_tokens(self, rows: Sequence[Sequence[int]]) -> Array:
         """Return a vector for each list of tokens, (n, width) f32; special tokens are part of the lists."""
-        checked = [self._checked(row, number) for number, row in enumerate(rows)]
+        checked = [self._check_tokens(row, number) for number, row in enumerate(rows)]
         found = np.empty((len(checked), self.width), np.float32)
         order = sorted(range(len(checked)), key=lambda n: (len(checked[n]), n))
-        lengths = [self._padded(len(checked[n])) for n in order]
+        lengths = [self._padding_length(len(checked[n])) for n in order]
         for begin, end, size in _batches(lengths, set(self._programs)):
             batch = order[begin:end]
             found[batch] = self._run([checked[n] for n in batch], size, lengths[end - 1])
         return found
 
-    def _checked(self, row: Sequence[int], number: int) -> Array:
+    def _check_tokens(self, row: Sequence[int], number: int) -> Array:
         where = "Embedder.embed_tokens"
         ids = np.asarray(row)
         if ids.ndim != 1 or ids.dtype.kind not in "iu" or not 1 <= len(ids) <= self.most_tokens:
@@ -137,7 +139,7 @@ class Embedder:
                                 got=int(ids[(ids < 0) | (ids >= most)][0]), remedy="Use its own tokenizer")  # fmt: skip
         return ids.astype(np.int32)
 
-    def _padded(self, length: int) -> int:
+    def _padding_length(self, length: int) -> int:
         """Return the length that texts so long are padded to."""
         wanted = next((n for n in _LENGTHS if n >= length), -(-length // _STEP) * _STEP)
         return min(wanted, self.network.spec.inputs[0].shape[0])
@@ -202,7 +204,7 @@ def _cut(ids: list[int], plain: list[int], most: int) -> list[int]:
     return [*ids[:start], *plain[: most - start - len(ends)], *ends]
 
 
-def _taken(description: ModelDescription, document: Mapping[str, Any]) -> dict[str, Any]:
+def _sources_left(description: ModelDescription, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sources of what is left of the network."""
     return {n: s for n, s in description.sources.items() if n.split(".")[0] in document["nodes"]}
 

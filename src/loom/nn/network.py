@@ -68,11 +68,19 @@ def _files():
 class Network(Runner):
     """A network with weights on a device.
 
-    ``spec``: what its document says; ``model``: its recorded form; ``warnings``: what a conversion from an older
-    format changed; ``training``: where its last training stopped, which ``train(..., resume=True)`` goes on from.
-
     Several threads may use one: each gets the answer to its own question, of one state of the weights. While one
     trains, the others' calls run between two of its steps; a second training, or other weights, are a StateError.
+
+    Args:
+        spec: Description that ``spec.parse`` gives of a document.
+        on: Device, or its name; None: the default device.
+        warnings: Texts about what a conversion from an older format changed.
+        weights: Arrays by name to start with; None: drawn by the seed of the document.
+
+    Raises:
+        DTypeError: Not a device.
+        ShapeError: The weights are too many, or one has another shape.
+        DeviceError: There is no such device.
 
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
     ...     {"type": "dense", "output_size": 3}]})
@@ -106,9 +114,18 @@ class Network(Runner):
     ) -> Network:
         """Return a network with starting weights drawn by its seed.
 
-        ``document``: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation. ``input``: the shape of
-        a sample, where an older document does not tell it. ``on``: the device.
-        SpecError lists every problem; what a conversion changed is shown as a ``UserWarning``, and in ``warnings``.
+        What a conversion changed is shown as a ``UserWarning``.
+
+        Args:
+            document: JSON text, bytes, a dict or a Path, of ``loom/1`` or an older generation.
+            input: Shape of a sample, for an older document that does not tell it; None: that of the document.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: ``input`` is no shape, or has no effect: the document tells it.
+            DTypeError: Not a document; not a device.
+            SpecError: The document has problems, all of them listed.
+            FileError: The file cannot be read.
         """
         found = convert(document, input)
         net = cls(found.network, on=on, warnings=tuple(found.warnings))
@@ -156,10 +173,22 @@ class Network(Runner):
     ) -> Network:
         """Return a network with its weights: of a bundle (file, text, bytes, dict), or of a .safetensors (file, bytes).
 
-        ``id`` names one of several models; ``input``: the shape of a sample, for a bundle of the older generations that
-        does not tell it (one that begins with a lone softmax). A text that does not begin with ``{`` is a file's name.
-        FileError for a file that cannot be read, SpecError and ArgumentError for what is no model. Warns as
-        ``from_json`` does.
+        Warns as ``from_json`` does.
+
+        Args:
+            source: Bundle (file, text, bytes, dict) or .safetensors (file, bytes); a text that does not begin with
+                ``{`` is a file's name.
+            id: Name of one of several models; None: the only one.
+            input: Shape of a sample, for a bundle of the older generations that does not tell it (one that begins with
+                a lone softmax); None: that of the document.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: No model of the bundle is called so, or it has several; the file holds no network, or weights
+                that are missing, strange or do not fit; ``input`` has no effect.
+            DTypeError: Not a document; not a device.
+            SpecError: Not a bundle; the document has problems, all of them listed.
+            FileError: The file cannot be read.
         """
         net = cls._load(_files().read_saved(source, id, input), on)
         net._warn()
@@ -182,13 +211,21 @@ class Network(Runner):
         training: bool = True,
         older: bool = False,
     ) -> str:
-        """Write it, weights and all, as a bundle or, to a name that ends so, a .safetensors; return the bundle's text.
+        """Write the network, weights and all; return the bundle's text.
 
-        Where its training stopped (the optimiser's state, the epoch, the history) goes with it unless ``training`` is
-        False. Without a path nothing is written; a .safetensors file returns "".
+        Args:
+            path: File to write, in place of one there: a bundle or, of a name that ends so, a .safetensors; None: none.
+            id: Name of the model in the bundle; a .safetensors keeps none.
+            training: Whether where its training stopped (the optimiser's state, the epoch, the history) goes with it.
+            older: Whether it is written as programs of the first generation read it: weights alone.
 
-        ``older``: as programs of the first generation read it: weights alone. ArgumentError names a layer that it has
-        not; FileError where nothing can be written.
+        Returns:
+            Text of the bundle; "" of a .safetensors.
+
+        Raises:
+            ArgumentError: A flag is no truth; an unusable id; of ``older``, a layer that the first generation has not.
+            DTypeError: Not a path.
+            FileError: Nothing can be written there.
         """
         target = None if path is None else path_to_write(path, "loom.Network.save, path")
         training = flag("loom.Network.save, training", training)
@@ -207,7 +244,21 @@ class Network(Runner):
     def save_all(
         networks: Mapping[str, Network], path: str | os.PathLike[str] | None = None, *, training: bool = True
     ) -> str:
-        """Write several networks, by their ids, as one bundle; return its text. Arguments as in ``save``."""
+        """Write several networks, by their ids, as one bundle; return its text.
+
+        Args:
+            networks: Networks by their ids.
+            path: File to write, in place of one there; None: none.
+            training: Whether where its training stopped (the optimiser's state, the epoch, the history) goes with it.
+
+        Returns:
+            Text of the bundle.
+
+        Raises:
+            ArgumentError: Not networks by name; an unusable id; ``training`` is no truth.
+            DTypeError: Not a path.
+            FileError: Nothing can be written there.
+        """
         if not isinstance(networks, Mapping) or not all(isinstance(net, Network) for net in networks.values()):
             raise ArgumentError("loom.Network.save_all", "not networks by name", expected="a dict of networks by id",
                                 got=repr(networks)[:200], remedy='Write {"model": net}')  # fmt: skip
@@ -226,7 +277,19 @@ class Network(Runner):
         input: int | Sequence[int] | None = None,  # noqa: A002
         on: str | Device | None = None,
     ) -> dict[str, Network]:
-        """Return all networks of a bundle (file, text, bytes, dict) by their ids; ``input`` as of ``load``."""
+        """Return all networks of a bundle by their ids.
+
+        Args:
+            source: Bundle: file, text, bytes or dict.
+            input: Shape of a sample, for an older document that does not tell it; None: that of the document.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: ``input`` is no shape, or has no effect; weights that are missing, strange or do not fit.
+            DTypeError: Not a document; not a device.
+            SpecError: Not a bundle; a document has problems, all of them listed.
+            FileError: The file cannot be read.
+        """
         return {model.id: cls._load(model, on) for model in read_bundle(_files().as_document(source), input)}
 
     # weights
@@ -238,17 +301,25 @@ class Network(Runner):
     def load_weights(
         self, source: Mapping[str, Any] | str | bytes | os.PathLike[str], *, names: Names = None, layout: str = "loom"
     ) -> None:
-        """Write all weights: of a mapping by name, of a .safetensors (file or bytes, whoever wrote it), or of a bundle
+        """Write all weights, or, where there is an error, none.
         of one model (file or bytes).
 
-        ``names`` maps their names to ours: of arrays, or of modules (``{"fc1": "layers.0"}``: all names that begin with
-        it); None leaves one out; a function does the same. ``layout="torch"``: the arrays are those of PyTorch's
-        modules (``state_dict``), turned, split by gate and added as this network's layers have them;
-        ``layout="older"``: those of a .safetensors file of the first generation.
+        Args:
+            source: Mapping of arrays by name, a .safetensors (file or bytes, whoever wrote it), or a bundle of one
+                model (file or bytes).
+            names: Names here by names there: of arrays, or of modules (``{"fc1": "layers.0"}``: all names that begin
+                with it), None to leave one out; a function does the same; None: they are the same.
+            layout: "loom"; "torch": arrays of PyTorch's modules (``state_dict``), turned, split by gate and added as
+                this network's layers have them; "older": those of a .safetensors of the first generation.
 
-        ArgumentError for names missing or strange and for numbers too large for the network's type, ShapeError,
-        DTypeError for integers (quantised weights, whose scale is not told), NotFinite for NaN and infinities,
-        FileError. Nothing is written then.
+        Raises:
+            ArgumentError: Names are missing or strange; a number is too large for the network's type; there is no such
+                layout; not a model, or one of another document.
+            DTypeError: Not weights; integers, whose scale is not told; ``names`` is neither a mapping nor a function.
+            ShapeError: An array has another shape.
+            NotFinite: NaN or an infinity among them.
+            FileError: The file cannot be read.
+            StateError: The network is being trained.
         """
         if isinstance(source, Mapping):
             refuse_fast(source.values(), "loom.Network.load_weights")
@@ -260,8 +331,19 @@ class Network(Runner):
     def convert(
         self, dtype: Any, *, scales: Any = "auto", power_of_two: bool = False, keep: Sequence[str] = ()
     ) -> Network:
-        """Return a network whose weights are as after being stored in ``dtype`` (``"i8"``, ``"f4"``: a type of storage,
-        or types by patterns of names); ``storage`` tells each one's error. Arguments: ``nn.numeric.store_weights``."""
+        """Return a network whose weights are as after being stored in another type; ``storage`` tells each one's error.
+
+        Args:
+            dtype: Type of storage (``"i8"``, ``"f4"``), or types by patterns of names.
+            scales: Rule of the scales, or numbers, as of ``nn.numeric.store_weights``.
+            power_of_two: Whether scales are rounded to powers of two.
+            keep: Names, or patterns of them, of weights that stay as they are.
+
+        Raises:
+            ArgumentError: An unusable scale or rule; no weight is called so; ``power_of_two`` is no truth.
+            DTypeError: Not a type of storage.
+            NotFinite: A weight has a NaN or an infinity.
+        """
         weights = self.model.weights()
         found = store_weights(self.spec, weights, dtype, scales=scales, power_of_two=power_of_two, keep=keep,
                               held=self.storage)  # fmt: skip
@@ -290,7 +372,17 @@ class Network(Runner):
 
         Nothing is done if it is there. Observers go along; programs made of it before keep the old weights; step states
         and tweening of before are refused.
-        StateError while it trains, and for weights that are shared (``graft``).
+
+        Args:
+            device: Device, or its name.
+
+        Returns:
+            The network.
+
+        Raises:
+            DTypeError: Not a device.
+            DeviceError: There is no such device.
+            StateError: The network is being trained; its weights are another's too (``graft``).
         """
         found, where = find_device(device), "loom.Network.to"
         if found is not self.model.device:
@@ -300,17 +392,36 @@ class Network(Runner):
                                      got="shared ones", remedy="Copy it first: copy.copy(network).to(...)")  # fmt: skip
                 before = self.model
                 with before.lock:
-                    made = Model(self.spec, found, before.moved(found))
+                    made = Model(self.spec, found, before.weights_for(found))
                     made.watch, self.model, self._trainer = before.watch, made, None
         return self
 
     def freeze(self, *layers: str | int) -> Network:
-        """Have training leave the weights of layers (names, numbers, patterns such as ``layers.*``; none: all) as they
-        are, in place; return the network. It is kept in its document. ArgumentError for what it has not."""
+        """Have training leave the weights of layers as they are, in place, and in its document.
+
+        Args:
+            *layers: Names, numbers, or patterns such as ``layers.*``; none: all.
+
+        Returns:
+            The network.
+
+        Raises:
+            ArgumentError: There is no such layer; its weights are another layer's.
+        """
         return self._freeze(with_frozen(self.spec, layers, True, "loom.Network.freeze"))
 
     def unfreeze(self, *layers: str | int) -> Network:
-        """Have training change layers (none: all), and all within them, again; arguments as of ``freeze``."""
+        """Have training change layers (none: all), and all within them, again .
+
+        Args:
+            *layers: Names, numbers, or patterns such as ``layers.*``; none: all.
+
+        Returns:
+            The network.
+
+        Raises:
+            ArgumentError: There is no such layer; it is within a frozen one.
+        """
         return self._freeze(with_frozen(self.spec, layers, False, "loom.Network.unfreeze"))
 
     def _freeze(self, spec: NetworkSpec) -> Network:
@@ -320,10 +431,18 @@ class Network(Runner):
         return self
 
     def quantize(self, dtype: str = "int8", *, calibration: Any) -> IntegerNetwork:
-        """Return it as a network of integers, "int8" or "int16" (``loom.nn.integer``), of these weights.
+        """Return it as a network of integers (``loom.nn.integer``), of these weights.
 
-        ``calibration``: samples, of which the ranges of inputs and of layers' outputs are taken. ArgumentError names a
-        layer or function that has no rule in integers; errors of samples are those of ``forward``.
+        Args:
+            dtype: "int8" or "int16".
+            calibration: Samples, of which the ranges of inputs and of layers' outputs are taken.
+
+        Raises:
+            ArgumentError: There is no such type; a layer or a function has no rule in integers.
+            DTypeError: The samples are no numbers.
+            ShapeError: Samples of another shape.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples.
         """
         from loom.nn.integer import quantised
 
@@ -348,27 +467,50 @@ class Network(Runner):
         audit: float | None = None,
         **settings: Any,
     ) -> History:
-        """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...), classes or numbers; return the history.
+        """Train with samples and targets; return the history.
 
-        Of several inputs or outputs ``x`` and ``y`` are mappings by name, or lists in the document's order; ``loss`` is
-        one for all outputs or a mapping by name, and the sum of the losses is made small.
-        ``settings`` are those of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
-        Without ``loss``: cross-entropy for integers or truths with an axis less than an output of several classes, and
-        for one-hot rows of them; else the mean squared error. What it is the cross-entropy of follows from what the
-        output means: logits; probabilities (of a softmax, a kmeans, a mean of such); or independent probabilities (of
-        a sigmoid), for which it is the binary one, of truths of the output's shape as well. ``validation``: samples
-        measured after each epoch. ``optimizer`` and ``schedule``: by name or with settings. ``resume``: go on up to
-        ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no folder is named, from
-        ``self.training``; the bits are those of one training that was never interrupted or saved. ``progress``: draw
-        a bar (None: on a terminal or in a notebook). ``mode``: ``normal``, or one of ``tween``, whose ``fit`` it is
-        then (``config``, ``epochs``, ``batch_size``, ``learning_rate``, ``schedule``, ``shuffle``, ``seed``).
-        ``devices``: those that share out the micro-batches of ``micro_batch`` (then needed) among them, each with a
-        copy of the weights; the digest is that of one device. ``workers``: how many processes do so, or the device of
-        each by name, on the Ray cluster at ``address`` (None: on this machine), or an open pool of them
-        (``loom.cluster.connect``); ``audit``: the share of batches that others compute as well. One that is
-        found wrong is named in a UserWarning, left out, and all is trained again without it.
+        ``loss`` is one for all outputs or a mapping by name, and the sum of the losses is made small. Without ``loss``:
+        cross-entropy for integers or truths with an axis less than an output of several classes, and for one-hot rows
+        of them; else the mean squared error. What it is the cross-entropy of follows from what the output means:
+        logits; probabilities (of a softmax, a kmeans, a mean of such); or independent probabilities (of a sigmoid), for
+        which it is the binary one, of truths of the output's shape as well. What is wrong with data is told before
+        anything runs.
 
-        Errors are those of ``Trainer.fit``; DTypeError, ShapeError and NotFinite tell of data before anything runs.
+        Args:
+            x: Samples, an array (n, *shape); of several inputs a mapping by name, or a list in the document's order.
+            y: Targets (n, ...), classes or numbers; of several outputs a mapping by name, or a list in the document's
+                order.
+            validation: Pair of samples and targets that are measured after each epoch; None: none.
+            optimizer: Name of an optimiser, or one with settings.
+            schedule: Name of a schedule of learning rates, or one with settings; None: the rate stays.
+            resume: Whether it goes on up to ``epochs`` in all, from the folder ``checkpoint``, if it has one, or, if no
+                folder is named, from ``self.training``; the bits are those of one training that was never interrupted
+                or saved.
+            progress: Whether a bar is drawn; None: on a terminal or in a notebook.
+            mode: "normal", or one of ``tween``, whose ``fit`` it is then (``config``, ``epochs``, ``batch_size``,
+                ``learning_rate``, ``schedule``, ``shuffle``, ``seed``).
+            devices: Devices that share out the micro-batches of ``micro_batch`` (then needed), each with a copy of the
+                weights; the digest is that of one device.
+            workers: Number of processes that do so, or the device of each by name, or an open pool
+                (``loom.cluster.connect``).
+            address: Address of the Ray cluster of ``workers``; None: this machine.
+            audit: Share of batches that other workers compute as well; one that is found wrong is named in a
+                UserWarning, left out, and all is trained again without it.
+            **settings: Settings of ``TrainConfig``; ``seed`` and ``batch_size`` (if above 1) are else the document's.
+
+        Returns:
+            History: losses, rates and measures of each epoch.
+
+        Raises:
+            ArgumentError: A setting is unknown, unusable or has no effect; names are not those of inputs or outputs; a
+                class outside; nothing can be trained.
+            DTypeError: Not numbers, or not of the kind needed; not a device.
+            ShapeError: Samples and targets differ in number, or from the shapes of the network.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples, or met in training.
+            StateError: The network is being trained; ``resume`` of weights that are another's too.
+            DeviceError: There is no such device.
+            CheckpointError: The folder cannot be written, or what it holds is of another training.
         """
         resume = flag("train, resume", resume)
         progress = None if progress is None else flag("train, progress", progress)
@@ -383,12 +525,12 @@ class Network(Runner):
                     raise ArgumentError(f"train, {name}", f"the mode {mode!r} is of one device", got=given,
                                         expected="mode='normal'", remedy=f"Leave {name} out")  # fmt: skip
             return train_in(self, mode, x, y, validation, (optimizer, schedule, resume, progress), settings)
-        from loom.nn.train.parallel.choosing import opened_crew
+        from loom.nn.train.parallel.choosing import open_crew
 
         with self.model.alone("loom.Network.train"), ExitStack() as opened:
-            given, targets, config = self._told(x, y, "train", optimizer, schedule, settings)
+            given, targets, config = self._read_training(x, y, "train", optimizer, schedule, settings)
             held_out = None if validation is None else self._hold_out(validation, config.loss)
-            crew = opened.enter_context(opened_crew(devices, workers, address, audit, config, self.model))
+            crew = opened.enter_context(open_crew(devices, workers, address, audit, config, self.model))
             trainer = self._trainer = self._trainer_for(config, self._trainer, crew)
             before = learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
@@ -405,7 +547,12 @@ class Network(Runner):
     def tween(self, mode: str | TweenMode = "step_tween_chain", config: TweenConfig | None = None) -> TweenState:
         """Return a state that moves this network towards targets, one update at a time: see ``TweenState``.
 
-        ``mode``: ``normal``, ``step``, ``tween``, ``tween_chain``, ``step_tween`` or ``step_tween_chain``.
+        Args:
+            mode: "normal", "step", "tween", "tween_chain", "step_tween" or "step_tween_chain".
+            config: Settings; None: the defaults of ``TweenConfig``.
+
+        Raises:
+            ArgumentError: There is no such mode; not a config; a network whose inputs are no numbers.
         """
         from loom.nn.tween import TweenState
 
@@ -418,9 +565,22 @@ class Network(Runner):
     ) -> tuple[TrainConfig, Samples]:  # fmt: skip
         """Return the config and the samples that ``train`` would train with; nothing is trained.
 
-        Arguments and errors are those of ``train``; ``where`` begins their texts.
+        Args:
+            x: Samples, an array (n, *shape); of several inputs a mapping by name, or a list in the document's order.
+            y: Targets, as of ``train``.
+            where: Beginning of errors' texts.
+            optimizer: Name of an optimiser, or one with settings.
+            schedule: Name of a schedule of learning rates, or one with settings; None: the rate stays.
+            settings: Settings of ``TrainConfig``; None: none.
+
+        Raises:
+            ArgumentError: As of ``train``.
+            DTypeError: As of ``train``.
+            ShapeError: As of ``train``.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples.
         """
-        given, targets, config = self._told(x, y, where, optimizer, schedule, settings or {})
+        given, targets, config = self._read_training(x, y, where, optimizer, schedule, settings or {})
         types, y_type = self._plain(self._types()), self.model.result_type
         found = check_samples(
             self._plain(given), targets, config.loss, types, where, y_type=y_type, outputs=self._names(),
@@ -428,7 +588,7 @@ class Network(Runner):
         )  # fmt: skip
         return config, found
 
-    def _told(
+    def _read_training(
         self, x: Any, y: Any, where: str, optimizer: str | Optimizer, schedule: str | Schedule | None,
         settings: Mapping[str, Any],
     ) -> tuple[dict[str, Any], Any, TrainConfig]:  # fmt: skip
@@ -457,24 +617,53 @@ class Network(Runner):
     # introspection
 
     def observe(self, callback: Any = None, *, layers: Any = None, threshold: float = 0.0) -> Observation:
-        """Have ``callback`` called with a ``LayerEvent`` for each layer of each pass, or keep the events without one.
+        """Have a function called for each layer of each pass, or keep the events.
 
-        ``layers``: names of layers (nested ones and inputs too) or numbers, None for all; an element further from 0
-        than ``threshold`` counts as active. Until ``close``, or the end of a ``with``. A training tells, forward and
-        backward, those that observe when it begins; what runs within a callback is not told.
+        A training tells, forward and backward, those that observe when it begins; what runs within a callback is not
+        told.
+
+        Args:
+            callback: Function of a ``LayerEvent``; None: the events are kept.
+            layers: Names of layers (nested ones and inputs too) or numbers; None: all.
+            threshold: Number of at least 0: an element further from 0 counts as active.
+
+        Returns:
+            Observation, in force until ``close``, or the end of a ``with``.
+
+        Raises:
+            ArgumentError: There is no such layer; the threshold is no number, or below 0.
+            DTypeError: ``callback`` is no function.
         """
         from loom.nn.inspect.activity import observe
 
         return observe(self, callback, layers, threshold)
 
     def blueprint(self, batch_size: int = 1) -> Blueprint:
-        """Return its layers with shapes, weights, bytes, multiply-adds and dispatches; ``print`` it for a table."""
+        """Return its layers with shapes, weights, bytes, multiply-adds and dispatches; ``print`` it for a table.
+
+        Args:
+            batch_size: Samples of the pass that is counted.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 1.
+            ShapeError: Too many elements.
+        """
         from loom.nn.inspect.blueprint import blueprint_of
 
         return blueprint_of(self.model, batch_size)
 
     def diff(self, other: Network | Document) -> NetworkDiff:
-        """Return how another network, or the model of a file, differs: in its document, and in bits of weights."""
+        """Return how another network, or the model of a file, differs: in its document, and in bits of weights.
+
+        Args:
+            other: Network, or the model of a file, a text, bytes or a dict.
+
+        Raises:
+            ArgumentError: The file holds no network, or several.
+            DTypeError: Not a document.
+            SpecError: Not a bundle; the document has problems, all of them listed.
+            FileError: The file cannot be read.
+        """
         from loom.nn.inspect.difference import diff_models
 
         return diff_models(self.model, (other if isinstance(other, Network) else Network.load(other, on="cpu")).model)
@@ -491,7 +680,20 @@ class Network(Runner):
 
     def step(self, batch: int = 1, *, training: bool = False, gradient: str | None = "true",
              horizon: int | None = None) -> StepState:  # fmt: skip
-        """Return a new ``nn.step.StepState`` of ``batch`` samples: the layers advance tick by tick."""
+        """Return a new ``nn.step.StepState`` of ``batch`` samples: the layers advance tick by tick.
+
+        Args:
+            batch: Number of samples that advance side by side.
+            training: Whether ticks are those of training: dropout and noise, drawn by the tick's number, and batch
+                statistics.
+            gradient: "true", "current", "rescaled" (see ``StepState``), or None: no gradient.
+            horizon: Most ticks that a gradient reaches back; None: as many as the network is deep.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 1; ``training`` is no truth; there is no such way, or it has no
+                effect.
+            ShapeError: Too many elements.
+        """
         from loom.nn.step import StepState
 
         return StepState(self, batch=batch, training=training, gradient=gradient, horizon=horizon)

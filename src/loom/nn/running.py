@@ -43,8 +43,18 @@ class Runner:
 
         Where an input's length may vary, all samples of a call have one; each length is compiled when it is first met.
 
-        Networks of several inputs take a mapping by name or a list; of several outputs give a dict. Those of bf16
-        give f32.
+        Args:
+            x: Samples (n, *shape), or one sample without its axis; of several inputs a mapping by name, or a list.
+
+        Returns:
+            Outputs (n, *shape), or of the one sample; of several outputs a dict by name; of bf16 in f32.
+
+        Raises:
+            ArgumentError: The inputs are not those of the network.
+            DTypeError: Not numbers, or not of the input's kind.
+            ShapeError: Samples of another shape; inputs that differ in samples.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the inputs.
         """
         given = self._name_inputs(x, "loom.Network.forward, x")
         read = {n: numbers(a, "loom.Network", _place(n, given)) for n, a in given.items()}
@@ -71,7 +81,17 @@ class Runner:
 
         Truths, 0 and 1, of one output with the binary cross-entropy are two classes.
 
-        ``x``, ``y`` and ``loss`` are those of ``train``.
+        Args:
+            x: Samples, an array (n, *shape); of several inputs a mapping by name, or a list in the document's order.
+            y: Targets, as of ``train``.
+            loss: Loss, as of ``train``; None: the one that the output and the targets ask for.
+
+        Raises:
+            ArgumentError: The names are not those of the inputs or outputs; a class outside; there is no such loss.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: ``x`` and ``y`` differ in samples, or from the shapes of the network.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples or the outputs.
         """
         from loom.nn.train.measures import Evaluation, evaluation_of
 
@@ -98,7 +118,18 @@ class Runner:
     def predict(self, x: Any) -> Any:
         """Return the outputs for samples (n, *shape), some hundred at a time.
 
-        Networks of several inputs take a mapping by name or a list; of several outputs give a dict.
+        Args:
+            x: Samples, an array (n, *shape); of several inputs a mapping by name, or a list in the document's order.
+
+        Returns:
+            Outputs (n, *shape); of several outputs a dict by name; of bf16 in f32.
+
+        Raises:
+            ArgumentError: The inputs are not those of the network.
+            DTypeError: Not numbers, or not of the input's kind.
+            ShapeError: Samples of another shape; inputs that differ in samples.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the inputs.
         """
         made = self._predict(tuple(self._check(self._name_inputs(x, "loom.Network.predict, x")).values()))
         return self._plain(made)

@@ -36,14 +36,14 @@ def fold(call: NodeCall) -> np.ndarray[Any, Any] | None:
         with np.errstate(all="ignore"):
             return np.asarray(_BINARY[call.name](*found))
     if call.name == "Gather" and len(found) == 2 and found[0].ndim == 1 and set(call.unread) <= {"axis"}:
-        return _gathered(call, *found)
+        return _gather(call, *found)
     if call.name == "Concat" and found and all(a.ndim == 1 for a in found):
         call.integer("axis")
         return np.concatenate(found)
     return None
 
 
-def _gathered(call: NodeCall, table: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+def _gather(call: NodeCall, table: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     n = len(table)
     if at.dtype.kind not in "iu" or (at.size and (at.min() < -n or at.max() >= n)):
         return None

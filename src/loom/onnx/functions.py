@@ -82,12 +82,12 @@ def check_calls(proto: Any, functions: Mapping[tuple[str, str], Any], name: str)
     counts: dict[tuple[str, str], int] = {}
     open_: list[tuple[str, str]] = []
 
-    def counted(nodes: Any) -> int:
+    def count(nodes: Any) -> int:
         total = 0
         for node in nodes:
             key = domain_of(node.domain), node.op_type
             total += body(key) if key in functions and not is_own(functions[key]) else 1
-            total += sum(counted(g.node) for g in graphs_of(node))
+            total += sum(count(g.node) for g in graphs_of(node))
         return total
 
     def body(key: tuple[str, str]) -> int:
@@ -97,11 +97,11 @@ def check_calls(proto: Any, functions: Mapping[tuple[str, str], Any], name: str)
                                 remedy="Put bodies in the places of calls: onnx.inliner")  # fmt: skip
         if key not in counts:
             open_.append(key)
-            counts[key] = counted(functions[key].node)
+            counts[key] = count(functions[key].node)
             open_.pop()
         return counts[key]
 
-    total = counted(proto.graph.node) if functions else 0
+    total = count(proto.graph.node) if functions else 0
     if total > _MOST_NODES:
         raise ArgumentError("onnx.load", f"{name} has too many nodes, with those of its functions at every call",
                             expected=f"{_MOST_NODES} or fewer", got=total,

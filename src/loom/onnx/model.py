@@ -22,7 +22,7 @@ from loom.onnx.given import arrays_of, check_lengths, check_names, check_output,
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, onnx
-from loom.onnx.weights import Weights, untied
+from loom.onnx.weights import Weights, untie
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
@@ -137,7 +137,7 @@ class OnnxModel:
         """Return the initializers as parameters; programs made before, which have them as constants, are dropped."""
         with self.lock:
             if self._weights is None:
-                self._nodes, twins = untied(self._nodes, self._initializers)
+                self._nodes, twins = untie(self._nodes, self._initializers)
                 self._initializers |= {name: self._initializers[old] for name, old in twins.items()}
                 graph = onnx.GraphProto(node=self._nodes, output=self._read.graph.output)
                 self._weights = Weights(graph, self._initializers, self._device, self._trained)
@@ -208,7 +208,7 @@ class OnnxModel:
                                  remedy="Convert it with astype")  # fmt: skip
         check_lengths(given, infos, where)
         try:
-            made, _ = self._made(given, self._as_weights().all, learning)
+            made, _ = self._run_graph(given, self._as_weights().all, learning)
         except ValuesNeeded as needed:
             raise ArgumentError(where, "the values of an input are needed to record the graph", expected="an array",
                                 got=", ".join(sorted(needed.names)) or "a tensor made of others",
@@ -221,7 +221,7 @@ class OnnxModel:
             found[info.name] = value if isinstance(value, Tensor) else array(value, on=self._device)
         return found
 
-    def _made(
+    def _run_graph(
         self, given: Mapping[str, Held], weights: Mapping[str, Tensor], learning: Learning | None = None
     ) -> tuple[list[Held], IndexLimits]:
         read = self._read
@@ -240,12 +240,12 @@ class OnnxModel:
         ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
         IndexOutside: an index that an operator is given is outside.
         """
-        given = self._given(inputs)
+        given = self._read_inputs(inputs)
         with self.lock:
             key = self._key(given)
             found = self._programs.get(key)
             if found is None:
-                found = self._compiled(given)
+                found = self._compile(given)
                 self._programs[self._key(given)] = found
                 if len(self._programs) > _MOST_PROGRAMS:
                     self._free(self._programs.popitem(last=False)[1])
@@ -276,7 +276,7 @@ class OnnxModel:
         found = tuple(self.run(given | kwargs).values())
         return found[0] if len(found) == 1 else found
 
-    def _given(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _read_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         known = {i.name: i for i in self.inputs}
         names = known | self._optional
         where = "onnx.run"
@@ -286,15 +286,15 @@ class OnnxModel:
         return found
 
     def _key(self, given: Mapping[str, Any]) -> Any:
-        def told(name: str, a: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+        def key_of(name: str, a: np.ndarray[Any, Any]) -> tuple[Any, ...]:
             return a.shape, hashlib.sha256(a.tobytes()).digest() if name in self._specialised else b""
 
         return tuple(
-            (name, isinstance(v, list), v is None, *(told(name, a) for a in arrays_of(v)))
+            (name, isinstance(v, list), v is None, *(key_of(name, a) for a in arrays_of(v)))
             for name, v in sorted(given.items(), key=_first)
         )
 
-    def _compiled(self, given: Mapping[str, Any]) -> _Compiled:
+    def _compile(self, given: Mapping[str, Any]) -> _Compiled:
         """Record, again with the values of inputs that decided something, until all that is needed is known."""
         fed = {
             f"i{i}_{k}": (name, k) for i, (name, v) in enumerate(sorted(given.items(), key=_first))
@@ -302,14 +302,14 @@ class OnnxModel:
         }  # fmt: skip
         while True:
             try:
-                return self._recorded(given, fed)
+                return self._record(given, fed)
             except ValuesNeeded as needed:
                 more = {fed[name][0] for name in needed.names} - self._specialised
                 if not more:
                     raise AssertionError("the values were given") from None
                 self._specialised |= more
 
-    def _recorded(self, given: Mapping[str, Any], fed: Mapping[str, tuple[str, int]]) -> _Compiled:
+    def _record(self, given: Mapping[str, Any], fed: Mapping[str, tuple[str, int]]) -> _Compiled:
         infos = {i.name: i for i in self.inputs} | self._optional
         places: dict[str, list[Value]] = {name: [] for name in given}
         for feed, (name, k) in fed.items():
@@ -321,7 +321,7 @@ class OnnxModel:
             for name, v in given.items()
         }
         ends: list[Tensor] = []
-        made, limits = self._made(scope, {} if self._weights is None else self._weights.all)
+        made, limits = self._run_graph(scope, {} if self._weights is None else self._weights.all)
         for info, value in zip(self.outputs, made, strict=True):
             check_output(info, value)
         results = [_maker(value, ends) for value in made]

@@ -126,12 +126,12 @@ def read_model(source: Any) -> ReadModel:
         else:
             raise ArgumentError("onnx.load", "no model", expected="a path, bytes or onnx.ModelProto",
                                 got=type(source).__name__, remedy="Pass one of these")  # fmt: skip
-        proto = _parsed(data, name)
+        proto = _parse(data, name)
     _check(proto, name)
     return ReadModel(proto, folder, name)
 
 
-def _parsed(data: bytes, name: str) -> Any:
+def _parse(data: bytes, name: str) -> Any:
     require("google.protobuf", "loom.onnx")
     from google.protobuf.message import DecodeError
 

@@ -71,11 +71,11 @@ class GraphRecording:
             kept = self._tensors[id(value)] = value, array(value, on=self.device)
         return kept[1]
 
-    def named(self, name: str) -> Any:
+    def value_of(self, name: str) -> Any:
         """Return a value by its name; FileError for one that no node before has made."""
-        return self._named(name, "a named value")
+        return self._look_up(name, "a named value")
 
-    def kept(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
+    def make_once(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
         """Return what is made of an array, once for all recordings."""
         if not isinstance(source, np.ndarray) or id(source) not in self._kept:
             return make()
@@ -110,11 +110,11 @@ class GraphRecording:
                 self._node(node)
             if apart:  # a function may leave outputs out, which a node may not name then
                 return [scope.get(name) for name in outputs]
-            return [self._named(name, "an output of the graph") for name in outputs]
+            return [self._look_up(name, "an output of the graph") for name in outputs]
         finally:
             self._scopes, self.opsets = around, before
 
-    def _named(self, name: str, what: str) -> Any:
+    def _look_up(self, name: str, what: str) -> Any:
         for scope in reversed(self._scopes):
             if name in scope:
                 return scope[name]
@@ -124,12 +124,12 @@ class GraphRecording:
 
     def _node(self, node: Any) -> None:
         self._nodes += 1
-        inputs = [self._named(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
+        inputs = [self._look_up(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
         domain = domain_of(node.domain)
         call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)
         if self._nodes > _MOST_NODES:
             raise call.refusal("loops are unrolled into too many nodes", expected=_MOST_NODES, got="more")
-        found = self._made(call, domain)
+        found = self._run_node(call, domain)
         is_one = isinstance(found, (np.ndarray, Tensor, ValueSequence)) or found is None
         made: list[Any] = [found] if is_one else list(cast("Iterable[Any]", found))
         wanted = [i for i, name in enumerate(node.output) if name]
@@ -137,7 +137,7 @@ class GraphRecording:
             raise call.refusal("an output that is not done", expected=f"{len(made)} outputs", got=list(node.output))
         self._scopes[-1].update({node.output[i]: made[i] for i in wanted})
 
-    def _made(self, call: NodeCall, domain: str) -> Any:
+    def _run_node(self, call: NodeCall, domain: str) -> Any:
         key = domain, call.name
         if key in self.functions and not is_own(self.functions[key]):
             body = self.functions[key]
@@ -212,7 +212,7 @@ class GraphRecording:
         for attribute in body.attribute_proto:
             given.setdefault(attribute.name, attribute)
         call.unread.clear()
-        nodes = [_filled(node, given) for node in body.node]
+        nodes = [_fill(node, given) for node in body.node]
         inputs = [*call.inputs, *[None] * (len(body.input) - len(call.inputs))]
         scope: dict[str, Held | None] = dict(zip(body.input, inputs, strict=True))
         self._depth(+1, call)
@@ -229,7 +229,7 @@ class GraphRecording:
             raise call.refusal("functions call each other too deeply", expected=_DEEPEST, got="more")
 
 
-def _filled(node: Any, given: Mapping[str, Any]) -> Any:
+def _fill(node: Any, given: Mapping[str, Any]) -> Any:
     """Return a node of a function with the attributes it refers to put in, in its graphs too."""
     if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute):
         return node
@@ -246,5 +246,5 @@ def _filled(node: Any, given: Mapping[str, Any]) -> Any:
         added.CopyFrom(attribute)
         if attribute.HasField("g"):
             del added.g.node[:]
-            added.g.node.extend([_filled(inner, given) for inner in attribute.g.node])
+            added.g.node.extend([_fill(inner, given) for inner in attribute.g.node])
     return filled

@@ -34,11 +34,11 @@ class Scope(RecordingScope, Protocol):
         """Return a value as a tensor; of one array always the same."""
         ...
 
-    def named(self, name: str) -> Any:
+    def value_of(self, name: str) -> Any:
         """Return a value by its name; FileError for one that no node before has made."""
         ...
 
-    def kept(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
+    def make_once(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
         """Return what is made of an array, once for all recordings."""
         ...
 
@@ -143,11 +143,11 @@ class NodeCall(OperatorCall):
 
     # inputs
 
-    def given(self, i: int) -> bool:
+    def has_input(self, i: int) -> bool:
         """Return whether an input is there."""
         return i < len(self.inputs) and self.inputs[i] is not None
 
-    def held(self, i: int) -> Held:
+    def operand(self, i: int) -> Held:
         """Return an input as it is, a sequence too; ArgumentError if it is missing."""
         found = self.inputs[i] if i < len(self.inputs) else None
         if found is None:
@@ -156,14 +156,14 @@ class NodeCall(OperatorCall):
 
     def value(self, i: int) -> Value:
         """Return an input that is one value; ArgumentError for a sequence, or if it is missing."""
-        found = self.held(i)
+        found = self.operand(i)
         if isinstance(found, ValueSequence):
             raise self.refusal(f"input {i} is no tensor", expected="a tensor", got="a sequence or an optional value")
         return found
 
     def parts(self, i: int) -> list[Any]:
         """Return the values of an input that is a sequence."""
-        found = self.held(i)
+        found = self.operand(i)
         if not isinstance(found, ValueSequence) or found is EMPTY:
             raise self.refusal(f"input {i} is no sequence", expected="a sequence", got="another value")
         return found.values
@@ -182,13 +182,13 @@ class NodeCall(OperatorCall):
 
     def maybe(self, i: int) -> Tensor | None:
         """Return an input as a tensor, None if it is left out."""
-        return self.tensor(i) if self.given(i) else None
+        return self.tensor(i) if self.has_input(i) else None
 
     def host(self, i: int) -> np.ndarray[Any, Any]:
         """Return the numbers of an input, which decide a shape or an order; ``ValuesNeeded`` if they are fed later."""
-        return self.known(self.value(i))
+        return self.numbers_of(self.value(i))
 
-    def known(self, value: Value) -> np.ndarray[Any, Any]:
+    def numbers_of(self, value: Value) -> np.ndarray[Any, Any]:
         """Return the numbers of a value."""
         if isinstance(value, np.ndarray):
             return value
@@ -226,6 +226,6 @@ class NodeCall(OperatorCall):
             raise self.refusal("an axis is named twice", expected="each once", got=list(axes))
         return found
 
-    def sized(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def check_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return a shape that can be; ArgumentError for one that cannot."""
         return check_size(tuple(int(n) for n in shape), self.where)

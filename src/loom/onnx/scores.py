@@ -13,7 +13,7 @@ from loom import tensor as lt
 from loom.onnx.registry import NodeCall
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["TRANSFORMS", "as_float", "as_rows", "class_labels", "picked_labels", "transformed"]
+__all__ = ["TRANSFORMS", "as_float", "as_rows", "class_labels", "pick_labels", "transform_scores"]
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 """What ``post_transform`` may be."""
@@ -30,7 +30,7 @@ def as_rows(x: Tensor) -> Tensor:
     return x if x.ndim == 2 else lt.reshape(x, (1, -1))
 
 
-def transformed(call: NodeCall, scores: Tensor, default: str = "NONE") -> Tensor:
+def transform_scores(call: NodeCall, scores: Tensor, default: str = "NONE") -> Tensor:
     """Return scores (n, k) after the node's ``post_transform``."""
     kind = call.text("post_transform", default, TRANSFORMS)
     if kind == "SOFTMAX":
@@ -63,7 +63,7 @@ def class_labels(call: NodeCall, name: str) -> list[int] | None:
     return call.integers(name) or None
 
 
-def picked_labels(call: NodeCall, labels: list[int] | None, at: Tensor) -> Tensor:
+def pick_labels(call: NodeCall, labels: list[int] | None, at: Tensor) -> Tensor:
     """Return the labels at places, i64."""
     at = lt.cast(at, "i64")
     return at if labels is None else lt.take(call.array(np.array(labels, np.int64)), at, 0)

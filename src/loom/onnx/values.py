@@ -65,7 +65,7 @@ class ValuesNeeded(Exception):
         self.names = names
 
 
-def _named(element: int) -> str:
+def _type_name(element: int) -> str:
     known = {int(value): name for name, value in onnx.TensorProto.DataType.items()}
     return known.get(element, f"number {element}")
 
@@ -73,7 +73,7 @@ def _named(element: int) -> str:
 def dtype_of_element(element: int, where: str) -> DType:
     """Return Loom's dtype of a ``TensorProto.DataType``; DTypeError names one that Loom has not."""
     if element not in _NAMES:
-        raise DTypeError(where, "Loom has no such dtype", expected=", ".join(_NAMES.values()), got=_named(element),
+        raise DTypeError(where, "Loom has no such dtype", expected=", ".join(_NAMES.values()), got=_type_name(element),
                          remedy="Convert the model to one of these")  # fmt: skip
     return lookup(_NAMES[element])
 

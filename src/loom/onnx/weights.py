@@ -17,7 +17,7 @@ from loom.onnx.protos import graphs_of, nodes_of
 from loom.onnx.values import onnx
 from loom.tensor.arrays.tensor import Tensor, parameter
 
-__all__ = ["Weights", "sort_names", "untied"]
+__all__ = ["Weights", "sort_names", "untie"]
 
 _ALL = range(64)
 _STATE: Mapping[str, Iterable[int]] = {"BatchNormalization": (3, 4)}
@@ -53,7 +53,7 @@ class _Uses:
         return name in self.used and name not in self.state and name not in self.fixed
 
 
-def untied(nodes: Iterable[Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[Any], dict[str, str]]:
+def untie(nodes: Iterable[Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[Any], dict[str, str]]:
     """Return nodes in which weights that only happen to be the same are taken apart, and new names with the old ones.
 
     Exporters join initializers of the same elements: torch's older one by Identity nodes, its newer one by one name for

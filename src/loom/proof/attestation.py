@@ -78,8 +78,21 @@ def verify(
     """Prove a device: run the cases of ``layers`` (1 to 4) and compare every digest with the golden one.
 
     An attestation of the same device, code, settings and versions (Python's and numpy's among them) that was exact is
-    returned from disk unless ``fresh``; it says when it was ``recorded``. ``progress`` is told the name of each case
-    before it runs. ArgumentError for an unknown layer.
+    returned from disk unless ``fresh``; it says when it was ``recorded``.
+
+    Args:
+        on: Device, or its name; None: the default device.
+        layers: Numbers from 1 to 4 of the cases to run.
+        fresh: Whether cases are run though an exact attestation is kept.
+        progress: Function of the name of each case, called before it runs; None: none.
+
+    Returns:
+        Attestation; ``exact``: all digests are the golden ones.
+
+    Raises:
+        ArgumentError: There is no such layer.
+        DTypeError: Not a device.
+        DeviceError: There is no such device.
 
     >>> verify("cpu", layers=[1]).exact
     True
@@ -112,7 +125,7 @@ def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> A
         for case in cases_of(layer):
             progress(case.name)
             inputs = case.inputs()
-            found, fault = _judged(case, where, inputs)
+            found, fault = _judge(case, where, inputs)
             lines.append(f"{case.name} {found}")
             vectors.append(digest_of(inputs))
             wrong += [f"{case.name}: {fault}"] if fault else []
@@ -139,7 +152,7 @@ def _run(where: Device, layers: list[int], progress: Callable[[str], None]) -> A
     )
 
 
-def _judged(case: Case, where: Device, inputs: Any) -> tuple[str, str | None]:
+def _judge(case: Case, where: Device, inputs: Any) -> tuple[str, str | None]:
     """Return the digest of a case, and what is wrong with it, None if nothing; an error has no digest."""
     try:
         results = case.compute(where, *inputs)

@@ -17,7 +17,7 @@ from loom.core.dtype import DType
 from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of
-from loom.proof.inputs import numbers, seed_of, stratified, words
+from loom.proof.inputs import every_exponent, numbers, seed_of, words
 from loom.proof.probes import PROBES, ScalarProbe
 from loom.runtime.port.device import Device
 
@@ -74,7 +74,7 @@ def _function(name: str, dtype: DType) -> Case:
     def inputs() -> Sequence[Bits]:
         return [_arguments(dtype, seed, operand=k) for k, seed in enumerate(seeds)]
 
-    return Case(f"{name} {dtype}", inputs, partial(_mapped, name))
+    return Case(f"{name} {dtype}", inputs, partial(_map, name))
 
 
 def _arguments(dtype: DType, seed: int, *, operand: int) -> Bits:
@@ -84,7 +84,7 @@ def _arguments(dtype: DType, seed: int, *, operand: int) -> Bits:
     magnitudes meet.
     """
     half = FUNCTION_INPUTS // 2
-    wide = stratified(half, dtype, seed)
+    wide = every_exponent(half, dtype, seed)
     if operand == 1:
         wide = wide.reshape(128, -1).T.reshape(-1)
     elif operand > 1:
@@ -92,5 +92,5 @@ def _arguments(dtype: DType, seed: int, *, operand: int) -> Bits:
     return np.concatenate([wide, numbers(half, dtype, seed + 2, spread=7)])
 
 
-def _mapped(name: str, device: Device, *operands: Bits) -> Sequence[Bits]:
+def _map(name: str, device: Device, *operands: Bits) -> Sequence[Bits]:
     return [gpu_map(operands[0], name, *operands[1:], on=device)]

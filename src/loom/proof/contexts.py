@@ -48,12 +48,12 @@ def in_context(probe: ScalarProbe, context: str, device: Device, operands: Any) 
 @cache
 def _kernel(expression: Any, arity: int, dtype: DType, result: DType, context: str) -> KernelFunction:
     make = {"straight": _straight, "loop": _loop, "vector": _vector, "reduction": _reduction}[context]
-    made = make(_loaded(expression, arity, _LANES // 4 if context == "vector" else _LANES), dtype, result)
+    made = make(_load_operands(expression, arity, _LANES // 4 if context == "vector" else _LANES), dtype, result)
     made.name = f"probe_{context}"
     return made
 
 
-def _loaded(expression: Any, arity: int, lanes: int) -> Any:
+def _load_operands(expression: Any, arity: int, lanes: int) -> Any:
     """Return a kernel function (x, lane): the expression of the lane's operands."""
 
     def loaded(x: Any, lane: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 
-__all__ = ["numbers", "seed_of", "stratified", "words"]
+__all__ = ["every_exponent", "numbers", "seed_of", "words"]
 
 Bits = np.ndarray[Any, Any]
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -80,7 +80,7 @@ def numbers(shape: int | tuple[int, ...], dtype: DType, seed: int, *, spread: in
     return (sign | exponents.astype(kind) << kind(fraction) | mantissa).view(dtype.numpy).reshape(sizes)
 
 
-def stratified(count: int, dtype: DType, seed: int) -> Bits:
+def every_exponent(count: int, dtype: DType, seed: int) -> Bits:
     """Return floats of every exponent and both signs, with zeros, infinities, NaN and subnormals among them."""
     fraction, _, top = _EXPONENT[dtype.bits]
     kind = np.dtype(f"u{dtype.bits // 8}").type

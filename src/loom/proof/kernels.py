@@ -156,65 +156,65 @@ def tallied(x: In[u32], bins: InOut[u32]):
         atomic_max(bins, 16, largest[0])
 
 
-def _given(name: str, dtype: DType = f32, shape: Any = SIZE) -> Bits:
+def _numbers(name: str, dtype: DType = f32, shape: Any = SIZE) -> Bits:
     return numbers(shape, dtype, seed_of(name), spread=6)
 
 
-def _blurred(on: Device, image: Bits) -> Sequence[Bits]:
+def _run_blurred(on: Device, image: Bits) -> Sequence[Bits]:
     return [blurred(image, on=on)]
 
 
-def _stepped(on: Device, x: Bits) -> Sequence[Bits]:
+def _run_stepped(on: Device, x: Bits) -> Sequence[Bits]:
     particles: Any = np.zeros(SIZE, Particle.numpy)
     particles["place"], particles["speed"] = x[:, :2], x[:, 2]
     stepped(particles, 0.5, on=on)
     return [np.ascontiguousarray(particles[name]) for name in ("place", "speed", "steps")]
 
 
-def _chosen(on: Device, x: Bits) -> Sequence[Bits]:
+def _run_chosen(on: Device, x: Bits) -> Sequence[Bits]:
     return [chosen(x, on=on)]
 
 
-def _dotted(on: Device, x: Bits, y: Bits, n: Bits) -> Sequence[Bits]:
+def _run_dotted(on: Device, x: Bits, y: Bits, n: Bits) -> Sequence[Bits]:
     return [dotted(x, y, on=on), dotted(n, n[::-1], on=on)]
 
 
-def _drawn(on: Device) -> Sequence[Bits]:
+def _run_drawn(on: Device) -> Sequence[Bits]:
     return drawn(seed=12345, out=SIZE, on=on)
 
 
-def _gathered(on: Device, x: Bits) -> Sequence[Bits]:
+def _run_gathered(on: Device, x: Bits) -> Sequence[Bits]:
     groups = -(-SIZE // 96)
     return gathered(x, out={"sums": groups, "scans": SIZE, "ends": 3 * groups}, groups=groups, on=on)
 
 
-def _scattered(on: Device, x: Bits) -> Sequence[Bits]:
+def _run_scattered(on: Device, x: Bits) -> Sequence[Bits]:
     cells = np.zeros(17, np.int64)
     scattered(x, cells, on=on)
     return [cells]
 
 
-def _turned(on: Device, x: Bits) -> Sequence[Bits]:
+def _run_turned(on: Device, x: Bits) -> Sequence[Bits]:
     out = np.zeros((len(x), 2), np.float32)
     turned(x, out, on=on)
     return [out]
 
 
-def _tallied(on: Device, x: Bits) -> Sequence[Bits]:
+def _run_tallied(on: Device, x: Bits) -> Sequence[Bits]:
     bins = np.zeros(17, np.uint32)
     tallied(x, bins, on=on)
     return [bins]
 
 
 KERNELS: tuple[_Row, ...] = (
-    ("kernel over two axes, with a table", lambda: [_given("axes", shape=(67, 45))], _blurred),
-    ("kernel over records", lambda: [_given("records", shape=(SIZE, 3))], _stepped),
-    ("kernel that indexes a tuple and a table", lambda: [_given("tuple")], _chosen),
+    ("kernel over two axes, with a table", lambda: [_numbers("axes", shape=(67, 45))], _run_blurred),
+    ("kernel over records", lambda: [_numbers("records", shape=(SIZE, 3))], _run_stepped),
+    ("kernel that indexes a tuple and a table", lambda: [_numbers("tuple")], _run_chosen),
     ("kernel over a type variable",
-     lambda: [_given("generic x"), _given("generic y"), _given("generic n", i32)], _dotted),
-    ("kernel that draws by index", list, _drawn),
-    ("kernel of workgroups", lambda: [_given("groups")], _gathered),
-    ("kernel with cells of a fixed point", lambda: [_given("cells")], _scattered),
-    ("kernel over short vectors", lambda: [_given("vectors", shape=(SIZE, 4))], _turned),
-    ("kernel with shared atomics", lambda: [_given("tally", u32)], _tallied),
+     lambda: [_numbers("generic x"), _numbers("generic y"), _numbers("generic n", i32)], _run_dotted),
+    ("kernel that draws by index", list, _run_drawn),
+    ("kernel of workgroups", lambda: [_numbers("groups")], _run_gathered),
+    ("kernel with cells of a fixed point", lambda: [_numbers("cells")], _run_scattered),
+    ("kernel over short vectors", lambda: [_numbers("vectors", shape=(SIZE, 4))], _run_turned),
+    ("kernel with shared atomics", lambda: [_numbers("tally", u32)], _run_tallied),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.device import Device, DeviceInfo, DeviceProgram
 
-__all__ = ["MUTATIONS", "Mutant", "mutated"]
+__all__ = ["MUTATIONS", "Mutant", "mutate"]
 
 MUTATIONS = ("swap", "fuse", "flush", "fold")
 """Swap an add: another order. Fuse a multiply: one rounding less. Flush a product: no subnormals. Fold: x * 0.0 is
@@ -80,7 +80,7 @@ class Mutant:
             return step
         found = self._made.get(kernel.hash)
         if found is None:
-            rewritten = mutated(kernel.kernel, self.mutation, self.site)
+            rewritten = mutate(kernel.kernel, self.mutation, self.site)
             found = kernel if rewritten is None else verify(rewritten)
             self._made[kernel.hash] = found
         if found is not kernel:
@@ -88,7 +88,7 @@ class Mutant:
         return PlanStep(replace(step.dispatch, kernel=found), step.waits)
 
 
-def mutated(kernel: Kernel, mutation: str, site: int | None = None) -> Kernel | None:
+def mutate(kernel: Kernel, mutation: str, site: int | None = None) -> Kernel | None:
     """Return ``kernel`` with one operation a mutation applies to changed (None: every one); None if none is."""
     rewriter = {"swap": _Swap, "fuse": _Fuse, "flush": _Flush, "fold": _Fold}[mutation](kernel, site)
     body = rewriter.block(kernel.body)
@@ -180,10 +180,10 @@ class _Fold(_Mutation):
     def instr(self, s: Instr) -> Instr:
         found = None
         if s.dtype is not None and s.type.scalar in _LEAST_NORMAL and not s.type.is_vector:
-            found = self.folded(s)
+            found = self.fold(s)
         return found if found is not None and self.takes() else self.copy(s)
 
-    def folded(self, s: Instr) -> Instr | None:
+    def fold(self, s: Instr) -> Instr | None:
         """Return what an operation is taken for, None if it is left as it is."""
         known = [a.op.name == "const" and not a.attr << 1 & (1 << s.type.bits) - 1 for a in s.args]
         if s.op.name == "mul" and any(known):

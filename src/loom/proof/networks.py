@@ -16,9 +16,9 @@ import numpy as np
 
 from loom import tensor
 from loom.core.dtype import f32, u32
+from loom.formats.json_text import JsonObject
 from loom.nn.integer import quantised
 from loom.nn.spec import NetworkSpec, parse
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.losses import CLASS_LOSSES, LOSSES
@@ -156,10 +156,10 @@ def _loss(name: str) -> _Row:
         target = _classes(shape[:1], 5, f"{case} y") if name in CLASS_LOSSES else np.abs(_floats(shape, f"{case} y"))
         return [_floats(shape, case) * np.float32(8), target]
 
-    return case, inputs, partial(_valued, name)
+    return case, inputs, partial(_loss_and_slope, name)
 
 
-def _valued(name: str, device: Device, x: Bits, y: Bits) -> Sequence[Bits]:
+def _loss_and_slope(name: str, device: Device, x: Bits, y: Bits) -> Sequence[Bits]:
     fed, target = tensor.input("x", x.shape, f32), tensor.input("y", y.shape, "i32" if y.dtype == np.int32 else f32)
     value = LOSSES[name](fed, target)
     program = tensor.compile([value, *tensor.grad(value, [fed])], on=device)
@@ -167,7 +167,7 @@ def _valued(name: str, device: Device, x: Bits, y: Bits) -> Sequence[Bits]:
     return program.read()
 
 
-def _trained(
+def _train(
     document: dict[str, Any] | Path, config: TrainConfig, device: Device, x: Bits, y: Bits, *weights: Bits
 ) -> Sequence[Bits]:
     """Return the loss of each step, then all weights and state; step k is of batch k."""
@@ -189,7 +189,7 @@ def _training(case: str, document: dict[str, Any] | Path, steps: int, batch: int
         x = _classes(shape, ids, case) if ids else _floats(shape, case) * np.float32(8)
         return [x, _classes(target, classes, f"{case} y"), *_weights(network, case)]
 
-    return case, inputs, partial(_trained, document, config)
+    return case, inputs, partial(_train, document, config)
 
 
 def _optimizer(name: str, **settings: Any) -> _Row:

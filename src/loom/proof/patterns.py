@@ -65,7 +65,7 @@ def _row(name: str, shapes: Sequence[Any], dtypes: DType | Sequence[DType], comp
     return name, inputs, results
 
 
-def _quantised(encoding: str, compute: str, x: Bits, weights: Bits, on: Device) -> Bits:
+def _multiply_rows(encoding: str, compute: str, x: Bits, weights: Bits, on: Device) -> Bits:
     """Return a product of quantised weights, and some of their rows."""
     held = quantize(weights, encoding, compute=compute, on=on)
     product = multiply_weights(array(x, on=on), held).numpy()
@@ -76,7 +76,7 @@ _PLACES, _PAGES = [[0, 4200], [1, 70], [0, 0], [1, 71], [0, 4201]], 68
 """Sequence and position + 1 of each row; pages of all sequences."""
 
 
-def _cached(held: str, window: int | None, *given: Bits, on: Device) -> Bits:
+def _attend_cached(held: str, window: int | None, *given: Bits, on: Device) -> Bits:
     """Return attention of a few rows over pages that lie in no order."""
     kept = [tensor.parameter(array(a, on=on).astype(held).numpy(), held, on=on) for a in given[3:]]
     tables = np.zeros((2, 66), np.uint32)
@@ -90,7 +90,7 @@ def _cached(held: str, window: int | None, *given: Bits, on: Device) -> Bits:
     return found
 
 
-def _chosen(logits: Bits, on: Device) -> tuple[Bits, Bits]:
+def _choose_tokens(logits: Bits, on: Device) -> tuple[Bits, Bits]:
     """Return the tokens that rows of all settings choose, and the chances of the likeliest, which are told as well."""
     states = [SamplingState(SamplingConfig(seed=n, **settings), range(n)) for n, settings in enumerate(_CHOICES)]
     for state in states:
@@ -157,19 +157,19 @@ def _segments(x: Bits, ids: Bits, on: Device) -> Any:
     return gpu_segment_scan(x, ids % np.uint8(17) == 0, on=on)
 
 
-def _grouped(keys: Bits, values: Bits, on: Device) -> Any:
+def _group_by(keys: Bits, values: Bits, on: Device) -> Any:
     return tuple(data.group_by(keys, values, on=on).sum())
 
 
-def _joined(left: Bits, right: Bits, on: Device) -> Any:
+def _join(left: Bits, right: Bits, on: Device) -> Any:
     return tuple(data.join(left, right, on=on))
 
 
-def _filtered(x: Bits, on: Device) -> Any:
+def _filter(x: Bits, on: Device) -> Any:
     return data.filter(x, x > 0, on=on)
 
 
-def _fused(x: Bits, y: Bits, on: Device) -> Any:
+def _map_chain(x: Bits, y: Bits, on: Device) -> Any:
     a, b = array(x, on=on), array(y, on=on)
     return gpu_sub(gpu_sqrt(gpu_abs(gpu_map(a, "mul", b))), b)
 
@@ -181,7 +181,7 @@ def _where(x: Bits, y: Bits, on: Device) -> Any:
 _SQUARE = (67, 517), (517, 129)
 
 PATTERNS: tuple[_Row, ...] = (
-    _row("fused maps f32", [_MIDDLE, _MIDDLE], f32, _fused),
+    _row("fused maps f32", [_MIDDLE, _MIDDLE], f32, _map_chain),
     _row("where f32", [_MIDDLE, _MIDDLE], f32, _where),
     *(_row(f"sum {t}", [_LONG], t, gpu_sum) for t in (f32, f64, i32)),
     *(_row(f"sum {t}", [_MIDDLE], t, gpu_sum) for t in (f16, bf16, u8)),
@@ -214,7 +214,9 @@ PATTERNS: tuple[_Row, ...] = (
     _row("matmul f32, deep", [(5, 9000), (9000, 7)], f32, gpu_matmul),
     _row("matmul f32, batches", [(3, 33, 65), (65, 40)], f32, gpu_matmul),
     *(
-        _row(f"quantised {encoding}, {compute}", [(3, 4256), (21, 4256)], f32, partial(_quantised, encoding, compute))
+        _row(
+            f"quantised {encoding}, {compute}", [(3, 4256), (21, 4256)], f32, partial(_multiply_rows, encoding, compute)
+        )
         for encoding in ("q4_1", "q8_0")
         for compute in COMPUTES
     ),
@@ -223,12 +225,12 @@ PATTERNS: tuple[_Row, ...] = (
             f"cached attention, {held}, {window or 'all'}",
             [(5, 2, 3, 8), (5, 2, 8), (5, 2, 8), (_PAGES, 2, 512), (_PAGES, 2, 512)],
             f32,
-            partial(_cached, held, window),
+            partial(_attend_cached, held, window),
             1,
         )
         for held, window in (("f32", None), ("f32", 100), ("f16", None))
     ),
-    _row("tokens chosen by settings", [(len(_CHOICES), 4133)], f32, _chosen, spread=3),
+    _row("tokens chosen by settings", [(len(_CHOICES), 4133)], f32, _choose_tokens, spread=3),
     *(_row(f"fft f32 {n}", [(2, n)], f32, _fft) for n in (1024, 1000, 997)),
     _row("fft f64 1000", [(2, 1000)], f64, _fft),
     _row("convolve f32", [5003, 64], f32, partial(signal.convolve, method="direct")),
@@ -247,9 +249,9 @@ PATTERNS: tuple[_Row, ...] = (
     _row("median f32", [_SHORT], f32, stats.median),
     _row("correlation f32", [(5, 3001)], f32, stats.correlation),
     _row("histogram f32", [_MIDDLE], f32, stats.histogram),
-    _row("filter f32", [_MIDDLE], f32, _filtered),
-    _row("group sums u8, f32", [_SHORT, _SHORT], (u8, f32), _grouped),
-    _row("join u16", [3001, 2003], u16, _joined),
+    _row("filter f32", [_MIDDLE], f32, _filter),
+    _row("group sums u8, f32", [_SHORT, _SHORT], (u8, f32), _group_by),
+    _row("join u16", [3001, 2003], u16, _join),
     _row("rolling means f32", [5003], f32, _rolling_means),
     _row("uniform f32", [], f32, partial(random.uniform, _MIDDLE, seed=1)),
     _row("normal f32", [], f32, partial(random.normal, _MIDDLE, seed=2)),

@@ -85,7 +85,7 @@ def export(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: A
         if left:
             raise NotExported(f"it asks for lengths that no range tells: {left[0]}")
         program = _functional(program)
-        program = _decomposed(program)
+        program = _decompose(program)
         custom = custom_functions(module, args, kwargs) if training else []
     return _Reading(program, shapes, tuple(custom)).read()
 
@@ -99,7 +99,7 @@ def _shapes(program: Any, module: Any) -> dict[str, object]:
 
     held = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
     leaves = [shape(held.get(str(name))) for name in program.graph_signature.user_inputs]
-    args, kwargs = _plain(_unflattened(leaves, program.call_spec.in_spec)[0])
+    args, kwargs = _plain(_unflatten(leaves, program.call_spec.in_spec)[0])
     return dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
 
 
@@ -164,7 +164,7 @@ def _is_check(name: str) -> bool:
     return name.startswith("aten.") and name.split(".")[1] in _CHECKS
 
 
-def _decomposed(program: Any) -> Any:
+def _decompose(program: Any) -> Any:
     """Return the program with operators that are not done made of others, as PyTorch decomposes them."""
     lost: set[str] = set()
     for _ in range(_MOST_ROUNDS):
@@ -229,14 +229,14 @@ class _Reading:
         told, result = self._result(outputs)
         graph = AtenGraph(
             tuple(given),
-            self._used(nodes, outputs, updates),
+            self._weights_in_use(nodes, outputs, updates),
             nodes,
             tuple(o for o, i in outputs if i is not None),
             updates,
         )
         leaves = [Leaf(input=n) if i is not None else Leaf(fixed=s.arg.value) for n, i, s in zip(
             inputs, infos, (s for s in signature.input_specs if s.kind.name == "USER_INPUT"), strict=True)]  # fmt: skip
-        call = _plain(_unflattened(leaves, self.program.call_spec.in_spec)[0])
+        call = _plain(_unflatten(leaves, self.program.call_spec.in_spec)[0])
         return Exported(
             graph, tuple(i for i in infos if i is not None), told, result, call, self.constants, self.custom,
             self._ranges([i for i in infos if i is not None]), memory(self.tensors), self._hints(),
@@ -288,7 +288,7 @@ class _Reading:
                 raise NotExported(f"a length of {least} to {most} is the length of no axis")
         return found
 
-    def _used(
+    def _weights_in_use(
         self, nodes: Sequence[AtenNode], outputs: Sequence[tuple[Any, Any]], updates: Mapping[str, str]
     ) -> dict[str, str]:
         from loom.pytorch.graph import references
@@ -332,13 +332,14 @@ class _Reading:
     def _result(self, outputs: Sequence[tuple[Any, ArrayInfo | None]]) -> tuple[tuple[ArrayInfo, ...], Any]:
         """Return the outputs that are tensors, and what the module returns."""
         spec = self.program.call_spec.out_spec
-        paths = _unflattened(list(range(len(outputs))), spec)[1]
+        paths = _unflatten(list(range(len(outputs))), spec)[1]
         names = [n if n.isidentifier() else f"output_{n}" for n in ("_".join(map(_key, p)) or "output" for p in paths)]
         told = [ArrayInfo(n, i.dtype, i.shape) for n, (_, i) in zip(names, outputs, strict=True) if i is not None]
         leaves = [
-            Leaf(output=n) if i is not None else Leaf(fixed=_fixed(o)) for n, (o, i) in zip(names, outputs, strict=True)
+            Leaf(output=n) if i is not None else Leaf(fixed=_refuse_length(o))
+            for n, (o, i) in zip(names, outputs, strict=True)
         ]
-        return tuple(told), _plain(_unflattened(leaves, spec)[0])
+        return tuple(told), _plain(_unflatten(leaves, spec)[0])
 
     def _nodes(self) -> tuple[AtenNode, ...]:
         found: list[AtenNode] = []
@@ -365,9 +366,9 @@ class _Reading:
             arguments[argument.name] = value
             if argument.name in given and (type(value), value) != (type(default), default):
                 told.add(argument.name)
-        return AtenNode(name, node.name, arguments, frozenset(told), self._made(node.meta.get("val")))
+        return AtenNode(name, node.name, arguments, frozenset(told), self._result_types(node.meta.get("val")))
 
-    def _made(self, value: Any) -> tuple[Any, ...]:
+    def _result_types(self, value: Any) -> tuple[Any, ...]:
         several = value if is_list(value) else [value]
         return tuple(
             (dtype_name(v.dtype), tuple(n if isinstance(n, int) else None for n in v.shape))
@@ -410,13 +411,13 @@ class _Leaf:
         self.held = held
 
 
-def _unflattened(leaves: Sequence[Any], spec: Any) -> tuple[Any, list[Any]]:
+def _unflatten(leaves: Sequence[Any], spec: Any) -> tuple[Any, list[Any]]:
     """Return a tree of leaves, and the path of each."""
     tree = trees.tree_unflatten([_Leaf(leaf) for leaf in leaves], spec)
     return tree, [path for path, _ in trees.tree_flatten_with_path(tree)[0]]
 
 
-def _fixed(value: Any) -> Any:
+def _refuse_length(value: Any) -> Any:
     if isinstance(value, Ref):
         raise ArgumentError(_WHERE, "forward returns a length, which is no tensor", expected="tensors", got=value.name,
                             remedy="Return the tensor, whose shape tells it")  # fmt: skip

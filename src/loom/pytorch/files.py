@@ -25,7 +25,7 @@ from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
 from loom.pytorch.torchtypes import array_of, torch
 
-__all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "joined",
+__all__ = ["CONSTANTS", "FACTS", "FIRST_FORMAT", "FORMAT", "KEPT", "MODEL", "WEIGHTS", "join_complex",
            "read_state_dict", "save"]  # fmt: skip
 
 MODEL, FACTS = "loom.torch", "loom.training"
@@ -57,7 +57,7 @@ def _flat(a: Array) -> Array:
     return np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a
 
 
-def joined(a: Array, dtype: str) -> Array:
+def join_complex(a: Array, dtype: str) -> Array:
     """Return elements of a dtype as ``save`` was given them."""
     if dtype not in ("c64", "c128") or a.dtype.kind == "c":
         return a

@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "reached_weights",
-           "references"]  # fmt: skip
+__all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "references", "weights_behind"]
 
 
 _SAME = frozenset(
@@ -123,7 +122,7 @@ def references(value: Any) -> Iterator[str]:
         return
 
 
-def reached_weights(graph: AtenGraph, outputs: Sequence[Any]) -> set[str]:
+def weights_behind(graph: AtenGraph, outputs: Sequence[Any]) -> set[str]:
     """Return the weights that outputs depend on with a slope: not by what is detached."""
     wanted = {name for ref in outputs for name in references(ref)}
     for node in reversed(graph.nodes):

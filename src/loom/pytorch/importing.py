@@ -25,7 +25,7 @@ from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.refusing import check_module, refuse_packed
 from loom.pytorch.surroundings import memory, own_copy
 from loom.pytorch.torchtypes import array_of, torch, trees
-from loom.pytorch.trial import refuse_undone, untrained_for
+from loom.pytorch.trial import refuse_undone, why_untrainable
 from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import Tensor, parameter
 
@@ -45,18 +45,27 @@ def from_torch(
 ) -> TorchModel | Any:  # fmt: skip
     """Return a model of Loom that computes what a ``torch.nn.Module`` computes, and goes on training.
 
-    ``example``: what the module is called with: a tensor, a tuple of arguments, or a dict of them by name; only shapes,
-    dtypes and what is no tensor matter. ``dynamic``: None lets the first axis of all inputs be free ("batch") where the
-    module allows it; False fixes all lengths; a mapping (``{"ids": {0: "batch", 1: "tokens"}}``, by the names of
-    forward's parameters; names, or ``torch.export.Dim``) frees what it tells. ``training``: also import what it
-    computes in training: in the modes that its parts have if it is in training, else all in training. ``seed``: of
-    dropout. Weights are copied; parameters that need no gradient are frozen.
+    Weights are copied; parameters that need no gradient are frozen.
 
     What ``torch.export`` cannot trace goes through ONNX if that can be (and ``onnx`` is installed), with a UserWarning
     that tells why: the result is then an ``OnnxModel``, of eval mode and of the example's lengths.
 
-    ArgumentError, with what to do: for a module that cannot be traced, by what stands in the way; for operators that
-    are not done, by their names; for hooks. DTypeError for dtypes that Loom has not.
+    Args:
+        module: ``torch.nn.Module``.
+        example: Arguments it is called with: a tensor, a tuple, or a dict by name; only shapes, dtypes and what is no
+            tensor matter.
+        dynamic: None: the first axis of all inputs is free ("batch") where the module allows it; False: all lengths are
+            fixed; a mapping (``{"ids": {0: "batch", 1: "tokens"}}``, by the names of forward's parameters; names, or
+            ``torch.export.Dim``): those axes are free.
+        training: Whether training is imported as well: in the modes that its parts have if it is in training, else all
+            in training.
+        seed: Seed of dropout.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: The module cannot be traced, with what stands in the way; it has operators that are not done, or
+            hooks.
+        DTypeError: A file of weights instead of a module; dtypes that Loom has not.
     """
     if isinstance(module, (str, bytes, os.PathLike)):
         raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module",
@@ -64,10 +73,10 @@ def from_torch(
                          remedy="Make the module and load the weights into it, torch.load(path, weights_only=True); "
                          "models saved by Loom are read by loom.pytorch.load")  # fmt: skip
     with _TRACING:
-        return _imported(module, example, dynamic, training, seed, on)
+        return _import(module, example, dynamic, training, seed, on)
 
 
-def _imported(
+def _import(
     module: Any, example: Any, dynamic: Any, training: bool, seed: int, on: str | Device | None
 ) -> TorchModel | OnnxModel:
     """Return what ``from_torch`` returns; no other thread imports meanwhile.
@@ -84,11 +93,11 @@ def _imported(
     own = memory((*module.parameters(), *module.buffers()))
     module, original = own_copy(module), module
     try:
-        evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+        evaluation, trained, untrained = _export(module, args, kwargs, names, dynamic, wanted, notes)
         if module is not original and any(own & each.memory for each in (*evaluation, *trained)):
             module = original
             notes.clear()
-            evaluation, trained, untrained = _exported(module, args, kwargs, names, dynamic, wanted, notes)
+            evaluation, trained, untrained = _export(module, args, kwargs, names, dynamic, wanted, notes)
     except NotExported as error:
         return _otherwise(module, names, args, kwargs, dynamic, error, on)
     notes += _unkept(evaluation[0])
@@ -107,7 +116,7 @@ def _imported(
     model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
     weights = model.named(model.parameters | model.state)
     refuse_undone(evaluation[0], weights, model.device)
-    reason = untrained_for(trained[0], weights, model.device) if trained else ""
+    reason = why_untrainable(trained[0], weights, model.device) if trained else ""
     if reason:
         imported = replace(imported, training=(), untrained=reason, notes=(*imported.notes, f"untrained: {reason}"))
         model = TorchModel(imported, parameters, state, on=on, frozen=frozen, seed=number)
@@ -168,7 +177,7 @@ def _needs(module: Any, names: Sequence[str], args: tuple[Any, ...], kwargs: dic
     return tuple(name for name, value in given.items() if not is_default(name, value))
 
 
-def _exported(
+def _export(
     module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], dynamic: Any, training: bool,
     notes: list[str],
 ) -> tuple[list[Exported], list[Exported], str]:  # fmt: skip
@@ -180,7 +189,7 @@ def _exported(
     args, kwargs = _apart(args, kwargs)
     ways = [_spec(args, kwargs, names, dynamic)]
     if not told:
-        args, kwargs, shapes = _freed(args, kwargs)
+        args, kwargs, shapes = _free_first_axis(args, kwargs)
         ways = [shapes, None] if shapes is not None else [None]
     error: NotExported | None = None
     first = ""
@@ -237,7 +246,7 @@ def _apart(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
     return trees.tree_unflatten(made, spec)
 
 
-def _freed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+def _free_first_axis(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments of two samples at least,
     and shapes with the first axis of all inputs free; None if they differ."""
     leaves, spec = trees.tree_flatten((args, kwargs))
@@ -268,13 +277,13 @@ def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], d
     known = dict(zip(names, args, strict=False)) | kwargs
     dims: dict[str, Any] = {}
 
-    def freed(axes: Any) -> Any:
+    def free(axes: Any) -> Any:
         if is_mapping(axes):
             return {
                 int(a): dims.setdefault(d, torch.export.Dim(d)) if isinstance(d, str) else d for a, d in axes.items()
             }
         if is_list(axes):
-            made = [freed(a) for a in axes]
+            made = [free(a) for a in axes]
             return made if isinstance(axes, list) else tuple(made)
         return axes
 
@@ -282,7 +291,7 @@ def _spec(args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str], d
         if name not in known:
             raise ArgumentError(f"{_WHERE}, dynamic", f"the example has no {name!r}", expected=", ".join(known),
                                 got=name, remedy=near_matches(str(name), list(known)))  # fmt: skip
-    found = {name: freed(dynamic.get(name)) for name in known}
+    found = {name: free(dynamic.get(name)) for name in known}
     return found if kwargs or not args else tuple(found[n] for n in list(known)[: len(args)])
 
 

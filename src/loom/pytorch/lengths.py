@@ -16,7 +16,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError
 from loom.nn.graphs import ArrayInfo
 from loom.pytorch.exporting import Exported, NotExported, export
-from loom.pytorch.graph import reached_weights
+from loom.pytorch.graph import weights_behind
 from loom.pytorch.ranges import LEAST
 from loom.pytorch.torchtypes import Constant, torch, trees
 
@@ -38,7 +38,7 @@ def special(
     found: list[Exported] = []
     for fixed in _choices(general, training=training):
         try:
-            args, kwargs, left = _narrowed(general, *given, shapes, fixed)
+            args, kwargs, left = _fix_lengths(general, *given, shapes, fixed)
             made = export(module, args, kwargs, left, training=training)
             reason = _unlike(general, made, training=training)
         except (NotExported, ArgumentError, DTypeError) as error:
@@ -62,7 +62,7 @@ def _choices(general: Exported, *, training: bool) -> Iterator[dict[str, int]]:
         yield from ({name: 0} for name in free if general.ranges[name][0] != 1)
 
 
-def _narrowed(
+def _fix_lengths(
     general: Exported, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any, fixed: Mapping[str, int]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """Return arguments with some lengths as they are fixed, and dynamic_shapes without these."""
@@ -108,7 +108,7 @@ def _unlike(general: Exported, made: Exported, *, training: bool) -> str:
         return "it has other derivatives of its own"
     if training and set(general.graph.updates) != set(made.graph.updates):
         return "it writes other buffers"
-    if training and reached_weights(general.graph, general.graph.outputs) != reached_weights(
+    if training and weights_behind(general.graph, general.graph.outputs) != weights_behind(
         made.graph, made.graph.outputs
     ):
         return "it depends on other parameters"

@@ -18,7 +18,7 @@ from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes
 from loom.nn.graphs import ArrayInfo
 from loom.nn.spec import Snapshot
-from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, joined
+from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, join_complex
 from loom.pytorch.graph import check_order, graph_of
 from loom.pytorch.model import Imported, TorchModel
 from loom.pytorch.ranges import LEAST, Way, way_of
@@ -64,9 +64,9 @@ def _model_of(
     first = told["format"] == FIRST_FORMAT
     evaluation, training = _first_ways(told, inputs) if first else (
         tuple(map(way_of, told[kind])) for kind in ("evaluation", "training"))  # fmt: skip
-    constants = {n: (joined(arrays[CONSTANTS + n], dtype), dtype) for n, dtype in told["constants"].items()}
+    constants = {n: (join_complex(arrays[CONSTANTS + n], dtype), dtype) for n, dtype in told["constants"].items()}
     held = {
-        kind: {n: parameter(joined(arrays[WEIGHTS + n], t), t, name=n, on=on) for n, t in told[kind].items()}
+        kind: {n: parameter(join_complex(arrays[WEIGHTS + n], t), t, name=n, on=on) for n, t in told[kind].items()}
         for kind in ("parameters", "state")
     }
     known = {*held["parameters"], *held["state"], *constants, *told["tied"]}

@@ -19,10 +19,10 @@ from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
 from loom.pytorch.files import read_state_dict, save
-from loom.pytorch.graph import AtenGraph, reached_weights
+from loom.pytorch.graph import AtenGraph, weights_behind
 from loom.pytorch.ranges import Way, select
 from loom.pytorch.recording import AtenRecording
-from loom.pytorch.structure import bind, filled
+from loom.pytorch.structure import bind, fill
 from loom.pytorch.torchtypes import torch
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -124,7 +124,7 @@ class TorchModel(TrainableGraph):
         """Return frozen parameters and those that outputs do not depend on, whose gradient PyTorch leaves None."""
         graph = (self.imported.training or self.imported.evaluation)[0].graph
         ends = {o.name: ref for o, ref in zip(self.outputs, graph.outputs, strict=True)}
-        reached = reached_weights(graph, [ref for o, ref in ends.items() if not outputs or o in outputs])
+        reached = weights_behind(graph, [ref for o, ref in ends.items() if not outputs or o in outputs])
         reached = {self.imported.tied.get(w, w) for w in reached}
         return self.frozen | {n for n in self.parameters if n not in reached}
 
@@ -141,8 +141,8 @@ class TorchModel(TrainableGraph):
         given = {n: _on_host(a) for n, a in bound.items()}
         if any(isinstance(a, Tensor) for a in given.values()):
             fed = {n: a if isinstance(a, Tensor) else tensor.array(a, on=self.device) for n, a in given.items()}
-            return filled(self.imported.result, self.apply_all(fed))
-        return filled(self.imported.result, self.forward(given))
+            return fill(self.imported.result, self.apply_all(fed))
+        return fill(self.imported.result, self.forward(given))
 
     # weights
 

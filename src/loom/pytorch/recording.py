@@ -66,17 +66,17 @@ class AtenRecording:
         names = dict(zip(graph.inputs, given, strict=True))
         names |= {value: self.weights[weight] for value, weight in graph.weights.items()}
         for node in graph.nodes:
-            names[node.name] = self.made(node, names)
+            names[node.name] = self.run_node(node, names)
         updates = {state: names[value] for state, value in graph.updates.items()}
-        return [_resolved(o, names) for o in graph.outputs], updates
+        return [_resolve(o, names) for o in graph.outputs], updates
 
     def graph(self, graph: Any, inputs: Sequence[Any]) -> list[Any]:
         """Record a graph that is an argument."""
         return self.run(graph, inputs)[0]
 
-    def made(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
+    def run_node(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
         """Return what a node gives, of values by name."""
-        arguments = {n: _resolved(a, names) for n, a in node.arguments.items()}
+        arguments = {n: _resolve(a, names) for n, a in node.arguments.items()}
         if node.op in NUMBERS:
             return NUMBERS[node.op](*arguments.values())
         known, call = find(node.op), OpCall(node, arguments, self)
@@ -87,11 +87,11 @@ class AtenRecording:
         return found
 
 
-def _resolved(value: Any, names: Mapping[str, Any]) -> Any:
+def _resolve(value: Any, names: Mapping[str, Any]) -> Any:
     if isinstance(value, Ref):
         return names[value.name]
     if isinstance(value, (list, tuple)):
-        return [_resolved(v, names) for v in cast("Sequence[Any]", value)]
+        return [_resolve(v, names) for v in cast("Sequence[Any]", value)]
     return value
 
 

@@ -105,13 +105,13 @@ class OpCall(OperatorCall):
         """Return a whole number."""
         found = self.value(name, default)
         if isinstance(found, Tensor):
-            found = self.known(found, name)
+            found = self.number_of(found, name)
         return int(found)
 
     def real(self, name: str, default: Any = None) -> float:
         """Return a number."""
         found = self.value(name, default)
-        return float(self.known(found, name) if isinstance(found, Tensor) else found)
+        return float(self.number_of(found, name) if isinstance(found, Tensor) else found)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Return a truth."""
@@ -132,7 +132,7 @@ class OpCall(OperatorCall):
         found = self.value(name)
         return lookup(found.name) if isinstance(found, TypeName) else None
 
-    def known(self, value: Tensor, name: str) -> Any:
+    def number_of(self, value: Tensor, name: str) -> Any:
         """Return the number that a tensor holds, if it is the same in all runs."""
         from loom.tensor.record.graph import ancestors
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError
 
-__all__ = ["Leaf", "bind", "filled", "from_json", "to_json"]
+__all__ = ["Leaf", "bind", "fill", "from_json", "to_json"]
 
 
 class Leaf(dict[str, Any]):
@@ -27,13 +27,13 @@ def _is_leaf(tree: Any) -> bool:
     return isinstance(tree, Leaf)
 
 
-def filled(tree: Any, values: Mapping[str, Any]) -> Any:
+def fill(tree: Any, values: Mapping[str, Any]) -> Any:
     """Return a structure with values in the places of outputs."""
     if _is_leaf(tree):
         return tree["fixed"] if "fixed" in tree else values[tree["output"]]
     if isinstance(tree, dict):
-        return {k: filled(v, values) for k, v in cast("dict[str, Any]", tree).items()}
-    return type(tree)(filled(v, values) for v in tree)
+        return {k: fill(v, values) for k, v in cast("dict[str, Any]", tree).items()}
+    return type(tree)(fill(v, values) for v in tree)
 
 
 def bind(

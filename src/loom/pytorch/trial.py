@@ -19,7 +19,7 @@ from loom.pytorch.graph import AtenNode
 from loom.pytorch.recording import AtenRecording
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["refuse_undone", "untrained_for"]
+__all__ = ["refuse_undone", "why_untrainable"]
 
 
 class _Stopped(Exception):
@@ -38,10 +38,10 @@ class _Trial(AtenRecording):
         self.refused: dict[str, str] = {}
         """Operators, and why the first of each is refused."""
 
-    def made(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
+    def run_node(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
         """Return what a node gives, or what stands in for it."""
         try:
-            return super().made(node, names)
+            return super().run_node(node, names)
         except Exception as error:  # whatever recording an operator raises
             told = error.what if isinstance(error, LoomError) else f"{type(error).__name__}: {error}"
             got = f", got {error.got}" if isinstance(error, LoomError) and error.got is not None else ""
@@ -57,9 +57,7 @@ class _Trial(AtenRecording):
         return [None if m is None else tensor.input(f"{name}_{k}", m[1], m[0]) for k, m in enumerate(self.hints[name])]
 
 
-def _recorded(
-    graph: Exported, weights: Mapping[str, Tensor], device: Any, *, training: bool
-) -> tuple[_Trial, list[Any]]:
+def _record(graph: Exported, weights: Mapping[str, Tensor], device: Any, *, training: bool) -> tuple[_Trial, list[Any]]:
     trial = _Trial(weights, device, graph.hints, training=training)
     try:
         given = [trial.stand_ins(name)[0] for name in graph.graph.inputs]
@@ -68,24 +66,24 @@ def _recorded(
         return trial, []
 
 
-def _told(refused: Mapping[str, str]) -> str:
+def _list_refusals(refused: Mapping[str, str]) -> str:
     return "; ".join(f"{op} ({why})" for op, why in refused.items())
 
 
 def refuse_undone(graph: Exported, weights: Mapping[str, Tensor], device: Any) -> None:
     """Raise ArgumentError, with the names and reasons of all, if operators of a graph are refused."""
-    refused = _recorded(graph, weights, device, training=False)[0].refused
+    refused = _record(graph, weights, device, training=False)[0].refused
     if refused:
-        raise ArgumentError("loom.from_torch", f"operators that are not done: {_told(refused)}",
+        raise ArgumentError("loom.from_torch", f"operators that are not done: {_list_refusals(refused)}",
                             expected="operators of docs/guide/from-torch.md", got=", ".join(refused),
                             remedy="Write them otherwise in the module, by operators that are done")  # fmt: skip
 
 
-def untrained_for(graph: Exported, weights: Mapping[str, Tensor], device: Any) -> str:
+def why_untrainable(graph: Exported, weights: Mapping[str, Tensor], device: Any) -> str:
     """Return why a graph cannot be trained: operators that are refused, or that have no derivative; "" if it can."""
-    trial, outputs = _recorded(graph, weights, device, training=True)
+    trial, outputs = _record(graph, weights, device, training=True)
     if trial.refused:
-        return f"operators that are not done: {_told(trial.refused)}"
+        return f"operators that are not done: {_list_refusals(trial.refused)}"
     ends = [o for o in outputs if isinstance(o, Tensor) and o.dtype.is_float]
     moving = [w for w in weights.values() if w.dtype.is_float]
     if not ends or not moving:

@@ -151,7 +151,15 @@ def _html_of(remark: Remark) -> str:
 def explain(kernel: KernelFunction | VerifiedKernel) -> Explanation:
     """Say line by line what the CPU's compiler makes of a kernel: print it, or read ``lines`` and ``costly``.
 
-    Raises ArgumentError for what is no kernel, and what the kernel itself raises when it is compiled.
+    Args:
+        kernel: Function with ``@loom.kernel``, or a built kernel.
+
+    Returns:
+        Explanation: ``lines`` with their remarks, ``costly`` those that cost time; ``print`` it for a text.
+
+    Raises:
+        ArgumentError: Not a kernel.
+        KernelError: The kernel cannot be accepted.
 
     >>> @loom.kernel
     ... def every_other(x: loom.In[loom.f32], y: loom.Out[loom.f32]):

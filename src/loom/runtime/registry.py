@@ -95,10 +95,14 @@ def _load(kind: str, where: str) -> Driver:
 def device(name: str | Device | DeviceInfo | None = None) -> Device:
     """Return a device: ``"cpu"``, ``"interp"``, ``"vulkan"`` (the best adapter), ``"vulkan:1"``, ``"auto"``.
 
-    ``"gpu"`` is the best adapter of all GPU drivers, which today is ``"vulkan"``.
+    ``"gpu"`` is the best adapter of all GPU drivers, which today is ``"vulkan"``; ``"auto"`` is the CPU.
 
-    A device given is returned, and of what ``loom.devices()`` lists the one that it tells of. None means what
-    ``LOOM_DEVICE`` says, else auto, which is the CPU. DeviceError names the devices present, or what is missing.
+    Args:
+        name: Name, a device, or an entry of ``loom.devices()``; None: the name in ``LOOM_DEVICE``, else "auto".
+
+    Raises:
+        DTypeError: Neither a name nor a device.
+        DeviceError: No device has this name, or its driver, its adapter or a library of it is missing.
 
     >>> device("cpu").kind
     'cpu'

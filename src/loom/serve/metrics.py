@@ -79,11 +79,11 @@ def _buckets(name: str, labels: Labels, found: _Histogram) -> Iterable[str]:
 
 
 def _labels(labels: Labels) -> str:
-    told = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+    told = ",".join(f'{name}="{_escape(value)}"' for name, value in labels)
     return f"{{{told}}}" if told else ""
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Refusal", "busy", "missing", "refused", "too_long"]
+__all__ = ["Refusal", "busy", "field_refusal", "missing", "too_long"]
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -43,7 +43,7 @@ class Refusal(Exception):
         return found
 
 
-def refused(param: str, what: str, *, code: str = "invalid_value") -> Refusal:
+def field_refusal(param: str, what: str, *, code: str = "invalid_value") -> Refusal:
     """Return the refusal of a field's value."""
     return Refusal(400, f"Invalid '{param}': {what}", param=param, code=code)
 

@@ -35,14 +35,14 @@ class ServerState:
     @property
     def threads(self) -> Executor:
         """Where texts are written, one a thread; StateError before the server started."""
-        return self._started()[0]
+        return self._require_threads()[0]
 
     @property
     def readers(self) -> Executor:
         """Where requests become tokens, while all places to write are taken; StateError before the server started."""
-        return self._started()[1]
+        return self._require_threads()[1]
 
-    def _started(self) -> tuple[Executor, Executor]:
+    def _require_threads(self) -> tuple[Executor, Executor]:
         if self._threads is None:
             raise StateError("loom.serve", "the application was not started", expected="an ASGI server with lifespan",
                              got="none", remedy="Run it with uvicorn, lifespan on")  # fmt: skip

@@ -19,12 +19,12 @@ from loom.runtime.units.unit import Unit, turns
 from loom.storage.disk import Disk
 from loom.support.snapshots import changing_memory
 
-__all__ = ["checked_facts", "read_checkpoint", "write_checkpoint"]
+__all__ = ["copy_facts", "read_checkpoint", "write_checkpoint"]
 
 _WRITE, _READ = "support.checkpoint", "support.resume"
 
 
-def checked_facts(facts: Any) -> Any:
+def copy_facts(facts: Any) -> Any:
     """Return a copy of what JSON can hold; ArgumentError for anything else."""
     try:
         return json.loads(json.dumps(facts, allow_nan=False))
@@ -97,12 +97,12 @@ def _require_same(kept: dict[str, Any], here: dict[str, Any], folder: Path) -> N
         if kept.get(name) != here.get(name):
             raise CheckpointError(
                 _READ, f"the checkpoint in {str(folder)!r} is of other units",
-                expected=_told(name, kept.get(name)), got=_told(name, here.get(name)),
+                expected=_describe(name, kept.get(name)), got=_describe(name, here.get(name)),
                 remedy="Boot the units as they were when it was written",
             )  # fmt: skip
 
 
-def _told(name: str, shape: dict[str, list[Any]] | None) -> str:
+def _describe(name: str, shape: dict[str, list[Any]] | None) -> str:
     if shape is None:
         return f"no unit {name!r}"
     return f"unit {name!r} with " + ", ".join(f"{b}: {n} bytes{f' of {d}' if d else ''}" for b, (d, n) in shape.items())

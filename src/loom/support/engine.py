@@ -34,7 +34,19 @@ _STATE = "support"
 @brief_class
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a Main a frame shows: ``shape`` (height, width) words of a binding, at the presenter ``to``."""
+    """What of a Main a frame shows, and where.
+
+    Args:
+        shape: (height, width) of the picture.
+        to: Presenter, such as ``loom.Page()``.
+        binding: Name of the binding.
+        offset: Number of words before the first pixel.
+
+    Raises:
+        ArgumentError: The offset is below 0 or no whole number.
+        DTypeError: Not a presenter; the name is no text.
+        ShapeError: Not the shape of a picture.
+    """
 
     shape: tuple[int, int]
     to: Presenter
@@ -52,15 +64,30 @@ class View:
 class Engine:
     """Mains and their Support. A context manager.
 
-    ``mains`` maps a name to the sizes of a unit to boot (``{"registers": 1, "globals": 4096}``, arguments of
-    ``loom.boot``) or to a unit the caller booted. ``support`` chooses the form:
+    ``support`` chooses the form:
 
     - implicit, ``None``: this process is the Support; no unit is kept for state. For work done once.
     - conflated, the name of a Main: that unit computes and is read and written too. For simple applications.
     - explicit, the sizes of a unit or a unit: state lives in a unit of its own, apart from the Mains.
 
     ``engine[name]`` is a ``MainLoom``; ``engine.support`` moves data; ``engine.state`` is the unit that keeps state,
-    None in the implicit form. ArgumentError for names and sizes that make no sense.
+    None in the implicit form.
+
+    Args:
+        mains: Names, each with the arguments of ``loom.boot`` (``{"registers": 1, "globals": 4096}``) or a unit the
+            caller booted.
+        support: None: the implicit form; the name of a Main: the conflated one; sizes or a unit: the explicit one.
+        device: Device, or its name; None: the default device.
+        on: The same as ``device``; one of the two is named.
+        workers: Threads that build chains; None: as many as cores, at most 8.
+        snapshot_nbytes: Most bytes that snapshots hold together.
+
+    Raises:
+        ArgumentError: No Mains, or none of the name; a size or an argument of ``loom.boot`` that is unusable;
+            ``device`` and ``on`` differ.
+        DTypeError: Not a device; not a unit.
+        DeviceError: There is no such device; the device or a limit has no room.
+        StateError: The application has a Support already.
 
     >>> import loom
     >>> @loom.kernel(workgroup=4)
@@ -94,7 +121,7 @@ class Engine:
             units = {name: self._unit(name, spec, device) for name, spec in mains.items()}
             self.mains = {name: MainLoom(name, unit, self._fire) for name, unit in units.items()}
             self._units = units
-            self.form, self.state = self._placed(support, device)
+            self.form, self.state = self._place(support, device)
         except BaseException:
             self.support.shutdown()
             raise
@@ -119,7 +146,7 @@ class Engine:
         sizes: dict[str, Any] = {"device": device, **spec}
         return self.support.boot(name, **sizes)
 
-    def _placed(self, support: Any, device: str | Device | None) -> tuple[str, Unit | Any]:
+    def _place(self, support: Any, device: str | Device | None) -> tuple[str, Unit | Any]:
         """Return the form and the unit that keeps state, None in the implicit form."""
         if support is None:
             return "implicit", None
@@ -143,13 +170,26 @@ class Engine:
         self._last[unit] = program.launch()
 
     def launch(self) -> None:
-        """Build what the Mains have recorded, side by side, and start it all; return at once."""
+        """Build what the Mains have recorded, side by side, and start it all; return at once.
+
+        Raises:
+            StateError: A unit is parked, or shut down.
+        """
         busy = [unit for unit in self._units.values() if unit.recorded]
         for unit, program in zip(busy, self.support.build_all(busy), strict=True):
             self._fire(unit, program)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until every Main is done; LoomTimeout if one takes longer, faults as for ``Submission.wait``."""
+        """Wait until every Main is done; LoomTimeout if one takes longer, faults as for ``Submission.wait``.
+
+        Args:
+            timeout: Seconds for each Main; None: without end.
+
+        Raises:
+            ArgumentError: Not a number of seconds, at least 0.
+            LoomTimeout: The time is over; the runs go on.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+        """
         deadline_of(timeout, "loom.Engine.wait")
         for submission in list(self._last.values()):
             submission.wait(timeout)
@@ -159,9 +199,20 @@ class Engine:
     ) -> int:
         """Run the double-buffer cycle: wait for the frame before, present it, record the next, launch.
 
-        ``step(number)`` records dispatches for the Mains and may do anything else; False ends the cycle, as does
-        ``count``. Pictures are taken and shown by the I/O thread while ``step`` runs. Return how many frames were
-        launched.
+        Pictures are taken and shown by the I/O thread while ``step`` runs.
+
+        Args:
+            step: Function of the frame's number that records dispatches for the Mains; False ends the cycle.
+            count: Most frames; None: until ``step`` gives False.
+            present: Mains' names -> ``loom.View`` to show of each frame; None: none.
+
+        Returns:
+            Number of frames launched.
+
+        Raises:
+            ArgumentError: ``count`` is below 0 or no whole number; not views; no Main is called so.
+            DTypeError: ``step`` is no function.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
         """
         where, wanted = "loom.Engine.frames, step", "a function of the frame's number"
         able(step, where, "__call__", wanted)

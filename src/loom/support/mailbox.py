@@ -41,7 +41,18 @@ def mailbox(
 ) -> Mailbox:
     """Return an empty mailbox of ``slots`` slots of up to ``slot_words`` words, on ``device`` (or ``on``).
 
-    ArgumentError for sizes below 1, DeviceError if the device or the budget has no room.
+    Args:
+        slot_words: Most 32-bit words of a message.
+        slots: Number of messages that it holds.
+        device: Device, or its name; None: the default device.
+        name: Name, for errors; None: "mailbox" and a number.
+        on: The same as ``device``; one of the two is named.
+
+    Raises:
+        ArgumentError: A size below 0 or no whole number; ``device`` and ``on`` differ.
+        DTypeError: Not a device; the name is no text.
+        ShapeError: A size of 0.
+        DeviceError: There is no such device; the device or the budget has no room.
 
     >>> import loom
     >>> box = loom.mailbox(slot_words=4, slots=2)
@@ -93,16 +104,35 @@ class Mailbox:
     # posting
 
     def post(self, data: Any) -> None:
-        """Put 32-bit words into the next slot: an array, or a list as for ``Unit.write``.
+        """Put 32-bit words into the next slot.
 
-        StateError when it is full, ShapeError for more words than a slot has.
+        Args:
+            data: Words: an array of a 32-bit dtype, or a list as for ``Unit.write``.
+
+        Raises:
+            DTypeError: Not an array of 32-bit numbers.
+            ShapeError: More words than a slot has.
+            StateError: The mailbox is full, or closed.
         """
         array = as_data(data, None, f"{self.name}.post")
         with self._lock, self._next_slot("post", array.nbytes // _WORD_NBYTES) as (storage, offset):
             storage.write(offset, array.reshape(-1).view(np.uint8))
 
     def post_from(self, unit: Unit, offset: int, count: int, *, binding: str = "registers") -> None:
-        """Put ``count`` words of a unit's binding into the next slot, after what was launched on it before."""
+        """Put ``count`` words of a unit's binding into the next slot, after what was launched on it before.
+
+        Args:
+            unit: Unit that has the words.
+            offset: Number of words before the first.
+            count: Number of words.
+            binding: Name of the binding.
+
+        Raises:
+            ArgumentError: No binding has this name; a number is below 0 or no whole number.
+            DTypeError: Not a unit; the binding holds no 32-bit words that may be written.
+            ShapeError: Part of it lies outside the binding; more words than a slot has.
+            StateError: The mailbox is full, or closed; the unit is parked, or shut down.
+        """
         where = f"{self.name}.post_from"
         source, start, words = self._words_of(unit, binding, offset, count, where)
         with turns([unit], "post_from"), self._lock, self._next_slot("post_from", words) as (storage, at):
@@ -130,7 +160,18 @@ class Mailbox:
     # taking
 
     def take(self, dtype: Any = None) -> np.ndarray[Any, Any]:
-        """Take the words of the oldest slot, as u32 or another 32-bit ``dtype``; StateError when it is empty."""
+        """Take the words of the oldest slot.
+
+        Args:
+            dtype: 32-bit dtype of the result; None: u32.
+
+        Returns:
+            Array of as many elements as words were posted.
+
+        Raises:
+            DTypeError: Not a dtype of 32 bits.
+            StateError: The mailbox is empty, or closed.
+        """
         kind = as_read_dtype(dtype, None, f"{self.name}.take")
         if kind.itemsize != _WORD_NBYTES:
             raise DTypeError(
@@ -144,9 +185,21 @@ class Mailbox:
             return storage.read(at, words * _WORD_NBYTES).view(kind)
 
     def take_into(self, unit: Unit, offset: int = 0, *, binding: str = "registers") -> int:
-        """Take the oldest slot into a unit's binding, for its later launches; return how many words it was.
+        """Take the oldest slot into a unit's binding, for its later launches.
 
-        StateError when it is empty; ShapeError, and it stays, if the binding has no room.
+        Args:
+            unit: Unit to be given the words.
+            offset: Number of words before the first there.
+            binding: Name of the binding.
+
+        Returns:
+            Number of words.
+
+        Raises:
+            ArgumentError: No binding has this name; the offset is below 0 or no whole number.
+            DTypeError: Not a unit; the binding holds no 32-bit words that may be written.
+            ShapeError: The binding has no room; the slot stays.
+            StateError: The mailbox is empty, or closed; the unit is parked, or shut down.
         """
         where = f"{self.name}.take_into"
         self._require_unit(unit, where)

@@ -75,7 +75,15 @@ LEDGER.spare = POOL.clear
 
 
 def park(unit: Unit) -> None:
-    """Put a unit to sleep, after its last run: it keeps memory and recording, and takes no call until ``unpark``."""
+    """Put a unit to sleep, after its last run: it keeps memory and recording, and takes no call until ``unpark``.
+
+    Args:
+        unit: Unit, of ``loom.boot`` or ``loom.spawn``.
+
+    Raises:
+        DTypeError: Not a unit.
+        StateError: The unit is parked already, or shut down.
+    """
     _require_unit(unit, "loom.park")
     with unit.turn("park"):
         unit.is_parked = True
@@ -83,6 +91,16 @@ def park(unit: Unit) -> None:
 
 def unpark(unit: Unit) -> Unit:
     """Wake a parked unit, as it was; return it. StateError if it is not parked.
+
+    Args:
+        unit: Unit, of ``loom.boot`` or ``loom.spawn``.
+
+    Returns:
+        The unit.
+
+    Raises:
+        DTypeError: Not a unit.
+        StateError: The unit is not parked.
 
     >>> import loom
     >>> unit = loom.boot(registers=1)
@@ -110,7 +128,23 @@ def spawn(
     *,
     on: str | Device | None = None,
 ) -> Unit:
-    """Return a unit as ``loom.boot`` does, zeroed, from the memory of a released one if there is one of that size."""
+    """Return a unit as ``loom.boot`` does, zeroed, from the memory of a released one if there is one of that size.
+
+    Args:
+        registers: Number of 32-bit words, zeroed.
+        globals: Number of 32-bit words beside them.
+        heap: Array that kernels only read; None: none.
+        bindings: Typed buffers, as of ``loom.boot``.
+        device: Device, or its name; None: the default device.
+        name: Name, for errors and ``loom monitor``; None: "unit" and a number.
+        on: The same as ``device``; one of the two is named.
+
+    Raises:
+        ArgumentError: A size below 0 or no whole number; an unusable binding; ``device`` and ``on`` differ.
+        DTypeError: Not a device; the name is no text; a heap or a binding of no numbers.
+        DeviceError: There is no such device; more units or bytes than ``max_units`` and ``vram_budget`` allow, or than
+            there is room for.
+    """
     home = chosen_device(one_device(device, on, "loom.spawn"))
     sizes = (
         as_count(registers, "loom.spawn", "registers", "a number of 32-bit words, at least 0"),
@@ -126,6 +160,13 @@ def release(unit: Unit) -> None:
     """Shut a unit down, after its last run, and keep its registers and globals for ``spawn``.
 
     What it holds beside them is freed. The memory counts in the budget, and goes when the budget needs it.
+
+    Args:
+        unit: Unit, of ``loom.boot`` or ``loom.spawn``.
+
+    Raises:
+        DTypeError: Not a unit.
+        StateError: The unit is parked, or shut down.
     """
     memory = _require_unit(unit, "loom.release").memory()
     on = unit.device
@@ -142,6 +183,19 @@ def warm(
     on: str | Device | None = None,
 ) -> None:
     """Keep memory ready for ``count`` units of one size, counting what is kept already.
+
+    Args:
+        count: Units of this size to have memory for, at most 16384.
+        registers: Number of 32-bit words, zeroed.
+        globals: Number of 32-bit words beside them.
+        device: Device, or its name; None: the default device.
+        on: The same as ``device``; one of the two is named.
+
+    Raises:
+        ArgumentError: A number below 0 or no whole number; too many units; ``device`` and ``on`` differ.
+        DTypeError: Not a device.
+        DeviceError: There is no such device; more units or bytes than ``max_units`` and ``vram_budget`` allow, or than
+            there is room for.
 
     >>> import loom
     >>> loom.warm(2, registers=64)

@@ -55,7 +55,11 @@ class Latest:
         self.count = 0
 
     def show(self, frame: Frame) -> None:
-        """Keep a frame in place of the last."""
+        """Keep a frame in place of the last.
+
+        Args:
+            frame: ``loom.Frame``.
+        """
         self.frame = frame
         self.count += 1
 
@@ -68,9 +72,16 @@ class Latest:
 
 @brief_class
 class PngSequence:
-    """Writes frames to ``folder`` as ``name`` with the frame's number: frame-00000.png, frame-00001.png, ...
+    """A presenter that writes frames to files: frame-00000.png, frame-00001.png, ...
 
-    ``first`` is the number of the first. A file is there whole or not at all. OSError if the folder cannot be written.
+    Args:
+        folder: Folder of the files.
+        name: Name of a file, with a place for the number.
+        first: Number of the first file.
+
+    Raises:
+        ArgumentError: A name without a place for the number, or of another folder; a number below 0 or no whole number.
+        DTypeError: Not a path.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, name: str = "frame-{:05}.png", first: int = 0) -> None:
@@ -93,7 +104,14 @@ class PngSequence:
         self.next = whole(first, "loom.PngSequence, first", least=0)
 
     def show(self, frame: Frame) -> None:
-        """Write the next file."""
+        """Write the next file, whole or not at all; OSError if the folder cannot be written.
+
+        Args:
+            frame: ``loom.Frame``.
+
+        Raises:
+            DTypeError: Not a frame.
+        """
         replace_file(
             self.folder / self.name.format(self.next), able(frame, "loom.PngSequence.show", "png", "a loom.Frame").png()
         )
@@ -104,9 +122,13 @@ class PngSequence:
 
 
 class Page:
-    """Shows the latest frame at ``url``, a page of this computer; ``port`` 0 takes a free one. A context manager.
+    """A page of this computer that shows the latest frame, at ``url``. A context manager.
 
-    DeviceError if the port cannot be had.
+    Args:
+        port: Number of the port; 0: a free one.
+
+    Raises:
+        DeviceError: The port cannot be had.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -131,7 +153,14 @@ class Page:
         return f"http://{_LOCAL}:{self._server.server_address[1]}/"
 
     def show(self, frame: Frame) -> None:
-        """Show a frame in place of the last; it is written as PNG when a reader asks."""
+        """Show a frame in place of the last; it is written as PNG when a reader asks.
+
+        Args:
+            frame: ``loom.Frame``.
+
+        Raises:
+            StateError: The page is closed.
+        """
         with self._news:
             if self._closed:
                 raise StateError("loom.Page.show", "the page is closed", remedy="Open a new one")
@@ -140,7 +169,11 @@ class Page:
             self._news.notify_all()
 
     def after(self, count: int) -> tuple[int, Frame] | None:
-        """Return number and picture of the frame now shown, once it is later than ``count``; None if none comes."""
+        """Return number and picture of the frame now shown, once it is later than ``count``; None if none comes.
+
+        Args:
+            count: Number of the frame seen last.
+        """
         with self._news:
             self._news.wait_for(lambda: self._closed or self._count > count, _POLL_SECONDS)
             return None if self._closed or self._count <= count or self._latest is None else (self._count, self._latest)

@@ -30,10 +30,10 @@ from loom.runtime.memory.frames import Frame, checked_shape, take_frame
 from loom.runtime.port.device import Device
 from loom.runtime.port.values import as_count
 from loom.runtime.units.unit import Unit, boot
-from loom.support.checkpoint import checked_facts, read_checkpoint, write_checkpoint
+from loom.support.checkpoint import copy_facts, read_checkpoint, write_checkpoint
 from loom.support.io_thread import IoThread, Transfer
 from loom.support.presenters import Presenter
-from loom.support.snapshots import Snapshots, checked_name
+from loom.support.snapshots import Snapshots, require_name
 
 __all__ = ["SNAPSHOT_NBYTES", "Support"]
 
@@ -45,11 +45,18 @@ _opening = threading.Lock()
 
 @brief_class
 class Support:
-    """See above. A context manager: leaving it finishes all transfers and shuts down the units it booted.
+    """The part of an application that boots units, moves data and keeps state.
 
-    ``workers`` threads build chains (default: as many as cores, at most 8); ``snapshot_nbytes`` is the most that
-    snapshots hold together. StateError if the application has a Support already. Every transfer returns a
+    A context manager: leaving it finishes all transfers and shuts down the units it booted. Every transfer returns a
     ``concurrent.futures.Future``; a failure that nobody asked for is raised by ``shutdown``.
+
+    Args:
+        workers: Threads that build chains; None: as many as cores, at most 8.
+        snapshot_nbytes: Most bytes that snapshots hold together.
+
+    Raises:
+        ArgumentError: A number below 0 or no whole number.
+        StateError: The application has a Support already.
 
     >>> import loom
     >>> with loom.Support() as support:
@@ -103,7 +110,24 @@ class Support:
         *,
         on: str | Device | None = None,
     ) -> Unit:
-        """Return a new unit that this Support serves and shuts down (see ``loom.boot``)."""
+        """Return a new unit that this Support serves and shuts down (see ``loom.boot``).
+
+        Args:
+            name: Name of the unit.
+            registers: Number of 32-bit words, zeroed.
+            globals: Number of 32-bit words beside them.
+            heap: Array that kernels only read; None: none.
+            bindings: Typed buffers, as of ``loom.boot``.
+            device: Device, or its name; None: the default device.
+            on: The same as ``device``; one of the two is named.
+
+        Raises:
+            ArgumentError: The name is taken, or no text; a size below 0 or no whole number; an unusable binding;
+                ``device`` and ``on`` differ.
+            DTypeError: Not a device; a heap or a binding of no numbers.
+            DeviceError: There is no such device; the device or a limit has no room.
+            StateError: The Support is shut down.
+        """
         self._require_free(name)
         unit = boot(registers, globals, heap, bindings, device, name, on=on)
         self._own.append(unit)
@@ -111,7 +135,17 @@ class Support:
         return unit
 
     def adopt(self, name: str, unit: Unit) -> None:
-        """Serve a unit the caller booted, and will shut down."""
+        """Serve a unit the caller booted, and will shut down.
+
+        Args:
+            name: Name for it here.
+            unit: Unit, of ``loom.boot``.
+
+        Raises:
+            ArgumentError: The name is taken, or no text.
+            DTypeError: Not a unit.
+            StateError: The Support is shut down.
+        """
         self._require_free(name)
         if not isinstance(unit, Unit):
             raise DTypeError(
@@ -127,13 +161,22 @@ class Support:
     def _require_free(self, name: str) -> None:
         if not self.is_open:
             raise StateError("support.boot", "it is shut down", expected="a running Support", remedy="Open a new one")
-        if checked_name(name, "support.boot") in self.units:
+        if require_name(name, "support.boot") in self.units:
             raise ArgumentError(
                 "support.boot", "the name is taken", expected="a new name", got=name, remedy="Choose another"
             )
 
     def unit(self, which: str | Unit, where: str = "support.unit") -> Unit:
-        """Return a unit it serves, by name or itself; ArgumentError for another."""
+        """Return a unit it serves.
+
+        Args:
+            which: Its name, or itself.
+            where: Name of the call that asks, for the error.
+
+        Raises:
+            ArgumentError: No unit of this Support is called so.
+            DTypeError: ``where`` is no text.
+        """
         units, where = self.units, text(where, "support.unit, where")
         found = units.get(which) if isinstance(which, str) else which
         if not isinstance(found, Unit) or found not in units.values():
@@ -144,7 +187,7 @@ class Support:
             )  # fmt: skip
         return found
 
-    def _chosen(self, units: Iterable[str] | None, where: str) -> dict[str, Unit]:
+    def _choose(self, units: Iterable[str] | None, where: str) -> dict[str, Unit]:
         """Return units by name, None: all."""
         if isinstance(units, str):
             units = [units]
@@ -157,7 +200,23 @@ class Support:
     # transfers
 
     def upload(self, unit: str | Unit, data: Any, offset: int = 0, *, binding: str = "globals") -> Transfer:
-        """Copy ``data`` into a binding (see ``Unit.write``); it is copied now, so the caller may change it."""
+        """Copy ``data`` into a binding (see ``Unit.write``); it is copied now, so the caller may change it.
+
+        Args:
+            unit: Unit that it serves, or its name.
+            data: Array or list, as of ``Unit.write``.
+            offset: Number of words, of typed bindings of elements, before the first.
+            binding: Name of the binding.
+
+        Returns:
+            Transfer: a future, of nothing.
+
+        Raises:
+            ArgumentError: No unit of this Support is called so; of the future, no binding has this name.
+            DTypeError: The data cannot be copied; of the future, as of ``Unit.write``.
+            ShapeError: Of the future: part of it lies outside the binding.
+            StateError: The Support is shut down; of the future, the unit is.
+        """
         target = self.unit(unit, "support.upload")
         try:
             kept = copy.deepcopy(data)
@@ -175,7 +234,24 @@ class Support:
         *,
         binding: str = "registers",
     ) -> Transfer:
-        """Give a copy of a binding as it is now, runs launched so far included (see ``Unit.read``)."""
+        """Return a copy of a binding as it is now, runs launched so far included (see ``Unit.read``).
+
+        Args:
+            unit: Unit that it serves, or its name.
+            offset: Number of words, of typed bindings of elements, before the first.
+            count: Number of them; None: to the end.
+            dtype: Dtype to read them as; None: u32 for words, its own for a typed binding.
+            binding: Name of the binding.
+
+        Returns:
+            Transfer: a future of the array.
+
+        Raises:
+            ArgumentError: No unit of this Support is called so; of the future, no binding has this name.
+            DTypeError: Of the future: as of ``Unit.read``.
+            ShapeError: Of the future: part of it lies outside the binding.
+            StateError: The Support is shut down; of the future, the unit is.
+        """
         source = self.unit(unit, "support.download")
         return self._io.ask("download", lambda _: source.read(offset, count, dtype, binding=binding), [source])
 
@@ -188,9 +264,25 @@ class Support:
         binding: str = "globals",
         offset: int = 0,
     ) -> Transfer:
-        """Take (height, width) pixels and show them at ``to`` (see ``Unit.present``); gives the ``Frame``.
+        """Take pixels of a unit and show them (see ``Unit.present``).
 
         The unit is held only while the pixels are copied, not while they are shown.
+
+        Args:
+            unit: Unit that it serves, or its name.
+            shape: (height, width) of the picture.
+            to: Presenter; None: none.
+            binding: Name of the binding.
+            offset: Number of words before the first pixel.
+
+        Returns:
+            Transfer: a future of the ``Frame``.
+
+        Raises:
+            ArgumentError: No unit of this Support is called so; of the future, no binding has this name.
+            DTypeError: Not a presenter; of the future, the binding holds no pixels.
+            ShapeError: Not the shape of a picture; of the future, part of it lies outside the binding.
+            StateError: The Support is shut down; of the future, the unit is.
         """
         source = self.unit(unit, "support.present")
         if to is not None:
@@ -209,7 +301,17 @@ class Support:
     def wait(self, what: str | Unit | Submission, timeout: float | None = None) -> Transfer:
         """Wait, on the I/O thread, for a submission or for all that was launched on a unit so far.
 
-        LoomTimeout ``timeout`` seconds after this call if it is not over then; nothing is lost.
+        Args:
+            what: Submission, unit, or name of a unit.
+            timeout: Seconds from this call on; None: without end.
+
+        Returns:
+            Transfer: a future, of nothing.
+
+        Raises:
+            ArgumentError: Not a number of seconds, at least 0; no unit of this Support is called so.
+            LoomTimeout: Of the future: the time is over; the runs go on.
+            StateError: The Support is shut down.
         """
         where = "support.wait"
         if isinstance(what, Submission):
@@ -223,39 +325,90 @@ class Support:
     # state
 
     def snapshot(self, name: str, units: Iterable[str] | None = None) -> Transfer:
-        """Copy the memory of units (by name, None: all) on their devices, all of one moment.
+        """Copy the memory of units on their devices, all of one moment.
 
         The heap, which kernels only read, is left out. A name given again replaces the snapshot. What was undone is
         dropped, and the oldest when the budget is full.
+
+        Args:
+            name: Name of the snapshot.
+            units: Names of units, or one; None: all that it serves.
+
+        Returns:
+            Transfer: a future, of nothing.
+
+        Raises:
+            ArgumentError: The name is no text, or empty; no unit of this Support is called so; not several.
+            DeviceError: Of the future: larger than all snapshots may be, or than the device has room for.
+            StateError: The Support is shut down.
         """
-        chosen = self._chosen(units, "support.snapshot")
-        checked_name(name, "support.snapshot")
+        chosen = self._choose(units, "support.snapshot")
+        require_name(name, "support.snapshot")
         return self._io.ask("snapshot", lambda _: self._snapshots.take(name, chosen), chosen.values())
 
     def restore(self, name: str) -> Transfer:
-        """Give units the memory they had at a snapshot; undo and redo go on from there."""
-        checked_name(name, "support.restore")
+        """Give units the memory they had at a snapshot; undo and redo go on from there.
+
+        Args:
+            name: Name of the snapshot.
+
+        Returns:
+            Transfer: a future, of nothing.
+
+        Raises:
+            ArgumentError: The name is no text, or empty; of the future, no snapshot has it.
+            StateError: The Support is shut down.
+        """
+        require_name(name, "support.restore")
         return self._io.ask("restore", lambda _: self._snapshots.restore(name), self.units.values())
 
     def undo(self) -> Transfer:
-        """Restore the snapshot before the one last taken or restored; gives its name."""
+        """Restore the snapshot before the one last taken or restored.
+
+        Returns:
+            Transfer: a future of its name.
+
+        Raises:
+            StateError: The Support is shut down; of the future, there is no snapshot before.
+        """
         return self._io.ask("undo", lambda _: self._snapshots.step(-1, "undo"), self.units.values())
 
     def redo(self) -> Transfer:
-        """Restore the snapshot that was undone last; gives its name."""
+        """Restore the snapshot that was undone last.
+
+        Returns:
+            Transfer: a future of its name.
+
+        Raises:
+            StateError: The Support is shut down; of the future, nothing was undone.
+        """
         return self._io.ask("redo", lambda _: self._snapshots.step(1, "redo"), self.units.values())
 
     def checkpoint(
         self, path: str | os.PathLike[str], facts: Any = None, units: Iterable[str] | None = None
     ) -> Transfer:
-        """Write the memory of units, and ``facts`` (JSON), to the folder ``path``, in place of a checkpoint there.
+        """Write the memory of units to a folder, in place of a checkpoint there.
 
         A crash or a full disk at any moment leaves the one before. Units are held only while their memory is copied.
+
+        Args:
+            path: Folder.
+            facts: JSON kept with it; None: none.
+            units: Names of units, or one; None: all that it serves.
+
+        Returns:
+            Transfer: a future, of nothing.
+
+        Raises:
+            ArgumentError: JSON cannot hold the facts; no unit of this Support is called so; not several.
+            DTypeError: Not a path.
+            CheckpointError: Of the future: the folder cannot be written.
+            StateError: The Support is shut down.
         """
         folder, chosen, kept = (
             path_of(path, "support.checkpoint").absolute(),
-            self._chosen(units, "support.checkpoint"),
-            checked_facts(facts),
+            self._choose(units, "support.checkpoint"),
+            copy_facts(facts),
         )
 
         def work(transfer: Transfer) -> None:
@@ -264,12 +417,41 @@ class Support:
         return self._io.ask("checkpoint", work, chosen.values())
 
     def resume(self, path: str | os.PathLike[str], units: Iterable[str] | None = None) -> Transfer:
-        """Give units the memory a checkpoint has, bit for bit; gives its facts. CheckpointError if it does not fit."""
-        folder, chosen = path_of(path, "support.resume").absolute(), self._chosen(units, "support.resume")
+        """Give units the memory a checkpoint has, bit for bit.
+
+        Args:
+            path: Folder.
+            units: Names of units, or one; None: all that it serves.
+
+        Returns:
+            Transfer: a future of the facts kept with it.
+
+        Raises:
+            ArgumentError: No unit of this Support is called so; not several.
+            DTypeError: Not a path.
+            CheckpointError: Of the future: there is no sound checkpoint, or it is of other units; no unit is changed
+                then.
+            StateError: The Support is shut down.
+        """
+        folder, chosen = path_of(path, "support.resume").absolute(), self._choose(units, "support.resume")
         return self._io.ask("resume", lambda _: read_checkpoint(folder, chosen), chosen.values())
 
     def flush(self, store: Flushable, path: str | os.PathLike[str], *, replace: bool = False) -> Transfer:
-        """Write a store of vectors, as it is now, to ``path`` (see ``loom.vectors.flush``)."""
+        """Write a store of vectors, as it is now, to ``path`` (see ``loom.vectors.flush``).
+
+        Args:
+            store: ``loom.vectors.VectorStore``.
+            path: Folder to write, as of ``loom.vectors.flush``.
+            replace: Whether another store there is written over.
+
+        Returns:
+            Transfer: a future, of nothing.
+
+        Raises:
+            ArgumentError: ``replace`` is no truth.
+            DTypeError: Not a store; not a path.
+            StateError: The Support is shut down.
+        """
         where, insists = path_of(path, "support.flush").absolute(), flag(replace, "support.flush, replace")
         frozen = able(store, "support.flush", "freeze", "a loom.vectors.VectorStore").freeze()
         return self._io.ask("flush", lambda _: write_vectors(where, frozen, replace=insists))
@@ -277,9 +459,18 @@ class Support:
     # building
 
     def build_all(self, units: Iterable[str | Unit]) -> list[Program]:
-        """Build what is recorded for each unit, side by side on the workers; the programs in the order asked for.
+        """Build what is recorded for each unit, side by side on the workers.
 
         When one fails the others are built all the same, then the first error is raised.
+
+        Args:
+            units: Units that it serves, or their names.
+
+        Returns:
+            Programs in the order of the units.
+
+        Raises:
+            ArgumentError: No unit of this Support is called so; not several.
         """
         chosen = [self.unit(u, "support.build_all") for u in items(units, "support.build_all", "units")]
         if len(chosen) < 2:
@@ -296,10 +487,11 @@ class Support:
     def shutdown(self) -> None:
         """Finish what was asked for, shut down the units booted here, end the threads; again does nothing.
 
-        Raises the first failure of a transfer that nobody asked about, when all is freed.
+        Raises:
+            LoomError: The first failure of a transfer that nobody asked about, when all is freed.
         """
         with ExitStack() as last:
-            last.callback(self._closed)
+            last.callback(self._forget)
             if self._builders is not None:
                 last.callback(self._builders.shutdown)
             for unit in self._own:
@@ -307,7 +499,7 @@ class Support:
             last.callback(self._snapshots.clear)
             last.callback(self._io.close)
 
-    def _closed(self) -> None:
+    def _forget(self) -> None:
         self.is_open = False
         self._own, self._units, self._builders = [], {}, None
 

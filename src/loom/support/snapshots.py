@@ -16,7 +16,7 @@ from loom.runtime.memory.storage import Storage, copy_storage
 from loom.runtime.port.budget import LEDGER
 from loom.runtime.units.unit import Unit, turns
 
-__all__ = ["Snapshots", "changing_memory", "checked_name"]
+__all__ = ["Snapshots", "changing_memory", "require_name"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ def changing_memory(unit: Unit) -> dict[str, tuple[Storage, Any]]:
     return {name: found for name, found in unit.memory().items() if name != "heap"}
 
 
-def checked_name(name: Any, where: str) -> str:
+def require_name(name: Any, where: str) -> str:
     """Return a name; ArgumentError for anything but a text that is not empty."""
     if not isinstance(name, str) or not name:
         raise ArgumentError(where, "not a name", expected="a str", got=repr(name), remedy="Name it")

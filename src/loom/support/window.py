@@ -46,10 +46,18 @@ class Event:
 class Window:
     """A window on the screen that shows frames. A context manager, and a presenter (see ``loom.View``).
 
-    ``shape``: (height, width) of the pictures, by default that of the first; ``scale``: pixels of the screen for each
-    of the picture's at first. The window may be resized; pictures are drawn without smoothing.
+    Args:
+        title: Text of its title bar.
+        shape: (height, width) of the pictures; None: that of the first.
+        scale: Pixels of the screen for each of the picture's, at first.
+        resizable: Whether the user may change its size.
 
-    DeviceError if there is no screen, or pygame-ce is missing; one process has one window at a time.
+    Raises:
+        ArgumentError: The scale is below 1 or no whole number; ``resizable`` is no truth.
+        DTypeError: The title is no text.
+        ShapeError: Not the shape of a picture.
+        DeviceError: There is no screen, or pygame-ce is missing.
+        StateError: The process has a window open.
     """
 
     def __init__(self, title: str = "Loom", *, shape: tuple[int, int] | None = None, scale: int = 1,
@@ -106,6 +114,13 @@ class Window:
         """Show a frame: now, in the thread that opened the window, else with the next ``poll_events``.
 
         A window that was closed takes frames and shows nothing, so that a loop may end in its own time.
+
+        Args:
+            frame: ``loom.Frame``.
+
+        Raises:
+            DTypeError: Not a frame.
+            StateError: The window is of a process that was forked.
         """
         able(frame, "loom.Window.show", "png", "a loom.Frame")
         self._require_home("loom.Window.show")
@@ -121,6 +136,9 @@ class Window:
         """Return what happened since the last call, and draw what other threads showed; to be called by the opener.
 
         After ``close`` in the list the window is gone, and ``is_open`` false.
+
+        Raises:
+            StateError: Another thread opened the window; it is of a process that was forked.
         """
         self._require_home("loom.Window.poll_events")
         if threading.get_ident() != self._thread:

@@ -22,7 +22,7 @@ from loom.core.tracebacks import brief_class
 from loom.tables.columns.names import refuse_repeated, table_name
 from loom.tables.columns.schema import add_table, columns_of, drop_table, names_of_tables, read_columns
 from loom.tables.columns.types import read_type
-from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, read_types
 from loom.tables.exchange.saving import load_tables, save_tables
 from loom.tables.files.connections import Connections
 from loom.tables.files.seal import Soundness, compare
@@ -136,7 +136,7 @@ class Database:
             called, found = columns_of(connection, called, where)
         if wanted is not None and list(wanted.items()) != list(found.items()):  # sequences go in by their order
             raise ArgumentError(
-                where, f"the table {called!r} has other columns", expected=_listed(found), got=_listed(wanted),
+                where, f"the table {called!r} has other columns", expected=_list_types(found), got=_list_types(wanted),
                 remedy="Open it by its name alone; add_column, rename_column, drop_column and change_type alter it",
             )  # fmt: skip
         return Table(self._connections, called)
@@ -162,7 +162,7 @@ class Database:
         if not sheet.columns:
             raise ArgumentError(f"{where}, source", f"{source} is empty", expected="a line of names",
                                 got="no line", remedy="Name another file")  # fmt: skip
-        columns = typed(sheet, wanted, where)
+        columns = read_types(sheet, wanted, where)
         kinds = read_columns({name: kind.name for name, (kind, _) in columns.items()}, where)
         with self._connections.importing(where) as connection:
             if called.lower() in {each.lower() for each in names_of_tables(connection)}:
@@ -225,7 +225,7 @@ class Database:
         Loom's, and for a view or a trigger that needs a table which is not named.
         """
         where = "tables.save"
-        save_tables(self._connections, _place(path, where), _named(tables, where), where)
+        save_tables(self._connections, _place(path, where), _table_names(tables, where), where)
 
     def load(self, path: str | os.PathLike[str], *tables: str) -> list[str]:
         """Copy tables of another ``.odb`` file, all of them if none is named, into this; return their names.
@@ -235,10 +235,10 @@ class Database:
         not copied, and where all are asked for and one is not of Loom.
         """
         where = "tables.load"
-        return load_tables(self._connections, _place(path, where), _named(tables, where), where)
+        return load_tables(self._connections, _place(path, where), _table_names(tables, where), where)
 
 
-def _named(tables: Sequence[str], where: str) -> list[str]:
+def _table_names(tables: Sequence[str], where: str) -> list[str]:
     found = [table_name(name, where) for name in tables]
     refuse_repeated([name.lower() for name in found], f"{where}, tables")
     return found
@@ -253,7 +253,7 @@ def _place(path: Any, where: str) -> Path:
     return Path(os.path.abspath(found))
 
 
-def _listed(types: Mapping[str, Any]) -> str:
+def _list_types(types: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {kind.name}" for name, kind in types.items())
 
 

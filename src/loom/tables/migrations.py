@@ -14,9 +14,9 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.formats.csv_cells import read_real, read_whole
-from loom.tables.columns.names import ID, quoted, refuse_twins
+from loom.tables.columns.names import ID, quote, refuse_twins
 from loom.tables.columns.schema import NUMBER, definition, trash_of
-from loom.tables.columns.types import ColumnType, shown
+from loom.tables.columns.types import ColumnType, as_python
 
 __all__ = ["add_column", "change_type", "drop_column", "rename_column"]
 
@@ -29,9 +29,9 @@ def add_column(connection: sqlite3.Connection, table: str, columns: Columns, nam
     refuse_twins([*columns, name], where)
     value = kind.one(default, f"{where}, default")
     for each in (table, trash_of(table)):
-        connection.execute(f"ALTER TABLE {quoted(each)} ADD COLUMN {definition(name, kind)}")
+        connection.execute(f"ALTER TABLE {quote(each)} ADD COLUMN {definition(name, kind)}")
         if value is not None:
-            connection.execute(f"UPDATE {quoted(each)} SET {quoted(name)} = ?", (value,))
+            connection.execute(f"UPDATE {quote(each)} SET {quote(name)} = ?", (value,))
 
 
 def rename_column(connection: sqlite3.Connection, table: str, columns: Columns, old: str, new: str, where: str) -> None:
@@ -39,7 +39,7 @@ def rename_column(connection: sqlite3.Connection, table: str, columns: Columns, 
     require(columns, old, where)
     refuse_twins([new if name == old else name for name in columns], where)
     for each in (table, trash_of(table)):
-        connection.execute(f"ALTER TABLE {quoted(each)} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
+        connection.execute(f"ALTER TABLE {quote(each)} RENAME COLUMN {quote(old)} TO {quote(new)}")
 
 
 def drop_column(connection: sqlite3.Connection, table: str, columns: Columns, name: str, where: str) -> None:
@@ -48,7 +48,7 @@ def drop_column(connection: sqlite3.Connection, table: str, columns: Columns, na
     if len(columns) == 1:
         raise ArgumentError(where, f"{name!r} is the table's last column", remedy="Drop the table: db.drop(name)")
     for each in (table, trash_of(table)):
-        connection.execute(f"ALTER TABLE {quoted(each)} DROP COLUMN {quoted(name)}")
+        connection.execute(f"ALTER TABLE {quote(each)} DROP COLUMN {quote(name)}")
 
 
 def change_type(connection: sqlite3.Connection, table: str, columns: Columns, name: str, kind: ColumnType,
@@ -62,14 +62,14 @@ def change_type(connection: sqlite3.Connection, table: str, columns: Columns, na
     changed = {n: kind if n == name else t for n, t in columns.items()}
     at = 1 + list(columns).index(name)
     for each in (table, trash_of(table)):
-        rows = connection.execute(f"SELECT {_listed(columns)} FROM {quoted(each)} ORDER BY {quoted(ID)}").fetchall()
+        rows = connection.execute(f"SELECT {_column_list(columns)} FROM {quote(each)} ORDER BY {quote(ID)}").fetchall()
         made: list[Any] = []
         for row in rows:
             try:
-                made.append(None if row[at] is None else kind.keep(convert(shown(row[at], old))))
+                made.append(None if row[at] is None else kind.keep(convert(as_python(row[at], old))))
             except (ValueError, TypeError, OverflowError, KeyError):
                 raise DTypeError(where, f"row {row[0]} of column {name!r} is no {kind.name}", expected=kind.expected,
-                                 got=repr(shown(row[at], old))[:80],
+                                 got=repr(as_python(row[at], old))[:80],
                                  remedy="Nothing was changed: update the row first") from None  # fmt: skip
         _replace(
             connection, table, each, changed, ((*r[:at], v, *r[at + 1 :]) for r, v in zip(rows, made, strict=True))
@@ -84,13 +84,13 @@ def _replace(connection: sqlite3.Connection, table: str, each: str, columns: Col
     others = connection.execute(
         "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL", (each,)
     ).fetchall()
-    connection.execute(f"CREATE TABLE {quoted(fresh)} ({NUMBER}{ever}, {defined})")
+    connection.execute(f"CREATE TABLE {quote(fresh)} ({NUMBER}{ever}, {defined})")
     marks = ", ".join("?" * (1 + len(columns)))
-    connection.executemany(f"INSERT INTO {quoted(fresh)} ({_listed(columns)}) VALUES ({marks})", rows)
+    connection.executemany(f"INSERT INTO {quote(fresh)} ({_column_list(columns)}) VALUES ({marks})", rows)
     connection.execute("PRAGMA legacy_alter_table=ON")  # views and triggers name the table, which comes back at once
     try:
-        connection.execute(f"DROP TABLE {quoted(each)}")
-        connection.execute(f"ALTER TABLE {quoted(fresh)} RENAME TO {quoted(each)}")
+        connection.execute(f"DROP TABLE {quote(each)}")
+        connection.execute(f"ALTER TABLE {quote(fresh)} RENAME TO {quote(each)}")
     finally:
         connection.execute("PRAGMA legacy_alter_table=OFF")
     if given is not None:
@@ -100,8 +100,8 @@ def _replace(connection: sqlite3.Connection, table: str, each: str, columns: Col
         connection.execute(sql)
 
 
-def _listed(columns: Columns) -> str:
-    return ", ".join(map(quoted, (ID, *columns)))
+def _column_list(columns: Columns) -> str:
+    return ", ".join(map(quote, (ID, *columns)))
 
 
 def require(columns: Columns, name: str, where: str) -> None:

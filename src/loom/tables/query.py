@@ -23,15 +23,15 @@ from loom.patterns.data.group import Groups
 from loom.runtime.port.device import Device
 from loom.tables.arrow.writing import Arrow
 from loom.tables.columns.conditions import LEFT_OUT, condition
-from loom.tables.columns.names import ID, quoted, refuse_repeated
+from loom.tables.columns.names import ID, quote, refuse_repeated
 from loom.tables.columns.rows import Row, rows_of
 from loom.tables.columns.schema import columns_now
-from loom.tables.columns.types import ColumnType, shown
+from loom.tables.columns.types import ColumnType, as_python
 from loom.tables.device.columns import DeviceColumns, move_columns, operation
 from loom.tables.exchange.arrays import array_of
 from loom.tables.exchange.csv_files import write_csv
 from loom.tables.files.connections import Connections
-from loom.tables.sources import Source, Term, joined
+from loom.tables.sources import Source, Term, join
 
 __all__ = ["Query", "Reads"]
 
@@ -47,7 +47,7 @@ class Reads(ABC):
     """What a table and a query have in common: everything that reads."""
 
     @abstractmethod
-    def _asked(self) -> Query:
+    def _as_query(self) -> Query:
         """Return what is read, as a query."""
 
     # which rows
@@ -67,7 +67,7 @@ class Reads(ABC):
         >>> [row["name"] for row in people.where("age", ">", 30)]
         ['Ada']
         """
-        query = self._asked()
+        query = self._as_query()
         term = query.source.term(column, "tables.where, column")
         sql, values = condition(term.sql, term.type, op, value, "tables.where")
         return query.narrowed(sql, values)
@@ -83,7 +83,7 @@ class Reads(ABC):
         >>> people.select("name", age=(">", 40), name=("contains", "A")).rows()
         [{'name': 'Alan'}]
         """
-        query: Query = self._asked()
+        query: Query = self._as_query()
         for name, asked in conditions.items():
             pair = cast("tuple[Any, ...]", asked if isinstance(asked, tuple) else ("==", asked))
             if len(pair) not in (1, 2):
@@ -101,7 +101,7 @@ class Reads(ABC):
         ``descending`` turns all of it round. Missing values come first (last if descending); rows equal in all of them
         are in the order of their numbers.
         """
-        query, turned = self._asked(), flag(descending, "tables.order_by, descending")
+        query, turned = self._as_query(), flag(descending, "tables.order_by, descending")
         if not columns:
             raise ArgumentError("tables.order_by", "no columns", expected="names", remedy='Write order_by("age")')
         order: list[str] = []
@@ -114,7 +114,7 @@ class Reads(ABC):
 
     def limit(self, count: int, offset: int = 0) -> Query:
         """Return the first ``count`` rows, after ``offset`` that are left out."""
-        query = self._asked()
+        query = self._as_query()
         first = min(whole(offset, "tables.limit, offset", least=0), _MOST_ROWS)
         most = min(whole(count, "tables.limit, count", least=0), _MOST_ROWS)
         if query.is_cut:
@@ -128,11 +128,11 @@ class Reads(ABC):
         "left", which keeps our rows that meet none, with missing values. A column of theirs whose name we have is
         called table_column. Rows are in the order of ours, then theirs.
         """
-        query = self._asked()
+        query = self._as_query()
         if not isinstance(other, Reads):
             raise ArgumentError("tables.join, other", "not a table or a query", got=repr(other)[:80],
                                 remedy='Pass db.table("name")')  # fmt: skip
-        aside = other._asked()
+        aside = other._as_query()
         if aside.connections is not query.connections:
             raise ArgumentError("tables.join, other", "it is of another database", expected="tables of one file",
                                 got=aside.source.name, remedy="Copy it: db.load(path, name)")  # fmt: skip
@@ -140,7 +140,7 @@ class Reads(ABC):
         query.refuse_cut("tables.join")
         if query.chosen is not None:
             raise StateError("tables.join", "columns were chosen before", remedy="Write join first, then select")
-        return replace(query, source=joined(query.source, aside.as_source(), on, way, "tables.join, on"))
+        return replace(query, source=join(query.source, aside.as_source(), on, way, "tables.join, on"))
 
     # what is read
 
@@ -149,7 +149,7 @@ class Reads(ABC):
 
     def rows(self) -> list[Row]:
         """Return the rows: dictionaries by column, each with its number as ``id``."""
-        query = self._asked()
+        query = self._as_query()
         columns = query.columns
         found = query.fetch([query.source.number, *(t.sql for t in columns.values())], "tables.rows")
         return rows_of(found, {name: term.type for name, term in columns.items()}, query.origin)
@@ -161,12 +161,12 @@ class Reads(ABC):
 
     def ids(self) -> list[int]:
         """Return the numbers of the rows."""
-        query = self._asked()
+        query = self._as_query()
         return [number for (number,) in query.fetch([query.source.number], "tables.ids")]
 
     def count(self) -> int:
         """Return how many rows there are."""
-        query = self._asked()
+        query = self._as_query()
         sql, values = query.statement(["1"])
         with query.reading("tables.count") as connection:
             (found,) = connection.execute(f"SELECT count(*) FROM ({sql})", values).fetchone()
@@ -181,12 +181,12 @@ class Reads(ABC):
         >>> t.distinct("city")
         ['Oslo', 'Rome']
         """
-        query = self._asked()
+        query = self._as_query()
         term = query.source.term(column, "tables.distinct, column")
         sql, values = query.statement([f"{term.sql} AS v"])
         with query.reading("tables.distinct") as connection:
             found = connection.execute(f"SELECT DISTINCT v FROM ({sql}) ORDER BY v", values).fetchall()
-        return [shown(v, term.type) for (v,) in found]
+        return [as_python(v, term.type) for (v,) in found]
 
     def aggregate(self, column: str, op: str) -> Any:
         """Return the sum, mean (avg), min, max or count of a column's values; missing ones are left out.
@@ -201,14 +201,14 @@ class Reads(ABC):
         >>> t.aggregate("x", "avg")
         1.5
         """
-        query = self._asked()
+        query = self._as_query()
         term = query.source.term(column, "tables.aggregate, column")
         found = operation(op, term.type, "tables.aggregate")
         if found in ("min", "max", "count") and term.type.name != "float":
             sql, values = query.statement([f"{term.sql} AS v"])
             with query.reading("tables.aggregate") as connection:
                 (value,) = connection.execute(f"SELECT {found}(v) FROM ({sql})", values).fetchone()
-            return shown(value, term.type) if found != "count" else int(value)
+            return as_python(value, term.type) if found != "count" else int(value)
         return _columns(query, [column], "cpu", "tables.aggregate").aggregate(column, found)
 
     def group_by(self, key: str, column: str | None = None, op: str = "count") -> Groups:
@@ -227,13 +227,13 @@ class Reads(ABC):
         """
         by, of = text(key, "tables.group_by, key"), None if column is None else text(column, "tables.group_by, column")
         named = [by] if of is None or of == by else [by, of]
-        return _columns(self._asked(), named, "cpu", "tables.group_by").group_by(key, column, op)
+        return _columns(self._as_query(), named, "cpu", "tables.group_by").group_by(key, column, op)
 
     # elsewhere
 
     def to_device(self, *columns: str, on: str | Device | None = None) -> DeviceColumns:
         """Return columns, all of numbers, bools, texts and dates if none is named, on a device, as they are now."""
-        query = self._asked()
+        query = self._as_query()
         named = [n for n, t in query.columns.items() if t.type.name != "bytes"] if not columns else list(columns)
         return _columns(query, named, on, "tables.to_device")
 
@@ -245,13 +245,13 @@ class Reads(ABC):
         float64; DTypeError if it lacks one of them.
         """
         where = "tables.to_numpy"
-        found, _ = _values(self._asked(), columns, where)
+        found, _ = _values(self._as_query(), columns, where)
         made = {n: array_of(values, kind, f"{where}, column {n!r}", missing) for n, (kind, values) in found.items()}
         return made[columns[0]] if len(columns) == 1 else made
 
     def to_arrow(self, *columns: str) -> Arrow:
         """Return columns, all if none is named, as an Arrow stream: pandas, polars, duckdb and pyarrow take it."""
-        found, ids = _values(self._asked(), columns, "tables.to_arrow")
+        found, ids = _values(self._as_query(), columns, "tables.to_arrow")
         return Arrow(found, len(ids))
 
     def export_csv(
@@ -264,7 +264,7 @@ class Reads(ABC):
         is; bools are true and false, bytes hexadecimal, dates as in ISO 8601.
         """
         where = "tables.export_csv"
-        found, ids = _values(self._asked(), columns, where)
+        found, ids = _values(self._as_query(), columns, where)
         write_csv(target, found, len(ids), separator, header, encoding, where)
         return len(ids)
 
@@ -310,7 +310,7 @@ class Query(Reads):
     most: int | None = None
     offset: int = 0
 
-    def _asked(self) -> Query:
+    def _as_query(self) -> Query:
         return self
 
     def __repr__(self) -> str:
@@ -371,8 +371,8 @@ class Query(Reads):
         """Return this as what another is joined with: its table, or the rows it reads."""
         if not self.conditions and self.chosen is None and not self.is_cut and self.source.is_table:
             return self.source
-        named = [f"{self.source.number} AS {quoted(ID)}"]
-        named += [f"{term.sql} AS {quoted(name)}" for name, term in self.columns.items()]
+        named = [f"{self.source.number} AS {quote(ID)}"]
+        named += [f"{term.sql} AS {quote(name)}" for name, term in self.columns.items()]
         sql, values = self.statement(named)
         name, order = self.source.name, self.source.order
         return Source(name, f"({sql})", self.columns, order, False, tuple(values), self.source.seen)

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, text
-from loom.tables.columns.names import ID, quoted
+from loom.tables.columns.names import ID, quote
 from loom.tables.columns.schema import trash_of
 from loom.tables.columns.types import COLUMN_TYPES, ColumnType
 
-__all__ = ["Source", "Term", "joined", "of_deleted", "of_table"]
+__all__ = ["Source", "Term", "join", "of_deleted", "of_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +62,27 @@ class Source:
 
 def of_table(name: str, columns: Mapping[str, ColumnType]) -> Source:
     """Return the rows of a table."""
-    return _of(name, quoted(name), columns, is_table=True)
+    return _of(name, quote(name), columns, is_table=True)
 
 
 def of_deleted(name: str, columns: Mapping[str, ColumnType]) -> Source:
     """Return the deleted rows of a table."""
-    return _of(name, quoted(trash_of(name)), columns, is_table=False)
+    return _of(name, quote(trash_of(name)), columns, is_table=False)
 
 
 def _of(name: str, table: str, columns: Mapping[str, ColumnType], *, is_table: bool) -> Source:
-    terms = {column: Term(f"{table}.{quoted(column)}", kind) for column, kind in columns.items()}
-    return Source(name, table, terms, (f"{table}.{quoted(ID)}",), is_table, seen=((name, columns),))
+    terms = {column: Term(f"{table}.{quote(column)}", kind) for column, kind in columns.items()}
+    return Source(name, table, terms, (f"{table}.{quote(ID)}",), is_table, seen=((name, columns),))
 
 
-def joined(left: Source, right: Source, on: Any, how: str, where: str) -> Source:
+def join(left: Source, right: Source, on: Any, how: str, where: str) -> Source:
     """Return rows of two sources side by side where columns agree; "left" keeps rows that meet none."""
     given: list[Any] = cast("list[Any]", on) if isinstance(on, list) else [on]
     if not given:
         raise ArgumentError(where, "nothing to join on", expected="a column, or (left, right)", remedy="Name one")
-    alias = quoted(f"join {len(left.order)}")
-    there = {name: Term(f"{alias}.{quoted(name)}", term.type) for name, term in right.columns.items()}
-    aside = Source(right.name, alias, there, (f"{alias}.{quoted(ID)}",))
+    alias = quote(f"join {len(left.order)}")
+    there = {name: Term(f"{alias}.{quote(name)}", term.type) for name, term in right.columns.items()}
+    aside = Source(right.name, alias, there, (f"{alias}.{quote(ID)}",))
     condition = " AND ".join(f"{a} = {b}" for a, b in (_pair(each, left, aside, where) for each in given))
     columns = dict(left.columns)
     for name, term in there.items():

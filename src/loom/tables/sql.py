@@ -56,11 +56,11 @@ class SqlResult:
 
     def to_numpy(self) -> dict[str, Any]:
         """Return the columns as arrays by name, as a table's ``to_numpy`` makes them."""
-        return {n: array_of(v, kind, f"tables.sql, column {n!r}") for n, (kind, v) in self._typed().items()}
+        return {n: array_of(v, kind, f"tables.sql, column {n!r}") for n, (kind, v) in self._typed_columns().items()}
 
     def to_arrow(self) -> Arrow:
         """Return the columns as an Arrow stream, as a table's ``to_arrow`` does."""
-        return Arrow(self._typed(), len(self))
+        return Arrow(self._typed_columns(), len(self))
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
@@ -70,13 +70,13 @@ class SqlResult:
             raise ArgumentError("tables.sql", "two columns have one name", expected="different names",
                                 got=self.columns, remedy="Write AS, or take tuples()")  # fmt: skip
 
-    def _typed(self) -> dict[str, tuple[ColumnType, Sequence[Any]]]:
+    def _typed_columns(self) -> dict[str, tuple[ColumnType, Sequence[Any]]]:
         self._refuse_twins()
         columns = list(zip(*self._values, strict=True)) if self._values else [()] * len(self.columns)
-        return {name: _typed(name, values) for name, values in zip(self.columns, columns, strict=True)}
+        return {name: _type_column(name, values) for name, values in zip(self.columns, columns, strict=True)}
 
 
-def _typed(name: str, values: Sequence[Any]) -> tuple[ColumnType, Sequence[Any]]:
+def _type_column(name: str, values: Sequence[Any]) -> tuple[ColumnType, Sequence[Any]]:
     """Return the type of what a statement computed, which SQLite does not declare."""
     found = {type(v).__name__ for v in values if v is not None} or {"float"}
     if found == {"int", "float"}:

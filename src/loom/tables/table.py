@@ -16,7 +16,7 @@ from loom.tables.columns.names import column_name
 from loom.tables.columns.rows import Row
 from loom.tables.columns.schema import columns_now
 from loom.tables.columns.types import ColumnType, read_type
-from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, typed
+from loom.tables.exchange.csv_files import Progress, import_sheet, read_sheet, read_types
 from loom.tables.files.connections import Connections
 from loom.tables.files.writing import bound_columns, change, columns_from, insert, move, numbers_of, require_origin
 from loom.tables.migrations import add_column, change_type, drop_column, rename_column
@@ -62,7 +62,7 @@ class Table(Reads):
         with self._connections.reading(where) as connection:
             return columns_now(connection, self._name, self._connections.known, where)
 
-    def _asked(self) -> Query:
+    def _as_query(self) -> Query:
         return Query(self._connections, of_table(self._name, self._read_types("tables.table")))
 
     def deleted(self) -> Query:
@@ -148,7 +148,7 @@ class Table(Reads):
 
     def _numbers(self, rows: Any, where: str) -> list[int]:
         if isinstance(rows, Reads):
-            query = rows._asked()
+            query = rows._as_query()
             require_origin(query.origin, self._origin, where)
             return list(dict.fromkeys(query.ids()))
         return numbers_of(rows, self._origin, where)
@@ -171,7 +171,7 @@ class Table(Reads):
         if unknown:
             raise ArgumentError(where, f"no column is called {unknown[0]!r}",
                                 remedy=near_matches(unknown[0], list(types)))  # fmt: skip
-        columns = typed(sheet, {name: types[name] for name in sheet.columns}, where)
+        columns = read_types(sheet, {name: types[name] for name in sheet.columns}, where)
         if sheet.rows:
             with self._connections.writing(where) as connection:
                 import_sheet(connection, self._name, columns, sheet.rows, progress)

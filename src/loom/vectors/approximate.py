@@ -59,7 +59,7 @@ class ApproximateIndex:
     ) -> list[Ranks]:
         """Return what ``find_best`` does, but for hits that the index misses."""
         count = min(self._size, _MORE * k)
-        known = self._known(queries, count, parts)
+        known = self._neighbours(queries, count, parts)
         if any(len(rows) < min(k, self._size) for rows in known):
             return find_best(programs, parts, queries, k, where)  # a filter, or tombstones, left too few
         late = [part.since(self._rows) for part in parts if part.first + part.used > self._rows]
@@ -67,7 +67,7 @@ class ApproximateIndex:
         candidates = [np.union1d(rows, found.rows) for rows, found in zip(known, newer, strict=True)]
         return best_of_rows(programs, parts, queries, candidates, k, where)
 
-    def _known(self, queries: Array, count: int, parts: Sequence[SearchPart]) -> list[Array]:
+    def _neighbours(self, queries: Array, count: int, parts: Sequence[SearchPart]) -> list[Array]:
         """Return rows that the index finds for each query, those that take part."""
         if not count or not len(queries):
             return [np.empty(0, np.int64)] * len(queries)

@@ -61,7 +61,7 @@ def _equal(a: Any, b: Any) -> bool:
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Test]:
+def _order_test(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Test]:
     """Return a comparison of numbers with numbers, texts with texts; nothing else is kept."""
 
     def make(wanted: Any) -> Test:
@@ -83,17 +83,17 @@ def _among(wanted: Any) -> Test:
 
 def _between(wanted: Any) -> Test:
     low, high = wanted
-    above, below = _ordered(operator.ge)(low), _ordered(operator.le)(high)
+    above, below = _order_test(operator.ge)(low), _order_test(operator.le)(high)
     return lambda value: above(value) and below(value)
 
 
 OPERATORS: dict[str, Callable[[Any], Test]] = {
     "==": lambda wanted: lambda value: _equal(value, wanted),
     "!=": lambda wanted: lambda value: not _equal(value, wanted),
-    "<": _ordered(operator.lt),
-    "<=": _ordered(operator.le),
-    ">": _ordered(operator.gt),
-    ">=": _ordered(operator.ge),
+    "<": _order_test(operator.lt),
+    "<=": _order_test(operator.le),
+    ">": _order_test(operator.gt),
+    ">=": _order_test(operator.ge),
     "in": _among,
     "between": _between,
     "contains": _contains,

@@ -16,7 +16,7 @@ from loom.vectors.search import Ranks
 from loom.vectors.segments import RowSegment
 from loom.vectors.state import StoreView
 
-__all__ = ["Entry", "Hit", "as_hits", "copy_meta", "normalized", "read_entries"]
+__all__ = ["Entry", "Hit", "as_hits", "copy_meta", "normalize", "read_entries"]
 
 _SOME = 1024
 """Vectors that iteration reads at a time."""
@@ -75,19 +75,19 @@ def copy_meta(meta: Meta | None) -> dict[str, Any] | None:
     copy = dict(meta)
     for name, value in copy.items():
         if isinstance(value, (list, dict)):
-            copy[name] = _copied(value)
+            copy[name] = _copy(value)
     return copy
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, list):
-        return [_copied(each) for each in cast("list[Any]", value)]
+        return [_copy(each) for each in cast("list[Any]", value)]
     if isinstance(value, dict):
-        return {name: _copied(each) for name, each in cast("dict[str, Any]", value).items()}
+        return {name: _copy(each) for name, each in cast("dict[str, Any]", value).items()}
     return value
 
 
-def normalized(x: Array) -> Array:
+def normalize(x: Array) -> Array:
     """Return rows scaled to length 1, those of length 0 as they are."""
     lengths = np.sqrt(np.add.accumulate(x * x, axis=1, dtype=np.float32)[:, -1:])
     return np.divide(x, lengths, out=x.copy(), where=lengths > 0)

@@ -40,7 +40,7 @@ class FrozenStore:
         for segment, count in zip(self.segments, self.counts, strict=True):
             yield from segment.panels(count, step)
 
-    def told_of_rows(self) -> tuple[Array, Array, Array]:
+    def row_facts(self) -> tuple[Array, Array, Array]:
         """Return squares, weights and scales of the rows of all panels."""
         found = [segment.facts(count) for segment, count in zip(self.segments, self.counts, strict=True)]
         squares, weights, scales = (
@@ -48,7 +48,7 @@ class FrozenStore:
         )
         return squares, weights, scales
 
-    def told(self, first: int, count: int) -> tuple[list[Id | None], list[Meta | None] | None]:
+    def ids_and_metas(self, first: int, count: int) -> tuple[list[Id | None], list[Meta | None] | None]:
         """Return the ids of rows, None for tombstones, and what they are told; None for nothing at all."""
         ids: list[Any] = self.ids[first : first + count]
         metas: list[Meta | None] = self.metas[first : first + count]
@@ -57,8 +57,8 @@ class FrozenStore:
             ids[n] = metas[n] = None
         return ids, metas if metas.count(None) < count else None
 
-    def flushed(self, kept: WrittenRows) -> None:
+    def note_flushed(self, kept: WrittenRows) -> None:
         """Let segments know the file that has their rows."""
         for segment, count in zip(self.segments, self.counts, strict=True):
-            segment.written(kept, count)
+            segment.note_written(kept, count)
         self.done()

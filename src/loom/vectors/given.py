@@ -19,7 +19,7 @@ from loom.core.given import is_array, is_list, is_mapping, is_scalar, items
 __all__ = [
     "Id",
     "Meta",
-    "known_id",
+    "as_id",
     "read_ids",
     "read_matrix",
     "read_meta",
@@ -113,7 +113,7 @@ def _exact(value: Id) -> Id:
     return str.__str__(value) if isinstance(value, str) else int.__int__(value)
 
 
-def known_id(name: Any) -> Id | None:
+def as_id(name: Any) -> Id | None:
     """Return an id as a store knows it; None for what no vector is called."""
     if is_scalar(name):
         name = name.item()
@@ -223,10 +223,10 @@ def _read_value(value: Any, where: str, depth: int) -> Any:
         return {_read_name(n, where): _read_value(each, where, depth + 1) for n, each in value.items()}
     raise DTypeError(where, "a value that a file cannot hold",
                      expected="texts, finite numbers of 64 bits, bools, None, lists and dicts of them",
-                     got=_shown(value), remedy="Write it as one of these")  # fmt: skip
+                     got=_repr(value), remedy="Write it as one of these")  # fmt: skip
 
 
-def _shown(value: Any) -> str:
+def _repr(value: Any) -> str:
     try:
         return repr(value)[:200]
     except RecursionError:

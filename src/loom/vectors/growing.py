@@ -66,7 +66,7 @@ class GrowingList(Sequence[T], Generic[T]):
         """Add values at the end."""
         self._later.extend(values)
 
-    def replaced(self, row: int, value: T) -> GrowingList[T]:
+    def with_value(self, row: int, value: T) -> GrowingList[T]:
         """Return the same with another value of a row."""
         values = self.part(0, len(self))
         values[row] = value

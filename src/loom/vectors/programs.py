@@ -157,7 +157,7 @@ class VectorPrograms:
         source = i8 if isinstance(x, np.ndarray) and x.dtype == np.int8 else f32
         panels = _class((first + count - 1) // width - first // width + 1)
         sizes = np.array([first, count, layout.dims, begin], np.uint32)
-        return self._kept(
+        return self._program_for(
             f"lay {source}", (panels, turn), lambda chain, slots: layout.record_lay(chain, slots, panels, source),
             x, sizes, memory.data, memory.squares, memory.weights, memory.scales,
         )  # fmt: skip
@@ -181,7 +181,7 @@ class VectorPrograms:
 
     # whole numbers
 
-    def packed(self, memory: SegmentMemory, used: int) -> SegmentMemory:
+    def pack_segment(self, memory: SegmentMemory, used: int) -> SegmentMemory:
         """Return a segment as this layout's precision compares it: its first ``used`` rows packed, once.
 
         DeviceError if there is not enough memory, or over the budget of all units.
@@ -225,14 +225,14 @@ class VectorPrograms:
 
     def run(self, what: str, size: Any, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any) -> None:
         """Run the program kept for ``what`` of a ``size`` over memory, some of it arrays; wait for its end."""
-        kept, memory = self._kept(what, size, record, *given)
+        kept, memory = self._program_for(what, size, record, *given)
         kept.run(*memory, wait=True)
 
-    def _kept(
+    def _program_for(
         self, what: str, size: Any, record: Callable[[Chain, Sequence[HostSlot]], None], *given: Any
     ) -> tuple[Kept, list[Any]]:
         """Return the program kept for ``what`` of a ``size``, and the memory it is to be run over."""
-        memory = [self.held(each) for each in given]
+        memory = [self.place(each) for each in given]
         is_told = not self._is_native or check_bounds()
         nbytes = tuple(m.nbytes if is_told else _WORD for m in memory)
 
@@ -244,7 +244,7 @@ class VectorPrograms:
 
         return keep((f"vectors.{what}", self.layout, size, nbytes), self.device, make), memory
 
-    def held(self, given: Any) -> Any:
+    def place(self, given: Any) -> Any:
         """Return memory for a slot: an array as it is where the device uses it in place, else a copy there."""
         if self.in_place or not is_array(given):
             return given
@@ -278,8 +278,8 @@ class Comparison:
 
     def __init__(self, programs: VectorPrograms, queries: Array, facts: Array, panels: int, tile: int) -> None:
         self._programs = programs
-        self._queries = programs.held(queries)
-        self._facts = programs.held(facts)
+        self._queries = programs.place(queries)
+        self._facts = programs.place(facts)
         self._rows, self._panels = len(facts), panels
         self._tile = tile
         self._maxima = SearchResult(programs, (len(facts), panels), np.float32)

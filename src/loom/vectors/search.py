@@ -45,9 +45,9 @@ class SearchPart:
         words[rows[(rows >= self.first) & (rows < self.first + self.used)] - self.first] = False
         return replace(self, mask=self.mask & np.packbits(words, bitorder="little").view("<u4").astype(np.uint32))
 
-    def packed(self, programs: VectorPrograms) -> SearchPart:
+    def pack(self, programs: VectorPrograms) -> SearchPart:
         """Return the same as programs of an order-free precision compare it."""
-        return replace(self, memory=lambda: programs.packed(self.memory(), self.used))
+        return replace(self, memory=lambda: programs.pack_segment(self.memory(), self.used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def best_of_rows(
     begins = np.array([part.first for part in parts], np.int64)
     part_of = np.searchsorted(begins, rows, side="right") - 1
     panels = search.begins[part_of] + (rows - begins[part_of]) // width if len(rows) else rows
-    keys, scores = search.scored(numbers, panels)
+    keys, scores = search.score_rows(numbers, panels)
     places = np.arange(len(rows)) * width + (rows - begins[part_of]) % width if len(rows) else rows
     keys, scores = keys[places], scores[places]
     return [search.best(keys[numbers == n], scores[numbers == n]) for n in range(len(queries))]
@@ -126,16 +126,16 @@ class _Search:
         for part, count, before in zip(self.parts, self.counts, self.begins, strict=False):
             self.comparison.best(part.memory(), part.mask, count, int(before))
         if self.comparison.picks(self.k):
-            return self.picked()
+            return self.device_ranks()
         queries, panels = self.promising(self.comparison.maxima()[: self.queries])
-        keys, scores = self.scored(queries, panels)
+        keys, scores = self.score_rows(queries, panels)
         ends = np.cumsum(np.bincount(queries, minlength=self.queries)) * self.width
         return [
             self.best(keys[begin:end], scores[begin:end])
             for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
         ]
 
-    def picked(self) -> list[Ranks]:
+    def device_ranks(self) -> list[Ranks]:
         """Return what the device picked."""
         parts = zip(self.parts, self.begins.tolist(), self.counts, strict=False)
         k = min(self.k, int(self.begins[-1]) * self.width)
@@ -161,7 +161,7 @@ class _Search:
         queries, chosen = np.nonzero(maxima > -np.inf)
         return queries, chosen
 
-    def scored(self, queries: Array, panels: Array) -> tuple[Array, Array]:
+    def score_rows(self, queries: Array, panels: Array) -> tuple[Array, Array]:
         """Return key and score of every row of pairs of a query and a panel."""
         scores = np.empty((len(panels), self.width), np.float32)
         rows = np.empty((len(panels), self.width), np.int64)

@@ -94,7 +94,7 @@ class Residence:
         with self.lock:
             found = self._here.pop(segment, None) or segment.own
             if found is None:
-                found = self._made(segment)
+                found = self._bring(segment)
                 segment.fill(found)
                 self._away.discard(segment)
             if segment.is_retired:
@@ -119,9 +119,9 @@ class Residence:
         with self.lock:
             self._here.pop(segment, None)
 
-    def _made(self, segment: RowSegment) -> SegmentMemory:
+    def _bring(self, segment: RowSegment) -> SegmentMemory:
         if self.most_nbytes is not None:
-            if self._needed(segment) > self.most_nbytes:
+            if self._bytes_needed(segment) > self.most_nbytes:
                 raise StateError(
                     "vectors", "the memory budget is full of vectors that no file has",
                     expected=f"at most {self.most_nbytes} bytes", got=f"{self.nbytes} and a segment more",
@@ -133,7 +133,7 @@ class Residence:
                 self._away.add(oldest)
         return self.programs.allocate()
 
-    def _needed(self, segment: RowSegment) -> int:
+    def _bytes_needed(self, segment: RowSegment) -> int:
         """Return the bytes that cannot leave when a segment is here, and room for one to come back beside a new one."""
         size = self.programs.segment_nbytes
         needed = self.unwritten + size
@@ -260,7 +260,7 @@ class RowSegment:
             rows = np.ascontiguousarray(rows, np.float32)
         self._programs.lay(rows, memory, place, len(rows))
 
-    def written(self, rows: WrittenRows, count: int) -> None:
+    def note_written(self, rows: WrittenRows, count: int) -> None:
         """Take note that a file has its first rows, if it may have to leave."""
         with self._residence.lock:  # flushes may end in another order than they began
             if self._residence.most_nbytes is not None and (self._file is None or count >= self._file[1]):
@@ -282,12 +282,12 @@ class RowSegment:
         if kept is not None:
             live = self.live.copy()
             live[: self.used] &= kept[self.first : self.first + self.used]
-            return SearchPart(self.first, self.used, _packed(live), self.memory)
+            return SearchPart(self.first, self.used, _pack_bits(live), self.memory)
         if self._mask is None:
-            self._mask = _packed(self.live)
+            self._mask = _pack_bits(self.live)
         return SearchPart(self.first, self.used, self._mask, self.memory)
 
-    def kept(self, first: int, count: int) -> Array:
+    def read_rows(self, first: int, count: int) -> Array:
         """Return rows as they are kept, (count, dims)."""
         found = self._found()
         if not isinstance(found, SegmentMemory):
@@ -310,10 +310,10 @@ class RowSegment:
 
     def floats(self, first: int, count: int) -> Array:
         """Return rows as f32, (count, dims)."""
-        found = self.kept(first, count).astype(np.float32, copy=False)
+        found = self.read_rows(first, count).astype(np.float32, copy=False)
         return found * self.scales(first, count)[:, None] if self._programs.layout.kept == i8 else found
 
 
-def _packed(live: Array) -> Array:
+def _pack_bits(live: Array) -> Array:
     """Return a bit for each row, 32 in a word, the first the lowest."""
     return np.packbits(live, bitorder="little").view("<u4").astype(np.uint32, copy=False)

@@ -18,14 +18,14 @@ from loom.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
 from loom.vectors.pieces import GivenRows
 
-__all__ = ["taken_from"]
+__all__ = ["take_from"]
 
 _MOST_ELEMENTS = (1 << 32) - 1
 """What kernels count elements to."""
 
 
 @contextmanager
-def taken_from(
+def take_from(
     source: Any, device: Device, dims: int, offset: Any, count: Any, binding: Any, where: str
 ) -> Generator[GivenRows, None, None]:
     """Give vectors of a unit or a tensor while nothing else touches them; errors as of ``VectorStore.capture_from``."""

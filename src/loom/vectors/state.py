@@ -144,7 +144,7 @@ class StoreState:
                     ending.callback(each.end)
                     laying.append(each)
                 ids = names()
-                chosen = self._chosen(ids, duplicates, where)
+                chosen = self._choose(ids, duplicates, where)
             count = len(ids if chosen is None else chosen)
             if len(self.ids) + count > _MOST_ROWS:
                 raise ArgumentError(where, "too many rows", expected="less than 2^32", got=len(self.ids) + count,
@@ -167,7 +167,7 @@ class StoreState:
             self._release(pieces)
         return len(ids)
 
-    def numbered(self, count: int) -> list[Id]:
+    def free_numbers(self, count: int) -> list[Id]:
         """Return so many numbers that no vector has, from the number of rows there ever were on."""
         names: list[Id] = list(range(self.captured, self.captured + count))
         if self.rows and not self.rows.keys().isdisjoint(names):
@@ -175,7 +175,7 @@ class StoreState:
             names = list(itertools.islice(free, count))
         return names
 
-    def _chosen(self, ids: list[Id], duplicates: str, where: str) -> list[int] | None:
+    def _choose(self, ids: list[Id], duplicates: str, where: str) -> list[int] | None:
         """Return which of the vectors are kept, None: all."""
         own = dict(zip(ids, range(len(ids)), strict=True))
         if len(own) == len(ids) and (not self.rows or self.rows.keys().isdisjoint(own)):
@@ -281,7 +281,7 @@ class StoreState:
     def tell(self, row: int, meta: Meta | None) -> None:
         """Let a row be told something else, for those that look from now on."""
         with self.lock:
-            self.metas = self.metas.replaced(row, meta)
+            self.metas = self.metas.with_value(row, meta)
             self._columns.forget()
             self.changed += 1
 
@@ -299,7 +299,7 @@ class StoreState:
         try:
             for segment in self.segments:
                 places = np.flatnonzero(segment.live[: segment.used])
-                rows = segment.kept(0, segment.used)[places]
+                rows = segment.read_rows(0, segment.used)[places]
                 scales = segment.scales(0, segment.used)[places]
                 if change is not None:
                     rows = change(rows.astype(np.float32) * scales[:, None])
@@ -349,7 +349,7 @@ class StoreState:
             self._frozen += 1
             number = self._frozen
 
-            def done() -> None:
+            def note_flush() -> None:
                 with self.lock:
                     self.flushed = max(self.flushed, changed)
 
@@ -362,7 +362,7 @@ class StoreState:
                 "captured": self.captured,
                 "panel": self.programs.layout.panel.width,
             }
-            return FrozenStore(facts, self.segments[:], counts, live, self.ids, self.metas, done, placing)
+            return FrozenStore(facts, self.segments[:], counts, live, self.ids, self.metas, note_flush, placing)
 
     def adopt(
         self, file: WrittenRows, ids: GrowingList[Id], metas: GrowingList[Meta | None], gone: Sequence[int]
@@ -378,7 +378,7 @@ class StoreState:
             segment.used = min(size, count - number * size)
             segment.live[:] = live[number * size : (number + 1) * size]
             segment.lay_file(segment.memory(), file, segment.used)
-            segment.written(file, segment.used)
+            segment.note_written(file, segment.used)
             self.segments.append(segment)
 
     def clear(self) -> None:

@@ -26,13 +26,13 @@ from loom.runtime.registry import one_device
 from loom.schedules.vectors import KEPT, choose_layout
 from loom.vectors.approximate import IndexReport, build_index
 from loom.vectors.columns import read_where
-from loom.vectors.entries import Entry, Hit, as_hits, copy_meta, normalized, read_entries
+from loom.vectors.entries import Entry, Hit, as_hits, copy_meta, normalize, read_entries
 from loom.vectors.frozen import FrozenStore
-from loom.vectors.given import Id, known_id, read_ids, read_matrix, read_meta, read_metas, read_vector
+from loom.vectors.given import Id, as_id, read_ids, read_matrix, read_meta, read_metas, read_vector
 from loom.vectors.pieces import GivenRows
 from loom.vectors.programs import VectorPrograms
 from loom.vectors.search import find_best
-from loom.vectors.sources import taken_from
+from loom.vectors.sources import take_from
 from loom.vectors.state import StoreState
 
 __all__ = ["VectorStore"]
@@ -78,7 +78,7 @@ class VectorStore:
         dims = whole(dims, f"{where}, dims", least=1, most=_MOST_DIMS)
         self.capacity = whole(capacity, f"{where}, capacity", least=1, most=_MOST_ROWS)
         self.metric = one_of(metric, f"{where}, metric", METRICS)
-        self.dtype = _kept(dtype, where)
+        self.dtype = _storage_type(dtype, where)
         self.device = chosen_device(
             one_device(None if isinstance(device, str) and device == "auto" else device, on, where)
         )
@@ -138,7 +138,7 @@ class VectorStore:
     def __contains__(self, name: object) -> bool:
         """Tell whether a vector has this id."""
         self._alive("in")
-        return known_id(name) in self._state.rows
+        return as_id(name) in self._state.rows
 
     def __iter__(self) -> Iterator[Id]:
         """Go through the ids there are now, oldest row first."""
@@ -165,7 +165,7 @@ class VectorStore:
         return default if found is None else found
 
     def _entry(self, name: Any) -> Entry | None:
-        known = known_id(name)
+        known = as_id(name)
         with self._state.lock:
             if known not in self._state.rows or known is None:
                 return None
@@ -242,7 +242,7 @@ class VectorStore:
         """
         where = "capture_from"
         self._alive(where)
-        with taken_from(source, self.device, self.dims, offset, count, binding, where) as found:
+        with take_from(source, self.device, self.dims, offset, count, binding, where) as found:
             return self._take(found, ids, metas, duplicates, where)
 
     def _take(self, source: GivenRows, ids: Any, metas: Any, duplicates: str, where: str) -> int:
@@ -252,7 +252,7 @@ class VectorStore:
             self._alive(where)
 
             def names() -> list[Id]:
-                return self._state.numbered(source.count) if ids is None else read_ids(ids, source.count, where)
+                return self._state.free_numbers(source.count) if ids is None else read_ids(ids, source.count, where)
 
             return self._state.capture(source, names, told, duplicates, where, lambda: self._alive(where))
 
@@ -270,7 +270,7 @@ class VectorStore:
         state = self._state
         with state.writing:
             self._alive(where)
-            known = known_id(name)
+            known = as_id(name)
             if known not in state.rows or known is None:
                 raise self._no_vector(name, where)
             row = state.rows[known]
@@ -305,7 +305,7 @@ class VectorStore:
         """Scale all vectors to length 1, those of length 0 apart; tombstones go."""
         with self._state.writing:
             self._alive("normalize")
-            self._state.rebuild("normalize", normalized)
+            self._state.rebuild("normalize", normalize)
 
     # searching
 
@@ -415,7 +415,7 @@ class VectorStore:
         with self._state.lock:
             self._alive(place)
             view = self._state.view(conditions)
-        parts = [part.packed(programs) for part in view.parts]
+        parts = [part.pack(programs) for part in view.parts]
         layout = programs.layout
         if not is_approximate:
             ranks = find_best(programs, parts, queries, k, place)
@@ -510,7 +510,7 @@ class VectorStore:
                             got=f"{len(self)} others", remedy="Look with `id in store` first")  # fmt: skip
 
 
-def _kept(dtype: Any, where: str) -> DType:
+def _storage_type(dtype: Any, where: str) -> DType:
     found = dtype_of(dtype, f"{where}, dtype")
     if found not in KEPT:
         raise DTypeError(f"{where}, dtype", "vectors are not kept as this", expected=" or ".join(map(str, KEPT)),

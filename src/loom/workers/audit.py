@@ -93,10 +93,10 @@ class AuditPlan:
         if not self.share:
             return False
         window = math.floor(call * self.share)  # the last that begins at or before the call
-        found = (self._chosen(worker, n) for n in (window - 1, window, window + 1) if n >= 0)
+        found = (self._choose(worker, n) for n in (window - 1, window, window + 1) if n >= 0)
         return call in found
 
-    def _chosen(self, worker: int, window: int) -> int:
+    def _choose(self, worker: int, window: int) -> int:
         first, end = math.ceil(window / self.share), math.ceil((window + 1) / self.share)
         drawn = hashlib.sha256(f"audit {self.seed} {worker} {window}".encode()).digest()
         return first + int.from_bytes(drawn[:8], "little") % max(1, end - first)

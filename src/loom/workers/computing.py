@@ -181,7 +181,7 @@ class Computation:
             if ref in self._sent:
                 self._take(ref)
             elif ref in self.members.busy:
-                self.members.rested(ref)
+                self.members.take_late_answer(ref)
         for member in self.members.starting():
             if member.about in ready:
                 self.members.welcome(member)
@@ -198,7 +198,7 @@ class Computation:
         except Exception as error:
             self._lost(ref, sent, error)
             return
-        self.members.ended_call(sent.member, answer.seconds)
+        self.members.note_call(sent.member, answer.seconds)
         if isinstance(answer.error, UnfitWorkerError):
             self._sent[ref] = sent
             self.members.lose(sent.member, str(answer.error))

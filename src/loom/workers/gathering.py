@@ -52,7 +52,7 @@ def gather(
                     member, value = sent.pop(ref)
                     _take(members, member, ref, value, found, errors)
                 elif ref in members.busy:
-                    members.rested(ref)
+                    members.take_late_answer(ref)
             for member in members.starting():
                 if member.about in ready:
                     members.welcome(member)
@@ -79,7 +79,7 @@ def _take(
     except Exception as error:
         members.lose(member, reason_of(error))
         return
-    members.ended_call(member, answer.seconds)
+    members.note_call(member, answer.seconds)
     if isinstance(answer.error, UnfitWorkerError):
         members.lose(member, str(answer.error))
     elif answer.error is not None:

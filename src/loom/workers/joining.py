@@ -101,7 +101,7 @@ def join_ray(where: str, address: str | None, cpus: int, store_nbytes: int | Non
         if store_nbytes is not None:
             raise ArgumentError(f"{where}, store_nbytes", "has no effect: this process is in a Ray already",
                                 expected="no size", got=store_nbytes, remedy="Leave it out")  # fmt: skip
-        return _noted(found)
+        return _register(found)
     if address in (None, "local"):
         return _start(ray, where, cpus, store_nbytes)
     if store_nbytes is not None:
@@ -121,7 +121,7 @@ def _start(ray: Any, where: str, cpus: int, store_nbytes: int | None) -> JoinedR
                           remedy="See that /tmp and /dev/shm have room, and that ray is whole") from error  # fmt: skip
     found = JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True, is_started=True)
     _started.add(found.address)
-    return _noted(found)
+    return _register(found)
 
 
 def _connect(ray: Any, where: str, address: str) -> JoinedRay:
@@ -132,7 +132,7 @@ def _connect(ray: Any, where: str, address: str) -> JoinedRay:
     except Exception as error:
         raise DeviceError(where, f"no Ray can be joined at {address!r} ({_brief(error)})",
                           remedy="Start one with ray start --head, and give its address") from None  # fmt: skip
-    return _noted(JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True))
+    return _register(JoinedRay(ray, str(ray.get_runtime_context().gcs_address), is_own=True))
 
 
 def _init(ray: Any, **options: Any) -> None:
@@ -158,7 +158,7 @@ _PRINTING = "print_to_stdstream"
 _printing: dict[str, Callable[..., None]] = {}
 
 
-def _noted(found: JoinedRay) -> JoinedRay:
+def _register(found: JoinedRay) -> JoinedRay:
     _joined_by.setdefault(found.address, os.getpid())
     return found
 

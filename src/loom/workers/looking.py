@@ -28,8 +28,8 @@ def look_at(address: str | None, where: str) -> dict[str, Any]:
     try:
         return {
             "address": joined.address,
-            "resources": _counted(joined.resources()),
-            "free": _counted(joined.ray.available_resources()),
+            "resources": _countable(joined.resources()),
+            "free": _countable(joined.ray.available_resources()),
             "nodes": [_node(n) for n in joined.ray.nodes()],
             "workers": _workers(joined),
         }
@@ -40,7 +40,7 @@ def look_at(address: str | None, where: str) -> dict[str, Any]:
         joined.close()
 
 
-def _counted(resources: Any) -> dict[str, float]:
+def _countable(resources: Any) -> dict[str, float]:
     """Return resources without those that only name nodes."""
     return {str(name): float(count) for name, count in resources.items() if ":" not in name}
 
@@ -48,7 +48,7 @@ def _counted(resources: Any) -> dict[str, float]:
 def _node(facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "node": str(facts["NodeID"])[:12], "host": facts["NodeManagerHostname"], "address": facts["NodeManagerAddress"],
-        "alive": bool(facts["Alive"]), "resources": _counted(facts["Resources"]),
+        "alive": bool(facts["Alive"]), "resources": _countable(facts["Resources"]),
     }  # fmt: skip
 
 

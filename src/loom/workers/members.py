@@ -179,7 +179,7 @@ class Members:
                               )  # fmt: skip
         self.start(member.device)
 
-    def rested(self, ref: Any) -> None:
+    def take_late_answer(self, ref: Any) -> None:
         """Take the answer of a call that nobody waits for any more."""
         member = self.busy.pop(ref)
         member.sent.discard(ref)
@@ -188,11 +188,11 @@ class Members:
         except Exception as error:
             self.lose(member, reason_of(error))
             return
-        self.ended_call(member, answer.seconds)
+        self.note_call(member, answer.seconds)
         if isinstance(answer.error, UnfitWorkerError):
             self.lose(member, str(answer.error))
 
-    def ended_call(self, member: Member, seconds: float) -> None:
+    def note_call(self, member: Member, seconds: float) -> None:
         """Note that a worker ended a call."""
         self._losses = 0
         member.heard = time.monotonic()

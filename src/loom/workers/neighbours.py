@@ -48,7 +48,7 @@ class SharedRoom:
     def __init__(self, nbytes: int) -> None:
         self.file = -1
         self.nbytes = max(nbytes, mmap.PAGESIZE)
-        self.file = _unnamed()
+        self.file = _anonymous_file()
         os.ftruncate(self.file, self.nbytes)
         self.bytes = np.frombuffer(mmap.mmap(self.file, self.nbytes), np.uint8)
         self._taken = 0
@@ -71,7 +71,7 @@ class SharedRoom:
         self.close()
 
 
-def _unnamed() -> int:
+def _anonymous_file() -> int:
     """Return a new file of no name: memory where the system has such files."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("loom")

@@ -12,14 +12,14 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError
 from loom.workers.pool import WorkerPool
 
-__all__ = ["Workers", "opened"]
+__all__ = ["Workers", "open_pool"]
 
 Workers = int | Sequence[str] | WorkerPool
 """How many workers, the names of their devices, or an open pool of them."""
 
 
 @contextmanager
-def opened(
+def open_pool(
     workers: Any, address: str | None, audit: float | None, where: str, *, device: str | None = None, seed: int = 0
 ) -> Generator[WorkerPool, None, None]:
     """Give an open pool: the one passed, or one that lasts as long as the ``with``.

@@ -220,7 +220,7 @@ class WorkerPool:
         decides where an audit finds two results. The first error that a call raises is raised.
         """
         done = self.run(key, method, calls, judge=judge)
-        values = self.fetched([call.value for call in done])
+        values = self.fetch([call.value for call in done])
         liars = self._senders_of_others(done, values)
         if again := [n for n, call in enumerate(done) if call.by in liars]:
             for n, value in zip(again, self.compute(key, method, [calls[n] for n in again], judge=judge), strict=True):
@@ -289,7 +289,7 @@ class WorkerPool:
         """Note that all workers made calls together."""
         self._plan.count(_TOGETHER, count)
 
-    def fetched(self, refs: Sequence[Any]) -> list[Any]:
+    def fetch(self, refs: Sequence[Any]) -> list[Any]:
         """Return what references are of; LoomTimeout if they do not come, DeviceError if they are lost."""
         try:
             return list(self.ray.get(list(refs), timeout=self._patience))
@@ -348,7 +348,7 @@ class WorkerPool:
             c if is_tuple(c) else (c,) for c in items(several, f"{self.where}, map", "chunks")
         ]
         try:
-            key = self.hold(_given, lambda: (function,))
+            key = self.hold(_identity, lambda: (function,))
             try:
                 return self.compute(key, "__call__", calls, judge=function)
             finally:
@@ -388,7 +388,7 @@ def devices_of(workers: int | Sequence[str], device: str | None, where: str) -> 
     return names
 
 
-def _given(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 

@@ -159,9 +159,9 @@ class DeviceWorker:
                 raise UnfitWorkerError(f"worker {self.number} keeps nothing under {key!r}")
             return getattr(self._held[key], method)(*args)
 
-        return self._answered(work, wants_digest=wants_digest)
+        return self._answer(work, wants_digest=wants_digest)
 
-    def _answered(self, work: Callable[[], Any], *, wants_digest: bool) -> tuple[CallAnswer, Any]:
+    def _answer(self, work: Callable[[], Any], *, wants_digest: bool) -> tuple[CallAnswer, Any]:
         start, fast = time.perf_counter(), calls_begun()
         self._begun = start
         value: Any = None
@@ -170,7 +170,7 @@ class DeviceWorker:
             made = work()
             if isinstance(made, Reported):
                 summary, made = made.summary, made.value
-            value = self.made(made)
+            value = self.as_sent(made)
             digest = answer_digest(summary, value) if wants_digest else ""
             if wants_digest and calls_begun() != fast:
                 raise ArgumentError("audit", "a result was computed with guarantee='fast' or order='any'",
@@ -188,14 +188,14 @@ class DeviceWorker:
         self._calls, self._seconds, self._begun = self._calls + 1, self._seconds + seconds, 0.0
         return CallAnswer(error, digest, seconds, summary), value
 
-    def made(self, value: Any) -> Any:
+    def as_sent(self, value: Any) -> Any:
         """Return what is sent of a result: arrays of the device as those of the host."""
         if is_array(value):
             return value
         if is_mapping(value):
-            return {name: self.made(each) for name, each in value.items()}
+            return {name: self.as_sent(each) for name, each in value.items()}
         if type(value) in (list, tuple):
-            return type(value)(self.made(each) for each in value)
+            return type(value)(self.as_sent(each) for each in value)
         to_host = getattr(value, "numpy", None)
         return to_host() if callable(to_host) else value
 

@@ -172,7 +172,7 @@ def test_other_text_is_refused(text: str) -> None:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> job.DemoSize:
     size = job.DemoSize("quick", 1000, 100, 1)
     monkeypatch.setattr(job, "QUICK", size)
-    line = job.DemoLine("digits", "digits on cpu, 1 epoch", "3 of 4 right", 0.5, demo_digits.committed_digest(1))
+    line = job.DemoLine("digits", "digits on cpu, 1 epoch", "3 of 4 right", 0.5, demo_digits.golden_digest(1))
     monkeypatch.setattr(demo_digits, "train_digits", lambda epochs, devices: iter([line]))
     return size
 
@@ -188,7 +188,7 @@ def test_demo_compares_with_what_is_committed(tiny: job.DemoSize, monkeypatch: p
     first = json.loads(invoke("demo", "--quick", "--json", code=1).partition("\nloom: ")[0])
     digests = {line["name"]: line["sha256"] for line in first["lines"]} | {"all": first["sha256"]}
     assert {"primes", "sum", "all"} <= set(first["different"]) <= set(digests)
-    monkeypatch.setattr(job, "committed_digests", lambda size: digests)
+    monkeypatch.setattr(job, "golden_digests", lambda size: digests)
     assert invoke("demo", "--quick").endswith("same as committed\n")
     second = json.loads(invoke("demo", "--quick", "--json"))
     assert second["same_as_committed"] is True
@@ -197,7 +197,7 @@ def test_demo_compares_with_what_is_committed(tiny: job.DemoSize, monkeypatch: p
 
 def test_demo_tells_of_weights_that_differ(tiny: job.DemoSize, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "differences", lambda size, lines: [])
-    monkeypatch.setattr(demo_digits, "committed_digest", lambda epochs: "0" * 64)
+    monkeypatch.setattr(demo_digits, "golden_digest", lambda epochs: "0" * 64)
     text = invoke("demo", "--quick", code=1)
     assert "digits on cpu, 1 epoch        3 of 4 right" in text
     assert "the results differ from the committed ones on cpu: digits on cpu, 1 epoch. " in text

@@ -80,12 +80,12 @@ print(np.asarray(loom.gpu_sum(x)).tolist(), np.asarray(x).tolist())
 
 def test_bf16_is_proved_without_ml_dtypes() -> None:
     program = """
-from loom.proof.attestation import _judged
+from loom.proof.attestation import _judge
 from loom.proof.cases import cases_of
 from loom.runtime.registry import device
 for case in cases_of(3):
     if "bf16" in case.name:
-        print(case.name, _judged(case, device("cpu"), case.inputs())[1])
+        print(case.name, _judge(case, device("cpu"), case.inputs())[1])
 """
     lines = [line for line in _run(program).splitlines() if line]
     assert len(lines) >= 2

@@ -19,7 +19,7 @@ from loom.flow import dnvm
 from loom.formats.raw_arrays import npz_bytes, read_npz
 from loom.formats.safetensors import is_safetensors, plain_file
 from loom.models.files import convert_checkpoint
-from loom.nn.formats import convert_model
+from loom.nn.formats import FORMATS, Converted, convert_model
 from loom.nn.integer import IntegerNetwork
 from loom.nn.train.datasets import read_samples
 from loom.pytorch import read_state_dict
@@ -103,6 +103,14 @@ WRITTEN = {
     "arrays": "812963149ceceb0b",
     "all types": "d0b2978701c8fa18",
     "integer": "7498a799330772ad",
+    "bundles of all types": "8eae7c960c6b426a",
+    "tensors of all types": "bdc594aee7a49c4b",
+    "a training, f32": "09adfed2fbf18d61",
+    "a training, f64": "46b838c1418bdc29",
+    "a training, f16": "1973107321cd297d",
+    "a training, bf16": "535e435ee6688845",
+    "converted": "a9cb9c0bb2d7c537",
+    "integers trained": "a79ced6c5dc2ef8f",
 }
 """SHA-256 of what the doors write, 16 digits: files of today are those of before."""
 
@@ -114,7 +122,12 @@ def test_files_have_the_bytes_that_they_had(tmp_path: Path) -> None:
 
     net, source = network(), tmp_path / "n.safetensors"
     net.save(source)
-    matrix = np.linspace(-2, 2, 15).reshape(3, 5)
+    matrix, x, y = np.linspace(-2, 2, 15).reshape(3, 5), np.eye(4, dtype=np.float32), np.arange(4) % 3
+    trained = {name: network(dtype=name) for name in ("f32", "f64", "f16", "bf16")}
+    for each in trained.values():
+        each.train(x, y, epochs=2, optimizer="adam", progress=False)
+    integers = net.quantize("int16", calibration=x)
+    integers.train(x, y, epochs=2)
     whole = IntegerNetwork(net.spec, "int8", net.weights(), {"input": -6}, on="cpu")
     whole.at({"layers.0": -6})
     made = {
@@ -128,8 +141,30 @@ def test_files_have_the_bytes_that_they_had(tmp_path: Path) -> None:
         "arrays": convert_checkpoint(ARRAYS).data,
         "all types": b"".join(dnvm.serialize_safetensors({"w": matrix}, t) for t in TYPES),
         "integer": of("i.json", whole.save),
+        "bundles of all types": b"".join(net.convert(t).save().encode() for t in TYPES),
+        "tensors of all types": b"".join(of("t.safetensors", net.convert(t).save) for t in TYPES),
+        **{f"a training, {t}": of("t.safetensors", n.save) + n.save().encode() for t, n in trained.items()},
+        "converted": b"".join(
+            convert_model(n.save(), to=to, lossy=True).data for n in trained.values() for to in FORMATS[:3]
+        ),
+        "integers trained": integers.save().encode(),
     }
     assert {name: sha256(data).hexdigest()[:16] for name, data in made.items()} == WRITTEN
+
+
+def test_documents_are_read_as_they_were_written() -> None:
+    for kind in TYPES:
+        text = network().convert(kind).save()
+        assert loom.Network.load(text, on="cpu").save() == text
+    whole = network().quantize("int8", calibration=np.eye(4, dtype=np.float32))
+    assert IntegerNetwork.load(whole.save(), on="cpu").save() == whole.save()
+
+
+def test_who_converts_has_it_where_it_was() -> None:
+    assert loom.nn.formats.convert_model is convert_model
+    found = convert_model(network().save(), to=FORMATS[0])
+    assert isinstance(found, Converted)
+    assert not found.notes
 
 
 def test_a_training_is_converted_to_the_same_bytes_each_time(tmp_path: Path) -> None:

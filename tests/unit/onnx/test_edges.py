@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from onnx.reference import ReferenceEvaluator
 
 import loom.onnx
 from loom.core.errors import ArgumentError, DTypeError, FileError
@@ -61,6 +62,39 @@ def test_operators_at_their_ends_are_as_in_onnxruntime(
     for output, each in zip(found.values(), wanted, strict=True):
         assert output.dtype == each.dtype
         np.testing.assert_allclose(output, each, rtol=1e-5, atol=1e-5 if output.dtype.kind == "f" else 0)
+
+
+_OUTSIDE: list[tuple[str, dict[str, Any]]] = [
+    ("MaxPool", {"kernel_shape": [1], "pads": [1, 1]}),
+    ("MaxPool", {"kernel_shape": [1], "pads": [0, 1]}),
+    ("MaxPool", {"kernel_shape": [2], "pads": [2, 2], "strides": [2]}),
+    ("AveragePool", {"kernel_shape": [1], "pads": [1, 1]}),
+    ("AveragePool", {"kernel_shape": [1], "pads": [1, 0], "strides": [3], "ceil_mode": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "attributes"), _OUTSIDE)
+def test_windows_in_the_padding_alone_are_refused(name: str, attributes: dict[str, Any]) -> None:
+    """ONNX's reference gives NaN there, or fails, and onnxruntime refuses the model."""
+    x = np.arange(4, dtype="f4").reshape(1, 1, 4)
+    model = model_of(name, [x], attributes)
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.Fail):
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with pytest.raises(ArgumentError, match=rf"onnx, {name} .*a window lies in the padding alone.*got window \("):
+        loom.onnx.load(model).run({"a0": x})
+
+
+@pytest.mark.parametrize(("name", "attributes"), [
+    ("AveragePool", {"kernel_shape": [1], "pads": [1, 1], "count_include_pad": 1}),
+    ("LpPool", {"kernel_shape": [2], "pads": [2, 2]}),
+    ("MaxPool", {"kernel_shape": [2], "pads": [2, 2], "dilations": [2]}),
+    ("AveragePool", {"kernel_shape": [2], "pads": [2, 2], "dilations": [2]}),
+])  # fmt: skip
+def test_wide_padding_is_pooled_as_in_onnxs_reference(name: str, attributes: dict[str, Any]) -> None:
+    x = np.arange(1, 5, dtype="f4").reshape(1, 1, 4)
+    model = model_of(name, [x], attributes)
+    (wanted,) = ReferenceEvaluator(model).run(None, {"a0": x})
+    np.testing.assert_allclose(loom.onnx.load(model).run({"a0": x})["y0"], wanted, rtol=1e-6)
 
 
 def test_celu_of_a_negative_alpha_is_its_formula() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.proof.inputs import numbers, stratified, words
+from loom.proof.inputs import every_exponent, numbers, words
 
 
 def test_philox_known_answer() -> None:
@@ -23,7 +23,7 @@ def test_words_are_a_prefix_of_more_words_and_differ_by_seed() -> None:
 
 @pytest.mark.parametrize(("dtype", "exponents"), [(loom.f32, 256), (loom.f64, 2048)])
 def test_stratified_has_every_exponent_of_both_signs(dtype: loom.DType, exponents: int) -> None:
-    x = stratified(65_536, dtype, 1)
+    x = every_exponent(65_536, dtype, 1)
     bits = x.view(dtype.bits_numpy)
     assert len(np.unique(bits >> dtype.bits_numpy.type(dtype.bits - exponents.bit_length()))) == 2 * exponents
     assert np.isnan(x).any()

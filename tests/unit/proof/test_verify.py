@@ -193,13 +193,13 @@ def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """The cases that were computed; attestations go to a folder of the test's own."""
     names: list[str] = []
     monkeypatch.setenv("LOOM_CACHE_DIR", str(tmp_path))
-    judged = attestation._judged
+    judged = attestation._judge
 
     def counting(case: Any, *rest: Any) -> Any:
         names.append(case.name)
         return judged(case, *rest)
 
-    monkeypatch.setattr(attestation, "_judged", counting)
+    monkeypatch.setattr(attestation, "_judge", counting)
     return names
 
 

@@ -12,7 +12,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, DeviceError, DTypeError
 from loom.runtime.registry import device, devices
-from loom.targets.llvm.machine.layout import BARRIER_BEFORE, GRAIN_SHIFT, INDIRECT, SMALL
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, GRAIN_SHIFT, INDIRECT, SMALL, UNKNOWN
 
 
 @loom.kernel(workgroup=64)
@@ -132,7 +132,53 @@ def test_small_work_is_marked_and_loops_never_are() -> None:
     chain.dispatch_indirect(light, [x], [], np.zeros(3, np.uint32))
     flags = records(chain)["flags"]
     assert [bool(f & SMALL) for f in flags] == [True, False, False, False]
+    assert [bool(f & UNKNOWN) for f in flags] == [False, False, True, False]
     assert flags[2] >> GRAIN_SHIFT == 0  # of unknown length: every group may go to another thread
+
+
+def test_a_batch_is_small_if_all_its_dispatches_are() -> None:
+    arrays = [np.zeros(64, np.uint32) for _ in range(4)]
+    chain = loom.Chain("cpu")
+    for x in arrays[:2]:
+        chain.dispatch(light, [x], [], 4)
+    for x in arrays:
+        chain.dispatch(light, [x], [], 1000)  # each small by itself
+    flags = records(chain)["flags"]
+    assert flags[0] & SMALL
+    assert flags[2] & (BARRIER_BEFORE | SMALL) == BARRIER_BEFORE
+    alone = loom.Chain("cpu")
+    alone.dispatch(light, arrays[:1], [], 1000)
+    assert records(alone)["flags"][0] & SMALL
+
+
+@loom.kernel(workgroup=1)
+def reading(x: loom.InOut[loom.u32], turns: loom.In[loom.u32]) -> None:
+    for _ in range(turns[0]):
+        x[loom.group_id()] = x[loom.group_id()] * 5 ^ (x[loom.group_id()] >> 3) + 1
+
+
+def test_what_takes_little_is_run_alone_until_it_takes_much_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_THREADS", "2")
+    learned = np.uint32(32 | UNKNOWN)
+    x, turns = np.zeros(16, np.uint32), np.ones(1, np.uint32)
+    chain = loom.Chain("cpu")
+    chain.dispatch(reading, [x, turns], [], 16)
+    program = chain.build()
+    flags = program._inner.records["flags"]  # type: ignore[union-attr]
+
+    def run_until(marked: np.uint32) -> int:
+        for count in range(1, 5000):  # whoever has this core meanwhile makes a run long
+            program.run()
+            if flags[0] & learned == marked:
+                return count
+        return 0
+
+    assert run_until(learned)
+    turns[0] = 1_000_000
+    assert run_until(np.uint32(0)) == 1
+    turns[0] = 1
+    assert not run_until(learned)
+    assert (x == x[0]).all()
 
 
 def test_a_batch_is_shared_as_finely_as_its_heaviest_dispatch_needs() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from loom.core.errors import ArgumentError, DTypeError, FileError, IndexOutside, StateError
 from loom.tables import Database
-from loom.tables.files.writing import unchecked
+from loom.tables.files.writing import skip_checks
 
 NOON = datetime.datetime(2020, 1, 31, 12)
 
@@ -172,7 +172,7 @@ def test_no_tool_writes_a_date_that_does_not_compare(text: str) -> None:
             db.sql("INSERT INTO t (d) VALUES (?)", [text])
     db.sql("INSERT INTO t (d, z) VALUES ('0001-01-01', '9999-12-31 23:59:59.999999')")
     assert t.rows() == [{"d": datetime.date.min, "z": datetime.datetime.max}]
-    with db._connections.writing("test") as connection, unchecked(connection):  # as an older file lets it through
+    with db._connections.writing("test") as connection, skip_checks(connection):  # as an older file lets it through
         connection.execute("UPDATE t SET d = 'soon'")
     with pytest.raises(FileError, match="holds a text that is none"):
         t.rows()

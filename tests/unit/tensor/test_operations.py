@@ -140,6 +140,8 @@ def test_sizes_of_zero() -> None:
     assert (tensor.array(np.zeros((2, 0), np.float32)) @ x).tolist() == [[0, 0, 0], [0, 0, 0]]
     with pytest.raises(EmptyError, match=r"\[max\] no elements: expected at least 1, got \(0, 3\)"):
         x.max(0)
+    with pytest.raises(EmptyError, match=r"\[argmin\] no elements: expected at least 1, got \(0, 3\)"):
+        tensor.argmin(x)  # of all, whose shape is told as it came
 
 
 def test_the_same_operations_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:

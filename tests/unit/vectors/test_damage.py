@@ -19,7 +19,7 @@ import pytest
 
 from loom.core.errors import FileError
 from loom.formats.vectors import VERSION, write_vectors
-from loom.formats.vectors.manifest import read_manifest, signed
+from loom.formats.vectors.manifest import read_manifest, sign
 from loom.storage.disk import Disk
 from loom.vectors import VectorStore, flush, restore
 from unit.vectors.vector_cases import vectors
@@ -76,7 +76,7 @@ def test_lists_that_are_none(folder: Path, ids: str) -> None:
     manifest = one(folder, "ldb")
     facts = read_manifest(manifest)
     facts["meta"] |= {"nbytes": meta.stat().st_size, "crc32": zlib.crc32(meta.read_bytes())}
-    manifest.write_bytes(signed(facts))
+    manifest.write_bytes(sign(facts))
     with pytest.raises(FileError, match=r"no sound store.*list 0 of the file of ids is none"):
         restore(folder / "store").search([1, 2, 3, 4])
 

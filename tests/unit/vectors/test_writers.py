@@ -18,7 +18,7 @@ import pytest
 import loom
 from loom.core.errors import ArgumentError, FileError, StateError
 from loom.formats.vectors import flush_turns, write_vectors
-from loom.formats.vectors.manifest import read_manifest, signed
+from loom.formats.vectors.manifest import read_manifest, sign
 from loom.storage.disk import Disk
 from loom.storage.file_lock import FileLock
 from loom.vectors import VectorStore, edit, flush, restore
@@ -311,7 +311,7 @@ def test_drawn_manifests(path: Path, seed: int) -> None:
             facts = read_manifest(manifest)
             name = list(facts)[int(rng.integers(len(facts)))]
             facts[name] = nonsense[int(rng.integers(len(nonsense)))]
-            data = bytearray(signed(facts))
+            data = bytearray(sign(facts))
         manifest.write_bytes(data)
         try:
             found = list(restore(path))

@@ -62,8 +62,8 @@ def test_killed_added_and_slow_workers_change_nothing(opened: Any, seed: int) ->
 class Flipping(SimulatedWorker):
     """Worker 1 flips the lowest bit of the first number of everything it gives."""
 
-    def made(self, value: Any) -> Any:
-        value = np.array(super().made(value))
+    def as_sent(self, value: Any) -> Any:
+        value = np.array(super().as_sent(value))
         if self.number == 1:
             value.reshape(-1).view(np.uint32)[:1] ^= 1
         return value

@@ -52,10 +52,10 @@ def adapt(
         raise ArgumentError("loom bench adapt, --quick", "the number of seeds is told twice", expected="one of them",
                             got=f"--quick and --seeds {seeds}", remedy="Leave one out")  # fmt: skip
     told: dict[str, Any] = {"modes": modes, "layers": layers, "types": types, "worlds": worlds}
-    given: dict[str, Any] = {name: _listed(text) for name, text in told.items() if text is not None}
+    given: dict[str, Any] = {name: _split_list(text) for name, text in told.items() if text is not None}
     settings = Settings(
         seeds=_QUICK_SEEDS if quick else 100 if seeds is None else seeds, first_seed=first_seed, **given,
-        noise=[_number("--noise", v) for v in _listed(noise)], total_ms=total_ms, window_ms=window_ms,
+        noise=[_number("--noise", v) for v in _split_list(noise)], total_ms=total_ms, window_ms=window_ms,
         changes=changes, block=block, rates=_rates(rates), real_time=real_time,
     )  # fmt: skip
     idle = [mode for mode in settings.rates if mode not in settings.modes]
@@ -74,7 +74,7 @@ def _run(settings: Settings, json: Path | None, png: Path | None, device: str | 
     from loom.nn.adapt.report import save_png, write_results
     from loom.nn.adapt.suite import run_benchmark
 
-    done = _kept(settings, json) if resume else []
+    done = _rows_to_resume(settings, json) if resume else []
     kept: dict[str, Any] = {"rows": []}
     count, start = len(list(settings.rows())), time.perf_counter()
 
@@ -107,7 +107,7 @@ def _key(row: dict[str, Any]) -> list[Any]:
     return [row[name] for name in ("world", "layers", "type", "noise", "mode")]
 
 
-def _kept(settings: Settings, json: Path | None) -> list[dict[str, Any]]:
+def _rows_to_resume(settings: Settings, json: Path | None) -> list[dict[str, Any]]:
     """Return the rows to go on from; ArgumentError without a file, and for rows of other settings."""
     from loom.core.errors import ArgumentError
     from loom.nn.adapt.report import read_results
@@ -141,7 +141,7 @@ def _print(results: dict[str, Any]) -> None:
         print_table(columns, [[*(r[n] for n in columns[:-1]), f"{r['robustness']:.1f}"] for r in noisy])
 
 
-def _listed(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -158,7 +158,7 @@ def _number(option: str, text: str) -> float:
 def _rates(text: str | None) -> dict[str, float]:
     from loom.core.errors import ArgumentError
 
-    pairs = [part.partition("=") for part in _listed(text or "")]
+    pairs = [part.partition("=") for part in _split_list(text or "")]
     found = {name.strip(): _number("--rates", value) for name, _, value in pairs}
     if len(found) < len(pairs):
         raise ArgumentError("loom bench adapt, --rates", "a mode is named twice", expected="one rate for each",

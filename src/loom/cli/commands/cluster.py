@@ -31,7 +31,7 @@ def status(
     if json:
         print_json(found)
         return
-    typer.echo(f"Ray at {found['address']}: {_told(found['free'])} free of {_told(found['resources'])}")
+    typer.echo(f"Ray at {found['address']}: {_words(found['free'])} free of {_words(found['resources'])}")
     print_table(["node", "host", "address", "state", "resources"], [_node(n) for n in found["nodes"]])
     if found["workers"]:
         titles = ["worker", "device", "state", "calls", "seconds", "threads", "node", "process"]
@@ -40,7 +40,7 @@ def status(
         typer.echo("no workers of Loom")
 
 
-def _told(resources: dict[str, float]) -> str:
+def _words(resources: dict[str, float]) -> str:
     """Return resources in words: CPUs and GPUs as they are counted, memory in GB."""
     shown = [f"{count:g} {name}" for name, count in sorted(resources.items()) if name in ("CPU", "GPU")]
     stores = (("memory", "memory"), ("object_store_memory", "store"))
@@ -49,7 +49,13 @@ def _told(resources: dict[str, float]) -> str:
 
 
 def _node(node: dict[str, Any]) -> list[str]:
-    return [node["node"], node["host"], node["address"], "alive" if node["alive"] else "dead", _told(node["resources"])]
+    return [
+        node["node"],
+        node["host"],
+        node["address"],
+        "alive" if node["alive"] else "dead",
+        _words(node["resources"]),
+    ]
 
 
 def _worker(worker: dict[str, Any]) -> list[str]:

@@ -81,10 +81,10 @@ def _progress(what: str) -> Generator[Any, None, None]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(escape(what), total=None)
 
-        def told(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        yield told
+        yield show
 
 
 @commands.command("query")

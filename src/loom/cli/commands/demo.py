@@ -43,17 +43,17 @@ def demo(
 
     size = job.QUICK if quick else job.FULL
     where = loom.device(device)
-    lines = _shown(job.run_demo(size, where), json)
-    total = job.combined_digest(lines)
+    lines = _print_lines(job.run_demo(size, where), json)
+    total = job.digest_of_lines(lines)
     if not json:
         typer.echo(f"all of it{'sha256 ':>23}{total}")
     trained: list[DemoLine] = []
     if digits.has_digits():
-        trained = _shown(digits.train_digits(size.epochs, digits.digits_devices(device, quick=quick)), json)
+        trained = _print_lines(digits.train_digits(size.epochs, digits.digits_devices(device, quick=quick)), json)
     else:
         typer.echo(digits.MISSING, err=True)
     different = job.differences(size, lines)
-    different += [line.what for line in trained if line.sha256 != digits.committed_digest(size.epochs)]
+    different += [line.what for line in trained if line.sha256 != digits.golden_digest(size.epochs)]
     if json:
         print_json(_as_json(size, where.name, lines, total, trained, different))
     _print_verdict(different, where.name, json)
@@ -73,7 +73,7 @@ def _run_menu(device: str | None, json: bool, quick: bool, choice: int | None, m
     where = None if device is None else loom.device(device).name
     if choice is not None:
         option = option_of(str(choice), asked=False)
-        lines = list(_echoed(option.run(where), quiet=json))
+        lines = list(_echo(option.run(where), quiet=json))
         if json:
             print_json({"choice": choice, "title": option.title, "lines": lines})
         return
@@ -86,12 +86,12 @@ def _run_menu(device: str | None, json: bool, quick: bool, choice: int | None, m
             typer.echo("" if line else "\nend of input")
             return
         try:
-            list(_echoed(option_of(line).run(where)))
+            list(_echo(option_of(line).run(where)))
         except LoomError as error:
             typer.echo(f"loom: {' '.join(str(error).split())}", err=True)
 
 
-def _echoed(lines: Iterable[str], quiet: bool = False) -> Iterator[str]:
+def _echo(lines: Iterable[str], quiet: bool = False) -> Iterator[str]:
     """Yield lines, each printed when it is there unless ``quiet``."""
     for line in lines:
         if not quiet:
@@ -99,7 +99,7 @@ def _echoed(lines: Iterable[str], quiet: bool = False) -> Iterator[str]:
         yield line
 
 
-def _shown(lines: Iterable[DemoLine], json: bool) -> list[DemoLine]:
+def _print_lines(lines: Iterable[DemoLine], json: bool) -> list[DemoLine]:
     """Print each line when it is there, unless ``json``; return them all."""
     found: list[DemoLine] = []
     for line in lines:

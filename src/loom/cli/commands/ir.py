@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from loom.ir.verify import VerifiedKernel
     from loom.targets.base import Target
 
-__all__ = ["compiled", "ir"]
+__all__ = ["compile_kernel", "ir"]
 
 _SHORT = {"llvm": "host:llvm", "asm": "host:asm", "wasm": "wasm32"}
 """Forms of code for this computer, and a name people know better."""
@@ -49,7 +49,7 @@ def ir(
     if Path(kernel).is_file():
         typer.echo("\n".join(list_kernels(kernel)))
         return
-    data = compiled(load_kernel(kernel), emit)
+    data = compile_kernel(load_kernel(kernel), emit)
     if out is not None:
         out.write(data)
     elif b"\0" in data and is_terminal():
@@ -61,7 +61,7 @@ def ir(
         typer.echo(data, nl=False)
 
 
-def compiled(kernel: VerifiedKernel, emit: str) -> bytes:
+def compile_kernel(kernel: VerifiedKernel, emit: str) -> bytes:
     """Return a kernel in the form asked for: ``text``, or a target's of the registry."""
     from loom.core.errors import ArgumentError, near_matches
     from loom.ir.text import print_kernel
@@ -77,7 +77,7 @@ def compiled(kernel: VerifiedKernel, emit: str) -> bytes:
             "loom ir, --emit", f"no form is called {emit!r}", expected="one of " + ", ".join(names),
             remedy=near_matches(name, names),
         )  # fmt: skip
-    target = _loaded(name)
+    target = _load(name)
     if form and form not in target.forms:
         raise ArgumentError(
             "loom ir, --emit", f"target {name!r} has no form {form!r}", expected="one of " + ", ".join(target.forms),
@@ -86,7 +86,7 @@ def compiled(kernel: VerifiedKernel, emit: str) -> bytes:
     return target.compile(kernel, bounds_of(kernel), form or None).data
 
 
-def _loaded(name: str) -> Target:
+def _load(name: str) -> Target:
     from loom.core.errors import ArgumentError
     from loom.targets.registry import TARGETS
 

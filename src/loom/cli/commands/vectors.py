@@ -24,7 +24,7 @@ def info(path: Store, device: Device = None, json: Json = False) -> None:
     """Print how many vectors a store holds, and of what kind."""
     from loom.cli.inputs.output import print_json
 
-    with _restored(path, device) as store:
+    with _restore(path, device) as store:
         facts: dict[str, Any] = {
             "vectors": len(store), "deleted": store.tombstones, "dims": store.dims, "metric": store.metric,
             "dtype": str(store.dtype), "nbytes": store.nbytes,
@@ -55,7 +55,7 @@ def search(
     if (vector is None) == (like is None):
         raise ArgumentError("loom vectors search", "what to search for is not told", expected="--vector or --like",
                             got="both or none", remedy="Pass one of them")  # fmt: skip
-    with _restored(path, device) as store:
+    with _restore(path, device) as store:
         hits = store.search(_numbers(vector) if like is None else store[_id(store, like)].vector, k)
     if json:
         print_json([{"id": hit.id, "score": hit.score, "meta": hit.meta, "row": hit.row} for hit in hits])
@@ -64,7 +64,7 @@ def search(
     print_table(["id", "score", "meta"], rows)
 
 
-def _restored(path: Path, device: str | None) -> VectorStore:
+def _restore(path: Path, device: str | None) -> VectorStore:
     from loom.vectors import restore
 
     return restore(path, device)

@@ -28,10 +28,10 @@ __all__ = [
     "DemoLine",
     "DemoSize",
     "array_digest",
-    "combined_digest",
-    "committed_digests",
     "differences",
-    "made_numbers",
+    "digest_of_lines",
+    "fill_numbers",
+    "golden_digests",
     "run_demo",
 ]
 
@@ -70,7 +70,7 @@ def run_demo(size: DemoSize, on: Device) -> Iterator[DemoLine]:
     yield _line("primes", f"primes below 10^{_exponent(size.below)}", lambda: loom.gpu_prime_count(size.below, on=on))
     numbers = np.empty(size.elements, np.float32)
     count = f"of 10^{_exponent(size.elements)} numbers"
-    yield _line("numbers", f"10^{_exponent(size.elements)} numbers made", lambda: made_numbers(numbers))
+    yield _line("numbers", f"10^{_exponent(size.elements)} numbers made", lambda: fill_numbers(numbers))
     yield _line("sum", f"sum {count}", lambda: loom.gpu_sum(numbers, on=on))
     yield _line("mean", f"mean {count}", lambda: loom.gpu_mean(numbers, on=on))
     yield _line("max", f"max {count}", lambda: loom.gpu_max(numbers, on=on))
@@ -107,7 +107,7 @@ def _shortest(number: np.float32) -> float:
     return float(str(number))
 
 
-def made_numbers(out: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def fill_numbers(out: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Fill ``out`` (float32) with numbers in [-1, 1), all multiples of 2^-23, by a hash of the index.
 
     Integers until the last two steps, a conversion and a multiplication that are both exact.
@@ -142,13 +142,13 @@ def array_digest(array: np.ndarray[Any, Any]) -> str:
     return digest.hexdigest()
 
 
-def combined_digest(lines: Sequence[DemoLine]) -> str:
+def digest_of_lines(lines: Sequence[DemoLine]) -> str:
     """Return one digest of all lines."""
     text = "".join(f"{line.name} {line.sha256}\n" for line in lines)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def committed_digests(size: DemoSize) -> dict[str, str]:
+def golden_digests(size: DemoSize) -> dict[str, str]:
     """Return the digests that every device must give, by line, the combined one as ``all``."""
     text = files("loom.cli").joinpath("demo_digests.json").read_text(encoding="utf-8")
     return json.loads(text)[size.name]
@@ -156,6 +156,6 @@ def committed_digests(size: DemoSize) -> dict[str, str]:
 
 def differences(size: DemoSize, lines: Sequence[DemoLine]) -> list[str]:
     """Return the names of the lines whose digest is not the committed one."""
-    committed = committed_digests(size)
-    found = {line.name: line.sha256 for line in lines} | {"all": combined_digest(lines)}
+    committed = golden_digests(size)
+    found = {line.name: line.sha256 for line in lines} | {"all": digest_of_lines(lines)}
     return [name for name in {**committed, **found} if committed.get(name) != found.get(name)]

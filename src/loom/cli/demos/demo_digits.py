@@ -19,7 +19,7 @@ from loom.core.optional import has
 if TYPE_CHECKING:
     from loom.nn.train.datasets import Array
 
-__all__ = ["MISSING", "committed_digest", "digits_devices", "document", "has_digits", "train_digits"]
+__all__ = ["MISSING", "digits_devices", "document", "golden_digest", "has_digits", "train_digits"]
 
 SETTINGS: dict[str, Any] = {
     "optimizer": "adamw",
@@ -43,7 +43,7 @@ def has_digits() -> bool:
     return has("sklearn")
 
 
-def committed_digest(epochs: int) -> str:
+def golden_digest(epochs: int) -> str:
     """Return the digest that every device must give after 1 or 20 epochs."""
     text = files("loom.cli").joinpath("demo_digests.json").read_text(encoding="utf-8")
     return json.loads(text)["digits"][str(epochs)]
@@ -68,10 +68,10 @@ def train_digits(epochs: int, devices: list[str]) -> Iterator[DemoLine]:
     kept, held_out = divide(*read_samples("digits", (1, 8, 8)), HELD_OUT, SETTINGS["seed"])
     assert held_out is not None
     for name in devices:
-        yield _trained(epochs, name, kept, held_out)
+        yield _train(epochs, name, kept, held_out)
 
 
-def _trained(epochs: int, device: str, kept: tuple[Array, Array], held_out: tuple[Array, Array]) -> DemoLine:
+def _train(epochs: int, device: str, kept: tuple[Array, Array], held_out: tuple[Array, Array]) -> DemoLine:
     import loom
 
     start = time.perf_counter()

@@ -129,13 +129,13 @@ def _cpu_against_gpu(on: str | None) -> Lines:
 def _times(net: loom.Network, x: Any, y: Any) -> tuple[float, float]:
     """Return the least times of a forward pass and of a step, each compiled before."""
     net.forward(x)
-    forward = min(_timed(lambda: net.forward(x)) for _ in range(3))
+    forward = min(_seconds_of(lambda: net.forward(x)) for _ in range(3))
     settings: dict[str, Any] = {"batch_size": len(x), "optimizer": "sgd", "learning_rate": 0.1, "progress": False}
-    step = min(_timed(lambda: net.train(x, y, **settings)) for _ in range(4))
+    step = min(_seconds_of(lambda: net.train(x, y, **settings)) for _ in range(4))
     return forward, step
 
 
-def _timed(call: Callable[[], Any]) -> float:
+def _seconds_of(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -71,7 +71,7 @@ def print_checkpoint(path: Path, *, json: bool) -> None:
     rows = [[t.name, t.encoding, " x ".join(map(str, t.shape)) or "1", f"{t.size:,}", f"{t.nbytes:,}"]
             for t in found.tensors.values()]  # fmt: skip
     print_table(("tensor", "type", "shape", "elements", "bytes"), rows)
-    for name, value in _told(found).items():
+    for name, value in _lines(found).items():
         typer.echo(f"{name}: {value}")
     types = ", ".join(f"{count} {name}" for name, count in _types(found).items())
     typer.echo(f"{found.kind}: {len(found.tensors)} tensors ({types}), {found.parameters:,} numbers, "
@@ -82,7 +82,7 @@ def _types(checkpoint: Checkpoint) -> dict[str, int]:
     return dict(Counter(t.encoding for t in checkpoint.tensors.values()).most_common())
 
 
-def _told(checkpoint: Checkpoint) -> dict[str, str]:
+def _lines(checkpoint: Checkpoint) -> dict[str, str]:
     """Return keys and values of config and metadata, each in a line."""
     return {key: _short(value) for key, value in _values(checkpoint).items()}
 

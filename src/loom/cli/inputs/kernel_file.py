@@ -37,25 +37,25 @@ def load_kernel(spec: str) -> VerifiedKernel:
             remedy="Write kernels.py:scale",
         )
     name, bracket, types = name.partition("[")
-    found = _find(_imported(_path(file), name), name, file)
+    found = _find(_import_file(_path(file), name), name, file)
     if bracket:
         chosen = [each.strip() for each in types.rstrip("]").split(",") if each.strip()]
         if not isinstance(found, KernelFunction):
             raise ArgumentError(_WHERE, f"{name!r} is not a kernel over types", expected=name, got=f"{name}[{types}",
                                 remedy="Leave the types out")  # fmt: skip
         found = found.specialize(*chosen)
-    return _verified(found)
+    return _verify(found)
 
 
 def load_object(spec: str) -> Any:
     """Return what ``FILE:NAME`` names in a Python file, whatever it is; None for what is not there."""
     file, _, name = spec.rpartition(":")
-    return vars(_imported(_path(file), name)).get(name)
+    return vars(_import_file(_path(file), name)).get(name)
 
 
 def list_kernels(file: str) -> list[str]:
     """Return a line for each kernel of a file: its name, its workgroup and its parameters."""
-    kernels = _kernels(_imported(_path(file)))
+    kernels = _kernels(_import_file(_path(file)))
     if not kernels:
         raise ArgumentError(_WHERE, f"{file!r} has no kernel", expected="functions decorated with @loom.kernel",
                             remedy="Decorate a function with @loom.kernel")  # fmt: skip
@@ -64,17 +64,17 @@ def list_kernels(file: str) -> list[str]:
 
 def _signature(kernel: Any) -> str:
     if isinstance(kernel, KernelFunction):
-        names = {n: _written(kernel.annotations.get(n)) for n in kernel.parameters}
+        names = {n: _annotation_text(kernel.annotations.get(n)) for n in kernel.parameters}
     else:
         names = {m.name: str(m.dtype) for m in (*kernel.buffers, *kernel.params)}
     return ", ".join(f"{name}: {kind}" for name, kind in names.items())
 
 
-def _written(annotation: Any) -> str:
+def _annotation_text(annotation: Any) -> str:
     """Return an annotation as it is written."""
     if isinstance(annotation, BufferType):
         name = {"read": "In", "write": "Out", "read_write": "InOut"}[annotation.access.value]
-        return f"{name}[{_written(annotation.dtype)}{f', {annotation.ndim}' if annotation.ndim else ''}]"
+        return f"{name}[{_annotation_text(annotation.dtype)}{f', {annotation.ndim}' if annotation.ndim else ''}]"
     return str(getattr(annotation, "__name__", annotation))
 
 
@@ -85,7 +85,7 @@ def _path(file: str) -> Path:
     return path
 
 
-def _imported(path: Path, wanted: str = "") -> ModuleType:
+def _import_file(path: Path, wanted: str = "") -> ModuleType:
     """Return the file as a module; it may import its neighbours, which do not hide installed modules.
 
     A file that leaves when it is imported, as one does that reads a command line, is taken as far as it came, if it has
@@ -110,7 +110,7 @@ def _imported(path: Path, wanted: str = "") -> ModuleType:
         if isinstance(error, SystemExit):
             remedy = 'Put what it does when it is run under if __name__ == "__main__", behind its kernels'
         raise ArgumentError(
-            _WHERE, f"{str(path)!r} cannot be imported", got=_described(error, path), remedy=remedy
+            _WHERE, f"{str(path)!r} cannot be imported", got=_describe(error, path), remedy=remedy
         ) from error
     finally:
         sys.path.remove(folder)
@@ -118,7 +118,7 @@ def _imported(path: Path, wanted: str = "") -> ModuleType:
     return module
 
 
-def _described(error: BaseException, path: Path) -> str:
+def _describe(error: BaseException, path: Path) -> str:
     """Return an error in one line, with the line of the file it came from."""
     text = f"{type(error).__name__}: {error}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
@@ -143,7 +143,7 @@ def _find(module: ModuleType, name: str, file: str) -> Any:
     )  # fmt: skip
 
 
-def _verified(found: Any) -> VerifiedKernel:
+def _verify(found: Any) -> VerifiedKernel:
     if isinstance(found, KernelFunction):
         return found.verified
     return found if isinstance(found, VerifiedKernel) else verify(found)

@@ -33,13 +33,13 @@ def open_network(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are printed
-        net = _opened(path, device, trained, model_id, scaled)
+        net = _open(path, device, trained, model_id, scaled)
     for warning in net.warnings:
         typer.echo(f"note: {warning}", err=True)
     return net
 
 
-def _opened(path: Path, device: str | None, trained: bool, model_id: str | None, scaled: bool) -> Network:
+def _open(path: Path, device: str | None, trained: bool, model_id: str | None, scaled: bool) -> Network:
     from loom.nn.network import Network
     from loom.nn.spec import convert, with_scaling
     from loom.nn.weights.saved import SAFETENSORS, is_bundle

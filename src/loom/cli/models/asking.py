@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compute", "Device", "Json", "JsonSchema", "MinP", "Model", "MostTokens", "ReceiptFile", "Seed", "Stop",
-    "Temperature", "TopK", "TopP", "Weights", "answer", "broken_pipe_ends", "keep_receipt", "open_model",
-    "read_schema", "settings_of", "shown", "task_of",
+    "Temperature", "TopK", "TopP", "Weights", "answer", "broken_pipe_ends", "keep_receipt", "open_model", "printable",
+    "read_schema", "settings_of", "task_of",
 ]  # fmt: skip
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A HuggingFace folder, a .gguf or a .safetensors file.")]
@@ -118,7 +118,7 @@ def answer(model: ServedModel, task: TextTask, tell: Callable[[str], None]) -> T
     return writer
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text for stdout: on a terminal without characters that it would obey.
 
     >>> shown("a\\tb")

@@ -98,5 +98,5 @@ def _read_line() -> str | None:
 
 def _tell(part: str) -> None:
     if part:
-        sys.stdout.write(asking.shown(part))
+        sys.stdout.write(asking.printable(part))
         sys.stdout.flush()

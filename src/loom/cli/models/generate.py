@@ -85,7 +85,7 @@ def _tokens(model: ServedModel, text: str, system: str | None, chat: bool) -> li
 
 def _tell(part: str) -> None:
     if part:
-        sys.stdout.write(asking.shown(part))
+        sys.stdout.write(asking.printable(part))
         sys.stdout.flush()
 
 

@@ -23,7 +23,7 @@ from loom.export.c import CExport, export_c
 from loom.export.c.build import link_shim, platform_of
 from loom.export.c.levels import Optimize
 from loom.export.c.source import CODES
-from loom.export.c.text import TYPES, unused
+from loom.export.c.text import TYPES, unique
 from loom.export.delivery import deliver
 from loom.export.network import FrozenNetwork
 from loom.nn.train.scalars import flag
@@ -145,10 +145,10 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
     name = manifest["name"]
     return {
         "name": name, "Name": _camel(name), "NAME": name.upper(), "loom": manifest["loom"],
-        "version": _VERSION, "digest": manifest["digest"], "inputs": _listed(inputs), "outputs": _listed(ends),
+        "version": _VERSION, "digest": manifest["digest"], "inputs": _number(inputs), "outputs": _number(ends),
         "kinds": list(kinds.values()), "all_count": len(inputs) + len(wanted) + len(outputs),
         "mangled": name.replace("_", "_1"),
-        "targets": _listed(wanted), "ports": _listed([*inputs, *wanted]), "port_count": len(inputs) + len(wanted),
+        "targets": _number(wanted), "ports": _number([*inputs, *wanted]), "port_count": len(inputs) + len(wanted),
         "many_outputs": len(outputs) > 1, "odd": any(port["elements"] > 1 for port in inputs),
         "tensors": [_tensor(t) for t in manifest["tensors"]], "trained": _TRAINED,
         "codes": codes, "errors": codes[1:], "first_type": first_type, "first_tensor": first["name"],
@@ -156,7 +156,7 @@ def _values(language: Language, manifest: Mapping[str, Any], targets: Sequence[s
         "train_samples": about["samples"] if about else 0, "test_epochs": min(about["epochs"], 2) if about else 0,
         "epochs": about["epochs"] if about and "digest" in about else 3, "proof": about and about.get("digest"),
         "step_sizes": ", ".join(map(str, about["step"])) if about else "",
-        "targets_built": [_built(language, target, name) for target in targets],
+        "targets_built": [_target_facts(language, target, name) for target in targets],
     }  # fmt: skip
 
 
@@ -202,7 +202,7 @@ class _Ports:
         shape: list[int] = port["shape"]
         dtype = port["dtype"]
         dims = [str(n) for n in shape]
-        file, name = name, unused(name, self.taken)
+        file, name = name, unique(name, self.taken)
         return {
             "file": file,
             "id": name, "Id": _camel(name), "label": kind if kind == "target" else port["name"], "dtype": dtype,
@@ -213,14 +213,14 @@ class _Ports:
         }  # fmt: skip
 
 
-def _listed(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _number(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return items that know their number and what parts them from the next."""
     return [
         {**item, "index": n, "comma": ", " if n + 1 < len(items) else ""} for n, item in enumerate(items)
     ]  # fmt: skip
 
 
-def _built(language: Language, target: str, name: str) -> dict[str, str]:
+def _target_facts(language: Language, target: str, name: str) -> dict[str, str]:
     platform = platform_of(target)
     arch, _, system = target.partition("-")
     return {

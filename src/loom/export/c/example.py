@@ -10,9 +10,9 @@ from math import prod
 from typing import Any
 
 from loom.export.c.build import Platform
-from loom.export.c.text import RESERVED, TYPES, unused
+from loom.export.c.text import RESERVED, TYPES, unique
 
-__all__ = ["network_example", "shown", "whole_example"]
+__all__ = ["network_example", "print_loop", "whole_example"]
 
 
 def build_line(name: str, platform: Platform) -> str:
@@ -51,7 +51,7 @@ def network_example(told: Mapping[str, Any]) -> str:
     lines: list[str] = []
 
     def arrays(ports: Sequence[Mapping[str, Any]], ending: str, count: int) -> list[str]:
-        found = [unused(f"{port['name']}_{ending}", taken) for port in ports]
+        found = [unique(f"{port['name']}_{ending}", taken) for port in ports]
         for port, label in zip(ports, found, strict=True):
             lines.append(f"  static {TYPES[port['dtype']]} {label}[{count * prod(port['shape'])}];")
         return found
@@ -76,7 +76,7 @@ def network_example(told: Mapping[str, Any]) -> str:
     lines += [
         f"  if (!code) code = {name}_digest(net, digest);",
         f"  if (code) return puts({name}_message(code)), 1;",
-        *(shown(label, prod(port["shape"])) for port, label in zip(told["outputs"], made, strict=True)),
+        *(print_loop(label, prod(port["shape"])) for port, label in zip(told["outputs"], made, strict=True)),
     ]
     if training:
         lines.append('  printf("loss %.17g\\n", loss);')
@@ -84,6 +84,6 @@ def network_example(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def shown(array: str, elements: int) -> str:
+def print_loop(array: str, elements: int) -> str:
     """Return what prints the first elements of an array."""
     return f'  for (int i = 0; i < {min(elements, 4)}; i++) printf("{array}[%d] = %.9g\\n", i, (double){array}[i]);'

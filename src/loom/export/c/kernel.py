@@ -17,10 +17,10 @@ from loom.core.dtype import DType
 from loom.core.numerics import Guarantee
 from loom.core.version import __version__
 from loom.export.c.build import Platform, link
-from loom.export.c.example import shown, whole_example
+from loom.export.c.example import print_loop, whole_example
 from loom.export.c.levels import Compiled, Optimize, compile_levels, objects_of
 from loom.export.c.tables import choice_of_levels
-from loom.export.c.text import RESERVED, TYPES, byte_table, closed, opened, quoted, source_text, table, unused
+from loom.export.c.text import RESERVED, TYPES, byte_table, head, quote, source_text, table, tail, unique
 from loom.export.kernel import FrozenKernel
 from loom.ir.kernel import Memory
 from loom.ir.records import RecordLayout, record_of
@@ -109,16 +109,16 @@ class _Names:
         taken = {*RESERVED, frozen.name, "tell", "user"}
         plain = _kinds(frozen)
         taken |= set(plain.values())
-        pointers = [f"b{n}" if numbered else unused(m.name, taken) for n, m in enumerate(frozen.kernel.bound)]
+        pointers = [f"b{n}" if numbered else unique(m.name, taken) for n, m in enumerate(frozen.kernel.bound)]
         buffers: list[_Buffer] = []
         for m, pointer in zip(frozen.kernel.bound, pointers, strict=True):
             several = range(m.ndim if m.ndim > 1 else 0)
-            lengths = [unused(f"{pointer}_shape{k}", taken) for k in several] or [unused(f"{pointer}_count", taken)]
+            lengths = [unique(f"{pointer}_shape{k}", taken) for k in several] or [unique(f"{pointer}_count", taken)]
             words = record_of(m.record).words if m.record else 1
             kind = plain[m.name] if m.record else TYPES[m.dtype.scalar.name]
             buffers.append(_Buffer(m, kind, pointer, tuple(lengths), words))
-        params = [f"p{n}" if numbered else unused(p.name, taken) for n, p in enumerate(frozen.kernel.given)]
-        return cls(buffers, params, [unused(f"groups_{axis}", taken) for axis in "xyz"])
+        params = [f"p{n}" if numbered else unique(p.name, taken) for n, p in enumerate(frozen.kernel.given)]
+        return cls(buffers, params, [unique(f"groups_{axis}", taken) for axis in "xyz"])
 
     def signature(self, frozen: FrozenKernel) -> str:
         """Return the parameters of the function."""
@@ -134,7 +134,7 @@ class _Names:
 def _kinds(frozen: FrozenKernel) -> dict[str, str]:
     """Return the C types of records, by the buffers that hold them."""
     taken = {f"{frozen.name}_{function}" for function in ("run", "manifest", "message", "tell")}
-    return {m.name: unused(f"{frozen.name}_{m.name}", taken) for m in frozen.kernel.bound if m.record}
+    return {m.name: unique(f"{frozen.name}_{m.name}", taken) for m in frozen.kernel.bound if m.record}
 
 
 def kernel_header(frozen: FrozenKernel) -> str:
@@ -152,7 +152,7 @@ def kernel_header(frozen: FrozenKernel) -> str:
  *
  * The function returns a code; {name}_message says what it means. It keeps nothing: any number of threads may call it.
  * Counts are elements (of short vectors: whole vectors), arrays are row-major. 16-bit floats are their bits.{loose} */
-{opened(upper)}
+{head(upper)}
 enum {{
 {codes}
 }};
@@ -164,7 +164,7 @@ int {name}_run({names.signature(frozen)});
 
 const char *{name}_manifest(void); /* JSON */
 const char *{name}_message(int code);
-{closed()}"""
+{tail()}"""
 
 
 _LOOSE = """
@@ -183,14 +183,14 @@ def _struct(layout: RecordLayout) -> str:
     """Return the fields of a record as they lie in its words."""
     taken, lines = set[str](RESERVED), list[str]()
     for field in layout.fields:
-        name = unused(field.name, taken)
+        name = unique(field.name, taken)
         if isinstance(field.kind, RecordLayout):
             lines.append(f"  struct {_struct(field.kind)} {name};")
             continue
         lanes = f"[{field.kind.lanes}]" if field.kind.is_vector else ""
         lines.append(f"  {TYPES[field.kind.scalar.name]} {name}{lanes};")
         if missing := field.words * 4 - field.kind.nbytes:
-            lines.append(f"  uint8_t {unused(f'{name}_rest', taken)}[{missing}];")
+            lines.append(f"  uint8_t {unique(f'{name}_rest', taken)}[{missing}];")
     return "{\n" + "\n".join(lines) + "\n}"
 
 
@@ -203,7 +203,7 @@ def kernel_manifest(frozen: FrozenKernel) -> str:
         "name": frozen.name,
         "loom": __version__,
         "workgroup": list(kernel.workgroup),
-        "buffers": [_told(m) for m in kernel.bound],
+        "buffers": [_buffer_facts(m) for m in kernel.bound],
         "params": [
             {"name": p.name, "dtype": p.dtype.name} | ({} if p.default is None else {"default": _as_json(p.default)})
             for p in kernel.given
@@ -224,7 +224,7 @@ def _as_json(number: Any) -> Any:
 _WORDS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
-def _told(memory: Memory) -> dict[str, Any]:
+def _buffer_facts(memory: Memory) -> dict[str, Any]:
     found: dict[str, Any] = {"name": memory.name, "dtype": memory.dtype.name, "access": memory.access.value}
     if memory.ndim > 1:
         found["ndim"] = memory.ndim
@@ -255,8 +255,8 @@ def kernel_source(frozen: FrozenKernel, levels: Sequence[Compiled]) -> str:
         f"static const u32 workgroup[] = {{{', '.join(map(str, kernel.workgroup))}}};",
         table("u64", "table_elements", [str(n) for n in lengths]),
         byte_table("constants", bytes(image.constants)),
-        table("const char *const", "messages", [quoted(text) for text in _codes(frozen).values()]),
-        f"static const char manifest[] = {quoted(kernel_manifest(frozen))};",
+        table("const char *const", "messages", [quote(text) for text in _codes(frozen).values()]),
+        f"static const char manifest[] = {quote(kernel_manifest(frozen))};",
         _BUFFER,
         table("Buffer", "buffers", rows),
         *([_texts(levels)] if kernel.talks else []),
@@ -277,8 +277,8 @@ def _texts(levels: Sequence[Compiled]) -> str:
     for site in found:
         where = f"[kernel {site.kernel!r} at {Path(site.file).name}:{site.line}] assertion failed in lane "
         numbers = f"{int(site.kind == 'assert')}, {len(pieces)}, {len(site.pieces)}, {len(types)}"
-        rows.append(f"{{{quoted(where)}, {numbers}}}")
-        pieces += [quoted(text) for text in site.pieces]
+        rows.append(f"{{{quote(where)}, {numbers}}}")
+        pieces += [quote(text) for text in site.pieces]
         types += [_KINDS.get(kind, "SIGNED" if kind.startswith("i") else "UNSIGNED") for kind in site.dtypes]
         said = sum(len(text.encode()) for text in (where, *site.pieces))
         longest = max(longest, said + 32 * len(site.dtypes) + 64)
@@ -355,7 +355,7 @@ def _example(frozen: FrozenKernel) -> str:
     kernel, names, name = frozen.kernel, _Names.of(frozen), frozen.name
     lines, arguments = list[str](), list[str]()
     taken = {*RESERVED, *(b.kind for b in names.buffers), "i", "puts", "printf", "tell"}
-    arrays = [unused(b.memory.name, taken) for b in names.buffers]
+    arrays = [unique(b.memory.name, taken) for b in names.buffers]
     for b, array in zip(names.buffers, arrays, strict=True):
         side = max(1, round(_MANY ** (1 / len(b.lengths))))
         count = side ** len(b.lengths) * b.memory.dtype.lanes
@@ -372,7 +372,7 @@ def _example(frozen: FrozenKernel) -> str:
     lines.append(f"  if (code) return puts({name}_message(code)), 1;")
     for b, array in zip(names.buffers, arrays, strict=True):
         if b.memory in kernel.writes and not b.memory.record:
-            lines.append(shown(array, 4))
+            lines.append(print_loop(array, 4))
     return "\n".join(lines)
 
 

@@ -85,18 +85,18 @@ def levels_of(platform: Platform, optimize: Optimize = "speed") -> list[Level]:
     if optimize not in OPTIMIZE:
         raise ArgumentError("loom.export, optimize", "not one of them", expected=", ".join(OPTIMIZE), got=optimize,
                             remedy="Write speed or size")  # fmt: skip
-    plain = _hidden(platform, platform.of)
+    plain = _private_machine(platform, platform.of)
     short = replace(plain, small=True)
     plainest = Level(short, replace(short, simd_lanes=1), int(bool(platform.better)))
     if optimize == "size":
         return [plainest]
     if not platform.better:
         return [Level(plain, plain)]
-    third, fourth = (_hidden(platform, name) for name in platform.better)
+    third, fourth = (_private_machine(platform, name) for name in platform.better)
     return [plainest, Level(third, third, 3), Level(fourth, fourth, 4)]
 
 
-def _hidden(platform: Platform, name: str) -> Machine:
+def _private_machine(platform: Platform, name: str) -> Machine:
     """Return a machine of a platform whose code calls no C library and is seen in its library alone."""
     return replace(machine(name), triple=platform.triple, has_heap=False, hidden=True)
 

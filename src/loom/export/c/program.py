@@ -14,11 +14,11 @@ from typing import Any
 
 from loom.core.version import __version__
 from loom.export.c.build import Platform, link
-from loom.export.c.example import shown, whole_example
+from loom.export.c.example import print_loop, whole_example
 from loom.export.c.levels import Compiled, Optimize, compile_levels, objects_of
 from loom.export.c.source import CODES
 from loom.export.c.tables import Face, runnable_tables
-from loom.export.c.text import RESERVED, TYPES, closed, opened, unused
+from loom.export.c.text import RESERVED, TYPES, head, tail, unique
 from loom.export.frozen import Image
 from loom.export.program import Argument, FrozenFunction
 from loom.nn.network import digest_of
@@ -65,7 +65,7 @@ def program_source(frozen: FrozenFunction, levels: Sequence[Compiled]) -> str:
 
 def _names(frozen: FrozenFunction) -> list[str]:
     taken = {*RESERVED, frozen.name, "program", "memory", "digest"}
-    return [unused(a.name, taken) for a in frozen.arguments]
+    return [unique(a.name, taken) for a in frozen.arguments]
 
 
 def _signature(frozen: FrozenFunction, names: Sequence[str]) -> str:
@@ -78,13 +78,13 @@ def program_header(frozen: FrozenFunction) -> str:
     """Return the C header of a function."""
     name, upper = frozen.name, frozen.name.upper()
     codes = "\n".join(f"  {upper}_{code} = {n}, /* {text} */" for n, (code, text) in enumerate(CODES.items()))
-    arrays = "".join(f" *   {n}: {_told(a)}\n" for a, n in zip(frozen.arguments, _names(frozen), strict=True))
+    arrays = "".join(f" *   {n}: {_describe(a)}\n" for a, n in zip(frozen.arguments, _names(frozen), strict=True))
     return f"""/* {name}: a program exported by Loom {__version__}. Generated; do not edit.
  *
  * It is one block of memory that the caller gives. Functions return a code; {name}_message says what it means.
  * Two blocks share nothing that changes: each may run in a thread of its own. Arrays are row-major:
 {arrays} */
-{opened(upper)}
+{head(upper)}
 typedef struct {name} {name};
 
 enum {{
@@ -114,10 +114,10 @@ int {name}_load({name} *program, const void *data, size_t nbytes);
 
 const char *{name}_manifest(void); /* JSON */
 const char *{name}_message(int code);
-{closed()}"""
+{tail()}"""
 
 
-def _told(argument: Argument) -> str:
+def _describe(argument: Argument) -> str:
     shape = " x ".join(map(str, argument.shape)) or "one"
     kind = "read and written" if argument.is_read and argument.is_written else "read" if argument.is_read else "written"
     return f"{argument.dtype.name}, {shape}, {kind}"
@@ -157,7 +157,7 @@ def _wrapper(frozen: FrozenFunction) -> str:
 def _example(frozen: FrozenFunction) -> str:
     """Return the body of an example: a run over arrays that count, and what it writes."""
     name, taken = frozen.name, {*RESERVED, frozen.name, "memory", "code", "i"}
-    names = [unused(f"{a.name}_", taken) for a in frozen.arguments]
+    names = [unique(f"{a.name}_", taken) for a in frozen.arguments]
     lines: list[str] = []
     for a, label in zip(frozen.arguments, names, strict=True):
         kind, count = TYPES[a.dtype.name], prod(a.shape)
@@ -170,7 +170,7 @@ def _example(frozen: FrozenFunction) -> str:
         f"  int code = memory ? {name}_open(memory, {name}_size(), &opened) : {name.upper()}_TOO_SMALL;",
         f"  if (!code) code = {name}_run(opened{''.join(f', {label}' for label in names)});",
         f"  if (code) return puts({name}_message(code)), 1;",
-        *(shown(n, prod(a.shape)) for a, n in zip(frozen.arguments, names, strict=True) if a.is_written),
+        *(print_loop(n, prod(a.shape)) for a, n in zip(frozen.arguments, names, strict=True) if a.is_written),
         "  free(memory);",
     ]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
 from loom.core.version import __version__
-from loom.export.c.text import RESERVED, TYPES, unused
+from loom.export.c.text import RESERVED, TYPES, unique
 from loom.export.frozen import FrozenProgram, Image, Named
 from loom.export.network import FrozenNetwork, Limit
 from loom.nn.train.losses import PADDING
@@ -66,7 +66,7 @@ def header(net: FrozenNetwork) -> str:
             f"int {name}_evaluate({name} *net, {batch}, double *loss, double *accuracy);",
         ]
         if net.training.held_out:
-            held_inputs, held_targets = _held(net)
+            held_inputs, held_targets = _samples(net)
             lines += [
                 "\n/* Whole epochs, after each of which held samples are measured, whose loss patience watches. */",
                 f"int {name}_train_validated({name} *net, {batch}, {held_inputs}, {held_targets}, "
@@ -135,9 +135,9 @@ class _Arguments:
         """``numbered``: for the functions' own texts, where names of the runtime are known besides."""
         taken = {*RESERVED, net.name}
         spec = net.network.spec
-        inputs = [unused("x" if len(spec.inputs) == 1 else i.name, taken) for i in spec.inputs]
-        outputs = [unused("y" if len(net.outputs) == 1 else n, taken) for n, _, _ in net.outputs]
-        targets = [unused("target" if len(net.targets) == 1 else f"target_{n}", taken) for n, _ in net.targets]
+        inputs = [unique("x" if len(spec.inputs) == 1 else i.name, taken) for i in spec.inputs]
+        outputs = [unique("y" if len(net.outputs) == 1 else n, taken) for n, _, _ in net.outputs]
+        targets = [unique("target" if len(net.targets) == 1 else f"target_{n}", taken) for n, _ in net.targets]
         if numbered:
             inputs, outputs, targets = ([f"{c}{n}" for n in range(len(each))]
                                         for c, each in (("x", inputs), ("y", outputs), ("t", targets)))  # fmt: skip
@@ -230,7 +230,7 @@ def ports_in_order(program: FrozenProgram, net: FrozenNetwork) -> list[Named]:
     return [*(found[name] for name in wanted), *numbers, *program.outputs]
 
 
-def _held(net: FrozenNetwork, numbered: bool = False) -> tuple[str, str]:
+def _samples(net: FrozenNetwork, numbered: bool = False) -> tuple[str, str]:
     """Return the parameters of held samples and their targets."""
     arguments, spec = _Arguments.of(net, numbered), net.network.spec
     given = zip([i.dtype for i in spec.inputs], arguments.inputs, strict=True)
@@ -269,7 +269,9 @@ def _training_wrappers(net: FrozenNetwork) -> list[str]:
     ]  # fmt: skip
     if net.training is not None and net.training.held_out:
         arrays += f"  const void *held[] = {{{', '.join(f'held_{n}' for n in given)}}};\n"
-        more = f"{', '.join(_held(net, numbered=True))}, u32 held_samples, u32 epochs, double *loss, double *held_loss"
+        more = (
+            f"{', '.join(_samples(net, numbered=True))}, u32 held_samples, u32 epochs, double *loss, double *held_loss"
+        )
         passed = "given, samples, held, held_samples, epochs, loss, held_loss"
         functions.append(("train_validated", more, f"train(net, {passed})"))
     return [

@@ -14,7 +14,7 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.export.c.levels import Compiled
 from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
-from loom.export.c.text import byte_table, quoted, source_text, table
+from loom.export.c.text import byte_table, quote, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, encode_header
@@ -93,10 +93,10 @@ def runnable_tables(frozen: Runnable, levels: Sequence[Compiled], face: Face, ne
         table("Fill", "fills", fills),
         table("Measure", "measures", _measures(net, first) if net is not None else []),
         table("Range", "ranges", _ranges(frozen, net, first)),
-        table("const char *const", "messages", [quoted(text) for text in CODES.values()]),
+        table("const char *const", "messages", [quote(text) for text in CODES.values()]),
         byte_table("start", start),
         byte_table("saved_header", saved_header),
-        f"static const char manifest[] = {quoted(face.manifest)};",
+        f"static const char manifest[] = {quote(face.manifest)};",
         *(source_text(f"{file}.c") for file in sources),
         face.wrappers,
     ]
@@ -153,7 +153,7 @@ def _defines(frozen: Runnable, net: FrozenNetwork | None, image: Image, saved: i
         "HELD_SAMPLES": 0 if training is None else training.held_out,
         "SAVED_NBYTES": f"{saved}ull", "SAVED_HEADER_NBYTES": f"{len(header)}ull", "PROGRESS": PROGRESS_NUMBERS,
         "DIGEST_AT": f"{header.index(NO_DIGEST.encode())}ull",
-        "IDENTITY": quoted(f'"{next(iter(_identity(frozen, net)))}"'),
+        "IDENTITY": quote(f'"{next(iter(_identity(frozen, net)))}"'),
     }  # fmt: skip
     if not image.tensors:
         numbers["TENSORS"] = "0u"
@@ -362,10 +362,10 @@ def _file_layout(frozen: Runnable, image: Image, net: FrozenNetwork | None) -> t
         told = "0"
         if t.name in weights:
             a = weights[t.name]
-            told = quoted(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
+            told = quote(f"{t.name} {a.dtype.newbyteorder('<').str} {a.shape}\n")
         code = _FLOATS.get(t.dtype.name, "OTHER") if net is not None else "OTHER"
         fields = f"{t.offset}u, {t.nbytes}u, {at}u, {t.dtype.nbytes}, {code}, {int(is_wide)}"
-        rows.append(f"{{{quoted(t.name)}, {told}, {fields}}}")
+        rows.append(f"{{{quote(t.name)}, {told}, {fields}}}")
         at += size
     metadata = {DIGEST_KEY: NO_DIGEST, **_identity(frozen, net)}
     if training is not None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from loom.export.words import TAKEN
 
-__all__ = ["RESERVED", "TYPES", "byte_table", "closed", "opened", "quoted", "source_text", "table", "unused"]
+__all__ = ["RESERVED", "TYPES", "byte_table", "head", "quote", "source_text", "table", "tail", "unique"]
 
 TYPES = {
     "f64": "double", "f32": "float", "f16": "uint16_t", "bf16": "uint16_t", "i64": "int64_t", "i32": "int32_t",
@@ -28,7 +28,7 @@ RESERVED = TAKEN | frozenset(_WORDS.split())
 """Names that parameters of C functions may not have."""
 
 
-def unused(name: str, taken: set[str]) -> str:
+def unique(name: str, taken: set[str]) -> str:
     """Return a name like ``name`` that C takes and that is not among ``taken``, where it is put."""
     found = "".join(c if c.isalnum() and c.isascii() else "_" for c in name) or "_"
     found = f"_{found}" if found[0].isdigit() else found
@@ -66,7 +66,7 @@ def _lines(items: Sequence[str]) -> str:
     return "\n".join(",".join(items[i : i + 6]) + "," for i in range(0, len(items), 6))
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Return a C string of a text."""
     escaped = "".join(
         f"\\{c}" if c in '"\\' else "\\n" if c == "\n" else c if " " <= c <= "~" else _escape(c) for c in text
@@ -83,8 +83,8 @@ def source_text(file: str) -> str:
     return files("loom.export.c").joinpath(file).read_text(encoding="utf-8")
 
 
-def opened(upper: str) -> str:
-    """Return how a header begins; ``closed`` is how it ends."""
+def head(upper: str) -> str:
+    """Return how a header begins; ``tail`` is how it ends."""
     return f"""#ifndef LOOM_EXPORT_{upper}_H
 #define LOOM_EXPORT_{upper}_H
 #include <stddef.h>
@@ -95,7 +95,7 @@ extern "C" {{
 """
 
 
-def closed() -> str:
+def tail() -> str:
     """Return how a header ends."""
     return """
 #ifdef __cplusplus

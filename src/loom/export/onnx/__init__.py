@@ -78,7 +78,7 @@ def to_onnx(
     >>> [node.op_type for node in model.graph.node]
     ['MatMul', 'Add', 'Relu']
     """
-    found = _written(source, name, inputs, outputs, batch, length, opset)
+    found = _write(source, name, inputs, outputs, batch, length, opset)
     if found.nbytes > MOST_NBYTES:
         raise ArgumentError(WHERE, "the weights are too large for one model in memory",
                             expected=f"at most {MOST_NBYTES} bytes", got=found.nbytes,
@@ -115,7 +115,7 @@ def export_onnx(
     if place.suffix == SUFFIX and not place.parent.is_dir():
         raise FileError(where, "there is no such folder", expected="one that is there", got=str(place.parent),
                         remedy="Make it first")  # fmt: skip
-    found = _written(source, name, inputs, outputs, batch, length, opset)
+    found = _write(source, name, inputs, outputs, batch, length, opset)
     path = place if place.suffix == SUFFIX else place / f"{_file_name(found.source.name)}{SUFFIX}"
     beside = path.with_name(path.name + ".data")
     if apart is None:
@@ -143,7 +143,7 @@ class _WrittenModel:
     def __init__(self, source: OnnxSource, writer: GraphWriter) -> None:
         self.source, self.writer = source, writer
         self.digest = digest_of(source.weights)
-        self.arrays = _needed(writer, source)
+        self.arrays = _initializers(writer, source)
         self.nbytes = sum(len(a.data) for a in self.arrays.values())
 
     def proto(self, layout: ArrayLayout) -> Any:
@@ -168,7 +168,7 @@ class _WrittenModel:
         return model
 
 
-def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, length: Any, opset: Any) -> _WrittenModel:
+def _write(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, length: Any, opset: Any) -> _WrittenModel:
     require("onnx", WHERE)
     chosen = OPSET if opset is None else whole(opset, f"{WHERE}, opset", least=1)
     if not OLDEST_OPSET <= chosen <= newest_opset():
@@ -183,7 +183,7 @@ def _written(source: Any, name: Any, inputs: Any, outputs: Any, batch: Any, leng
         return _WrittenModel(found, write_graph(found.record, chosen, found.parameters))
 
 
-def _needed(writer: GraphWriter, source: OnnxSource) -> dict[str, Initializer]:
+def _initializers(writer: GraphWriter, source: OnnxSource) -> dict[str, Initializer]:
     """Return initializers: those that nodes or outputs need, and all weights of a network."""
     used = {n for node in writer.nodes for n in node.input} | {*writer.record.outputs}
     found = {name: array for name, array in writer.arrays.items() if name in used}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from loom.export.onnx.emitters.registry import EMITTERS, refused
+from loom.export.onnx.emitters.registry import EMITTERS, refusal
 from loom.export.onnx.writing.lengths import Length, formula_of
 from loom.export.onnx.writing.records import GraphRecord, RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter, Initializer, ValueAsked
@@ -49,7 +49,7 @@ def _write(w: GraphWriter, end: RecordedValue, parameters: Mapping[int, str]) ->
             continue
         begun = w.mark()
         try:
-            name = _constant(w, value, parameters) if value.is_known else _emitted(w, value)
+            name = _constant(w, value, parameters) if value.is_known else _emit(w, value)
         except ValueAsked as needed:
             w.back_to(begun)
             waiting.append(needed.value)
@@ -58,14 +58,14 @@ def _write(w: GraphWriter, end: RecordedValue, parameters: Mapping[int, str]) ->
         waiting.pop()
 
 
-def _emitted(w: GraphWriter, value: RecordedValue) -> str:
+def _emit(w: GraphWriter, value: RecordedValue) -> str:
     _require_real(value)
     emit = EMITTERS.get(value.op)
     if emit is None:
         is_random = value.op.name in _RANDOM
         what = "ONNX does not define random numbers" if is_random else "ONNX has nothing for it"
         remedy = "Pass the numbers as an input" if is_random else "Leave it out, or export to C: loom export --to c"
-        raise refused(value, what, expected="operations of ONNX", got=value.op.name, remedy=remedy)
+        raise refusal(value, what, expected="operations of ONNX", got=value.op.name, remedy=remedy)
     return emit(w, value)
 
 
@@ -73,10 +73,10 @@ def _constant(w: GraphWriter, value: RecordedValue, parameters: Mapping[int, str
     _require_real(value)
     node = value.longest
     if node.op.is_written and node.attributes == COUNTER:
-        raise refused(value, "ONNX does not define random numbers", expected="no random numbers", got="a counter",
+        raise refusal(value, "ONNX does not define random numbers", expected="no random numbers", got="a counter",
                       remedy="Pass the numbers as an input")  # fmt: skip
     array = Initializer(value.dtype, tuple(node.shape), value.array().tobytes())
-    name = w.stored(array, parameters.get(id(node), node.name if node.op.is_written else ""))
+    name = w.initializer(array, parameters.get(id(node), node.name if node.op.is_written else ""))
     opened = [axis for axis, n in enumerate(value.shape) if isinstance(n, Length)]
     if not opened:
         return name
@@ -86,7 +86,7 @@ def _constant(w: GraphWriter, value: RecordedValue, parameters: Mapping[int, str
 
 def _require_real(value: RecordedValue) -> None:
     if value.dtype.is_complex or any(x.dtype.is_complex for x in value.inputs):
-        raise refused(value, "ONNX computes with no complex numbers", expected="real numbers", got="complex numbers",
+        raise refusal(value, "ONNX computes with no complex numbers", expected="real numbers", got="complex numbers",
                       remedy="Export tensor.view_as_real(x), whose last axis is (re, im)")  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork
 from loom.export.onnx.writing.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
 from loom.export.onnx.writing.writer import WHERE
-from loom.export.program import FrozenFunction, named_parameters
+from loom.export.program import FrozenFunction, parameters_by_name
 from loom.ir.frontend.decorator import KernelFunction
 from loom.nn.graphs import ArrayInfo, TrainableGraph
 from loom.nn.integer import IntegerNetwork
@@ -73,7 +73,7 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
             raise ArgumentError(f"{WHERE}, updates", "ONNX has no state that a run changes", expected="outputs alone",
                                 got=f"{len(updates)} updates of parameters",
                                 remedy="Compile the new values as outputs, without updates")  # fmt: skip
-        return _program(dict(zip(_names(outputs, len(made), _fed_names(made)), made, strict=True)), name or "program")
+        return _program(dict(zip(_names(outputs, len(made), _input_names(made)), made, strict=True)), name or "program")
     if isinstance(source, (IntegerNetwork, FrozenFunction, FrozenKernel, KernelFunction)):
         remedy = ("Export the network that it was made of" if isinstance(source, IntegerNetwork)
                   else "Export tensors, or what tensor.compile returned; or to C: loom export --to c")  # fmt: skip
@@ -120,7 +120,7 @@ def _names(given: Any, count: int, inputs: Collection[str]) -> list[str]:
     return names
 
 
-def _fed_names(made: Sequence[Tensor]) -> list[str]:
+def _input_names(made: Sequence[Tensor]) -> list[str]:
     return [node.name for node in ancestors(list(made)) if node.op is INPUT]
 
 
@@ -133,7 +133,7 @@ def _tensors(made: Any, names: Any, taken: Collection[str] = ()) -> dict[str, Te
         each = [made] if isinstance(made, Tensor) else list(items(made, WHERE, "tensors"))
         for x in each:
             require_tensor(x, WHERE)
-        found = dict(zip(_names(names, len(each), taken or _fed_names(each)), each, strict=True))
+        found = dict(zip(_names(names, len(each), taken or _input_names(each)), each, strict=True))
     for x in found.values():
         require_tensor(x, WHERE)
     if not found or "" in found:
@@ -145,7 +145,7 @@ def _tensors(made: Any, names: Any, taken: Collection[str] = ()) -> dict[str, Te
 # programs
 
 
-def _fed(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _inputs_of(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for node in ancestors(list(outputs.values())):
         if node.op is INPUT and found.setdefault(node.name, cast("Tensor", node)) is not node:
@@ -163,10 +163,10 @@ def _require_apart(inputs: Collection[str], outputs: Collection[str]) -> None:
 
 
 def _program(outputs: Mapping[str, Tensor], name: str) -> OnnxSource:
-    fed = _fed(outputs)
+    fed = _inputs_of(outputs)
     _require_apart(fed, outputs)
     record = join_records([SizedRecord(fed, outputs)], {})
-    parameters = named_parameters(list(outputs.values()))
+    parameters = parameters_by_name(list(outputs.values()))
     return OnnxSource(name, record, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 
 
@@ -193,7 +193,7 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
         return SizedRecord(fed, made)
 
     record_all = _join(record, symbols)
-    parameters = named_parameters([cast("Tensor", v.nodes[0]) for v in record_all.outputs.values()])
+    parameters = parameters_by_name([cast("Tensor", v.nodes[0]) for v in record_all.outputs.values()])
     called = name or getattr(source, "__name__", "function")
     return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 

@@ -55,8 +55,8 @@ def build_wasm(net: FrozenNetwork | FrozenKernel | FrozenFunction, optimize: Opt
         source, module = folder / f"{net.name}.c", folder / f"{net.name}.wasm"
         source.write_text(text, encoding="utf-8")
         (folder / f"{net.name}.h").write_text(declared, encoding="utf-8")
-        own = _compiled(folder, source, "-Os")
-        memory = _compiled(folder, Path(__file__).parents[1] / "c" / "memory.c", "-O2")
+        own = _compile(folder, source, "-Os")
+        memory = _compile(folder, Path(__file__).parents[1] / "c" / "memory.c", "-O2")
         zig("wasm-ld", "--no-entry", "--strip-all", "--gc-sections", "--stack-first", "-z",
             f"stack-size={_STACK_NBYTES}", "--export=__heap_base", *(f"--export={f}" for f in functions),
             own, memory, *objects, "-o", module)  # fmt: skip
@@ -64,7 +64,7 @@ def build_wasm(net: FrozenNetwork | FrozenKernel | FrozenFunction, optimize: Opt
         return Built(module.read_bytes(), told, image.nbytes, len(objects), code)
 
 
-def _compiled(folder: Path, source: Path, level: str) -> Path:
+def _compile(folder: Path, source: Path, level: str) -> Path:
     made = folder / f"{source.stem}_c.o"
     fixed = ["-target", platform_of("wasm32").zig, "-msimd128", "-mbulk-memory", *(f for f in FLAGS if f != "-fPIC")]
     zig("cc", *fixed, level, "-c", source, "-o", made)

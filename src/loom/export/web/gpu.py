@@ -45,17 +45,17 @@ _ASKED = ("mulhi_u32", "idiv_u32", "min_f32", "i32_of_f32", "idiv_u64", "mul_u64
 
 def gpu_module(net: FrozenNetwork) -> str:
     """Return the JavaScript with all that a page needs to compute a network on WebGPU, or the reason why it cannot."""
-    reason = _refused(net)
+    reason = _refusal(net)
     if reason is None:
         image = net.image(_CAPS)
-        reason = _refused_image(image)
+        reason = _image_refusal(image)
         if reason is None:
             about = json.dumps(_about(net, image), separators=(",", ":")).encode()
-            return f'export const reason = null;\nexport const packed = "{_encoded(gzip.compress(about, mtime=0))}";\n'
+            return f'export const reason = null;\nexport const packed = "{_base64(gzip.compress(about, mtime=0))}";\n'
     return f'export const reason = {json.dumps(reason)};\nexport const packed = "";\n'
 
 
-def _refused(net: FrozenNetwork) -> str | None:
+def _refusal(net: FrozenNetwork) -> str | None:
     training = net.training
     if training is not None and training.patience is not None:
         return "training with patience is done by WebAssembly"
@@ -64,7 +64,7 @@ def _refused(net: FrozenNetwork) -> str | None:
     return None
 
 
-def _refused_image(image: Image) -> str | None:
+def _image_refusal(image: Image) -> str | None:
     for kernel in image.kernels:
         reason = refusal(kernel.kernel)
         if reason is not None:
@@ -78,7 +78,7 @@ def _refused_image(image: Image) -> str | None:
 
 
 def _about(net: FrozenNetwork, image: Image) -> dict[str, Any]:
-    lowered = [_lowered(kernel) for kernel in image.kernels]
+    lowered = [_lower(kernel) for kernel in image.kernels]
     rows = _GpuRows(image, lowered)
     programs: list[dict[str, Any]] = []
     for program in image.programs:
@@ -90,10 +90,10 @@ def _about(net: FrozenNetwork, image: Image) -> dict[str, Any]:
             "kind": kind, "samples": int(samples), "first": first, "count": len(rows.rows) - first, "ports": ports,
         })  # fmt: skip
     found: dict[str, Any] = {
-        "nbytes": image.nbytes, "constants": _encoded(bytes(image.constants)), "state": image.state_nbytes,
+        "nbytes": image.nbytes, "constants": _base64(bytes(image.constants)), "state": image.state_nbytes,
         "tensors": [[t.name, t.offset, t.nbytes] for t in image.tensors.values()],
         "kernels": [[each.own, sorted(called(each.own)), each.words] for each in lowered],
-        "rows": rows.rows, "words": _encoded(np.array(rows.words, np.uint32).tobytes()), "programs": programs,
+        "rows": rows.rows, "words": _base64(np.array(rows.words, np.uint32).tobytes()), "programs": programs,
         "library": _library(lowered), "families": FAMILIES, "forms": FORMS, "first": FIRST, "checks": _checks(),
         "counts": [len(net.network.spec.inputs), len(net.targets), len(net.outputs)],
     }  # fmt: skip
@@ -106,7 +106,7 @@ def _about(net: FrozenNetwork, image: Image) -> dict[str, Any]:
     return found
 
 
-def _lowered(kernel: VerifiedKernel) -> Lowered:
+def _lower(kernel: VerifiedKernel) -> Lowered:
     """Return a kernel whose buffers all lie in one binding."""
     bounds = Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
     made = lower(kernel, bounds, Features(), (0,) * len(kernel.buffers))
@@ -165,7 +165,7 @@ def _checks() -> list[dict[str, Any]]:
             continue  # Tint refuses barriers in loops whose turns are read from memory
         inputs = probe.inputs()
         expected = probe.expected(*inputs)
-        made = _lowered(kernel)
+        made = _lower(kernel)
         lengths = [*(len(a) for a in inputs), len(expected)]
         words = np.zeros((1, made.words), np.uint32)
         groups = np.array([[probe.groups or -(-len(expected) // 64), 1, 1]], np.int64)
@@ -174,11 +174,11 @@ def _checks() -> list[dict[str, Any]]:
         words[:, made.push.words :] = np.cumsum([0, *lengths[:-1]])
         found.append({
             "about": probe.operation, "own": made.own, "called": sorted(called(made.own)),
-            "words": _encoded(words.tobytes()), "groups": groups[0].tolist(),
-            "given": _encoded(b"".join(a.tobytes() for a in inputs)), "expected": _encoded(expected.tobytes()),
+            "words": _base64(words.tobytes()), "groups": groups[0].tolist(),
+            "given": _base64(b"".join(a.tobytes() for a in inputs)), "expected": _base64(expected.tobytes()),
         })  # fmt: skip
     return found
 
 
-def _encoded(content: bytes) -> str:
+def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()

@@ -41,20 +41,20 @@ def _text(name: str) -> str:
 
 def javascript(name: str, file: str) -> str:
     """Return the ES module of a network of this name, which opens the module ``file``.wasm."""
-    return _filled("net.js", list(CODES), name, file)
+    return _fill("net.js", list(CODES), name, file)
 
 
 def kernel_javascript(about: Mapping[str, Any]) -> str:
     """Return the ES module of a kernel; ``about``: its manifest."""
     given = ", ".join(p["name"] for p in (*about["buffers"], *about["params"]))
     lanes = ", ".join(["width", "height", "depth"][: max(_dimensions(about["workgroup"]), 1)])
-    text = _filled("kernel.js", list(KERNEL_CODES), about["name"], about["name"])
+    text = _fill("kernel.js", list(KERNEL_CODES), about["name"], about["name"])
     return text.replace("@GIVEN@", given).replace("@LANES@", lanes)
 
 
 def program_javascript(about: Mapping[str, Any]) -> str:
     """Return the ES module of a program; ``about``: its manifest."""
-    text = _filled("program.js", list(CODES), about["name"], about["name"])
+    text = _fill("program.js", list(CODES), about["name"], about["name"])
     names = {kind: ", ".join(a["name"] for a in about["arguments"] if a[kind]) for kind in ("read", "written")}
     return text.replace("@GIVEN@", names["read"]).replace("@MADE@", names["written"])
 
@@ -76,7 +76,7 @@ def _dimensions(workgroup: Sequence[int]) -> int:
     return max((n + 1 for n, lanes in enumerate(workgroup) if lanes > 1), default=1)
 
 
-def _filled(file: str, codes: Sequence[str], name: str, module: str) -> str:
+def _fill(file: str, codes: Sequence[str], name: str, module: str) -> str:
     common = template("common.js").replace("@CODES@", json.dumps(codes))
     text = template(file).replace("@COMMON@\n", common)
     return text.replace("@NAME@", name).replace("@FILE@", module)
@@ -88,9 +88,9 @@ def typescript(about: Mapping[str, Any]) -> str:
     found = template("net.d.ts")
     found = without_training(found, keep=training is not None)
     if training is not None:
-        found = found.replace("@TARGETS@", _given(training["targets"]))
+        found = found.replace("@TARGETS@", _input_type(training["targets"]))
     found = found.replace("@CODES@", " | ".join(f'"{c}"' for c in CODES))
-    return found.replace("@INPUTS@", _given(about["inputs"])).replace("@OUTPUTS@", _made(about["outputs"]))
+    return found.replace("@INPUTS@", _input_type(about["inputs"])).replace("@OUTPUTS@", _result_type(about["outputs"]))
 
 
 def kernel_typescript(about: Mapping[str, Any]) -> str:
@@ -116,14 +116,14 @@ def without_training(text: str, *, keep: bool) -> str:
     return re.sub(r"^//training\n.*?^//end\n", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def _given(columns: Sequence[Mapping[str, Any]]) -> str:
+def _input_type(columns: Sequence[Mapping[str, Any]]) -> str:
     """Return the type of what is passed: an array, or arrays by name."""
     each = [f"Numbers<{_ARRAYS[c['dtype']]}>" for c in columns]
     named = "{ " + "; ".join(f"{json.dumps(c['name'])}: {t}" for c, t in zip(columns, each, strict=True)) + " }"
     return f"{each[0]} | {named}" if len(columns) == 1 else named
 
 
-def _made(columns: Sequence[Mapping[str, Any]]) -> str:
+def _result_type(columns: Sequence[Mapping[str, Any]]) -> str:
     """Return the type of what comes back."""
     if len(columns) == 1:
         return _ARRAYS[columns[0]["dtype"]]

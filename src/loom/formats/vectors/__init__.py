@@ -25,11 +25,11 @@ from loom.formats.vectors.manifest import (
     VERSION,
     broken,
     digest_of,
+    files_of,
     manifest_path,
-    named_files,
     read_manifest,
     sibling,
-    signed,
+    sign,
 )
 from loom.formats.vectors.rows import FrozenRows, VectorFile, write_rows
 from loom.formats.vectors.told import FrozenFacts, ToldRows, read_told, write_told
@@ -49,7 +49,7 @@ class Frozen(FrozenRows, FrozenFacts, Protocol):
         """Give the place ``path`` as the store knows it, while nobody else puts this store there."""
         ...
 
-    def flushed(self, kept: VectorFile) -> None:
+    def note_flushed(self, kept: VectorFile) -> None:
         """Take note that it is written."""
         ...
 
@@ -78,7 +78,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replac
             if not place.is_latest:
                 return
             generation = next_generation(manifest, place, replace=replace)
-            before = named_files(manifest)
+            before = files_of(manifest)
             _clean(manifest, before, disk, is_alone=is_alone)
             facts = {
                 "format": "loom vectors",
@@ -89,7 +89,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replac
             }
             kept = VectorFile(manifest, facts, vectors)  # before others can replace and remove it
             place.attempt(digest := digest_of(facts))
-            replace_file(manifest, signed(facts), durable=True, disk=disk)
+            replace_file(manifest, sign(facts), durable=True, disk=disk)
             place.put(generation, digest)
             _clean(manifest, before, disk, is_alone=is_alone)
     except OSError as error:
@@ -103,7 +103,7 @@ def write_vectors(path: Path, store: Frozen, disk: Disk | None = None, *, replac
     except BaseException:
         _forget(manifest, (vectors, meta), disk)
         raise
-    store.flushed(kept)
+    store.note_flushed(kept)
 
 
 def _write_data(store: Frozen, vectors: Path, meta: Path, disk: Disk) -> dict[str, object]:
@@ -122,7 +122,7 @@ def _forget(manifest: Path, files: Iterable[Path], disk: Disk) -> None:
     """Remove data files that no manifest names."""
     for file in files:
         with contextlib.suppress(OSError):
-            if file.name not in named_files(manifest):
+            if file.name not in files_of(manifest):
                 disk.remove(file)
 
 
@@ -139,7 +139,7 @@ def _clean(manifest: Path, before: set[str], disk: Disk, *, is_alone: bool) -> N
         + r"\.[0-9a-f]{16}\.partial"
     )
     with contextlib.suppress(OSError):
-        now = named_files(manifest)
+        now = files_of(manifest)
         for path in sorted(manifest.parent.iterdir()):
             if ours.fullmatch(path.name) and path.name not in now:
                 is_stale = time.time() - path.stat().st_mtime > _STALE_SECONDS
@@ -156,7 +156,7 @@ def open_vectors(path: Path) -> tuple[VectorFile, ToldRows]:
     for turn in range(_TURNS):
         facts = read_manifest(manifest)
         try:
-            return _opened(manifest, facts)
+            return _open(manifest, facts)
         except FileNotFoundError as error:  # another flush may have put its own in place in the meantime
             if turn == _TURNS - 1 or read_manifest(manifest) == facts:
                 raise broken(manifest, f"{Path(error.filename).name} is missing") from None
@@ -167,7 +167,7 @@ def open_vectors(path: Path) -> tuple[VectorFile, ToldRows]:
     raise AssertionError("a turn returns or raises")
 
 
-def _opened(manifest: Path, facts: dict[str, Any]) -> tuple[VectorFile, ToldRows]:
+def _open(manifest: Path, facts: dict[str, Any]) -> tuple[VectorFile, ToldRows]:
     vectors, meta = (sibling(manifest, facts[kind]["file"]) for kind in ("vectors", "meta"))
     if vectors.stat().st_size != facts["vectors"]["nbytes"]:
         raise broken(manifest, "the file of vectors has another size")

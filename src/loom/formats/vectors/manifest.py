@@ -12,17 +12,7 @@ from typing import Any, cast
 
 from loom.core.errors import FileError
 
-__all__ = [
-    "RESTORE",
-    "VERSION",
-    "broken",
-    "digest_of",
-    "manifest_path",
-    "named_files",
-    "read_manifest",
-    "sibling",
-    "signed",
-]
+__all__ = ["RESTORE", "VERSION", "broken", "digest_of", "files_of", "manifest_path", "read_manifest", "sibling", "sign"]
 
 VERSION = 2
 """2: panels as they lie on the device, ids in lists of many. 1: rows one after the other, a row of SQLite for each."""
@@ -37,7 +27,7 @@ def manifest_path(path: Path) -> Path:
     return path if path.suffix == ".ldb" else path.with_name(f"{path.name}.ldb")
 
 
-def signed(facts: dict[str, Any]) -> bytes:
+def sign(facts: dict[str, Any]) -> bytes:
     """Return a manifest with the checksum of all else in it."""
     return json.dumps({**facts, "sha256": digest_of(facts)}, indent=1).encode()
 
@@ -47,7 +37,7 @@ def digest_of(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, indent=1).encode()).hexdigest()
 
 
-def named_files(manifest: Path) -> set[str]:
+def files_of(manifest: Path) -> set[str]:
     """Return the data files that a manifest names; none if there is no sound one."""
     try:
         facts = json.loads(manifest.read_bytes())

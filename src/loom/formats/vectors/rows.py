@@ -46,7 +46,7 @@ class FrozenRows(Protocol):
         """Give the bytes of all panels, at most ``step`` at a time, rows that are none being 0."""
         ...
 
-    def told_of_rows(self) -> tuple[Array, Array, Array]:
+    def row_facts(self) -> tuple[Array, Array, Array]:
         """Return squares, weights and scales of the rows of all panels, f32."""
         ...
 
@@ -71,9 +71,9 @@ def write_rows(disk: Disk, path: Path, store: FrozenRows) -> dict[str, Any]:
 
     def parts() -> Generator[memoryview, None, None]:
         yield memoryview(head)
-        yield from _summed(store.panels(step), block, sums[0])
-        yield from _summed((np.ascontiguousarray(each, "<f4") for each in store.told_of_rows()),
-                           _FACTS_BLOCK_NBYTES, sums[1])  # fmt: skip
+        yield from _checksum_blocks(store.panels(step), block, sums[0])
+        yield from _checksum_blocks((np.ascontiguousarray(each, "<f4") for each in store.row_facts()),
+                                    _FACTS_BLOCK_NBYTES, sums[1])  # fmt: skip
 
     with ThreadPool(1, "loom flush") as ahead:
         disk.write_parts(path, _ahead(ahead, parts()))
@@ -108,7 +108,7 @@ def _bytes(array: Array) -> memoryview:
     return memoryview(flat)
 
 
-def _summed(parts: Iterable[Array], block: int, sums: list[int]) -> Generator[memoryview, None, None]:
+def _checksum_blocks(parts: Iterable[Array], block: int, sums: list[int]) -> Generator[memoryview, None, None]:
     """Give parts as bytes, and take the checksum of each block."""
     total, room = 0, block
     for part in map(_bytes, parts):

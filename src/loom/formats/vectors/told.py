@@ -39,7 +39,7 @@ class FrozenFacts(Protocol):
         """What the manifest tells: ``rows``, how many there are."""
         ...
 
-    def told(self, first: int, count: int) -> tuple[Sequence[Any], Sequence[Any] | None]:
+    def ids_and_metas(self, first: int, count: int) -> tuple[Sequence[Any], Sequence[Any] | None]:
         """Return the ids of rows, None for those that are gone, and what they are told; None for nothing at all."""
         ...
 
@@ -98,7 +98,7 @@ def _lists(store: FrozenFacts) -> Iterator[tuple[int, str, int, str | None]]:
     text_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
     rows: int = store.facts["rows"]
     for first in range(0, rows, STEP):
-        ids, metas = store.told(first, min(STEP, rows - first))
+        ids, metas = store.ids_and_metas(first, min(STEP, rows - first))
         yield first, text_of(ids), ids.count(None), None if metas is None else text_of(metas)
 
 

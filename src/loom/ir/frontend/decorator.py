@@ -231,6 +231,8 @@ class KernelFunction:
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""
+    known_calls: Any = None
+    """The calls that the native door knows (``runtime.calls.native``)."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -342,15 +344,29 @@ def kernel(
 ) -> Any:
     """Make a kernel of a typed Python function.
 
-    Parameters annotated ``In``, ``Out`` or ``InOut`` are buffers, the others push constants.
-    ``workgroup`` is the number of lanes per group, up to three extents, at most 1024 in all.
-    ``trusted`` leaves out bounds checks and the zeroing of arrays; it is for kernels that are tested with them, and
-    whose innermost ``for`` loops end soon: on the CPU Ctrl-C does not end these. ``guarantee`` is what it asks of a
-    device, by default BIT_EXACT. ``order="any"`` says that the order of lanes may show in what it gives: atomics that
-    show it are then taken, and nothing is promised of the result, which programs and arrays tell (``guarantee``).
-    ``vjp`` is a kernel that gives the gradients of calls over tensors: its parameters are the kernel's, ``grad_y`` for
-    the gradient of an output y, and ``grad_x``, an Out or an InOut, for that of an input x.
-    The function is compiled when it is first used; errors name the source line.
+    Parameters annotated ``In``, ``Out`` or ``InOut`` are buffers, the others push constants. With ``order="any"``
+    atomics that show the order of lanes are taken, and nothing is promised of the result, which programs and arrays
+    tell (``guarantee``). The parameters of ``vjp`` are the kernel's, ``grad_y`` for the gradient of an output y, and
+    ``grad_x``, an Out or an InOut, for that of an input x.
+
+    Errors of compiling name the source line.
+
+    Args:
+        fn: Function to be a kernel; None: a decorator is returned.
+        workgroup: Lanes of a group, up to three extents, at most 1024 in all.
+        trusted: Whether bounds checks and the zeroing of arrays are left out; for kernels that are tested with them,
+            and whose innermost ``for`` loops end soon: on the CPU Ctrl-C does not end these.
+        guarantee: ``loom.Guarantee`` that it asks of a device; None: BIT_EXACT.
+        order: "any": the order of lanes may show in its results; None: it may not.
+        vjp: Kernel of the gradients of calls over tensors; None: such calls have none.
+
+    Returns:
+        Kernel, compiled when it is first used; without ``fn`` a decorator.
+
+    Raises:
+        ArgumentError: ``trusted`` is no truth.
+        KernelTypeError: An unusable workgroup; not a guarantee, an order or a kernel; a guarantee with order="any"; not
+            a Python function.
 
     >>> import loom
     >>> @loom.kernel(workgroup=64)

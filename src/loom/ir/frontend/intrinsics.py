@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from loom.core.dtype import DType
@@ -61,32 +62,56 @@ def _intrinsic(fn: _F, name: str = "", doc: str = "") -> _F:
 
 @_intrinsic
 def global_id(dimension: int = 0) -> Any:
-    """Index of this lane in the whole dispatch along ``dimension`` (0 to 2), an index: ``i - 1`` goes below zero."""
+    """Return the index of this lane in the whole dispatch: ``i - 1`` goes below zero.
+
+    Args:
+        dimension: Axis of the dispatch, 0 to 2.
+    """
 
 
 @_intrinsic
 def local_id(dimension: int = 0) -> Any:
-    """Index of this lane in its workgroup along ``dimension``, an index."""
+    """Return the index of this lane in its workgroup.
+
+    Args:
+        dimension: Axis of the dispatch, 0 to 2.
+    """
 
 
 @_intrinsic
 def group_id(dimension: int = 0) -> Any:
-    """Index of this lane's workgroup along ``dimension``, an index."""
+    """Return the index of this lane's workgroup.
+
+    Args:
+        dimension: Axis of the dispatch, 0 to 2.
+    """
 
 
 @_intrinsic
 def num_groups(dimension: int = 0) -> Any:
-    """Number of workgroups dispatched along ``dimension``, an index."""
+    """Return the number of workgroups dispatched, an index.
+
+    Args:
+        dimension: Axis of the dispatch, 0 to 2.
+    """
 
 
 @_intrinsic
 def workgroup_size(dimension: int = 0) -> Any:
-    """Lanes of a workgroup along ``dimension``, a compile-time integer."""
+    """Return the lanes of a workgroup, a compile-time integer.
+
+    Args:
+        dimension: Axis of the dispatch, 0 to 2.
+    """
 
 
 @_intrinsic
 def static_range(*bounds: int) -> Any:
-    """Like ``range`` with compile-time bounds; the loop is unrolled and its counter is a constant."""
+    """Return what ``range`` does, of compile-time bounds; the loop is unrolled and its counter is a constant.
+
+    Args:
+        *bounds: Stop; start and stop; or start, stop and step, known when the kernel is compiled.
+    """
 
 
 @_intrinsic
@@ -104,22 +129,43 @@ def near_barrier() -> None:
 
 @_intrinsic
 def shared(dtype: DType, size: int) -> Any:
-    """An array of ``size`` elements shared by the workgroup; it starts as zero."""
+    """Return an array that the workgroup shares; it starts as zero.
+
+    Args:
+        dtype: Dtype, ``loom.fixed``, or a class of records.
+        size: Number of elements, or one for each axis, known when the kernel is compiled.
+    """
 
 
 @_intrinsic
 def private(dtype: DType, size: int) -> Any:
-    """An array of ``size`` elements private to the lane; it starts as zero."""
+    """Return an array private to the lane; it starts as zero.
+
+    Args:
+        dtype: Dtype, ``loom.fixed``, or a class of records.
+        size: Number of elements, or one for each axis, known when the kernel is compiled.
+    """
 
 
 @_intrinsic
 def select(condition: Any, a: Any, b: Any) -> Any:
-    """``a`` where the condition holds, else ``b``; both are computed."""
+    """Return ``a`` where the condition holds, else ``b``; both are computed.
+
+    Args:
+        condition: Bool of this lane.
+        a: Value.
+        b: Value of the same type.
+    """
 
 
 @_intrinsic
 def bitcast(dtype: DType, x: Any) -> Any:
-    """The bits of ``x`` read as ``dtype``, a type of the same width."""
+    """Return the bits of ``x`` read as another type of the same width.
+
+    Args:
+        dtype: Dtype.
+        x: Value of as many bits.
+    """
 
 
 @_intrinsic
@@ -167,32 +213,69 @@ def release(ticket: Any, tickets: int, pieces: int) -> None:
 
 
 def _of_one(x: Any) -> Any:
-    """An operation of one operand."""
+    """Args:
+        x: Number, or a vector of numbers.
+
+    Returns:
+        Number of the operand's type.
+    """
 
 
 def _of_two(a: Any, b: Any) -> Any:
-    """An operation of two operands of one type."""
+    """Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 
 def _of_three(a: Any, b: Any, c: Any) -> Any:
-    """An operation of three operands of one type."""
+    """Args:
+        a: Number, or a vector of numbers.
+        b: One of the same type.
+        c: One of the same type.
+
+    Returns:
+        Number of the operands' type.
+    """
 
 
 def _atomic(memory: Any, index: Any, value: Any) -> Any:
-    """An atomic operation."""
+    """Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 
 def _atomic_compare(memory: Any, index: Any, expected: Any, value: Any) -> Any:
-    """An atomic operation that compares first."""
+    """Args:
+        memory: Buffer, or a shared array.
+        index: Index of the element, of several axes a tuple.
+        expected: Number of its type that it is compared with.
+        value: Number of its type, the v above.
+
+    Returns:
+        The element as it was before.
+    """
 
 
 def _one_operation(op: Op) -> Callable[..., Any]:
     """Return the function of kernels that is the operation ``op``."""
     if op.effect is Effect.ATOMIC:
-        like = _atomic if op.arity == 2 else _atomic_compare
-        return _intrinsic(like, op.name, f"In one step: {op.doc} (integers of 32 or 64 bits).")
-    like = {1: _of_one, 2: _of_two, 3: _of_three}[op.arity]
-    return _intrinsic(like, op.name, f"In each lane: {op.doc} ({op.accepts.value}).")
+        like, text = (
+            _atomic if op.arity == 2 else _atomic_compare,
+            f"In one step: {op.doc} (integers of 32 or 64 bits).",
+        )
+    else:
+        like = {1: _of_one, 2: _of_two, 3: _of_three}[op.arity]
+        text = f"In each lane: {op.doc} ({op.accepts.value})."
+    return _intrinsic(like, op.name, f"{text}\n\n{cleandoc(like.__doc__ or '')}")
 
 
 globals().update({op.name: _one_operation(op) for op in OPS.values() if op.named})

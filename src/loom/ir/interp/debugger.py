@@ -16,7 +16,7 @@ from typing import TextIO
 from loom.core.numbers import whole
 from loom.ir.interp.options import Options
 
-__all__ = ["Debug", "current_debug", "debug"]
+__all__ = ["CURRENT", "Debug", "current_debug", "debug"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,13 @@ class Debug:
     options: Options
 
 
-_CURRENT: ContextVar[Debug | None] = ContextVar("loom_debug", default=None)
+CURRENT: ContextVar[Debug | None] = ContextVar("loom_debug", default=None)
+"""What the innermost ``with debug():`` of a context asks for."""
 
 
 def current_debug() -> Debug | None:
     """Return what the innermost ``with debug():`` around the caller asks for, None outside of one."""
-    return _CURRENT.get()
+    return CURRENT.get()
 
 
 @contextmanager
@@ -49,9 +50,22 @@ def debug(
 ) -> Generator[Debug, None, None]:
     """Run every dispatch launched in the block in the interpreter, checked and with pdb at breakpoints.
 
-    ``lane`` is the global flat number of the lane to look at (None: the lowest one there);
-    ``breakpoints`` are source lines that stop it, besides ``breakpoint()`` in the kernel. The five
-    checks are those of ``Options``; ``stdin`` and ``stdout`` replace the terminal.
+    Args:
+        lane: Global flat number of the lane to look at; None: the lowest one at a breakpoint.
+        breakpoints: Lines of the source that stop it, besides ``breakpoint()`` in the kernel; one, or several.
+        bounds: Whether an index outside is a fault.
+        nan: Whether a NaN that is produced is a fault.
+        races: Whether two lanes at one address are a fault.
+        uninitialized: Whether reading what nobody wrote is a fault.
+        order: Whether results that another order of lanes would change are a fault.
+        stdin: Stream of commands; None: the terminal.
+        stdout: Stream of answers; None: the terminal.
+
+    Returns:
+        Context manager; what it yields has the ``options``.
+
+    Raises:
+        ArgumentError: A lane below 0; a line below 1; not a whole number.
 
     >>> with debug(lane=3, nan=True):
     ...     current_debug().options.lane
@@ -77,8 +91,8 @@ def debug(
             stdout=stdout,
         )
     )
-    token = _CURRENT.set(chosen)
+    token = CURRENT.set(chosen)
     try:
         yield chosen
     finally:
-        _CURRENT.reset(token)
+        CURRENT.reset(token)

@@ -84,9 +84,9 @@ class NamedCheckpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape; FileError without it."""
-        return self.checkpoint.tensors[self.stored_name(name)].shape
+        return self.checkpoint.tensors[self.file_name(name)].shape
 
-    def stored_name(self, name: str) -> str:
+    def file_name(self, name: str) -> str:
         """Return the file's name of a tensor; FileError without it."""
         if name not in self.names:
             raise FileError(self.settings.where, f"the tensor {name!r} is missing", expected="all weights of the model",
@@ -118,7 +118,7 @@ class ModelDraft:
 
     def take(self, weight: str, name: str, **how: Any) -> None:
         """Have a weight come from a tensor."""
-        self.sources[weight] = WeightSource(self.given.stored_name(name), **how)
+        self.sources[weight] = WeightSource(self.given.file_name(name), **how)
 
     def linear(
         self, key: str, name: str, *, weight: str = "weight", bias: str | None = "bias", rows: RowChoice | None = None,
@@ -174,9 +174,9 @@ class ModelDraft:
             raise AssertionError(f"weights without a source, or the other way round: {odd[:4]}")
         for weight, source in self.sources.items():
             held = self.given.checkpoint.tensors[source.tensor].shape
-            if source.made_of(held) != wanted[weight]:
+            if source.shape_of(held) != wanted[weight]:
                 raise ShapeError(f"{where}, {source.tensor!r}", "the tensor does not fit the settings",
-                                 expected=f"{wanted[weight]} for {weight!r}", got=f"{source.made_of(held)} of {held}",
+                                 expected=f"{wanted[weight]} for {weight!r}", got=f"{source.shape_of(held)} of {held}",
                                  remedy="Check config.json, or that all files are of one model")  # fmt: skip
 
     def _check_rest(self) -> None:

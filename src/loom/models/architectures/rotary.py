@@ -36,7 +36,7 @@ def rotation(
         raise holder.wrong(key, "1.0", "transformers rotates whole heads of this family, other programs a part")
     rotated = settings.whole("rope_dims", int(head_dim * share)) if dims is None else dims
     scaling = parameters if parameters.has("rope_type") else settings.within("rope_scaling")
-    factors, scores = _stretched(scaling, theta, rotated, context)
+    factors, scores = _frequency_scaling(scaling, theta, rotated, context)
     if settings.has("rope_freqs"):  # divisors that a file has as a tensor
         factors = [float(f) for f in settings.values["rope_freqs"]]
     found: dict[str, Any] = {"rope_freq_base": theta}
@@ -55,7 +55,7 @@ def _shares(settings: ModelSettings, parameters: ModelSettings) -> list[tuple[Mo
     return [(parameters, "partial_rotary_factor"), (settings, "partial_rotary_factor"), (settings, "rotary_pct")]
 
 
-def _stretched(scaling: ModelSettings, theta: float, dims: int, context: int) -> tuple[list[float], float]:
+def _frequency_scaling(scaling: ModelSettings, theta: float, dims: int, context: int) -> tuple[list[float], float]:
     """Return what each pair's frequency is divided by, and what queries and keys are multiplied by."""
     half = dims // 2
     kind = scaling.text("rope_type", scaling.text("type", "default"))
@@ -69,7 +69,7 @@ def _stretched(scaling: ModelSettings, theta: float, dims: int, context: int) ->
         return [factor] * half, 1.0
     if kind == "llama3":
         return _spread(factor, _llama3(scaling, theta, half)), 1.0
-    return _spread(factor, _yarn(scaling, theta, dims, context)), _sharpened(scaling, factor)
+    return _spread(factor, _yarn(scaling, theta, dims, context)), _attention_factor(scaling, factor)
 
 
 def _spread(factor: float, kept: list[float]) -> list[float]:
@@ -99,16 +99,16 @@ def _yarn(scaling: ModelSettings, theta: float, dims: int, context: int) -> list
     return [1 - min(max((d - low) / width, 0.0), 1.0) for d in range(dims // 2)]
 
 
-def _sharpened(scaling: ModelSettings, factor: float) -> float:
+def _attention_factor(scaling: ModelSettings, factor: float) -> float:
     if scaling.has("attention_factor"):
         return scaling.real("attention_factor")
 
-    def grown(share: float) -> float:
+    def growth(share: float) -> float:
         return 1.0 if factor <= 1 else 0.1 * share * _log(factor) + 1.0
 
     if scaling.has("mscale") and scaling.has("mscale_all_dim"):
-        return grown(scaling.real("mscale")) / grown(scaling.real("mscale_all_dim"))
-    return grown(1.0)
+        return growth(scaling.real("mscale")) / growth(scaling.real("mscale_all_dim"))
+    return growth(1.0)
 
 
 def _f64(x: float) -> tensor.Tensor:

@@ -1,7 +1,7 @@
 """Where a weight of a network comes from: a tensor of a checkpoint, or some of its rows, turned as the network has it.
 
 Layer: models. RowChoice are output features: published files have them first, [out][in], and Loom's dense weights last.
-Invariant: what ``read`` gives has the numbers of the file; ``stored`` gives their blocks untouched.
+Invariant: what ``read`` gives has the numbers of the file; ``read_blocks`` gives their blocks untouched.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class WeightSource:
             raise error
         return np.require(found, np.float32, ("C", "A"))
 
-    def stored(self, checkpoint: Checkpoint) -> StoredRows | None:
+    def read_blocks(self, checkpoint: Checkpoint) -> StoredRows | None:
         """Return the rows in their encoding, blocks along input features; None where the file has no such rows."""
         held = checkpoint.tensors[self.tensor]
         if self.input_first or len(held.shape) != 2 or held.is_scaled:
@@ -101,7 +101,7 @@ class WeightSource:
         data = data if self.rows is None else self.rows.of(data)
         return StoredRows(held.encoding, (data.shape[0], held.shape[1]), data)
 
-    def made_of(self, given: Shape) -> Shape | None:
+    def shape_of(self, given: Shape) -> Shape | None:
         """Return the weight's shape, made of a tensor of shape ``given``; None if it cannot be."""
         found = given[::-1] if self.input_first else given
         if self.rows is not None:

@@ -18,7 +18,7 @@ from loom.core.errors import LoomError, NotFinite, ShapeError
 from loom.models.inference.programs import PassPrograms, Shown, round_shown
 from loom.models.inference.request import Request
 from loom.models.sampling import SamplingConfig, SamplingState, TokenChoice, logprobs_of, room
-from loom.models.sampling.choice import checked
+from loom.models.sampling.choice import require_token
 from loom.tensor import TensorProgram
 
 __all__ = ["Chooser", "Chosen", "TokenState"]
@@ -90,7 +90,7 @@ class Chooser:
         program.run(**choice.feed(asked, masks if masked else None))
         found, chances, *most = program.read()
         return [
-            _checked(n, found, chances, most, wanted) if states[n] is not None else Chosen(error=failed.get(n))
+            _choice_of(n, found, chances, most, wanted) if states[n] is not None else Chosen(error=failed.get(n))
             for n, wanted in enumerate(tops)
         ]
 
@@ -132,9 +132,9 @@ def _likeliest(token: int, logprob: float) -> Chosen:
                                   remedy="Look at the model's weights and the prompt"))  # fmt: skip
 
 
-def _checked(row: int, tokens: Any, chances: Any, most: list[Any], wanted: int) -> Chosen:
+def _choice_of(row: int, tokens: Any, chances: Any, most: list[Any], wanted: int) -> Chosen:
     try:
-        token = checked(int(tokens[row]), row)
+        token = require_token(int(tokens[row]), row)
     except LoomError as error:
         return Chosen(error=error)
     top = zip(most[1][row, :wanted].tolist(), most[0][row, :wanted].tolist(), strict=True) if most and wanted else ()

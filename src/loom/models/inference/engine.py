@@ -79,7 +79,7 @@ class InferenceEngine:
     ) -> None:  # fmt: skip
         self.network = network
         self.model = network.model
-        self.held = _held(held)
+        self.held = _cache_type(held)
         known = inspect_network(network.spec)
         self.vocabulary_size = known.vocabulary_size
         self.context_length = whole(context_length, f"{_WHERE}, context_length", least=1,
@@ -180,7 +180,7 @@ class InferenceEngine:
             return
         if thread is not None:
             thread.join()
-        self._fail(self._closed())
+        self._fail(self._refusal())
         with self._computing:
             self._chooser.free()
             self._programs.free()
@@ -193,13 +193,13 @@ class InferenceEngine:
         """Close."""
         self.close()
 
-    def _closed(self) -> StateError:
+    def _refusal(self) -> StateError:
         return StateError(_WHERE, "the engine was closed", expected="an open one", got="a request",
                           remedy="Make another engine")  # fmt: skip
 
     def _require_open(self) -> None:
         if self._is_closed:
-            raise self._closed()
+            raise self._refusal()
 
     def _wake(self) -> None:
         with self._changed:
@@ -230,7 +230,7 @@ class InferenceEngine:
             except BaseException as error:  # whoever waits is told
                 self._fail(error)
         if self._is_closed:
-            self._fail(self._closed())
+            self._fail(self._refusal())
 
     def _step(self) -> None:
         """Compute one pass and give out its tokens."""
@@ -394,7 +394,7 @@ class InferenceEngine:
             sequence.request.finish(None, error)
 
 
-def _held(held: Any) -> DType:
+def _cache_type(held: Any) -> DType:
     found = dtype_of(held, f"{_WHERE}, held")
     if found.name not in _HELD:
         raise ArgumentError(_WHERE, "keys and values cannot be kept in it", expected=" or ".join(_HELD), got=found,

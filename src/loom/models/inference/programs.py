@@ -76,11 +76,11 @@ class PassPrograms:
         rows, count = round_rows(len(tokens)), round_shown(len(shown), len(tokens))
         program = self.program(rows, count, len(tables))
         feeds: dict[str, Any] = {
-            "tokens": _filled(tokens, rows, np.int32), "places": _filled(places, rows, np.uint32),
+            "tokens": _fill_rows(tokens, rows, np.int32), "places": _fill_rows(places, rows, np.uint32),
             "tables": self._table(tables, program.inputs["tables"].shape[0]),
         }  # fmt: skip
         if count:
-            feeds["shown"] = _filled(shown, count, np.int32)
+            feeds["shown"] = _fill_rows(shown, count, np.int32)
         program.run(**feeds)
         if not count:
             return Shown(np.empty(0, np.int32), np.empty(0, np.float32))
@@ -185,7 +185,7 @@ class PassPrograms:
         return tensor.reshape(made[spec.outputs[0]], (shown.shape[0], self.network.vocabulary_size))
 
 
-def _filled(values: Any, rows: int, dtype: Any) -> np.ndarray[Any, Any]:
+def _fill_rows(values: Any, rows: int, dtype: Any) -> np.ndarray[Any, Any]:
     given = np.asarray(values, dtype)
     found = np.zeros((rows, *given.shape[1:]), dtype)
     found[: len(given)] = given

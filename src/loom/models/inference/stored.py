@@ -37,7 +37,7 @@ class _Source(Protocol):
         """Return it as the network has it, f32."""
         ...
 
-    def stored(self, checkpoint: Any) -> Any:
+    def read_blocks(self, checkpoint: Any) -> Any:
         """Return its rows in their encoding: ``encoding``, ``shape``, ``data``; None where there are none."""
         ...
 
@@ -78,7 +78,7 @@ class QuantizedWeights(Mapping[str, Any]):
         is_table = self._products.get(name)
         if is_table is None:
             return source.read(self._checkpoint)
-        return self._kept(name, source) if self.weights == "stored" else self._rounded(name, source, is_table)
+        return self._load_blocks(name, source) if self.weights == "stored" else self._quantize(name, source, is_table)
 
     def __contains__(self, name: object) -> bool:
         return name in self._sources
@@ -89,9 +89,9 @@ class QuantizedWeights(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._sources)
 
-    def _kept(self, name: str, source: _Source) -> Any:
+    def _load_blocks(self, name: str, source: _Source) -> Any:
         """Return the blocks of a file, f32 where it has none."""
-        rows = source.stored(self._checkpoint)
+        rows = source.read_blocks(self._checkpoint)
         if rows is None or rows.encoding not in ENCODINGS:
             encoding = "numbers that do not lie in rows of output features" if rows is None else rows.encoding
             self.notes[name] = f"stored as {encoding}"
@@ -103,7 +103,7 @@ class QuantizedWeights(Mapping[str, Any]):
                             remedy="The file is damaged")  # fmt: skip
         return held
 
-    def _rounded(self, name: str, source: _Source, is_table: bool) -> Any:
+    def _quantize(self, name: str, source: _Source, is_table: bool) -> Any:
         """Return f32 weights as blocks, themselves where they cannot be."""
         found = source.read(self._checkpoint)
         rows = found if is_table else found.T

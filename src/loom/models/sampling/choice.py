@@ -30,7 +30,7 @@ from loom.tensor import max as tensor_max
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import reshape
 
-__all__ = ["Sampled", "TokenChoice", "checked", "logprobs_of", "packed_mask", "room", "sample"]
+__all__ = ["Sampled", "TokenChoice", "logprobs_of", "pack_mask", "require_token", "room", "sample"]
 
 MOST_TOP = 64
 """Most probable tokens that are told for each."""
@@ -57,7 +57,7 @@ def room(adjusted: int) -> int:
     return size if adjusted else 0
 
 
-def packed_mask(allowed: Array) -> Array:
+def pack_mask(allowed: Array) -> Array:
     """Return a mask of tokens as words of 32 bits, the first token lowest."""
     bits = np.packbits(np.asarray(allowed, dtype=bool), bitorder="little")
     words = np.zeros(-(-len(allowed) // 32) * 4, np.uint8)
@@ -82,7 +82,7 @@ class TokenChoice:
         words = tensor_input(f"{name}_words", (rows, weights.SETTINGS), "u32")
         x, tiles = cast(logits, "f32"), -(-n // weights.TILE)
         if adjustments or masked:
-            x = self._adjusted(x, numbers, words, tiles)
+            x = self._adjust(x, numbers, words, tiles)
         largest = tensor_max(x, axis=1)
         made, stats = weights.weigh()(
             x, largest, numbers, words, n=n, groups=rows * tiles,
@@ -91,7 +91,7 @@ class TokenChoice:
         picked = draw.pick_candidates()(made, numbers, words, stats, n=n, groups=rows * tiles, out=(rows, 2, n))
         self.tokens: Tensor = draw.choose()(x, largest, picked, numbers, words, stats, n=n, groups=rows, out=(rows,))
 
-    def _adjusted(self, x: Tensor, numbers: Tensor, words: Tensor, tiles: int) -> Tensor:
+    def _adjust(self, x: Tensor, numbers: Tensor, words: Tensor, tiles: int) -> Tensor:
         most, n = max(self.adjustments, 1), self.size
         if self.adjustments:
             tokens, counts = (
@@ -157,7 +157,7 @@ class TokenChoice:
         """Return the tokens of rows that are asked for, None of others; NotFinite and ArgumentError where none is."""
         found: list[int | None] = []
         for r, state in enumerate(states):
-            found.append(None if state is None else checked(int(tokens[r]), r))
+            found.append(None if state is None else require_token(int(tokens[r]), r))
         return found
 
 
@@ -167,10 +167,10 @@ def _of_size(mask: Array, size: int) -> Array:
         return mask
     whole_mask = np.zeros(size, bool)
     whole_mask[: len(mask)] = mask
-    return packed_mask(whole_mask)
+    return pack_mask(whole_mask)
 
 
-def checked(token: int, row: int) -> int:
+def require_token(token: int, row: int) -> int:
     """Return a token that was read; the error that stands in its place otherwise."""
     if token == draw.HAS_NAN:
         raise NotFinite("sample", f"a logit of row {row} is NaN", expected="numbers", got="NaN",
@@ -250,10 +250,10 @@ def sample(
         choice, program = _PROGRAMS.get(home, (x.shape[0], x.shape[1]), places, masked, top)
         program.run(logits=x, **choice.feed(given, masks if masked else None))
         tokens, *rest = program.read()
-    return _shown(choice.read(tokens, given), rest)
+    return _as_sampled(choice.read(tokens, given), rest)
 
 
-def _shown(tokens: list[Any], rest: Sequence[Array]) -> Sampled:
+def _as_sampled(tokens: list[Any], rest: Sequence[Array]) -> Sampled:
     if not rest:
         return Sampled(tokens)
     if len(rest) == 1:

@@ -80,8 +80,8 @@ def audit(receipt: Receipt, model: ServedModel, prompt: Sequence[Any] | None = N
     if receipt.claims["kind"] == "embedding":
         found = embedding_receipt(model.identity, given, model.embed(given))
     else:
-        found = _written_again(receipt, model, task_of_receipt(receipt, given))
-    differences = list(_compared(receipt, found))
+        found = _rewrite(receipt, model, task_of_receipt(receipt, given))
+    differences = list(_differences(receipt, found))
     if differences and (told := receipt.about.get("loom")) != __version__:
         differences.append(f"the receipt is of Loom {told}, this is {__version__}")
     return Audit(receipt, found, model.device, tuple(differences))
@@ -97,7 +97,7 @@ def _other_model(claims: Mapping[str, Any], model: ServedModel) -> Iterator[str]
             yield f"{name.replace('_', ' ')}: {_brief(told)} claimed, {_brief(mine.get(name))} here"
 
 
-def _written_again(receipt: Receipt, model: ServedModel, task: TextTask) -> Receipt:
+def _rewrite(receipt: Receipt, model: ServedModel, task: TextTask) -> Receipt:
     """Return the receipt of the task's text, written anew: of one that was cancelled, as far as it came."""
     output, writer = receipt.claims["output"], TextWriter(model, task)
     try:
@@ -108,7 +108,7 @@ def _written_again(receipt: Receipt, model: ServedModel, task: TextTask) -> Rece
     return writer.receipt()
 
 
-def _compared(receipt: Receipt, found: Receipt) -> Iterator[str]:
+def _differences(receipt: Receipt, found: Receipt) -> Iterator[str]:
     """Yield what differs between two receipts of one task: the first token, the first number, what else there is."""
     told = False
     for what, name in (("token", "output"), ("the number of token", "logprobs"), ("the vector of text", "vectors")):

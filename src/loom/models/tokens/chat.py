@@ -77,13 +77,13 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return f"<{type(value).__name__}>"
 
 
-def _marked(value: Any, control: re.Pattern[str], marks: tuple[str, str]) -> Any:
+def _mark(value: Any, control: re.Pattern[str], marks: tuple[str, str]) -> Any:
     if isinstance(value, str):
         return control.sub(lambda found: f"{marks[0]}{found[0]}{marks[1]}", value)
     if is_mapping(value):
-        return {key: _marked(each, control, marks) for key, each in value.items()}
+        return {key: _mark(each, control, marks) for key, each in value.items()}
     if is_list(value):
-        return [_marked(each, control, marks) for each in value]
+        return [_mark(each, control, marks) for each in value]
     return value
 
 
@@ -151,7 +151,7 @@ class Chat:
         """Return the text of a chat."""
         return self._render(_messages(messages), _plain(tools), continue_final, _plain(dict(variables)))
 
-    def marked(
+    def mark(
         self, messages: Any, tools: Any, continue_final: bool, variables: Mapping[str, Any], control: Sequence[str]
     ) -> Marked:
         """Return the text of a chat with texts of users that look like control tokens between marks."""
@@ -163,12 +163,12 @@ class Chat:
         whole = self._source(tools) + "".join(_texts(data))
         free = [chr(n) for n in range(0xF0000, 0xF0000 + 1 + len(set(whole)) + 1) if chr(n) not in whole]
         marks = (free[0], free[1])
-        chat, tools, extra = (_marked(each, pattern, marks) for each in data)
+        chat, tools, extra = (_mark(each, pattern, marks) for each in data)
         return Marked(self._render(chat, tools, continue_final, extra), marks)
 
     def _render(self, chat: list[dict[str, Any]], tools: Any, continue_final: bool, variables: dict[str, Any]) -> str:
         source = self._source(tools)
-        final = _continued(chat, source) if continue_final else ""
+        final = _open_last_message(chat, source) if continue_final else ""
         text = _run(
             source,
             {
@@ -204,7 +204,7 @@ def _run(source: str, variables: Mapping[str, Any]) -> str:
         raise _refuse(f"it fails on these messages ({what})", "Write messages as the model's authors do") from error
 
 
-def _continued(chat: list[dict[str, Any]], source: str) -> str:
+def _open_last_message(chat: list[dict[str, Any]], source: str) -> str:
     """Mark the end of the last message; return its text."""
     last = chat[-1]
     content: Any = last.get("content")

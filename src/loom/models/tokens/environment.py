@@ -21,7 +21,7 @@ from loom.models.tokens.sandbox import (
     before_format,
     before_method,
     before_operator,
-    counted_filter,
+    charge_filter,
     spend,
     weigh,
     weigh_parts,
@@ -58,13 +58,13 @@ class Counter(jinja2.visitor.NodeTransformer):
 
     visit_For = visit_Macro = visit_CallBlock = _visit_body  # noqa: N815 - names of the visitor
 
-    def _visit_made(self, node: Any) -> Any:
+    def _visit_literal(self, node: Any) -> Any:
         self.generic_visit(node)
         if getattr(node, "ctx", "load") != "load":
             return node
-        return nodes.Call(nodes.EnvironmentAttribute("made"), [node], [], None, None).set_lineno(node.lineno)
+        return nodes.Call(nodes.EnvironmentAttribute("charge_literal"), [node], [], None, None).set_lineno(node.lineno)
 
-    visit_List = visit_Tuple = visit_Dict = _visit_made  # noqa: N815 - names of the visitor
+    visit_List = visit_Tuple = visit_Dict = _visit_literal  # noqa: N815 - names of the visitor
 
     def visit_Concat(self, node: Any) -> Any:  # noqa: N802 - a name of the visitor
         self.generic_visit(node)
@@ -85,7 +85,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         spend(sum(map(weigh, values)))
         return "".join(map(str, values))
 
-    def made(self, value: Any) -> Any:
+    def charge_literal(self, value: Any) -> Any:
         """Return a list, tuple or dict that was written out, all of whose parts were counted."""
         weigh(value)
         return value
@@ -114,7 +114,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         return self.binop_table[operator](left, right)
 
 
-def shown(value: Any) -> Any:
+def charge(value: Any) -> Any:
     spend(weigh(value))
     return value
 
@@ -168,10 +168,10 @@ def strftime_now(form: str) -> str:
 def environment() -> Any:
     """Return the sandbox that all templates run in."""
     made = Sandbox(
-        trim_blocks=True, lstrip_blocks=True, finalize=shown, extensions=[GenerationTag, jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, finalize=charge, extensions=[GenerationTag, jinja2.ext.loopcontrols]
     )
     made.filters["tojson"] = to_json
-    made.filters.update({name: counted_filter(name, filter_) for name, filter_ in made.filters.items()})
+    made.filters.update({name: charge_filter(name, filter_) for name, filter_ in made.filters.items()})
     names: Any = made.globals
     names.update(raise_exception=raise_exception, strftime_now=strftime_now, dict=Dict(), namespace=Namespace)
     names.pop("lipsum", None)

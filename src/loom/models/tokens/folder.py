@@ -30,7 +30,7 @@ def folder_vocabulary(checkpoint: Any) -> Vocabulary | None:
     backend.no_truncation()
     backend.no_padding()
     _add_tokens(backend, config)
-    named = _named(config, _json(checkpoint, "special_tokens_map.json"))
+    named = _special_tokens(config, _json(checkpoint, "special_tokens_map.json"))
     _add_named(backend, named)
     if "add_bos_token" in config or "add_eos_token" in config or backend.post_processor is None:
         begins = [named["bos_token"]] if config.get("add_bos_token") and "bos_token" in named else []
@@ -170,7 +170,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _named(*files: Mapping[str, Any]) -> dict[str, str]:
+def _special_tokens(*files: Mapping[str, Any]) -> dict[str, str]:
     """Return the named tokens; earlier files win."""
     found: dict[str, str] = {}
     for file in files:

@@ -99,10 +99,10 @@ class Constraint:
 
     def words(self, state: GrammarState, size: int) -> Array:
         """Return ``allowed`` as words of 32 bits, the first token lowest, for a vocabulary of ``size``."""
-        from loom.models.sampling import packed_mask
+        from loom.models.sampling import pack_mask
 
         if state.ended:
-            return packed_mask(np.concatenate([self.allowed(state), np.zeros(max(size - self.size, 0), bool)])[:size])
+            return pack_mask(np.concatenate([self.allowed(state), np.zeros(max(size - self.size, 0), bool)])[:size])
         wide = -(-size // 32)
         found = np.zeros(wide, np.uint32)
         given = np.frombuffer(state.mask(), "<u4")[:wide]

@@ -62,12 +62,12 @@ def _byte_level() -> Callable[[str], bytes]:
     return read
 
 
-def _spaced(token: str) -> bytes:
+def _piece_bytes(token: str) -> bytes:
     found = _BYTE.fullmatch(token)
     return bytes([int(found[1], 16)]) if found else token.replace(_SPACE, " ").encode()
 
 
-def _cleaned(text: str, *, cleanup: bool) -> bytes:
+def _clean(text: str, *, cleanup: bool) -> bytes:
     if cleanup:
         for before, after in _CLEANED:
             text = text.replace(before, after)
@@ -100,7 +100,7 @@ def _read(decoder: Mapping[str, Any] | None, tokens: list[str]) -> TokenBytes:
                 1,
                 0,
             ):
-                return TokenBytes([_spaced(token) for token in tokens], None, strip is not None)
+                return TokenBytes([_piece_bytes(token) for token in tokens], None, strip is not None)
         kind = " then ".join(names)
     elif kind == "ByteLevel":
         read = _byte_level()
@@ -111,8 +111,8 @@ def _read(decoder: Mapping[str, Any] | None, tokens: list[str]) -> TokenBytes:
     elif decoder and kind == "WordPiece":
         prefix, cleanup = decoder["prefix"], bool(decoder["cleanup"])
         inner = [token[len(prefix) :] if token.startswith(prefix) else f" {token}" for token in tokens]
-        clean = [_cleaned(token, cleanup=cleanup) for token in inner]
-        return TokenBytes(clean, [_cleaned(token, cleanup=cleanup) for token in tokens], False)
+        clean = [_clean(token, cleanup=cleanup) for token in inner]
+        return TokenBytes(clean, [_clean(token, cleanup=cleanup) for token in tokens], False)
     raise ArgumentError(
         "tokenizer.json, decoder",
         "not known",

@@ -17,7 +17,7 @@ from typing import Any
 from loom.core.given import is_list, is_mapping, is_tuple
 
 __all__ = [
-    "Exhausted", "before_format", "before_method", "before_operator", "counted_filter",
+    "Exhausted", "before_format", "before_method", "before_operator", "charge_filter",
     "rendering", "spend", "weigh", "weigh_parts",
 ]  # fmt: skip
 
@@ -113,12 +113,12 @@ def _numbers_fit(arguments: Any) -> None:
             raise Exhausted(f"pads, repeats or indents by {each}")
 
 
-def _joined_length(separator: Any, values: Any) -> int:
+def _join_length(separator: Any, values: Any) -> int:
     held = is_list(values) or is_mapping(values) or isinstance(values, str)
     return weigh(separator) * len(values) + weigh(values) if held else 0
 
 
-def _replaced_length(source: Any, old: Any, new: Any) -> int:
+def _replace_length(source: Any, old: Any, new: Any) -> int:
     if not (isinstance(source, str) and isinstance(old, str) and isinstance(new, str)):
         return weigh(source)
     return len(source) + source.count(old) * len(new)
@@ -147,9 +147,9 @@ def before_method(source: str, name: str, arguments: tuple[Any, ...], named: Map
         _numbers_fit(given)
         spend(len(source) * (max([1, *(n for n in given if isinstance(n, int))]) if name == "expandtabs" else 1))
     elif name == "join" and given:
-        spend(_joined_length(source, given[0]))
+        spend(_join_length(source, given[0]))
     elif name == "replace" and len(given) >= 2:
-        spend(_replaced_length(source, given[0], given[1]))
+        spend(_replace_length(source, given[0], given[1]))
     elif name == "translate" and given and is_mapping(given[0]):
         spend(len(source) * max([1, *map(weigh, given[0].values())]))
     elif name in ("format", "format_map"):
@@ -179,12 +179,12 @@ def before_operator(operator: str, left: Any, right: Any) -> None:
         spend(weigh(left) + weigh(right) if is_list(left) or isinstance(left, (str, bytes)) else 0)
 
 
-def counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def charge_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that is counted; what Jinja wrote on the function stays on it."""
     at = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def counted(*arguments: Any, **named: Any) -> Any:
+    def charge(*arguments: Any, **named: Any) -> Any:
         value: Any = arguments[at] if len(arguments) > at else None
         more: list[Any] = [*arguments[at + 1 :], *named.values()]
         if name == "join" and not (is_list(value) or is_mapping(value) or isinstance(value, str)):
@@ -196,7 +196,7 @@ def counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any
         spend(len(found) if isinstance(found, (str, bytes)) else 0)
         return found
 
-    return counted
+    return charge
 
 
 def _before_filter(name: str, value: Any, more: list[Any]) -> int:
@@ -205,12 +205,12 @@ def _before_filter(name: str, value: Any, more: list[Any]) -> int:
     if name in _WIDE:
         _numbers_fit(each for each in more if not isinstance(each, bool))
     if name == "replace":
-        return _replaced_length(value, *texts[:2]) if len(texts) >= 2 else 0
+        return _replace_length(value, *texts[:2]) if len(texts) >= 2 else 0
     if name == "format":
         before_format(value, more)
         return sum(map(weigh, more)) * max(1, str(value).count("%"))
     if name == "join":
-        return _joined_length(texts[0] if texts else "", value)
+        return _join_length(texts[0] if texts else "", value)
     if name in ("wordwrap", "indent", "truncate") and isinstance(value, str):
         return len(value) * max([1, *map(len, texts)]) + sum(n for n in more if isinstance(n, int)) * value.count("\n")
     return weigh(value) if name in ("string", "pprint", "tojson", "xmlattr", "urlencode", "escape") else 0

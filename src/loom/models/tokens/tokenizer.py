@@ -201,15 +201,15 @@ class Tokenizer:
     ) -> list[int]:  # fmt: skip
         """Return the tokens of ``render_chat``: the template's control tokens are such, those of messages are text."""
         control = self._chat.control_tokens(tools, self._added)
-        marked = self._chat.marked(
+        marked = self._chat.mark(
             messages, tools, flag(continue_final, "encode_chat, continue_final"), variables, control
         )
         if marked.plain:
-            return self._parsed(marked.text)
+            return self._encode_part(marked.text)
         found: list[int] = []
         for part, quoted in marked.parts():
             if not quoted:
-                found += self._inner(self._parsed, part) if found else self._parsed(part)
+                found += self._inner(self._encode_part, part) if found else self._encode_part(part)
                 continue
             ids = self._inner(self._bare, part)
             if any(self._backend.token_to_id(token) in ids for token in control):
@@ -218,7 +218,7 @@ class Tokenizer:
             found += ids
         return found
 
-    def _parsed(self, part: str) -> list[int]:
+    def _encode_part(self, part: str) -> list[int]:
         return _ids(self._with_special(), _encodable(part, "encode_chat, messages"), False)
 
     def _inner(self, encode: Callable[[str], list[int]], part: str) -> list[int]:

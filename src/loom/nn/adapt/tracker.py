@@ -163,7 +163,7 @@ class AdaptationTracker:
         A window in which the task changes is neither before nor after the change.
         """
         duration = self.elapsed()
-        windows = [self._described(i) for i in range(len(self._outputs))]
+        windows = [self._window_summary(i) for i in range(len(self._outputs))]
         met = [w["accuracy"] for w in windows if w["outputs"]]
         return {
             "model_name": self._model, "mode_name": self._mode, "total_outputs": sum(self._outputs),
@@ -171,7 +171,7 @@ class AdaptationTracker:
             "task_changes": [self._change(k, windows) for k in range(1, len(self._tasks))], "duration": duration,
         }  # fmt: skip
 
-    def _described(self, index: int) -> dict[str, Any]:
+    def _window_summary(self, index: int) -> dict[str, Any]:
         start = index * self._window
         duration = min(self._window, self._total - start)
         outputs, correct, task = self._outputs[index], self._correct[index], self._at(start)

@@ -95,7 +95,7 @@ def run_trial(
             clock.advance(spent.learn)
             learning += min(tracker.elapsed(), total) - now
     each = _percent(single, (len(gaps) - 1) * stream.answers.shape[-1])
-    return _summed(tracker.finalize(), [*gaps, total], learning, refused, each, stream)
+    return _summarize(tracker.finalize(), [*gaps, total], learning, refused, each, stream)
 
 
 def choices(said: Array) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -135,7 +135,7 @@ class _Kept:
         return False
 
 
-def _summed(
+def _summarize(
     tracked: dict[str, Any], answered: list[int], learning: int, refused: int, each: float | None, stream: TaskStream
 ) -> Trial:
     total = answered[-1]

@@ -24,7 +24,7 @@ from loom.nn.base.digests import digest_of
 from loom.nn.base.held import HeldWeights
 from loom.nn.base.random import RandomStream
 from loom.nn.graphs.ports import ArrayInfo, check_shapes
-from loom.nn.graphs.training import Facts, Task, read_task, told_config, trainer_for
+from loom.nn.graphs.training import Facts, Task, config_of_task, read_task, trainer_for
 from loom.nn.spec import Snapshot
 from loom.nn.spec.base.meaning import NUMBERS, Meaning
 from loom.nn.train.config import TrainConfig
@@ -241,7 +241,9 @@ class TrainableGraph(HeldWeights, ABC):
                 raise ArgumentError(f"{where}, validation", "not samples and their targets",
                                     expected="a pair (x, y)", got=type(cast("Any", validation)).__name__,
                                     remedy="Hold some out and pass validation=(x, y)")  # fmt: skip
-            held_out = self._held_out(*cast("tuple[Any, Any]", validation), task, settings, f"{where}, validation")
+            held_out = self._read_validation(
+                *cast("tuple[Any, Any]", validation), task, settings, f"{where}, validation"
+            )
         self._batches = None
         start = self.training if resume and config.checkpoint is None and self.training is not None else resume
         try:
@@ -251,7 +253,7 @@ class TrainableGraph(HeldWeights, ABC):
             if trainer.has_run:
                 self.training = trainer.kept
 
-    def _held_out(self, x: Any, y: Any, task: Task, settings: Mapping[str, Any], where: str) -> tuple[Any, Any]:
+    def _read_validation(self, x: Any, y: Any, task: Task, settings: Mapping[str, Any], where: str) -> tuple[Any, Any]:
         """Return samples and targets for validation, of the inputs and outputs of a task."""
         other = read_task(self, x, y, task.loss, settings.get("probabilities"), where)
         if other.outputs != task.outputs:
@@ -279,7 +281,7 @@ class TrainableGraph(HeldWeights, ABC):
     ) -> tuple[Task, TrainConfig, Trainer]:
         """Return what is trained, how, and by whom: the trainer there is, if the settings are the ``same``."""
         task = read_task(self, x, y, settings.get("loss"), settings.get("probabilities"), where)
-        config = told_config(self, task, optimizer, schedule, settings, where)
+        config = config_of_task(self, task, optimizer, schedule, settings, where)
         if same != self._likes(config, task) or self._trainer is None:
             self._trainer = trainer_for(self, config, task, self._trainer)
         return task, config, self._trainer

@@ -29,7 +29,7 @@ from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.record.graph import ancestors
 
-__all__ = ["Facts", "Task", "read_task", "told_config", "trainer_for"]
+__all__ = ["Facts", "Task", "config_of_task", "read_task", "trainer_for"]
 
 Shape = tuple[int, ...]
 Chances = bool | str | Mapping[str, bool | str] | None
@@ -165,7 +165,7 @@ def read_task(model: Trained, x: Any, y: Any, loss: Losses, chances: Chances, wh
     ``chances``: what is told of outputs that the graph tells nothing of: probabilities, or "independent" ones.
     """
     given = by_name(x, [i.name for i in model.inputs], f"{where}, x")
-    names = _trained_outputs(model, y, where)
+    names = _outputs_to_train(model, y, where)
     facts = _facts(model, given, names, where)
     targets: Any = y if is_mapping(y) else {names[0]: y}
     found: dict[str, Any] = {}
@@ -202,7 +202,7 @@ def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
     return fit_all_targets({"": output}, y, loss, where)
 
 
-def _trained_outputs(model: Trained, y: Any, where: str) -> list[str]:
+def _outputs_to_train(model: Trained, y: Any, where: str) -> list[str]:
     names = [o.name for o in model.outputs]
     if not is_mapping(y):
         if len(names) > 1:
@@ -264,7 +264,7 @@ def _record(model: Trained, shapes: Mapping[str, Shape], names: Sequence[str], w
     return Facts({n: tuple(made[n].shape[1:]) for n in names}, unused, reached)
 
 
-def told_config(
+def config_of_task(
     model: Trained, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
 ) -> TrainConfig:
     """Return the config of a training."""

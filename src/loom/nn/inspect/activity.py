@@ -175,17 +175,17 @@ class Observation:
 
     def outputs(self, name: str) -> Array:
         """Return what a layer gave in all forward passes, (samples, ...); StateError if it was not seen."""
-        return self._joined(name, "forward", "output")
+        return self._join(name, "forward", "output")
 
     def inputs(self, name: str) -> Array:
         """Return what a layer took in all forward passes, (samples, ...), of several inputs the first."""
-        return self._joined(name, "forward", "input")
+        return self._join(name, "forward", "input")
 
     def gradients(self, name: str) -> Array:
         """Return the gradients of the loss by what a layer gave, of all training steps seen, (samples, ...)."""
-        return self._joined(name, "backward", "input")
+        return self._join(name, "backward", "input")
 
-    def _joined(self, name: str, kind: str, which: str) -> Array:
+    def _join(self, name: str, kind: str, which: str) -> Array:
         if not self._keeps:
             raise StateError("Observation", "events went to the callback", expected="no callback", got="one",
                              remedy="Observe without a callback to keep arrays")  # fmt: skip

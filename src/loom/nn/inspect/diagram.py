@@ -57,7 +57,7 @@ class _Box:
 def diagram_of(network: NetworkSpec) -> str:
     """Return the picture of a network as SVG."""
     shapes = network.shapes()
-    boxes = {i.name: _Box(_told(i.name, f"input {_sizes(i.shape)}"), "input") for i in network.inputs}
+    boxes = {i.name: _Box(_clip_lines(i.name, f"input {_sizes(i.shape)}"), "input") for i in network.inputs}
     for node in network.nodes:
         boxes[node.name] = _node(node, network, shapes)
     rows = _rows(network)
@@ -88,12 +88,12 @@ def _node(node: NodeSpec, network: NetworkSpec, shapes: Mapping[str, Shape]) -> 
 
 def _layer(name: str, layer: Layer, shape: Shape, made: Shape | None, fill: str) -> _Box:
     if isinstance(layer, Shared):
-        return _Box(_told(name, f"{layer.layer.kind} of {layer.target}", _change(shape, made)), fill)
+        return _Box(_clip_lines(name, f"{layer.layer.kind} of {layer.target}", _change(shape, made)), fill)
     kind = " ".join([layer.kind, *_options(layer)])
     weights = sum(math.prod(s) for s in layer.parameters(shape).values())
     facts = (f"{weights:,} weights",) if weights else ()
     within = tuple(_layer(p.name, p.layer, p.shape, None, "inner") for p in layer.parts(shape))
-    return _Box(_told(name, kind, _change(shape, made), *facts), fill, within, layer.kind == "parallel")
+    return _Box(_clip_lines(name, kind, _change(shape, made), *facts), fill, within, layer.kind == "parallel")
 
 
 def _options(layer: Layer) -> list[str]:
@@ -103,7 +103,7 @@ def _options(layer: Layer) -> list[str]:
     return [t for t in told if t != "linear"] + (["frozen"] if layer.frozen else [])
 
 
-def _told(*lines: str) -> tuple[str, ...]:
+def _clip_lines(*lines: str) -> tuple[str, ...]:
     clean = [_clean(line) for line in lines if line]
     return tuple(line if len(line) <= _MOST_LETTERS else f"{line[: _MOST_LETTERS - 1]}…" for line in clean)
 

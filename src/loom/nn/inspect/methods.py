@@ -29,7 +29,7 @@ def methods_of(cls: type) -> list[dict[str, Any]]:
     >>> methods_of(Pair)
     [{'method_name': 'add', 'parameters': [{'name': 'x', 'type': 'int'}], 'returns': ['int']}]
     """
-    return [_described(name, getattr(cls, name), cls) for name in list_methods(cls)]
+    return [_describe(name, getattr(cls, name), cls) for name in list_methods(cls)]
 
 
 def methods_json(cls: type) -> str:
@@ -55,11 +55,11 @@ def method_signature(cls: type, name: str) -> str:
     if not has_method(cls, name):
         raise ArgumentError(f"{cls.__name__}", f"there is no method {name!r}",
                             remedy=near_matches(str(name), list_methods(cls)))  # fmt: skip
-    told = _described(name, getattr(cls, name), cls)
+    told = _describe(name, getattr(cls, name), cls)
     return f"{name}({', '.join(p['type'] for p in told['parameters'])}) ({', '.join(told['returns'])})"
 
 
-def _described(name: str, method: Any, cls: type) -> dict[str, Any]:
+def _describe(name: str, method: Any, cls: type) -> dict[str, Any]:
     try:
         signature = inspect.signature(method)
     except ValueError:  # of C, where nothing tells it

@@ -17,7 +17,7 @@ from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, ShapeError
 from loom.nn.integer.fixed import Exponent
 from loom.nn.integer.model import IntegerModel
-from loom.nn.integer.record import IntegerPass, Quantity, held_type
+from loom.nn.integer.record import IntegerPass, Quantity, storage_type
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.samples import batches, by_name, check_inputs, numbers
 from loom.tensor import Tensor
@@ -82,7 +82,7 @@ def calibrate(net: IntegerModel, samples: Mapping[str, Array]) -> dict[str, int]
                 tensor.compile([_tensor(rec.needed[n]) for n in names], on=net.device, name="calibrate"),
             )
         names, program = programs[size]
-        kind = held_type(net.bits).numpy
+        kind = storage_type(net.bits).numpy
         program.run(**{f"x{n}": a[cut].astype(kind) for n, a in enumerate(samples.values())})
         for name, e in zip(names, program.read(), strict=True):
             found[name] = max(found.get(name, -1000), int(e))

@@ -18,7 +18,7 @@ from loom.tensor import Tensor
 
 __all__ = [
     "FRACTION", "MOST_SHIFT", "ONE", "UNIT", "Exponent", "align", "bit_length", "divide_even", "exp2_negative",
-    "larger", "log2_of", "logistic", "narrow", "round_even", "round_random", "saturate", "scaled_exponential",
+    "exp_negative", "larger", "log2_of", "logistic", "narrow", "round_even", "round_random", "saturate",
 ]  # fmt: skip
 
 Exponent: TypeAlias = "int | Tensor"
@@ -121,7 +121,7 @@ def exp2_negative(t: Tensor) -> Tensor:
     return found.map("shr", t >> FRACTION)
 
 
-def scaled_exponential(z: Tensor, e: Exponent) -> tuple[Tensor, Tensor]:
+def exp_negative(z: Tensor, e: Exponent) -> tuple[Tensor, Tensor]:
     """Return e^(-z 2^e) in units of 2^-30, and the power of two, -log2 of it, in units of 2^-16.
 
     ``z``: i64, 0 to 2^40.
@@ -132,7 +132,7 @@ def scaled_exponential(z: Tensor, e: Exponent) -> tuple[Tensor, Tensor]:
 
 def logistic(x: Tensor, e: Exponent) -> Tensor:
     """Return 1 / (1 + e^(-x 2^e)) in units of 2^-30, of an i64 ``x``; off by less than 2^-18."""
-    small, _ = scaled_exponential(x.abs(), e)
+    small, _ = exp_negative(x.abs(), e)
     upper = (x * 0 + (1 << (2 * UNIT))) // (small + ONE)
     return tensor.where(x >= 0, upper, ONE - upper)
 

@@ -18,11 +18,11 @@ from loom.nn.integer.fixed import (
     Exponent,
     align,
     divide_even,
+    exp_negative,
     logistic,
     round_even,
-    scaled_exponential,
 )
-from loom.nn.integer.record import IntegerPass, Quantity, held_type, most_of
+from loom.nn.integer.record import IntegerPass, Quantity, most_of, storage_type
 from loom.nn.spec import Activation
 from loom.tensor import Tensor
 
@@ -72,27 +72,27 @@ def _leaky(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     def back(g: Quantity) -> list[Quantity]:
         v = g.q.astype(i64)
         part = tensor.where(x.q >= 0, v << _POINT, v * _LEAK)
-        return [rec.narrowed(part, g.e - _POINT)]
+        return [rec.narrow(part, g.e - _POINT)]
 
     return rec.did(out, [x], back)
 
 
-def _scaled(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
+def _relu_scaled(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = tensor.maximum(x.q.astype(i64), 0) * _SCALED
     out = rec.place(f"{name}.activation", wide, x.e - _POINT, bits)
 
     def back(g: Quantity) -> list[Quantity]:
-        return [rec.narrowed(tensor.where(x.q > 0, g.q.astype(i64) * _SCALED, 0), g.e - _POINT)]
+        return [rec.narrow(tensor.where(x.q > 0, g.q.astype(i64) * _SCALED, 0), g.e - _POINT)]
 
     return rec.did(out, [x], back)
 
 
-def _squared(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
+def _relu_squared(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = tensor.maximum(x.q.astype(i64), 0)
     out = rec.place(f"{name}.activation", wide * wide, x.e + x.e, bits)
 
     def back(g: Quantity) -> list[Quantity]:
-        return [rec.narrowed(g.q.astype(i64) * wide, g.e + x.e + 1)]
+        return [rec.narrow(g.q.astype(i64) * wide, g.e + x.e + 1)]
 
     return rec.did(out, [x], back)
 
@@ -105,12 +105,12 @@ def _chance(v: Tensor, bits: int) -> Tensor:
 def _sigmoid(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     del name
     wide = logistic(x.q.astype(i64), x.e)
-    out = Quantity(_chance(wide, bits).astype(held_type(bits)), -bits, x)
+    out = Quantity(_chance(wide, bits).astype(storage_type(bits)), -bits, x)
     out.kind = "sigmoid"
 
     def back(g: Quantity) -> list[Quantity]:
         slope = round_even(wide * (ONE - wide), 2 * UNIT - 28)
-        return [rec.narrowed(g.q.astype(i64) * slope, g.e - 28)]
+        return [rec.narrow(g.q.astype(i64) * slope, g.e - 28)]
 
     return rec.did(out, [x], back)
 
@@ -120,11 +120,11 @@ def _tanh(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     wide = 2 * logistic(x.q.astype(i64), x.e + 1) - ONE
     most = most_of(bits)
     rounded = tensor.maximum(tensor.minimum(round_even(wide, UNIT - bits), most), -most)
-    out = Quantity(rounded.astype(held_type(bits)), -bits)
+    out = Quantity(rounded.astype(storage_type(bits)), -bits)
 
     def back(g: Quantity) -> list[Quantity]:
         slope = ONE - round_even(wide * wide, UNIT)
-        return [rec.narrowed(g.q.astype(i64) * slope, g.e - UNIT)]
+        return [rec.narrow(g.q.astype(i64) * slope, g.e - UNIT)]
 
     return rec.did(out, [x], back)
 
@@ -137,7 +137,7 @@ def _swish(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
     def back(g: Quantity) -> list[Quantity]:
         # s + x s (1 - s), the second term in units of 2^-30 by the exponent of x
         slope = chance + align(wide * round_even(chance * (ONE - chance), UNIT), x.e)
-        return [rec.narrowed(g.q.astype(i64) * slope, g.e - UNIT)]
+        return [rec.narrow(g.q.astype(i64) * slope, g.e - UNIT)]
 
     return rec.did(out, [x], back)
 
@@ -145,7 +145,7 @@ def _swish(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
 def softmax_of(x: Tensor, e: Exponent) -> tuple[Tensor, Tensor, Tensor]:
     """Return e^(x - max) along the last axis in units of 2^-30, their sum, and -log2 of each in units of 2^-16."""
     z = x.max(-1, keepdims=True) - x
-    each, power = scaled_exponential(z, e)
+    each, power = exp_negative(z, e)
     return each, each.sum(-1, keepdims=True), power
 
 
@@ -160,16 +160,16 @@ def _softmax(rec: IntegerPass, x: Quantity, name: str, bits: int) -> Quantity:
         v = g.q.astype(i64)
         mean = round_even((wide * v).sum(-1, keepdims=True), 8)  # in units of 2^-16 of the gradient's
         part = wide * ((v << 16) - mean)
-        return [rec.narrowed(round_even(part, 8), g.e - 32)]
+        return [rec.narrow(round_even(part, 8), g.e - 32)]
 
     return rec.did(out, [x], back)
 
 
 _FUNCTIONS: dict[Activation, Callable[[IntegerPass, Quantity, str, int], Quantity]] = {
     Activation.RELU: _relu,
-    Activation.SCALED_RELU: _scaled,
+    Activation.SCALED_RELU: _relu_scaled,
     Activation.LEAKY_RELU: _leaky,
-    Activation.RELU2: _squared,
+    Activation.RELU2: _relu_squared,
     Activation.SIGMOID: _sigmoid,
     Activation.TANH: _tanh,
     Activation.SWISH: _swish,

@@ -16,12 +16,12 @@ from loom.core.arrays import Array
 from loom.core.dtype import i8
 from loom.kernels.matmul.integers import EACH
 from loom.nn.integer.record import HELD, IntegerPass, Quantity, most_of
-from loom.nn.integer.weights import moved
+from loom.nn.integer.weights import shift_by
 from loom.schedules.matmul.integers import IntegerProduct, record_integers
 from loom.tensor import Tensor
 from loom.tensor.record.graph import NodeKind, TensorOp, make
 
-__all__ = ["fused_product"]
+__all__ = ["multiply_and_round"]
 
 _MOST_SUM = 1 << 30
 _MOST_SHIFT = 29
@@ -35,7 +35,7 @@ def _record(node: Any, draft: Any, operands: Any, out: Any) -> None:
 PRODUCT = TensorOp("integer_product", NodeKind.KERNEL, record=_record)
 
 
-def fused_product(
+def multiply_and_round(
     rec: IntegerPass, x: Quantity, rows: Callable[[], Tensor], name: str, weights: Array, bits: int, *, relu: bool
 ) -> Quantity | None:
     """Return rounded sums (rows, n) of ``rows``, (rows, k) of ``x``, and int8 ``weights`` (k, n), or None."""
@@ -45,12 +45,12 @@ def fused_product(
     assert isinstance(x.e, int)
     assert isinstance(held.e, int)
     e = x.e + held.e
-    shift = max(rec.known(name) - e, 0)
+    shift = max(rec.exponent_of_output(name) - e, 0)
     bias = np.zeros(weights.shape[1], np.int64)
     if f"{name}.bias" in rec.weights:
         own = rec.weights[f"{name}.bias"]
         assert isinstance(own.e, int)
-        bias = moved(own.q.numpy().astype(np.int64), own.e - e)
+        bias = shift_by(own.q.numpy().astype(np.int64), own.e - e)
     bound = np.abs(weights.astype(np.int64)).sum(0) * most_of(7) + np.abs(bias)
     if shift > _MOST_SHIFT or int(bound.max(initial=0)) >= _MOST_SUM:
         return None

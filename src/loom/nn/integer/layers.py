@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError
 from loom.nn.base.random import RandomStream, keep_mask
 from loom.nn.integer.fixed import Exponent, align, divide_even, larger, round_even
 from loom.nn.integer.functions import apply_function, is_early
-from loom.nn.integer.fused import fused_product
+from loom.nn.integer.fused import multiply_and_round
 from loom.nn.integer.record import HELD, IntegerPass, Quantity, bits_of, most_of, product
 from loom.nn.spec import Activation, Layer, Shared
 from loom.nn.spec.layers.combine import Combine, Merge
@@ -87,9 +87,9 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
     weight = rec.weights[f"{name}.weight"]
     k, n = weight.q.shape
     shape = (*x.q.shape[:-1], n)
-    made = _fused(rec, x, function, lambda: tensor.reshape(x.q, (-1, k)), name, last)
+    made = _product_by_kernel(rec, x, function, lambda: tensor.reshape(x.q, (-1, k)), name, last)
     if made is not None:
-        flat = made if made.q.shape == shape else _reshaped(made, lambda q: tensor.reshape(q, shape))
+        flat = made if made.q.shape == shape else _reshape(made, lambda q: tensor.reshape(q, shape))
         return _function(rec, function, flat, name, last)
     rows = tensor.reshape(x.q, (-1, k))
     e = x.e + weight.e
@@ -102,12 +102,12 @@ def _dense(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quan
         if f"{name}.bias" in rec.weights:
             rec.give(f"{name}.bias", flat.astype(i64).sum(0), g.e)
         v = tensor.reshape(product(flat, tensor.transpose(weight.q), name), x.q.shape)
-        return [rec.narrowed(v, g.e + weight.e)]
+        return [rec.narrow(v, g.e + weight.e)]
 
     return _function(rec, function, rec.did(sums, [x], back), name, last)
 
 
-def _fused(
+def _product_by_kernel(
     rec: IntegerPass, x: Quantity, function: Activation, rows: Callable[[], Tensor], name: str, last: bool
 ) -> Any:
     """Return rounded sums (rows, outputs) by one kernel, if this is inference in int8."""
@@ -116,10 +116,10 @@ def _fused(
     weight = rec.weights[f"{name}.weight"].q.numpy()
     matrix = weight if weight.ndim == 2 else weight.reshape(len(weight), -1).T
     bits = OUTPUT_BITS if last else rec.bits
-    return fused_product(rec, x, rows, name, matrix, bits, relu=function is Activation.RELU)
+    return multiply_and_round(rec, x, rows, name, matrix, bits, relu=function is Activation.RELU)
 
 
-def _reshaped(x: Quantity, view: Callable[[Tensor], Tensor]) -> Quantity:
+def _reshape(x: Quantity, view: Callable[[Tensor], Tensor]) -> Quantity:
     return Quantity(view(x.q), x.e)
 
 
@@ -142,10 +142,10 @@ def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quant
     def in_planes(q: Tensor) -> Tensor:
         return tensor.permute(tensor.reshape(q, (batch, *places, filters)), (0, d + 1, *range(1, d + 1)))
 
-    made = _fused(rec, x, config.activation,
+    made = _product_by_kernel(rec, x, config.activation,
                   lambda: tensor.reshape(_columns(x.q, window, steps, around), (-1, k)), name, last)  # fmt: skip
     if made is not None:
-        return _function(rec, config.activation, _reshaped(made, in_planes), name, last)
+        return _function(rec, config.activation, _reshape(made, in_planes), name, last)
     rows = tensor.reshape(found, (-1, k))
     matrix = tensor.reshape(weight.q, (filters, k))
     e = x.e + weight.e
@@ -161,7 +161,7 @@ def _conv(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Quant
         if f"{name}.bias" in rec.weights:
             rec.give(f"{name}.bias", down.astype(i64).sum(0), g.e)
         spread = tensor.reshape(product(down, matrix, name), (batch, *places, channels, *window))
-        return [rec.narrowed(_gather(spread, x.q.shape, window, steps, around), g.e + weight.e)]
+        return [rec.narrow(_gather(spread, x.q.shape, window, steps, around), g.e + weight.e)]
 
     return _function(rec, config.activation, rec.did(sums, [x], back), name, last)
 
@@ -216,7 +216,7 @@ def _max_pool(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) -> Q
             put = place(part_of, padded.shape, [0, 0, *at], [1, 1, *steps])
             total = put if total is None else total + put
         inner = total[(..., *(slice(p, p + n) for p, n in zip(around, x.q.shape[2:], strict=True)))]
-        return [rec.narrowed(inner, g.e)]
+        return [rec.narrow(inner, g.e)]
 
     return rec.did(out, [x], back)
 
@@ -240,14 +240,14 @@ def _average_pool(rec: IntegerPass, config: Any, x: Any, name: str, last: bool) 
         for at, _ in parts:
             put = place(each, x.q.shape, [0, 0, *at], [1, 1, *steps])
             found = put if found is None else found + put
-        return [rec.narrowed(found, g.e - 15)]
+        return [rec.narrow(found, g.e - 15)]
 
     return rec.did(out, [x], back)
 
 
 def shift_only(rec: IntegerPass, x: Quantity, shape: tuple[int, ...]) -> Quantity:
     """Return the same numbers in another shape of each sample."""
-    out = _reshaped(x, lambda q: tensor.reshape(q, (x.q.shape[0], *shape)))
+    out = _reshape(x, lambda q: tensor.reshape(q, (x.q.shape[0], *shape)))
     before = x.q.shape
     return rec.did(out, [x], lambda g: [Quantity(tensor.reshape(g.q, before), g.e)])
 
@@ -311,7 +311,7 @@ def _sum(rec: IntegerPass, given: Sequence[Quantity], name: str, last: bool, div
     share = round((1 << 15) / divide)
 
     def back(g: Quantity) -> list[Quantity]:
-        part = g if divide == 1 else rec.narrowed(g.q.astype(i64) * share, g.e - 15)
+        part = g if divide == 1 else rec.narrow(g.q.astype(i64) * share, g.e - 15)
         return [part for _ in given]
 
     return rec.did(out, given, back)

@@ -17,11 +17,11 @@ from loom.nn.integer.fixed import (
     align,
     divide_even,
     exp2_negative,
+    exp_negative,
     log2_of,
     logistic,
     round_even,
     saturate,
-    scaled_exponential,
 )
 from loom.nn.integer.functions import softmax_of
 from loom.nn.integer.record import IntegerPass, Quantity
@@ -47,18 +47,18 @@ def record_loss(rec: IntegerPass, name: str, output: Quantity, y: Tensor) -> tup
     if name == "cross_entropy":
         start = output.logits if output.kind == "softmax" and output.logits is not None else output
         loss, v = _cross_entropy(start, y)
-        return loss, start, rec.narrowed(v, -_CHANCE)
+        return loss, start, rec.narrow(v, -_CHANCE)
     if name == "binary_cross_entropy":
         start = output.logits if output.kind == "sigmoid" and output.logits is not None else output
         loss, v = _binary(start, y)
-        return loss, start, rec.narrowed(v, -_CHANCE)
+        return loss, start, rec.narrow(v, -_CHANCE)
     if name != "mse":
         raise ArgumentError("loom.nn.integer, loss", f"{name!r} has no rule in integers", expected=", ".join(LOSSES),
                             got=name, remedy="Use one of these")  # fmt: skip
     away = align(output.q.astype(i64), output.e + TARGET_BITS) - y.astype(i64)
     near = saturate(away, _MOST_DIFFERENCE)
     square = round_even(saturate(near, _MOST_LOG) * saturate(near, _MOST_LOG), TARGET_BITS)
-    return square.sum(), output, rec.narrowed(near, -TARGET_BITS)
+    return square.sum(), output, rec.narrow(near, -TARGET_BITS)
 
 
 def _cross_entropy(x: Quantity, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,7 @@ def _binary(x: Quantity, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return log2(1 + e^-|x|) + max(x, 0) log2 e - x y log2 e, and the chance less the truth."""
     wide = x.q.astype(i64)
     truth = y.astype(i64)  # in units of 2^-16
-    _, power = scaled_exponential(wide.abs(), x.e)
+    _, power = exp_negative(wide.abs(), x.e)
     logs = log2_of(exp2_negative(power) + ONE) - (UNIT << FRACTION)
     signed = tensor.where(wide >= 0, power, -power)
     far = tensor.minimum(power, _MOST_LOG)

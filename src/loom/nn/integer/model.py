@@ -17,8 +17,8 @@ from loom.core.dtype import f32, i32, i64
 from loom.nn.base.digests import digest_of
 from loom.nn.integer.fixed import narrow, round_even
 from loom.nn.integer.layers import record_layer
-from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
-from loom.nn.integer.weights import fraction_of, masters_of, rounded, shown
+from loom.nn.integer.record import BITS, IntegerPass, Quantity, most_of, storage_type
+from loom.nn.integer.weights import fraction_of, masters_of, round_masters, to_float
 from loom.nn.spec import NetworkSpec
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
@@ -80,7 +80,7 @@ class IntegerModel:
             if not fraction:
                 found[name] = Quantity(master, e)
                 continue
-            q = narrow(round_even(master.astype(i64), fraction), most_of(self.bits), held_type(self.bits))
+            q = narrow(round_even(master.astype(i64), fraction), most_of(self.bits), storage_type(self.bits))
             found[name] = Quantity(q, e + fraction)
         return found
 
@@ -89,8 +89,8 @@ class IntegerModel:
         found: dict[str, Quantity] = {}
         for name, master in self.masters.items():
             fraction = fraction_of(name, self.bits)
-            held = held_type(self.bits) if fraction else i32
-            q = tensor.array(rounded(master.numpy(), fraction).astype(held.numpy), held, on=self.device)
+            held = storage_type(self.bits) if fraction else i32
+            q = tensor.array(round_masters(master.numpy(), fraction).astype(held.numpy), held, on=self.device)
             found[name] = Quantity(q, int(self.exponents[name].item()) + fraction)
         return found
 
@@ -105,7 +105,7 @@ class IntegerModel:
 
     def inputs_of(self, samples: int, kind: str = "") -> dict[str, Tensor]:
         """Return the inputs of a program for so many samples: integers, or with ``kind`` "door" floats."""
-        dtype = f32 if kind == "door" else held_type(self.bits)
+        dtype = f32 if kind == "door" else storage_type(self.bits)
         return {
             i.name: tensor.input(f"x{n}", (samples, *i.shape), dtype) for n, i in enumerate(self.spec.inputs)
         }  # fmt: skip
@@ -114,7 +114,7 @@ class IntegerModel:
         """Record floats becoming integers: the one place of a program that has floats."""
         most = float(most_of(self.bits))
         found = (x * float(np.ldexp(1.0, -e))).map("rint")
-        return tensor.maximum(tensor.minimum(found, most), -most).astype(held_type(self.bits))
+        return tensor.maximum(tensor.minimum(found, most), -most).astype(storage_type(self.bits))
 
     def infer_pass(self) -> IntegerPass:
         """Return an empty pass of inference with the numbers as they are now."""
@@ -147,8 +147,8 @@ class IntegerModel:
             found: dict[str, Array] = {}
             for name, master in self.masters.items():
                 fraction = fraction_of(name, self.bits)
-                q = rounded(master.numpy(), fraction)
-                found[name] = shown(q, int(self.exponents[name].item()) + fraction)
+                q = round_masters(master.numpy(), fraction)
+                found[name] = to_float(q, int(self.exponents[name].item()) + fraction)
             return found
 
     def lost(self) -> dict[str, int]:

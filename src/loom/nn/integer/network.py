@@ -17,12 +17,12 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.nn.integer.document import read_integer, write_integer
 from loom.nn.integer.door import as_one_sample, calibrate, read_samples
-from loom.nn.integer.files import read_integer, write_integer
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
 from loom.nn.integer.train import Steps, require_rules, train_network
-from loom.nn.integer.weights import LEAST_EXPONENT, exponent_of, quantise, shown
+from loom.nn.integer.weights import LEAST_EXPONENT, exponent_of, quantise, to_float
 from loom.nn.spec import NetworkSpec, convert
 from loom.nn.train.loop.history import History
 from loom.nn.train.losses import loss_of
@@ -101,7 +101,7 @@ class IntegerNetwork(IntegerModel):
 
     def forward_integers(self, x: Any) -> dict[str, tuple[Array, int]]:
         """Return the outputs for samples (n, *shape) by name, as integers and their exponent."""
-        given = self._given(x, "IntegerNetwork.forward, x")
+        given = self._read_inputs(x, "IntegerNetwork.forward, x")
         with self.lock:
             program = self._inference(len(next(iter(given.values()))))
             program.run(**{f"x{n}": a for n, a in enumerate(given.values())})
@@ -116,12 +116,12 @@ class IntegerNetwork(IntegerModel):
         if one is not None:
             made = self.forward(one)
             return {n: a[0] for n, a in made.items()} if is_mapping(made) else made[0]
-        found = {n: shown(q, e) for n, (q, e) in self.forward_integers(x).items()}
+        found = {n: to_float(q, e) for n, (q, e) in self.forward_integers(x).items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
     def predict(self, x: Any) -> Any:
         """Return the outputs for samples (n, *shape), some hundred at a time."""
-        given = self._given(x, "IntegerNetwork.predict, x")
+        given = self._read_inputs(x, "IntegerNetwork.predict, x")
         size = len(next(iter(given.values())))
         parts = [self.forward({n: a[cut] for n, a in given.items()}) for cut in batches(size, _AT_ONCE)]
         if is_mapping(parts[0]):
@@ -195,7 +195,7 @@ class IntegerNetwork(IntegerModel):
 
     # settings
 
-    def _given(self, x: Any, where: str) -> dict[str, Array]:
+    def _read_inputs(self, x: Any, where: str) -> dict[str, Array]:
         """Return samples by input, as floats of the right shapes, all finite."""
         return read_samples(self.spec, x, where)
 

@@ -20,7 +20,7 @@ from loom.nn.integer.fixed import MOST_SHIFT, Exponent, align, bit_length, large
 from loom.tensor import Tensor
 from loom.tensor.ops.random import random_words
 
-__all__ = ["BITS", "HELD", "Back", "IntegerPass", "Quantity", "bits_of", "held_type", "most_of", "product"]
+__all__ = ["BITS", "HELD", "Back", "IntegerPass", "Quantity", "bits_of", "most_of", "product", "storage_type"]
 
 BITS = {"int8": 7, "int16": 15}
 """Bits of a number without its sign, by the network's type."""
@@ -114,7 +114,7 @@ class IntegerPass:
         bits = self.bits if bits is None else bits
         if self.kind == "infer":
             assert isinstance(e, int)
-            shift: Exponent = max(self.known(name) - e, 0)
+            shift: Exponent = max(self.exponent_of_output(name) - e, 0)
             return Quantity(narrow(round_even(v, min(shift, MOST_SHIFT)), most_of(bits), HELD[bits]), e + shift)
         need = e + tensor.maximum(bit_length(v) - bits, 0)
         self.needed[name] = larger(self.needed[name], need) if name in self.needed else need
@@ -127,7 +127,7 @@ class IntegerPass:
         self.lost[name] = self.lost[name] + lost if name in self.lost else lost
         return Quantity(narrow(whole, most_of(bits), HELD[bits]), e + shift)
 
-    def known(self, name: str) -> int:
+    def exponent_of_output(self, name: str) -> int:
         """Return the exponent of an output, of a pass that infers."""
         e = self.exponents[name]
         assert isinstance(e, int)
@@ -147,7 +147,7 @@ class IntegerPass:
 
     # back
 
-    def narrowed(self, v: Tensor, e: Exponent) -> Quantity:
+    def narrow(self, v: Tensor, e: Exponent) -> Quantity:
         """Return a gradient, i64, in the bits of gradients: by the shift that its largest number needs."""
         shift = tensor.maximum(bit_length(v) - self.gradient_bits, 0)
         if self.nearest:
@@ -184,9 +184,9 @@ class IntegerPass:
     def _sum(self, a: Quantity, b: Quantity) -> Quantity:
         top = larger(a.e, b.e)
         wide = align(a.q.astype(i64) << 16, a.e - top) + align(b.q.astype(i64) << 16, b.e - top)
-        return self.narrowed(wide, top - 16)
+        return self.narrow(wide, top - 16)
 
 
-def held_type(bits: int) -> DType:
+def storage_type(bits: int) -> DType:
     """Return the type of so many bits and a sign."""
     return HELD[bits]

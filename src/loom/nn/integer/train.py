@@ -29,7 +29,7 @@ from loom.nn.integer.fixed import align, round_even, round_random, saturate
 from loom.nn.integer.layers import OUTPUT_BITS
 from loom.nn.integer.losses import LOSSES, TARGET_BITS, record_loss
 from loom.nn.integer.model import NO_PEAK, IntegerModel
-from loom.nn.integer.record import BITS, IntegerPass, Quantity, held_type, most_of
+from loom.nn.integer.record import BITS, IntegerPass, Quantity, most_of, storage_type
 from loom.nn.integer.weights import largest_master, quantise
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.history import History
@@ -184,7 +184,7 @@ class Steps:
             program.free()
 
 
-def _divided_by(loss: str, samples: int, y: Array, output: tuple[int, ...]) -> float:
+def _divisor(loss: str, samples: int, y: Array, output: tuple[int, ...]) -> float:
     """Return what the mean of a loss divides its sum by: samples (rows of classes), or elements."""
     if loss == "cross_entropy":
         return samples * math.prod(output[:-1])
@@ -215,7 +215,7 @@ def train_network(
     config = config_of(net.spec, output.gives_probabilities, given, optimizer, schedule, {**settings, "loss": loss})
     momentum = _momentum(config)
     truths = _targets(targets, str(loss), output.shape, f"{where}, y", len(next(iter(given.values()))))
-    most, kind = most_of(net.bits), held_type(net.bits).numpy
+    most, kind = most_of(net.bits), storage_type(net.bits).numpy
     samples = [quantise(a, net.inputs[n], most).astype(kind) for n, a in given.items()]
     with net.lock:
         steps = Steps(net, str(loss), momentum, rounding, gradients, config.seed)
@@ -308,13 +308,13 @@ def _epochs(
             chosen = order[cut]
             size = len(chosen)
             rate = schedule.at(done)
-            share = _divided_by(steps.loss, size, y, output)
+            share = _divisor(steps.loss, size, y, output)
             parts = rate_parts(rate * (2.0 if steps.loss == "mse" else 1.0) / share)
             fed = {f"x{k}": a[chosen] for k, a in enumerate(x)}
             steps.of(size, y).run(y=y[chosen], rate=parts, **fed)
             done += 1
         _require_sane(net, started, done, int(steps.longest.item()))
-        total = int(steps.total.item()) / 65536 * unit / _divided_by(steps.loss, n, y, output)
+        total = int(steps.total.item()) / 65536 * unit / _divisor(steps.loss, n, y, output)
         steps.total.assign(np.zeros((), np.int64))
         history.loss.append(total)
         history.rate.append(rate)

@@ -16,8 +16,8 @@ from loom.core.errors import ArgumentError
 from loom.nn.integer.record import most_of
 
 __all__ = [
-    "LEAST_EXPONENT", "MOST_EXPONENT", "exponent_of", "fraction_of", "largest_master", "masters_of", "moved",
-    "quantise", "rounded", "shown",
+    "LEAST_EXPONENT", "MOST_EXPONENT", "exponent_of", "fraction_of", "largest_master", "masters_of", "quantise",
+    "round_masters", "shift_by", "to_float",
 ]  # fmt: skip
 
 _MASTER_BITS = 30
@@ -51,7 +51,7 @@ def quantise(x: Array, e: int, most: int) -> Array:
     return np.clip(np.rint(np.ldexp(x.astype(np.float64), -e)), -most, most).astype(np.int64)
 
 
-def shown(q: Array, e: int) -> Array:
+def to_float(q: Array, e: int) -> Array:
     """Return ``q 2^e`` as f32, rounded once; beyond f32 infinite."""
     with np.errstate(over="ignore"):
         return np.ldexp(q.astype(np.float64), e).astype(np.float32)
@@ -72,7 +72,7 @@ def masters_of(weights: Mapping[str, Array], bits: int) -> tuple[dict[str, Array
     return masters, exponents
 
 
-def rounded(master: Array, fraction: int) -> Array:
+def round_masters(master: Array, fraction: int) -> Array:
     """Return masters as the weights that are computed with, rounded to nearest, halves to even."""
     if fraction == 0:
         return master.astype(np.int64)
@@ -80,9 +80,9 @@ def rounded(master: Array, fraction: int) -> Array:
     return (v + ((1 << (fraction - 1)) - 1) + ((v >> fraction) & 1)) >> fraction
 
 
-def moved(v: Array, by: int) -> Array:
+def shift_by(v: Array, by: int) -> Array:
     """Return ``v 2^by`` of i64 as ``fixed.align`` does on a device."""
     if by >= 0:
         most = (1 << 62) >> min(by, 62)
         return np.clip(v, -most, most) << min(by, 62)
-    return rounded(v, min(-by, 62))
+    return round_masters(v, min(-by, 62))

@@ -22,7 +22,7 @@ from loom.tensor.arrays.convolution import window_max
 __all__: list[str] = []
 
 
-def _padded(config: MaxPool | AveragePool, x: Tensor, value: float) -> tuple[Tensor, range, Any, Any]:
+def _pad(config: MaxPool | AveragePool, x: Tensor, value: float) -> tuple[Tensor, range, Any, Any]:
     """Return ``x`` (batch, channels, n..) padded with ``value``; the axes, sizes and steps of the windows."""
     axes = x.ndim - 2
     sizes, steps, around = (pair[-axes:] for pair in (config.pool_size, config.strides, config.padding))
@@ -34,14 +34,14 @@ def _padded(config: MaxPool | AveragePool, x: Tensor, value: float) -> tuple[Ten
 def apply_max(config: MaxPool, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer."""
     del weights, context
-    return window_max(*_padded(config, x, -math.inf))
+    return window_max(*_pad(config, x, -math.inf))
 
 
 @layer(AveragePool)
 def apply_average(config: AveragePool, weights: Weights, x: Tensor, context: Context) -> Tensor:
     """Record the layer: sums, divided by how many elements of each window are there."""
     del weights
-    padded, axes, sizes, steps = _padded(config, x, 0.0)
+    padded, axes, sizes, steps = _pad(config, x, 0.0)
     total = tensor.windows(padded, axes, sizes, steps).sum(tuple(range(x.ndim, x.ndim + len(axes))))
     if not any(config.padding[-len(axes) :]):
         return total / math.prod(sizes)

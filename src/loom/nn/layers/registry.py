@@ -172,9 +172,9 @@ class Context:
         elif not known.any_dtype:
             x = [self.convert(each) for each in x] if isinstance(x, list) else self.convert(x)
         with precision(self.record.precision):
-            return known.apply(config, self._adapted(config, own), x, self)
+            return known.apply(config, self._with_adapters(config, own), x, self)
 
-    def _adapted(self, config: Layer, own: dict[str, Tensor]) -> Weights:
+    def _with_adapters(self, config: Layer, own: dict[str, Tensor]) -> Weights:
         """Return own weights, those with adapters as ``linear`` takes them."""
         if not isinstance(config, Adaptable) or config.lora is None:
             return own
@@ -243,11 +243,11 @@ def _nothing(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any
 def layer(config: type[Layer], init: Any = _nothing, *, any_dtype: bool = False) -> Callable[[Any], Any]:
     """Make the function below the ``apply`` of a config class, with ``init`` for its weights."""
 
-    def known(apply: Any) -> Any:
+    def register(apply: Any) -> Any:
         LAYERS[config] = Known(init, apply, any_dtype)
         return apply
 
-    return known
+    return register
 
 
 def init(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:

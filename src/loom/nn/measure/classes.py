@@ -14,7 +14,7 @@ import numpy as np
 from loom.core.arrays import Array, read_as
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, ShapeError
-from loom.nn.measure.labels import known_labels, names_of, number_labels, read_labels, require_as_many
+from loom.nn.measure.labels import all_labels, names_of, number_labels, read_labels, require_as_many
 
 __all__ = ["Averages", "ClassReport", "accuracy", "classification_report", "confusion_matrix", "report_of"]
 
@@ -28,7 +28,7 @@ def accuracy(expected: Any, predicted: Any) -> float:
     True
     """
     true, said = _pair(expected, predicted, "measure.accuracy")
-    labels = known_labels(None, "measure.accuracy", true, said)
+    labels = all_labels(None, "measure.accuracy", true, said)
     return float((number_labels(true, labels) == number_labels(said, labels)).mean())
 
 
@@ -51,7 +51,7 @@ def _pair(expected: Any, predicted: Any, where: str) -> tuple[Array, Array]:
 
 def _confusion(expected: Any, predicted: Any, labels: Any, where: str) -> tuple[Array, Array]:
     true, said = _pair(expected, predicted, where)
-    known = known_labels(labels, where, true, said)
+    known = all_labels(labels, where, true, said)
     rows, columns, count = number_labels(true, known), number_labels(said, known), len(known)
     return np.bincount(rows * count + columns, minlength=count * count).reshape(count, count), known
 

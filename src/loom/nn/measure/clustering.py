@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import one_of
 from loom.core.numbers import real, whole
 from loom.nn.measure.labels import read_labels, require_as_many
-from loom.nn.measure.tables import exponent_of, permutation, read_rows, scaled, slabs, word
+from loom.nn.measure.tables import exponent_of, permutation, read_rows, scale, slabs, word
 from loom.runtime.port.device import Device
 from loom.tensor import TensorProgram
 
@@ -84,13 +84,13 @@ def kmeans(
     most, turns = whole(iterations, f"{where}, iterations", least=1), whole(restarts, f"{where}, restarts", least=1)
     key = whole(seed, f"{where}, seed", least=0, most=_MOST_SEED)
     exponent = exponent_of(rows)
-    search = _Lloyd(scaled(rows, -exponent), dtype, count, key, on)
+    search = _Lloyd(scale(rows, -exponent), dtype, count, key, on)
     found: list[Clusters] = []
     for turn in range(turns):
         found.append(search.run(search.spread(turn) if start == "k-means++" else search.draw(turn), turn, most))
     best = min(found, key=lambda c: c.inertia)
-    inertia = float(scaled(np.array(best.inertia), 2 * exponent))
-    return replace(best, centroids=scaled(best.centroids, exponent), inertia=inertia)
+    inertia = float(scale(np.array(best.inertia), 2 * exponent))
+    return replace(best, centroids=scale(best.centroids, exponent), inertia=inertia)
 
 
 class _Lloyd:
@@ -182,9 +182,9 @@ def nearest_centroid(x: Any, centroids: Any, *, on: str | Device | None = None) 
     wide = dtype if dtype.nbytes >= other.nbytes else other
     exponent = exponent_of(rows, known)
     found, squares = _Nearest(rows.shape[1], len(known), wide, on).find(
-        *(scaled(a.astype(wide.numpy), -exponent) for a in (rows, known))
+        *(scale(a.astype(wide.numpy), -exponent) for a in (rows, known))
     )
-    return found, scaled(np.sqrt(squares), exponent)
+    return found, scale(np.sqrt(squares), exponent)
 
 
 def _require_features(where: str, rows: Array, known: Array) -> None:
@@ -222,7 +222,7 @@ def silhouette_samples(x: Any, assignments: Any, *, single: float = 0.0, on: str
     if real(single, f"{where}, single") not in (0, 1):
         raise ArgumentError(f"{where}, single", "not usable", expected="0 or 1", got=single, remedy="Correct it")
     counts = np.bincount(places)
-    sums = _sums_by_cluster(scaled(rows, -exponent_of(rows)), places, len(labels), dtype, on)
+    sums = _sums_by_cluster(scale(rows, -exponent_of(rows)), places, len(labels), dtype, on)
     own = np.arange(len(rows)), places
     with np.errstate(all="ignore"):
         within = sums[own] / (counts[places] - 1)

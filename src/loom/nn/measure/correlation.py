@@ -19,7 +19,7 @@ from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, is_list, is_mapping, items, one_of
 from loom.core.numbers import real, whole
-from loom.nn.measure.tables import exponent_of, read_rows, scaled
+from loom.nn.measure.tables import exponent_of, read_rows, scale
 from loom.runtime.port.device import Device
 
 __all__ = ["Correlation", "FeaturePair", "correlate"]
@@ -196,7 +196,7 @@ def _labels(given: Any, count: int, where: str) -> tuple[str, ...]:
 def _mean(column: Array) -> float:
     """Return the mean: sums in the order of numpy's cumulative sums, which is that of the samples."""
     exponent = exponent_of(column)
-    return float(scaled(np.cumsum(scaled(column, -exponent))[-1] / len(column), exponent))
+    return float(scale(np.cumsum(scale(column, -exponent))[-1] / len(column), exponent))
 
 
 def _matrix(rows: Array, dtype: DType, on: str | Device | None) -> tuple[Array, Array]:

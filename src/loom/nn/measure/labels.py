@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, NotFinite, S
 from loom.core.given import is_array, is_list, items
 
 __all__ = [
-    "known_labels", "listed", "names_of", "number_labels", "read_labels", "read_scores", "read_truths",
+    "all_labels", "as_list", "names_of", "number_labels", "read_labels", "read_scores", "read_truths",
     "require_as_many", "require_exact",
 ]  # fmt: skip
 
@@ -88,7 +88,7 @@ def require_as_many(where: str, **arrays: Array) -> None:
                              remedy="Pass one of each for each sample")  # fmt: skip
 
 
-def listed(given: Any, where: str) -> list[Any]:
+def as_list(given: Any, where: str) -> list[Any]:
     """Return labels or names in their order; ArgumentError for what has none, as a set."""
     if isinstance(given, (set, frozenset)):
         raise ArgumentError(where, "a set has no order", expected="a list", got=repr(cast("object", given))[:80],
@@ -96,7 +96,7 @@ def listed(given: Any, where: str) -> list[Any]:
     return list(given) if isinstance(given, str) else items(given, where, "labels")
 
 
-def known_labels(given: Any, where: str, *arrays: Array) -> Array:
+def all_labels(given: Any, where: str, *arrays: Array) -> Array:
     """Return the labels: those given, in their order, or all that are met, sorted.
 
     DTypeError for arrays of different kinds; ArgumentError for labels twice, or one that is met and not given.
@@ -174,7 +174,7 @@ def names_of(labels: Array, names: Sequence[str] | None, where: str) -> tuple[st
     """Return what labels are called: by ``names``, one for each, or as they are."""
     if names is None:
         return tuple(map(str, labels.tolist()))
-    found = tuple(map(str, listed(names, f"{where}, names")))
+    found = tuple(map(str, as_list(names, f"{where}, names")))
     if len(found) != len(labels):
         raise ArgumentError(f"{where}, names", "not one name for each label", expected=len(labels), got=len(found),
                             remedy="Pass as many as there are labels")  # fmt: skip

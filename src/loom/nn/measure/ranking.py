@@ -15,8 +15,8 @@ from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import one_of
 from loom.nn.measure.labels import (
-    known_labels,
-    listed,
+    all_labels,
+    as_list,
     number_labels,
     read_labels,
     read_scores,
@@ -132,7 +132,7 @@ def roc_curves(expected: Any, scores: Any, *, labels: Any = None) -> dict[Any, R
     require_as_many(where, expected=true, scores=found)
     if labels is None and true.dtype.kind != "U":
         labels = range(found.shape[1])
-    known = known_labels(None if labels is None else listed(labels, f"{where}, labels"), where, true)
+    known = all_labels(None if labels is None else as_list(labels, f"{where}, labels"), where, true)
     if len(known) != found.shape[1]:
         raise ShapeError(f"{where}, labels", "not one label for each column of the scores", expected=found.shape[1],
                          got=len(known), remedy="Pass labels=..., in the columns' order")  # fmt: skip
@@ -158,7 +158,7 @@ def roc_auc(
     1.0
     """
     where = "measure.roc_auc"
-    labels = None if labels is None else listed(labels, f"{where}, labels")
+    labels = None if labels is None else as_list(labels, f"{where}, labels")
     found = read_scores(scores, f"{where}, scores")
     if average is not None:
         one_of(average, f"{where}, average", ("macro", "weighted", "micro"))
@@ -178,7 +178,7 @@ def roc_auc(
     true = read_labels(expected, where)
     if average == "micro":
         columns = list(range(found.shape[1])) if labels is None and true.dtype.kind != "U" else labels
-        places = number_labels(true, known_labels(columns, where, true))
+        places = number_labels(true, all_labels(columns, where, true))
         masks = cast("Any", places[:, None] == np.arange(found.shape[1]))
         return _curve(masks.reshape(-1), found.reshape(-1)).auc
     areas = np.array([curve.auc for curve in curves.values()])

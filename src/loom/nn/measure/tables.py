@@ -17,7 +17,7 @@ from loom.core.errors import EmptyError, NotFinite, ShapeError
 from loom.core.philox import philox
 from loom.nn.measure.labels import require_exact
 
-__all__ = ["exponent_of", "permutation", "read_rows", "scaled", "slabs", "word"]
+__all__ = ["exponent_of", "permutation", "read_rows", "scale", "slabs", "word"]
 
 _AT_ONCE = 1 << 22
 """Elements that an intermediate of a program has at most."""
@@ -55,7 +55,7 @@ def exponent_of(*arrays: Array) -> int:
     return int(np.frexp(max(float(np.abs(a).max()) for a in arrays))[1])
 
 
-def scaled(a: Array, exponent: int) -> Array:
+def scale(a: Array, exponent: int) -> Array:
     """Return numbers times a power of two, which changes no bit of theirs but where f32 or f64 ends."""
     with np.errstate(over="ignore", under="ignore"):
         return np.ldexp(a, exponent)

@@ -12,10 +12,10 @@ from typing import Any
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.narrow import TYPES, numeric_type
+from loom.formats.json_text import JsonObject
 from loom.nn.base.random import normals
 from loom.nn.numeric.benchmark import Run, TypeReport, compare_types, draw_samples
 from loom.nn.spec import parse
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.train.scalars import whole
 from loom.nn.weights.model import Model
 from loom.runtime.port.device import Device
@@ -70,7 +70,7 @@ def benchmark_layers(
             raise ArgumentError(f"{where}, kinds", f"no layer with weights is called {kind!r:.60}",
                                 remedy=near_matches(str(kind), LAYERS_MEASURED))  # fmt: skip
         model = _model(kind, on)
-        model.load(_varied(model))
+        model.load(_first_weights(model))
         run = _runner(model, draw_samples(model.network, samples)["input"])
         found[kind] = compare_types(model.network, model.weights(), run, wanted, settings)
     return found
@@ -83,7 +83,7 @@ def _model(kind: str, on: str | Device | None) -> Model:
     return Model(parse(document), on)
 
 
-def _varied(model: Model) -> dict[str, Array]:
+def _first_weights(model: Model) -> dict[str, Array]:
     """Return first weights; those that are all alike, gains and biases, get noise: they had nothing to lose."""
     found = model.weights()
     for number, (name, shape) in enumerate(model.network.parameters().items()):

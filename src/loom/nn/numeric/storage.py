@@ -107,7 +107,7 @@ def store_weights(
     same codes, with a scale that differs by its rounding, stays as it is: nothing is lost twice.
     """
     shapes = network.parameters()
-    kept = _matched(keep, shapes, f"{where}, keep")
+    kept = _match_names(keep, shapes, f"{where}, keep")
     types = _types_of(dtype, [n for n in shapes if n not in kept], where)
     if not types:
         remedy = "Keep fewer, or name more in dtype" if shapes else "Its layers have none to store"
@@ -137,7 +137,7 @@ def _means_same(one: StoredArray, other: StoredArray) -> bool:
     return is_near and zeros[0] == zeros[1]
 
 
-def _matched(patterns: Sequence[str], names: Mapping[str, Any], where: str) -> list[str]:
+def _match_names(patterns: Sequence[str], names: Mapping[str, Any], where: str) -> list[str]:
     """Return the names that patterns mean; ArgumentError for a pattern that means none."""
     found: dict[str, None] = {}
     if not is_list(patterns) and not isinstance(patterns, str):
@@ -160,7 +160,7 @@ def _types_of(dtype: Any, names: Sequence[str], where: str) -> dict[str, Numeric
     found: dict[str, NumericType] = {}
     for pattern, each in dtype.items():
         kind = numeric_type(each, where)
-        found = dict.fromkeys(_matched([pattern], dict.fromkeys(names), where), kind) | found
+        found = dict.fromkeys(_match_names([pattern], dict.fromkeys(names), where), kind) | found
     return {n: found[n] for n in names if n in found}
 
 

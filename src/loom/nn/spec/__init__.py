@@ -15,16 +15,16 @@ from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.layer import LAYERS, Layer, Part, Shape, Shared
 from loom.nn.spec.base.meaning import Meaning, NumberKind
 from loom.nn.spec.base.problems import Problem
-from loom.nn.spec.bundle import SavedModel, read_bundle, write_bundle
 from loom.nn.spec.document import check, convert, parse, to_document, to_json, with_scaling
 from loom.nn.spec.layers import NAMES
+from loom.nn.spec.models import read_bundle, write_bundle
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision
 from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_first_bundle, write_older_bundle
 from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.older.write import write_as_first
 from loom.nn.spec.older.write_second import write_second
 from loom.nn.spec.schema import json_schema
-from loom.nn.spec.snapshot import Snapshot
+from loom.nn.spec.snapshot import SavedModel, Snapshot
 
 __all__ = [
     "LAYERS", "Activation", "Conversion", "Input", "Layer", "Meaning", "NetworkSpec", "NodeSpec", "NumberKind", "Part",

@@ -12,12 +12,11 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, items
 from loom.core.numbers import whole
-from loom.formats.json_text import canonical
+from loom.formats.json_text import JsonObject, JsonValue, brief, canonical
 from loom.nn.spec.base.layer import Shape, Shared
 from loom.nn.spec.base.limits import MOST_WIDTH
-from loom.nn.spec.base.problems import Place, Reading, brief
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.base.text import load
-from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion

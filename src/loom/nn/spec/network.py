@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
+from loom.formats.json_text import JsonObject, brief
 from loom.nn.spec.base.fields import Config, Record, choice, field_of, flag, free, several, size
 from loom.nn.spec.base.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.base.limits import MOST_ELEMENTS
 from loom.nn.spec.base.meaning import NUMBERS, Meaning
-from loom.nn.spec.base.problems import Place, Reading, brief, path_below
+from loom.nn.spec.base.problems import Place, Reading, path_below
 from loom.nn.spec.base.rules import Element, Text, Whole
 from loom.nn.spec.base.shapes import count
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.layers.norm import BatchNorm
 from loom.nn.spec.layers.parallel import GridCell, GridSize
 

@@ -10,11 +10,11 @@ import dataclasses
 from typing import Any
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
+from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.fields import Record, read_object, write_object
 from loom.nn.spec.base.layer import NODE_KEYS, keys_of_layers, read_layer, write_layer
-from loom.nn.spec.base.problems import Place, brief
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import BAD, Name, Several
-from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.parallel import GridCell
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision, fit
 from loom.nn.spec.order import cycle, run_order

@@ -1,30 +1,32 @@
-"""Where a training stopped: numbers and texts (facts), and the arrays that it changes; and their form in a bundle.
+"""Networks with weights, and where a training stopped: its facts, the arrays that it changes, their form in a bundle.
 
-Layer: nn. Invariant: every bit that is written is read; arrays that the network's own weights are, are kept once.
+Layer: nn. Invariant: arrays of a training that the network's own weights are, are kept once.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
-from typing import Any, TypeGuard
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import Any
 
 from loom.core.arrays import Array
-from loom.core.dtype import lookup
+from loom.core.narrow import StoredArray
+from loom.formats.json_tensors import read_tensor, write_tensor
+from loom.formats.json_text import JsonObject, JsonValue
 from loom.nn.spec.base.problems import Place
-from loom.nn.spec.base.text import from_base64
-from loom.nn.spec.base.values import JsonObject, JsonValue
+from loom.nn.spec.base.rules import Text
+from loom.nn.spec.network import NetworkSpec
 
-__all__ = ["Snapshot", "read_tensor", "read_training", "write_tensor", "write_training"]
+__all__ = ["ID", "OLDER_KIND", "SavedModel", "Snapshot", "read_training", "write_training"]
 
 
 _TYPES = ("f32", "f64", "f16", "u16", "u32")
 """Those of weights (bf16 as its 16 bits), of an optimiser's state, and of the step's number."""
 _WEIGHTS = "weights/"
+OLDER_KIND = "modelhost/bundle"
+"""The type of bundles of the first generation."""
+ID = Text(1000)
+"""What a model may be called."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,66 +46,39 @@ class Snapshot:
         return Snapshot(self.facts, {_WEIGHTS + n: a for n, a in weights.items()} | dict(self.arrays))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SavedModel:
+    """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array.
+
+    ``training``: where its training stopped, None if the bundle does not say. ``stored``: the weights that are in a
+    type of storage; ``weights`` has their numbers.
+    """
+
+    id: str
+    network: NetworkSpec
+    weights: Mapping[str, Array]
+    warnings: tuple[str, ...] = ()
+    training: Snapshot | None = None
+    stored: Mapping[str, StoredArray] = field(default_factory=dict[str, StoredArray])
+
+
 def _same(one: Array | None, other: Array) -> bool:
     return one is not None and one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
 def read_training(value: JsonValue, place: Place) -> Snapshot | None:
     """Return what a bundle has of a training; problems are noted at ``place``."""
-    facts, tensors = (value["facts"], value["tensors"]) if _has(value, "facts", "tensors") else (None, None)
+    told = value if isinstance(value, dict) and set(value) == {"facts", "tensors"} else {}
+    facts, tensors = told.get("facts"), told.get("tensors")
     if not isinstance(facts, dict) or not isinstance(tensors, dict):
         place.wrong("an object with facts and tensors, both objects", value)
         return None
     here = place.at("tensors")
-    found = {name: read_tensor(each, here.at(name), _TYPES) for name, each in tensors.items()}
+    found = {name: read_tensor(each, _TYPES, here.at(name).note) for name, each in tensors.items()}
     return Snapshot(facts, {name: a for name, a in found.items() if a is not None})
-
-
-def _has(value: JsonValue, *keys: str) -> TypeGuard[JsonObject]:
-    """Tell whether a value is an object of these keys and no others."""
-    return isinstance(value, dict) and set(value) == set(keys)
 
 
 def write_training(snapshot: Snapshot) -> JsonObject:
     """Return the form in a bundle."""
     tensors: JsonObject = {name: write_tensor(array) for name, array in snapshot.arrays.items()}
     return {"facts": dict(snapshot.facts), "tensors": tensors}
-
-
-def read_tensor(
-    value: JsonValue, place: Place, types: tuple[str, ...], expected: tuple[int, ...] | None = None
-) -> Array | None:
-    """Return the array of ``{"dtype", "shape", "data"}``, of one of ``types`` and the shape expected, if one is.
-
-    Problems are noted at ``place``.
-    """
-    if not _has(value, "dtype", "shape", "data"):
-        place.wrong("an object with dtype, shape and data", value)
-        return None
-    kind, sizes = value["dtype"], value["shape"]
-    if not isinstance(kind, str) or kind not in types:
-        place.at("dtype").wrong("one of " + ", ".join(types), kind)
-        return None
-    shape = [n for n in sizes if type(n) is int and n >= 0] if isinstance(sizes, list) else None
-    if shape is None or shape != sizes:
-        place.at("shape").wrong("a list of sizes", sizes)
-        return None
-    if expected is not None and shape != list(expected):
-        place.at("shape").fault("the weight has another shape", expected=list(expected), got=shape)
-        return None
-    data = from_base64(value["data"], place.at("data"))
-    if data is None:
-        return None
-    dtype: np.dtype[Any] = lookup(kind).numpy.newbyteorder("<")
-    wanted = dtype.itemsize * prod(shape)
-    if len(data) != wanted:
-        place.at("data").fault("the number of bytes does not match", expected=wanted, got=len(data))
-        return None
-    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
-
-
-def write_tensor(array: Array) -> JsonObject:
-    """Return ``{"dtype", "shape", "data"}``: base64 of the little-endian bytes, row-major."""
-    kinds = {lookup(name).numpy: name for name in (*_TYPES, "u8", "u64")}
-    data = array.astype(array.dtype.newbyteorder("<")).tobytes()
-    return {"dtype": kinds[array.dtype], "shape": [*array.shape], "data": base64.b64encode(data).decode("ascii")}

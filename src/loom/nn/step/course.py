@@ -80,7 +80,7 @@ class Course:
             for number, tick in zip(range(self.ticks - 1, -1, -1), self.past, strict=False)
         )  # fmt: skip
 
-    def seen(self, where: str) -> tuple[Past, ...] | None:
+    def read_past(self, where: str) -> tuple[Past, ...] | None:
         """Return what the ticks that are known were, None for all nodes each time; StateError if they are too few."""
         if len(self.past) == self.past.maxlen and all(tick == self._all for tick in self.past):
             return None

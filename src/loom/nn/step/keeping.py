@@ -32,7 +32,7 @@ _TICKS, _MOVED, _GIVEN, _WAITING, _FORM = "ticks", "past.moved", "past.given", "
 _OPTIMIZERS = "optimizers"
 
 
-def _held(programs: StepPrograms) -> Iterator[tuple[str, Tensor]]:
+def _state_of(programs: StepPrograms) -> Iterator[tuple[str, Tensor]]:
     """Yield name and tensor of all that ticks change."""
     yield from ((f"buffer.{n}", t) for n, t in programs.tensors.items())
     yield from ((f"history.{n}", t) for n, t in programs.history.items())
@@ -41,7 +41,7 @@ def _held(programs: StepPrograms) -> Iterator[tuple[str, Tensor]]:
 def arrays_of(programs: StepPrograms, course: Course, form: tuple[bool, bool]) -> dict[str, Array]:
     """Return copies of all that a state holds, by name (bf16 as its 16 bits)."""
     wiring, names, past = programs.wiring, list(programs.tensors), course.past
-    found = {n: t.host_elements()[0] for n, t in _held(programs)}
+    found = {n: t.host_elements()[0] for n, t in _state_of(programs)}
     found[_TICKS] = programs.number.numpy()
     found[_MOVED] = np.array([[n in p.moved for n in wiring.nodes] for p in past], bool).reshape(-1, len(wiring.nodes))
     found[_GIVEN] = np.array([[n in p.given for n in names] for p in past], bool).reshape(-1, len(names))
@@ -63,8 +63,8 @@ def put_back(programs: StepPrograms, course: Course, arrays: Mapping[str, Any]) 
     """Write what ``arrays_of`` gave; return the form. ArgumentError, before anything is written, for other arrays."""
     wiring, names = programs.wiring, list(programs.tensors)
     given = {str(n): np.asarray(a) for n, a in arrays.items()}
-    wanted = dict(_held(programs)) | {_TICKS: programs.number}
-    kept = _kept_of(programs, given)
+    wanted = dict(_state_of(programs)) | {_TICKS: programs.number}
+    kept = _optimizer_keys(programs, given)
     known = {*wanted, *(key for keys in kept.values() for key in keys.values())}
     for name in given:
         if name not in known and name not in (_MOVED, _GIVEN, _WAITING, _FORM, _OPTIMIZERS):
@@ -80,9 +80,9 @@ def put_back(programs: StepPrograms, course: Course, arrays: Mapping[str, Any]) 
     for name, like in wanted.items():
         like.write_elements(_plain(given[name]))
     programs.put_back({o: {n: _plain(given[key]) for n, key in keys.items()} for o, keys in kept.items()})
-    past = [Past(_chosen(wiring.nodes, moved), _chosen(names, by_hand))
+    past = [Past(_names_where(wiring.nodes, moved), _names_where(names, by_hand))
             for moved, by_hand in zip(given[_MOVED], given[_GIVEN], strict=True)]  # fmt: skip
-    course.put_back(past, _chosen(wiring.nodes, given[_WAITING]), int(given[_TICKS]))
+    course.put_back(past, _names_where(wiring.nodes, given[_WAITING]), int(given[_TICKS]))
     return bool(given[_FORM][0]), bool(given[_FORM][1])
 
 
@@ -90,11 +90,11 @@ def _plain(array: Array) -> Array:
     return np.require(array, requirements=("C", "A"))
 
 
-def _chosen(names: Sequence[str], flags: Array) -> frozenset[str]:
+def _names_where(names: Sequence[str], flags: Array) -> frozenset[str]:
     return frozenset(n for n, is_one in zip(names, flags.tolist(), strict=True) if is_one)
 
 
-def _kept_of(programs: StepPrograms, given: Mapping[str, Array]) -> dict[Optimizer, dict[str, str]]:
+def _optimizer_keys(programs: StepPrograms, given: Mapping[str, Array]) -> dict[Optimizer, dict[str, str]]:
     """Return, of each optimiser that was used, the name of what it keeps -> its key in ``given``, which fits."""
     found: dict[Optimizer, dict[str, str]] = {}
     for number, optimizer in enumerate(_read_optimizers(given)):

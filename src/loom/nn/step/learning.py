@@ -142,7 +142,7 @@ def record_learning(programs: StepPrograms, lesson: Lesson, *, fed: bool) -> tup
     given = dict(zip(names, tensor.grad(loss, list(shown.values())), strict=True))
     found = _gradients(programs, made, buffers, given)
     rate = tensor.input("rate", (), number_type(programs.trained))
-    moves = next_values(lesson.optimizer, programs.trained, found.weights, programs.kept(lesson.optimizer), rate,
+    moves = next_values(lesson.optimizer, programs.trained, found.weights, programs.state_of(lesson.optimizer), rate,
                         programs.model.learning_rates)  # fmt: skip
     away = spread(found.weights)
     is_sound = ((loss - loss) + as_type_of(away, loss)) == 0

@@ -201,20 +201,20 @@ class StepPrograms:
 
     def move(self, optimizer: Optimizer) -> TensorProgram:
         """Return the program that moves the weights: it is fed the rate."""
-        return self.program(("move", optimizer, frozenset(self._moved())), lambda: ([], self.record_move(optimizer)))
+        return self.program(("move", optimizer, frozenset(self._movable())), lambda: ([], self.record_move(optimizer)))
 
-    def _moved(self) -> dict[str, Tensor]:
+    def _movable(self) -> dict[str, Tensor]:
         """Return the weights that there are gradients of and that were not frozen since."""
         return {n: w for n, w in self.trained.items() if n in self.gradients}
 
     def record_move(self, optimizer: Optimizer) -> Pairs:
         """Return weights and what the optimiser keeps, with their new values, at the rate that is fed as ``rate``."""
-        trained = self._moved()
+        trained = self._movable()
         rate = tensor.input("rate", (), number_type(trained))
-        return next_values(optimizer, trained, {n: self.gradients[n] for n in trained}, self.kept(optimizer), rate,
+        return next_values(optimizer, trained, {n: self.gradients[n] for n in trained}, self.state_of(optimizer), rate,
                            self.model.learning_rates)  # fmt: skip
 
-    def kept(self, optimizer: Optimizer) -> dict[str, Tensor]:
+    def state_of(self, optimizer: Optimizer) -> dict[str, Tensor]:
         """Return what an optimiser keeps, from its first use on."""
         known = self._kept.setdefault(optimizer, {})
         for name, start in starting_state(optimizer, self.trained).items():

@@ -186,7 +186,7 @@ class StepState:
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
         """Advance every layer, or those named, at once, each from what the buffers hold."""
         every, model = self.wiring.nodes, self._model
-        moved = every if nodes is None else self.wiring.named(nodes, "StepState.step_forward")
+        moved = every if nodes is None else self.wiring.read_nodes(nodes, "StepState.step_forward")
         watch = model.watch
         before = None if watch is None or watch.is_showing else copies(watch, self.wiring.spec, self.tensors)
         with model.lock:
@@ -218,10 +218,10 @@ class StepState:
         with self.programs.model.lock:
             made = [place.read() for place in self._outputs]
         if self._form != (False, False):
-            made = [self._shown(n, a) for n, a in zip(self.wiring.spec.outputs, made, strict=True)]
+            made = [self._restore_axes(n, a) for n, a in zip(self.wiring.spec.outputs, made, strict=True)]
         return made[0] if len(made) == 1 else dict(zip(self.wiring.spec.outputs, made, strict=True))
 
-    def _shown(self, name: str, made: Array) -> Array:
+    def _restore_axes(self, name: str, made: Array) -> Array:
         """Return an array of the network's with the axes that the input was given with."""
         is_single, is_bare = self._form
         if is_bare and name in self._timed:
@@ -245,7 +245,7 @@ class StepState:
         outputs = self.wiring.spec.outputs
         given = by_name(gradient, outputs, f"{where}, gradient", "y")
         fitted = {n: fit(a, self.tensors[n], f"{where}, {n!r}", self._forms_of(n))[0] for n, a in given.items()}
-        past = self._course.seen(where) if self.gradient == "true" else None
+        past = self._course.read_past(where) if self.gradient == "true" else None
         with self._model.lock:
             self._has_gradients = False
             program = self.programs.back(past)
@@ -256,7 +256,7 @@ class StepState:
                             remedy="Use a smaller rate; reset() empties the buffers")  # fmt: skip
         self._has_gradients = True
         floats = [i.name for i in self.wiring.spec.inputs if i.dtype.is_float]
-        by_input = {n: self._shown(n, g) for n, g in zip(floats, made, strict=True)}
+        by_input = {n: self._restore_axes(n, g) for n, g in zip(floats, made, strict=True)}
         found = {n: by_input.get(n) for n in self.wiring.inputs}
         return found if len(found) > 1 else next(iter(found.values()))
 

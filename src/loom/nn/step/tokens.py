@@ -84,10 +84,10 @@ def _leading(network: NetworkSpec, ends: set[str]) -> set[str]:
 
 def _holds_state(layer: Layer) -> bool:
     inner = layer.layer if isinstance(layer, Shared) else layer
-    return isinstance(inner, _RECURRENT) or any(_holds_state(each) for each in _held(inner))
+    return isinstance(inner, _RECURRENT) or any(_holds_state(each) for each in _inner_layers(inner))
 
 
-def _held(layer: Layer) -> Sequence[Layer]:
+def _inner_layers(layer: Layer) -> Sequence[Layer]:
     if isinstance(layer, (Sequential, Residual)):
         return layer.layers
     if isinstance(layer, Parallel):

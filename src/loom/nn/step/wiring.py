@@ -49,7 +49,7 @@ class Wiring:
         """Ticks until every output shows what is held in the inputs: the longest way."""
         return max(self.delays[name] for name in self.spec.outputs)
 
-    def named(self, nodes: Iterable[str], where: str) -> tuple[str, ...]:
+    def read_nodes(self, nodes: Iterable[str], where: str) -> tuple[str, ...]:
         """Return nodes, one or several, in the network's order; ArgumentError for what is none."""
         asked: list[Any] = [nodes] if isinstance(nodes, str) else items(nodes, where, "nodes")
         for name in asked:
@@ -67,7 +67,7 @@ class Wiring:
         """Return everything that a node reads at a tick: buffers, and what it carried itself."""
         return (*self.sources[name], *self.carried.get(name, ()))
 
-    def reached(self, horizon: int, ticks: Sequence[frozenset[str] | None] = ()) -> dict[int, list[str]]:
+    def nodes_behind_outputs(self, horizon: int, ticks: Sequence[frozenset[str] | None] = ()) -> dict[int, list[str]]:
         """Return age -> nodes whose value, made so many ticks before the last, is behind what the outputs show.
 
         ``ticks``: the nodes that advanced, from the last tick on (None, and where it ends: all). Ages end at
@@ -94,7 +94,7 @@ class Wiring:
         if horizon is not None:
             return {name: horizon for n in self.nodes for name in self.reads(n)}
         found: dict[str, int] = {}
-        for age, names in self.reached(self.depth).items():
+        for age, names in self.nodes_behind_outputs(self.depth).items():
             for name in (read for n in names for read in self.reads(n)):
                 found[name] = age + 1
         return found

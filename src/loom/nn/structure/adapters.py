@@ -80,7 +80,7 @@ def add_lora(
     """
     where = f"{_WHERE}.add_lora"
     _require_network(network, where)
-    chosen = _chosen(network.spec, layers, where)
+    chosen = _layers_to_adapt(network.spec, layers, where)
     named = _targets(targets, chosen, where)
     told: dict[str, Any] = {"rank": rank} | ({} if alpha is None else {"alpha": alpha})
     told |= {"dropout": dropout} if dropout else {}
@@ -104,7 +104,7 @@ def _require_network(network: Any, where: str) -> None:
                             remedy="Pass loom.Network.load(..)")  # fmt: skip
 
 
-def _chosen(spec: NetworkSpec, layers: Any, where: str) -> dict[str, Adaptable]:
+def _layers_to_adapt(spec: NetworkSpec, layers: Any, where: str) -> dict[str, Adaptable]:
     """Return the layers that get adapters, by key."""
     given: list[Any] = list(layers) if is_list(layers) or is_tuple(layers) else [layers]
     keys = keys_of(spec, given, f"{where}, layers") if given else []

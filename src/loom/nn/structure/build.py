@@ -11,8 +11,8 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.reader import FORMAT
 from loom.nn.structure.layers import LayerLike, as_json, layer_json
 from loom.runtime.port.device import Device
@@ -41,7 +41,7 @@ def document(layers: Layers, *, input: Any, **keys: Any) -> dict[str, Any]:  # n
     """Return the ``loom/1`` document of layers one after another; arguments are those of ``network``."""
     where = "loom.nn.structure.network"
     require_keys(keys, ("format", "inputs", "nodes"), where)
-    listed: list[Any] = [_listed(each, f"{where}, layers[{i}]") for i, each in enumerate(_each(layers, where))]
+    listed: list[Any] = [_layer_object(each, f"{where}, layers[{i}]") for i, each in enumerate(_each(layers, where))]
     head = {name: as_json(value, f"{where}, {name}") for name, value in keys.items()}
     return {"format": FORMAT, **head, "input": input_json(input, where), "layers": listed}
 
@@ -70,7 +70,7 @@ def _each(layers: Any, where: str) -> list[Any]:
     return list(layers)
 
 
-def _listed(given: Any, where: str) -> JsonObject:
+def _layer_object(given: Any, where: str) -> JsonObject:
     """Return the object of a layer, or of a pair of its name and it."""
     if is_tuple(given) and len(given) == 2 and isinstance(given[0], str):
         return {**layer_json(given[1], where), "name": given[0]}

@@ -171,26 +171,26 @@ def _conv(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> A
 
 
 def _conv_of(rank: int) -> Maker:
-    def made(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
+    def propose(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
         return _conv(space, draws, shape, width) if len(shape) == rank else None
 
-    return made
+    return propose
 
 
 def _pool(kind: str) -> Maker:
-    def made(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
+    def propose(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
         del space, draws, width
         return layer(kind, 2) if len(shape) in (2, 3) and min(shape[1:]) >= 2 else None
 
-    return made
+    return propose
 
 
 def _recurrent(kind: str) -> Maker:
-    def made(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
+    def propose(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
         del space
         return layer(kind, width, output=draws.choose(["sequence", "last"])) if len(shape) == 2 else None
 
-    return made
+    return propose
 
 
 def _attention(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
@@ -203,11 +203,11 @@ def _attention(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int)
 
 
 def _plain(kind: str, ranks: tuple[int, ...] = (1, 2, 3)) -> Maker:
-    def made(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
+    def propose(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:
         del space, draws, width
         return layer(kind) if len(shape) in ranks else None
 
-    return made
+    return propose
 
 
 def _function(space: ArchitectureSpace, draws: Draws, shape: Shape, width: int) -> Any:

@@ -13,16 +13,16 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_list, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.document import parse
 from loom.nn.spec.layers.parallel import GridSize, ParallelMode
 from loom.nn.spec.reader import FORMAT
 from loom.nn.structure.build import Layers, document
 from loom.nn.structure.layers import LayerLike, as_json
 from loom.nn.structure.mixing import gate_json, softmax_json
-from loom.nn.structure.pieces import Scion, bare, is_chain, moved, picked, renamed, unfolded
+from loom.nn.structure.pieces import Scion, bare, is_chain, move_names, new_name, pick, unfold_branches
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 
@@ -174,10 +174,10 @@ def _require_shareable(donors: list[Network], on: Any) -> None:
 def _as_layer(
     specs: list[NetworkSpec], wish: GraftPlan, layers: Any, unfold: bool, head: Layers, moves: Moves
 ) -> dict[str, Any]:
-    pieces = [picked(spec, i, layers, _WHERE) for i, spec in enumerate(specs)]
+    pieces = [pick(spec, i, layers, _WHERE) for i, spec in enumerate(specs)]
     _require_one_input(specs, pieces)
     if unfold:
-        pieces = [branch for piece in pieces for branch in unfolded(specs[piece.donor], piece)]
+        pieces = [branch for piece in pieces for branch in unfold_branches(specs[piece.donor], piece)]
     for number, piece in enumerate(pieces):
         moves[piece.donor] += _moves_of(number, piece, wish)
     branches = [_branch(piece, moves[piece.donor], wish) for piece in pieces]
@@ -186,7 +186,7 @@ def _as_layer(
         width = max((s[-1] for s in shapes if s), default=1) if wish.stitch is True else as_json(wish.stitch, _WHERE)
         branches = [_longer(branch, [{"type": "stitch", "output_size": width}]) for branch in branches]
         shapes = [(*s[:-1], width) for s in shapes]
-    made = _combined(branches, wish, pieces[0], shapes)
+    made = _combine(branches, wish, pieces[0], shapes)
     first = specs[0].nodes[0].name == pieces[0].keys[0]
     told = {"dtype": specs[0].inputs[0].dtype.name} if first else {}
     given = {"shape": list(pieces[0].shape), **told}
@@ -212,7 +212,7 @@ def _moves_of(number: int, piece: Scion, wish: GraftPlan) -> list[tuple[str, str
 
 
 def _branch(piece: Scion, moves: list[tuple[str, str]], wish: GraftPlan) -> JsonObject:
-    layers = [moved(each, moves, _WHERE, frozen=wish.frozen) for each in piece.layers]
+    layers = [move_names(each, moves, _WHERE, frozen=wish.frozen) for each in piece.layers]
     if len(layers) == 1 and not wish.tail and wish.stitch is False:
         return layers[0]
     return {"type": "sequential", "layers": [*layers, *wish.tail]}
@@ -223,7 +223,7 @@ def _longer(branch: JsonObject, more: list[Any]) -> JsonObject:
     return {**branch, "layers": [*held, *more]}
 
 
-def _combined(branches: list[JsonObject], wish: GraftPlan, piece: Scion, shapes: list[Any]) -> JsonObject:
+def _combine(branches: list[JsonObject], wish: GraftPlan, piece: Scion, shapes: list[Any]) -> JsonObject:
     made: JsonObject = {"type": "parallel", "branches": list(branches), "combine_mode": wish.mode}
     if wish.axis != -1:
         made["axis"] = as_json(wish.axis, _WHERE)
@@ -276,14 +276,14 @@ def _as_graph(specs: list[NetworkSpec], wish: GraftPlan, head: Layers, moves: Mo
         moves[i] += list(names.items())
         for number, node in enumerate(spec.nodes):
             held = documents[i]["layers"][number] if "layers" in documents[i] else documents[i]["nodes"][node.name]
-            layer = moved(bare(held), moves[i], _WHERE, frozen=wish.frozen and "$ref" not in held)
+            layer = move_names(bare(held), moves[i], _WHERE, frozen=wish.frozen and "$ref" not in held)
             nodes[names[node.name]] = {**layer, "inputs": [names.get(s, s) for s in node.inputs]}
         ends.append(names[spec.outputs[0]])
     more = [*wish.tail, *_stitches(specs, wish)]
     ends = [_put_on(nodes, end, more, f"net{i}_tail") for i, end in enumerate(ends)]
     axis = {} if wish.axis == -1 else {"axis": as_json(wish.axis, _WHERE)}
     nodes["joined"] = {"type": "merge", "combine_mode": wish.mode, **axis, "inputs": ends}
-    _combined([], wish, Scion(0, (), (), (), ()), [])  # says what is given without effect
+    _combine([], wish, Scion(0, (), (), (), ()), [])  # says what is given without effect
     end = _put_on(nodes, "joined", _head(head), "head")
     inputs = {i.name: {"shape": list(i.shape), "dtype": i.dtype.name} for i in specs[0].inputs}
     return {"format": FORMAT, "inputs": inputs, "nodes": nodes, "output": end}
@@ -314,7 +314,7 @@ def _with_weights(
     weights: dict[str, Any] = {}
     for net, pairs in zip(donors, moves, strict=True):
         held: Mapping[str, Any] = net.model.parameters | net.model.state if share else net.model.weights()
-        named = {renamed(name, pairs): a for name, a in held.items()}
+        named = {new_name(name, pairs): a for name, a in held.items()}
         weights |= {name: a for name, a in named.items() if name is not None and name in wanted}
     made = Network(spec, on=donors[0].model.device if on is None else on, weights=weights)
     if share:

@@ -12,12 +12,12 @@ from typing import Any
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
 from loom.nn.spec.base.fields import read_object
 from loom.nn.spec.base.layer import NODE_KEYS, Shape, read_layer
 from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.base.rules import BAD, Name
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.network import Input
 from loom.nn.spec.reader import FORMAT
 from loom.nn.structure.build import input_json, require_keys

@@ -9,9 +9,9 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
 from loom.nn.spec.base.limits import MOST_LAYERS
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.structure.build import document, require_keys
 from loom.nn.structure.layers import LayerLike, layer_json

@@ -35,7 +35,7 @@ def append(net: Network, layers: Layers, *, on: str | Device | None = None) -> N
     value["layers"] += more
     value.pop("outputs", None)
     value.pop("classes", None)
-    return _made(net, value, on)
+    return _network_of(net, value, on)
 
 
 def cut(net: Network, at: str | int, *, on: str | Device | None = None) -> Network:
@@ -52,10 +52,10 @@ def cut(net: Network, at: str | int, *, on: str | Device | None = None) -> Netwo
     value["layers"] = value["layers"][: number + 1]
     value.pop("outputs", None)
     value.pop("classes", None)
-    return _made(net, value, on)
+    return _network_of(net, value, on)
 
 
-def _made(net: Network, value: dict[str, Any], on: str | Device | None) -> Network:
+def _network_of(net: Network, value: dict[str, Any], on: str | Device | None) -> Network:
     spec = parse(value)
     wanted = spec.parameters() | spec.state()
     kept = {name: a for name, a in net.model.weights().items() if name in wanted and a.shape == wanted[name]}

@@ -32,7 +32,7 @@ from loom.nn.structure.arranging import arrangements, functions_between, order_o
 from loom.nn.structure.blocks import Blocks, read_blocks
 from loom.nn.structure.build import input_json
 from loom.nn.structure.layers import read_one
-from loom.nn.structure.recognising import Guess, ModuleArrays, grouped, guess_of
+from loom.nn.structure.recognising import Guess, ModuleArrays, group_by_module, guess_of
 from loom.nn.weights.saved import require_numbers
 from loom.runtime.port.device import Device
 
@@ -207,14 +207,14 @@ def _of_blocks(blocks: Blocks, hints: _Hints) -> StructureInference:
     if hints.input is None:
         problems.append("the number of tokens: pass input=(tokens,)")
     value = {"format": FORMAT, "input": input_json(hints.input or 1, _WHERE), "layers": blocks.layers}
-    return _checked(value, layers, blocks.assumed, problems, blocks.weights)
+    return _check(value, layers, blocks.assumed, problems, blocks.weights)
 
 
 # any list of layers
 
 
 def _of_groups(arrays: Mapping[str, Array], hints: _Hints) -> StructureInference:
-    groups = grouped(arrays)
+    groups = group_by_module(arrays)
     found: dict[str, list[Guess]] = {}
     for layout in (hints.layout,) if hints.layout else ("torch", "loom"):
         guesses = [guess_of(group, layout, i == 0) for i, group in enumerate(groups)]
@@ -222,7 +222,7 @@ def _of_groups(arrays: Mapping[str, Array], hints: _Hints) -> StructureInference
         if len(whole) == len(groups):
             found[layout] = whole
     if not found:
-        return _refused(groups, hints.layout or "torch")
+        return _refusal(groups, hints.layout or "torch")
     orders = {layout: order for layout, guesses in found.items() if (order := order_of(guesses)) is not None}
     if not orders:
         guesses = next(iter(found.values()))
@@ -237,7 +237,7 @@ def _of_groups(arrays: Mapping[str, Array], hints: _Hints) -> StructureInference
     assumed = [note] if note else []
     if order != sorted(order):
         assumed.append("the order of the layers, by which each takes what the one before gives")
-    return _assembled([groups[i] for i in order], guesses, hints, assumed)
+    return _assemble([groups[i] for i in order], guesses, hints, assumed)
 
 
 def _choose(
@@ -262,7 +262,7 @@ _OF_LOOM = {"gamma", "q_weight", "weight_ih", "weight_ih_i", "weight_ih_r", "gat
 """Names of arrays by which other matrices of a file are known to be of PyTorch, or of Loom."""
 
 
-def _refused(groups: Sequence[ModuleArrays], layout: str) -> StructureInference:
+def _refusal(groups: Sequence[ModuleArrays], layout: str) -> StructureInference:
     problems: list[str] = []
     layers: list[InferredLayer] = []
     for i, group in enumerate(groups):
@@ -284,7 +284,7 @@ def _layers(
     )
 
 
-def _assembled(
+def _assemble(
     groups: list[ModuleArrays], guesses: list[Guess], hints: _Hints, noted: Sequence[str]
 ) -> StructureInference:
     """Return the network of layers in their order: functions, windows and shapes put where they must be."""
@@ -315,13 +315,13 @@ def _assembled(
     names = [f"layers.{place}" for place in made[0].places]
     weights: dict[str, Array] = {}
     for name, group, guess, place in zip(names, groups, guesses, made[0].places, strict=True):
-        weights |= {f"{name}.{key}": a for key, a in _converted(group, guess, made[0].layers[place]).items()}
+        weights |= {f"{name}.{key}": a for key, a in _convert(group, guess, made[0].layers[place]).items()}
     given = {"shape": shape} if hints.input is None else input_json(hints.input, _WHERE)
     value = {"format": FORMAT, "input": given, "layers": list(made[0].layers)}
-    return _checked(value, _layers(groups, guesses, names), assumed, [], weights)
+    return _check(value, _layers(groups, guesses, names), assumed, [], weights)
 
 
-def _converted(group: ModuleArrays, guess: Guess, value: dict[str, Any]) -> dict[str, Array]:
+def _convert(group: ModuleArrays, guess: Guess, value: dict[str, Any]) -> dict[str, Array]:
     if guess.layout == "loom":
         return group.own
     own = {n: a for n, a in group.own.items() if n != "num_batches_tracked"}
@@ -334,7 +334,7 @@ def _shape_of_first(guess: Guess) -> Any:
     return [guess.takes] if guess.takes and is_vector else None
 
 
-def _checked(
+def _check(
     value: dict[str, Any], layers: tuple[InferredLayer, ...], assumed: Sequence[str], problems: Sequence[str],
     weights: Mapping[str, Array],
 ) -> StructureInference:  # fmt: skip

@@ -14,11 +14,11 @@ from typing import Any
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_array, is_list, is_mapping, is_scalar, is_tuple
+from loom.formats.json_text import JsonObject, JsonValue
 from loom.nn.spec.base.fields import Config, value_fields, write_object
 from loom.nn.spec.base.layer import LAYERS, NODE_KEYS, Layer, read_layer, write_layer
 from loom.nn.spec.base.limits import MOST_DEPTH
 from loom.nn.spec.base.problems import Place, Reading
-from loom.nn.spec.base.values import JsonObject, JsonValue
 
 __all__ = ["LayerLike", "OpenLayer", "as_json", "constructor", "has_reference", "layer", "layer_json", "shared"]
 
@@ -54,7 +54,7 @@ def layer(kind: str, *required: Any, **fields: Any) -> Layer | OpenLayer:
     if not isinstance(kind, str) or kind not in LAYERS:
         raise ArgumentError("loom.nn.structure.layer", f"no layer type is called {kind!r}",
                             remedy=near_matches(str(kind), LAYERS))  # fmt: skip
-    value: JsonObject = {"type": kind, **_named(kind, required, fields, where)}
+    value: JsonObject = {"type": kind, **_fields_by_key(kind, required, fields, where)}
     if has_reference(value):
         return OpenLayer(value)
     return read_one(value, where)
@@ -68,7 +68,7 @@ def read_one(value: JsonObject, where: str) -> Layer:
     return found
 
 
-def _named(kind: str, required: tuple[Any, ...], fields: Mapping[str, Any], where: str) -> JsonObject:
+def _fields_by_key(kind: str, required: tuple[Any, ...], fields: Mapping[str, Any], where: str) -> JsonObject:
     """Return all values by their keys, as JSON has them."""
     known = value_fields(LAYERS[kind])
     order = [f.name for f in known if f.is_required] or [f.name for f in known if f.name != "frozen"][:1]
@@ -83,12 +83,12 @@ def _named(kind: str, required: tuple[Any, ...], fields: Mapping[str, Any], wher
     for name in NODE_KEYS:
         if name in fields:
             raise ArgumentError(where, f"{name!r} is of a node, not of its layer",
-                                expected=", ".join(known_names(kind)), got=f"{name}={fields[name]!r}"[:100],
+                                expected=", ".join(keys_of_type(kind)), got=f"{name}={fields[name]!r}"[:100],
                                 remedy=_OF_NODES[name])  # fmt: skip
     return {name: _shallow(value, f"{where}, {name}") for name, value in {**named, **fields}.items()}
 
 
-def known_names(kind: str) -> list[str]:
+def keys_of_type(kind: str) -> list[str]:
     """Return the keys of a type's layers."""
     return [f.name for f in value_fields(LAYERS[kind])]
 
@@ -164,10 +164,10 @@ def has_reference(value: JsonValue) -> bool:
 def constructor(kind: str) -> Callable[..., Any]:
     """Return the function that makes layers of a type."""
 
-    def made(*required: Any, **fields: Any) -> Any:
+    def construct(*required: Any, **fields: Any) -> Any:
         return layer(kind, *required, **fields)
 
-    made.__name__ = made.__qualname__ = kind
+    construct.__name__ = construct.__qualname__ = kind
     keys = ", ".join(f.name for f in value_fields(LAYERS[kind]))
-    made.__doc__ = f"{LAYERS[kind].__doc__}\n\n    Keys: {keys}.\n    "
-    return made
+    construct.__doc__ = f"{LAYERS[kind].__doc__}\n\n    Keys: {keys}.\n    "
+    return construct

@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_tuple
-from loom.nn.spec.base.values import JsonObject
+from loom.formats.json_text import JsonObject
 from loom.nn.structure.layers import LayerLike, OpenLayer, as_json, layer, layer_json
 
 __all__ = ["gate_json", "mixture", "softmax_json", "stitched"]
@@ -26,7 +26,7 @@ def stitched(given: LayerLike, width: int) -> Any:
     (10,)
     """
     stitch = layer("stitch", width)
-    return layer("sequential", [_kept(given, "loom.nn.structure.stitched"), stitch])
+    return layer("sequential", [_require_layer(given, "loom.nn.structure.stitched"), stitch])
 
 
 def mixture(
@@ -51,7 +51,7 @@ def mixture(
     if not (is_list(experts) or is_tuple(experts)) or not experts:
         raise ArgumentError(where, "no experts", expected="a list of layers", got=repr(experts)[:100],
                             remedy="Pass [structure.dense(3), structure.dense(3)]")  # fmt: skip
-    kept = [_kept(each, where) for each in experts]
+    kept = [_require_layer(each, where) for each in experts]
     return layer(
         "parallel", [each if width is None else stitched(each, width) for each in kept], combine_mode="filter",
         gate=gate_json(gate, len(kept), where), gate_softmax=softmax_json(softmax, temperature, where),
@@ -71,7 +71,7 @@ def softmax_json(softmax: str | LayerLike, temperature: float | None, where: str
     return found if temperature is None else {**found, "temperature": as_json(temperature, where)}
 
 
-def _kept(given: Any, where: str) -> LayerLike:
+def _require_layer(given: Any, where: str) -> LayerLike:
     """Return a layer as it was given, if it is one."""
     value = layer_json(given, where)
     return given if not isinstance(given, dict) else OpenLayer(value)

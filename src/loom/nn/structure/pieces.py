@@ -11,14 +11,14 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
+from loom.formats.json_text import JsonObject
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.base.layer import Shape, keys_of_names
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.keys import chain_of, node_at
 from loom.nn.spec.layers.parallel import Parallel
 from loom.nn.spec.layers.scale import Scale
 
-__all__ = ["Scion", "is_chain", "moved", "picked", "renamed", "unfolded"]
+__all__ = ["Scion", "is_chain", "move_names", "new_name", "pick", "unfold_branches"]
 
 _PLACES = ("name", "cell", "inputs")
 """Keys of a node that its layer has not."""
@@ -47,7 +47,7 @@ def is_chain(spec: NetworkSpec) -> bool:
     return not any(isinstance(node.layer, Scale) for node in spec.nodes)
 
 
-def picked(spec: NetworkSpec, donor: int, layers: Any, where: str) -> Scion:
+def pick(spec: NetworkSpec, donor: int, layers: Any, where: str) -> Scion:
     """Return layers of a network: all (None), one by name or number, or those from one to another (a pair)."""
     chain_of(spec, f"{where}, networks[{donor}]")
     names = [n.name for n in spec.nodes]
@@ -70,7 +70,7 @@ def bare(value: JsonObject) -> JsonObject:
     return {key: each for key, each in value.items() if key not in _PLACES}
 
 
-def unfolded(spec: NetworkSpec, piece: Scion) -> list[Scion]:
+def unfold_branches(spec: NetworkSpec, piece: Scion) -> list[Scion]:
     """Return a piece for each branch of a piece that is one parallel layer; others alone."""
     key = piece.keys[0]
     layer = spec.node(key).layer
@@ -84,7 +84,7 @@ def unfolded(spec: NetworkSpec, piece: Scion) -> list[Scion]:
     ]  # fmt: skip
 
 
-def renamed(name: str, moves: Sequence[tuple[str, str]]) -> str | None:
+def new_name(name: str, moves: Sequence[tuple[str, str]]) -> str | None:
     """Return a weight's or layer's new name, by pairs of an old key and its new one; None if it does not move."""
     for old, new in moves:
         if name == old or name.startswith(f"{old}."):
@@ -92,26 +92,26 @@ def renamed(name: str, moves: Sequence[tuple[str, str]]) -> str | None:
     return None
 
 
-def moved(value: Any, moves: Sequence[tuple[str, str]], where: str, *, frozen: bool = False) -> Any:
+def move_names(value: Any, moves: Sequence[tuple[str, str]], where: str, *, frozen: bool = False) -> Any:
     """Return a layer's object with all that names other layers named anew, frozen if asked for."""
     if is_mapping(value):
         if "$ref" in value:
-            return {**value, "$ref": _moved_name(str(value["$ref"]), moves, where)}
+            return {**value, "$ref": _require_new_name(str(value["$ref"]), moves, where)}
         names = keys_of_names() if "type" in value else frozenset[str]()
         kept = {
-            str(key): _moved_name(each, moves, where)
+            str(key): _require_new_name(each, moves, where)
             if key in names and isinstance(each, str)
-            else moved(each, moves, where)
+            else move_names(each, moves, where)
             for key, each in value.items()
         }
         return {**kept, "frozen": True} if frozen else kept
     if is_list(value) and value and not is_int(value[0]):
-        return [moved(each, moves, where) for each in value]
+        return [move_names(each, moves, where) for each in value]
     return value
 
 
-def _moved_name(name: str, moves: Sequence[tuple[str, str]], where: str) -> str:
-    target = renamed(name, moves)
+def _require_new_name(name: str, moves: Sequence[tuple[str, str]], where: str) -> str:
+    target = new_name(name, moves)
     if target is None:
         raise ArgumentError(where, f"a layer shares the weights of {name!r}, which is not taken",
                             expected="both", got="one", remedy="Take it as well")  # fmt: skip

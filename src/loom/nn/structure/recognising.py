@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.core.arrays import Array
 
-__all__ = ["Guess", "ModuleArrays", "grouped", "guess_of", "in_order"]
+__all__ = ["Guess", "ModuleArrays", "group_by_module", "guess_of", "in_order"]
 
 Own = dict[str, Array]
 
@@ -45,7 +45,7 @@ class Guess:
     weights: Own = field(default_factory=dict[str, Array])
 
 
-def grouped(arrays: Mapping[str, Array]) -> list[ModuleArrays]:
+def group_by_module(arrays: Mapping[str, Array]) -> list[ModuleArrays]:
     """Return arrays by module, in the order of the numbers and letters of its name."""
     found: dict[str, Own] = {}
     for name, array in arrays.items():

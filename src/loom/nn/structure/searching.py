@@ -157,7 +157,7 @@ def search(
     least = candidates * len(rounds_of(candidates, candidates * 64, reduction))
     budget = 4 * least if budget is None else whole(budget, f"{_WHERE}, budget", least=1)
     rounds = rounds_of(candidates, budget, reduction)
-    kept, held_out = _divided(x, y, hold_out, validation, seed)
+    kept, held_out = _split(x, y, hold_out, validation, seed)
     told = {"optimizer": "adam", "learning_rate": 0.003, "progress": False, "seed": seed, **settings}
     documents = [generate(space, seed, number) for number in range(candidates)]
     running = [Candidate(i, document, parameters_of(document)) for i, document in enumerate(documents)]
@@ -197,7 +197,7 @@ def _require_samples(network: Network, kept: Any, held_out: Any, told: Mapping[s
         network.read_training(x, y, _WHERE, settings=loss)
 
 
-def _divided(x: Any, y: Any, share: Any, validation: Any, seed: int) -> tuple[Any, tuple[Any, Any]]:
+def _split(x: Any, y: Any, share: Any, validation: Any, seed: int) -> tuple[Any, tuple[Any, Any]]:
     if validation is not None:
         if share is not None:
             raise ArgumentError(f"{_WHERE}, hold_out", "has no effect beside validation", expected="one of the two",

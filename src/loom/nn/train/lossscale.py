@@ -78,11 +78,11 @@ class LossScale:
         """Tell whether the scale cannot be halved."""
         return float(self.state["loss_scale"].item()) == _LEAST
 
-    def scaled(self, loss: Tensor) -> Tensor:
+    def scale(self, loss: Tensor) -> Tensor:
         """Record the loss that gradients are taken of."""
         return loss * self.state["loss_scale"]
 
-    def unscaled(self, grads: Sequence[Tensor]) -> list[Tensor]:
+    def unscale(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """Record the gradients of the loss itself, of f32 ones of what was scaled."""
         inverse = 1.0 / self.state["loss_scale"]
         return [g * inverse for g in grads]

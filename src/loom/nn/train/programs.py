@@ -103,10 +103,10 @@ class BatchShape:
         if self.held is not None:
             return self.held.pick(samples, at)
 
-        def fed(name: str, arrays: tuple[tuple[Shape, DType], ...]) -> list[Tensor]:
+        def inputs_of(name: str, arrays: tuple[tuple[Shape, DType], ...]) -> list[Tensor]:
             return [tensor.input(f"{name}{i}", (samples, *shape), t) for i, (shape, t) in enumerate(arrays)]
 
-        return fed("x", self.x), fed("y", self.y)
+        return inputs_of("x", self.x), inputs_of("y", self.y)
 
 
 Key = tuple[Any, ...]
@@ -429,13 +429,13 @@ class Programs:
         outputs = self._apply(x, training=True, step=self.step, **told)
         moved = list(self.model.state_updates)
         loss, trained = self._total(outputs, y), list(self.trained.values())
-        of = loss if self.scaling is None else self.scaling.scaled(loss)
+        of = loss if self.scaling is None else self.scaling.scale(loss)
         grads: list[Tensor] = []
 
         def differentiate(taps: list[Tensor]) -> list[Tensor]:
             grads[:] = tensor.grad(of, [*trained, *taps])
             if self.scaling is not None:
-                grads[:] = self.scaling.unscaled([wide(g) for g in grads])
+                grads[:] = self.scaling.unscale([wide(g) for g in grads])
             return grads[len(trained) :]
 
         if self._watch() is None:

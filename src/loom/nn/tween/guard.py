@@ -13,7 +13,7 @@ from loom.nn.tween.config import TweenConfig
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
-__all__ = ["guard_state", "guarded"]
+__all__ = ["guard_rate", "guard_state"]
 
 _STARTS = {"count": 0.0, "total": 0.0, "previous": 0.0, "run": 0.0, "multiplier": 1.0}
 
@@ -28,7 +28,9 @@ def guard_state(config: TweenConfig, number: DType, device: Device | None) -> di
     }
 
 
-def guarded(config: TweenConfig, gap: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+def guard_rate(
+    config: TweenConfig, gap: Tensor, state: dict[str, Tensor]
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """Return what multiplies the rate of an update of such a gap, and what is kept then.
 
     The first gaps make the baseline, their mean; from then on a gap that explodes cuts the multiplier at once.

@@ -15,7 +15,7 @@ from loom.nn.spec import Layer, Shape
 from loom.nn.tween.config import TweenConfig
 from loom.tensor import Tensor
 
-__all__ = ["Handed", "Link", "Move", "bounded", "cut", "fan", "finite", "outer", "rows", "wide"]
+__all__ = ["Handed", "Link", "Move", "clip_finite", "cut", "fan", "finite", "outer", "rows", "wide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,10 @@ def outer(x: Tensor, y: Tensor) -> Tensor:
 
 def cut(x: Tensor, most: float) -> Tensor:
     """Return a move cut to +-``most``, 0 where it is no finite number."""
-    return bounded(x, most)
+    return clip_finite(x, most)
 
 
-def bounded(x: Tensor, most: float) -> Tensor:
+def clip_finite(x: Tensor, most: float) -> Tensor:
     """Return a signal cut to +-``most``, 0 where it is no finite number."""
     return finite(tensor.clip(x, -most, most), 0.0, x)
 

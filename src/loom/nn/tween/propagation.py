@@ -16,7 +16,7 @@ from loom.core.given import is_mapping
 from loom.nn.layers import Context, ForwardPass
 from loom.nn.spec import NetworkSpec, NodeSpec
 from loom.nn.step import Wiring
-from loom.nn.tween.recording import blamed, number_type
+from loom.nn.tween.recording import loss_or_nan, number_type
 from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
@@ -87,11 +87,11 @@ class Ticking:
         made = {n.name: found.node(n.name, 0) if n.name in network.outputs else found.plain(n) for n in network.nodes}
         self.state_updates = [*record.updates.items()]
         self.state_updates += [(b, tensor.detach(made[n]).astype(b.dtype)) for n, b in self.buffers.items()]
-        fault = tensor.detach(blamed(tensor.zeros((), number_type(self.model)), self.state_updates))
-        self.state_updates += [*self.shifted(inputs), (self.ticks, self.ticks + 1)]
+        fault = tensor.detach(loss_or_nan(tensor.zeros((), number_type(self.model)), self.state_updates))
+        self.state_updates += [*self.shift_history(inputs), (self.ticks, self.ticks + 1)]
         return {name: made[name] + fault.astype(made[name].dtype) for name in network.outputs}
 
-    def shifted(self, inputs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def shift_history(self, inputs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Return the history after a tick that read ``inputs`` and the buffers."""
         now = {**self.buffers, **inputs}
         return [(h, now[n] if age == 1 else self.history[n, age - 1]) for (n, age), h in self.history.items()]

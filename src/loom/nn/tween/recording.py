@@ -23,8 +23,8 @@ from loom.nn.weights.model import Model
 from loom.tensor import Tensor
 
 __all__ = [
-    "Pairs", "Pass", "TweenUpdate", "blamed", "kept_if", "layers_above", "number_type", "output_gap", "record_pass",
-    "record_update",
+    "Pairs", "Pass", "TweenUpdate", "layers_above", "loss_or_nan", "number_type", "output_gap", "record_pass",
+    "record_update", "update_if_finite",
 ]  # fmt: skip
 
 Pairs = list[tuple[Tensor, Tensor]]
@@ -99,20 +99,22 @@ def record_update(
     samples = next(iter(found.made.values())).shape[0]
     squares = [(a * a).sum() for a in away.values()]
     recorded = TweenUpdate(reduce(lambda a, b: a + b, [_as(s, squares[0]) for s in squares]) * (1 / samples))
-    recorded.loss = blamed(recorded.loss, found.updates)
+    recorded.loss = loss_or_nan(recorded.loss, found.updates)
     walk = _Walk(model, mode, config, found, rate, samples, bypassed, watch, wanted, recorded)
     moves = walk.run(away)
-    recorded.updates = kept_if(recorded.loss, [*found.updates, *_moved(model, mode, config, moves, velocities)])
+    recorded.updates = update_if_finite(
+        recorded.loss, [*found.updates, *_apply_moves(model, mode, config, moves, velocities)]
+    )
     return recorded
 
 
-def blamed(loss: Tensor, updates: Pairs) -> Tensor:
+def loss_or_nan(loss: Tensor, updates: Pairs) -> Tensor:
     """Return a loss, NaN if buffers or running means would be no finite numbers, which no later pass could mend."""
     made = [new for _old, new in updates if new.dtype.is_float]
     return reduce(lambda a, b: a + b, [loss, *(_as((wide(n) - wide(n)).sum(), loss) for n in made)])
 
 
-def kept_if(loss: Tensor, updates: Pairs) -> Pairs:
+def update_if_finite(loss: Tensor, updates: Pairs) -> Pairs:
     """Return updates that are made if the loss is a finite number, and else change nothing."""
     is_sound = (loss - loss) == 0
     return [(old, tensor.where(is_sound, new, old)) for old, new in updates]
@@ -242,7 +244,7 @@ def output_gap(found: Pass, targets: Mapping[str, Tensor]) -> Tensor:
     return total * (1 / count)
 
 
-def _moved(
+def _apply_moves(
     model: Model, mode: TweenMode, config: TweenConfig, moves: Mapping[str, list[Move]],
     velocities: Mapping[str, Tensor],
 ) -> Pairs:  # fmt: skip

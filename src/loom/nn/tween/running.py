@@ -23,18 +23,18 @@ from loom.nn.train.targets import Output
 from loom.nn.tween.config import TweenConfig, config_of
 from loom.nn.tween.diagnostics import TweenReport
 from loom.nn.tween.fitting import Fit
-from loom.nn.tween.guard import guard_state, guarded
+from loom.nn.tween.guard import guard_rate, guard_state
 from loom.nn.tween.link import wide
 from loom.nn.tween.modes import TweenMode, mode_of
 from loom.nn.tween.propagation import Ticking, rows_of_history
 from loom.nn.tween.recording import (
     Pairs,
-    blamed,
-    kept_if,
+    loss_or_nan,
     number_type,
     output_gap,
     record_pass,
     record_update,
+    update_if_finite,
 )  # fmt: skip
 from loom.nn.weights.model import Model
 from loom.tensor import Tensor, TensorProgram
@@ -141,7 +141,7 @@ class TweenRunner:
         if not np.isfinite(loss):
             raise self._not_finite(loss)
         if watch:
-            self.report = self._reported(found)
+            self.report = self._report(found)
         return loss
 
     def _run(self, program: TensorProgram, given: Arrays, wanted: Arrays, rate: float) -> list[Array]:
@@ -150,7 +150,7 @@ class TweenRunner:
             program.run(**{name: a for name, a in feeds.items() if name in program.inputs})
             return program.read()
 
-    def _reported(self, found: list[Array]) -> TweenReport:
+    def _report(self, found: list[Array]) -> TweenReport:
         loss, budgets, gaps = found
         names = [n.name for n in self.model.network.nodes if n.name not in self.bypassed]
         means = [a.astype(np.float64).mean(1).tolist() for a in (budgets, gaps)]
@@ -239,9 +239,9 @@ class TweenRunner:
         if kind == "predict":
             return [wide(found.made[n]) for n in network.outputs], []
         if kind == "tick":
-            shifted = Ticking(model, self.buffers, self.history, self.counter).shifted(x)
-            loss = blamed(tensor.zeros((), self.number), found.updates)
-            return [loss], kept_if(loss, [*found.updates, *shifted, (self.counter, self.counter + 1)])
+            shifted = Ticking(model, self.buffers, self.history, self.counter).shift_history(x)
+            loss = loss_or_nan(tensor.zeros((), self.number), found.updates)
+            return [loss], update_if_finite(loss, [*found.updates, *shifted, (self.counter, self.counter + 1)])
         y: dict[str, Tensor] = {}
         for i, name in enumerate(network.outputs):
             shape = (samples, *model.shapes[name])
@@ -255,7 +255,7 @@ class TweenRunner:
     ) -> tuple[list[Tensor], Pairs]:
         extra: Pairs = [(self.counter, self.counter + 1)]
         if self.guard:
-            multiplier, kept = guarded(self.config, output_gap(found, y), self.guard)
+            multiplier, kept = guard_rate(self.config, output_gap(found, y), self.guard)
             rate = rate * multiplier
             extra += kept
         made = record_update(
@@ -265,4 +265,4 @@ class TweenRunner:
         if watch:
             names = [n.name for n in self.model.network.nodes if n.name in made.gaps]
             outputs += [tensor.stack([held[n] for n in names], 0) for held in (made.budgets, made.gaps)]
-        return outputs, [] if kind == "diagnose" else [*made.updates, *kept_if(made.loss, extra)]
+        return outputs, [] if kind == "diagnose" else [*made.updates, *update_if_finite(made.loss, extra)]

@@ -188,7 +188,7 @@ class TweenState(TweenRunner):
                 self._fit_buffers(len(next(iter(given.values()))))
             wanted = self._read_targets(target, given, is_one, "tween, diagnose")
             program = self._program("diagnose", given, wanted, watch=True)
-            return self._reported(self._run(program, given, wanted, 0.0))
+            return self._report(self._run(program, given, wanted, 0.0))
 
     def reset(self) -> None:
         """Forget velocities, buffers and what the guard keeps, as a new state; the weights and ``fit``'s place stay."""
@@ -297,7 +297,7 @@ class TweenState(TweenRunner):
     def remove(self, names: frozenset[str]) -> dict[str, str]:
         """Take layers out of the network; return old name -> new name of those that stay."""
         spec, new = without(self.model.network, names)
-        renamed = {old: f"{new[part]}.{key}" for old, part, key in _owned(self.model) if part in new}
+        renamed = {old: f"{new[part]}.{key}" for old, part, key in _arrays_by_node(self.model) if part in new}
         self.velocities = {renamed[n]: v for n, v in self.velocities.items() if n in renamed}
         self.bypassed = frozenset(new[n] for n in self.bypassed if n in new)
         self.rebuild(spec, {renamed[n]: a for n, a in self.model.weights().items() if n in renamed})
@@ -321,9 +321,9 @@ class TweenState(TweenRunner):
     def arrays(self) -> dict[str, Array]:
         """Return copies of all that steps change besides the weights, by name (bf16 as its 16 bits)."""
         with self.model.lock:
-            return {n: t.host_elements()[0] for n, t in self._held().items()} | dict(self._waiting)
+            return {n: t.host_elements()[0] for n, t in self._tensors().items()} | dict(self._waiting)
 
-    def _held(self) -> dict[str, Tensor]:
+    def _tensors(self) -> dict[str, Tensor]:
         held = {**{f"velocity/{n}": v for n, v in self.velocities.items()}, **self.guard, "step": self.counter}
         held |= {f"buffer/{n}": b for n, b in self.buffers.items()}
         held |= {f"history/{age}/{n}": h for (n, age), h in self.history.items()}
@@ -350,7 +350,7 @@ class TweenState(TweenRunner):
             n.removeprefix("velocity/"): self._zeros(n.replace("/", "."), shapes[n], self.number)
             for n in arrays if n in shapes and self.mode.is_tween
         }  # fmt: skip
-        held, waiting = self._held(), {n: a for n, a in arrays.items() if n.startswith("training/")}
+        held, waiting = self._tensors(), {n: a for n, a in arrays.items() if n.startswith("training/")}
         theirs = {n: a.shape for n, a in arrays.items() if n not in waiting}
         if {n: t.shape for n, t in held.items()} != theirs or (waiting and self.mode.is_tween):
             raise StateError("tween, restore", "arrays of another state", got=", ".join(arrays)[:200] or "none",
@@ -370,7 +370,7 @@ def _remade(network: Any, mode: TweenMode, config: TweenConfig, facts: tuple[Any
     return state
 
 
-def _owned(model: Model) -> list[tuple[str, str, str]]:
+def _arrays_by_node(model: Model) -> list[tuple[str, str, str]]:
     """Return of each array of a model its name, the node that has it, and the key there."""
     nodes = sorted((n.name for n in model.network.nodes), key=len, reverse=True)
     found: list[tuple[str, str, str]] = []

@@ -53,12 +53,12 @@ def read_targets(
     found: dict[str, Array] = {}
     for name, each in given.items():
         place = where if len(outputs) == 1 else f"{where} {name!r}"
-        a = numbers(each, *_parted(place))
+        a = numbers(each, *_split_place(place))
         found[name] = _read(outputs[name].shape, a[None] if is_one else a, y_type, place)
     return found
 
 
-def _parted(place: str) -> tuple[str, str]:
+def _split_place(place: str) -> tuple[str, str]:
     before, _, name = place.rpartition(", ")
     return before, name
 
@@ -77,4 +77,4 @@ def _read(shape: tuple[int, ...], a: Array, y_type: DType, place: str) -> Array:
         classes = f", or classes ({', '.join(['n', *map(str, shape[:-1])])}) as integers" if width > 1 else ""
         raise ShapeError(place, "targets do not fit the output", expected=f"({sizes}){classes}", got=a.shape,
                          remedy="Give one class, or one number for each element of the output")  # fmt: skip
-    return check_inputs(a, y_type, *_parted(place))
+    return check_inputs(a, y_type, *_split_place(place))

@@ -113,7 +113,7 @@ class Model(HeldWeights):
 
     # weights
 
-    def moved(self, device: Device) -> dict[str, Any]:
+    def weights_for(self, device: Device) -> dict[str, Any]:
         """Return what a model on another device is made of: ``weights()``, those kept quantised as they are."""
         with self.lock:
             held = self.parameters | self.state

@@ -24,7 +24,7 @@ def _activation(call: NodeCall) -> Made:
     found = OPERATORS["", call.name.removeprefix("Fused")].record(call)
     assert isinstance(found, Tensor)
     if call.name == "FusedConv":
-        found = found + call.tensor(3) if call.given(3) else found
+        found = found + call.tensor(3) if call.has_input(3) else found
         numbers = call.reals("activation_params", [])
     else:
         numbers = [call.real(f"activation_{n}") for n in ("alpha", "beta", "gamma")]
@@ -115,9 +115,9 @@ def _gemm(call: NodeCall, a: Tensor) -> Made:
         for x, zero in ((a, call.maybe(2)), (b, call.maybe(5) if not call.flag("transB") else _column(call.maybe(5))))
     )
     whole = lt.matmul(left, right, transpose_a=call.flag("transA"), transpose_b=call.flag("transB"), out_dtype="i32")
-    whole = whole + call.tensor(6) if call.given(6) else whole
+    whole = whole + call.tensor(6) if call.has_input(6) else whole
     found = lt.cast(whole, "f32") * (call.tensor(1) * call.tensor(4) * call.real("alpha", 1.0))
-    return _quantise(call, found, 7, a) if call.given(7) else found
+    return _quantise(call, found, 7, a) if call.has_input(7) else found
 
 
 def _column(zero: Tensor | None) -> Tensor | None:

@@ -28,22 +28,22 @@ def _if(call: NodeCall) -> Made:
 @operator("Loop")
 def _loop(call: NodeCall) -> Made:
     body = call.body("body")
-    most = int(call.scalar(0)) if call.given(0) else None
-    going = bool(call.scalar(1)) if call.given(1) else True
-    carried: list[Any] = [call.held(i) for i in range(2, len(call.inputs))]
+    most = int(call.scalar(0)) if call.has_input(0) else None
+    going = bool(call.scalar(1)) if call.has_input(1) else True
+    carried: list[Any] = [call.operand(i) for i in range(2, len(call.inputs))]
     rounds: list[list[Any]] = []
     while going and (most is None or len(rounds) < most):
         if len(rounds) >= _MOST_ROUNDS:
             raise call.refusal("a loop is unrolled into too many rounds", expected=_MOST_ROUNDS, got="more")
         inputs = [np.array(len(rounds), np.int64), np.array(True), *carried]
         found = call.scope.graph(body, inputs)
-        going = bool(call.known(found[0]).reshape(-1)[0])
+        going = bool(call.numbers_of(found[0]).reshape(-1)[0])
         carried, kept = found[1 : 1 + len(carried)], found[1 + len(carried) :]
         rounds.append(kept)
-    return [*carried, *_stacked(call, rounds, len(body.output) - 1 - len(carried), [0], [0])]
+    return [*carried, *_stack(call, rounds, len(body.output) - 1 - len(carried), [0], [0])]
 
 
-def _stacked(call: NodeCall, rounds: list[list[Value]], count: int, axes: list[int], back: list[int]) -> list[Value]:
+def _stack(call: NodeCall, rounds: list[list[Value]], count: int, axes: list[int], back: list[int]) -> list[Value]:
     if count and not rounds:
         raise call.refusal("a loop of no rounds has outputs without a shape", expected="at least 1 round", got=0)
     found: list[Value] = []
@@ -78,4 +78,4 @@ def _scan(call: NodeCall) -> Made:
         found = call.scope.graph(body, [*states, *parts])
         states, kept = found[: len(states)], found[len(states) :]
         rounds.append(kept)
-    return [*states, *_stacked(call, rounds, outputs, out_axes or [0], out_back or [0])]
+    return [*states, *_stack(call, rounds, outputs, out_axes or [0], out_back or [0])]

@@ -34,7 +34,7 @@ def _overlaps(box: _Numbers, others: _Numbers) -> _Numbers:
     return np.where(union > 0, common / np.where(union > 0, union, 1), 0)
 
 
-def _kept(boxes: _Numbers, scores: _Numbers, most: int, bound: float, least: float | None) -> list[int]:
+def _suppress(boxes: _Numbers, scores: _Numbers, most: int, bound: float, least: float | None) -> list[int]:
     order = [int(i) for i in np.argsort(-scores, kind="stable") if least is None or scores[i] > least]
     found: list[int] = []
     for i in order:
@@ -48,9 +48,9 @@ def _kept(boxes: _Numbers, scores: _Numbers, most: int, bound: float, least: flo
 @operator("NonMaxSuppression", since=10)
 def _non_max_suppression(call: NodeCall) -> Made:
     boxes, scores = call.host(0), call.host(1)
-    most = int(call.scalar(2)) if call.given(2) else 0
-    bound = float(call.scalar(3)) if call.given(3) else 0.0
-    least = float(call.scalar(4)) if call.given(4) else None
+    most = int(call.scalar(2)) if call.has_input(2) else 0
+    bound = float(call.scalar(3)) if call.has_input(3) else 0.0
+    least = float(call.scalar(4)) if call.has_input(4) else None
     is_centred = bool(call.integer("center_point_box", 0))
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (scores.shape[0], scores.shape[2], 4):
         raise call.refusal("the shapes do not fit", expected="(n, boxes, 4) and (n, classes, boxes)",
@@ -59,6 +59,6 @@ def _non_max_suppression(call: NodeCall) -> Made:
         (n, c, i)
         for n in range(len(boxes))
         for c in range(scores.shape[1])
-        for i in _kept(_corners(boxes[n], is_centred), scores[n, c], most, bound, least)
+        for i in _suppress(_corners(boxes[n], is_centred), scores[n, c], most, bound, least)
     ]
     return np.array(found, np.int64).reshape(-1, 3)

@@ -77,10 +77,10 @@ def _many(call: NodeCall) -> Made:
 @operator("Div", ignores=("consumed_inputs",))
 def _div(call: NodeCall) -> Made:
     a, b = _operands(call)
-    return truncated_quotient(a, b) if a.dtype.is_integer else a / b
+    return quotient_to_zero(a, b) if a.dtype.is_integer else a / b
 
 
-def truncated_quotient(a: Tensor, b: Tensor) -> Tensor:
+def quotient_to_zero(a: Tensor, b: Tensor) -> Tensor:
     """Return the quotient of integers, rounded towards 0."""
     return a.map("idiv", b)
 
@@ -91,7 +91,7 @@ def _mod(call: NodeCall, a: Tensor, b: Tensor) -> Made:
         return lt.remainder(a, b)
     if a.dtype.is_float:
         return a.map("fmod", b)
-    return a - truncated_quotient(a, b) * b
+    return a - quotient_to_zero(a, b) * b
 
 
 @operator("Pow")
@@ -158,7 +158,7 @@ def _hard_sigmoid(call: NodeCall, x: Tensor) -> Tensor:
     return lt.clip(x * call.real("alpha", 0.2) + call.real("beta", 0.5), 0, 1)
 
 
-def _thresholded(call: NodeCall, x: Tensor) -> Tensor:
+def _threshold(call: NodeCall, x: Tensor) -> Tensor:
     return lt.where(x > call.real("alpha", 1.0), x, lt.zeros_like(x))
 
 
@@ -171,26 +171,26 @@ _PARTS: dict[str, Callable[[NodeCall, Tensor], Tensor]] = {
     "Celu": lambda call, x: lt.celu(x, call.real("alpha", 1.0)),
     "LeakyRelu": lambda call, x: lt.leaky_relu(x, call.real("alpha", 0.01)),
     "Swish": lambda call, x: x * lt.sigmoid(x * call.real("alpha", 1.0)),
-    "ThresholdedRelu": _thresholded, "Selu": _selu, "HardSigmoid": _hard_sigmoid, "Shrink": _shrink, "Gelu": _gelu,
+    "ThresholdedRelu": _threshold, "Selu": _selu, "HardSigmoid": _hard_sigmoid, "Shrink": _shrink, "Gelu": _gelu,
 }  # fmt: skip
 
 
 @operator("Identity", since=1)
 def _identity(call: NodeCall) -> Made:
-    return call.held(0)
+    return call.operand(0)
 
 
 @operator("Cast", since=6, ignores=("saturate", "round_mode"))
 def _cast(call: NodeCall) -> Made:
-    return _converted(call, call.value(0), call.integer("to"))
+    return _convert(call, call.value(0), call.integer("to"))
 
 
 @operator("CastLike", since=15, ignores=("saturate", "round_mode"))
 def _cast_like(call: NodeCall) -> Made:
-    return _converted(call, call.value(0), element_of_dtype(call.tensor(1).dtype))
+    return _convert(call, call.value(0), element_of_dtype(call.tensor(1).dtype))
 
 
-def _converted(call: NodeCall, value: Value, element: int) -> Value:
+def _convert(call: NodeCall, value: Value, element: int) -> Value:
     wanted = dtype_of_element(element, call.where)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iub" and wanted.name in ("i32", "i64", "bool"):
         return value.astype(numpy_of_element(element, call.where))
@@ -209,8 +209,8 @@ def _bit_cast(call: NodeCall) -> Made:
 
 @operator("Dropout", since=7)
 def _dropout(call: NodeCall, x: Tensor) -> Made:
-    training = call.opset >= 12 and call.given(2) and bool(call.scalar(2))
-    ratio = float(call.scalar(1)) if training and call.given(1) else 0.5
+    training = call.opset >= 12 and call.has_input(2) and bool(call.scalar(2))
+    ratio = float(call.scalar(1)) if training and call.has_input(1) else 0.5
     call.integer("seed")
     if call.opset < 12:
         call.real("ratio")

@@ -140,7 +140,7 @@ def _scatter_nd(call: NodeCall, x: Tensor, at: Tensor, updates: Tensor) -> Made:
 def _tensor_scatter(call: NodeCall, past: Tensor, update: Tensor) -> Made:
     axis = call.axis(call.integer("axis", -2), past.ndim)
     mode = call.text("mode", "linear", ("linear", "circular"))
-    if not call.given(2):
+    if not call.has_input(2):
         start: Any = call.array(np.zeros(past.shape[0], np.int64))
     else:
         length = past.shape[axis]
@@ -162,7 +162,7 @@ def _tensor_scatter(call: NodeCall, past: Tensor, update: Tensor) -> Made:
 def _one_hot(call: NodeCall, at: Tensor) -> Made:
     depth, values = int(call.scalar(1)), call.tensor(2)
     axis = call.axis(call.integer("axis", -1), at.ndim + 1)
-    call.sized((*at.shape, depth))
+    call.check_shape((*at.shape, depth))
     wide = lt.cast(at, "i64") if at.dtype.is_integer else lt.cast(lt.cast(at, "f64"), "i64")
     places = lt.expand_dims(lt.where(wide < 0, wide + depth, wide), axis)
     own = call.array(np.arange(depth, dtype=np.int64).reshape(-1, *(1,) * (at.ndim - axis)))

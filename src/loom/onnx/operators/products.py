@@ -32,13 +32,13 @@ def _gemm(call: NodeCall, a: Tensor, b: Tensor, c: Tensor | None) -> Made:
     if a.ndim != 2 or b.ndim != 2:
         raise call.refusal("not matrices", expected=2, got=(a.ndim, b.ndim))
     found = lt.matmul(a, b, transpose_a=call.flag("transA"), transpose_b=call.flag("transB"))
-    found = found if alpha == 1 else _scaled(call, found, alpha)
+    found = found if alpha == 1 else _scale(call, found, alpha)
     if c is None:
         return found
-    return found + (c if beta == 1 else _scaled(call, c, beta))
+    return found + (c if beta == 1 else _scale(call, c, beta))
 
 
-def _scaled(call: NodeCall, x: Tensor, factor: float) -> Tensor:
+def _scale(call: NodeCall, x: Tensor, factor: float) -> Tensor:
     if x.dtype.is_float:
         return x * factor
     if factor != int(factor):

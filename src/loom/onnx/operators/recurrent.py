@@ -26,11 +26,11 @@ def _affine(x: Tensor, a: float, b: float) -> Tensor:
     return x * a + b
 
 
-def _thresholded(x: Tensor, a: float) -> Tensor:
+def _threshold(x: Tensor, a: float) -> Tensor:
     return lt.where(x > a, x, lt.zeros_like(x))
 
 
-def _scaled_tanh(x: Tensor, a: float, b: float) -> Tensor:
+def _tanh_scaled(x: Tensor, a: float, b: float) -> Tensor:
     return lt.tanh(x * b) * a
 
 
@@ -40,8 +40,8 @@ def _hard_sigmoid(x: Tensor, a: float, b: float) -> Tensor:
 
 _FUNCTIONS: dict[str, tuple[list[float], Callable[..., Tensor]]] = {
     "relu": ([], _relu), "tanh": ([], lt.tanh), "sigmoid": ([], lt.sigmoid), "affine": ([1.0, 0.0], _affine),
-    "leakyrelu": ([0.01], lt.leaky_relu), "thresholdedrelu": ([1.0], _thresholded),
-    "scaledtanh": ([1.0, 1.0], _scaled_tanh), "hardsigmoid": ([0.2, 0.5], _hard_sigmoid), "elu": ([1.0], lt.elu),
+    "leakyrelu": ([0.01], lt.leaky_relu), "thresholdedrelu": ([1.0], _threshold),
+    "scaledtanh": ([1.0, 1.0], _tanh_scaled), "hardsigmoid": ([0.2, 0.5], _hard_sigmoid), "elu": ([1.0], lt.elu),
     "softsign": ([], lt.softsign), "softplus": ([], lt.softplus),
 }  # fmt: skip
 """Activations: what alpha (and beta) usually are, and the function of x and these."""

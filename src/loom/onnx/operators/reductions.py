@@ -20,7 +20,7 @@ __all__: list[str] = []
 _Axes = tuple[int, ...]
 
 
-def _summed(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
+def _sum(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     return lt.cast(lt.sum(x, axis=axes, keepdims=keep), x.dtype)
 
 
@@ -30,7 +30,7 @@ def _mean(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
 
 def _log_sum_exp(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     if not math.prod(x.shape[a] for a in axes):
-        return lt.log(_summed(x, axes, keep))
+        return lt.log(_sum(x, axes, keep))
     wide = x if x.dtype.is_float else lt.cast(x, "f64")
     return lt.cast(lt.logsumexp(wide, axes, keepdims=keep), x.dtype)
 
@@ -57,9 +57,9 @@ def _extreme(x: Tensor, axes: _Axes, keep: bool, largest: bool) -> Tensor:
 
 
 _REDUCTIONS: dict[str, Callable[[Tensor, _Axes, bool], Tensor]] = {
-    "ReduceSum": _summed, "ReduceMean": _mean, "ReduceLogSumExp": _log_sum_exp, "ReduceL2": _root,
-    "ReduceLogSum": _log_sum, "ReduceL1": lambda x, a, k: _summed(lt.abs(x), a, k),
-    "ReduceSumSquare": lambda x, a, k: _summed(x * x, a, k),
+    "ReduceSum": _sum, "ReduceMean": _mean, "ReduceLogSumExp": _log_sum_exp, "ReduceL2": _root,
+    "ReduceLogSum": _log_sum, "ReduceL1": lambda x, a, k: _sum(lt.abs(x), a, k),
+    "ReduceSumSquare": lambda x, a, k: _sum(x * x, a, k),
     "ReduceProd": lambda x, a, k: lt.cast(lt.prod(x, axis=a, keepdims=k), x.dtype),
     "ReduceMax": lambda x, a, k: _extreme(x, a, k, True), "ReduceMin": lambda x, a, k: _extreme(x, a, k, False),
 }  # fmt: skip
@@ -69,7 +69,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor, _Axes, bool], Tensor]] = {
 def _reduce(call: NodeCall, x: Tensor) -> Made:
     keep = call.flag("keepdims", 1)
     since = 13 if call.name == "ReduceSum" else 18
-    axes = call.integers("axes") if call.opset < since else (call.numbers(1) if call.given(1) else None)
+    axes = call.integers("axes") if call.opset < since else (call.numbers(1) if call.has_input(1) else None)
     if call.opset >= since and not axes and call.flag("noop_with_empty_axes"):
         return _REDUCTIONS[call.name](x[None], (0,), False) if call.name != "ReduceMean" else x
     call.integer("noop_with_empty_axes")

@@ -50,7 +50,7 @@ def _wide(x: Tensor) -> Tensor:
 # grids
 
 
-def _reflected(x: Tensor, low: float, high: float) -> Tensor:
+def _reflect(x: Tensor, low: float, high: float) -> Tensor:
     """Return coordinates reflected at the borders until they lie between them."""
     reach = high - low
     if not reach:
@@ -72,7 +72,7 @@ class _GridAxis:
         if padding == "border" and mode != "cubic":  # of cubic neighbours each is clipped: torch and onnxruntime
             source = lt.clip(source, 0, n - 1)
         elif padding == "reflection":
-            source = _reflected(source, low, high)
+            source = _reflect(source, low, high)
         source = lt.clip(source, -_MARGIN, n + _MARGIN)
         base = lt.detach(lt.floor(source))
         part = source - base
@@ -86,7 +86,7 @@ class _GridAxis:
 
     def _part(self, place: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor | None]:
         n = self.n
-        inside = lt.clip(_reflected(place, self.low, self.high) if self.padding == "reflection" else place, 0, n - 1)
+        inside = lt.clip(_reflect(place, self.low, self.high) if self.padding == "reflection" else place, 0, n - 1)
         if self.padding == "zeros":
             here = lt.cast(lt.logical_and(place >= 0, place <= n - 1), place.dtype)
             share = here if share is None else lt.where(here > 0, share, lt.zeros_like(share))
@@ -122,7 +122,7 @@ def _grid_sample(call: NodeCall, x: Tensor, grid: Tensor) -> Made:
     if d < 1 or grid.ndim != x.ndim or grid.shape[-1] != d or grid.shape[0] != x.shape[0]:
         raise call.refusal("the shapes do not fit", expected="(n, c, *size), (n, *places, axes)",
                            got=f"{x.shape}, {grid.shape}")  # fmt: skip
-    call.sized((*x.shape[:2], *grid.shape[1:-1]))
+    call.check_shape((*x.shape[:2], *grid.shape[1:-1]))
     if 0 in x.shape or 0 in grid.shape:
         raise call.refusal("no elements", got=f"{x.shape}, {grid.shape}")
     wide, points = _wide(x), _wide(grid)
@@ -156,12 +156,12 @@ def _roi_align(call: NodeCall, x: Tensor) -> Made:
     least: Callable[[Tensor], Tensor] = (lambda v: v) if half else (lambda v: lt.maximum(v, 1.0))
     sizes = [least(b - a) for a, b in zip(starts, ends, strict=True)]
     counts = [_samples(call, size, n, ratio) for size, n in zip(sizes, places, strict=True)]
-    call.sized((rois.shape[0], x.shape[1], *places, *(k for k, _ in counts)))
+    call.check_shape((rois.shape[0], x.shape[1], *places, *(k for k, _ in counts)))
     sides = [
         _side(call, start, size, n, count, x.shape[2 + i])
         for i, (start, size, n, count) in enumerate(zip(starts, sizes, places, counts, strict=True))
     ]
-    found = _pooled_samples(_PixelRows(_wide(x)), image, sides, counts, mode)
+    found = _pool_samples(_PixelRows(_wide(x)), image, sides, counts, mode)
     return lt.cast(lt.permute(found, (0, 3, 1, 2)), x.dtype)
 
 
@@ -172,7 +172,7 @@ def _samples(call: NodeCall, size: Tensor, places: int, ratio: int) -> _Count:
     """Return the most samples of a bin, and those of each region; where sizes decide, their values are needed."""
     if ratio > 0:
         return ratio, lt.full(size.shape, float(ratio), "f32", on=call.scope.device)
-    whole = np.maximum(np.ceil(call.known(size / places)), 0)
+    whole = np.maximum(np.ceil(call.numbers_of(size / places)), 0)
     if not np.isfinite(whole).all() or whole.max(initial=0) > 1 << 12:
         raise call.refusal("a region is too large", expected=f"at most {1 << 12} samples", got=whole.max(initial=0))
     return int(whole.max(initial=0)), call.array(whole.astype(np.float32))
@@ -206,7 +206,7 @@ def _side(call: NodeCall, start: Tensor, size: Tensor, places: int, count: _Coun
     return _SampledSide(low, lt.minimum(low + 1, n - 1), inside - low, counts)
 
 
-def _pooled_samples(
+def _pool_samples(
     rows: _PixelRows, image: Tensor, sides: Sequence[_SampledSide], counts: Sequence[_Count], mode: str
 ) -> Tensor:
     image = lt.reshape(image, (-1, 1, 1, 1, 1))
@@ -250,7 +250,7 @@ def _max_roi_pool(call: NodeCall, x: Tensor, rois: Tensor) -> Made:
     sides = [(corners[:, 1], corners[:, 3]), (corners[:, 0], corners[:, 2])]
     h, w = (_bins(call, a, b, n, x.shape[2 + i]) for i, ((a, b), n) in enumerate(zip(sides, places, strict=True)))
     least = lt.full((), -math.inf, x.dtype)
-    call.sized((*images.shape, places[1]))
+    call.check_shape((*images.shape, places[1]))
     wide = lt.where(w[:, None, None], images[:, :, :, None, :], least)  # (rois, c, h, places, w)
     along = lt.max(wide, axis=-1)
     found = lt.max(lt.where(h[:, None, :, :, None], along[:, :, None], least), axis=3)
@@ -295,7 +295,7 @@ def _deform_conv(call: NodeCall, x: Tensor, weight: Tensor, offset: Tensor) -> M
     images = lt.reshape(wide, (n * parts, c // parts, *sizes))
     image = lt.reshape(_images(call, n * parts, 1), (n, parts, *(1,) * 2 * d))
     found = _between(_PixelRows(images), image, axes, [])  # (n, parts, *window, *shape, c / parts)
-    if call.given(4):
+    if call.has_input(4):
         mask = lt.reshape(lt.cast(call.tensor(4), wide.dtype), (n, parts, *window, *shape, 1))
         found = found * mask
     return lt.cast(_columns_times(call, found, weight, groups, shape), x.dtype)
@@ -319,6 +319,6 @@ def _columns_times(call: NodeCall, found: Tensor, weight: Tensor, groups: int, s
         matrix = lt.reshape(lt.permute(part, (2, 3, 1, 0)), (k * each, filters // groups))
         made.append(lt.matmul(columns, lt.cast(matrix, columns.dtype)))
     whole = lt.permute(lt.reshape(lt.concat(made, -1), (n, *shape, filters)), (0, 3, 1, 2))
-    if not call.given(3):
+    if not call.has_input(3):
         return whole
     return whole + lt.reshape(lt.cast(call.tensor(3), whole.dtype), (-1, 1, 1))

@@ -40,14 +40,14 @@ def _place(call: NodeCall, i: int, n: int, most: int) -> int:
 @operator("SequenceInsert", since=11)
 def _insert(call: NodeCall) -> Made:
     parts = list(call.parts(0))
-    at = _place(call, 2, len(parts), len(parts)) if call.given(2) else len(parts)
+    at = _place(call, 2, len(parts), len(parts)) if call.has_input(2) else len(parts)
     return ValueSequence([*parts[:at], call.value(1), *parts[at:]])
 
 
 @operator("SequenceErase", since=11)
 def _erase(call: NodeCall) -> Made:
     parts = list(call.parts(0))
-    at = _place(call, 1, len(parts), len(parts) - 1) if call.given(1) else len(parts) - 1
+    at = _place(call, 1, len(parts), len(parts) - 1) if call.has_input(1) else len(parts) - 1
     if not parts:
         raise call.refusal("nothing to erase", expected="a value", got="an empty sequence")
     return ValueSequence([*parts[:at], *parts[at + 1 :]])
@@ -78,7 +78,7 @@ def _concat(call: NodeCall) -> Made:
 def _split(call: NodeCall, x: Tensor) -> Made:
     axis, keep = call.axis(call.integer("axis", 0), x.ndim), call.flag("keepdims", 1)
     n = x.shape[axis]
-    given = call.host(1) if call.given(1) else np.array(1)
+    given = call.host(1) if call.has_input(1) else np.array(1)
     if given.ndim == 0:
         size = int(given)
         if size < 1:
@@ -89,13 +89,13 @@ def _split(call: NodeCall, x: Tensor) -> Made:
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise call.refusal("the parts are not the whole", expected=n, got=sizes)
     found = cut_into(x, axis, sizes)
-    return ValueSequence(found if keep or call.given(1) else [lt.squeeze(p, axis) for p in found])
+    return ValueSequence(found if keep or call.has_input(1) else [lt.squeeze(p, axis) for p in found])
 
 
 @operator("SequenceMap", since=17)
 def _map(call: NodeCall) -> Made:
     body, first = call.body("body"), call.parts(0)
-    others = [call.held(i) for i in range(1, len(call.inputs))]
+    others = [call.operand(i) for i in range(1, len(call.inputs))]
     lengths = [len(p.values) for p in others if isinstance(p, ValueSequence)]
     if any(n != len(first) for n in lengths):
         raise call.refusal("sequences of other lengths", expected=len(first), got=lengths)
@@ -110,17 +110,17 @@ def _map(call: NodeCall) -> Made:
 
 @operator("Optional", since=15, ignores=("type",))
 def _optional(call: NodeCall) -> Made:
-    return call.held(0) if call.given(0) else EMPTY
+    return call.operand(0) if call.has_input(0) else EMPTY
 
 
 @operator("OptionalHasElement", since=15)
 def _has(call: NodeCall) -> Made:
-    return np.array(call.given(0) and call.held(0) is not EMPTY)
+    return np.array(call.has_input(0) and call.operand(0) is not EMPTY)
 
 
 @operator("OptionalGetElement", since=15)
 def _get(call: NodeCall) -> Made:
-    found = call.held(0)
+    found = call.operand(0)
     if found is EMPTY:
         raise call.refusal("an optional value that is not there is asked for", expected="a value", got="none")
     return found

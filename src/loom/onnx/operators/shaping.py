@@ -46,7 +46,7 @@ def _constant(call: NodeCall) -> Made:
 
 @operator("ConstantOfShape", since=9)
 def _constant_of_shape(call: NodeCall) -> Made:
-    shape = call.sized(call.numbers(0))
+    shape = call.check_shape(call.numbers(0))
     proto = call.proto("value")
     value = np.zeros(1, np.float32) if proto is None else call.scope.read_tensor(proto)
     if value.size != 1:
@@ -56,7 +56,7 @@ def _constant_of_shape(call: NodeCall) -> Made:
     return lt.broadcast_to(call.scope.tensor(value.reshape(())), shape)
 
 
-def _moved(call: NodeCall, shape: tuple[int, ...]) -> Value:
+def _reshape_first(call: NodeCall, shape: tuple[int, ...]) -> Value:
     """Return the first input in another shape."""
     value = call.value(0)
     if math.prod(shape) != math.prod(value.shape):
@@ -76,7 +76,7 @@ def _reshape(call: NodeCall) -> Made:
     if -1 in wanted:
         rest = math.prod(n for n in wanted if n != -1)
         wanted[wanted.index(-1)] = math.prod(old) // rest if rest else 0
-    return _moved(call, call.sized(wanted))
+    return _reshape_first(call, call.check_shape(wanted))
 
 
 @operator("Flatten")
@@ -86,14 +86,14 @@ def _flatten(call: NodeCall) -> Made:
     if not -len(shape) <= axis <= len(shape):
         raise call.refusal("an axis that there is not", expected=len(shape), got=axis)
     axis += len(shape) if axis < 0 else 0
-    return _moved(call, (math.prod(shape[:axis]), math.prod(shape[axis:])))
+    return _reshape_first(call, (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
 def _axes_given(call: NodeCall) -> list[int] | None:
     """Return axes, an attribute before opset 13 and an input since."""
     if call.opset < 13:
         return call.integers("axes")
-    return call.numbers(1) if call.given(1) else None
+    return call.numbers(1) if call.has_input(1) else None
 
 
 @operator("Squeeze")
@@ -102,7 +102,7 @@ def _squeeze(call: NodeCall) -> Made:
     gone = [i for i, n in enumerate(shape) if n == 1] if axes is None else call.axes(axes, len(shape))
     if any(shape[a] != 1 for a in gone):
         raise call.refusal("a squeezed axis is not 1 long", expected=1, got=f"{shape}, axes {list(gone)}")
-    return _moved(call, tuple(n for i, n in enumerate(shape) if i not in gone))
+    return _reshape_first(call, tuple(n for i, n in enumerate(shape) if i not in gone))
 
 
 @operator("Unsqueeze")
@@ -112,7 +112,7 @@ def _unsqueeze(call: NodeCall) -> Made:
         raise call.refusal("axes are missing")
     rank = len(shape) + len(axes)
     new, rest = call.axes(axes, rank), iter(shape)
-    return _moved(call, tuple(1 if i in new else next(rest) for i in range(rank)))
+    return _reshape_first(call, tuple(1 if i in new else next(rest) for i in range(rank)))
 
 
 @operator("Transpose")
@@ -123,7 +123,7 @@ def _transpose(call: NodeCall) -> Made:
     if len(axes) != value.ndim:
         raise call.refusal("perm is no order of the axes", expected=value.ndim, got=order)
     if isinstance(value, np.ndarray):
-        return call.scope.kept(("transpose", axes), value, lambda: np.ascontiguousarray(value.transpose(axes)))
+        return call.scope.make_once(("transpose", axes), value, lambda: np.ascontiguousarray(value.transpose(axes)))
     return lt.permute(value, axes)
 
 
@@ -136,7 +136,7 @@ def _concat(call: NodeCall) -> Made:
 @operator("Split", since=2)
 def _split(call: NodeCall, x: Tensor) -> Made:
     axis = call.axis(call.integer("axis", 0), x.ndim)
-    sizes = call.integers("split") if call.opset < 13 else (call.numbers(1) if call.given(1) else None)
+    sizes = call.integers("split") if call.opset < 13 else (call.numbers(1) if call.has_input(1) else None)
     count = call.integer("num_outputs", len(call.node.output))
     if sizes is None:
         each = -(-x.shape[axis] // count)
@@ -153,8 +153,8 @@ def _slice(call: NodeCall) -> Made:
         starts, ends, axes, steps = call.integers("starts"), call.integers("ends"), call.integers("axes"), None
     else:
         starts, ends = call.numbers(1), call.numbers(2)
-        axes = call.numbers(3) if call.given(3) else None
-        steps = call.numbers(4) if call.given(4) else None
+        axes = call.numbers(3) if call.has_input(3) else None
+        steps = call.numbers(4) if call.has_input(4) else None
     steps = [1] * len(starts) if steps is None else steps
     named = call.axes(range(len(starts)) if axes is None else axes, value.ndim)
     if not len(starts) == len(ends) == len(named) == len(steps) or 0 in steps:
@@ -173,10 +173,10 @@ def _slice(call: NodeCall) -> Made:
 def _expand(call: NodeCall, x: Tensor) -> Made:
     wanted = tuple(call.numbers(1))
     try:
-        shape = np.broadcast_shapes(x.shape, call.sized(wanted))
+        shape = np.broadcast_shapes(x.shape, call.check_shape(wanted))
     except ValueError:
         raise call.refusal("the shapes do not broadcast", expected=x.shape, got=wanted) from None
-    return lt.broadcast_to(x, call.sized(shape))
+    return lt.broadcast_to(x, call.check_shape(shape))
 
 
 @operator("Tile", since=6)
@@ -184,7 +184,7 @@ def _tile(call: NodeCall, x: Tensor) -> Made:
     times = call.numbers(1)
     if len(times) != x.ndim or min(times, default=0) < 0:
         raise call.refusal("not a number for each axis", expected=x.ndim, got=times)
-    call.sized(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
+    call.check_shape(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
     return lt.tile(x, tuple(times))
 
 
@@ -195,15 +195,15 @@ def _pad(call: NodeCall, x: Tensor) -> Made:
         widths, value, axes = call.integers("pads"), call.real("value", 0.0), None
     else:
         widths = call.numbers(1)
-        value = call.scalar(2) if call.given(2) else 0
-        axes = call.numbers(3) if call.given(3) else None
+        value = call.scalar(2) if call.has_input(2) else 0
+        axes = call.numbers(3) if call.has_input(3) else None
     named = call.axes(range(x.ndim) if axes is None else axes, x.ndim)
     if len(widths) != 2 * len(named):
         raise call.refusal("not two widths for each axis", expected=2 * len(named), got=len(widths))
     pairs = [(0, 0)] * x.ndim
     for i, axis in enumerate(named):
         pairs[axis] = widths[i], widths[i + len(named)]
-    call.sized(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)))
+    call.check_shape(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)))
     if mode == "constant":
         return pad_by_number(x, pairs, value)
     if any(pair != (0, 0) and not n for n, pair in zip(x.shape, pairs, strict=True)):
@@ -217,7 +217,7 @@ def _range(call: NodeCall) -> Made:
     if step == 0:
         raise call.refusal("a step of 0")
     count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
-    call.sized((count,))
+    call.check_shape((count,))
     if first.dtype.kind in "iu":
         return (first.item() + np.arange(count, dtype=np.int64) * step.item()).astype(first.dtype)
     wide = np.float64 if first.dtype == np.float64 else np.float32
@@ -236,7 +236,7 @@ def _eye_like(call: NodeCall, x: Tensor) -> Made:
 
 @operator("Trilu", since=14)
 def _trilu(call: NodeCall, x: Tensor) -> Made:
-    k = int(call.scalar(1)) if call.given(1) else 0
+    k = int(call.scalar(1)) if call.has_input(1) else 0
     k = min(max(k, -x.shape[-2] - 1), x.shape[-1] + 1)
     return lt.triu(x, k=k) if call.flag("upper", 1) else lt.tril(x, k=k)
 

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from loom import tensor as lt
+from loom.importers.signals import BLACKMAN, HANN, cosine_window
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -23,12 +24,12 @@ def _dft(call: NodeCall, x: Tensor) -> Made:
     if call.opset < 20:
         axis = call.integer("axis", 1)
     else:
-        axis = int(call.scalar(2)) if call.given(2) else -2
+        axis = int(call.scalar(2)) if call.has_input(2) else -2
     axis = call.axis(axis, x.ndim)
     back, half = call.flag("inverse"), call.flag("onesided")
     if axis == x.ndim - 1:
         raise call.refusal("the axis of (re, im) is none of the signal", got=axis)
-    n = int(call.scalar(1)) if call.given(1) else None
+    n = int(call.scalar(1)) if call.has_input(1) else None
     is_real = x.shape[-1] == 1
     wide = lt.cast(x, "f64")  # so that what cancels is far below a unit of f32
     if half and back:
@@ -53,7 +54,7 @@ def _stft(call: NodeCall, x: Tensor) -> Made:
         x = lt.expand_dims(x, -1)
     if x.ndim != 3 or x.shape[-1] not in (1, 2):
         raise call.refusal("no signals", expected="(n, length, 1) or (n, length, 2)", got=x.shape)
-    size = int(call.scalar(3)) if call.given(3) else x.shape[1] if window is None else window.shape[0]
+    size = int(call.scalar(3)) if call.has_input(3) else x.shape[1] if window is None else window.shape[0]
     if step < 1 or not 1 <= size <= x.shape[1] or (window is not None and window.shape != (size,)):
         raise call.refusal("frames do not fit", expected=f"1 to {x.shape[1]}, a step of at least 1",
                            got=(size, step, None if window is None else window.shape))  # fmt: skip
@@ -74,13 +75,9 @@ def _stft(call: NodeCall, x: Tensor) -> Made:
 def _window(call: NodeCall) -> Made:
     size = int(call.scalar(0))
     dtype = call.element("output_datatype", 1)
-    call.sized((size,))
-    count = size if call.flag("periodic", 1) else size - 1
-    at = call.array(np.arange(size, dtype=np.float64)) * (2 * math.pi / max(count, 1))
-    terms = {"HannWindow": (0.5, 0.5, 0.0), "HammingWindow": (25 / 46, 21 / 46, 0.0),
-             "BlackmanWindow": (0.42, 0.5, 0.08)}[call.name]  # fmt: skip
-    found = terms[0] - lt.cos(at) * terms[1]
-    return lt.cast(found + lt.cos(at * 2) * terms[2] if terms[2] else found, dtype)
+    call.check_shape((size,))
+    terms = {"HannWindow": HANN, "HammingWindow": (25 / 46, 21 / 46, 0.0), "BlackmanWindow": BLACKMAN}[call.name]
+    return cosine_window(call, size, terms, dtype, periodic=call.flag("periodic", 1))
 
 
 @operator("MelWeightMatrix", since=17)
@@ -88,7 +85,7 @@ def _mel_weight_matrix(call: NodeCall) -> Made:
     bands, length, rate = (int(call.scalar(i)) for i in range(3))
     edges = np.array([float(call.scalar(3)), float(call.scalar(4))])
     dtype = call.element("output_datatype", 1)
-    call.sized((length // 2 + 1, bands))
+    call.check_shape((length // 2 + 1, bands))
     if bands < 1 or length < 1 or rate < 1 or not 0 <= edges[0] < edges[1]:
         raise call.refusal("no bands", expected="positive numbers, edges upwards", got=(bands, length, rate, edges))
     low, high = (lt.array(edges / 700, on="cpu").map("log1p") * (2595 / math.log(10))).tolist()

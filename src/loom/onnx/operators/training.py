@@ -67,8 +67,8 @@ def _momentum(call: NodeCall, rate: Tensor, step: Tensor) -> Made:
 @operator("Gradient", domain=_DOMAIN)
 def _gradient(call: NodeCall) -> Made:
     names, rest = call.strings("xs", []), call.strings("zs", [])
-    y = call.scope.named(call.text("y", ""))
+    y = call.scope.value_of(call.text("y", ""))
     for i, name in enumerate([*names, *rest]):
-        if call.scope.named(name) is not call.value(i):
+        if call.scope.value_of(name) is not call.value(i):
             raise call.refusal("a gradient at other values than those of the graph", expected=name, got=f"input {i}")
     return lt.grad(lt.sum(y) if y.size != 1 else y, [call.tensor(i) for i in range(len(names))])

@@ -95,7 +95,9 @@ def _neighbours(way: _Way, source: _Numbers, n: int, scale: float) -> tuple[_Num
     return np.clip(places, 0, n - 1).astype(np.int64), weights / weights.sum(-1, keepdims=True)
 
 
-def _resized(call: NodeCall, x: Tensor, axis: int, way: _Way, m: int, scale: float, roi: tuple[float, float]) -> Tensor:
+def _resize_axis(
+    call: NodeCall, x: Tensor, axis: int, way: _Way, m: int, scale: float, roi: tuple[float, float]
+) -> Tensor:
     n = x.shape[axis]
     source = _source(way, n, m, scale, roi)
     spread = (m, *(1,) * (x.ndim - 1 - axis))
@@ -118,14 +120,14 @@ def _resized(call: NodeCall, x: Tensor, axis: int, way: _Way, m: int, scale: flo
     return lt.where(outside, lt.full((), way.extrapolation, x.dtype), found)
 
 
-def _changed(
+def _resample(
     call: NodeCall, way: _Way, axes: Sequence[int], sizes: Sequence[int], scales: Sequence[float], roi: Sequence[float]
 ) -> Tensor:
     x = call.tensor(0)
     shape = list(x.shape)
     for axis, m in zip(axes, sizes, strict=True):
         shape[axis] = m
-    call.sized(shape)
+    call.check_shape(shape)
     if 0 in x.shape or min(shape, default=1) < 1 or any(not s > 0 for s in scales):
         raise call.refusal("no elements", expected="positive sizes", got=f"{x.shape} to {shape}")
     is_made_wide = way.mode != "nearest" and (x.dtype.is_integer or x.dtype.bits < 32)
@@ -134,7 +136,7 @@ def _changed(
         if scale == 1 and m == x.shape[axis] and way.coordinates != "tf_crop_and_resize":
             continue
         crop = (roi[i], roi[i + len(axes)]) if way.coordinates == "tf_crop_and_resize" else (0.0, 1.0)
-        found = _resized(call, found, axis, way, m, scale, crop)
+        found = _resize_axis(call, found, axis, way, m, scale, crop)
     return lt.cast(found, x.dtype)
 
 
@@ -155,9 +157,9 @@ def _resize(call: NodeCall) -> Made:
         call.real("extrapolation_value", 0.0),
     )  # fmt: skip
     policy = call.text("keep_aspect_ratio_policy", "stretch", ("stretch", "not_larger", "not_smaller"))
-    given = call.host(2).reshape(-1).tolist() if call.given(2) else []
-    wanted = call.numbers(3) if call.given(3) else []
-    roi = call.host(1).reshape(-1).tolist() if call.given(1) else []
+    given = call.host(2).reshape(-1).tolist() if call.has_input(2) else []
+    wanted = call.numbers(3) if call.has_input(3) else []
+    roi = call.host(1).reshape(-1).tolist() if call.has_input(1) else []
     if bool(given) == bool(wanted) or len(given or wanted) != len(axes):
         raise call.refusal("not a scale or a size for each axis", expected=len(axes), got=(given, wanted))
     if way.coordinates == "tf_crop_and_resize" and len(roi) != 2 * len(axes):
@@ -171,7 +173,7 @@ def _resize(call: NodeCall) -> Made:
         if policy != "stretch":
             scale = min(scales) if policy == "not_larger" else max(scales)
             scales, sizes = [scale] * len(axes), [math.floor(n * scale + 0.5) for n in lengths]
-    return _changed(call, way, axes, sizes, scales, roi)
+    return _resample(call, way, axes, sizes, scales, roi)
 
 
 @operator("Upsample", since=7)
@@ -184,4 +186,4 @@ def _upsample(call: NodeCall) -> Made:
     mode = call.text("mode", "nearest", ("nearest", "linear", "bilinear"))
     way = _Way("nearest" if mode == "nearest" else "linear", "asymmetric")
     sizes = [math.floor(n * s) for n, s in zip(shape, scales, strict=True)]
-    return _changed(call, way, range(len(shape)), sizes, scales, [])
+    return _resample(call, way, range(len(shape)), sizes, scales, [])

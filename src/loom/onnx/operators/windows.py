@@ -53,8 +53,15 @@ def geometry(call: NodeCall, shape: Sequence[int], sizes: Sequence[int], *, ceil
     how = how.with_last_windows(shape) if ceil else how
     if any(n + a + b < r for n, (a, b), r in zip(shape, how.pads, reach, strict=True)):
         raise call.refusal("a window is larger than the image", expected=list(shape), got=reach)
-    call.sized([n + a + b for n, (a, b) in zip(shape, how.pads, strict=True)])
+    call.check_shape([n + a + b for n, (a, b) in zip(shape, how.pads, strict=True)])
     return how
+
+
+def _require_elements(call: NodeCall, how: ImageWindows, shape: Sequence[int]) -> None:
+    """Refuse windows that lie in the padding alone: ONNX tells no largest element of none, and no mean."""
+    if not (there := how.inside(shape).any(-1)).all():
+        raise call.refusal("a window lies in the padding alone", expected="an element of the image in each",
+                           got=f"window {tuple(int(i) for i in np.argwhere(~there)[0])}, pads {how.pads}")  # fmt: skip
 
 
 def weight_last(call: NodeCall, value: Value) -> Tensor:
@@ -62,11 +69,11 @@ def weight_last(call: NodeCall, value: Value) -> Tensor:
     if not isinstance(value, np.ndarray):
         return filters_last(value)
     order = (*range(2, value.ndim), 1, 0)
-    made = call.scope.kept(("weight",), value, lambda: call.array(np.ascontiguousarray(value.transpose(order))))
+    made = call.scope.make_once(("weight",), value, lambda: call.array(np.ascontiguousarray(value.transpose(order))))
     return call.scope.tensor(made)
 
 
-def convolved(call: NodeCall, x: Tensor, weight: Value) -> Tensor:
+def convolve(call: NodeCall, x: Tensor, weight: Value) -> Tensor:
     """Return the convolution that a node's attributes describe, channels first."""
     shape, groups = weight.shape, call.integer("group", 1)
     sizes = call.integers("kernel_shape", list(shape[2:]))
@@ -81,12 +88,12 @@ def convolved(call: NodeCall, x: Tensor, weight: Value) -> Tensor:
 
 def _add_bias(call: NodeCall, x: Tensor, i: int) -> Tensor:
     """Return images and an input that has a number for each of their channels, if it is there."""
-    return x + by_channel(call.tensor(i), x.ndim) if call.given(i) else x
+    return x + by_channel(call.tensor(i), x.ndim) if call.has_input(i) else x
 
 
 @operator("Conv")
 def _conv(call: NodeCall) -> Made:
-    return _add_bias(call, convolved(call, call.tensor(0), call.value(1)), 2)
+    return _add_bias(call, convolve(call, call.tensor(0), call.value(1)), 2)
 
 
 @operator("ConvTranspose")
@@ -113,7 +120,7 @@ def _conv_transpose(call: NodeCall, x: Tensor, weight: Tensor) -> Made:
         wanted = list(wanted)[-d:]
         total = [max(f + e - w, 0) for f, e, w in zip(full, more, wanted, strict=True)]
         pads = [(t // 2, t - t // 2) if auto == "SAME_UPPER" else (t - t // 2, t // 2) for t in total]
-    call.sized((x.shape[0], weight.shape[1] * groups, *wanted))
+    call.check_shape((x.shape[0], weight.shape[1] * groups, *wanted))
     if min(wanted) < 1:
         raise call.refusal("nothing is left", expected="at least 1 element", got=wanted)
     whole = lt.conv_transpose(channels_last(x), filters_last(weight), stride=steps, dilation=gaps, groups=groups)
@@ -126,6 +133,7 @@ def _conv_transpose(call: NodeCall, x: Tensor, weight: Tensor) -> Made:
 @operator("MaxPool")
 def _max_pool(call: NodeCall, x: Tensor) -> Made:
     how = geometry(call, x.shape[2:], call.integers("kernel_shape"), ceil=call.flag("ceil_mode"))
+    _require_elements(call, how, x.shape[2:])
     columns = bool(call.integer("storage_order", 0))
     least = least_of(x.dtype)
     padded = how.pad(x, least)
@@ -144,8 +152,7 @@ def _max_pool(call: NodeCall, x: Tensor) -> Made:
 def _first_inside(shape: Sequence[int], how: ImageWindows, columns: bool) -> Numbers:
     """Return for each window the position of its first place inside the image."""
     positions, chosen = _positions(shape, how, columns), how.inside(shape[2:]).argmax(-1)
-    found = np.take_along_axis(positions, np.broadcast_to(chosen, positions.shape[:-1])[..., None], -1)[..., 0]
-    return np.maximum(found, 0)
+    return np.take_along_axis(positions, np.broadcast_to(chosen, positions.shape[:-1])[..., None], -1)[..., 0]
 
 
 def _positions(shape: Sequence[int], how: ImageWindows, columns: bool) -> Numbers:
@@ -163,11 +170,11 @@ def _max_unpool(call: NodeCall, x: Tensor, at: Tensor) -> Made:
     natural = [
         (n - 1) * s + k - a - b for n, s, k, a, b in zip(x.shape[2:], steps, sizes, pads[:d], pads[d:], strict=True)
     ]
-    shape = call.sized(call.numbers(2) if call.given(2) else (*x.shape[:2], *natural))
+    shape = call.check_shape(call.numbers(2) if call.has_input(2) else (*x.shape[:2], *natural))
     require_places(call, 1, math.prod((*x.shape[:2], *natural)), least=0)
-    if call.given(2):
+    if call.has_input(2):
         old = (*x.shape[:2], *natural)
-        host = call.known(at)
+        host = call.numbers_of(at)
         places = np.unravel_index(host, old)
         at = call.array(np.ravel_multi_index(places, shape).astype(np.int64))
     empty = lt.full((math.prod(shape),), 0, x.dtype, on=call.scope.device)
@@ -186,12 +193,14 @@ def _average_pool(call: NodeCall, x: Tensor) -> Made:
         total = lt.sum(lt.pow(size, float(p)) if p != 2 else size * size, axis=inner)
         return lt.sqrt(total) if p == 2 else total if p == 1 else lt.pow(total, 1 / p)
     counted = call.flag("count_include_pad")
+    if not counted:
+        _require_elements(call, how, x.shape[2:])
     given = call.integers("pads", [0] * 2 * len(sizes))
     told = call.text("auto_pad", "NOTSET") == "NOTSET"
     ends = [min(end, b) if told else b for (_, b), end in zip(how.pads, given[len(sizes) :], strict=True)]
     around = [(a, end) if counted else (0, 0) for (a, _), end in zip(how.pads, ends, strict=True)]
     shares = how.shares(x.shape[2:], around)
-    return lt.sum(found, axis=inner) / lt.cast(call.array(np.maximum(shares, 1)), x.dtype)
+    return lt.sum(found, axis=inner) / lt.cast(call.array(shares), x.dtype)
 
 
 @operator("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
@@ -209,7 +218,7 @@ def _global_pool(call: NodeCall, x: Tensor) -> Made:
 def _col2im(call: NodeCall, x: Tensor) -> Made:
     shape, window = call.numbers(1), call.numbers(2)
     how = geometry(call, shape, window)
-    call.sized((*x.shape[:1], *shape))
+    call.check_shape((*x.shape[:1], *shape))
     channels, places = x.shape[1] // math.prod(window), how.counts(shape)
     if x.shape[1:] != (channels * math.prod(window), math.prod(places)):
         raise call.refusal("the shapes do not fit", expected=(channels * math.prod(window), places), got=x.shape)
@@ -227,9 +236,9 @@ def _col2im(call: NodeCall, x: Tensor) -> Made:
 @operator("ConvInteger", since=10)
 def _conv_integer(call: NodeCall) -> Made:
     x, weight = lt.cast(call.tensor(0), "i32"), lt.cast(call.tensor(1), "i32")
-    if call.given(2):
+    if call.has_input(2):
         x = x - lt.cast(call.tensor(2), "i32")
-    if call.given(3):
+    if call.has_input(3):
         weight = weight - _by_filter(lt.cast(call.tensor(3), "i32"), weight.ndim)
     return whole_convolved(call, x, weight)
 
@@ -240,7 +249,7 @@ def _by_filter(x: Tensor, rank: int) -> Tensor:
 
 def whole_convolved(call: NodeCall, x: Tensor, weight: Tensor) -> Tensor:
     """Return the convolution of whole numbers, exactly: their windows as f64 are products below 2^53."""
-    return lt.cast(convolved(call, lt.cast(x, "f64"), lt.cast(weight, "f64")), "i32")
+    return lt.cast(convolve(call, lt.cast(x, "f64"), lt.cast(weight, "f64")), "i32")
 
 
 @operator("QLinearConv", since=10)

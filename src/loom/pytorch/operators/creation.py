@@ -9,6 +9,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.core.dtype import lookup
+from loom.importers.signals import BLACKMAN, HANN, cosine_window
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -85,12 +86,10 @@ def _one_hot(call: OpCall, x: Tensor) -> Made:
 @operator("hann_window", "hamming_window", "blackman_window")
 def _window(call: OpCall) -> Made:
     size, periodic = call.integer("window_length"), call.flag("periodic", True)
-    at = np.arange(size) * 2 * np.pi / max(1, size if periodic else size - 1)
     if size == 1:  # the formulas do not hold there
         return call.full((1,), 1, call.out)
-    terms = {"hann": (0.5, 0.5, 0.0), "hamming": (0.54, 0.46, 0.0), "blackman": (0.42, 0.5, 0.08)}
-    a, b, c = terms[call.base.split("_")[0]]
-    return lt.cast(call.array(a - b * np.cos(at) + c * np.cos(2 * at)), call.out)
+    terms = {"hann": HANN, "hamming": (0.54, 0.46, 0.0), "blackman": BLACKMAN}[call.base.split("_")[0]]
+    return cosine_window(call, size, terms, call.out, periodic=periodic)
 
 
 # lengths and numbers of tensors
@@ -108,4 +107,4 @@ def _numel(x: Tensor) -> Made:
 
 @operator("_local_scalar_dense", "item")
 def _item(call: OpCall, x: Tensor) -> Made:
-    return call.known(x, "self")
+    return call.number_of(x, "self")

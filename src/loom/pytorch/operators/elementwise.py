@@ -12,7 +12,7 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.core.dtype import DType, lookup
-from loom.importers.promotion import cast, matched, meet, number, wide
+from loom.importers.promotion import cast, match_types, meet, number, wide
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.standard.logic import shift_out
@@ -26,7 +26,7 @@ def _operands(call: OpCall, *names: str) -> tuple[list[Any], DType]:
     """Return arguments in the dtype in which they meet; at least the first as a tensor."""
     values = [call.value(n) for n in names]
     dtype = meet(values)
-    found = matched(values, dtype)
+    found = match_types(values, dtype)
     if not any(isinstance(v, Tensor) for v in found):
         found[0] = call.full((), found[0], dtype)
     return found, dtype
@@ -39,7 +39,7 @@ def _narrow(call: OpCall, found: Tensor) -> Tensor:
 # arithmetic
 
 
-def _scaled(call: OpCall, b: Any, dtype: DType) -> Any:
+def _scale(call: OpCall, b: Any, dtype: DType) -> Any:
     alpha = call.value("alpha", 1)
     if alpha == 1:
         return b
@@ -51,7 +51,7 @@ def _sum(call: OpCall) -> Made:
     (a, b), dtype = _operands(call, "self", "other")
     if dtype.is_bool:
         return lt.logical_or(a, b)
-    b, a = (_scaled(call, a, dtype), b) if call.base == "rsub" else (_scaled(call, b, dtype), a)
+    b, a = (_scale(call, a, dtype), b) if call.base == "rsub" else (_scale(call, b, dtype), a)
     return a + b if call.base == "add" else lt.subtract(a, b)
 
 
@@ -67,7 +67,7 @@ def _div(call: OpCall) -> Made:
     mode = call.value("rounding_mode")
     if mode is None:
         if not dtype.is_float:
-            a, b = matched((a, b), call.out)
+            a, b = match_types((a, b), call.out)
         return lt.divide(a, b)
     if mode == "floor":
         return lt.floor_divide(a, b)
@@ -151,7 +151,7 @@ def _clamp(call: OpCall, x: Tensor) -> Made:
     found = cast(x, dtype)
     for end, name in zip(ends, ("max", "min"), strict=True):
         if end is not None:
-            found = found.map(name, matched([end], dtype)[0])
+            found = found.map(name, match_types([end], dtype)[0])
     return found
 
 
@@ -166,7 +166,7 @@ _COMPARISONS: dict[str, _Function] = {
 def _compare(call: OpCall) -> Made:
     (a, b), dtype = _operands(call, "self", "other")
     if dtype.is_bool and call.base in ("lt", "le", "gt", "ge"):
-        a, b = matched((a, b), lookup("u8"))
+        a, b = match_types((a, b), lookup("u8"))
     return _COMPARISONS[call.base](a, b)
 
 
@@ -353,9 +353,9 @@ def _where(call: OpCall) -> Made:
 
 
 @operator("masked_fill")
-def _masked_fill(call: OpCall, x: Tensor) -> Made:
+def _fill_masked(call: OpCall, x: Tensor) -> Made:
     mask, value = cast(call.tensor("mask"), lookup("bool")), call.value("value")
-    return lt.where(mask, matched([value], x.dtype)[0], x)
+    return lt.where(mask, match_types([value], x.dtype)[0], x)
 
 
 @operator("nan_to_num")

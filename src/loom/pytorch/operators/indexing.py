@@ -139,7 +139,7 @@ def _put_by_mask(call: OpCall, x: Tensor, given: list[Any], values: Tensor, add:
 
 
 @operator("masked_scatter")
-def _masked_scatter(call: OpCall, x: Tensor, mask: Tensor) -> Made:
+def _scatter_masked(call: OpCall, x: Tensor, mask: Tensor) -> Made:
     source = lt.reshape(call.tensor("source"), (-1,))
     flat = lt.reshape(lt.broadcast_to(mask, x.shape), (-1,))
     places = lt.cumsum(lt.cast(flat, "i64"), 0) - 1
@@ -148,7 +148,7 @@ def _masked_scatter(call: OpCall, x: Tensor, mask: Tensor) -> Made:
 
 
 @operator("searchsorted", "bucketize", ignores=("out_int32",))
-def _searchsorted(call: OpCall) -> Made:
+def _search_sorted(call: OpCall) -> Made:
     right = call.flag("right") or call.value("side") == "right"
     if call.base == "bucketize":
         found = lt.searchsorted(call.tensor("boundaries"), call.tensor(), right=right)

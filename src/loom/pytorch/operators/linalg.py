@@ -55,7 +55,7 @@ def _solve(call: OpCall, a: Tensor, b: Tensor) -> Made:
     if not call.flag("left", True):
         if is_vector:
             raise call.refusal("vectors from the right", expected="left=True", got=b.shape)
-        found = _turned(la.solve(_turned(a), _turned(b)))
+        found = _transpose(la.solve(_transpose(a), _transpose(b)))
     else:
         b = lt.expand_dims(b, -1) if is_vector else b
         found = la.solve(a, b)
@@ -66,7 +66,7 @@ def _solve(call: OpCall, a: Tensor, b: Tensor) -> Made:
     return [found, note] if call.base == "linalg_solve_ex" else [found, None, None, note]
 
 
-def _turned(x: Tensor) -> Tensor:
+def _transpose(x: Tensor) -> Tensor:
     return lt.transpose(x, -1, -2)
 
 
@@ -79,7 +79,7 @@ def _solve_triangular(call: OpCall, a: Tensor, b: Tensor) -> Made:
         a = lt.where(ones, lt.ones_like(a), a)
     if call.flag("left", True):
         return la.solve_triangular(a, b, upper=upper)
-    return _turned(la.solve_triangular(_turned(a), _turned(b), upper=not upper))
+    return _transpose(la.solve_triangular(_transpose(a), _transpose(b), upper=not upper))
 
 
 @operator("linalg_cholesky", "cholesky", "linalg_cholesky_ex", ignores=("check_errors",))
@@ -91,8 +91,8 @@ def _cholesky(call: OpCall, x: Tensor) -> Made:
 @operator("cholesky_solve")
 def _cholesky_solve(call: OpCall, b: Tensor, factor: Tensor) -> Made:
     upper = call.flag("upper")
-    lower = _turned(factor) if upper else factor
-    return la.solve_triangular(_turned(lower), la.solve_triangular(lower, b), upper=True)
+    lower = _transpose(factor) if upper else factor
+    return la.solve_triangular(_transpose(lower), la.solve_triangular(lower, b), upper=True)
 
 
 @operator("linalg_qr", "qr")
@@ -108,14 +108,14 @@ def _qr(call: OpCall, x: Tensor) -> Made:
 def _svd(call: OpCall, x: Tensor) -> Made:
     full = not call.flag("some", True) if call.base == "svd" else call.flag("full_matrices", call.base == "linalg_svd")
     u, s, vh = la.svd(x, full_matrices=full)
-    return [u, s, _turned(vh) if call.base == "svd" else vh]
+    return [u, s, _transpose(vh) if call.base == "svd" else vh]
 
 
 @operator("linalg_eigh", "_linalg_eigh", "linalg_eigvalsh", ignores=("compute_v",))
 def _eigh(call: OpCall, x: Tensor) -> Made:
     if x.dtype.is_complex:
         raise call.refusal("of complex matrices", expected="real ones", got=x.dtype)
-    x = x if call.value("UPLO", "L") == "L" else _turned(x)
+    x = x if call.value("UPLO", "L") == "L" else _transpose(x)
     return la.eigvalsh(x) if call.base == "linalg_eigvalsh" else list(la.eigh(x))
 
 
@@ -132,7 +132,9 @@ def _pseudo_inverse(call: OpCall) -> Made:
     absolute = call.value("atol")
     if absolute is not None and not (isinstance(absolute, (int, float)) and absolute == 0):
         raise call.refusal("an absolute tolerance", expected="rtol=", got=absolute)
-    return la.pinv(x, rtol=None if least is None else call.known(least, "rtol") if isinstance(least, Tensor) else least)
+    return la.pinv(
+        x, rtol=None if least is None else call.number_of(least, "rtol") if isinstance(least, Tensor) else least
+    )
 
 
 @operator("linalg_multi_dot", "chain_matmul")

@@ -21,7 +21,7 @@ def _of_channels(a: Tensor | None, x: Tensor) -> Tensor | None:
     return None if a is None else by_channel(wide(a), x.ndim)
 
 
-def _normalised(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _standardize(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return x less its mean over its deviation, the mean, and one over the deviation; with the derivative of both."""
     mean = lt.mean(x, axis=axes, keepdims=True)
     away = x - mean
@@ -54,7 +54,7 @@ def _batch_normalised(call: OpCall, training: bool) -> list[Tensor]:
         empty = lt.zeros((0,), held.dtype)
         return [cast(found, x.dtype), empty, empty, *(r for r in running if r is not None)]
     axes = (0, *range(2, x.ndim))
-    y, mean, var = _normalised(held, axes, eps)
+    y, mean, var = _standardize(held, axes, eps)
     count = math.prod(x.shape[a] for a in axes)
     flat = [lt.detach(lt.reshape(t, (-1,))) for t in (mean, var)]
     batch = [flat[0], flat[1] * (count / max(1, count - 1))]
@@ -93,7 +93,7 @@ def _layer_norm(call: OpCall, x: Tensor) -> Made:
         scale = (lt.mean(held * held, axis=axes, keepdims=True) + small).map("rsqrt")
         found = cast(_affine(held * scale, weight, None), x.dtype)
         return found if call.base == "rms_norm" else [found, scale]
-    y, mean, var = _normalised(held, axes, float(eps))
+    y, mean, var = _standardize(held, axes, float(eps))
     found = cast(_affine(y, weight, bias), x.dtype)
     return found if call.base == "layer_norm" else [found, mean, (var + float(eps)).map("rsqrt")]
 
@@ -103,7 +103,7 @@ def _group_norm(call: OpCall, x: Tensor) -> Made:
     groups = call.integer("num_groups" if call.base == "group_norm" else "group")
     weight, bias = (_of_channels(call.maybe(n), x) for n in ("weight", "bias"))
     held = lt.reshape(wide(x), (x.shape[0], groups, -1))
-    y, mean, var = _normalised(held, (2,), call.real("eps"))
+    y, mean, var = _standardize(held, (2,), call.real("eps"))
     found = cast(_affine(lt.reshape(y, x.shape), weight, bias), x.dtype)
     if call.base == "group_norm":
         return found
@@ -115,7 +115,7 @@ def _instance_norm(call: OpCall, x: Tensor) -> Made:
     if not call.flag("use_input_stats", True) or call.has("running_mean"):
         raise call.refusal("running statistics of an instance norm", expected="track_running_stats=False", got="True")
     weight, bias = (_of_channels(call.maybe(n), x) for n in ("weight", "bias"))
-    y = _normalised(wide(x), tuple(range(2, x.ndim)), call.real("eps"))[0]
+    y = _standardize(wide(x), tuple(range(2, x.ndim)), call.real("eps"))[0]
     return cast(_affine(y, weight, bias), x.dtype)
 
 

@@ -14,10 +14,10 @@ from loom.nn.base.random import keep_mask
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["dropped"]
+__all__ = ["drop"]
 
 
-def dropped(call: OpCall, x: Tensor, p: float) -> tuple[Tensor, Tensor]:
+def drop(call: OpCall, x: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """Return a tensor with elements made 0 with a chance, the others over what is left; and which are left."""
     if p == 0:
         return x, call.full(x.shape, True, lt.bool)
@@ -34,8 +34,8 @@ def _dropout(call: OpCall, x: Tensor) -> Made:
         return x if call.base != "native_dropout" else [x, call.full(x.shape, True, lt.bool)]
     if call.base == "feature_dropout":
         ones = lt.ones((*x.shape[:2], *(1,) * (x.ndim - 2)), x.dtype)
-        return x * dropped(call, ones, p)[0]
-    found, keep = dropped(call, x, p)
+        return x * drop(call, ones, p)[0]
+    found, keep = drop(call, x, p)
     return [found, keep] if call.base == "native_dropout" else found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.operators.random import dropped
+from loom.pytorch.operators.random import drop
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -69,18 +69,18 @@ def _recurrent(call: OpCall, x: Tensor) -> Made:
             at = layer * ways + way
             own = weights[at * count : (at + 1) * count]
             state = first[0][at], first[1][at] if is_lstm else None
-            every, last = _unrolled(_STEPS[call.base], x, own, state, backwards=way == 1)
+            every, last = _unroll(_STEPS[call.base], x, own, state, backwards=way == 1)
             made.append(every)
             for end, value in zip(ends, last, strict=False):
                 end.append(value)  # type: ignore[arg-type]
         x = made[0] if ways == 1 else lt.concat(made, -1)
         if rate and training and layer + 1 < layers:
-            x = dropped(call, x, rate)[0]
+            x = drop(call, x, rate)[0]
     states = [lt.stack(end, 0) for end in ends]
     return [lt.transpose(x, 0, 1) if batch_first else x, *states]
 
 
-def _unrolled(
+def _unroll(
     step: _Step, x: Tensor, weights: Sequence[Tensor], state: _State, *, backwards: bool
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Return the states of all steps, in the order of time, and the last."""

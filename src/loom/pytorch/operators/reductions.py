@@ -24,14 +24,14 @@ def _about(call: OpCall) -> tuple[Tensor, tuple[int, ...] | None, bool]:
     return x, call.axes("dim", x.ndim), call.flag("keepdim")
 
 
-def _shaped(x: Tensor) -> Tensor:
+def _at_least_1d(x: Tensor) -> Tensor:
     return x if x.ndim else lt.reshape(x, (1,))
 
 
 def _reduce(x: Tensor, axes: Any, keep: bool, reduce: Callable[[Tensor, Any, bool], Tensor]) -> Tensor:
     """Return a reduction; of a tensor without axes that of its one element."""
     if not x.ndim:
-        return lt.reshape(reduce(_shaped(x), (0,), False), ())
+        return lt.reshape(reduce(_at_least_1d(x), (0,), False), ())
     return reduce(x, axes, keep)
 
 

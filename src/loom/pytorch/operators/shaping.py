@@ -109,14 +109,14 @@ def _expand(call: OpCall, x: Tensor) -> Made:
 # joins
 
 
-def _met(parts: Sequence[Tensor]) -> list[Tensor]:
+def _to_common_type(parts: Sequence[Tensor]) -> list[Tensor]:
     dtype = meet(parts)
     return [to_type(p, dtype) for p in parts]
 
 
 @operator("cat", "concat", "concatenate")
 def _cat(call: OpCall) -> Made:
-    parts = _met(call.tensors())
+    parts = _to_common_type(call.tensors())
     if len({p.ndim for p in parts}) > 1:
         parts = [p for p in parts if p.shape != (0,)]  # PyTorch leaves these out, whatever the others' rank
     return lt.concat(parts, call.axis("dim", parts[0].ndim, 0))
@@ -124,7 +124,7 @@ def _cat(call: OpCall) -> Made:
 
 @operator("stack", "hstack", "vstack", "dstack", "column_stack")
 def _stack(call: OpCall) -> Made:
-    parts = _met(call.tensors())
+    parts = _to_common_type(call.tensors())
     if call.base == "stack":
         return lt.stack(parts, call.axis("dim", parts[0].ndim + 1, 0))
     if call.base in ("hstack", "column_stack"):
@@ -279,7 +279,7 @@ def _repeat_interleave(call: OpCall) -> Made:
         )
     x, times = call.tensor(), call.value("repeats")
     if isinstance(times, Tensor):
-        times = call.known(times, "repeats") if times.size == 1 else [int(n) for n in times.numpy()]
+        times = call.number_of(times, "repeats") if times.size == 1 else [int(n) for n in times.numpy()]
     if not call.has("dim"):
         call.value("dim")
         return lt.repeat(lt.reshape(x, (-1,)), times, axis=0)

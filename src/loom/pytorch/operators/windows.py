@@ -52,8 +52,8 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: ImageWindows,
     return channels_first(found if bias is None else found + bias)
 
 
-def _transposed(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], around: list[int],
-                gaps: list[int], groups: int, more: list[int]) -> Tensor:  # fmt: skip
+def _conv_transpose(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], around: list[int],
+                    gaps: list[int], groups: int, more: list[int]) -> Tensor:  # fmt: skip
     if x.shape[1] % groups:
         raise call.refusal("groups do not divide the channels", expected=groups, got=x.shape)
     found = lt.conv_transpose(channels_last(x), filters_last(weight), stride=steps, padding=around,
@@ -76,7 +76,7 @@ def _conv(call: OpCall, x: Tensor, weight: Tensor, bias: Tensor | None) -> Made:
 
     def run(images: Tensor) -> Tensor:
         if transposed:
-            return _transposed(call, images, weight, bias, steps, [p for p, _ in pads], gaps, groups, more)
+            return _conv_transpose(call, images, weight, bias, steps, [p for p, _ in pads], gaps, groups, more)
         return _convolve(images, weight, bias, ImageWindows(sizes, steps, gaps, pads), groups)
 
     return _as_batch(x, d + 2, run)
@@ -198,7 +198,7 @@ def _columns(call: OpCall, x: Tensor) -> Made:
     sizes, gaps = call.each("kernel_size", 2), call.each("dilation", 2)
     around, steps = call.each("padding", 2), call.each("stride", 2)
     if call.base == "im2col":
-        return _as_batch(x, 4, lambda images: _unfolded(images, sizes, gaps, around, steps))
+        return _as_batch(x, 4, lambda images: _unfold(images, sizes, gaps, around, steps))
     shape = call.integers("output_size")
 
     def run(parts: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def _columns(call: OpCall, x: Tensor) -> Made:
     return _as_batch(x, 3, run)
 
 
-def _unfolded(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], steps: list[int]) -> Tensor:
+def _unfold(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], steps: list[int]) -> Tensor:
     how = ImageWindows(sizes, steps, gaps, [(p, p) for p in around])
     seen = how.over(how.pad(x))
     order = (0, 1, 4, 5, 2, 3)
@@ -225,7 +225,7 @@ def _grid_sampler(call: OpCall, x: Tensor, grid: Tensor) -> Made:
     aligned = call.flag("align_corners")
     n, c, h, w = x.shape
     flat = lt.reshape(x, (n, c, h * w))
-    places = [_unnormalised(grid[..., k], size, aligned) for k, size in enumerate((w, h))]
+    places = [_pixel_coordinates(grid[..., k], size, aligned) for k, size in enumerate((w, h))]
     low = [lt.floor(p) for p in places]
     total: Any = None
     for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
@@ -242,5 +242,5 @@ def _grid_sampler(call: OpCall, x: Tensor, grid: Tensor) -> Made:
     return cast(total, x.dtype)
 
 
-def _unnormalised(x: Tensor, size: int, aligned: bool) -> Tensor:
+def _pixel_coordinates(x: Tensor, size: int, aligned: bool) -> Tensor:
     return (x + 1) * ((size - 1) / 2) if aligned else ((x + 1) * size - 1) / 2

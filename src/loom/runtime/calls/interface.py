@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -34,6 +34,8 @@ MISSING: Any = object()
 """Stands for an argument that was not given."""
 _FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
 _MOST_SIZES = 256
+_OFTEN, _SELDOM = 4, 16
+"""So many calls of a form that go the whole way are looked at in vain, before only every so-manieth one is."""
 _known: WeakKeyDictionary[KernelFunction, Interface] = WeakKeyDictionary()
 
 
@@ -45,11 +47,30 @@ def interface_of(function: KernelFunction) -> Interface:
     return found
 
 
+class Admission:
+    """How often a form of call came the long way, and was looked at in vain."""
+
+    __slots__ = ("_calls", "_vain")
+
+    def __init__(self) -> None:
+        self._calls = self._vain = 0
+
+    def is_due(self) -> bool:
+        """Tell whether a call that was just made is to be looked at: not the first, and not all if that is in vain."""
+        self._calls += 1
+        return self._calls > 1 and (self._vain < _OFTEN or not self._calls % _SELDOM)
+
+    def note(self, *, is_new: bool) -> None:
+        """Take note of whether it was something new."""
+        self._vain = 0 if is_new else self._vain + 1
+
+
 @dataclass(frozen=True, slots=True)
 class CallForm:
     """How a call of so many elements with such numbers is run: what kernel, the limits of its lanes, how many groups.
 
-    ``settled`` tells whether it may index outside, ``trial`` whether its lanes may meet.
+    ``settled`` tells whether it may index outside, ``trial`` whether its lanes may meet, ``admission`` how often it
+    went the whole way.
     """
 
     interface: Interface
@@ -57,6 +78,7 @@ class CallForm:
     groups: tuple[int, ...]
     settled: Settled
     trial: CallTrial
+    admission: Admission = field(default_factory=Admission)
 
     def words(self, words: list[int]) -> list[int]:
         """Return the words that the kernel takes."""

@@ -9,7 +9,7 @@ Invariant: what a call does is what a chain with that one dispatch would do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from loom.ir.records import record_of
 from loom.runtime.borrowed import home_of_others
 from loom.runtime.calls.data import CallBuffer, listed, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, CallForm, Interface, interface_of
+from loom.runtime.calls.native import offer
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
@@ -44,14 +45,16 @@ __all__ = ["launch", "run_over"]
 @brief
 def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
     """Run a kernel over what a call gives; return the outputs that were left out, None if there were none."""
+    called = function
     if function.variables:
         function = instance_of(function, dict(zip(function.parameters, args)) | named, f"kernel {function.name!r}")  # noqa: B905
     interface = interface_of(function)
     if interface.plain and groups is None:
         again = _again(interface, args, named)
         if again is not None:
-            kept, arrays, words = again
+            form, key, kept, arrays, words = again
             kept.run(*arrays, numbers=words)
+            offer(called, form, key, device(None), args, named, interface)
             return None
     settings: dict[str, Any] = {}
     for name in SETTINGS:
@@ -75,15 +78,19 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else None
     where = where or home_of_others(values[place] for place, _ in interface.buffers) or device(None)
     made = _make(interface, values, left_out, settings)
-    run_over(interface, values, where, settings.get("groups"), settings.get("lanes"))
+    form, key = run_over(interface, values, where, settings.get("groups"), settings.get("lanes"))
+    if not (settings or left_out):
+        offer(called, form, key, where, args, named, interface)
     made = [show(array, memory.dtype) for array, memory in zip(made, left_out, strict=True)]
     return None if not made else made[0] if len(made) == 1 else tuple(made)
 
 
 def _again(
     interface: Interface, args: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[Kept, list[Array], list[int]] | None:
+) -> tuple[CallForm, Hashable, Kept, list[Array], list[int]] | None:
     """Return the program kept for a call like one before, with nothing but arrays of the host used in place.
+
+    With its key, and the form of the call.
 
     None for any other call, also one that is wrong: it goes the whole way.
     """
@@ -124,12 +131,15 @@ def _again(
     where = device(None)
     if form is None or not (form.settled.is_inside and form.trial.is_over) or not shares_memory(where):
         return None
-    kept = find_kept(("call", form.interface, tuple(sizes), form.groups, None, False), where)
-    return None if kept is None else (kept, arrays, form.words(words))
+    key = _key(form, sizes, form.words(words), where, reports=False)
+    kept = find_kept(key, where)
+    return None if kept is None else (form, key, kept, arrays, form.words(words))
 
 
-def run_over(interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any) -> None:
-    """Run a kernel once, with a value for each of its parameters."""
+def run_over(
+    interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any
+) -> tuple[CallForm, Hashable]:
+    """Run a kernel once, with a value for each of its parameters; return how, and the key of the program."""
     is_fast = interface.kernel.is_loose or any(getattr(values[p], "is_fast", False) for p, _ in interface.buffers)
     operands = [
         operand(values[place], memory, interface.where, where, writes=writes)
@@ -139,7 +149,8 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     _refuse_shared(interface, operands)
     form = interface.form([each.elements for each in operands], words, groups, lanes)
     reports = not (form.settled.is_inside or check_bounds() or current_debug())
-    kept = _program(form, operands, form.words(words), where, reports)
+    key = _key(form, [each.elements for each in operands], form.words(words), where, reports=reports)
+    kept = keep(key, where, lambda: _program(form, operands, form.words(words), where, reports))
     on_host = any(each.on_host for each in operands)
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
         if is_fast and writes and isinstance(values[place], Readable):
@@ -163,32 +174,29 @@ def run_over(interface: Interface, values: Sequence[Any], where: Device, groups:
     for each, writes in zip(operands, interface.written, strict=True):
         if writes:
             each.back()
+    return form, key
+
+
+def _key(form: CallForm, sizes: Sequence[int], words: Sequence[int], where: Device, *, reports: bool) -> Hashable:
+    return ("call", form.interface, tuple(sizes), form.groups, None if shares_memory(where) else tuple(words), reports)
 
 
 def _program(
     form: CallForm, operands: Sequence[CallBuffer], words: Sequence[int], where: Device, reports: bool
 ) -> Kept:
-    in_place = shares_memory(where)
-    interface, groups = form.interface, form.groups
-    sizes = tuple(each.elements for each in operands)
-    key = ("call", interface, sizes, groups, None if in_place else tuple(words), reports)
-
-    def make() -> Kept:
-        kernel = interface.kernel
-        slots = [HostSlot(e.elements * m.dtype.nbytes) for e, m in zip(operands, kernel.bound, strict=True)]
-        raw = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(words, kernel.given, strict=False)]
-        bound = [
-            ShapedStorage(slot, each.shape, record_of(m.record).numpy if m.record else None) if m.ndim else slot
-            for slot, each, m in zip(slots, operands, kernel.bound, strict=True)
-        ]
-        chain = Chain(where, name=kernel.name)
-        chain.reports, chain.is_tried = reports, True
-        chain.dispatch(kernel, bound, raw, groups)
-        row = chain.recorded[0].params
-        numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []
-        return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
-
-    return keep(key, where, make)
+    kernel, in_place = form.interface.kernel, shares_memory(where)
+    slots = [HostSlot(e.elements * m.dtype.nbytes) for e, m in zip(operands, kernel.bound, strict=True)]
+    raw = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(words, kernel.given, strict=False)]
+    bound = [
+        ShapedStorage(slot, each.shape, record_of(m.record).numpy if m.record else None) if m.ndim else slot
+        for slot, each, m in zip(slots, operands, kernel.bound, strict=True)
+    ]
+    chain = Chain(where, name=kernel.name)
+    chain.reports, chain.is_tried = reports, True
+    chain.dispatch(kernel, bound, raw, form.groups)
+    row = chain.recorded[0].params
+    numbers = [NumberPlace(row, n, n) for n in range(len(words))] if in_place else []
+    return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
 
 
 def _refuse_shared(interface: Interface, operands: Sequence[CallBuffer]) -> None:

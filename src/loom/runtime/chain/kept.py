@@ -19,10 +19,12 @@ import numpy as np
 
 from loom.core import options
 from loom.core.process.forks import hold_over_forks
+from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.memory.storage import HostSlot, Storage
-from loom.runtime.port.device import Device
+from loom.runtime.port.device import Device, DirectDispatch
+from loom.runtime.port.profile import active_profile
 
 __all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "kept_programs", "shares_memory"]
 
@@ -63,6 +65,7 @@ class Kept:
         self._lock = threading.Lock()
         self._last: Submission | None = None
         self.in_place = in_place
+        self._is_plain = in_place and program.takes(self.slots)
         self.note: Any = None
         """What who keeps it knows of it."""
 
@@ -75,6 +78,10 @@ class Kept:
     def is_busy(self) -> bool:
         """True while a call is starting it, or a run that reads its slots is under way."""
         return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
+
+    def direct(self) -> DirectDispatch | None:
+        """Return what it runs if that is one small dispatch of the calling thread's, else None."""
+        return self._program.direct(self.slots) if self.in_place else None
 
     def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = (), wait: bool = False) -> None:
         """Run over one contiguous array or storage per slot; ``numbers`` are 64-bit words.
@@ -92,6 +99,21 @@ class Kept:
                     self._program.launch().poll()  # what may fault is over, and says so now
             finally:
                 self._detach()
+
+    def run_over(self, memory: Sequence[Storage], numbers: Sequence[int] = ()) -> None:
+        """Run over storage that nobody else writes until this returns, and whose last writer is over.
+
+        What the program writes nobody else uses until then.
+        """
+        if not self._is_plain or active_profile() is not None or current_debug() is not None:
+            self.run(*memory, numbers=numbers)
+            return
+        with self._lock:
+            if self._last is not None:
+                self._let_go()
+            for params, column, position in self._numbers:
+                params[0, column] = numbers[position]
+            self._program.run_over(memory)
 
     def launch(
         self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int], timeline: Timeline,
@@ -123,11 +145,14 @@ class Kept:
                 self._detach()
             return self._last
 
+    def _let_go(self) -> None:
+        """Forget the last run."""
+        if self._last is not None and self.in_place:  # it reads what is attached until it is over
+            self._last.finish()
+        self._last = None
+
     def _attach(self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int]) -> None:
-        if self._last is not None:
-            if self.in_place:  # it reads what is attached until it is over
-                self._last.finish()
-            self._last = None
+        self._let_go()
         for slot, given in zip(self.slots, memory, strict=True):
             slot.attach(given)
         for params, column, position in self._numbers:

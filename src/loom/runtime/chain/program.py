@@ -6,6 +6,7 @@ different timelines that share storage one of them writes, too (see ``order``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -19,10 +20,10 @@ from loom.ir.interp import current_debug
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
 from loom.runtime.memory.order import UNTRACKED, Use, enter
-from loom.runtime.memory.storage import HostSlot
+from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
-from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectDispatch, DirectProgram, InPlace
 from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
 from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
@@ -64,6 +65,9 @@ class Submission(ProcessBound):
         """Tell whether the run is over; when it is, print what kernels printed and raise their fault.
 
         Runs launched earlier come first: a fault of theirs that nobody waited for is raised here.
+
+        Raises:
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
         """
         watch = self._watch
         if not self._inner.wait(0.0):
@@ -77,7 +81,16 @@ class Submission(ProcessBound):
 
     @brief
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the run is over; LoomTimeout after ``timeout`` seconds, the run then goes on."""
+        """Wait until the run is over, then raise what a kernel's assert or bounds report says.
+
+        Args:
+            timeout: Seconds; None: without end.
+
+        Raises:
+            ArgumentError: Not a number of seconds, at least 0.
+            LoomTimeout: The time is over; the run goes on.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+        """
         where = f"{self._name}.wait"
         deadline = deadline_of(timeout, where)
         watch = self._watch
@@ -89,8 +102,7 @@ class Submission(ProcessBound):
 
     def finish(self) -> None:
         """Wait until the run is over; what it has to tell is left to ``poll`` and ``wait``."""
-        while not self._inner.wait(SLICE_SECONDS):
-            pass
+        _finish(self._inner)
 
     def cancel(self) -> None:
         """Ask the run to stop before its next dependent dispatch; memory keeps what was done.
@@ -98,6 +110,11 @@ class Submission(ProcessBound):
         On the CPU a dispatch that goes on for half a second is ended where it is, and what it writes has any contents.
         """
         self._inner.cancel()
+
+
+def _finish(inner: DeviceSubmission) -> None:
+    while not inner.wait(SLICE_SECONDS):
+        pass
 
 
 class _Touched:
@@ -113,7 +130,7 @@ class _Touched:
                 if dispatch.indirect is not None:
                     kept[False][id(dispatch.indirect[0])] = dispatch.indirect[0]
         read = [s for key, s in kept[False].items() if key not in kept[True]]
-        self._fixed: tuple[list[Any], list[Any]] = [], []
+        self.fixed: tuple[list[Any], list[Any]] = [], []
         self._slots: tuple[list[HostSlot], list[HostSlot]] = [], []
         self.nbytes = 0
         for number, storages in enumerate((read, kept[True].values())):
@@ -123,15 +140,15 @@ class _Touched:
                 else:
                     self.nbytes += storage.nbytes
                     if storage.uses is not UNTRACKED:
-                        self._fixed[number].append(storage)
+                        self.fixed[number].append(storage)
         self.is_fixed = not (self._slots[0] or self._slots[1])
 
     def now(self) -> tuple[list[Any], list[Any]]:
         """Return what is read and not written, and what is written."""
         if self.is_fixed:
-            return self._fixed
+            return self.fixed
         reads, writes = [[s.storage for s in slots if s.storage is not None] for slots in self._slots]
-        return self._fixed[0] + reads, self._fixed[1] + writes
+        return self.fixed[0] + reads, self.fixed[1] + writes
 
 
 @brief_class
@@ -161,6 +178,7 @@ class Program(ProcessBound):
         self.latest = 0
         """The number of its last run among those of its unit, 0 before the first."""
         self._touched = _Touched(plan)
+        self._in_place: InPlace | None = None
         self._domain = inner.domain or timeline.domain
         self._use = Use(self._domain, lasting=True)
         self.pacer: Pacer | None = None if timeline.pacing is None else timeline.pacing.pacer()
@@ -206,8 +224,22 @@ class Program(ProcessBound):
             self._domain = (self._inner and self._inner.domain) or timeline.domain
             self._use = Use(self._domain, lasting=True)
 
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return what it runs if that is one small dispatch over ``slots``; else None."""
+        inner = self._inner
+        if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
+            return None
+        return inner.direct(slots)
+
     def launch(self) -> Submission:
-        """Start a run and return at once; it begins after earlier runs of the same unit."""
+        """Start a run and return at once; it begins after earlier runs of the same unit.
+
+        Returns:
+            Submission: the run, to wait for.
+
+        Raises:
+            StateError: The program was freed, or its unit is shut down.
+        """
         pacer, watch = self.pacer, None
         self._timeline.promises.wait()
         if pacer is not None and pacer.is_watched:
@@ -273,6 +305,10 @@ class Program(ProcessBound):
         dispatch that a GPU has. On the CPU one that goes on for half a second is ended where it is.
 
         A fault of an earlier run that nobody waited for is raised first, and nothing is run.
+
+        Raises:
+            StateError: The program was freed, or its unit is shut down.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
         """
         timeline, pacer, watch = self._timeline, self.pacer, None
         inner: DeviceSubmission | None = None
@@ -301,19 +337,16 @@ class Program(ProcessBound):
                     watch = self._watch(program, alone=True)
                 program.run(begin)
                 use.began(inner)
-                use = None
+                begun, use = use, None
             assert inner is not None
-            while not inner.wait(SLICE_SECONDS):
-                pass
+            _finish(inner)
+            begun.ended(inner)
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
         except BaseException as error:  # of a handler of signals, also if it is not Ctrl-C
             if inner is not None and not isinstance(error, LoomError):
-                with CRITICAL:
-                    inner.cancel()
-                    if inner.wait(_STOP_SECONDS):  # else a later run would bring it over what the caller then wrote
-                        timeline.pull(number)
+                self._stop(inner, number)
             raise
         finally:
             if moving is not None:
@@ -322,6 +355,47 @@ class Program(ProcessBound):
                 use.began(inner)
             if watch is not None:
                 watch.drop()
+
+    def takes(self, slots: Sequence[HostSlot]) -> bool:
+        """Be ready to ``run_over`` memory for slots; False for what uses more than those, or may have faults."""
+        inner, is_vouched = self._inner, self._guarantee is not Guarantee.FAST and not self._doubts
+        if is_vouched and self.moves is None and self.pacer is None and not any(self._touched.fixed):
+            if isinstance(inner, InPlace) and inner.takes(slots):
+                self._in_place = inner
+        return self._in_place is not None
+
+    def run_over(self, memory: Sequence[Storage]) -> None:
+        """Run as ``run`` does over memory for the slots that it ``takes``, which is not entered in ``order``.
+
+        Until this returns nobody else writes what it reads, or uses what it writes; what writes it is over.
+        """
+        timeline, late, number = self._timeline, None, 0
+
+        def begin(begun: DeviceSubmission) -> None:
+            nonlocal late, number
+            late, number = begun, timeline.enter(begun)
+            self._started(number)
+
+        assert self._in_place is not None
+        timeline.promises.wait()
+        try:
+            with timeline.lock:
+                timeline.settle()
+                self._in_place.run(begin, memory)
+            if late is not None:
+                _finish(late)
+                timeline.report(number)
+        except BaseException as error:
+            if late is not None and not isinstance(error, LoomError):
+                self._stop(late, number)
+            raise
+
+    def _stop(self, inner: DeviceSubmission, number: int) -> None:
+        """End a run because of an exception of a handler of signals."""
+        with CRITICAL:
+            inner.cancel()
+            if inner.wait(_STOP_SECONDS):  # else a later run would bring it over what the caller then wrote
+                self._timeline.pull(number)
 
     def _bring(self, moving: ExitStack) -> None:
         """Bring what the device cannot use in place there, when earlier runs are over and theirs is back.
@@ -343,7 +417,14 @@ class Program(ProcessBound):
             MOVING.owing.add(self._timeline)
 
     def ready(self, verb: str) -> DeviceProgram:
-        """Return what the device runs, for a call named ``verb``; StateError if it was freed."""
+        """Return the program that the device runs.
+
+        Args:
+            verb: Name of the call, for the error.
+
+        Raises:
+            StateError: The program was freed, or its unit is shut down.
+        """
         if self._inner is None or self.plan is None:
             what, remedy = "the program was freed", "Record and build it again"
             if self._timeline.closed:

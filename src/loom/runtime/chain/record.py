@@ -59,6 +59,16 @@ _COUNTS = Memory("counts", u32, Space.BUFFER, access=Access.READ)
 class Chain(ProcessBound):
     """A recording for one device. ``build`` turns what was recorded so far into a program.
 
+    Args:
+        on: Device, or its name; None: the default device.
+        name: Name, for errors and profiles.
+        device: The same as ``on``; one of the two is named.
+
+    Raises:
+        ArgumentError: ``device`` and ``on`` differ.
+        DTypeError: Not a device; the name is no text.
+        DeviceError: There is no such device.
+
     >>> import loom, numpy
     >>> @loom.kernel
     ... def double(x: loom.InOut[loom.f32]):
@@ -119,18 +129,31 @@ class Chain(ProcessBound):
         params: Sequence[Any] | Mapping[str, Any] = (),
         groups: Any = None,
     ) -> None:
-        """Record ``kernel`` over ``groups`` workgroups (an int or up to three).
+        """Record a kernel over workgroups; nothing runs yet.
 
-        ``buffers`` are bound in the kernel's order, or by name: contiguous numpy arrays of the declared dtype, arrays
-        of others through DLPack, ``loom.array``, tensors (a parameter, where the kernel writes), storage of the
-        device. What the device cannot use in place is copied there before each run, and back, if the kernel writes it,
-        when the run is waited for. A buffer of several dimensions takes arrays of as many, one of records structured
-        arrays.
-        ``params`` are numbers in order or by name, exact in the declared types; what is left out takes its default.
+        What the device cannot use in place is copied there before each run, and back, if the kernel writes it, when the
+        run is waited for. A buffer of several dimensions takes arrays of as many, one of records structured arrays.
 
         Without ``groups`` there are as many as have something to do: the kernel's guards (``if i < len(y)``) tell how
         far it reaches. A kernel of one dimension without guards has a lane for each element of the longest buffer, one
         that asks for no index of the dispatch one group; ArgumentError where none of this is so.
+
+        Args:
+            kernel: Kernel, or (on Vulkan) a module of SPIR-V: its bytes, or the path of its ``.spv`` file.
+            buffers: Buffers in the kernel's order, or by name: contiguous numpy arrays of the declared dtype, arrays of
+                others through DLPack, ``loom.array``, tensors (a parameter, where the kernel writes), storage of the
+                device.
+            params: Push constants, in order or by name, exact in their types; what is left out takes its default.
+            groups: Workgroups, an int or up to three; None: as many as have something to do.
+
+        Raises:
+            ArgumentError: A buffer or a parameter is missing, unknown, or does not fit its type; a buffer is read-only,
+                or shares memory with one that is written; too many groups, or their number cannot be told; no module
+                can be read there.
+            DTypeError: Not a kernel; not a buffer, or of another dtype; ``params`` or ``groups`` are no numbers.
+            ShapeError: A buffer, ``groups`` or a parameter's array has another shape.
+            KernelError: The kernel cannot be accepted.
+            DeviceError: The device lacks a feature that the kernel asks for.
         """
         self._record(kernel, buffers, params, groups, None)
 
@@ -143,7 +166,23 @@ class Chain(ProcessBound):
         counts: Storage | np.ndarray[Any, Any],
         offset: int = 0,
     ) -> None:
-        """Record ``kernel`` over group counts read from ``counts`` (three u32 at byte ``offset``) when it starts."""
+        """Record ``kernel`` over group counts read from ``counts`` (three u32 at byte ``offset``) when it starts.
+
+        Args:
+            kernel: Kernel, or (on Vulkan) a module of SPIR-V: its bytes, or the path of its ``.spv`` file.
+            buffers: Buffers, as of ``dispatch``.
+            params: Push constants, in order or by name, exact in their types; what is left out takes its default.
+            counts: Numpy array or storage that holds three u32 when the dispatch starts.
+            offset: Byte at which they begin, a multiple of 4.
+
+        Raises:
+            ArgumentError: The counts lie outside the buffer; a module of SPIR-V; buffers and parameters as of
+                ``dispatch``.
+            DTypeError: Not a kernel; not a buffer, or of another dtype; ``params`` are no numbers.
+            ShapeError: A buffer or a parameter's array has another shape.
+            KernelError: The kernel cannot be accepted.
+            DeviceError: The device lacks a feature that the kernel asks for.
+        """
         where = f"{self.name}.dispatch_indirect"
         counts = as_data(counts, _COUNTS, where)
         check_binding(_COUNTS, counts, where)
@@ -165,6 +204,19 @@ class Chain(ProcessBound):
         A parameter that is an array of length ``repeats`` gives each turn its value. ``params`` is a
         convenience: an array of shape (repeats, columns) or a structured array of length repeats, whose
         columns are then at ``segment.params``.
+
+        Args:
+            repeats: Number of turns, at least 0.
+            params: Array of shape (repeats, columns), or a structured array of ``repeats``; None: none.
+
+        Returns:
+            Context manager of the segment, whose ``params`` are the columns.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 0; too many turns for one recording.
+            DTypeError: ``params`` are no numbers.
+            ShapeError: Not one row of ``params`` for each turn.
+            StateError: Another repeat is open.
         """
         if isinstance(repeats, bool) or not isinstance(repeats, (int, np.integer)) or repeats < 0:
             raise ArgumentError(
@@ -279,8 +331,17 @@ class Chain(ProcessBound):
     def build(self, guarantee: Guarantee | None = None) -> Program:
         """Plan what was recorded, compile it, and start recording anew.
 
-        ``guarantee`` is the least that the results must be promised: DeviceError for BIT_EXACT where SPIR-V of others
-        was recorded, which is promised no more than RUN_TO_RUN, or a kernel with order="any", promised nothing.
+        Args:
+            guarantee: Least ``loom.Guarantee`` of the results; None: none.
+
+        Returns:
+            Program, to be run any number of times.
+
+        Raises:
+            ArgumentError: Not a ``loom.Guarantee``.
+            DeviceError: The results cannot be promised so much: SPIR-V of others is promised no more than RUN_TO_RUN, a
+                kernel with order="any" nothing.
+            StateError: A repeat is open.
         """
         if self._open is not None:
             raise StateError(f"{self.name}.build", "a repeat is open", remedy="Build after its with block")
@@ -320,9 +381,6 @@ class Chain(ProcessBound):
             others[Guarantee.FAST] = "an array depends on guarantee='fast' or order='any'"
         offered = min([self.device.guarantee, *others])
         foreign = others.get(offered)
-        if asked is not None and not isinstance(asked, Guarantee):
-            raise DTypeError(f"{self.name}.build, guarantee", "not a guarantee", expected="a loom.Guarantee",
-                             got=repr(asked), remedy="Pass for example loom.Guarantee.BIT_EXACT")  # fmt: skip
         if asked is not None and asked > offered:
             raise DeviceError(
                 f"{self.name}.build", "the results cannot be promised so much", expected=asked.name,

@@ -38,8 +38,15 @@ def swarm(programs: Sequence[Program]) -> Swarm:
 
     Where launches side by side would not overlap they become one submission, in which the programs go in step: it is
     over when all are, and is not paced. Programs whose kernels print, assert or are dispatched indirectly, and those
-    of the CPU, are launched one by one. DTypeError for anything but programs, ArgumentError for none, for two of one
-    unit, and for programs that share memory one of them writes.
+    of the CPU, are launched one by one.
+
+    Args:
+        programs: Programs (``unit.build()``), each of another unit.
+
+    Raises:
+        ArgumentError: No programs, or two of one unit; programs share memory and one writes it.
+        DTypeError: Not a program.
+        StateError: A program was freed.
 
     >>> import loom
     >>> @loom.kernel
@@ -99,7 +106,11 @@ class Swarm:
     def launch(self) -> tuple[Submission, ...]:
         """Start a run of each program and return at once; each begins after earlier runs of its unit.
 
-        Gives the submissions in the order of the programs; to cancel one of a woven run cancels all.
+        Returns:
+            Submissions in the order of the programs; to cancel one of a woven run cancels all.
+
+        Raises:
+            StateError: A program was freed.
         """
         for timeline in self._timelines:
             timeline.promises.wait()  # before any lock: whoever keeps them may need the lock
@@ -140,7 +151,12 @@ class Swarm:
         return None
 
     def run(self) -> None:
-        """Run all to the end; raise what the first program with something to tell says."""
+        """Run all to the end; raise what the first program with something to tell says.
+
+        Raises:
+            StateError: A program was freed.
+            KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+        """
         for submission in self.launch():
             submission.wait()
 

@@ -36,7 +36,14 @@ class Frame:
     """A picture. ``pixels`` has shape (height, width, 4), dtype uint8: red, green, blue, alpha.
 
     It may be made of grey (height, width), or of (height, width, 3) without alpha, and of floats from 0 to 1: what is
-    below or above counts as that, NaN as 0. ShapeError and DTypeError for anything else.
+    below or above counts as that, NaN as 0.
+
+    Args:
+        pixels: Array of shape (height, width), (height, width, 3) or (height, width, 4), of bytes or floats.
+
+    Raises:
+        DTypeError: The pixels are neither bytes nor floats.
+        ShapeError: Not the shape of a picture.
     """
 
     pixels: np.ndarray[Any, Any]

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import os
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 from weakref import ref
 
 from loom.core.errors import StateError
 from loom.core.process.forks import hold_over_forks
 
-__all__ = ["UNTRACKED", "Use", "Uses", "enter", "touching", "tracked_at", "uses_at"]
+__all__ = [
+    "BOUNDS", "UNTRACKED", "Use", "Uses", "enter", "is_settled", "settle_uses", "touching", "tracked_at", "uses_at",
+]  # fmt: skip
 
 _SLICE_SECONDS = 0.05
 _FEW = 4
@@ -73,6 +76,12 @@ class Use:
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.release()
+
+    def ended(self, run: _Ends) -> None:
+        """Take note that a run is over, if it is the last that began: nobody has to ask it."""
+        found = self._run
+        if found is not None and found() is run:
+            self._run = None
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds``; tell whether it is over. A thread never waits for what it is doing itself."""
@@ -162,6 +171,14 @@ class Uses:
             if writer.domain is not use.domain:
                 waits.append(writer)
 
+    def settle(self) -> None:
+        """Forget uses if all of them are over."""
+        uses = self.uses()
+        if all(use.wait(0.0) for use in uses):
+            for use in uses:
+                use.lose(self)
+            self.writer, self.readers, self.older = None, [], []
+
 
 class _Untracked(Uses):
     """Stands for the uses of memory that one program alone has."""
@@ -216,9 +233,22 @@ def _of(storage: Any) -> Uses:
     return found
 
 
-_starts: list[int] = []
-_ranges: list[tuple[int, ref[Uses]]] = []
-"""Ends and uses of the callers' memory that programs are bound to, in the order of ``_starts``; none overlap."""
+def is_settled(storage: Any) -> bool:
+    """Tell whether nothing that writes storage is under way."""
+    uses: Uses | None = storage.uses
+    if uses is None:
+        return True
+    writer = uses.writer
+    return not uses.older and uses.merged is None and (writer is None or writer.has_read())
+
+
+BOUNDS: list[int] = []
+"""Where the callers' memory that programs are bound to starts and ends, in order: every second one is an end.
+
+It is changed in one step, so that the native door looks without the lock.
+"""
+_owners: list[ref[Uses]] = []
+"""Who uses each of these ranges, none of which overlap."""
 _FEW_RANGES = 256
 
 
@@ -229,36 +259,49 @@ def uses_at(start: int, stop: int) -> Uses:
     array, or a view of it, gets the same answer here as long as the one before is alive.
     """
     with _lock:
-        first = bisect_right(_starts, start)
-        if first and _ranges[first - 1][0] > start:
-            first -= 1
-        last, kept = first, None
-        begin, end = start, stop
-        while last < len(_starts) and _starts[last] < stop:
-            found = _ranges[last][1]()
+        first, last = _ranges_at(start, stop)
+        kept, begin, end = None, start, stop
+        for n in range(first, last):
+            found = _owners[n]()
             if found is not None:
-                begin, end = min(begin, _starts[last]), max(end, _ranges[last][0])
+                begin, end = min(begin, BOUNDS[2 * n]), max(end, BOUNDS[2 * n + 1])
                 if kept is None:
                     kept = found
                 else:
                     kept.absorb(found)
-            last += 1
         kept = Uses() if kept is None else kept
-        _starts[first:last], _ranges[first:last] = [begin], [(end, ref(kept))]
-        if len(_starts) % _FEW_RANGES == 0:
-            alive = [n for n, (_, uses) in enumerate(_ranges) if uses() is not None]
-            _starts[:], _ranges[:] = [_starts[n] for n in alive], [_ranges[n] for n in alive]
+        BOUNDS[2 * first : 2 * last], _owners[first:last] = [begin, end], [ref(kept)]
+        if len(_owners) % _FEW_RANGES == 0:
+            alive = [n for n, uses in enumerate(_owners) if uses() is not None]
+            BOUNDS[:] = [BOUNDS[n] for k in alive for n in (2 * k, 2 * k + 1)]
+            _owners[:] = [_owners[n] for n in alive]
         return kept
+
+
+def _ranges_at(start: int, stop: int) -> tuple[int, int]:
+    """Return the first of the ranges that overlap another, and the one behind the last."""
+    return bisect_right(BOUNDS, start) // 2, (bisect_left(BOUNDS, stop) + 1) // 2
 
 
 def tracked_at(start: int, stop: int) -> bool:
     """Tell whether a program is bound to memory of the caller between two addresses."""
-    if not _starts:
+    if not BOUNDS:
         return False
     with _lock:
-        first = bisect_right(_starts, start)
-        before = first and _ranges[first - 1][0] > start
-        return bool(before) or (first < len(_starts) and _starts[first] < stop)
+        first, last = _ranges_at(start, stop)
+        if any(_owners[n]() is not None for n in range(first, last)):
+            return True
+        if first < last:  # those programs are gone
+            del BOUNDS[2 * first : 2 * last], _owners[first:last]
+        return False
+
+
+def settle_uses(storage: Any) -> None:
+    """Forget who used storage if that is over, so that the native door need not ask."""
+    uses: Uses | None = getattr(storage, "uses", None)
+    if uses is not None and uses.merged is None and uses is not UNTRACKED:
+        with _lock, suppress(StateError):  # of what a fork left behind
+            uses.settle()
 
 
 class touching:  # noqa: N801 - used as a function is

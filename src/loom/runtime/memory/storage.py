@@ -7,6 +7,7 @@ place. Who uses storage, and in which order, is in ``order``: whatever reads or 
 
 from __future__ import annotations
 
+from ctypes import addressof, c_char
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -154,7 +155,7 @@ class HostStorage(BoundStorage):
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
             ) from None
-        begin = block.__array_interface__["data"][0]
+        begin = addressof(c_char.from_buffer(block.data))  # a quarter of what numpy's own ways take
         start = -begin % _ALIGNMENT
         return cls(block[start : start + nbytes], block, begin + start)
 

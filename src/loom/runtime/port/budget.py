@@ -97,6 +97,12 @@ def vram_budget(nbytes: int | None) -> None:
     Memory of released units counts, and is freed when it stands in the way. A limit below what is held now takes
     nothing away.
 
+    Args:
+        nbytes: Most bytes; None: no limit but the device's.
+
+    Raises:
+        ArgumentError: Not a number of bytes, at least 0.
+
     >>> import loom
     >>> loom.vram_budget(1 << 30)
     >>> loom.vram_budget(None)
@@ -106,6 +112,12 @@ def vram_budget(nbytes: int | None) -> None:
 
 def max_units(n: int | None) -> None:
     """Set the most units that may be alive at once; None: any number. Booting one more is a DeviceError.
+
+    Args:
+        n: Most units; None: any number.
+
+    Raises:
+        ArgumentError: Not a number of units, at least 0.
 
     >>> import loom
     >>> loom.max_units(64)

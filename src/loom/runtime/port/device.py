@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from loom.core.caps import Caps
 from loom.core.numerics import Guarantee
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from loom.runtime.port.log import Outcome
     from loom.runtime.port.times import Times
 
-__all__ = ["Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "Driver"]
+__all__ = [
+    "Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "DirectDispatch", "DirectProgram", "Driver", "InPlace",
+]  # fmt: skip
 
 
 class DeviceSubmission(Protocol):
@@ -39,6 +41,29 @@ class DeviceSubmission(Protocol):
 
     def times(self) -> Times | None:
         """Return when dispatches began and ended; None of a run of a program that is not ``profiled``, or was lost."""
+        ...
+
+
+class DirectDispatch(NamedTuple):
+    """A small dispatch that may be run in the calling thread at once: what its kernel's code is called with.
+
+    ``record`` and ``bindings`` are as ``targets.llvm.machine.layout`` says; ``rows`` are those of the program's slots,
+    in order; ``sites`` are what it may tell of in its log; ``kept`` is what must stay in memory.
+    """
+
+    record: Any
+    bindings: Any
+    rows: tuple[int, ...]
+    sites: tuple[Any, ...]
+    kept: Any
+
+
+@runtime_checkable
+class DirectProgram(Protocol):
+    """A program that may be such a dispatch."""
+
+    def direct(self, slots: Sequence[Any]) -> DirectDispatch | None:
+        """Return the dispatch of a program whose memory is that of ``slots`` alone; None if it is more than that."""
         ...
 
 
@@ -70,6 +95,19 @@ class DeviceProgram(Protocol):
 
         None if their launches run side by side as they are.
         """
+        ...
+
+
+@runtime_checkable
+class InPlace(Protocol):
+    """A program of a device that uses host memory in place, which takes what its slots stand for with each run."""
+
+    def takes(self, slots: Sequence[Any]) -> bool:
+        """Be ready for memory for ``slots``, in that order; False for what has more to tell than that it is over."""
+        ...
+
+    def run(self, begun: Callable[[DeviceSubmission], None], memory: Sequence[Any]) -> None:
+        """Run over memory as ``DeviceProgram.run``; ``begun`` is told only a run that is not over by then."""
         ...
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loom.runtime.memory.storage import Storage
     from loom.runtime.port.device import Device
 
-__all__ = ["Readable", "Returning", "Sized"]
+__all__ = ["DirectUse", "Readable", "Returning", "Sized"]
 
 
 class Returning(Protocol):
@@ -31,6 +31,21 @@ class Returning(Protocol):
     def put_back(self) -> None:
         """Let what it is a view of have what was written."""
         ...
+
+
+class DirectUse(NamedTuple):
+    """When a run may use the memory of an array as it is: which slots are what, or are not (name, object, sense).
+
+    ``storage``, ``shape``, ``dtype`` and ``device`` are the names of the slots that have these. What is about to be
+    changed by another thread must not look so.
+    """
+
+    storage: str
+    shape: str
+    dtype: str
+    device: str
+    reads: tuple[tuple[str, Any, bool], ...]
+    writes: tuple[tuple[str, Any, bool], ...]
 
 
 class Sized:
@@ -63,6 +78,8 @@ class Readable(Sized):
     called: ClassVar[str]
     record_call: ClassVar[Any] = None
     """What records a kernel's call whose outputs are left out; None where nothing is recorded."""
+    direct: ClassVar[DirectUse | None] = None
+    """When the native door may use it; None for never."""
     is_fast: bool = False
     """True if it depends on a product with ``guarantee="fast"`` or a kernel with ``order="any"``, unvouched for."""
 

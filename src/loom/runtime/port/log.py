@@ -1,7 +1,7 @@
 """Reads what running kernels sent to the host and turns it into lines and errors.
 
 Layer: runtime. Invariant: lines come out by dispatch, then by lane, then in the order the lane sent
-them, whatever thread ran which lane; the fault raised is the first in that order.
+them, whatever thread ran which lane; the fault raised is the first in that order, of those that had room.
 """
 
 from __future__ import annotations

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from loom.runtime.plans.plan import Plan
     from loom.runtime.port.device import DeviceProgram, DeviceSubmission
 
-__all__ = ["KernelTotal", "Profile", "ProfileRow", "active_profile", "profile"]
+__all__ = ["OPEN", "KernelTotal", "Profile", "ProfileRow", "active_profile", "profile"]
 
 _SLICE_SECONDS = 0.05
-_open: list[Profile] = []
+OPEN: list[Profile] = []
+"""Profiles that are open."""
 
 
 def active_profile() -> Profile | None:
     """Return the innermost open profile."""
-    return _open[-1] if _open else None
+    return OPEN[-1] if OPEN else None
 
 
 def profile() -> Profile:
@@ -100,11 +101,11 @@ class Profile:
         if self._begun:
             raise StateError("loom.profile", "a profile is used once", remedy="Open another with loom.profile()")
         self._begun = time.perf_counter_ns()
-        _open.append(self)
+        OPEN.append(self)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        _open.remove(self)
+        OPEN.remove(self)
         rows: list[ProfileRow] = []
         origins: dict[str, int] = {}
         for number, (run, plan, name, begun) in enumerate(self._runs):
@@ -120,7 +121,13 @@ class Profile:
     # what programs ask
 
     def program(self, inner: DeviceProgram, plan: Plan, name: str) -> DeviceProgram:
-        """Return a program that does what ``inner`` does, and is timed."""
+        """Return a program that does what ``inner`` does, and is timed.
+
+        Args:
+            inner: Program of a device.
+            plan: Plan it was built from.
+            name: Name for the rows.
+        """
         with self._lock:
             if id(inner) not in self._programs:
                 self._programs[id(inner)] = inner, inner.profiled()
@@ -167,6 +174,9 @@ class Profile:
     def to_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write the rows as a trace that chrome://tracing and ui.perfetto.dev show: devices as processes, programs as
         threads.
+
+        Args:
+            path: File to write, in place of one there.
 
         Source: Google, "Trace Event Format" (complete events, times in microseconds).
         """

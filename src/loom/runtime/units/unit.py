@@ -58,12 +58,23 @@ def boot(
     *,
     on: str | Device | None = None,
 ) -> Unit:
-    """Return a unit with zeroed memory, on ``device`` (or ``on``, as patterns call it).
+    """Return a unit with zeroed memory, on a device.
 
-    ``registers`` and ``globals`` count 32-bit words; ``heap`` is an array that kernels only read;
-    ``bindings`` adds typed buffers: ``{"x": (loom.f32, 1024)}``, ``{"x": (loom.f32, (480, 640))}``, ``{"x": array}``
-    or (name, dtype, size) triples; of dtype None they are words, as registers are. Raises ArgumentError for sizes that
-    make no sense and DeviceError for a missing device.
+    Args:
+        registers: Number of 32-bit words, zeroed.
+        globals: Number of 32-bit words beside them.
+        heap: Array that kernels only read; None: none.
+        bindings: Typed buffers: ``{"x": (loom.f32, 1024)}``, ``{"x": (loom.f32, (480, 640))}``, ``{"x": array}`` or
+            triples (name, dtype, size); of dtype None they are words, as registers are.
+        device: Device, or its name; None: the default device.
+        name: Name, for errors and ``loom monitor``; None: "unit" and a number.
+        on: The same as ``device``; one of the two is named.
+
+    Raises:
+        ArgumentError: A size below 0 or no whole number; an unusable binding; ``device`` and ``on`` differ.
+        DTypeError: Not a device; the name is no text; a heap or a binding of no numbers.
+        DeviceError: There is no such device; more units or bytes than ``max_units`` and ``vram_budget`` allow, or than
+            there is room for.
 
     >>> import loom
     >>> with loom.boot(registers=8) as unit:
@@ -117,8 +128,17 @@ class Unit(ProcessBound):
     def set_heap(self, array: Any, *, words: bool = False) -> None:
         """Replace the bulk binding that kernels only read, for dispatches recorded from now on.
 
-        ``words=True`` makes it 32-bit words, which a kernel may read as any type, as registers are. The host may
-        still ``write`` it.
+        The host may still ``write`` it.
+
+        Args:
+            array: Array that kernels only read.
+            words: Whether it becomes 32-bit words, which a kernel may read as any type, as registers are.
+
+        Raises:
+            ArgumentError: ``words`` is no truth.
+            DTypeError: Not an array of numbers.
+            DeviceError: The device or the budget has no room.
+            StateError: The unit is parked, or shut down.
         """
         with self._lock:
             self._alive("set_heap")
@@ -134,8 +154,17 @@ class Unit(ProcessBound):
     def write(self, data: Any, offset: int = 0, *, binding: str = "globals") -> None:
         """Copy ``data`` into a binding, after what was launched before and for every later launch.
 
-        ``offset`` counts words of ``registers`` and ``globals``, elements of typed bindings. Data for words
-        is of a 32-bit dtype (lists of ints become u32, or i32 with negative ones; floats f32).
+        Args:
+            data: Array or list; for words of a 32-bit dtype (lists of ints become u32, or i32 with negative ones;
+                floats f32).
+            offset: Number of words, of typed bindings of elements, before the first.
+            binding: Name of the binding.
+
+        Raises:
+            ArgumentError: No binding has this name.
+            DTypeError: The data is no array of the binding's type; the offset is no whole number; the name is no text.
+            ShapeError: Part of it lies outside the binding.
+            StateError: The unit is parked, or shut down.
         """
         with self._lock:
             area = self._area(binding, "write")
@@ -147,9 +176,23 @@ class Unit(ProcessBound):
     def read(
         self, offset: int = 0, count: int | None = None, dtype: Any = None, *, binding: str = "registers"
     ) -> np.ndarray[Any, Any]:
-        """Return a copy of ``count`` elements (None: to the end) as ``dtype``, after what was launched before.
+        """Return a copy of elements of a binding, after what was launched before.
 
-        ``dtype`` is a Loom or numpy type, by default u32 for words and its own for a typed binding.
+        Args:
+            offset: Number of words, of typed bindings of elements, before the first.
+            count: Number of them; None: to the end.
+            dtype: Dtype to read them as; None: u32 for words, its own for a typed binding.
+            binding: Name of the binding.
+
+        Returns:
+            Array of ``count`` elements.
+
+        Raises:
+            ArgumentError: No binding has this name.
+            DTypeError: Not a dtype, or another than a typed binding has; the offset or the count is no whole number;
+                the name is no text.
+            ShapeError: Part of it lies outside the binding.
+            StateError: The unit is parked, or shut down.
         """
         with self._lock:
             area = self._area(binding, "read")
@@ -159,7 +202,20 @@ class Unit(ProcessBound):
         return found if area.dtype is None else show(found, area.dtype.scalar)
 
     def fill(self, value: Any, offset: int = 0, count: int | None = None, *, binding: str = "registers") -> None:
-        """Set ``count`` words or elements (None: to the end) to one value."""
+        """Set words or elements of a binding to one value.
+
+        Args:
+            value: Number, of short vectors one or several.
+            offset: Number of words, of typed bindings of elements, before the first.
+            count: Number of them; None: to the end.
+            binding: Name of the binding.
+
+        Raises:
+            ArgumentError: No binding has this name; the offset or the count is below 0 or no whole number.
+            DTypeError: The value does not fit the binding's type; the name is no text.
+            ShapeError: Not one value; part of it lies outside the binding.
+            StateError: The unit is parked, or shut down.
+        """
         with self._lock:
             area = self._area(binding, "fill")
             start, data = area.repeat_value(value, offset, count, f"{self.name}.fill")
@@ -176,9 +232,21 @@ class Unit(ProcessBound):
         target: str | None = None,
         offset: int = 0,
     ) -> None:
-        """Copy ``count`` words or elements from ``other``'s binding ``source`` to this unit's ``target``.
+        """Copy words or elements of a unit's binding to one of this unit, after what was launched on both before.
 
-        ``target`` is by default the binding of the same name. Both must count in the same size.
+        Args:
+            other: Unit to copy from, this one or another.
+            source: Name of its binding.
+            start: Number of words or elements before the first there.
+            count: Number of them; None: to the end.
+            target: Name of this unit's binding; None: that of ``source``.
+            offset: Number of words or elements before the first here.
+
+        Raises:
+            ArgumentError: No binding has this name; a number is below 0 or no whole number.
+            DTypeError: Not a unit; the bindings are of different types; a name is no text.
+            ShapeError: Part of it lies outside a binding.
+            StateError: A unit is parked, or shut down.
         """
         target = source if target is None else target
         if not isinstance(other, Unit):
@@ -192,10 +260,22 @@ class Unit(ProcessBound):
             copy_storage(origin.storage, theirs, area.storage, mine, nbytes)
 
     def present(self, shape: tuple[int, int], to: Any = None, *, binding: str = "globals", offset: int = 0) -> Frame:
-        """Return (height, width) words of a binding as a picture, after what was launched before; show it at ``to``.
+        """Return words of a binding as a picture, after what was launched before; a notebook shows it.
 
         A word is a pixel of four bytes in memory order: red, green, blue, alpha (red is the lowest byte of the u32).
-        ``to`` is a presenter such as ``loom.PngSequence(folder)`` or ``loom.Page()``; a notebook shows the frame.
+
+        Args:
+            shape: (height, width) of the picture.
+            to: Presenter, such as ``loom.PngSequence(folder)`` or ``loom.Page()``; None: none.
+            binding: Name of the binding.
+            offset: Number of words before the first pixel.
+
+        Raises:
+            ArgumentError: No binding has this name.
+            DTypeError: The binding holds no pixels; not a presenter; the offset is no whole number; the name is no
+                text.
+            ShapeError: Not the shape of a picture; part of it lies outside the binding.
+            StateError: The unit is parked, or shut down.
         """
         from loom.runtime.memory.frames import take_frame
 
@@ -221,14 +301,24 @@ class Unit(ProcessBound):
         *,
         bind: Mapping[str, str] | None = None,
     ) -> None:
-        """Record a dispatch; nothing runs yet.
+        """Record a dispatch over the unit's bindings; nothing runs yet.
 
-        ``kernel`` is a kernel function, a built kernel, or (on Vulkan) a SPIR-V module: its bytes, or the path of
-        its ``.spv`` file; ``params`` its push constants, in order or by name;
-        ``groups`` the workgroups, an int or up to three, by default as many as have something to do
-        (see ``Chain.dispatch``). Its buffers are found by name among this unit's
-        bindings (``bind`` may map names), or, if no name is known here, in order: registers, globals,
-        heap, extra bindings.
+        Args:
+            kernel: Kernel, or (on Vulkan) a module of SPIR-V: its bytes, or the path of its ``.spv`` file.
+            params: Push constants, in order or by name, exact in their types; what is left out takes its default.
+            groups: Workgroups, an int or up to three; None: as many as have something to do.
+            bind: Names of bindings by names of the kernel's buffers; None: its buffers are the bindings of their names
+                or, if no name is known here, registers, globals, heap and the extra ones in order.
+
+        Raises:
+            ArgumentError: A buffer has no binding; a parameter is missing, unknown, or does not fit its type; too many
+                groups, or their number cannot be told; no module can be read there.
+            DTypeError: Not a kernel; a binding of another dtype; ``bind`` is no mapping; ``params`` or ``groups`` are
+                no numbers.
+            ShapeError: ``groups`` or a parameter's array has another shape.
+            KernelError: The kernel cannot be accepted.
+            DeviceError: The device lacks a feature that the kernel asks for.
+            StateError: The unit is parked, or shut down.
         """
         with self._lock:
             chain = self._alive("dispatch")
@@ -248,6 +338,20 @@ class Unit(ProcessBound):
         """Record a dispatch whose three group counts are the words at ``offset`` of ``buffer`` when it starts.
 
         A count of zero skips it.
+
+        Args:
+            kernel: Kernel, or (on Vulkan) a module of SPIR-V: its bytes, or the path of its ``.spv`` file.
+            params: Push constants, in order or by name, exact in their types; what is left out takes its default.
+            buffer: Name of the binding that holds the three counts.
+            offset: Number of its elements before them.
+            bind: Names of bindings by names of the kernel's buffers; None: those of the same name, else in order.
+
+        Raises:
+            ArgumentError: The counts lie outside the binding; no binding has this name; a module of SPIR-V; buffers and
+                parameters as of ``dispatch``.
+            DTypeError: Not a kernel; ``bind`` is no mapping; ``params`` are no numbers; a binding of another dtype.
+            KernelError: The kernel cannot be accepted.
+            StateError: The unit is parked, or shut down.
         """
         with self._lock:
             chain = self._alive("dispatch_indirect")
@@ -261,14 +365,37 @@ class Unit(ProcessBound):
 
     @brief_context
     def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:
-        """Record the dispatches made inside the ``with`` as done ``repeats`` times (see ``Chain.repeat``)."""
+        """Record the dispatches made inside the ``with`` as done ``repeats`` times (see ``Chain.repeat``).
+
+        Args:
+            repeats: Number of turns, at least 0.
+            params: Array of shape (repeats, columns), or a structured array of ``repeats``; None: none.
+
+        Returns:
+            Context manager of the segment, whose ``params`` are the columns.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 0; too many turns for one recording.
+            DTypeError: ``params`` are no numbers.
+            ShapeError: Not one row of ``params`` for each turn.
+            StateError: Another repeat is open; the unit is parked, or shut down.
+        """
         with self._lock, self._alive("repeat").repeat(repeats, params) as segment:
             yield segment
 
     def build(self, guarantee: Guarantee | None = None) -> Program:
         """Plan and compile what was recorded since the last build.
 
-        ``guarantee``: what the results must be promised at least (see ``Chain.build``).
+        Args:
+            guarantee: Least ``loom.Guarantee`` of the results; None: none.
+
+        Returns:
+            Program, to be run any number of times.
+
+        Raises:
+            ArgumentError: Not a ``loom.Guarantee``.
+            DeviceError: The results cannot be promised so much.
+            StateError: A repeat is open; the unit is parked, or shut down.
         """
         with self._lock:
             return self._alive("build").build(guarantee)
@@ -282,6 +409,13 @@ class Unit(ProcessBound):
 
         Automatic: a program whose submissions take more than 1.2 times what they took at first is delayed by 50 µs
         more each time, 2 ms at most, and by 10 µs less each time they do not. Programs below 500 µs are left alone.
+
+        Args:
+            microseconds: Delay; 0: none; None: automatic.
+
+        Raises:
+            ArgumentError: Not a number of microseconds, at least 0.
+            StateError: The unit is parked, or shut down.
         """
         with self._lock:
             self._alive("pace")
@@ -376,6 +510,9 @@ class Unit(ProcessBound):
         """Wait for what is running and free the memory; calling it again does nothing.
 
         A fault that nobody waited for is raised when all is freed.
+
+        Raises:
+            KernelFault: A fault of a run that nobody waited for.
         """
         self._told.promises.wait()
         with self._lock:

@@ -42,7 +42,7 @@ def _endpoint(function: Endpoint) -> Endpoint:
     """Have an endpoint refuse query parameters, which none knows, and tell errors as refusals."""
 
     @functools.wraps(function)
-    async def answered(self: Endpoints, request: Request) -> Response:
+    async def answer(self: Endpoints, request: Request) -> Response:
         if request.url.query:
             raise Refusal(400, "Query parameters are not known here: leave them out.", code="unknown_parameter")
         try:
@@ -52,7 +52,7 @@ def _endpoint(function: Endpoint) -> Endpoint:
         except Exception as error:
             raise refusal_of(error) from error
 
-    return answered
+    return answer
 
 
 class Endpoints:
@@ -94,7 +94,7 @@ class Endpoints:
         if asked.stream:
             return self._stream(request, job, reply, asked, self._chat_events(job, reply, asked))
         try:
-            choices = await self._while_there(request, self._finished(request, job))
+            choices = await self._while_there(request, self._finish(request, job))
             return self._whole(job, reply, asked, reply.whole(choices))
         finally:
             self._close(job)
@@ -109,7 +109,7 @@ class Endpoints:
         if asked.stream:
             return self._stream(request, job, reply, asked, self._completion_events(job, reply, asked))
         try:
-            choices = await self._while_there(request, self._finished(request, job))
+            choices = await self._while_there(request, self._finish(request, job))
             echoed = None
             if asked.echo:
                 echoed = await self._while_there(request, self._echo_all(job, asked))
@@ -162,13 +162,13 @@ class Endpoints:
         self._state.jobs.add(job)
         return job
 
-    async def _started(self, job: TextJob) -> None:
+    async def _start(self, job: TextJob) -> None:
         asked = time.monotonic()
         await job.start(self._state.gate, self._state.threads)
         self._state.metrics.observe("loom_queue_seconds", time.monotonic() - asked)
 
-    async def _finished(self, request: Request, job: TextJob) -> Any:
-        await self._started(job)
+    async def _finish(self, request: Request, job: TextJob) -> Any:
+        await self._start(job)
         async for piece in job.pieces():
             self._first(request, piece)
         return job.choices
@@ -231,7 +231,7 @@ class Endpoints:
         """Yield the bodies of an answer in parts."""
         kind = f"{reply.kind}.chunk" if isinstance(reply, ChatReply) else reply.kind
         empty = {"usage": None} if asked.include_usage else {}
-        await self._started(job)
+        await self._start(job)
         async for choice, piece in parts:
             if piece is not None:
                 self._first(request, piece)
@@ -248,7 +248,7 @@ class Endpoints:
         for at in range(len(job.tasks)):
             yield reply.first(at), None
         async for piece in job.pieces():
-            if _seen(piece, job.model, asked):
+            if _has_content(piece, job.model, asked):
                 yield reply.part(piece), piece
 
     async def _completion_events(self, job: TextJob, reply: CompletionReply, asked: TextRequest) -> AsyncIterator[Any]:
@@ -256,7 +256,7 @@ class Endpoints:
         for at, prompt in enumerate(echoed):
             yield reply.opening(at, prompt), None
         async for piece in job.pieces():
-            if _seen(piece, job.model, asked):
+            if _has_content(piece, job.model, asked):
                 yield reply.part(piece, len(echoed[piece.index].text) if echoed else 0), piece
 
     def _close(self, job: TextJob, whole: bool = True) -> None:
@@ -266,7 +266,7 @@ class Endpoints:
             self._state.metrics.count("loom_cancelled_total")
 
 
-def _seen(piece: TextPart, model: ServedModel, asked: TextRequest) -> bool:
+def _has_content(piece: TextPart, model: ServedModel, asked: TextRequest) -> bool:
     """Tell whether a part says anything: text, or the probabilities of a token that has some."""
     return bool(piece.text) or (asked.scored and piece.step is not None and piece.step.token not in model.eos)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from loom.core.errors import near_matches
-from loom.serve.refusals import Refusal, missing, refused
+from loom.serve.refusals import Refusal, field_refusal, missing
 
 __all__ = ["FieldRule", "boolean", "choice", "number", "read_fields", "text", "texts", "whole_number"]
 
@@ -55,7 +55,7 @@ def read_fields(
     return found
 
 
-def _shown(value: Any) -> str:
+def _clip(value: Any) -> str:
     found = repr(value)
     return found if len(found) <= 60 else found[:57] + "..."
 
@@ -63,7 +63,7 @@ def _shown(value: Any) -> str:
 def boolean(value: Any, param: str) -> bool:
     """Return true or false."""
     if not isinstance(value, bool):
-        raise refused(param, f"expected true or false, got {_shown(value)}.", code="invalid_type")
+        raise field_refusal(param, f"expected true or false, got {_clip(value)}.", code="invalid_type")
     return value
 
 
@@ -72,9 +72,9 @@ def whole_number(least: int, most: int) -> Reader:
 
     def read(value: Any, param: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise refused(param, f"expected an integer, got {_shown(value)}.", code="invalid_type")
+            raise field_refusal(param, f"expected an integer, got {_clip(value)}.", code="invalid_type")
         if not least <= value <= most:
-            raise refused(param, f"expected {least} to {most}, got {_shown(value)}.")
+            raise field_refusal(param, f"expected {least} to {most}, got {_clip(value)}.")
         return value
 
     return read
@@ -85,10 +85,10 @@ def number(least: float, most: float, *, above: bool = False) -> Reader:
 
     def read(value: Any, param: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise refused(param, f"expected a number, got {_shown(value)}.", code="invalid_type")
+            raise field_refusal(param, f"expected a number, got {_clip(value)}.", code="invalid_type")
         if not least <= value <= most or (above and value == least) or not math.isfinite(value):
             start = f"more than {least:g}, up to" if above else f"{least:g} to"
-            raise refused(param, f"expected {start} {most:g}, got {_shown(value)}.")
+            raise field_refusal(param, f"expected {start} {most:g}, got {_clip(value)}.")
         return float(value)
 
     return read
@@ -99,9 +99,9 @@ def text(most: int, least: int = 0) -> Reader:
 
     def read(value: Any, param: str) -> str:
         if not isinstance(value, str):
-            raise refused(param, f"expected a string, got {_shown(value)}.", code="invalid_type")
+            raise field_refusal(param, f"expected a string, got {_clip(value)}.", code="invalid_type")
         if not least <= len(value) <= most:
-            raise refused(param, f"expected {least} to {most} characters, got {len(value)}.")
+            raise field_refusal(param, f"expected {least} to {most} characters, got {len(value)}.")
         return value
 
     return read
@@ -114,10 +114,10 @@ def texts(most: int, each: Reader) -> Reader:
         if isinstance(value, str):
             return (each(value, param),)
         if not isinstance(value, list):
-            raise refused(param, f"expected a string or an array, got {_shown(value)}.", code="invalid_type")
+            raise field_refusal(param, f"expected a string or an array, got {_clip(value)}.", code="invalid_type")
         several = cast("list[Any]", value)
         if not 1 <= len(several) <= most:
-            raise refused(param, f"expected 1 to {most} strings, got {len(several)}.")
+            raise field_refusal(param, f"expected 1 to {most} strings, got {len(several)}.")
         return tuple(each(one, f"{param}[{at}]") for at, one in enumerate(several))
 
     return read
@@ -128,7 +128,7 @@ def choice(*known: str) -> Reader:
 
     def read(value: Any, param: str) -> str:
         if value not in known:
-            raise refused(param, f"expected {' or '.join(map(repr, known))}, got {_shown(value)}.")
+            raise field_refusal(param, f"expected {' or '.join(map(repr, known))}, got {_clip(value)}.")
         return cast("str", value)
 
     return read

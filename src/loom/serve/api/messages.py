@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from loom.serve.api.fields import FieldRule, choice, read_fields, text
-from loom.serve.refusals import Refusal, refused
+from loom.serve.refusals import Refusal, field_refusal
 
 __all__ = ["read_messages"]
 
@@ -26,16 +26,16 @@ _KNOWN = {"role": FieldRule(choice(*_ROLES), required=True)}
 def read_messages(value: Any, param: str) -> list[dict[str, str]]:
     """Return messages as ``role`` and ``content``; the role ``developer`` is what templates call ``system``."""
     if not isinstance(value, list) or not value:
-        raise refused(param, "expected an array of messages.", code="invalid_type")
+        raise field_refusal(param, "expected an array of messages.", code="invalid_type")
     several = cast("list[Any]", value)
     if len(several) > _MOST_MESSAGES:
-        raise refused(param, f"expected at most {_MOST_MESSAGES} messages, got {len(several)}.")
+        raise field_refusal(param, f"expected at most {_MOST_MESSAGES} messages, got {len(several)}.")
     return [_message(each, f"{param}[{at}]") for at, each in enumerate(several)]
 
 
 def _message(value: Any, param: str) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise refused(param, "expected an object with 'role' and 'content'.", code="invalid_type")
+        raise field_refusal(param, "expected an object with 'role' and 'content'.", code="invalid_type")
     given = cast("dict[str, Any]", value)
     if given.get("role") in ("tool", "function"):
         raise Refusal(400, f"'{param}.role' is not supported: tools are not called.", param=f"{param}.role",
@@ -53,7 +53,7 @@ def _content(value: Any, param: str) -> str:
     for at, part in enumerate(cast("list[Any]", value)):
         where = f"{param}[{at}]"
         if not isinstance(part, dict):
-            raise refused(where, "expected an object with 'type' and 'text'.", code="invalid_type")
+            raise field_refusal(where, "expected an object with 'type' and 'text'.", code="invalid_type")
         given = cast("dict[str, Any]", part)
         if given.get("type") != "text":
             raise Refusal(400, f"'{where}' is not supported: parts of type 'text' alone are read.", param=where,
@@ -61,5 +61,5 @@ def _content(value: Any, param: str) -> str:
         known = {"type": FieldRule(choice("text"), required=True), "text": FieldRule(text(_MOST_TEXT), required=True)}
         parts.append(read_fields(given, known, {}, f"{where}.")["text"])
     if not parts:
-        raise refused(param, "expected at least one part.")
+        raise field_refusal(param, "expected at least one part.")
     return "".join(parts)

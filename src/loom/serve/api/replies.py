@@ -28,7 +28,7 @@ def usage(prompts: Iterable[Sequence[int]], choices: Sequence[WrittenText]) -> d
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _told(logprob: float | None) -> float | None:
+def _finite_logprob(logprob: float | None) -> float | None:
     return logprob if logprob is None else logprob if math.isfinite(logprob) else _FAR
 
 
@@ -109,7 +109,7 @@ class ChatReply(Reply):
 
     def _one(self, token: int, logprob: float) -> dict[str, Any]:
         name, data = _token(self.model, token)
-        return {"token": name, "bytes": data, "logprob": _told(logprob)}
+        return {"token": name, "bytes": data, "logprob": _finite_logprob(logprob)}
 
 
 class CompletionReply(Reply):
@@ -161,12 +161,12 @@ class CompletionReply(Reply):
             return None
         scores = [score for score, _ in told]
         tops = [
-            None if score.logprob is None else {_token(self.model, t)[0]: _told(v) for t, v in score.top}
+            None if score.logprob is None else {_token(self.model, t)[0]: _finite_logprob(v) for t, v in score.top}
             for score in scores
         ]
         return {
             "tokens": [_token(self.model, score.token)[0] for score in scores],
-            "token_logprobs": [_told(score.logprob) for score in scores],
+            "token_logprobs": [_finite_logprob(score.logprob) for score in scores],
             "top_logprobs": tops,
             "text_offset": [offset for _, offset in told],
         }

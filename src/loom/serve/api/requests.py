@@ -17,7 +17,7 @@ from loom.models.tasks.port import ServedModel, TextConstraint, TextTask
 from loom.serve.api.fields import FieldRule, boolean, choice, number, read_fields, text, texts, whole_number
 from loom.serve.api.messages import read_messages
 from loom.serve.limits import ServerLimits
-from loom.serve.refusals import Refusal, refused, too_long
+from loom.serve.refusals import Refusal, field_refusal, too_long
 
 __all__ = ["EmbeddingRequest", "TextRequest", "read_chat", "read_completion", "read_embedding"]
 
@@ -63,22 +63,22 @@ def _read_stop(value: Any, param: str) -> tuple[str, ...]:
 
 def _read_bias(value: Any, param: str) -> dict[int, float]:
     if not isinstance(value, dict):
-        raise refused(param, "expected an object of token ids and numbers.", code="invalid_type")
+        raise field_refusal(param, "expected an object of token ids and numbers.", code="invalid_type")
     if len(cast("dict[str, Any]", value)) > MOST_BIAS:
-        raise refused(param, f"expected at most {MOST_BIAS} tokens.")
+        raise field_refusal(param, f"expected at most {MOST_BIAS} tokens.")
     found: dict[int, float] = {}
     for key, bias in cast("dict[str, Any]", value).items():
         if not (key.isascii() and key.isdecimal() and len(key) < 10):
-            raise refused(f"{param}.{key[:20]}", "expected a token id as the key.")
+            raise field_refusal(f"{param}.{key[:20]}", "expected a token id as the key.")
         found[int(key)] = number(-100, 100)(bias, f"{param}.{key}")
     if len(found) != len(cast("dict[str, Any]", value)):
-        raise refused(param, "a token id is there twice.")
+        raise field_refusal(param, "a token id is there twice.")
     return found
 
 
 def _read_metadata(value: Any, param: str) -> dict[str, str]:
     if not isinstance(value, dict) or len(cast("dict[str, Any]", value)) > _ECHOED:
-        raise refused(param, f"expected an object of at most {_ECHOED} strings.", code="invalid_type")
+        raise field_refusal(param, f"expected an object of at most {_ECHOED} strings.", code="invalid_type")
     read = text(512)
     given = cast("dict[str, Any]", value)
     return {text(64)(key, f"{param} key"): read(each, f"{param}.{key[:64]}") for key, each in given.items()}
@@ -89,14 +89,14 @@ _STREAM_OPTIONS = {"include_usage": FieldRule(boolean, False)}
 
 def _read_stream_options(value: Any, param: str) -> bool:
     if not isinstance(value, dict):
-        raise refused(param, "expected an object.", code="invalid_type")
+        raise field_refusal(param, "expected an object.", code="invalid_type")
     undone = {"include_obfuscation": "answers are not padded"}
     return read_fields(cast("dict[str, Any]", value), _STREAM_OPTIONS, undone, f"{param}.")["include_usage"]
 
 
 def _read_format(value: Any, param: str) -> TextConstraint | None:
     if not isinstance(value, dict):
-        raise refused(param, "expected an object.", code="invalid_type")
+        raise field_refusal(param, "expected an object.", code="invalid_type")
     given = cast("dict[str, Any]", value)
     kind = choice("text", "json_object", "json_schema")(given.get("type"), f"{param}.type")
     if kind != "json_schema":
@@ -111,15 +111,15 @@ def _read_format(value: Any, param: str) -> TextConstraint | None:
         {}, f"{param}.json_schema.",
     )  # fmt: skip
     if inner["strict"] is False:
-        raise refused(f"{param}.json_schema.strict", "a schema always holds here: leave it out, or pass true.")
+        raise field_refusal(f"{param}.json_schema.strict", "a schema always holds here: leave it out, or pass true.")
     if inner["description"] is not None:
-        raise refused(f"{param}.json_schema.description", "the model does not see it: say it in a message.")
+        raise field_refusal(f"{param}.json_schema.description", "the model does not see it: say it in a message.")
     return TextConstraint("json_schema", schema_text(inner["schema"]))
 
 
 def _object(value: Any, param: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise refused(param, "expected an object.", code="invalid_type")
+        raise field_refusal(param, "expected an object.", code="invalid_type")
     return cast("dict[str, Any]", value)
 
 
@@ -178,9 +178,9 @@ def read_chat(body: Mapping[str, Any], model: ServedModel, limits: ServerLimits)
     asked = read_fields(body, known, _CHAT_UNDONE)
     _require_writer(model)
     if asked["top_logprobs"] is not None and not asked["logprobs"]:
-        raise refused("top_logprobs", "it needs 'logprobs': true.")
+        raise field_refusal("top_logprobs", "it needs 'logprobs': true.")
     if asked["max_tokens"] is not None and asked["max_completion_tokens"] is not None:
-        raise refused("max_tokens", "max_completion_tokens is there too: pass one of them.")
+        raise field_refusal("max_tokens", "max_completion_tokens is there too: pass one of them.")
     most = asked["max_completion_tokens"] if asked["max_tokens"] is None else asked["max_tokens"]
     tokens = model.encode_chat(asked["messages"])
     return _request(asked, [tokens], most, asked["top_logprobs"] or 0, model, limits, "messages")
@@ -197,11 +197,11 @@ def read_completion(body: Mapping[str, Any], model: ServedModel, limits: ServerL
     }
     asked = read_fields(body, known, _COMPLETION_UNDONE)
     _require_writer(model)
-    asked["prompt"] = [_encoded(model, prompt) for prompt in asked["prompt"]]
+    asked["prompt"] = [_encode(model, prompt) for prompt in asked["prompt"]]
     if len(asked["prompt"]) * asked["n"] > limits.prompts:
-        raise refused("n", f"at most {limits.prompts} texts are written for a request.")
+        raise field_refusal("n", f"at most {limits.prompts} texts are written for a request.")
     if asked["max_tokens"] == 0 and not asked["echo"]:
-        raise refused("max_tokens", "0 writes nothing: pass 'echo': true to see the prompt's tokens.")
+        raise field_refusal("max_tokens", "0 writes nothing: pass 'echo': true to see the prompt's tokens.")
     return _request(asked, asked["prompt"], asked["max_tokens"], asked["logprobs"] or 0, model, limits, "prompt")
 
 
@@ -216,10 +216,10 @@ def _request(
     limits: ServerLimits, param: str,
 ) -> TextRequest:  # fmt: skip
     if asked["stream_options"] is not None and not asked["stream"]:
-        raise refused("stream_options", "it needs 'stream': true.")
+        raise field_refusal("stream_options", "it needs 'stream': true.")
     for token in asked["logit_bias"]:
         if token >= model.vocabulary_size:
-            raise refused(f"logit_bias.{token}", f"the model has {model.vocabulary_size} tokens.")
+            raise field_refusal(f"logit_bias.{token}", f"the model has {model.vocabulary_size} tokens.")
     drawn = secrets.randbits(32) if asked["temperature"] > 0 else 0
     seed = drawn if asked["seed"] is None else asked["seed"]
     base = {name: asked[name] for name in _SETTINGS} | {"stop": asked["stop"]}
@@ -238,7 +238,7 @@ def _request(
 def _room(prompt: list[int], most: int | None, model: ServedModel, limits: ServerLimits, param: str) -> int:
     """Return how many tokens may be written after a prompt; Refusal where there is no place."""
     if not prompt:
-        raise refused(param, "it has no tokens.")
+        raise field_refusal(param, "it has no tokens.")
     left = model.context_length - len(prompt)
     if left < (1 if most is None else most):
         raise too_long(param, len(prompt), model.context_length, 1 if most is None else most)
@@ -248,7 +248,7 @@ def _room(prompt: list[int], most: int | None, model: ServedModel, limits: Serve
 
 def _require_length(param: str, tokens: Sequence[int], limits: ServerLimits) -> None:
     if len(tokens) > limits.prompt_tokens:
-        raise refused(
+        raise field_refusal(
             param,
             f"this server takes at most {limits.prompt_tokens} tokens of a text, got {len(tokens)}.",
             code="context_length_exceeded",
@@ -265,24 +265,24 @@ def _read_prompts(model: ServedModel, limits: ServerLimits, named: str = "prompt
         if isinstance(value, str) or _is_tokens(value):
             return [_one(value, param)]
         if not isinstance(value, list) or not value:
-            raise refused(param, "expected a string, an array of strings, of tokens, or of arrays of tokens.",
-                          code="invalid_type")  # fmt: skip
+            raise field_refusal(param, "expected a string, an array of strings, of tokens, or of arrays of tokens.",
+                               code="invalid_type")  # fmt: skip
         several = cast("list[Any]", value)
         if len(several) > limits.prompts:
-            raise refused(param, f"expected at most {limits.prompts} {named}s, got {len(several)}.")
+            raise field_refusal(param, f"expected at most {limits.prompts} {named}s, got {len(several)}.")
         if len({isinstance(each, str) for each in several}) > 1:
-            raise refused(param, "texts and tokens stand beside each other.", code="invalid_type")
+            raise field_refusal(param, "texts and tokens stand beside each other.", code="invalid_type")
         return [_one(each, f"{param}[{at}]") for at, each in enumerate(several)]
 
     def _one(value: Any, param: str) -> str | list[int]:
         if isinstance(value, str):
             return cast("str", text(_MOST_TEXT, 1)(value, param))
         if not _is_tokens(value):
-            raise refused(param, "expected a string or an array of tokens.", code="invalid_type")
+            raise field_refusal(param, "expected a string or an array of tokens.", code="invalid_type")
         tokens = cast("list[int]", value)
         wrong = next((at for at, token in enumerate(tokens) if not 0 <= token < model.vocabulary_size), None)
         if wrong is not None:
-            raise refused(f"{param}[{wrong}]", f"the model's tokens are 0 to {model.vocabulary_size - 1}.")
+            raise field_refusal(f"{param}[{wrong}]", f"the model's tokens are 0 to {model.vocabulary_size - 1}.")
         return tokens
 
     return read
@@ -296,7 +296,7 @@ def _is_tokens(value: Any) -> bool:
     )
 
 
-def _encoded(model: ServedModel, prompt: str | list[int]) -> list[int]:
+def _encode(model: ServedModel, prompt: str | list[int]) -> list[int]:
     return model.encode(prompt) if isinstance(prompt, str) else prompt
 
 
@@ -311,10 +311,10 @@ def read_embedding(body: Mapping[str, Any], model: ServedModel, limits: ServerLi
     asked = read_fields(body, known, {"dimensions": "vectors are as long as the model makes them"})
     if not model.embeds:
         raise Refusal(400, f"The model '{model.name}' makes no vectors.", param="model", code="model_not_supported")
-    rows = tuple(tuple(_encoded(model, each)) for each in asked["input"])
+    rows = tuple(tuple(_encode(model, each)) for each in asked["input"])
     for at, row in enumerate(rows):
         if not row:
-            raise refused(f"input[{at}]", "it has no tokens.")
+            raise field_refusal(f"input[{at}]", "it has no tokens.")
         if len(row) > model.context_length:
             raise too_long("input", len(row), model.context_length)
         _require_length(f"input[{at}]", row, limits)

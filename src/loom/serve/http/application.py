@@ -98,7 +98,7 @@ class Application:
         started, status = time.monotonic(), 0
         scope.setdefault("state", {})["started"] = started
 
-        async def watched(message: MutableMapping[str, Any]) -> None:
+        async def watch(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -110,9 +110,9 @@ class Application:
                 self._require_small(scope)
                 self.guard.check(scope["path"], scope["headers"], scope["method"])
             except Refusal as refusal:
-                await answer_of(refusal)(scope, receive, watched)
+                await answer_of(refusal)(scope, receive, watch)
                 return
-            await self._inner(scope, receive, watched)
+            await self._inner(scope, receive, watch)
         finally:
             endpoint = _endpoint_of(scope)
             self.state.metrics.count("loom_requests_total", endpoint=endpoint, status=str(status or 499))

@@ -139,7 +139,7 @@ class _Elements:
         there = self.bits(0)
         return None if there.all() else there
 
-    def listed(self, values: list[Any]) -> list[Any]:
+    def with_none(self, values: list[Any]) -> list[Any]:
         """Return values with None where one is missing."""
         if self.there is not None:
             for k in np.flatnonzero(~self.there).tolist():
@@ -173,7 +173,7 @@ def _reader(schema: ArrowSchema, where: str) -> _Reader:
 def _by_prefix(shape: str, where: str) -> _Reader | None:
     """Return the reader of a column of values; None where no table has such."""
     if shape in _NUMBERS:
-        return lambda part: part.listed(part.items(1, _NUMBERS[shape]).tolist())
+        return lambda part: part.with_none(part.items(1, _NUMBERS[shape]).tolist())
     if shape in _OFFSETS:
         return lambda part: _texts(part, shape, where)
     if shape in ("tdD", "tdm"):
@@ -181,10 +181,10 @@ def _by_prefix(shape: str, where: str) -> _Reader | None:
     if shape.startswith("ts") and shape[2:3] in _UNITS and shape[3:] == ":":
         return lambda part: _moments(part, shape[2], where)
     if shape.startswith("w:"):
-        return lambda part: _fixed(part, int(shape[2:]))
+        return lambda part: _byte_rows(part, int(shape[2:]))
     others: dict[str, _Reader] = {
         "n": lambda part: [None] * part.count,
-        "b": lambda part: part.listed(part.bits(1).tolist()),
+        "b": lambda part: part.with_none(part.bits(1).tolist()),
         "vu": lambda part: _views(part, True, where),
         "vz": lambda part: _views(part, False, where),
     }
@@ -200,8 +200,8 @@ def _texts(part: _Elements, shape: str, where: str) -> list[Any]:
     data = part.memory(2, first, ends[-1] - first)
     if shape in "uU" and data.isascii():  # decoded at once: a character is a byte
         text = data.decode()
-        return part.listed([text[a - first : b - first] for a, b in pairwise(ends)])
-    return _decoded(part.listed([data[a - first : b - first] for a, b in pairwise(ends)]), shape in "uU", where)
+        return part.with_none([text[a - first : b - first] for a, b in pairwise(ends)])
+    return _decode(part.with_none([data[a - first : b - first] for a, b in pairwise(ends)]), shape in "uU", where)
 
 
 def _views(part: _Elements, is_text: bool, where: str) -> list[Any]:
@@ -216,15 +216,15 @@ def _views(part: _Elements, is_text: bool, where: str) -> list[Any]:
             found.append(raw[size * k + 4 : size * k + 4 + sizes[k]])
         else:
             found.append(part.memory(2 + buffers[k], offsets[k], sizes[k]))
-    return _decoded(found, is_text, where)
+    return _decode(found, is_text, where)
 
 
-def _fixed(part: _Elements, size: int) -> list[Any]:
+def _byte_rows(part: _Elements, size: int) -> list[Any]:
     data = part.memory(1, part.begin * size, part.count * size)
-    return part.listed([data[k * size : (k + 1) * size] for k in range(part.count)])
+    return part.with_none([data[k * size : (k + 1) * size] for k in range(part.count)])
 
 
-def _decoded(parts: list[Any], is_text: bool, where: str) -> list[Any]:
+def _decode(parts: list[Any], is_text: bool, where: str) -> list[Any]:
     if not is_text:
         return parts
     try:
@@ -238,25 +238,25 @@ def _decoded(parts: list[Any], is_text: bool, where: str) -> list[Any]:
 
 
 def _days(part: _Elements, shape: str, where: str) -> list[Any]:
-    values = _known(part, np.int32 if shape == "tdD" else np.int64)
+    values = _fill_missing(part, np.int32 if shape == "tdD" else np.int64)
     if shape == "tdm":
         _refuse(values % 86_400_000 != 0, part, values, "is no whole day", where)
         values = values // 86_400_000
     _refuse((values < _DAYS[0]) | (values > _DAYS[1]), part, values, "is of no year from 1 to 9999", where)
-    return part.listed(values.astype("datetime64[D]").tolist())
+    return part.with_none(values.astype("datetime64[D]").tolist())
 
 
 def _moments(part: _Elements, unit: str, where: str) -> list[Any]:
-    values = _known(part, np.int64)
+    values = _fill_missing(part, np.int64)
     seconds = values // _UNITS[unit]
     _refuse((seconds < _MOMENTS[0]) | (seconds > _MOMENTS[1]), part, values, "is of no year from 1 to 9999", where)
     if unit == "n":
         _refuse(values % 1_000 != 0, part, values, "is finer than a microsecond", where)
     micros = values // 1_000 if unit == "n" else values * (1_000_000 // _UNITS[unit])
-    return part.listed(micros.astype("datetime64[us]").tolist())
+    return part.with_none(micros.astype("datetime64[us]").tolist())
 
 
-def _known(part: _Elements, dtype: Any) -> Values:
+def _fill_missing(part: _Elements, dtype: Any) -> Values:
     """Return values, 0 where one is missing."""
     values = part.items(1, dtype)
     return values if part.there is None else np.where(part.there, values, 0)
@@ -279,7 +279,7 @@ def _dictionary(shape: str, values: _Reader, where: str) -> _Reader:
     def read(part: _Elements) -> list[Any]:
         known = part.array.dictionary.contents
         names = values(_Elements(known, 0, known.length, part.row))
-        keys = part.listed(part.items(1, _NUMBERS[shape]).tolist())
+        keys = part.with_none(part.items(1, _NUMBERS[shape]).tolist())
         return [None if key is None else names[key] for key in keys]
 
     return read

@@ -1,6 +1,6 @@
 """Names of tables and columns: which may be given, and how they stand in SQL.
 
-Layer: tables. Invariant: a name from outside enters a statement through ``quoted`` alone, whatever is in it.
+Layer: tables. Invariant: a name from outside enters a statement through ``quote`` alone, whatever is in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.given import text
 
-__all__ = ["ID", "TRASH", "column_name", "quoted", "refuse_repeated", "refuse_twins", "table_name"]
+__all__ = ["ID", "TRASH", "column_name", "quote", "refuse_repeated", "refuse_twins", "table_name"]
 
 ID = "_id"
 """The column of a row's number, which every table has first."""
@@ -23,7 +23,7 @@ _RESERVED = "sqlite_", TRASH, "_octodb"
 _MOST_CHARACTERS = 200
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """Return a name as SQL reads it, with any character in it.
 
     >>> quoted('say "hi"; drop')

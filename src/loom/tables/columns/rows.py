@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from loom.tables.columns.types import ColumnType, shown
+from loom.tables.columns.types import ColumnType, as_python
 
 __all__ = ["Row", "rows_of"]
 
@@ -37,6 +37,6 @@ def rows_of(found: Iterable[Sequence[Any]], columns: dict[str, ColumnType], orig
     if not any(kind.show for kind in kinds):
         return [Row(row[0], zip(names, row[1:], strict=True), origin) for row in found]
     return [
-        Row(row[0], ((n, shown(v, kind)) for n, v, kind in zip(names, row[1:], kinds, strict=True)), origin)
+        Row(row[0], ((n, as_python(v, kind)) for n, v, kind in zip(names, row[1:], kinds, strict=True)), origin)
         for row in found
     ]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
-from loom.tables.columns.names import ID, TRASH, column_name, quoted, refuse_twins
-from loom.tables.columns.types import ColumnType, declared_type, read_type
+from loom.tables.columns.names import ID, TRASH, column_name, quote, refuse_twins
+from loom.tables.columns.types import ColumnType, read_type, type_of_declaration
 
 __all__ = [
     "DECLARED",
@@ -31,7 +31,7 @@ __all__ = [
 _MOST_COLUMNS = 1999
 """SQLite has 2,000, of which the rows' number is one."""
 
-NUMBER = f"{quoted(ID)} INTEGER PRIMARY KEY"
+NUMBER = f"{quote(ID)} INTEGER PRIMARY KEY"
 """How a table declares its rows' numbers."""
 
 DECLARED = "_octodb_declared"
@@ -45,7 +45,7 @@ def trash_of(name: str) -> str:
 
 def definition(column: str, kind: ColumnType) -> str:
     """Return a column as CREATE TABLE and ALTER TABLE take it."""
-    name = quoted(column)
+    name = quote(column)
     return f"{name} {kind.declared} CHECK ({kind.check(name)})"
 
 
@@ -77,7 +77,7 @@ def columns_of(connection: sqlite3.Connection, name: str, where: str) -> tuple[s
         remedy = near_matches(name, known) if known else "Make one: db.table(name, column=type)"
         raise ArgumentError(where, f"no table is called {name!r}", remedy=remedy)
     rows = connection.execute("SELECT name, type FROM pragma_table_info(?)", (same[0],)).fetchall()
-    return same[0], {column: declared_type(declared, where) for column, declared in rows if column != ID}
+    return same[0], {column: type_of_declaration(declared, where) for column, declared in rows if column != ID}
 
 
 def columns_now(
@@ -97,14 +97,14 @@ def columns_now(
 def add_table(connection: sqlite3.Connection, name: str, columns: Mapping[str, ColumnType]) -> None:
     """Make a table and that of its deleted rows."""
     defined = ", ".join(definition(column, kind) for column, kind in columns.items())
-    connection.execute(f"CREATE TABLE {quoted(name)} ({NUMBER} AUTOINCREMENT, {defined})")
-    connection.execute(f"CREATE TABLE {quoted(trash_of(name))} ({NUMBER}, {defined})")
+    connection.execute(f"CREATE TABLE {quote(name)} ({NUMBER} AUTOINCREMENT, {defined})")
+    connection.execute(f"CREATE TABLE {quote(trash_of(name))} ({NUMBER}, {defined})")
 
 
 def drop_table(connection: sqlite3.Connection, name: str) -> None:
     """Take a table away, with its deleted rows."""
-    connection.execute(f"DROP TABLE {quoted(name)}")
-    connection.execute(f"DROP TABLE {quoted(trash_of(name))}")
+    connection.execute(f"DROP TABLE {quote(name)}")
+    connection.execute(f"DROP TABLE {quote(trash_of(name))}")
     if has_declared(connection):
         connection.execute(f"DELETE FROM {DECLARED} WHERE name = ?", (name,))
 

@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.core.given import is_scalar
 
-__all__ = ["COLUMN_TYPES", "ColumnType", "declared_type", "is_missing", "read_type", "shown"]
+__all__ = ["COLUMN_TYPES", "ColumnType", "as_python", "is_missing", "read_type", "type_of_declaration"]
 
 _LIMITS = -(1 << 63), (1 << 63) - 1
 
@@ -90,7 +90,7 @@ def is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ == "NAType"
 
 
-def shown(value: Any, column: ColumnType) -> Any:
+def as_python(value: Any, column: ColumnType) -> Any:
     """Return a value that was kept as Python shows it."""
     return value if column.show is None or value is None else column.show(value)
 
@@ -180,14 +180,14 @@ def _stamp(value: Any) -> str | None:
     return found.isoformat(" ", "microseconds")
 
 
-def _shown_day(kept: str) -> datetime.date:
+def _day_of(kept: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(kept)
     except (TypeError, ValueError):
         raise _not_written_so(kept, "date") from None
 
 
-def _shown_stamp(kept: str) -> datetime.datetime:
+def _stamp_of(kept: str) -> datetime.datetime:
     try:
         return datetime.datetime.fromisoformat(kept)
     except (TypeError, ValueError):
@@ -209,8 +209,8 @@ COLUMN_TYPES: dict[str, ColumnType] = {
         ColumnType("str", "TEXT", "text", frozenset({str, _NONE}), _text),
         ColumnType("bool", "BOOLEAN", "integer", frozenset({bool, _NONE}), _bool, bool),
         ColumnType("bytes", "BLOB", "blob", frozenset({bytes, _NONE}), _bytes),
-        ColumnType("date", "DATE", "text", frozenset({_NONE}), _day, _shown_day),
-        ColumnType("datetime", "DATETIME", "text", frozenset({_NONE}), _stamp, _shown_stamp),
+        ColumnType("date", "DATE", "text", frozenset({_NONE}), _day, _day_of),
+        ColumnType("datetime", "DATETIME", "text", frozenset({_NONE}), _stamp, _stamp_of),
     )
 }
 """The types of columns by name."""
@@ -235,7 +235,7 @@ def read_type(given: Any, where: str) -> ColumnType:
                      remedy="Pass one of these types, or its name")  # fmt: skip
 
 
-def declared_type(declared: str, where: str) -> ColumnType:
+def type_of_declaration(declared: str, where: str) -> ColumnType:
     """Return the type of a column in a file by its declaration; ArgumentError for one of another tool."""
     found = _DECLARED.get(declared.upper())
     if found is None:

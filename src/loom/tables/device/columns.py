@@ -23,7 +23,7 @@ from loom.patterns.reduce import gpu_max, gpu_mean, gpu_min, gpu_sum
 from loom.runtime.port.device import Device
 from loom.tables.columns.conditions import LEFT_OUT, OPERATORS
 from loom.tables.columns.types import ColumnType
-from loom.tables.device.folds import exact_sum, grouped
+from loom.tables.device.folds import exact_sum, fold_groups
 from loom.tables.device.masks import DeviceColumn, mask_of
 from loom.tables.exchange.arrays import Array, array_of, fits_numpy
 from loom.tensor.arrays.tensor import array
@@ -36,11 +36,11 @@ AGGREGATES = ("sum", "mean", "avg", "min", "max", "count")
 
 def move_columns(found: Mapping[str, tuple[ColumnType, Sequence[Any]]], ids: Sequence[int], on: Any) -> DeviceColumns:
     """Return columns, as SQLite gives their values, on a device."""
-    made = {name: _moved(values, kind, on, name) for name, (kind, values) in found.items()}
+    made = {name: _to_device(values, kind, on, name) for name, (kind, values) in found.items()}
     return DeviceColumns(made, np.array(ids, np.int64), None, on)
 
 
-def _moved(values: Sequence[Any], kind: ColumnType, on: Any, name: str) -> DeviceColumn:
+def _to_device(values: Sequence[Any], kind: ColumnType, on: Any, name: str) -> DeviceColumn:
     where = f"tables.to_device, column {name!r}"
     there = None
     if not isinstance(values, np.ndarray) and None in values:
@@ -48,13 +48,13 @@ def _moved(values: Sequence[Any], kind: ColumnType, on: Any, name: str) -> Devic
         fill = {"float": 0.0, "int": 0, "bool": 0, "str": "", "bytes": b""}.get(kind.name, "1970-01-01")
         values = [fill if v is None else v for v in values]
     if kind.name in ("str", "bytes"):
-        codes, names = _numbered(values, kind)
+        codes, names = _number(values, kind)
         return DeviceColumn(kind, array(codes, on=on), there, names)
     plain = array_of(values, kind, where)
     return DeviceColumn(kind, array(plain.view(np.int64) if plain.dtype.kind == "M" else plain, on=on), there, None)
 
 
-def _numbered(values: Sequence[Any], kind: ColumnType) -> tuple[Any, Any]:
+def _number(values: Sequence[Any], kind: ColumnType) -> tuple[Any, Any]:
     """Return numbers for texts or bytes, and the different ones in their order, which is that of the numbers."""
     if kind.name == "str" and fits_numpy(values):
         return factorize(list(values)) if values else (np.empty(0, np.int64), np.empty(0, np.str_))
@@ -106,14 +106,14 @@ class DeviceColumns:
         return True
 
     def __getitem__(self, name: str) -> Any:
-        return self._kept(self._column(name, "tables.columns").data)
+        return self._select(self._column(name, "tables.columns").data)
 
     def _column(self, name: Any, where: str) -> DeviceColumn:
         if text(name, where) not in self._columns:
             raise ArgumentError(where, f"no column {name!r} was moved", remedy=near_matches(name, list(self._columns)))
         return self._columns[name]
 
-    def _kept(self, data: Any, *further: Any) -> Any:
+    def _select(self, data: Any, *further: Any) -> Any:
         """Return the elements of the rows that are asked for and at which further masks hold."""
         mask: Any = self._mask
         for each in further:
@@ -131,10 +131,10 @@ class DeviceColumns:
     def to_numpy(self, column: str) -> np.ndarray[Any, Any]:
         """Return a column from the device; missing values as a table's ``to_numpy`` gives them."""
         found = self._column(column, "tables.to_numpy")
-        values = found.shown(self._kept(found.data).numpy())
+        values = found.as_python(self._select(found.data).numpy())
         if found.there is None:
             return array_of(values.tolist(), found.type, "tables.to_numpy") if values.dtype == object else values
-        return _with_missing(values, self._kept(found.there).numpy(), found.type, "tables.to_numpy")
+        return _with_missing(values, self._select(found.there).numpy(), found.type, "tables.to_numpy")
 
     def where(self, column: str, op: str, value: Any = LEFT_OUT) -> DeviceColumns:
         """Return the rows that fulfil a condition, as a table's ``where`` does, found on the device."""
@@ -151,14 +151,14 @@ class DeviceColumns:
         """
         found = self._column(column, "tables.aggregate, column")
         op = operation(op, found.type, "tables.aggregate")
-        data = self._kept(found.data, found.there)
+        data = self._select(found.data, found.there)
         if op == "count":
             return int(data.size)
         if not data.size:
             return None if op != "sum" else 0.0 if found.type.name == "float" else 0
         if op in ("min", "max"):
             extreme = np.asarray((gpu_min if op == "min" else gpu_max)(data).numpy())
-            return found.shown(extreme.reshape(1)).tolist()[0]
+            return found.as_python(extreme.reshape(1)).tolist()[0]
         if found.type.name == "float":
             return float((gpu_sum if op == "sum" else gpu_mean)(data).item())
         total = exact_sum(data)
@@ -178,15 +178,15 @@ class DeviceColumns:
         if column is None and op != "count":
             raise ArgumentError(where, f"no column to take the {op} of", remedy="Name one, or use count")
         masks = by.there, None if found is by else found.there
-        keys, values = grouped(self._kept(by.data, *masks), self._kept(found.data, *masks), op)
+        keys, values = fold_groups(self._select(by.data, *masks), self._select(found.data, *masks), op)
         if op in ("min", "max"):
-            values = found.shown(values)
+            values = found.as_python(values)
         if masks[1] is not None:
-            among = self._kept(by.data, by.there)
-            every, _ = grouped(among, among, "count")
+            among = self._select(by.data, by.there)
+            every, _ = fold_groups(among, among, "count")
             if every.size > keys.size:
                 keys, values = every, _without_values(np.isin(every, keys), values, op, found.type, where)
-        return Groups(by.shown(keys), values)
+        return Groups(by.as_python(keys), values)
 
 
 def _without_values(there: Array, values: Array, op: str, kind: ColumnType, where: str) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from loom.patterns.data.group import group_by
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 
-__all__ = ["exact_sum", "grouped"]
+__all__ = ["exact_sum", "fold_groups"]
 
 _HALF = 32
 _LOW = (1 << _HALF) - 1
@@ -32,7 +32,7 @@ def _fits(data: Any) -> bool:
     return largest * data.size < 1 << 63
 
 
-def grouped(keys: Any, data: Any, op: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def fold_groups(keys: Any, data: Any, op: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the different keys, ascending, and the fold of the elements of each."""
     if op == "count":
         found = group_by(keys).count()

@@ -35,7 +35,7 @@ class DeviceColumn:
     there: Any
     names: np.ndarray[Any, Any] | None
 
-    def shown(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def as_python(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return elements, read from the device, as arrays of a table show them."""
         if self.names is not None:
             return self.names[values]
@@ -60,9 +60,9 @@ def mask_of(column: DeviceColumn, op: str, value: Any, on: Any, where: str) -> A
         mask = _by_text(column, [found in name for name in _names(column)], on)
     elif op == "between":
         least, most = (operand(column.type, v, where) for v in cast("list[Any]", value))
-        mask = _compared(column, ">=", least, on) & _compared(column, "<=", most, on)
+        mask = _compare(column, ">=", least, on) & _compare(column, "<=", most, on)
     else:
-        mask = _compared(column, op, operand(column.type, value, where), on)
+        mask = _compare(column, op, operand(column.type, value, where), on)
     return mask if there is None else mask & there
 
 
@@ -120,7 +120,7 @@ def _number(column: DeviceColumn, value: Any) -> Any:
     return value
 
 
-def _compared(column: DeviceColumn, op: str, value: Any, on: Any) -> Any:
+def _compare(column: DeviceColumn, op: str, value: Any, on: Any) -> Any:
     if op in ("==", "!="):
         key = _element(column, value)
         if column.data.dtype.is_bool:

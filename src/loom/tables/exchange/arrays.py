@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import DTypeError
-from loom.tables.columns.types import ColumnType, shown
+from loom.tables.columns.types import ColumnType, as_python
 
 __all__ = ["Array", "array_of", "fits_numpy"]
 
@@ -47,7 +47,7 @@ def array_of(values: Sequence[Any], column: ColumnType, where: str, missing: Any
     if name == "str" and not has_missing and fits_numpy(values):
         return np.array(values, np.str_)
     made = np.empty(len(values), object)
-    made[:] = [shown(v, column) for v in values]
+    made[:] = [as_python(v, column) for v in values]
     return made
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loom.core.errors import ArgumentError
-from loom.tables.columns.names import quoted
+from loom.tables.columns.names import quote
 from loom.tables.columns.schema import trash_of
 
 __all__ = ["copy_belongings", "refuse_strangers"]
@@ -94,13 +94,13 @@ def _needs_of(source: sqlite3.Connection, each: _SchemaEntry) -> set[str]:
     if each.type == "index":
         return {each.table.lower()}
     columns = [name for (name,) in source.execute("SELECT name FROM pragma_table_info(?)", (each.table,))]
-    into, settings = quoted(each.table), ", ".join(f"{quoted(name)} = NULL" for name in columns)
+    into, settings = quote(each.table), ", ".join(f"{quote(name)} = NULL" for name in columns)
     statements = f"INSERT INTO {into} DEFAULT VALUES", f"UPDATE {into} SET {settings}", f"DELETE FROM {into}"
     return {table for statement in statements for table in _needs(source, statement, each.name)}
 
 
 def _reads(source: sqlite3.Connection, view: _SchemaEntry) -> set[str]:
-    return _needs(source, f"SELECT * FROM {quoted(view.name)}", None)
+    return _needs(source, f"SELECT * FROM {quote(view.name)}", None)
 
 
 def _needs(source: sqlite3.Connection, statement: str, by: str | None) -> set[str]:

@@ -40,11 +40,11 @@ from loom.formats.csv_cells import (
 )
 from loom.patterns.data.csv import read_separator
 from loom.storage.atomic import replace_file
-from loom.tables.columns.names import quoted
-from loom.tables.columns.types import COLUMN_TYPES, ColumnType, shown
-from loom.tables.files.writing import flattened, insert_flat, rows_together, unchecked
+from loom.tables.columns.names import quote
+from loom.tables.columns.types import COLUMN_TYPES, ColumnType, as_python
+from loom.tables.files.writing import flatten, insert_flat, rows_together, skip_checks
 
-__all__ = ["Progress", "Sheet", "import_sheet", "read_sheet", "typed", "write_csv"]
+__all__ = ["Progress", "Sheet", "import_sheet", "read_sheet", "read_types", "write_csv"]
 
 Progress = Callable[[int, int], None]
 """Is told how many rows are done, of how many."""
@@ -90,14 +90,14 @@ class Prepared:
     def part(self, begin: int, end: int) -> list[Any]:
         """Return values as they are bound, of rows from ``begin`` to ``end``."""
         values: Any = self.values[begin:end]
-        listed: list[Any] = cast("list[Any]", values) if isinstance(values, list) else _listed(values)
+        listed: list[Any] = cast("list[Any]", values) if isinstance(values, list) else _as_list(values)
         if self.missing is not None:
             for k in np.flatnonzero(self.missing[begin:end]).tolist():
                 listed[k] = None
         return listed
 
 
-def _listed(values: Any) -> list[Any]:
+def _as_list(values: Any) -> list[Any]:
     return values.tolist() if isinstance(values, np.ndarray) else values.to_pylist()
 
 
@@ -128,23 +128,23 @@ def read_sheet(
     return Sheet(place, mark, named, code, dict(zip(found, cells, strict=True)))
 
 
-def typed(sheet: Sheet, types: Mapping[str, ColumnType], where: str) -> dict[str, tuple[ColumnType, Prepared]]:
+def read_types(sheet: Sheet, types: Mapping[str, ColumnType], where: str) -> dict[str, tuple[ColumnType, Prepared]]:
     """Return the columns as the types given, else as what all their cells are; DTypeError names a line that is not."""
     for name in types:
         if name not in sheet.columns:
             raise ArgumentError(
                 where, f"the file has no column {name!r}", remedy=near_matches(name, list(sheet.columns))
             )
-    return {n: _typed(sheet, n, cells, types.get(n), where) for n, cells in sheet.columns.items()}
+    return {n: _read_column(sheet, n, cells, types.get(n), where) for n, cells in sheet.columns.items()}
 
 
-def _typed(
+def _read_column(
     sheet: Sheet, name: str, cells: TextColumn, wanted: ColumnType | None, where: str
 ) -> tuple[ColumnType, Prepared]:
     if wanted is None or wanted.name in ("int", "float"):
         kind, values, missing = meaning(cells)
         if wanted is None:
-            found = _inferred(cells, kind, values, missing)
+            found = _infer(cells, kind, values, missing)
             if found[0].name == "str":
                 _refuse_blanks(sheet, name, cells, where)
             return found
@@ -154,13 +154,13 @@ def _typed(
             return wanted, Prepared(values.astype(np.float64), missing)
     if wanted.name == "str":
         return wanted, _texts(cells.texts)
-    return wanted, _converted(sheet, name, cells.listed(), wanted, where)
+    return wanted, _convert(sheet, name, cells.to_list(), wanted, where)
 
 
-def _inferred(cells: TextColumn, kind: str, values: Any, missing: Any) -> tuple[ColumnType, Prepared]:
+def _infer(cells: TextColumn, kind: str, values: Any, missing: Any) -> tuple[ColumnType, Prepared]:
     """Return a column as what its cells are; as texts where a number would not hold what is written."""
     if kind == "str" and _are_truths(cells):
-        return COLUMN_TYPES["bool"], Prepared([TRUTH.get(text) for text in cells.listed()])
+        return COLUMN_TYPES["bool"], Prepared([TRUTH.get(text) for text in cells.to_list()])
     if kind in ("int", "float") and _are_codes(cells, kind, values):
         return COLUMN_TYPES["str"], _texts(cells.texts)
     return COLUMN_TYPES[kind], _texts(values) if kind == "str" else Prepared(values, missing)
@@ -171,12 +171,12 @@ def _refuse_blanks(sheet: Sheet, name: str, cells: TextColumn, where: str) -> No
 
     It names the first cell that has some.
     """
-    first = [text.strip() for text in TextColumn(cells.texts[:_SAMPLE]).listed()]
+    first = [text.strip() for text in TextColumn(cells.texts[:_SAMPLE]).to_list()]
     if meaning(TextColumn([text for text in first if text not in MISSING]))[0] == "str" and not {*first} <= {*MISSING}:
         return
-    texts = cells.listed()
+    texts = cells.to_list()
     stripped = TextColumn([text.strip() for text in texts])
-    kind, _ = _inferred(stripped, *meaning(stripped))
+    kind, _ = _infer(stripped, *meaning(stripped))
     if kind.name != "str":
         record = next(k for k, text in enumerate(texts) if text != text.strip())
         what = "truths" if kind.name == "bool" else "numbers"
@@ -193,9 +193,9 @@ def _refuse_blanks(sheet: Sheet, name: str, cells: TextColumn, where: str) -> No
 def _are_truths(cells: TextColumn) -> bool:
     """Tell whether a column is of truths, some of them missing."""
     first = cells.texts[:_SAMPLE]
-    if not set(TextColumn(first).listed()) <= {*TRUTH, ""}:
+    if not set(TextColumn(first).to_list()) <= {*TRUTH, ""}:
         return False
-    found = set(cells.listed())
+    found = set(cells.to_list())
     return found <= {*TRUTH, ""} and found > {""}
 
 
@@ -205,10 +205,10 @@ def _are_codes(cells: TextColumn, kind: str, values: Any) -> bool:
         return True
     if kind == "int":
         return False
-    if np.isinf(values).any() and any(map(_is_too_large, cells.listed())):
+    if np.isinf(values).any() and any(map(_is_too_large, cells.to_list())):
         return True
     return _any_match(cells, _LONG) and any(
-        int(text) != int(float(text)) for text in cells.listed() if _LONG_WHOLE.match(text)
+        int(text) != int(float(text)) for text in cells.to_list() if _LONG_WHOLE.match(text)
     )
 
 
@@ -219,7 +219,7 @@ def _is_too_large(text: str) -> bool:
 
 def _any_match(cells: TextColumn, pattern: str) -> bool:
     if _is_listed(cells.texts):
-        return any(map(re.compile(pattern).match, cells.listed()))
+        return any(map(re.compile(pattern).match, cells.to_list()))
     reading: Any = load("pyarrow.compute", "tables.import_csv")
     return bool(reading.any(reading.match_substring_regex(cells.texts, pattern)).as_py())
 
@@ -237,7 +237,7 @@ def _texts(texts: Any) -> Prepared:
     return Prepared(texts, empty.to_numpy() if reading.any(empty).as_py() else None)
 
 
-def _converted(sheet: Sheet, name: str, texts: list[str], wanted: ColumnType, where: str) -> Prepared:
+def _convert(sheet: Sheet, name: str, texts: list[str], wanted: ColumnType, where: str) -> Prepared:
     read, made = _READ[wanted.name], list[Any]()
     for record, text in enumerate(texts):
         try:
@@ -270,14 +270,14 @@ def import_sheet(
     if progress is not None and not callable(progress):
         raise DTypeError("tables.import_csv, progress", "not callable", expected="a function of rows done and all",
                          got=repr(progress)[:80], remedy="Leave it out")  # fmt: skip
-    names, into, size = list(columns), quoted(table), _ROWS_A_PART
+    names, into, size = list(columns), quote(table), _ROWS_A_PART
     together = rows_together(len(names), count)
 
     def part(begin: int) -> Any:
         end = min(begin + size, count)
-        return flattened([prepared.part(begin, end) for _, prepared in columns.values()], end - begin, together)
+        return flatten([prepared.part(begin, end) for _, prepared in columns.values()], end - begin, together)
 
-    with unchecked(connection):
+    with skip_checks(connection):
         parts = ((lambda begin=begin: part(begin)) for begin in range(0, count, size))
         for done, (batches, rest) in enumerate(_ahead(parts), 1):
             insert_flat(connection, into, names, together, batches, rest)
@@ -312,7 +312,7 @@ def write_csv(
     writer: Any = csv.writer(out, delimiter=mark)
     if flag(header, f"{where}, header"):
         writer.writerow(columns)
-    listed = [_written(kind, values) for kind, values in columns.values()]
+    listed = [_as_text(kind, values) for kind, values in columns.values()]
     if not out.tell() and listed and count and str(listed[0][0]).startswith(_MARK):  # quoted, it is no mark of the file
         first = csv.writer(out, delimiter=mark, quoting=csv.QUOTE_ALL)
         first.writerow([values[0] for values in listed])
@@ -326,11 +326,11 @@ def write_csv(
     replace_file(Path(place), data, durable=True)
 
 
-def _written(kind: ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+def _as_text(kind: ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     if kind.name == "bool":
         return [None if v is None else "true" if v else "false" for v in values]
     if kind.name == "bytes":
         return [None if v is None else v.hex() for v in values]
     if kind.name in ("date", "datetime"):
-        return [None if v is None else shown(v, kind).isoformat() for v in values]
+        return [None if v is None else as_python(v, kind).isoformat() for v in values]
     return values

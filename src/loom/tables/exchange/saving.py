@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, FileError
 from loom.storage.disk import Disk
-from loom.tables.columns.names import ID, quoted
+from loom.tables.columns.names import ID, quote
 from loom.tables.columns.schema import DECLARED, add_table, columns_of, has_declared, names_of_tables, trash_of
 from loom.tables.exchange.belongings import copy_belongings, refuse_strangers
 from loom.tables.files.connections import Connections
@@ -122,10 +122,10 @@ def copy_table(source: sqlite3.Connection, target: sqlite3.Connection, name: str
     _, columns = columns_of(source, name, where)
     add_table(target, name, columns)
     for table in (name, trash_of(name)):
-        listed = ", ".join(map(quoted, (ID, *columns)))
+        listed = ", ".join(map(quote, (ID, *columns)))
         marks = ", ".join("?" * (1 + len(columns)))
-        rows = source.execute(f"SELECT {listed} FROM {quoted(table)}")
-        target.executemany(f"INSERT INTO {quoted(table)} ({listed}) VALUES ({marks})", rows)
+        rows = source.execute(f"SELECT {listed} FROM {quote(table)}")
+        target.executemany(f"INSERT INTO {quote(table)} ({listed}) VALUES ({marks})", rows)
     given = source.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (name,)).fetchone()
     if given is not None:
         target.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError, StateError
-from loom.tables.files.faults import told
+from loom.tables.files.faults import translate_errors
 from loom.tables.files.seal import compare, has_seal, write_seal
 from loom.tables.files.sqlite_files import connection_to, enter_log, identity, prepare, reach_of
 
@@ -74,9 +74,9 @@ class Connections:
         self._is_open = True
         self._all: weakref.WeakSet[_OfThread] = weakref.WeakSet()
         self._wrote = False
-        with told(where, path):
+        with translate_errors(where, path):
             self._reach = reach_of(path, read_only, verify, where)
-            held = self._held(where)
+            held = self._of_thread(where)
             try:
                 held.is_logged = self._wrote = prepare(held.connection, path, timeout, self._reach, verify, where)
             except BaseException:
@@ -128,7 +128,7 @@ class Connections:
         with suppress(Exception):  # what failed to open, or at the interpreter's end
             self.close()
 
-    def _held(self, where: str) -> _OfThread:
+    def _of_thread(self, where: str) -> _OfThread:
         if not self._is_open:
             raise StateError(where, "the database is closed", remedy="Open it again")
         held: _OfThread | None = self._memory if self.path is None else getattr(self._local, "held", None)
@@ -158,19 +158,19 @@ class Connections:
     @contextmanager
     def reading(self, where: str) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection to read by; what goes wrong inside is told as errors of the house."""
-        with self._turn(), told(where, self.path):
-            yield self._held(where).connection
+        with self._turn(), translate_errors(where, self.path):
+            yield self._of_thread(where).connection
 
     @contextmanager
     def writing(self, where: str) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection to write by, within a transaction: kept as a whole, or undone where an error comes."""
-        with self._turn(), told(where, self.path):
-            held = self._held(where)
+        with self._turn(), translate_errors(where, self.path):
+            held = self._of_thread(where)
             if held.depth:
-                yield from _saved(held)
+                yield from _savepoint(held)
             else:
                 self._begin_log(held, where)
-                yield from _transacted(held)
+                yield from _transaction(held)
 
     def _begin_log(self, held: _OfThread, where: str) -> None:
         """Have a connection write by the log from here on; FileError for bytes that changed since they were sealed.
@@ -196,8 +196,8 @@ class Connections:
 
         A rollback journal holds what pages held before, which of a new file is next to nothing: no less safe.
         """
-        with self._turn(), told(where, self.path):
-            held = self._held(where)
+        with self._turn(), translate_errors(where, self.path):
+            held = self._of_thread(where)
             if not held.depth:
                 self._begin_log(held, where)
             swift = (
@@ -216,8 +216,8 @@ class Connections:
     @contextmanager
     def stating(self, where: str, writes: bool) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for a statement that is a transaction of its own, unless one is under way."""
-        with self._turn(), told(where, self.path):
-            held = self._held(where)
+        with self._turn(), translate_errors(where, self.path):
+            held = self._of_thread(where)
             if writes and not held.depth:
                 self._begin_log(held, where)
             try:
@@ -230,8 +230,8 @@ class Connections:
     @contextmanager
     def alone(self, where: str, *, writes: bool = False) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection outside of any transaction, to write by as well if asked; StateError within one."""
-        with self._turn(), told(where, self.path):
-            held = self._held(where)
+        with self._turn(), translate_errors(where, self.path):
+            held = self._of_thread(where)
             if held.depth:
                 raise StateError(where, "a transaction is under way", remedy="Call it after the transaction")
             if writes:
@@ -248,7 +248,7 @@ class Connections:
             yield
 
 
-def _saved(held: _OfThread) -> Iterator[sqlite3.Connection]:
+def _savepoint(held: _OfThread) -> Iterator[sqlite3.Connection]:
     connection, name = held.connection, f"loom_{held.depth}"
     connection.execute(f"SAVEPOINT {name}")
     held.depth += 1
@@ -264,7 +264,7 @@ def _saved(held: _OfThread) -> Iterator[sqlite3.Connection]:
         held.depth -= 1
 
 
-def _transacted(held: _OfThread) -> Iterator[sqlite3.Connection]:
+def _transaction(held: _OfThread) -> Iterator[sqlite3.Connection]:
     connection = held.connection
     connection.execute("BEGIN IMMEDIATE")
     held.depth = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loom.core.errors import ArgumentError, DTypeError, FileError, LoomError, LoomTimeout, StateError
 
-__all__ = ["damage", "house_error", "told"]
+__all__ = ["damage", "house_error", "translate_errors"]
 
 _BUSY = "database is locked", "database table is locked", "database schema is locked"
 _DAMAGED = "malformed", "not a database", "disk image", "decode to utf-8", "unsupported file format", "corrupt"
@@ -22,7 +22,7 @@ _BOUND = re.compile(r"error in (view|trigger|index) (.+?)(?: after .*)?: ")
 
 
 @contextmanager
-def told(where: str, path: Path | None = None) -> Generator[None, None, None]:
+def translate_errors(where: str, path: Path | None = None) -> Generator[None, None, None]:
     """Turn what SQLite raises inside into an error of the house; ``path`` is the file, None for memory."""
     try:
         yield

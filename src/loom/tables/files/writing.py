@@ -15,7 +15,7 @@ from loom.core.errors import ArgumentError, DTypeError, IndexOutside, near_match
 from loom.core.given import is_array, is_list, is_mapping
 from loom.core.numbers import whole
 from loom.tables.arrow.reading import columns_of_stream
-from loom.tables.columns.names import ID, quoted
+from loom.tables.columns.names import ID, quote
 from loom.tables.columns.rows import Row
 from loom.tables.columns.schema import trash_of
 from loom.tables.columns.types import ColumnType
@@ -24,14 +24,14 @@ __all__ = [
     "bound_columns",
     "change",
     "columns_from",
-    "flattened",
+    "flatten",
     "insert",
     "insert_flat",
     "move",
     "numbers_of",
     "require_origin",
     "rows_together",
-    "unchecked",
+    "skip_checks",
 ]
 
 _VALUES_A_STATEMENT = 256
@@ -75,7 +75,7 @@ def _require_rows(given: Sequence[Any], columns: Mapping[str, ColumnType], where
 
 def _by_column(given: Mapping[Any, Any], columns: Mapping[str, ColumnType], where: str) -> dict[str, Sequence[Any]]:
     _refuse_unknown(given, columns, where)
-    found = {name: _listed(values, f"{where}, column {name!r}") for name, values in given.items()}
+    found = {name: _as_sequence(values, f"{where}, column {name!r}") for name, values in given.items()}
     sizes = {len(values) for values in found.values()}
     if len(sizes) > 1:
         raise ArgumentError(where, "the columns differ in length", expected="one length",
@@ -83,7 +83,7 @@ def _by_column(given: Mapping[Any, Any], columns: Mapping[str, ColumnType], wher
     return found
 
 
-def _listed(values: Any, where: str) -> Sequence[Any]:
+def _as_sequence(values: Any, where: str) -> Sequence[Any]:
     if is_array(values) and values.dtype.kind == "M" and values.ndim == 1:
         return list(values)  # numpy's moments: tolist() makes ints of nanoseconds
     for method in ("to_pylist", "tolist", "to_list"):
@@ -129,7 +129,7 @@ def insert(connection: sqlite3.Connection, table: str, bound: Mapping[str, Seque
     """Insert ``count`` rows and return their numbers; types were looked at."""
     if not count:
         return range(0)
-    names, into = list(bound), quoted(table)
+    names, into = list(bound), quote(table)
     if not names:
         connection.executemany(f"INSERT INTO {into} DEFAULT VALUES", [()] * count)
     else:
@@ -142,8 +142,8 @@ def _insert_rows(
     connection: sqlite3.Connection, into: str, names: list[str], values: list[Sequence[Any]], count: int
 ) -> None:
     together = rows_together(len(names), count)
-    batches, rest = flattened(values, count, together)
-    with unchecked(connection):
+    batches, rest = flatten(values, count, together)
+    with skip_checks(connection):
         insert_flat(connection, into, names, together, batches, rest)
 
 
@@ -152,7 +152,7 @@ def rows_together(width: int, count: int) -> int:
     return min(count, max(1, _VALUES_A_STATEMENT // width))
 
 
-def flattened(values: Sequence[Sequence[Any]], count: int, together: int) -> tuple[Iterable[list[Any]], list[Any]]:
+def flatten(values: Sequence[Sequence[Any]], count: int, together: int) -> tuple[Iterable[list[Any]], list[Any]]:
     """Return columns as what statements of ``together`` rows bind, and the values of the rows left over."""
     width = len(values)
     flat: list[Any] = [None] * (width * count)
@@ -163,7 +163,7 @@ def flattened(values: Sequence[Sequence[Any]], count: int, together: int) -> tup
 
 
 @contextmanager
-def unchecked(connection: sqlite3.Connection) -> Generator[None, None, None]:
+def skip_checks(connection: sqlite3.Connection) -> Generator[None, None, None]:
     """Leave out SQLite's checks of types: those values were looked at."""
     connection.execute("PRAGMA ignore_check_constraints=ON")
     try:
@@ -176,9 +176,9 @@ def insert_flat(
     connection: sqlite3.Connection, into: str, names: Sequence[str], together: int, batches: Iterable[list[Any]],
     rest: list[Any],
 ) -> None:  # fmt: skip
-    """Insert what ``flattened`` made; ``into`` is a quoted name."""
+    """Insert what ``flatten`` made; ``into`` is a quoted name."""
     one = f"({', '.join('?' * len(names))})"
-    head = f"INSERT INTO {into} ({', '.join(map(quoted, names))}) VALUES "
+    head = f"INSERT INTO {into} ({', '.join(map(quote, names))}) VALUES "
     connection.executemany(head + ", ".join([one] * together), batches)
     if rest:
         connection.execute(head + ", ".join([one] * (len(rest) // len(names))), rest)
@@ -226,8 +226,8 @@ def change(
 ) -> int:
     """Set columns of rows by their numbers; IndexOutside, and nothing is changed, where one is not there."""
     names = list(values)
-    settings = ", ".join(f"{quoted(name)} = ?" for name in names)
-    sql = f"UPDATE {quoted(table)} SET {settings} WHERE {quoted(ID)} = ?"
+    settings = ", ".join(f"{quote(name)} = ?" for name in names)
+    sql = f"UPDATE {quote(table)} SET {settings} WHERE {quote(ID)} = ?"
     bound = [values[name] for name in names]
     for number in numbers:
         if connection.execute(sql, [*bound, number]).rowcount != 1:
@@ -239,12 +239,12 @@ def move(connection: sqlite3.Connection, table: str, numbers: Sequence[int], col
          back: bool = False) -> int:  # fmt: skip
     """Move rows to the deleted ones, or back; IndexOutside, and nothing is moved, where one is not there."""
     source, target = (trash_of(table), table) if back else (table, trash_of(table))
-    names = ", ".join(map(quoted, (ID, *columns)))
-    copied = f"INSERT INTO {quoted(target)} ({names}) SELECT {names} FROM {quoted(source)} WHERE {quoted(ID)} = ?"
+    names = ", ".join(map(quote, (ID, *columns)))
+    copied = f"INSERT INTO {quote(target)} ({names}) SELECT {names} FROM {quote(source)} WHERE {quote(ID)} = ?"
     for number in numbers:
         if connection.execute(copied, (number,)).rowcount != 1:
             raise _no_row(connection, table, number, where, deleted=back)
-        connection.execute(f"DELETE FROM {quoted(source)} WHERE {quoted(ID)} = ?", (number,))
+        connection.execute(f"DELETE FROM {quote(source)} WHERE {quote(ID)} = ?", (number,))
     return len(numbers)
 
 
@@ -252,7 +252,7 @@ def _no_row(
     connection: sqlite3.Connection, table: str, number: int, where: str, *, deleted: bool = False
 ) -> IndexOutside:
     other = table if deleted else trash_of(table)
-    there = connection.execute(f"SELECT 1 FROM {quoted(other)} WHERE {quoted(ID)} = ?", (number,)).fetchone()
+    there = connection.execute(f"SELECT 1 FROM {quote(other)} WHERE {quote(ID)} = ?", (number,)).fetchone()
     if there:
         said = f"row {number} is not deleted" if deleted else f"row {number} is deleted"
         return IndexOutside(where, said, remedy="Nothing was changed" if deleted else "undelete it first")

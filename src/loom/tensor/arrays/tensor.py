@@ -32,6 +32,7 @@ from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_
 from loom.tensor.handle.display import shown, shown_html
 from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import (
+    DIRECT,
     before_run,
     copied,
     is_reshaped,
@@ -81,6 +82,7 @@ class Tensor(Operators, Methods, Node, Readable):
     __slots__ = ()
     called = "tensor"
     record_call = staticmethod(_record_call)
+    direct = DIRECT
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return ``loom.tensor``, a namespace of the array API standard; ArgumentError for another version of it."""

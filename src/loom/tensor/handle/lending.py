@@ -11,17 +11,23 @@ from __future__ import annotations
 from loom.core.dtype import DType
 from loom.runtime.memory.storage import Storage, copy_storage
 from loom.runtime.port.device import Device
+from loom.runtime.port.elements import DirectUse
 from loom.tensor.ops.parts import PAIRS, PART
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
-from loom.tensor.record.graph import KNOWN, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
+from loom.tensor.record.graph import KNOWN, PARAMETER, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
 from loom.tensor.record.timelines import settle
 from loom.tensor.record.versions import before_writing, record_lock
 from loom.tensor.run.eager import evaluate
 
 __all__ = [
-    "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of", "shared_memory_of",
+    "DIRECT", "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of",
+    "shared_memory_of",
 ]  # fmt: skip
 
+_READS = (("lent", None, True), ("is_fast", False, True), ("is_fed", False, True), ("op", PARAMETER, False))
+_WRITES = (("op", KNOWN, True), ("inputs", (), True), ("users", None, True), ("shared", False, True))
+DIRECT = DirectUse("data", "shape", "dtype", "device", _READS, _WRITES)
+"""When ``lend_once`` has nothing to do but to return what is there."""
 _VIEWS = (SLICE, PERMUTE, REVERSE, RESHAPE, PAIRS, PART)
 
 
@@ -121,7 +127,7 @@ def lend_once(x: Node, *, writes: bool) -> tuple[Storage, Device]:
             memory = copied(memory, x.nbytes, where)
         if x.users or x.inputs or x.shared:
             old = set_aside(x)
-            if old.users and not x.shared:
+            if old.users and not old.shared:
                 old.data = copied(memory, x.nbytes, where)
             become(x, KNOWN, data=memory)
             if old.inputs or old.apart:

@@ -24,13 +24,21 @@ _CURRENT: ContextVar[tuple[_PrecisionBlock, ...]] = ContextVar("precision", defa
 def precision(name: str | None) -> _PrecisionInForce:
     """Have products of matrices of f32, f16 and bf16 inside the ``with`` (or function so decorated) in a precision.
 
-    ``name``: "x12" (f32 alone), "q8", "q12" or "q24"; "full" or None for all their bits, added in order. It applies to
-    what is recorded meanwhile: matmul, einsum, tensordot, convolutions, attention, recurrent layers and their
-    gradients, and ``gpu_matmul``. Products of other types are as ever, so are ``vecdot`` and ``cdist``, which
+    It applies to what is recorded meanwhile: matmul, einsum, tensordot, convolutions, attention, recurrent layers and
+    their gradients, and ``gpu_matmul``. Products of other types are as ever, so are ``vecdot`` and ``cdist``, which
     multiply element by element, decompositions and what is made of them (``pinv``, ``lstsq``, ``expm``), measures, and
     networks, whose precision is that of their document or training. Each thread and task has its own; a generator that
-    yields inside leaves it in force for who called it. ArgumentError for another name, StateError for a block that ends
-    in another thread or task than it began in.
+    yields inside leaves it in force for who called it.
+
+    Args:
+        name: "x12" (f32 alone), "q8", "q12" or "q24"; "full" or None: all bits, added in order.
+
+    Returns:
+        Context manager, which decorates functions as well.
+
+    Raises:
+        ArgumentError: There is no such precision.
+        StateError: The block ends in another thread or task than it began in.
 
     >>> import loom
     >>> a = loom.array([[1.0, 1 / 256]])

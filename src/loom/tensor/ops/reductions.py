@@ -217,6 +217,8 @@ def argmax(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> Node
     Raises:
         ArgumentError: An operand is no tensor; a number is not usable there.
         DTypeError: Complex numbers are refused; an axis is no integer.
+        EmptyError: Nothing lies along the axis, or there is no element at all.
+        IndexOutside: There is no such axis.
     """
     return _index(x, "argmax", axis, keepdims)
 
@@ -237,6 +239,7 @@ def argmin(x: NodeT, axis: int | None = None, *, keepdims: bool = False) -> Node
     Raises:
         ArgumentError: An operand is no tensor; a number is not usable there.
         DTypeError: Complex numbers are refused; an axis is no integer.
+        EmptyError: Nothing lies along the axis, or there is no element at all.
         IndexOutside: There is no such axis.
     """
     return _index(x, "argmin", axis, keepdims)
@@ -246,7 +249,7 @@ def _index(x: NodeT, name: str, axis: int | None, keepdims: bool) -> NodeT:
     require_tensor(x, name)
     axes = normal_axes(x, None, name) if axis is None else (normal_axis(x, axis, name),)
     if not x.size:
-        _require(*(x, name, axes) if axis is not None else (with_shape(x, (0,)), name, (0,)))
+        _require(x, name, axes)
     shape = shape_without(x.shape, axes, keepdims is not False and flag(keepdims, f"{name}, keepdims"))
     return _INDEX[name]((x,), ((shape, i64),), None if axis is None else axes[0], shape)[0]
 

@@ -188,6 +188,7 @@ def set_aside(x: NodeT) -> NodeT:
                 setattr(old, name, getattr(x, name))
     old.users = old.lent = None
     old.later = ref(x)
+    x.shared = True  # until it becomes another: the native door looks without the lock
     users = take_users(x)
     for user in users:
         user.inputs = tuple(old if i is x else i for i in user.inputs)

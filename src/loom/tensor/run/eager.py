@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from loom.core.errors import StateError
 from loom.kernels.maps.nest import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
+from loom.runtime.memory.order import is_settled
 from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
@@ -51,14 +52,9 @@ class Work(NamedTuple):
 def evaluate(tensors: Sequence[Any]) -> None:
     """Compute the elements of tensors, in one run."""
     with record_lock():
-        asked: dict[int, Any] = {}
-        for tensor in tensors:
-            for each in (tensor,) if tensor.op.unfold is None else results_beside(tensor):
-                if each.data is None:
-                    asked[id(each)] = each
-        if not asked:
+        wanted = _asked(tensors)
+        if not wanted:
             return
-        wanted = list(asked.values())
         where = wanted[0].device or next((t.device for t in wanted if t.device is not None), None) or device(None)
         results = [where.allocate(t.nbytes, zeroed=False) for t in wanted]
         read = _run_one(wanted, results, where) or _run(wanted, results, where)
@@ -67,11 +63,32 @@ def evaluate(tensors: Sequence[Any]) -> None:
         release(read)
 
 
+def _asked(tensors: Sequence[Any]) -> list[Any]:
+    """Return those of tensors, and of the results that are computed with them, that have no elements, each once."""
+    if len(tensors) == 1 and tensors[0].op.unfold is None:
+        return [] if tensors[0].data is not None else [*tensors]
+    asked: dict[int, Any] = {}
+    for tensor in tensors:
+        for each in (tensor,) if tensor.op.unfold is None else results_beside(tensor):
+            if each.data is None:
+                asked[id(each)] = each
+    return list(asked.values())
+
+
 def _run(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> list[Node]:
     """Run the program that computes ``wanted``; return the nodes that have the elements which were read."""
     key, work = work_of(wanted, where)
-    keep(key, where, lambda: prepare(work, wanted, where)).run(*work.sources, *results, numbers=work.words)
+    kept = keep(key, where, lambda: prepare(work, wanted, where))
+    if all(map(_is_ours, work.read)):
+        kept.run_over([*work.sources, *results], work.words)
+    else:
+        kept.run(*work.sources, *results, numbers=work.words)
     return work.read
+
+
+def _is_ours(node: Node) -> bool:
+    """Tell whether nobody writes a node's elements while ``record_lock`` is held, and nobody is about to."""
+    return node.lent is None and not (node.shared or node.op.is_written) and is_settled(node.data)
 
 
 def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> list[Node] | None:
@@ -92,16 +109,25 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
         attributes = attributes[1], *[t.attributes[0] for t in ends]
     elif len(ends) > 1:
         return None
-    row: list[Any] = []
+    key: list[Any] = ["operation", op, attributes, base.shape, base.dtype]
     memory: list[Storage] = []
+    is_ours = True
     for each in read:
         data = each.data
-        if data is None or data in memory:
+        if data is None:
             return None
-        memory.append(data)
-        row += each.shape, each.dtype
-    key = "operation", op, attributes, base.shape, base.dtype, *row
-    keep(key, where, lambda: prepare(work_of(ends, where)[1], ends, where)).run(*memory, *results)
+        key += each.shape, each.dtype
+        if data in memory:
+            key.append(memory.index(data))
+        else:
+            memory.append(data)
+        is_ours = is_ours and _is_ours(each)
+    kept = keep(tuple(key), where, lambda: prepare(work_of(ends, where)[1], ends, where))
+    memory += results
+    if is_ours:
+        kept.run_over(memory)
+    else:
+        kept.run(*memory)
     return read
 
 

@@ -121,7 +121,7 @@ def test_the_description_of_smollm2() -> None:
     found = describe(checkpoint)
     assert (found.family, found.task, found.context_length, found.vocabulary_size) == ("llama", "generate", 8192, 49152)
     assert sum(int(np.prod(s)) for s in parse(found.document).parameters().values()) == 134_515_008
-    rows = found.sources["attention_0.layers.1.q_weight"].stored(checkpoint)
+    rows = found.sources["attention_0.layers.1.q_weight"].read_blocks(checkpoint)
     assert rows is not None
     assert (rows.encoding, rows.shape, rows.data.shape) == ("Q4_1", (576, 576), (576, 18 * 20))
     raw = np.frombuffer(checkpoint.tensors["blk.0.attn_q.weight"].raw(), np.uint8).reshape(576, -1)

@@ -58,7 +58,7 @@ class _Source:
         found = quants.dequantize(self._blocks(), gguf.constants.GGMLQuantizationType[self.encoding])
         return np.ascontiguousarray(found.T if self.transposed else found)
 
-    def stored(self, checkpoint: Any) -> _Rows | None:
+    def read_blocks(self, checkpoint: Any) -> _Rows | None:
         del checkpoint
         if self.encoding == "F32":
             return _Rows("F32", self.values.shape, self.values)
@@ -153,12 +153,12 @@ def test_what_needs_f32_weights_is_refused(sources: dict[str, _Source]) -> None:
         QuantizedWeights(None, sources, spec, weights="q5")
     with pytest.raises(ArgumentError, match="'q24'"):
         QuantizedWeights(None, sources, spec, compute="q24")
-    broken = sources["layers.4.weight"].stored(None)
+    broken = sources["layers.4.weight"].read_blocks(None)
     assert broken is not None
     broken.data[0, :2] = np.array([np.nan], "<f2").view(np.uint8)
 
     class Broken(_Source):
-        def stored(self, checkpoint: Any) -> _Rows | None:
+        def read_blocks(self, checkpoint: Any) -> _Rows | None:
             del checkpoint
             return broken
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from loom.core.errors import ArgumentError, NotFinite
-from loom.models.sampling import SamplingConfig, SamplingState, packed_mask, sample
+from loom.models.sampling import SamplingConfig, SamplingState, pack_mask, sample
 from tests.unit.models.sampling import oracle
 
 SETTINGS: list[dict[str, Any]] = [
@@ -134,7 +134,7 @@ def test_masks_allow_what_they_say() -> None:
     logits = np.random.default_rng(9).standard_normal((1, 100)).astype(np.float32)
     mask = np.zeros(100, bool)
     mask[[13, 77]] = True
-    for given in (mask, packed_mask(mask)):
+    for given in (mask, pack_mask(mask)):
         seen = {sample(logits, _at(SamplingConfig(), n), masks=[given]).tokens[0] for n in range(30)}
         assert seen == {13, 77}
     short = np.ones(10, bool)  # a tokenizer's vocabulary may be shorter than the model's

@@ -11,7 +11,7 @@ from loom import tensor
 from loom.core.errors import NotFinite
 from loom.nn.integer import IntegerNetwork
 from loom.nn.integer.record import IntegerPass
-from loom.nn.integer.weights import shown
+from loom.nn.integer.weights import to_float
 
 Array = np.ndarray[Any, Any]
 _X = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
@@ -101,6 +101,6 @@ def test_gradients_of_very_many_products_leave_room_for_the_rate() -> None:
 
 
 def test_what_is_shown_overflows_as_f32_does() -> None:
-    found = shown(np.array([0, 1, -32767], np.int16), 130)
+    found = to_float(np.array([0, 1, -32767], np.int16), 130)
     assert found.tolist() == [0.0, np.inf, -np.inf]
-    assert shown(np.array([1 << 14], np.int16), -160).tolist() == [2.0**-146]
+    assert to_float(np.array([1 << 14], np.int16), -160).tolist() == [2.0**-146]

@@ -12,7 +12,7 @@ import loom
 from loom.core.dtype import f32
 from loom.nn.train.optimizers import Adam
 from loom.nn.tween import TweenConfig
-from loom.nn.tween.guard import guard_state, guarded
+from loom.nn.tween.guard import guard_rate, guard_state
 
 LAYERS = [
     {"type": "dense", "output_size": 5, "activation": "tanh"},
@@ -80,7 +80,7 @@ def multipliers(gaps: list[float], **settings: Any) -> list[float]:
     config = TweenConfig(guard=True, **settings)
     state = guard_state(config, f32, None)
     gap = loom.tensor.input("gap", ())
-    new, updates = guarded(config, gap, state)
+    new, updates = guard_rate(config, gap, state)
     program, found = loom.tensor.compile([new], updates), []
     for value in gaps:
         program.run(gap=np.float32(value))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError
-from loom.export.c.text import quoted, source_text
+from loom.export.c.text import quote, source_text
 from loom.export.network import FrozenNetwork
 
 __all__ = ["HEADER", "functions", "identity"]
@@ -30,37 +30,37 @@ def identity(value: Any) -> int:
     True
     """
     if isinstance(value, str):
-        return _mixed(_hashed(b"s" + value.encode()))
+        return _mix(_fnv1a(b"s" + value.encode()))
     if isinstance(value, bool) or value is None:
-        return _mixed(ord({True: "t", False: "f", None: "n"}[value]))
+        return _mix(ord({True: "t", False: "f", None: "n"}[value]))
     if isinstance(value, (int, float)):
         return _number(value)
     if isinstance(value, Mapping):
         h = ord("{")
         for key, each in cast("Mapping[str, Any]", value).items():
-            h += _mixed(identity(key) * 31 + identity(each) & _MASK)
-        return _mixed(h & _MASK)
+            h += _mix(identity(key) * 31 + identity(each) & _MASK)
+        return _mix(h & _MASK)
     h = ord("[")
     for each in cast("Sequence[Any]", value):
-        h = _mixed(h * 31 + identity(each) & _MASK)
-    return _mixed(h)
+        h = _mix(h * 31 + identity(each) & _MASK)
+    return _mix(h)
 
 
 def _number(value: float) -> int:
     told = struct.pack("<d", float(value) + 0.0)
     if isinstance(value, int) and 1 << 53 <= abs(value) <= _MASK:
         told += struct.pack("<Q", abs(value))
-    return _mixed(_hashed(b"n" + told))
+    return _mix(_fnv1a(b"n" + told))
 
 
-def _hashed(content: bytes) -> int:
+def _fnv1a(content: bytes) -> int:
     h = _BASIS
     for byte in content:
         h = (h ^ byte) * _PRIME & _MASK
     return h
 
 
-def _mixed(h: int) -> int:
+def _mix(h: int) -> int:
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         h = (h ^ h >> 33) * factor & _MASK
     return h ^ h >> 33
@@ -118,7 +118,7 @@ def _glue(number: int, net: FrozenNetwork, told: Mapping[str, Any]) -> tuple[str
         f"static int forward_{number}(void *at, const void *const *x, void *const *y, u32 samples) {{\n"
         f"  return {name}_forward(at, {', '.join([*given, *made])}, samples);\n}}",
         f"static const u64 identities_{number}[] = {{{', '.join(f'{i:#x}ull' for i in identities)}, 0}};",
-        f"static const char document_{number}[] = {quoted(document)};",
+        f"static const char document_{number}[] = {quote(document)};",
     ]
     train = rate = "0"
     if net.training is not None:

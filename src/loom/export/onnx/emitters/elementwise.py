@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import DType, bool_, f32, i32, i64, lookup, u64
-from loom.export.onnx.emitters.registry import broadcast, emits, refused, unwrapped
+from loom.export.onnx.emitters.registry import broadcast, emits, refusal, unwrap
 from loom.export.onnx.emitters.windows import emit_average, emit_max
 from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import RecordedValue
@@ -92,7 +92,7 @@ _OTHER: dict[str, _Write] = {
 }  # fmt: skip
 
 
-def _written(w: GraphWriter, name: str, names: list[str], dtype: DType) -> str:
+def _write(w: GraphWriter, name: str, names: list[str], dtype: DType) -> str:
     """Write an operation of operands of ``dtype`` and return its name."""
     if name in _OTHER:
         return _OTHER[name](w, names, dtype)
@@ -119,19 +119,19 @@ def emit_map(w: GraphWriter, value: RecordedValue) -> str:
     name = value.op.name
     is_lacking = name in _LACKING or (name == "ipow" and value.dtype == u64)
     if is_lacking or not isinstance(value.op.operation, str) or MAPS.get(name) is not value.op:
-        raise refused(value, "ONNX has nothing for it", expected="operations of ONNX", got=name,
+        raise refusal(value, "ONNX has nothing for it", expected="operations of ONNX", got=name,
                       remedy="Leave it out, or export to C: loom export --to c")  # fmt: skip
     pooled = emit_max(w, value) if name == "max" else emit_average(w, value) if name == "div" else None
     if pooled is not None:
         return pooled
-    given = [unwrapped(x) for x in value.inputs]
+    given = [unwrap(x) for x in value.inputs]
     names = [_operand(w, x) for x in given]
     held = given[-1].dtype
     if held.storage_only and not _is_taken(w, name, held):  # computed in f32 and rounded once, as Loom computes it
         names = [n if w.dtypes[n].is_bool else w.cast(n, f32) for n in names]
-        found = w.cast(_written(w, name, names, f32), value.dtype)
+        found = w.cast(_write(w, name, names, f32), value.dtype)
     else:
-        found = _written(w, name, names, held)
+        found = _write(w, name, names, held)
     shape = broadcast([x.shape for x in given])
     return found if shape == value.shape else w.expand(found, value.shape)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from loom.core.dtype import bool_, i64
-from loom.export.onnx.emitters.registry import emits, named, refused, unwrapped
+from loom.export.onnx.emitters.registry import emits, refusal, resolve_alias, unwrap
 from loom.export.onnx.writing.lengths import Length, Size
 from loom.export.onnx.writing.records import OpenNumber, RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
@@ -19,16 +19,16 @@ from loom.tensor.ops.ordering import FIRST
 from loom.tensor.ops.reductions import ARG
 from loom.tensor.ops.views import PERMUTE, RESHAPE, SLICE
 
-__all__ = ["taken"]
+__all__ = ["emit_take"]
 
 _PASSING = (RESHAPE, PERMUTE, SLICE, CONVERT)
 
 
 def _is_within(at: RecordedValue, n: Size) -> bool:
     """Return whether every index is known to be below ``n``."""
-    at = unwrapped(at)
+    at = unwrap(at)
     while at.op in _PASSING and not at.is_known and at.inputs[0].dtype.is_integer:
-        at = unwrapped(at.inputs[0])
+        at = unwrap(at.inputs[0])
     if isinstance(n, Length):
         return False
     if at.is_known and not at.op.is_written:
@@ -56,21 +56,21 @@ def _take(w: GraphWriter, value: RecordedValue) -> str:
     axis, shared = value.attributes
     table, at = value.inputs
     found, at_axis = w.use(table), int(axis)
-    w.use(named(at))
-    return taken(w, value, found, table.shape[at_axis], at, at_axis, shared=shared)
+    w.use(resolve_alias(at))
+    return emit_take(w, value, found, table.shape[at_axis], at, at_axis, shared=shared)
 
 
-def taken(
+def emit_take(
     w: GraphWriter, value: RecordedValue, table: str, n: Size, at: RecordedValue, axis: int, *, shared: bool = True
 ) -> str:  # fmt: skip
     """Write elements of a table of ``n`` along an axis by indices; ``shared``: the same ones for all other axes."""
-    kind, index = "Gather" if shared else "GatherElements", w.cast(w.use(named(at)), i64)
+    kind, index = "Gather" if shared else "GatherElements", w.cast(w.use(resolve_alias(at)), i64)
     if shared and at.ndim != 1:
         index = w.reshape(index, [value.shape[axis]])
     if _is_within(at, n):
         return w.node(kind, [table, index], value.dtype, axis=axis)
     if n == 0:
-        raise refused(value, "a table without rows", expected="at least 1 row", got=0,
+        raise refusal(value, "a table without rows", expected="at least 1 row", got=0,
                       remedy="Export a table that has rows")  # fmt: skip
     inside = w.node("Less", [index, w.node("Reshape", [w.sizes([n]), w.whole()])], bool_)
     safe = w.node("Where", [inside, index, w.constant(np.int64(0))], i64)
@@ -84,5 +84,5 @@ def taken(
 @emits(FOLD)
 def _fold(w: GraphWriter, value: RecordedValue) -> str:
     del w
-    raise refused(value, "ONNX leaves open in which order elements are added by index", expected="gathered elements",
+    raise refusal(value, "ONNX leaves open in which order elements are added by index", expected="gathered elements",
                   got="a fold by index", remedy="Leave it out, or export to C: loom export --to c")  # fmt: skip

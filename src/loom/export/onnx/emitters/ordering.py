@@ -6,7 +6,7 @@ Layer: export. Invariant: equal elements stay as they were, and NaN is the large
 from __future__ import annotations
 
 from loom.core.dtype import i64
-from loom.export.onnx.emitters.registry import emits, refused
+from loom.export.onnx.emitters.registry import emits, refusal
 from loom.export.onnx.writing.records import RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.ordering import FIRST, SCAN, SORT
@@ -35,7 +35,7 @@ def _positions(w: GraphWriter, value: RecordedValue) -> str:
 def _scan(w: GraphWriter, value: RecordedValue) -> str:
     axis, scanning = value.attributes
     if scanning.name != "sum":
-        raise refused(value, f"ONNX has no running {scanning.name}", expected="running sums", got=scanning.name,
+        raise refusal(value, f"ONNX has no running {scanning.name}", expected="running sums", got=scanning.name,
                       remedy="Export to C: loom export --to c")  # fmt: skip
     name = w.cast(w.use(value.inputs[0]), scanning.accumulator)
     found = w.node("CumSum", [name, w.constant(_axis(axis))], exclusive=int(scanning.exclusive))

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from loom.core.dtype import DType
-from loom.export.onnx.emitters.registry import emits, named
+from loom.export.onnx.emitters.registry import emits, resolve_alias
 from loom.export.onnx.emitters.windows import WindowSource, window_source
 from loom.export.onnx.writing.records import RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
@@ -44,10 +44,10 @@ def _matmul(w: GraphWriter, value: RecordedValue) -> str:
 
 def _of_flat_rows(w: GraphWriter, value: RecordedValue) -> str | None:
     """Write a convolution that is a product of flat rows of windows, None if it is none."""
-    rows = named(value.inputs[0])
+    rows = resolve_alias(value.inputs[0])
     if rows.op is not RESHAPE or rows.is_known or value.inputs[1].ndim != 2 or rows.ndim != 2:
         return None
-    inner = named(rows.inputs[0])
+    inner = resolve_alias(rows.inputs[0])
     found = _channels_last(w, inner, value.inputs[1])
     if found is None:
         return None
@@ -58,7 +58,7 @@ def _of_flat_rows(w: GraphWriter, value: RecordedValue) -> str | None:
 def _rows(w: GraphWriter, value: RecordedValue) -> str:
     rows, weight = value.inputs
     axes, precision = value.attributes
-    found = None if precision else _channels_last(w, named(rows), weight)
+    found = None if precision else _channels_last(w, resolve_alias(rows), weight)
     if found is not None:
         return found
     left, right = w.use(rows), w.use(weight)
@@ -82,11 +82,11 @@ def _channels_last(w: GraphWriter, rows: RecordedValue, weight: RecordedValue) -
     first = w.transpose(x, (0, d + 1, *range(1, d + 1)))
     shaped = w.reshape(filters, (*source.sizes, channels, weight.shape[1]))
     turned = w.transpose(shaped, (d + 1, d, *range(d)))
-    found = _convolved(w, first, turned, source)
+    found = _emit_conv(w, first, turned, source)
     return w.transpose(found, (0, *range(2, d + 2), 1))
 
 
-def _convolved(w: GraphWriter, x: str, weight: str, source: WindowSource) -> str:
+def _emit_conv(w: GraphWriter, x: str, weight: str, source: WindowSource) -> str:
     more: dict[str, Any] = {"pads": list(source.pads)} if any(source.pads) else {}
     if any(s != 1 for s in source.steps):
         more["strides"] = list(source.steps)
@@ -99,7 +99,7 @@ def _convolved(w: GraphWriter, x: str, weight: str, source: WindowSource) -> str
 def _columns(w: GraphWriter, value: RecordedValue) -> str:
     left, columns = value.inputs
     axes, precision, transposed = value.attributes
-    found = None if precision or transposed else _channels_first(w, left, named(columns))
+    found = None if precision or transposed else _channels_first(w, left, resolve_alias(columns))
     if found is not None:
         return found
     a, b = w.use(left), w.use(columns)
@@ -111,7 +111,7 @@ def _columns(w: GraphWriter, value: RecordedValue) -> str:
 
 def _channels_first(w: GraphWriter, left: RecordedValue, columns: RecordedValue) -> str | None:
     """Write filters times columns of windows (*window, channels, batch, *places) as a convolution."""
-    matrix = named(left)
+    matrix = resolve_alias(left)
     if columns.op is not PERMUTE or columns.is_known:
         return None
     source = window_source(columns.inputs[0])
@@ -121,8 +121,8 @@ def _channels_first(w: GraphWriter, left: RecordedValue, columns: RecordedValue)
         return None
     if matrix.op is not RESHAPE or matrix.is_known or not columns.dtype.is_float:
         return None
-    turned = named(matrix.inputs[0])
+    turned = resolve_alias(matrix.inputs[0])
     if turned.op is not PERMUTE or turned.is_known or tuple(turned.attributes[0]) != (0, *range(2, d + 2), 1):
         return None
     x, weight = w.use(source.value), w.use(turned.inputs[0])
-    return w.transpose(_convolved(w, x, weight, source), (1, 0, *range(2, d + 2)))
+    return w.transpose(_emit_conv(w, x, weight, source), (1, 0, *range(2, d + 2)))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from loom.core.dtype import f32, u8
-from loom.export.onnx.emitters.indexing import taken
-from loom.export.onnx.emitters.registry import emits, refused
+from loom.export.onnx.emitters.indexing import emit_take
+from loom.export.onnx.emitters.registry import emits, refusal
 from loom.export.onnx.writing.records import RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter, Initializer
 from loom.kernels.quantized.forms import BlockForm, unpack_blocks
@@ -32,7 +32,7 @@ class _UnpackedBlocks:
 def _blocks(value: RecordedValue, form: BlockForm, rows: int) -> _UnpackedBlocks:
     words, scales = value.inputs[:2]
     if not (words.is_known and scales.is_known):
-        raise refused(value, "quantised weights that are computed", expected="constants", got="tensors",
+        raise refusal(value, "quantised weights that are computed", expected="constants", got="tensors",
                       remedy="Quantise them before the export")  # fmt: skip
     return _UnpackedBlocks(*unpack_blocks(form, words.array(), scales.array(), rows))
 
@@ -41,7 +41,7 @@ def _weights(w: GraphWriter, value: RecordedValue, form: BlockForm, rows: int) -
     """Write the weights (rows, k) that blocks stand for: whole numbers less the offset, times scales, plus minima."""
     found = _blocks(value, form, rows)
     k = found.codes.shape[1]
-    codes = w.stored(Initializer(u8, found.codes.shape, np.ascontiguousarray(found.codes).tobytes()), "")
+    codes = w.initializer(Initializer(u8, found.codes.shape, np.ascontiguousarray(found.codes).tobytes()), "")
     given = [codes, w.constant(np.ascontiguousarray(found.scales))]
     if form.offset:
         given.append(w.constant(np.full(found.scales.shape, form.offset, np.uint8)))
@@ -58,7 +58,7 @@ def _product(w: GraphWriter, value: RecordedValue) -> str:
     form, _, compute = value.attributes
     rows = value.shape[1]
     if compute != "exact" or not isinstance(rows, int):
-        raise refused(value, f"ONNX has no product whose activations are made whole numbers as {compute!r} does",
+        raise refusal(value, f"ONNX has no product whose activations are made whole numbers as {compute!r} does",
                       expected="'exact'", got=repr(compute),
                       remedy="Export a model loaded with compute='exact'")  # fmt: skip
     x = w.use(value.inputs[2])
@@ -69,7 +69,7 @@ def _product(w: GraphWriter, value: RecordedValue) -> str:
 def _activations(w: GraphWriter, value: RecordedValue) -> str:
     del w
     compute, _ = value.attributes
-    raise refused(value, f"ONNX has no product whose activations are made whole numbers as {compute!r} does",
+    raise refusal(value, f"ONNX has no product whose activations are made whole numbers as {compute!r} does",
                   expected="'exact'", got=repr(compute),
                   remedy="Export a model loaded with compute='exact'")  # fmt: skip
 
@@ -78,4 +78,4 @@ def _activations(w: GraphWriter, value: RecordedValue) -> str:
 def _rows(w: GraphWriter, value: RecordedValue) -> str:
     form, rows = value.attributes
     w.use(value.inputs[2])
-    return taken(w, value, _weights(w, value, form, rows), rows, value.inputs[2], 0)
+    return emit_take(w, value, _weights(w, value, form, rows), rows, value.inputs[2], 0)

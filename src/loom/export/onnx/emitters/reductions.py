@@ -6,7 +6,7 @@ Layer: export. Invariant: a sum is written in the type that Loom adds in, and ro
 from __future__ import annotations
 
 from loom.core.dtype import DType, i64, u8, u64
-from loom.export.onnx.emitters.registry import emits, refused
+from loom.export.onnx.emitters.registry import emits, refusal
 from loom.export.onnx.writing.records import RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
 from loom.tensor.ops.reductions import ARG, EXTREME, PRODUCT, SUM
@@ -16,7 +16,7 @@ __all__: list[str] = []
 _KINDS = {"sum": "ReduceSum", "product": "ReduceProd", "max": "ReduceMax", "min": "ReduceMin"}
 
 
-def folded(w: GraphWriter, kind: str, name: str, axes: tuple[int, ...], keepdims: int = 1) -> str:
+def emit_reduction(w: GraphWriter, kind: str, name: str, axes: tuple[int, ...], keepdims: int = 1) -> str:
     """Write a reduction along axes, which are an input from opset 18 on (of sums from 13 on)."""
     if kind == "ReduceSum" or w.opset >= 18:
         return w.node(kind, [name, w.whole(*axes)], keepdims=keepdims)
@@ -33,13 +33,13 @@ def _fold(w: GraphWriter, value: RecordedValue) -> str:
     first, last, folding = value.attributes
     x = value.inputs[0]
     if folding.name not in _KINDS:
-        raise refused(value, "ONNX has no such fold", expected=", ".join(_KINDS), got=folding.name,
+        raise refusal(value, "ONNX has no such fold", expected=", ".join(_KINDS), got=folding.name,
                       remedy="Compose it of sums and maxima")  # fmt: skip
     name = w.use(x)
     is_extreme = folding.name in ("max", "min")
     wide: DType = u8 if is_extreme and x.dtype.is_bool else x.dtype if is_extreme else folding.accumulator
     wide = i64 if wide == u64 and not is_extreme else wide  # whole numbers wrap alike, and more runtimes add i64
-    found = folded(w, _KINDS[folding.name], w.cast(name, wide), tuple(range(first, last)))
+    found = emit_reduction(w, _KINDS[folding.name], w.cast(name, wide), tuple(range(first, last)))
     return w.cast(found, value.dtype)
 
 

@@ -16,7 +16,7 @@ from loom.importers.operatorrows import register
 from loom.tensor.ops.views import BROADCAST
 from loom.tensor.record.graph import TensorOp
 
-__all__ = ["EMITTERS", "REFUSED", "WriteOperation", "broadcast", "emits", "refused", "unwrapped"]
+__all__ = ["EMITTERS", "REFUSED", "WriteOperation", "broadcast", "emits", "refusal", "unwrap"]
 
 WriteOperation = Callable[[GraphWriter, RecordedValue], str]
 EMITTERS: dict[TensorOp, WriteOperation] = {}
@@ -30,20 +30,20 @@ def emits(*operations: TensorOp) -> Callable[[WriteOperation], WriteOperation]:
     return register(EMITTERS, operations, lambda emit: emit)
 
 
-def refused(value: RecordedValue, what: str, *, expected: Any = None, got: Any = None, remedy: str) -> ArgumentError:
+def refusal(value: RecordedValue, what: str, *, expected: Any = None, got: Any = None, remedy: str) -> ArgumentError:
     """Return the error that names an operation and, where it is known, the layer around it."""
     where = f"{WHERE}, {value.op.name}" + (f" of {value.layer!r}" if value.layer else "")
     return ArgumentError(where, what, expected=expected, got=got, remedy=remedy)
 
 
-def unwrapped(value: RecordedValue) -> RecordedValue:
+def unwrap(value: RecordedValue) -> RecordedValue:
     """Return what a value is a mere repetition or another handle of: ONNX broadcasts by itself."""
     while not value.is_known and (value.op is BROADCAST or value.op in ALIASES):
         value = value.inputs[-1]
     return value
 
 
-def named(value: RecordedValue) -> RecordedValue:
+def resolve_alias(value: RecordedValue) -> RecordedValue:
     """Return what a value is another handle of."""
     while not value.is_known and value.op in ALIASES:
         value = value.inputs[-1]

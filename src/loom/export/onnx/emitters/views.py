@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.export.onnx.emitters.registry import emits, named, unwrapped
+from loom.export.onnx.emitters.registry import emits, resolve_alias, unwrap
 from loom.export.onnx.writing.lengths import Length, Size
 from loom.export.onnx.writing.records import ALIASES, RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
@@ -32,9 +32,9 @@ def _barrier(w: GraphWriter, value: RecordedValue) -> str:
 
 @emits(RESHAPE)
 def _reshape(w: GraphWriter, value: RecordedValue) -> str:
-    source = named(value.inputs[0])
+    source = resolve_alias(value.inputs[0])
     while source.op is RESHAPE and not source.is_known and not w.is_written(source):
-        source = named(source.inputs[0])
+        source = resolve_alias(source.inputs[0])
     name = w.use(source)
     return name if source.shape == value.shape else w.reshape(name, value.shape)
 
@@ -46,7 +46,7 @@ def _permute(w: GraphWriter, value: RecordedValue) -> str:
 
 @emits(BROADCAST)
 def _broadcast(w: GraphWriter, value: RecordedValue) -> str:
-    return w.expand(w.use(unwrapped(value.inputs[0])), value.shape)
+    return w.expand(w.use(unwrap(value.inputs[0])), value.shape)
 
 
 @emits(REVERSE)
@@ -95,8 +95,8 @@ def _place(w: GraphWriter, value: RecordedValue) -> str:
         if step == 1 or shape[axis] in (0, 1):
             continue
         apart = [*shape[: axis + 1], 1, *shape[axis + 1 :]]
-        name = _padded(w, w.reshape(name, apart), [0] * len(apart), [step - 1 if a == axis + 1 else 0
-                       for a in range(len(apart))], filled)  # fmt: skip
+        name = _emit_pad(w, w.reshape(name, apart), [0] * len(apart), [step - 1 if a == axis + 1 else 0
+                         for a in range(len(apart))], filled)  # fmt: skip
         shape[axis] = shape[axis] * step
         name = w.reshape(name, shape)
         last: Any = shape[axis] - (step - 1)
@@ -105,8 +105,8 @@ def _place(w: GraphWriter, value: RecordedValue) -> str:
     after = [value.shape[a] - starts[a] - shape[a] for a in range(value.ndim)]
     if not any(isinstance(n, Length) or n for n in (*starts, *after)):
         return name
-    return _padded(w, name, list(starts), after, filled)
+    return _emit_pad(w, name, list(starts), after, filled)
 
 
-def _padded(w: GraphWriter, name: str, before: list[Size], after: list[Size], filled: str) -> str:
+def _emit_pad(w: GraphWriter, name: str, before: list[Size], after: list[Size], filled: str) -> str:
     return w.node("Pad", [name, w.sizes([*before, *after]), filled])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.export.onnx.emitters.registry import emits, named, refused, unwrapped
+from loom.export.onnx.emitters.registry import emits, refusal, resolve_alias, unwrap
 from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import OpenNumber, RecordedValue
 from loom.export.onnx.writing.writer import GraphWriter
@@ -37,21 +37,21 @@ class WindowSource:
 
 def window_source(value: RecordedValue, filled: float = 0.0) -> WindowSource | None:
     """Return what windows are of, padding with ``filled`` taken off; None if they are no windows of that kind."""
-    value = named(value)
+    value = resolve_alias(value)
     if value.op is not WINDOWS or value.is_known:
         return None
     axes, sizes, steps, gaps = value.attributes
-    inner, pads = unpadded(value.inputs[0], axes, filled)
+    inner, pads = split_padding(value.inputs[0], axes, filled)
     if any(isinstance(n, Length) for each in (sizes, steps, gaps) for n in each):
         return None
     return WindowSource(inner, axes, sizes, steps, gaps, pads)
 
 
-def unpadded(
+def split_padding(
     value: RecordedValue, axes: tuple[int, ...], filled: float
 ) -> tuple[RecordedValue, tuple[int, ...]]:  # fmt: skip
     """Return a value without its padding along axes, and the padding; itself if it has other padding."""
-    padded, none = named(value), (0,) * (2 * len(axes))
+    padded, none = resolve_alias(value), (0,) * (2 * len(axes))
     if padded.op is not PLACE or padded.is_known:
         return value, none
     starts, steps, number = padded.attributes
@@ -72,7 +72,7 @@ def _windows(w: GraphWriter, value: RecordedValue) -> str:
     axes, sizes, steps, gaps = value.attributes
     x = value.inputs[0]
     name = w.use(x)
-    counts = [_fixed(value, int(a)) for a in axes]
+    counts = [_require_fixed(value, int(a)) for a in axes]
     for axis, count, size, step, gap in sorted(zip(axes, counts, sizes, steps, gaps, strict=True), reverse=True):
         at: np.ndarray[Any, Any] = np.add.outer(np.arange(count) * int(step), np.arange(int(size)) * int(gap))
         name = w.node("Gather", [name, w.constant(at.astype(np.int64))], axis=axis)
@@ -80,10 +80,10 @@ def _windows(w: GraphWriter, value: RecordedValue) -> str:
     return w.transpose(name, (*order, *(inner[a] for a in axes)))
 
 
-def _fixed(value: RecordedValue, axis: int) -> int:
+def _require_fixed(value: RecordedValue, axis: int) -> int:
     n = value.shape[axis]
     if isinstance(n, Length):
-        raise refused(value, "windows along an open length", expected="a fixed length", got=f"axis {axis}",
+        raise refusal(value, "windows along an open length", expected="a fixed length", got=f"axis {axis}",
                       remedy="Export it for fixed sizes")  # fmt: skip
     return n
 
@@ -107,7 +107,7 @@ def _order(rank: int, axes: tuple[int, ...]) -> tuple[list[int], dict[int, int]]
 
 def emit_pool(w: GraphWriter, value: RecordedValue) -> str | None:
     """Write an extreme of windows as a pool, None if it is none."""
-    x = named(value.inputs[0])
+    x = resolve_alias(value.inputs[0])
     source = None if value.op is SUM or value.op.name != "max" else window_source(x, -np.inf)
     if source is None or not _is_of_images(source) or not x.dtype.is_float:
         return None
@@ -142,8 +142,8 @@ def _slices(value: RecordedValue) -> WindowSource | None:
     places: list[RecordedValue] = []
     at = value
     while at.op is MAPS["max"] and not at.is_known and len(places) <= 64:
-        places.append(named(at.inputs[1]))
-        at = named(at.inputs[0])
+        places.append(resolve_alias(at.inputs[1]))
+        at = resolve_alias(at.inputs[0])
     places = [at, *reversed(places)]
     base = _base(places[0])
     if len(places) < 2 or base is None or any(_base(p) is not base for p in places):
@@ -163,23 +163,23 @@ def _slices(value: RecordedValue) -> WindowSource | None:
         return None
     if any(p.op is SLICE and p is not base and tuple(p.attributes[1]) != tuple(steps) for p in places):
         return None
-    inner, pads = unpadded(base, axes, -np.inf)
+    inner, pads = split_padding(base, axes, -np.inf)
     return WindowSource(inner, axes, sizes[2:], tuple(steps[2:]), (1,) * len(axes), pads)
 
 
 def _base(value: RecordedValue) -> RecordedValue | None:
     """Return what a slice is of."""
-    return named(value.inputs[0]) if value.op is SLICE and not value.is_known else None
+    return resolve_alias(value.inputs[0]) if value.op is SLICE and not value.is_known else None
 
 
 def emit_average(w: GraphWriter, value: RecordedValue) -> str | None:
     """Write sums of windows over how many elements they have as a pool, None if it is none."""
-    total, count = unwrapped(value.inputs[0]), unwrapped(value.inputs[1])
+    total, count = unwrap(value.inputs[0]), unwrap(value.inputs[1])
     while total.op is RESHAPE and not total.is_known:
-        total = named(total.inputs[0])
+        total = resolve_alias(total.inputs[0])
     if total.op is not SUM or total.is_known or total.dtype != value.dtype:
         return None
-    windowed = named(total.inputs[0])
+    windowed = resolve_alias(total.inputs[0])
     source = window_source(windowed)
     if source is None or not _is_of_images(source) or total.attributes[2].result != value.dtype:
         return None
@@ -187,7 +187,7 @@ def emit_average(w: GraphWriter, value: RecordedValue) -> str | None:
     rank = windowed.ndim - len(source.axes)
     if first < rank or any(windowed.shape[a] != 1 for a in range(rank, windowed.ndim) if not first <= a < last):
         return None
-    counted = _counted(source, count, windowed)
+    counted = _counts_padding(source, count, windowed)
     if counted is None:
         return None
     more: dict[str, Any] = {"pads": list(source.pads)} if any(source.pads) else {}
@@ -197,7 +197,7 @@ def emit_average(w: GraphWriter, value: RecordedValue) -> str | None:
                   count_include_pad=int(counted), **more)  # fmt: skip
 
 
-def _counted(source: WindowSource, count: RecordedValue, windowed: RecordedValue) -> bool | None:
+def _counts_padding(source: WindowSource, count: RecordedValue, windowed: RecordedValue) -> bool | None:
     """Return whether padding counts as elements, None if sums are divided by something else."""
     if count.op is NUMBER:
         number = count.attributes[0]

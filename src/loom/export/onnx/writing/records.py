@@ -140,7 +140,7 @@ def _join(nodes: tuple[Node, ...], inputs: tuple[RecordedValue, ...], is_known: 
     shape = tuple(length(lengths) for lengths in zip(*(n.shape for n in nodes), strict=True))
     op = next((n.op for n in nodes if n.op is not SAME), first.op)
     plain = op in ALIASES or is_known
-    attributes = () if plain else _merged([_attributes_of(n, op) for n in nodes], op.name)
+    attributes = () if plain else _merge([_attributes_of(n, op) for n in nodes], op.name)
     return RecordedValue(op, inputs, shape, first.dtype, attributes, nodes, is_known)
 
 
@@ -189,7 +189,7 @@ def _same_elements(a: Node, b: Node) -> bool:
     return a.data.read(0, a.nbytes).tobytes() == b.data.read(0, b.nbytes).tobytes()
 
 
-def _merged(parts: Sequence[Any], name: str) -> Any:
+def _merge(parts: Sequence[Any], name: str) -> Any:
     """Return attributes, lengths where whole numbers differ."""
     first = parts[0]
     if all(isinstance(p, Number) and p.dtype == first.dtype for p in parts) and len({p.bits for p in parts}) > 1:
@@ -197,7 +197,7 @@ def _merged(parts: Sequence[Any], name: str) -> Any:
     if all(type(p) is int for p in parts):
         return length(parts)
     if all(type(p) is tuple and len(cast("tuple[Any, ...]", p)) == len(first) for p in parts):  # a Folding is whole
-        return tuple(_merged(each, name) for each in zip(*parts, strict=True))
+        return tuple(_merge(each, name) for each in zip(*parts, strict=True))
     if any(p is not first and p != first for p in parts):
         raise RecordsDiffer(f"attributes of {name}")
     return first

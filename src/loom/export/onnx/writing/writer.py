@@ -198,7 +198,7 @@ class GraphWriter:
         """Return the name of an initializer; equal ones are one."""
         array = np.asarray(values)
         kind = of_numpy(array.dtype, WHERE) if dtype is None else dtype
-        return self.stored(Initializer(kind, array.shape, np.ascontiguousarray(array).tobytes()), "")
+        return self.initializer(Initializer(kind, array.shape, np.ascontiguousarray(array).tobytes()), "")
 
     def whole(self, *values: int) -> str:
         """Return the name of a vector of i64."""
@@ -212,11 +212,11 @@ class GraphWriter:
         kind = value.dtype if dtype is None else dtype
         if kind.name == "bf16":
             rounded = np.array(value.value, np.float32).astype(load("ml_dtypes", WHERE).bfloat16)
-            return self.stored(Initializer(kind, (), rounded.tobytes()), "")
+            return self.initializer(Initializer(kind, (), rounded.tobytes()), "")
         with np.errstate(over="ignore"):
             return self.constant(np.array(value.value).astype(kind.numpy), kind)
 
-    def stored(self, array: Initializer, wanted: str) -> str:
+    def initializer(self, array: Initializer, wanted: str) -> str:
         """Return the name of an initializer, ``wanted`` if it may have that; without one equal ones are one."""
         key = (array.dtype, array.shape, hashlib.sha256(array.data).digest())
         if not wanted and key in self._contents:
@@ -256,12 +256,12 @@ class GraphWriter:
                                 remedy="Export it for fixed sizes")  # fmt: skip
         name = ""
         for each in found.names:
-            own = self._named(each)
+            own = self._length_vector(each)
             name = self.node("Mul", [name, own]) if name else own
         name = name if found.factor == 1 else self.node("Mul", [name, self.whole(found.factor)])
         return name if not found.more else self.node("Add", [name, self.whole(found.more)])
 
-    def _named(self, name: str) -> str:
+    def _length_vector(self, name: str) -> str:
         """Return the name of a vector of one named length, read from an input that has it."""
         values = self.record.named[name]
         for key, value in self.record.inputs.items():

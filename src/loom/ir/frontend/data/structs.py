@@ -55,7 +55,17 @@ def struct(cls: type, /) -> Any:
     Fields are dtypes, short vectors, or other such classes; they may have defaults. In a kernel ``Particle(x, v)``
     makes one, ``p.x`` reads a field and ``p.x = ...`` assigns it; a record is a value, so assigning it copies.
     ``InOut[Particle]`` is a buffer of records, to which arrays of ``Particle.numpy`` are bound. Functions of the
-    class are called as methods. KernelTypeError for fields of other types.
+    class are called as methods.
+
+    Args:
+        cls: Class with annotated fields.
+
+    Returns:
+        The class, a dataclass, with ``numpy``, the dtype of its records.
+
+    Raises:
+        KernelTypeError: Not a class; no fields, or some of other types; fields of a base; a name that is taken; a
+            default that does not fit its field.
 
     >>> import loom, numpy
     >>> @loom.struct

@@ -13,9 +13,9 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any
 
-from loom.nn.spec.base.problems import Place, brief
+from loom.formats.json_text import JsonObject, JsonValue, brief
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole
-from loom.nn.spec.base.values import JsonObject, JsonValue
 
 __all__ = [
     "IGNORED",

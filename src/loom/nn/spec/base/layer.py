@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
+from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.base.meaning import NUMBERS, Meaning
-from loom.nn.spec.base.problems import Place, Reading, brief
+from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.base.rules import BAD, LayerName, Name, Several
-from loom.nn.spec.base.values import JsonObject, JsonValue
 
 __all__ = [
     "LAYERS",

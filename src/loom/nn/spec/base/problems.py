@@ -7,17 +7,16 @@ document that was given.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from loom.core.errors import ArgumentError, SpecError, near_matches
+from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.limits import MOST_LAYERS
-from loom.nn.spec.base.values import JsonObject, JsonValue
 
-__all__ = ["Place", "Problem", "Reading", "brief", "path_below"]
+__all__ = ["Place", "Problem", "Reading", "path_below"]
 
 _PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*")
-_LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,10 @@ class Place:
         """Note a problem at this place."""
         self.reading.note(Problem(self.path, what, str(expected), str(got), remedy))
 
+    def note(self, steps: Sequence[str], what: str, expected: object, got: object, remedy: str) -> None:
+        """Note a problem below this place: a ``Note`` of tensors."""
+        self.at(*steps).fault(what, expected=expected, got=got, remedy=remedy)
+
     def wrong(self, expected: object, value: JsonValue) -> None:
         """Note that ``value`` is not what is expected here."""
         self.fault("unusable value", expected=expected, got=brief(value))
@@ -147,25 +150,5 @@ def path_below(path: str, *steps: str | int) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
         else:
-            path += f".{step}" if _PLAIN.fullmatch(step) else f"[{_quote(step)}]"
+            path += f".{step}" if _PLAIN.fullmatch(step) else f"[{brief(step)}]"
     return path
-
-
-def brief(value: JsonValue) -> str:
-    """Return a short text for a value of a document."""
-    if isinstance(value, dict):
-        return f"an object with {len(value)} keys" if len(value) != 1 else "an object with 1 key"
-    if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)}"
-    if value is None or value is True or value is False:
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return _quote(value)
-    if isinstance(value, int) and value.bit_length() > 200:
-        return f"an integer of {value.bit_length()} bits"
-    text = repr(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-
-
-def _quote(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loom.core.dtype import SCALARS, DType, lookup
+from loom.formats.json_text import JsonValue, brief
 from loom.nn.spec.base.limits import MOST_WIDTH
-from loom.nn.spec.base.problems import Place, brief
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.text import is_unicode
-from loom.nn.spec.base.values import JsonValue
 
 __all__ = [
     "BAD",

@@ -11,11 +11,10 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from loom.formats.json_text import base64_bytes
+from loom.formats.json_text import JsonObject, JsonValue, base64_bytes, brief
 from loom.formats.whole_files import file_bytes
 from loom.nn.spec.base.limits import MOST_BYTES, MOST_DEPTH, MOST_VALUES
-from loom.nn.spec.base.problems import Place, Problem, brief
-from loom.nn.spec.base.values import JsonObject, JsonValue
+from loom.nn.spec.base.problems import Place, Problem
 
 __all__ = ["from_base64", "is_unicode", "load"]
 

@@ -5,7 +5,6 @@ Layer: nn. Invariant: ``read_bundle`` gives back the same bits under the names o
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +13,14 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, near_matches
-from loom.formats.json_text import canonical
-from loom.nn.spec.base.values import JsonObject
-from loom.nn.spec.bundle import ID, OLDER_KIND, SavedModel
+from loom.formats.json_text import JsonObject, base64_text, canonical
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, to_stored
 from loom.nn.spec.older.pieces import Slot, join_key
 from loom.nn.spec.older.weights import NAMES
 from loom.nn.spec.older.write import write_as_first
 from loom.nn.spec.older.writing import Older
+from loom.nn.spec.snapshot import ID, OLDER_KIND, SavedModel
 
 __all__ = ["from_older_tensors", "older_tensors", "write_first_bundle", "write_older_bundle"]
 
@@ -66,7 +64,7 @@ def write_first_bundle(
     told = {"type": "float32", "dtype": ""} if element is None else {"dtype": element, "scale": SCALES.get(element, 1)}
     data = json.dumps({**told, "layers": entries}).encode()
     form = "jsonModelB64" if element is None else "multiPrecisionB64"
-    weights: JsonObject = {"fmt": form, "data": base64.b64encode(data).decode("ascii")}
+    weights: JsonObject = {"fmt": form, "data": base64_text(data)}
     made: JsonObject = {"id": model.id, "cfg": older.config, "weights": weights}
     return canonical({"type": OLDER_KIND, "version": 1, "models": [made]}), tuple(notes)
 
@@ -97,7 +95,7 @@ def _numbers(name: str, array: Array, element: str | None, notes: list[str], los
                             )  # fmt: skip
     if most or is_cut:
         notes.append(f"{name}: {'lost: cut, ' if is_cut else ''}largest change {most:.3g}")
-    return base64.b64encode(data).decode("ascii")
+    return base64_text(data)
 
 
 def older_tensors(model: SavedModel, *, lossy: bool = False) -> tuple[dict[str, Array], tuple[str, ...]]:

@@ -117,16 +117,16 @@ def _whats(layer: Layer, shape: Shape) -> list[Any]:
         return []
     if isinstance(layer, (Sequential, Residual)):
         flat = _flat_whats(layer.parts(shape))
-        return flat if isinstance(layer, Sequential) else [(layer.kind, flat, _squeezed(shape))]
+        return flat if isinstance(layer, Sequential) else [(layer.kind, flat, _squeeze(shape))]
     parts = [_whats(p.layer, p.shape) for p in layer.parts(shape)]
     fields = {k: v for k, v in write_object(layer).items() if k not in _FOLLOWING}
     if isinstance(layer, MultiHeadAttention):
         fields |= {"num_kv_heads": layer.kv_heads, "head_dim": layer.head_size(shape[-1])}
     output = layer.infer(shape, Place(Reading())) if parts else None
-    return [(layer.kind, fields, _squeezed(shape), parts, None if output is None else _squeezed(output))]
+    return [(layer.kind, fields, _squeeze(shape), parts, None if output is None else _squeeze(output))]
 
 
-def _squeezed(shape: Shape) -> Shape:
+def _squeeze(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from loom.formats.json_text import JsonValue, brief
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.fields import IGNORED
 from loom.nn.spec.base.limits import MOST_LAYERS
-from loom.nn.spec.base.problems import Place, brief
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import BAD, Rule, Whole
-from loom.nn.spec.base.values import JsonValue
 
 __all__ = [
     "Definition", "Notes", "Pairs", "Rules", "fold", "fold_layer", "normal", "read_cells", "read_keys", "read_list",

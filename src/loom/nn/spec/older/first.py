@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from loom.formats.json_text import JsonObject, JsonValue
 from loom.nn.spec.base.limits import MOST_LAYERS
 from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import Flag, Real, Several, Text, Whole
-from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import (

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from loom.core.dtype import DType, bf16, f16, f32, f64
+from loom.formats.json_text import JsonValue
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.problems import Place
-from loom.nn.spec.base.values import JsonValue
 from loom.nn.spec.layers.nested import Distance, KMeansOutput
 from loom.nn.spec.layers.parallel import ParallelMode
 from loom.nn.spec.layers.softmax import Variant
 from loom.nn.spec.older.definition import Notes, Pairs, normal
 
-__all__ = ["NUMBERED", "activation_of", "dtype_of", "kind_of", "member_of", "settings_of", "stored_type"]
+__all__ = ["NUMBERED", "activation_of", "dtype_of", "kind_of", "member_of", "settings_of", "type_name"]
 
 Member = TypeVar("Member", bound=enum.Enum)
 
@@ -161,7 +161,7 @@ def dtype_of(value: JsonValue, place: Place, notes: Notes) -> DType:
     return found
 
 
-def stored_type(value: JsonValue) -> str | None:
+def type_name(value: JsonValue) -> str | None:
     """Return the second generation's element type by its name or number, without underscores; None for another."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(NUMBERED):
         return NUMBERED[value]

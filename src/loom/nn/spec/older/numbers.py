@@ -11,8 +11,8 @@ from loom.core.arrays import Array
 from loom.core.narrow import TYPES
 from loom.core.narrow.floats import decode_floats, encode_floats
 from loom.core.narrow.packing import pack, unpack
+from loom.formats.json_text import JsonValue
 from loom.nn.spec.base.problems import Place
-from loom.nn.spec.base.values import JsonValue
 
 __all__ = ["SCALES", "STORED_TYPES", "from_list", "from_stored", "to_stored"]
 

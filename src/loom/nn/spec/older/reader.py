@@ -5,8 +5,8 @@ Layer: nn. Invariant: keys that only one generation has decide.
 
 from __future__ import annotations
 
+from loom.formats.json_text import JsonObject
 from loom.nn.spec.base.problems import Place
-from loom.nn.spec.base.values import JsonObject
 from loom.nn.spec.older.definition import normal
 from loom.nn.spec.older.first import read_first
 from loom.nn.spec.older.pieces import Conversion

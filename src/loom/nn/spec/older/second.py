@@ -12,10 +12,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from loom.formats.json_text import JsonObject, JsonValue
 from loom.nn.spec.base.limits import MOST_LAYERS
 from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import Flag, Real, Several, Text, Whole
-from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.layers.parallel import GridSize
 from loom.nn.spec.older.build import build_network
 from loom.nn.spec.older.definition import (
@@ -29,7 +29,7 @@ from loom.nn.spec.older.definition import (
     read_keys,
     read_list,
 )  # fmt: skip
-from loom.nn.spec.older.names import activation_of, dtype_of, kind_of, settings_of, stored_type
+from loom.nn.spec.older.names import activation_of, dtype_of, kind_of, settings_of, type_name
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.second_weights import Stored, has_weights, read_stored
 
@@ -132,7 +132,7 @@ def _read_layer(value: JsonValue, place: Place, notes: Notes) -> Definition | No
     if isinstance(positions, list):
         values["grid_positions"] = read_cells(positions, here)
     branches = _read_branches(pairs, notes)
-    stored = _stored(pairs, values, notes)
+    stored = _storage(pairs, values, notes)
     _refuse_rest(pairs, values)
     if kind is None or place.count != before:
         return None
@@ -155,13 +155,13 @@ def _read_branches(pairs: Pairs, notes: Notes) -> tuple[Definition, ...]:
     return tuple(made)
 
 
-def _stored(pairs: Pairs, values: dict[str, Any], notes: Notes) -> Stored | None:
+def _storage(pairs: Pairs, values: dict[str, Any], notes: Notes) -> Stored | None:
     """Return what a layer says of its weights; they are in its own element type if it is ``native``, else float32."""
     told, place = pairs.get("dtype", (None, pairs["type"][1]))
     name = dtype_of(told, place, notes)
     if "weights" not in pairs or pairs["weights"][0] in (None, ""):
         return None
-    kind = stored_type(told) if values.get("native") else "float32"
+    kind = type_name(told) if values.get("native") else "float32"
     return Stored(pairs["weights"][0], kind or str(name), values.get("scale") or 1.0, pairs["weights"][1])
 
 

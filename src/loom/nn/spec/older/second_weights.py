@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.formats.json_text import JsonValue
 from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.shapes import count
 from loom.nn.spec.base.text import from_base64
-from loom.nn.spec.base.values import JsonValue
 from loom.nn.spec.older.definition import Definition
 from loom.nn.spec.older.packed import decode
 from loom.nn.spec.older.pieces import Conversion

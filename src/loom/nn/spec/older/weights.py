@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.fields import IGNORED
-from loom.nn.spec.base.problems import Place, brief
+from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.shapes import count
 from loom.nn.spec.base.text import from_base64, load
-from loom.nn.spec.base.values import JsonObject, JsonValue
 from loom.nn.spec.older.definition import normal
 from loom.nn.spec.older.names import kind_of
 from loom.nn.spec.older.numbers import SCALES, STORED_TYPES, from_list, from_stored

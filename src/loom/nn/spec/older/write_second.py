@@ -6,7 +6,6 @@ same; what would not be is refused by the layer's name, or, if losses are allowe
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, near_matches
-from loom.formats.json_text import canonical
+from loom.formats.json_text import base64_text, canonical
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.layer import Layer, Part, Shape, Shared
 from loom.nn.spec.base.problems import Place, Reading
@@ -34,7 +33,7 @@ from loom.nn.spec.layers.softmax import Softmax, Variant
 from loom.nn.spec.layers.swiglu import SwiGLU
 from loom.nn.spec.network import NetworkSpec, ProductPrecision
 from loom.nn.spec.older.compare import changes_nothing
-from loom.nn.spec.older.names import stored_type
+from loom.nn.spec.older.names import type_name
 from loom.nn.spec.older.packed import KINDS, decode, encode
 from loom.nn.spec.older.second import read_second
 from loom.nn.spec.older.second_weights import has_weights, join
@@ -62,7 +61,7 @@ def write_second(
 
     ArgumentError names what cannot be said; ``lossy`` notes what is lost instead, where something near can be said.
     """
-    kind = stored_type(element) if element else None
+    kind = type_name(element) if element else None
     if kind is None:
         raise ArgumentError(where, "the second generation stores no such type", expected=", ".join(KINDS), got=element,
                             remedy=near_matches(element, KINDS) or "Choose one of them")  # fmt: skip
@@ -168,7 +167,7 @@ class _SecondWriter:
         change = float(np.abs(again.astype(np.float64) - flat).max())
         if change:
             self.changes.append(f"{part.name}: weights as {self.element}, largest change {change:.3g}")
-        return {"weights": base64.b64encode(data).decode("ascii"), "native": True, "scale": scale}
+        return {"weights": base64_text(data), "native": True, "scale": scale}
 
     def function(self, layer: Any, here: str) -> str:
         """Return the name of a layer's activation."""

@@ -10,7 +10,7 @@ from typing import Any
 from loom.core.names import missing_name
 
 _NAMES = {
-    "choosing": "opened_crew",
+    "choosing": "open_crew",
     "courses": "checks_of",
     "crew": "Crew CrewPrograms Replica Worker programs_for",
     "devices": "DeviceCrew crew_of",

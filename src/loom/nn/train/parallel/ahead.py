@@ -94,7 +94,7 @@ class Ahead:
         meeting = self._met[1]
         course = WorkerCourse(tuple(changes), meeting, paths, tuple(speeds), is_last, self._seconds, is_audited)
         answers = self._pool.gather(self._key, "course", {m: (course, rank) for rank, m in enumerate(members)})
-        return self._taken(course, members, answers)
+        return self._take_answers(course, members, answers)
 
     def _next(self, version: int, members: Sequence[Member]) -> Sequence[Change]:
         """Return what is to be made next: as much as takes its time."""
@@ -120,7 +120,7 @@ class Ahead:
             self._met = numbers, os.urandom(8).hex(), paths
         return self._met[2]
 
-    def _taken(
+    def _take_answers(
         self, course: WorkerCourse, members: Sequence[Member], answers: Mapping[Member, tuple[Any, Any]]
     ) -> dict[Member, CourseTold]:
         """Note what a course came to: the version of who came furthest is that of the training."""

@@ -15,13 +15,13 @@ from loom.nn.train.parallel.crew import Crew, require_micro_batch
 from loom.nn.train.parallel.devices import crew_of
 from loom.nn.train.parallel.pooled import PoolCrew
 from loom.nn.weights.model import Model
-from loom.workers.opening import opened
+from loom.workers.opening import open_pool
 
-__all__ = ["opened_crew"]
+__all__ = ["open_crew"]
 
 
 @contextmanager
-def opened_crew(
+def open_crew(
     devices: Any, workers: Any, address: str | None, audit: float | None, config: TrainConfig, model: Model
 ) -> Generator[Crew | None, None, None]:
     """Give the crew of a training, None for the model's device alone; a pool opened for it is closed in the end."""
@@ -36,5 +36,5 @@ def opened_crew(
         raise ArgumentError("train, workers", "devices are of this process, workers of others", expected="one of them",
                             got="both", remedy='Name the workers\' devices: workers=["cpu", "vulkan"]')  # fmt: skip
     require_micro_batch(config)
-    with opened(workers, address, audit, "train", device=model.device.name, seed=config.seed) as pool:
+    with open_pool(workers, address, audit, "train", device=model.device.name, seed=config.seed) as pool:
         yield PoolCrew(pool)

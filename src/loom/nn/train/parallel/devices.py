@@ -104,13 +104,13 @@ class DeviceCrew:
 
     def change(self, change: Change) -> None:
         """Have all replicas make the next version of the state."""
-        given = {} if change.batch is None else self._given(change.batch)
+        given = {} if change.batch is None else self._shares(change.batch)
         self._each(lambda n: self._workers[n].change(replace(change, sums=given.get(n, ()))))
         if self._home is not None and self._home not in self._workers:
             self._home.change(replace(change, sums=given.get(_HOME, ())))
         self._found = []
 
-    def _given(self, batch: MicroBatches) -> dict[int, tuple[Sums, ...]]:
+    def _shares(self, batch: MicroBatches) -> dict[int, tuple[Sums, ...]]:
         """Return what workers are given to end the tree, by their numbers; nothing for who has the root."""
         numbers = [*range(len(self._workers)), _HOME]
         if not self._stays():
@@ -119,11 +119,11 @@ class DeviceCrew:
         if len(holders) == len(self._workers) == 2 and self._home in self._workers:
             return {0: (self._tensors(*holders[1]),), 1: (self._tensors(*holders[0]),)}
         while len(holders) > 1:
-            holders = self._halved(batch, holders)
+            holders = self._halve(batch, holders)
         root = (self._tensors(*holders[0]),)
         return {n: root for n in numbers if n != holders[0][0]}
 
-    def _halved(self, batch: MicroBatches, holders: list[tuple[int, TreeNode]]) -> list[tuple[int, TreeNode]]:
+    def _halve(self, batch: MicroBatches, holders: list[tuple[int, TreeNode]]) -> list[tuple[int, TreeNode]]:
         """Have left siblings absorb right ones, all pairs at the same time; return who holds what then."""
         pairs: dict[int, tuple[int, TreeNode]] = {}
         for (left, node), (right, other) in pairwise(holders):

@@ -23,7 +23,7 @@ from loom.nn.train.parallel.auditing import Auditor
 from loom.nn.train.parallel.courses import audit_checks, checks_of
 from loom.nn.train.parallel.messages import Change, MicroBatches, Recipe, TrainState
 from loom.nn.train.parallel.programs import MicroPrograms
-from loom.nn.train.parallel.replicas import PooledReplica, join_parts, redo, report_of, unpacked
+from loom.nn.train.parallel.replicas import PooledReplica, join_parts, redo, report_of, unpack_sums
 from loom.nn.train.parallel.tree import join, share_out
 from loom.workers import WorkerPool
 from loom.workers.audit import result_digest
@@ -85,14 +85,14 @@ class PoolCrew:
         where all is audited nobody's state is taken.
         """
         if self._is_going_ahead:
-            return self._kept()[:2]
+            return self._snapshot()[:2]
         there = self._in_step()
         if self._version == self._now.version or not there or self._auditor.is_of_all:
-            return self._kept()
+            return self._snapshot()
         state = self._state_of_one(there)
-        return self._kept() if state is None else (self._recipe, state)
+        return self._snapshot() if state is None else (self._recipe, state)
 
-    def _kept(self) -> tuple[Any, Any, tuple[Change, ...]]:
+    def _snapshot(self) -> tuple[Any, Any, tuple[Change, ...]]:
         """Return the recipe, the state that ``home`` has, and the changes since."""
         if self._base is None:
             self._base = self._pool.ray.put(TrainState(self._now.version, self._now.arrays()))
@@ -197,7 +197,7 @@ class PoolCrew:
         """Have all micro-batches of a batch computed by calls; return its loss."""
         if self._is_audited and not self._auditor.are_settled:
             self._compare_states()
-        ranges, prefers = self._shared_out(batch.count)
+        ranges, prefers = self._share_out(batch.count)
         calls = self._pool.run(
             self._key, "gradients", [(batch, *each) for each in ranges], judge=self._judge, prefers=prefers,
             is_fit=self._is_fit, make_fit=self._make_fit, audit=float(self._is_audited),
@@ -207,7 +207,7 @@ class PoolCrew:
             assert call.by is not None
             self._learn(call.by.number, (last - first) / max(call.seconds, 1e-6))
         self._found = calls
-        return float(join(unpacked([call.summary for call in calls]), batch.count)[0].arrays["loss"])
+        return float(join(unpack_sums([call.summary for call in calls]), batch.count)[0].arrays["loss"])
 
     def _loss_told(self, batch: MicroBatches) -> float:
         change, loss = self._ahead.told[0]
@@ -231,7 +231,7 @@ class PoolCrew:
     def _make_fit(self) -> bool:
         """Have workers that were not told of all changes make these again, since nobody else has the state."""
         late = [m for m in self._pool.ready() if not self._is_fit(m)]
-        _, base, changes = self._kept()
+        _, base, changes = self._snapshot()
         self._load(late, base, changes)
         return bool(late)
 
@@ -241,7 +241,7 @@ class PoolCrew:
             self._auditor.unsettle(member)
             self._behind.discard(member.number)
 
-    def _shared_out(self, count: int) -> tuple[list[tuple[int, int]], list[int | None]]:
+    def _share_out(self, count: int) -> tuple[list[tuple[int, int]], list[int | None]]:
         """Return ranges of micro-batches, and whom each is for: as many as there are workers, by their speeds."""
         idle = self._resting()
         if not idle:

@@ -83,10 +83,10 @@ class MicroPrograms(Programs):
         ArgumentError beyond the budget.
         """
         self._data, self._held, self._own = data, self._holding(data), None
-        parts, wanted = self._wanted(sizes, BatchShape.of(data, self._held))
+        parts, wanted = self._sizes_and_keys(sizes, BatchShape.of(data, self._held))
         self._compile(parts, wanted, held_out, others)
 
-    def _wanted(self, sizes: Collection[int], batch: BatchShape) -> tuple[list[int], list[Key]]:
+    def _sizes_and_keys(self, sizes: Collection[int], batch: BatchShape) -> tuple[list[int], list[Key]]:
         """Return the sizes of micro-batches of batches of these sizes, and the programs that they need."""
         parts = sorted(
             {min(self.size, n) for n in sizes} | {n % self.size or self.size for n in sizes if n > self.size}
@@ -386,7 +386,7 @@ class MicroPrograms(Programs):
         before = self._data, self._held, self._order, self._epoch, self._steps
         try:
             self._data, self._held, self._order, self._epoch = data, None, np.arange(len(data)), 0
-            parts, wanted = self._wanted([len(data)], BatchShape.of(data))
+            parts, wanted = self._sizes_and_keys([len(data)], BatchShape.of(data))
             made = [self._program(key) for key in wanted]
             self._forget(wanted)
             self._steps = dict(zip(parts, made, strict=False))

@@ -29,7 +29,7 @@ from loom.workers.audit import result_digest
 from loom.workers.neighbours import MEETS, LostNeighbourError, Neighbours, Threshold
 from loom.workers.worker import Reported, UnfitWorkerError
 
-__all__ = ["PooledReplica", "SentSums", "join_parts", "packed", "redo", "report_of", "unpacked"]
+__all__ = ["PooledReplica", "SentSums", "join_parts", "pack_sums", "redo", "report_of", "unpack_sums"]
 
 T = TypeVar("T")
 _MEETING_SECONDS = 10.0
@@ -39,25 +39,25 @@ SentSums = list[tuple[int, int, dict[str, Array]]]
 """Sums as they travel: level and index of each node, and its arrays by name."""
 
 
-def packed(sums: Sequence[Sums]) -> SentSums:
+def pack_sums(sums: Sequence[Sums]) -> SentSums:
     """Return sums as they travel."""
     return [(s.node.level, s.node.index, dict(s.arrays)) for s in sums]
 
 
-def unpacked(parts: Sequence[SentSums]) -> list[Sums]:
+def unpack_sums(parts: Sequence[SentSums]) -> list[Sums]:
     """Return sums that came."""
     return [Sums(TreeNode(level, index), arrays) for part in parts for level, index, arrays in part]
 
 
 def report_of(sums: Sequence[Sums]) -> Reported:
     """Return sums as they travel, and their losses to be told beside them."""
-    return Reported([(s.node.level, s.node.index, {"loss": s.arrays["loss"]}) for s in sums], packed(sums))
+    return Reported([(s.node.level, s.node.index, {"loss": s.arrays["loss"]}) for s in sums], pack_sums(sums))
 
 
 def join_parts(count: int, is_audited: bool, parts: Sequence[SentSums]) -> Reported:
     """Return what can be made of parts of ``count`` micro-batches; where it is audited their digests are told."""
     seen = [result_digest(part) for part in parts] if is_audited else []
-    return Reported(seen, packed(join(unpacked(parts), count)))
+    return Reported(seen, pack_sums(join(unpack_sums(parts), count)))
 
 
 def redo(replica: MicroPrograms, changes: Sequence[Change]) -> None:
@@ -68,7 +68,7 @@ def redo(replica: MicroPrograms, changes: Sequence[Change]) -> None:
         replica.change(change)
 
 
-def _made(make: Callable[[], T]) -> T | None:
+def _make_if_possible(make: Callable[[], T]) -> T | None:
     """Return what is needed to meet neighbours, None where this system has not got it."""
     try:
         return make() if MEETS else None
@@ -83,7 +83,7 @@ class PooledReplica:
         if state is None:
             raise UnfitWorkerError("the state to begin with was lost on its way")
         self._why = ""
-        self._room = _made(lambda: room_for(state, recipe.micro_batches))
+        self._room = _make_if_possible(lambda: room_for(state, recipe.micro_batches))
         self._threshold: Threshold | None = None
         self._runner: CourseRunner | None = None
         self._neighbours: Neighbours | None = None
@@ -111,7 +111,7 @@ class PooledReplica:
             return
         try:
             own = self._replica.own_node(change.batch) if may_use_own and change.batch is not None else None
-            sums = tuple(s for s in unpacked(parts) if s.node != own)
+            sums = tuple(s for s in unpack_sums(parts) if s.node != own)
             self._replica.change(replace(change, sums=sums))
         except Exception as error:  # told with the next answer
             self._why = f"a change failed: {error}"
@@ -131,7 +131,7 @@ class PooledReplica:
     def met_at(self) -> Reported:
         """Report where others of this node meet this one, "" if they cannot."""
         self._close_threshold()
-        self._threshold = None if self._room is None else _made(Threshold)
+        self._threshold = None if self._room is None else _make_if_possible(Threshold)
         return Reported("" if self._threshold is None else self._threshold.path, None)
 
     def course(self, course: WorkerCourse, rank: int) -> Reported:

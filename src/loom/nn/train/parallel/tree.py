@@ -109,7 +109,7 @@ def join(parts: Iterable[Sums], count: int) -> list[Sums]:
         while len(held) > 1 and _are_siblings(held[-2].node, held[-1].node):
             right, left = held.pop(), held.pop()
             parent = TreeNode(left.node.level + 1, left.node.index >> 1)
-            held.append(_risen(Sums(parent, _added(left.arrays, right.arrays)), count, top))
+            held.append(_risen(Sums(parent, _add(left.arrays, right.arrays)), count, top))
     return held
 
 
@@ -130,7 +130,7 @@ def _risen(part: Sums, count: int, top: int) -> Sums:
     return part if node == part.node else Sums(node, part.arrays)
 
 
-def _added(left: Mapping[str, Array], right: Mapping[str, Array]) -> dict[str, Array]:
+def _add(left: Mapping[str, Array], right: Mapping[str, Array]) -> dict[str, Array]:
     """Return the sums of arrays of the same names: IEEE additions, of numpy where this thread keeps small numbers."""
     if _flushes():
         return {n: (tensor.array(a, on="cpu") + tensor.array(right[n], on="cpu")).numpy() for n, a in left.items()}

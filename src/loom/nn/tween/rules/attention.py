@@ -10,7 +10,7 @@ import math
 
 from loom import tensor
 from loom.nn.spec.layers.attention import MultiHeadAttention
-from loom.nn.tween.link import Handed, Link, Move, bounded, rows, wide
+from loom.nn.tween.link import Handed, Link, Move, clip_finite, rows, wide
 from loom.tensor import Tensor, matmul
 
 __all__ = ["chain_attention"]
@@ -26,11 +26,11 @@ def chain_attention(link: Link, signal: Tensor, rate: Tensor) -> Handed:
     config = link.config
     pushed = tensor.clip(signal * link.depth, -config.link_clip, config.link_clip)
     heads = _of_heads(link, pushed)
-    grouped = _grouped(link, heads)
+    grouped = _sum_groups(link, heads)
     down = matmul(grouped, link.matrix("v_weight"), transpose_b=True)
     scores = matmul(heads, link.matrix("q_weight"), transpose_b=True)
     scores = scores + matmul(grouped, link.matrix("k_weight"), transpose_b=True)
-    down = bounded((down + scores * _OF_SCORES) * (1 / math.sqrt(heads.shape[-1])), config.link_clip)
+    down = clip_finite((down + scores * _OF_SCORES) * (1 / math.sqrt(heads.shape[-1])), config.link_clip)
     return Handed([down], _moves(link, signal, rate))
 
 
@@ -40,7 +40,7 @@ def _of_heads(link: Link, signal: Tensor) -> Tensor:
     return found * (1 / math.sqrt(signal.shape[-1]))
 
 
-def _grouped(link: Link, heads: Tensor) -> Tensor:
+def _sum_groups(link: Link, heads: Tensor) -> Tensor:
     """Return the sum over query heads that share keys and values."""
     config, (batch, tokens, width) = _config(link), heads.shape
     groups = config.num_heads // config.kv_heads
@@ -59,7 +59,7 @@ def _config(link: Link) -> MultiHeadAttention:
 def _moves(link: Link, signal: Tensor, rate: Tensor) -> dict[str, Move]:
     config, moves = link.config, dict[str, Move]()
     heads = _of_heads(link, signal)
-    grouped = _grouped(link, heads)
+    grouped = _sum_groups(link, heads)
     if "o_weight" in link.weights:
         (found,) = tensor.grad(link.output, [link.weights["o_weight"]], seed=signal.astype(link.output.dtype))
         moves["o_weight"] = Move(wide(found) * link.speed("o_weight", rate), config.block_clip)

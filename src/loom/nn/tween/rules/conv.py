@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from loom import tensor
-from loom.nn.tween.link import Handed, Link, Move, bounded
+from loom.nn.tween.link import Handed, Link, Move, clip_finite
 from loom.nn.tween.rules.dense import through_slope
 from loom.tensor import Tensor, matmul
 
@@ -25,7 +25,7 @@ def chain_conv(link: Link, signal: Tensor, rate: Tensor) -> Handed | None:
     kernels = tensor.reshape(link.matrix("weight"), (signal.shape[1], -1))
     count = kernels.shape[1]
     pushed = _of_filters(tensor.clip(before * link.depth, -config.link_clip, config.link_clip))
-    handed = bounded(matmul(pushed, kernels) * (1 / math.sqrt(kernels.shape[0])), config.link_clip)
+    handed = clip_finite(matmul(pushed, kernels) * (1 / math.sqrt(kernels.shape[0])), config.link_clip)
     down = tensor.reshape(_fit(handed, flat.shape[1]), link.x.shape)
     means, moves = _of_filters(signal), dict[str, Move]()
     if "weight" in link.weights:

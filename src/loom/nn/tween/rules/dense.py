@@ -10,7 +10,7 @@ import math
 
 from loom import tensor
 from loom.nn.spec import Activation
-from loom.nn.tween.link import Handed, Link, Move, bounded, outer, rows
+from loom.nn.tween.link import Handed, Link, Move, clip_finite, outer, rows
 from loom.nn.tween.rules.exact import each_sample
 from loom.nn.tween.slopes import ending, slope
 from loom.tensor import Tensor, matmul
@@ -34,7 +34,7 @@ def chain_dense(link: Link, signal: Tensor, rate: Tensor) -> Handed | None:
     if link.inputs[0].dtype.is_float:
         pushed = tensor.clip(before * link.depth, -config.link_clip, config.link_clip)
         down = matmul(pushed, weight, transpose_b=True) * (1 / math.sqrt(weight.shape[1]))
-        down = bounded(down, config.link_clip)
+        down = clip_finite(down, config.link_clip)
     return Handed([down], _moves(link, before, rate, config.update_clip))
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 from loom import tensor
-from loom.nn.tween.link import Handed, Link, Move, bounded, fan, wide
+from loom.nn.tween.link import Handed, Link, Move, clip_finite, fan, wide
 from loom.tensor import Tensor
 
-__all__ = ["chain_exact", "each_sample", "gap_exact", "moved"]
+__all__ = ["chain_exact", "each_sample", "gap_exact", "gradient_moves"]
 
 _PASSED = frozenset((
     "rnn", "lstm", "multi_head_attention", "swiglu", "layer_norm", "rms_norm", "batch_norm", "conv1d", "conv2d",
@@ -25,20 +25,20 @@ def chain_exact(link: Link, signal: Tensor, rate: Tensor) -> Handed:
     config = link.config
     pushed = tensor.clip(signal * link.depth, -config.link_clip, config.link_clip)
     scale = 1 / math.sqrt(fan(link.layer, link.shape))
-    down = [None if d is None else bounded(d * scale, config.link_clip) for d in _products(link, pushed)]
-    return Handed(down, moved(link, signal, rate, config.update_clip))
+    down = [None if d is None else clip_finite(d * scale, config.link_clip) for d in _products(link, pushed)]
+    return Handed(down, gradient_moves(link, signal, rate, config.update_clip))
 
 
 def gap_exact(link: Link, target: Tensor, rate: Tensor) -> Handed:
     """Down: the target itself where the layer keeps the shape, else the input plus J^T gap / sqrt(fan)."""
     config, away = link.config, target - link.result
-    moves = moved(link, away * each_sample(rate, away), None, None)
+    moves = gradient_moves(link, away * each_sample(rate, away), None, None)
     is_kept = len(link.inputs) == 1 and link.inputs[0].shape == target.shape and link.layer.kind in _PASSED
     if is_kept and not config.exact_links:
         return Handed([target], moves)
     scale = 1 / math.sqrt(fan(link.layer, link.shape))
     down = [
-        None if d is None else wide(x) + bounded(d * scale, config.link_clip)
+        None if d is None else wide(x) + clip_finite(d * scale, config.link_clip)
         for x, d in zip(link.inputs, _products(link, away), strict=True)
     ]
     return Handed(down, moves)
@@ -49,7 +49,7 @@ def each_sample(values: Tensor, like: Tensor) -> Tensor:
     return tensor.reshape(values, (values.shape[0], *(1,) * (like.ndim - 1)))
 
 
-def moved(link: Link, signal: Tensor, rate: Tensor | None, bound: float | None) -> dict[str, Move]:
+def gradient_moves(link: Link, signal: Tensor, rate: Tensor | None, bound: float | None) -> dict[str, Move]:
     """Return the moves of all weights along the gradient of a signal, the mean over samples; None: it has the rate."""
     if not link.weights:
         return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from loom import tensor
-from loom.nn.tween.link import Handed, Link, Move, bounded, rows
+from loom.nn.tween.link import Handed, Link, Move, clip_finite, rows
 from loom.nn.tween.rules.dense import through_slope
 from loom.tensor import Tensor, matmul
 
@@ -32,7 +32,7 @@ def chain_rnn(link: Link, signal: Tensor, rate: Tensor) -> Handed:
     before = _before(link, signal)
     pushed = tensor.clip(before * link.depth, -config.link_clip, config.link_clip)
     weight = link.matrix("weight_ih")
-    down = bounded(matmul(pushed, weight) * (1 / math.sqrt(weight.shape[0])), config.link_clip)
+    down = clip_finite(matmul(pushed, weight) * (1 / math.sqrt(weight.shape[0])), config.link_clip)
     return Handed([down], _moves(link, before, rate, {"weight_ih": ("bias_h", 1.0)}, config.update_clip))
 
 
@@ -46,7 +46,7 @@ def chain_lstm(link: Link, signal: Tensor, rate: Tensor) -> Handed:
         total = total + link.matrix(f"weight_ih_{gate}")
     down = matmul(pushed, total) * (config.lstm_gate_scale / math.sqrt(total.shape[0]))
     named = {f"weight_ih_{g}": (f"bias_{g}", share) for g, share in _GATES.items()}
-    return Handed([bounded(down, config.link_clip)], _moves(link, before, rate, named, config.block_clip))
+    return Handed([clip_finite(down, config.link_clip)], _moves(link, before, rate, named, config.block_clip))
 
 
 def _before(link: Link, signal: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from loom import tensor
-from loom.nn.tween.link import Handed, Link, Move, bounded, rows, wide
+from loom.nn.tween.link import Handed, Link, Move, clip_finite, rows, wide
 from loom.tensor import Tensor, matmul
 
 __all__ = ["chain_swiglu"]
@@ -19,7 +19,7 @@ def chain_swiglu(link: Link, signal: Tensor, rate: Tensor) -> Handed:
     """Down: clip(W_down L / sqrt(n)), its first features; W_down: clip(r h G, .5); gate, up: clip(.8 r x mean(G))."""
     config, width = link.config, signal.shape[-1]
     pushed = tensor.clip(signal * link.depth, -config.link_clip, config.link_clip)
-    down = bounded(
+    down = clip_finite(
         matmul(pushed, link.matrix("down_weight"), transpose_b=True) * (1 / math.sqrt(width)), config.link_clip
     )
     inner = down.shape[-1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.scores import TRANSFORMS, as_rows, class_labels, picked_labels, transformed
+from loom.onnx.scores import TRANSFORMS, as_rows, class_labels, pick_labels, transform_scores
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
@@ -142,7 +142,7 @@ def _feature_vectorizer(call: NodeCall) -> Made:
 def _linear_regressor(call: NodeCall) -> Made:
     x = as_rows(call.tensor(0))
     found = _affine(call, x, call.integer("targets", 1))
-    return lt.cast(transformed(call, found), "f32")
+    return lt.cast(transform_scores(call, found), "f32")
 
 
 def _affine(call: NodeCall, x: Tensor, rows: int) -> Tensor:
@@ -164,9 +164,9 @@ def _linear_classifier(call: NodeCall) -> Made:
     if rows == 1 and labels is not None and len(labels) == 2:
         scores = lt.concat([-scores, scores], 1)
     is_none = call.text("post_transform", "NONE", TRANSFORMS) == "NONE"
-    made = lt.cast(transformed(call, scores), "f32")
+    made = lt.cast(transform_scores(call, scores), "f32")
     if made.shape[1] > 1:
-        return [picked_labels(call, labels, lt.argmax(made, -1)), made]
+        return [pick_labels(call, labels, lt.argmax(made, -1)), made]
     is_first = made[:, 0] >= (0.0 if is_none else 0.5)
     first = labels[0] if labels else 1
     return [lt.cast(lt.where(is_first, lt.full((), first, "i64"), lt.full((), 0, "i64")), "i64"), made]

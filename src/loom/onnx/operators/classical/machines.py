@@ -14,7 +14,7 @@ from loom import tensor as lt
 from loom.core.dtype import f32
 from loom.kernels.linalg.coupling import couple_pairs
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.scores import as_rows, class_labels, picked_labels, transformed
+from loom.onnx.scores import as_rows, class_labels, pick_labels, transform_scores
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
@@ -29,7 +29,7 @@ def _kernel(call: NodeCall, x: Tensor, vectors: Tensor) -> Tensor:
     kind = call.text("kernel_type", "LINEAR", ("LINEAR", "POLY", "RBF", "SIGMOID"))
     gamma, offset, degree = (*call.reals("kernel_params", []), 0.0, 0.0, 0.0)[:3]
     if kind == "RBF":
-        call.sized((x.shape[0], *vectors.shape))
+        call.check_shape((x.shape[0], *vectors.shape))
         apart = lt.expand_dims(x, 1) - vectors
         return lt.exp(lt.sum(apart * apart, axis=-1) * -gamma)
     found = lt.matmul(x, vectors, transpose_b=True)
@@ -60,7 +60,7 @@ def _svm_regressor(call: NodeCall) -> Made:
     found = lt.matmul(kernels, coefficients, transpose_b=True) + rho[0]
     if call.flag("one_class"):
         found = lt.where(found > 0, lt.ones_like(found), -lt.ones_like(found))
-    return lt.cast(transformed(call, found), "f32")
+    return lt.cast(transform_scores(call, found), "f32")
 
 
 def _linear_alone(call: NodeCall) -> None:
@@ -88,7 +88,7 @@ def _svm_classifier(call: NodeCall) -> Made:
         coefficients, rho = _matrix(call, "coefficients", len(labels), x), call.reals("rho", [0.0])
         _linear_alone(call)
         scores = lt.matmul(x, _features(call, coefficients, x), transpose_b=True) + rho[0]
-        return [picked_labels(call, labels, lt.argmax(scores, -1)), lt.cast(transformed(call, scores), "f32")]
+        return [pick_labels(call, labels, lt.argmax(scores, -1)), lt.cast(transform_scores(call, scores), "f32")]
     if len(each) != len(labels):
         raise call.refusal("vectors_per_class", expected=len(labels), got=len(each))
     kernels = _kernel(call, x, _features(call, _matrix(call, "support_vectors", sum(each), x), x))
@@ -134,7 +134,7 @@ def _by_votes(call: NodeCall, kernels: Tensor, each: Sequence[int], labels: list
         votes[i], votes[j] = votes[i] + wins[:, k], votes[j] + (1 - wins[:, k])
     best = lt.argmax(lt.stack(votes, 1), -1)
     if chances is not None:
-        return [picked_labels(call, labels, best), transformed(call, chances)]
+        return [pick_labels(call, labels, best), transform_scores(call, chances)]
     if count == 2 and call.text("post_transform", "NONE") != "PROBIT":
         scores = lt.concat([-scores, scores], 1)
-    return [picked_labels(call, labels, best), lt.cast(transformed(call, scores), "f32")]
+    return [pick_labels(call, labels, best), lt.cast(transform_scores(call, scores), "f32")]

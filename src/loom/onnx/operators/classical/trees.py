@@ -14,7 +14,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.onnx.registry import Made, NodeCall, operator
-from loom.onnx.scores import as_float, class_labels, picked_labels, transformed
+from loom.onnx.scores import as_float, class_labels, pick_labels, transform_scores
 from loom.tensor.arrays.tensor import Tensor
 
 __all__: list[str] = []
@@ -154,7 +154,7 @@ def _weights(
     at, weights = call.integers(f"{what}_ids", []), _reals(call, f"{what}_weights")
     if {len(p) for p in (trees, nodes, at)} != {len(weights)} or any(not 0 <= t < targets for t in at):
         raise call.refusal("weights of leaves do not fit", expected=f"targets 0 to {targets - 1}", got=at[:8])
-    call.sized((count, targets))
+    call.check_shape((count, targets))
     table, told = np.zeros((count, targets)), np.zeros((count, targets), bool)
     for key, target, weight in zip(zip(trees, nodes, strict=True), at, weights, strict=True):
         if key not in rows:
@@ -190,7 +190,7 @@ def _tree_regressor(call: NodeCall) -> Made:
         if base.size not in (1, targets):
             raise call.refusal("base_values", expected=targets, got=base.size)
         found = found + call.array(base, x.dtype)
-    return lt.cast(transformed(call, found), "f32")
+    return lt.cast(transform_scores(call, found), "f32")
 
 
 @operator("TreeEnsembleClassifier", domain=_ML)
@@ -209,11 +209,11 @@ def _tree_classifier(call: NodeCall) -> Made:
         found = found + call.array(base if base.size != 1 or not is_binary else np.full(1, base[0]), x.dtype)
     if is_binary:
         found = _two_scores(call, found[:, column : column + 1])
-    scores = lt.cast(transformed(call, found), "f32")
+    scores = lt.cast(transform_scores(call, found), "f32")
     best = lt.argmax(scores, -1)
     if is_binary and count == 1:
         return [lt.where(lt.equal(best, 1), lt.full((), labels[0], "i64"), lt.full((), 0, "i64")), scores]
-    return [picked_labels(call, labels, best), scores]
+    return [pick_labels(call, labels, best), scores]
 
 
 def _two_scores(call: NodeCall, positive: Tensor) -> Tensor:

@@ -32,13 +32,13 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, Interrupts
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
-from loom.runtime.drivers.cpu.records import amount_of_work, bindings_of, set_batches
+from loom.runtime.drivers.cpu.records import bindings_of, grain_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.memory.storage import HostSlot, HostStorage
 from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.cache import ArtifactCache
-from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, DirectDispatch
 from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
@@ -51,6 +51,8 @@ _DONE = 2
 _EMPTY_LOG = SubmissionCells.empty_log.offset
 _SHORT_WORK = 1e7
 """Operations that a caller runs itself: some milliseconds."""
+_DIRECT_WORK = 5e4
+"""Operations that a caller runs without a look at others: some ten microseconds."""
 _NO_WORDS = np.empty(0, np.int64)
 
 
@@ -172,21 +174,22 @@ class _CpuProgram:
         self.keep: list[Any] = []
         self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
         self.sites: dict[int, tuple[Site, ...]] = {}
-        self._work = 0.0
+        self._places: list[tuple[memoryview, int, int]] = []
         self.records = np.zeros(plan.count, RECORD)
         self.talks = False
-        self.may_last = False
+        work = np.zeros(plan.count)
         first = 0
         for repeats, steps in plan.segments:
             for position, step in enumerate(steps):
                 rows = slice(first + position, first + repeats * len(steps), len(steps))
-                self._fill(owner, self.records[rows], step)
+                work[rows] = self._fill(owner, self.records[rows], step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
-        self.may_last = self.may_last or self._work > _SHORT_WORK
+        self._work = float(work.sum())
+        self.may_last = self._work > _SHORT_WORK
         if timed:
             self.records["flags"] |= BARRIER_BEFORE  # each dispatch has a time of its own
-        set_batches(self.records)
+        set_batches(self.records, work)
         self.fresh = SubmissionCells(records=self.records.ctypes.data, count=plan.count)
 
     @property
@@ -196,7 +199,8 @@ class _CpuProgram:
             self._pool, self._process = pool(), _process
         return self._pool
 
-    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> None:
+    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> Any:
+        """Fill in the records of a step; return the operations of each, infinite where unknown."""
         dispatch = step.dispatch
         loaded = owner.load(dispatch.kernel, reports=dispatch.reports)
         bindings = bindings_of(dispatch)
@@ -207,7 +211,6 @@ class _CpuProgram:
         self.keep += [loaded, bindings, params, dispatch]
         self.sites[id(step)] = loaded.sites
         self.talks = self.talks or bool(loaded.sites)
-        self.may_last = self.may_last or loaded.operations is None or dispatch.indirect is not None
         rows["kernel"] = loaded.address
         rows["bindings"] = bindings.ctypes.data
         rows["params"] = params.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(8 * params.shape[1])
@@ -222,21 +225,41 @@ class _CpuProgram:
             self.keep.append(indirect)
             rows["indirect"] = indirect.ctypes.data
             rows["flags"] |= INDIRECT
-        rows["flags"] |= amount_of_work(rows, loaded.operations)
-        self._work += float(rows["total"].sum(dtype=np.float64)) * (loaded.operations or 0.0)
+        rows["flags"] |= grain_of(loaded.operations)
+        is_known = loaded.operations is not None and dispatch.indirect is None
+        return rows["total"] * loaded.operations if is_known else np.inf
 
     def _fill_slots(self) -> None:
         for addresses, position, slot in self.slots:
             addresses[position] = slot.address
 
-    def _submission(self) -> _CpuSubmission:
-        """Return a run to begin, which keeps what is attached to slots."""
-        if not self.slots:
-            return _CpuSubmission(self)
-        self._fill_slots()
+    def _submission(self, memory: Sequence[Any] | None = None) -> _CpuSubmission:
+        """Return a run to begin, which keeps the memory given, or what is attached to slots."""
+        if memory is not None:
+            for addresses, at, number in self._places:
+                addresses[at] = memory[number].address
+        elif self.slots:
+            self._fill_slots()
+            memory = [slot.owner for _, _, slot in self.slots]
         made = _CpuSubmission(self)
-        made.attached = [slot.owner for _, _, slot in self.slots]
+        made.attached = memory or ()
         return made
+
+    def takes(self, slots: Sequence[HostSlot]) -> bool:
+        """Be ready for memory for ``slots`` with a run; False for what tells something, or has indirect dispatches."""
+        numbers = {id(slot): n for n, slot in enumerate(slots)}
+        self._places = [(rows.data, at, numbers[id(slot)]) for rows, at, slot in self.slots]
+        return not (self.talks or self.timed or any(self.records["flags"] & INDIRECT))
+
+    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
+        """Return its dispatch, if it is one that takes no longer than what is done to share it."""
+        rows = {id(slot): row for _, row, slot in self.slots}
+        is_small = len(self.records) == 1 and self.records["total"][0] and self._work <= _DIRECT_WORK
+        if not is_small or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
+            return None
+        return DirectDispatch(
+            self.records, self.keep[1], tuple(rows[id(slot)] for slot in slots), *self.sites.values(), self.keep
+        )
 
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""
@@ -267,14 +290,17 @@ class _CpuProgram:
         self.threads.submit(submission.address, after)
         return submission
 
-    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
-        """Run in the calling thread, the workers helping; a long run goes on without it."""
+    def run(self, begun: Callable[[DeviceSubmission], None], memory: Sequence[Any] | None = None) -> None:
+        """Run in the calling thread, the workers helping; a long run goes on without it.
+
+        Over memory for the slots that it ``takes`` ``begun`` is told such a run alone: of others nothing is to be told.
+        """
         if self.timed:
             begun(self.launch(None))
             return
         if self.may_last and monotonic() >= _interrupts.until:
             _interrupts.listen()
-        submission = self._submission()  # where the thread that hears of Ctrl-C looks for it
+        submission = self._submission(memory)  # where the thread that hears of Ctrl-C looks for it
         try:
             (self._pool if self._process is _process else self.threads).run(submission.address)
             if (
@@ -290,6 +316,8 @@ class _CpuProgram:
             raise
         if submission.cells.state != _DONE:
             _hold(submission)
+        elif memory is not None:
+            return
         begun(submission)
 
 

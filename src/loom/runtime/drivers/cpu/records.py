@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from loom.runtime.plans.dispatch import Dispatch
-from loom.targets.llvm.machine.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, SMALL
+from loom.targets.llvm.machine.layout import BARRIER_BEFORE, BINDING, GRAIN_SHIFT, INDIRECT, SMALL, UNKNOWN
 
-__all__ = ["amount_of_work", "bindings_of", "set_batches"]
+__all__ = ["bindings_of", "grain_of", "set_batches"]
 
 _SMALL_OPERATIONS = 20_000
 """Fewer operations than this (some microseconds) are not worth sharing between threads."""
@@ -29,21 +29,17 @@ def bindings_of(dispatch: Dispatch) -> np.ndarray[Any, Any]:
     return bindings
 
 
-def amount_of_work(rows: np.ndarray[Any, Any], operations: float | None) -> np.ndarray[Any, Any]:
-    """Return the flags that tell how finely to share dispatches; of an unknown amount every group is shared."""
-    if operations is None:
-        return np.zeros(len(rows), np.uint32)
-    grain = int(_SMALL_OPERATIONS / operations).bit_length() << GRAIN_SHIFT
-    small = rows["total"].astype(np.float64) * operations < _SMALL_OPERATIONS
-    known = (rows["flags"] & INDIRECT) == 0
-    return np.where(small & known, SMALL | grain, grain).astype(np.uint32)
+def grain_of(operations: float | None) -> int:
+    """Return the flags that tell how finely to share a dispatch; groups of unknown work each go to any thread."""
+    return 0 if operations is None else int(_SMALL_OPERATIONS / operations).bit_length() << GRAIN_SHIFT
 
 
-def set_batches(records: np.ndarray[Any, Any]) -> None:
+def set_batches(records: np.ndarray[Any, Any], work: np.ndarray[Any, Any]) -> None:
     """Tell each record where its groups start within its batch, cutting batches that grow too long.
 
     A batch's length must be known, so nothing joins an indirect dispatch. The first record speaks for its
-    batch: its grain is the finest in it.
+    batch: its grain is the finest in it, and its flags tell whether all of it is little ``work``, which is operations
+    of each record, infinite where unknown.
     """
     if not len(records):
         return
@@ -56,8 +52,12 @@ def set_batches(records: np.ndarray[Any, Any]) -> None:
     starts = before - np.maximum.accumulate(np.where(begins, before, 0))
     if (starts + totals > _MOST_GROUPS_IN_BATCH).any():
         flags |= BARRIER_BEFORE
+        begins[:] = True
         starts = np.zeros_like(starts)
     records["start"] = starts
     firsts = np.flatnonzero(begins)
     finest = np.minimum.reduceat(flags >> GRAIN_SHIFT, firsts)
-    flags[firsts] = (flags[firsts] & _FLAG_BITS) | (finest << GRAIN_SHIFT)
+    whole = np.add.reduceat(work, firsts)
+    size = np.where(whole < _SMALL_OPERATIONS, SMALL, np.where(np.isinf(whole), UNKNOWN, 0)).astype(np.uint32)
+    size[(flags[firsts] & INDIRECT) != 0] = 0  # the next run may be of any number of groups
+    flags[firsts] = (flags[firsts] & _FLAG_BITS) | (finest << GRAIN_SHIFT) | size

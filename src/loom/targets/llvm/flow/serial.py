@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial, reduce
 from typing import Any
 
 from loom.core.dtype import DType
-from loom.ir.kernel import For, If, Instr, Space, Variable, operands, walk, walk_blocks
+from loom.ir.kernel import For, If, Instr, Memory, Space, Variable, operands, walk, walk_blocks
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import analyse_uniformity
 from loom.targets.llvm.access.memory import MemoryAccess
@@ -20,7 +21,7 @@ from loom.targets.llvm.access.messages import Messages
 from loom.targets.llvm.flow.identity import Identity
 from loom.targets.llvm.flow.vector_walk import VectorWalk
 from loom.targets.llvm.values.lanes import Lanes, analyse_lanes
-from loom.targets.llvm.values.types import I1, I32, I64, scalar_type
+from loom.targets.llvm.values.types import I32, I64, scalar_type
 
 __all__ = ["SerialLoops"]
 
@@ -89,59 +90,58 @@ class SerialLoops:
         held = {v: self.c.read(v) for v in variables}
         whole = {v: self.laid_out(held[v]) for v in variables}
         slots = {v: self.s.stack(scalar_type(v.dtype), name=v.name) for v in variables}
-        with self.s.lanes_of(self.s.mask, "serial") as lane:
-            one = self.one_lane(lane)
-            for v, vector in values.items():
-                one.s.values[v] = Lanes(self.lane_of(v.type, vector, apart[v], lane), 0)
-            for v, slot in slots.items():
-                one.s.slots[v] = slot
-                self.b.store(self.lane_of(v.dtype, held[v], whole[v], lane), slot)
-            self.turns(s, one)
-            for v, slot in slots.items():
-                if whole[v] is not None:
-                    self.b.store(self.b.load(slot, typ=scalar_type(v.dtype)), self.at(whole[v], v.dtype, lane))
-            self.s.stack_nbytes += one.s.stack_nbytes
+
+        def lanes(loop: Callable[[VectorWalk], None]) -> None:
+            with self.s.lanes_of(self.s.mask, "serial") as lane:
+                one = self.one_lane(lane)
+                for v, vector in values.items():
+                    one.s.values[v] = Lanes(self.lane_of(v.type, vector, apart[v], lane), 0)
+                for v, slot in slots.items():
+                    one.s.slots[v] = slot
+                    self.b.store(self.lane_of(v.dtype, held[v], whole[v], lane), slot)
+                loop(one)
+                for v, slot in slots.items():
+                    if whole[v] is not None:
+                        self.b.store(self.b.load(slot, typ=scalar_type(v.dtype)), self.at(whole[v], v.dtype, lane))
+                self.s.stack_nbytes += one.s.stack_nbytes
+
+        along = self.along(s)
+        if along:
+            most = self.most_turns(s)
+            plain = partial(lanes, partial(_emit_plain, s, along, few=most > 0))
+            names = "serial.plain", "serial.checked", "serial.end"
+            self.s.ways(names, self.is_plain_for_all(s, along, most), plain, partial(lanes, partial(_emit, s)))
+        else:
+            lanes(partial(_emit, s))
         for v in variables:
             if whole[v] is not None:
                 self.b.store(self.b.load(whole[v], typ=self.c.slot_type(v)), self.s.slots[v])
 
-    def turns(self, s: For, one: VectorWalk) -> None:
-        """Emit the loop for one lane, without checks of what it counts along where that surely lies inside."""
-        along = {x for x in walk(s.body) if isinstance(x, Instr) and x.op.name == "load" and x.args[0] is s.index}
-        memories = dict.fromkeys(x.memory for x in along if x.memory is not None)
-        if s.down or s.index.type.is_signed or not memories or not one.memory.indexes.checked:
-            one.for_(s)
-            return
-        stop, inside = one.value(s.stop).value, I1(1)
-        stop = stop if stop.type == I64 else self.b.zext(stop, I64)
-        for memory in memories:
-            reaches = self.b.icmp_unsigned("<=", stop, self.s.arrays[memory].length)
-            inside = self.b.and_(inside, reaches)
+    def along(self, s: For) -> dict[Instr, Memory]:
+        """Return the loads of what the loop counts along, where looking at its end says that they lie inside."""
+        if s.down or s.index.type.is_signed or not self.c.memory.indexes.checked:
+            return {}
+        loads = [x for x in walk(s.body) if isinstance(x, Instr) and x.op.name == "load" and x.args[0] is s.index]
+        return {x: x.memory for x in loads if x.memory is not None}
 
-        def emit(found: set[Instr], loop: Callable[[], None]) -> None:
-            one.memory.indexes.known_inside = found
-            loop()
+    def most_turns(self, s: For) -> int:
+        """Return of how many turns a loop needs no look, 0 where none or each needs one."""
+        return 0 if self.c.stops.is_short(s) else self.c.stops.strip(s, self.c.value(s.step).value)
 
-        names = "along.inside", "along.checked", "along.end"
-        ways = lambda: emit(along, lambda: self.few(s, one)), lambda: emit(set(), lambda: one.for_(s))
-        self.s.ways(names, inside, *ways)
+    def is_plain_for_all(self, s: For, along: dict[Instr, Memory], most: int) -> Any:
+        """Return whether all running lanes count inside what they read, at most ``most`` turns unless that is 0.
 
-    def few(self, s: For, one: VectorWalk) -> None:
-        """Emit the loop, without looks for a lane of so few turns that it needs none."""
-        stops, step = one.stops, one.value(s.step).value
-        most = 0 if stops.is_short(s) else stops.strip(s, step)
-        if not most:
-            one.for_(s)
-            return
-        left = self.b.sub(one.value(s.stop).value, one.value(s.start).value)
-
-        def turn() -> None:
-            stops.short = s
-            one.for_(s)
-            stops.short = None
-
-        is_few = self.b.icmp_unsigned("<=", left, left.type(most * step.constant))
-        self.s.ways(("along.few", "along.many", "along.turned"), is_few, turn, lambda: one.for_(s))
+        One test for a vector: rows of few elements would wait for one of their own.
+        """
+        start, stop = (self.s.vectors.spread(self.c.value(x)) for x in (s.start, s.stop))
+        wide = stop if stop.type.element == I64 else self.b.zext(stop, self.s.vectors.of(I64))
+        lengths = [self.s.arrays[memory].length for memory in dict.fromkeys(along.values())]
+        tests = [self.b.icmp_unsigned("<=", wide, self.s.vectors.splat(length)) for length in lengths]
+        if most:
+            farthest = self.s.arithmetic.constant(most * self.c.value(s.step).value.constant, stop)
+            tests.append(self.b.icmp_unsigned("<=", self.b.sub(stop, start), farthest))
+        holds = reduce(self.b.and_, tests)
+        return self.s.vectors.all(holds if self.s.mask is None else self.b.or_(holds, self.b.not_(self.s.mask)))
 
     def taken(self, inside: list[Any]) -> list[Instr]:
         """Return the values that a loop takes from around it."""
@@ -181,6 +181,17 @@ class SerialLoops:
         one.homes = self.c.homes
         one.rolled = True
         return one
+
+
+def _emit(s: For, one: VectorWalk) -> None:
+    one.for_(s)
+
+
+def _emit_plain(s: For, along: dict[Instr, Memory], one: VectorWalk, *, few: bool) -> None:
+    """Emit the loop without checks of what it counts along, nor looks if its turns are few."""
+    one.memory.indexes.known_inside, one.stops.short = set(along), s if few else None
+    one.for_(s)
+    one.memory.indexes.known_inside, one.stops.short = set(), None
 
 
 class _OfLane(Identity):

@@ -227,6 +227,7 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
         passes = builder.getModulePassManager()
     else:  # LLVM is four times as long at making code for each lane, of masks too that are known
         passes = binding.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
         passes.add_instruction_combine_pass()
     passes.run(parsed, builder)
     if kind == "object":

@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BARRIER_BEFORE", "BINDING", "GRAIN_SHIFT", "INDIRECT", "INDIRECT_COUNTS", "RECORD", "SMALL", "WAITS"]
+__all__ = [
+    "BARRIER_BEFORE", "BINDING", "GRAIN_SHIFT", "INDIRECT", "INDIRECT_COUNTS", "RECORD", "SMALL", "UNKNOWN", "WAITS",
+]  # fmt: skip
 
 RECORD = np.dtype(
     [
@@ -48,10 +50,14 @@ INDIRECT = 2
 """Flag: the group counts are read from memory when the dispatch starts."""
 
 SMALL = 4
-"""Flag: so little work that one thread should do it."""
+"""Flag of what begins a batch: so little work that one thread should do it."""
 
 WAITS = 8
 """Flag: left out, with all that follows, after a fault of one before."""
+
+UNKNOWN = 16
+"""Flag of what begins a batch: how much work it is nobody knows, so the walker times it, and notes in flag 32 that it
+was little."""
 
 GRAIN_SHIFT = 8
 """From this bit up, flags hold the base-2 logarithm of the fewest groups worth handing to a thread."""

@@ -167,9 +167,9 @@ BY_CALLS = [
     Lie("digest of a state", replicas, "digest_of", lambda found, _: found[::-1]),
     Lie("digests of audits", replicas, "audit_checks", lambda found, _: found[::-1]),
     Lie("sums made", replicas.Replica, "gradients", lambda found, _: flip_named(found)),
-    Lie("sums sent", replicas, "packed", lambda found, _: flip_named(found)),
+    Lie("sums sent", replicas, "pack_sums", lambda found, _: flip_named(found)),
     Lie("sums joined", replicas, "join", lambda found, _: flip_named(found), workers=(4,)),
-    Lie("sums received", replicas, "unpacked", lambda found, _: flip_named(found)),
+    Lie("sums received", replicas, "unpack_sums", lambda found, _: flip_named(found)),
     Lie("losses", replicas, "report_of", lambda found, _: Reported([(*s[:2], {"loss": s[2]["loss"] * 2})
                                                                     for s in found.summary], found.value)),
     Lie("a digest", worker, "result_digest", lambda found, _: found[::-1]),
@@ -341,7 +341,7 @@ def _ninth(x: Any) -> Any:
 
 OF_MAP: list[tuple[str, Lie]] = [
     ("map", Lie("the function", np, "sqrt", lambda found, _: found + 1)),
-    ("map", Lie("what is made", SimulatedWorker, "made", lambda found, _: found and found + 1)),
+    ("map", Lie("what is made", SimulatedWorker, "as_sent", lambda found, _: found and found + 1)),
     ("map", Lie("a digest", worker, "answer_digest", lambda found, _: found[::-1])),
     ("map", Lie("after the digest", DeviceWorker, "call", lambda found, _: (found[0], found[1] and found[1] + 1))),
     ("sum", Lie("sums of tiles", ranges, "_sums_of", lambda found, _: (flipped(found[0]), found[1]))),

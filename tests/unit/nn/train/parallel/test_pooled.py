@@ -147,8 +147,8 @@ def test_all_workers_killed_at_once_lose_nothing(opened: Any, alone: Any) -> Non
 class Flipping(SimulatedWorker):
     """Worker 1 flips one bit of one gradient in all that it gives."""
 
-    def made(self, value: Any) -> Any:
-        value = super().made(value)
+    def as_sent(self, value: Any) -> Any:
+        value = super().as_sent(value)
         if self.number == 1 and isinstance(value, list) and value:
             level, index, arrays = value[0]
             name = next(n for n in arrays if n.startswith("grad/"))

@@ -301,7 +301,7 @@ def test_who_vouches_for_bits_refuses_them(gpu: CudaDevice, fake: FakeLibrary, m
         freeze_kernel(call)
     from loom.proof import attestation
 
-    monkeypatch.setattr(attestation, "_judged", _judged_fast(a))
+    monkeypatch.setattr(attestation, "_judge", _judged_fast(a))
     assert any("no bit of them is vouched for" in each for each in loom.verify("cpu", layers=1, fresh=True).differing)
     monkeypatch.setenv("LOOM_DEVICE", "cpu")
     monkeypatch.setenv("LOOM_THREADS", "1")

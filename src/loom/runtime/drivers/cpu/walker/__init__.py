@@ -9,11 +9,16 @@ from pathlib import Path
 
 from loom.core.errors import DeviceError
 
-__all__ = ["walker_source"]
+__all__ = ["processor_source", "walker_source"]
 
 _PROCESSORS = {"x86_64": "x86", "AMD64": "x86", "aarch64": "aarch64", "arm64": "aarch64", "ARM64": "aarch64"}
 _SYSTEMS = {"Linux": ("posix", 1), "Darwin": ("posix", 6), "Windows": ("windows", 0)}
 """The file of a system, and the number of its monotonic clock."""
+
+
+def processor_source(processor: str) -> str:
+    """Return what a processor does: how it waits, and how its arithmetic is set to what Loom's kernels take it for."""
+    return Path(__file__).with_name(f"{_PROCESSORS[processor]}.ll").read_text("utf-8")
 
 
 def walker_source(system: str, processor: str, triple: str) -> str:
@@ -25,9 +30,8 @@ def walker_source(system: str, processor: str, triple: str) -> str:
             remedy="Use device='interp'",
         )  # fmt: skip
     file, clock = _SYSTEMS[system]
-    parts = [
-        Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("pool", file, _PROCESSORS[processor])
-    ]
+    parts = [*(Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("pool", file)),
+             processor_source(processor)]  # fmt: skip
     if file == "posix":
         parts.append(f"@monotonic = internal constant i32 {clock}\n")
     return "\n".join([f'target triple = "{triple}"', *parts])

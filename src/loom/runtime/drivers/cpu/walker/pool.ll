@@ -13,9 +13,12 @@
 ; than Slot.chunks are taken. The leader closes the word (all ones, a new epoch) before it touches the
 ; other fields, so a helper that read an old word can never succeed with it.
 ;
+; A batch of unknown work (flag 16, of its first record) is shared, and timed: one that is over in 5 microseconds is
+; marked (flag 32), and its leader runs it alone from then on, until it once takes 20; nothing is learned of it again.
+;
 ; Invariants: a submission is led by one thread; Submission.state is written by its leader last;
 ; records are read-only while it runs, but for the counts of indirect dispatches, written by the leader
-; between batches.
+; between batches, and for those two flags, which change speed alone.
 
 %Record     = type { i64, i64, i64, i64, [3 x i32], i32, i64, i32, i32 }
 ;                    kernel bindings params indirect groups flags total number start
@@ -418,12 +421,31 @@ entry:
   store atomic i64 %word, ptr %slot seq_cst, align 8
   %parked = load atomic i64, ptr %parked.field seq_cst, align 8
   %asleep = icmp ne i64 %parked, 0
-  br i1 %asleep, label %wake, label %claim
+  br i1 %asleep, label %wake, label %begin
 wake:
   %least = call i64 @llvm.umin.i64(i64 %chunks, i64 %helpers)
   call void @mutex_lock(ptr %pool)
   %woken = call i64 @wake(ptr %pool, i64 %helpers, i64 %least)
   call void @mutex_unlock(ptr %pool)
+  br label %begin
+begin:
+  %flags.field = getelementptr %Record, ptr %first, i64 0, i32 5
+  %flags = load atomic i32, ptr %flags.field monotonic, align 4
+  %unknown = and i32 %flags, 16
+  %is.unknown = icmp ne i32 %unknown, 0
+  br i1 %is.unknown, label %measure, label %claim
+measure:                                      ; the time of one chunk tells that of all
+  %began = call i64 @now()
+  %ran.first = call i1 @help(ptr %slot, i1 1)
+  %ended = call i64 @now()
+  %took = sub i64 %ended, %began
+  %whole = mul i64 %took, %chunks
+  %brief = icmp ult i64 %whole, 5000
+  %short = and i1 %ran.first, %brief
+  br i1 %short, label %mark, label %claim
+mark:
+  %marked = or i32 %flags, 32
+  store atomic i32 %marked, ptr %flags.field monotonic, align 4
   br label %claim
 claim:
   %ran = call i1 @help(ptr %slot, i1 1)
@@ -603,13 +625,26 @@ choose:
   %n = sub i64 %j, %i
   %small = and i32 %flags, 4
   %is.small = icmp ne i32 %small, 0
-  %single = icmp ule i64 %n, 1
-  %inline = and i1 %is.small, %single
   %one = icmp ule i64 %total, 1
   %lonely = icmp eq i64 %helpers, 0
-  %alone.a = or i1 %inline, %one
+  %alone.a = or i1 %is.small, %one
   %alone = or i1 %alone.a, %lonely
-  br i1 %alone, label %alone.run, label %share
+  br i1 %alone, label %alone.run, label %learned
+learned:
+  %short = and i32 %flags, 32
+  %is.short = icmp ne i32 %short, 0
+  br i1 %is.short, label %watched.run, label %share
+watched.run:
+  %began = call i64 @now()
+  call void @run_groups(ptr %record, i64 %n, ptr %log, i64 0, i64 %total)
+  %ended = call i64 @now()
+  %took = sub i64 %ended, %began
+  %slow = icmp ugt i64 %took, 20000
+  br i1 %slow, label %unlearn, label %ran
+unlearn:
+  %shared = and i32 %flags, -49
+  store atomic i32 %shared, ptr %flags.field monotonic, align 4
+  br label %ran
 alone.run:
   call void @run_groups(ptr %record, i64 %n, ptr %log, i64 0, i64 %total)
   %alone.weight = select i1 %is.small, i64 1, i64 256
@@ -627,7 +662,7 @@ share:                                        ; at least the groups the flags as
   call void @run_batch(ptr %pool, ptr %slot, ptr %record, i64 %n, i64 %total, i64 %chunk, ptr %log)
   br label %ran
 ran:
-  %weight = phi i64 [ 1, %ready ], [ %alone.weight, %alone.run ], [ 256, %share ]
+  %weight = phi i64 [ 1, %ready ], [ %alone.weight, %alone.run ], [ 1, %watched.run ], [ 256, %unlearn ], [ 256, %share ]
   %restart = select i1 %due, i64 0, i64 %turns
   %turns.after = add i64 %restart, %weight
   br label %batch

@@ -87,4 +87,4 @@ def run(family: Family) -> None:
 
 
 if __name__ == "__main__":
-    main("calls", run)
+    main("eager", run)

@@ -1,4 +1,4 @@
-"""Bundles of models: networks with their weights in one JSON text.
+"""Documents of models, bundles: networks with their weights in one JSON text.
 
 Layer: nn. Invariant: ``read_bundle(write_bundle(models))`` gives the same networks and the same bits; every array read
 has the shape that ``NetworkSpec.parameters`` or ``NetworkSpec.state`` says.
@@ -6,57 +6,33 @@ has the shape that ``NetworkSpec.parameters`` or ``NetworkSpec.state`` says.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import bf16, f32, lookup
-from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
-from loom.core.narrow import TYPES, NumericKind, StoredArray, numeric_type
-from loom.formats.json_text import canonical, value_digest
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.narrow import StoredArray, numeric_type
+from loom.formats.json_tensors import FLOATS, is_coded, read_codes, read_tensor, write_codes, write_tensor
+from loom.formats.json_text import JsonObject, JsonValue, brief, canonical, value_digest
 from loom.nn.spec.base.fields import IGNORED
-from loom.nn.spec.base.problems import Place, Reading, brief
-from loom.nn.spec.base.rules import Text
-from loom.nn.spec.base.text import from_base64, load
-from loom.nn.spec.base.values import JsonObject, JsonValue
+from loom.nn.spec.base.problems import Place, Reading
+from loom.nn.spec.base.text import load
 from loom.nn.spec.document import read_any, sample_shape
-from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
 from loom.nn.spec.older.weights import read_old_weights
 from loom.nn.spec.reader import FORMAT, write_network
-from loom.nn.spec.snapshot import Snapshot, read_tensor, read_training, write_tensor, write_training
+from loom.nn.spec.snapshot import ID, OLDER_KIND, SavedModel, read_training, write_training
 
-__all__ = ["SavedModel", "read_bundle", "write_bundle"]
+__all__ = ["read_bundle", "write_bundle"]
 
 
 KIND = "loom/bundle"
 """The type of our bundles, of version 1; ``OLDER_KIND`` with weights in ``loom/1`` is what we wrote before."""
-OLDER_KIND = "modelhost/bundle"
 DIGEST = "sha256"
 """The key of a bundle's digest: ``value_digest`` of all else that it says. Those of older versions have none."""
-ID = Text(1000)
-"""What a model may be called."""
-_STORED = ("f32", "f64", "f16")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SavedModel:
-    """A network with its weights: ``weights`` maps each name of ``parameters()`` and ``state()`` to an array.
-
-    ``training``: where its training stopped, None if the bundle does not say. ``stored``: the weights that are in a
-    type of storage; ``weights`` has their numbers.
-    """
-
-    id: str
-    network: NetworkSpec
-    weights: Mapping[str, Array]
-    warnings: tuple[str, ...] = ()
-    training: Snapshot | None = None
-    stored: Mapping[str, StoredArray] = field(default_factory=dict[str, StoredArray])
 
 
 def read_bundle(
@@ -207,12 +183,12 @@ def _read_weights(
         if name not in tensors:
             here.fault(f"weight {brief(name)} is missing", expected=f"shape {shape}")
             continue
-        if _is_stored(tensors[name]):
-            held = _read_stored(tensors[name], here.at(name), shape)
+        if is_coded(tensors[name]):
+            held = read_codes(tensors[name], here.at(name).note, shape)
             if held is not None:
                 stored[name], arrays[name] = held, held.decode()
             continue
-        array = read_tensor(tensors[name], here.at(name), _STORED, shape)
+        array = read_tensor(tensors[name], FLOATS, here.at(name).note, shape)
         if array is not None:
             arrays[name] = array
             kind = numeric_type(array.dtype)
@@ -251,63 +227,15 @@ def _write_model(model: SavedModel, where: str) -> JsonObject:
             raise ArgumentError(where, f"weight {name!r} is missing", expected=f"shape {shape}")
         held = model.stored.get(name)
         array = np.asarray(model.weights[name])
-        tensors[name] = _write_weight(name, array, shape, where) if held is None else _write_stored(held)
+        tensors[name] = _write_weight(name, array, shape, where) if held is None else write_codes(held)
     weights: JsonObject = {"fmt": FORMAT, "tensors": tensors}
     made: JsonObject = {"id": model.id, "cfg": write_network(model.network), "weights": weights}
     return made if model.training is None else {**made, "training": write_training(model.training)}
 
 
 def _write_weight(name: str, array: Array, shape: tuple[int, ...], where: str) -> JsonObject:
-    if array.dtype not in [lookup(n).numpy for n in _STORED]:
-        raise DTypeError(where, f"weight {name!r} has an unusable type", expected=", ".join(_STORED), got=array.dtype)
+    if array.dtype not in [lookup(n).numpy for n in FLOATS]:
+        raise DTypeError(where, f"weight {name!r} has an unusable type", expected=", ".join(FLOATS), got=array.dtype)
     if array.shape != shape:
         raise ShapeError(where, f"weight {name!r} has another shape", expected=shape, got=array.shape)
     return write_tensor(array)
-
-
-_PARTS = ("dtype", "shape", "data", "scale", "zero")
-
-
-def _is_stored(value: JsonValue) -> bool:
-    """Tell whether a tensor is in a type of storage: with a scale, or in a type that arrays of weights have not."""
-    if not isinstance(value, dict):
-        return False
-    name = value.get("dtype")
-    return "scale" in value or (isinstance(name, str) and name in TYPES and name not in _STORED)
-
-
-def _write_stored(stored: StoredArray) -> JsonObject:
-    """Return ``{"dtype", "shape", "data"}``, base64 of the packed codes, with ``scale`` and ``zero`` if there are."""
-    data = base64.b64encode(stored.data).decode("ascii")
-    found: JsonObject = {"dtype": stored.dtype.name, "shape": [*stored.shape], "data": data}
-    if stored.scale is not None:
-        found["scale"] = write_tensor(stored.scale)
-    return found if stored.zero is None else {**found, "zero": write_tensor(stored.zero)}
-
-
-def _read_stored(value: JsonValue, place: Place, shape: tuple[int, ...]) -> StoredArray | None:
-    """Return what ``_write_stored`` wrote, of this shape; problems are noted at ``place``."""
-    if not isinstance(value, dict) or not set(_PARTS[:3]) <= set(value):
-        place.wrong("an object with dtype, shape and data", value)
-        return None
-    before = place.count
-    for key in value:
-        if key not in _PARTS:
-            place.at(key).unknown("key", key, _PARTS)
-    name = value["dtype"]
-    if not isinstance(name, str) or name not in TYPES:
-        place.at("dtype").unknown("type of storage", str(name), TYPES)
-        return None
-    if value["shape"] != [*shape]:
-        place.at("shape").fault("the weight has another shape", expected=[*shape], got=brief(value["shape"]))
-    kind, data = TYPES[name], from_base64(value["data"], place.at("data"))
-    scale = read_tensor(value["scale"], place.at("scale"), ("f32", "f64")) if "scale" in value else None
-    wanted = (f"u{max(kind.bits, 8)}",) if kind.kind is NumericKind.UNSIGNED else ()
-    zero = read_tensor(value["zero"], place.at("zero"), wanted) if "zero" in value else None
-    if data is None or place.count != before:
-        return None
-    try:
-        return StoredArray(kind, shape, data, scale, zero)
-    except LoomError as error:
-        place.fault(error.what, expected=error.expected, got=error.got)
-        return None

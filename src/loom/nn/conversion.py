@@ -95,11 +95,11 @@ def convert_model(
                             got=str(path), remedy="Name the file .json, or choose --to safetensors")  # fmt: skip
     source = as_document(source)
     models = _models(source, id, input)
-    dtype = _named(dtype)
+    dtype = _type_name(dtype)
     if models is None:
         made = _document(source, to, dtype, id, lossy, input)
     else:
-        made = _saved(models, to, dtype, lossy, is_tensors)
+        made = _convert_models(models, to, dtype, lossy, is_tensors)
     if path is not None:
         write_file(path, made.data, _WHERE)
     return made
@@ -154,7 +154,7 @@ def _type(name: str) -> Any:
     return _TYPES[name]
 
 
-def _named(dtype: Any) -> str | None:
+def _type_name(dtype: Any) -> str | None:
     """Return our name of an element type, whoever's is given; an unknown text as it is: who writes refuses it."""
     try:
         return None if dtype is None else numeric_type(dtype, f"{_WHERE}, dtype").name
@@ -171,7 +171,9 @@ def _older_name(dtype: str, to: str) -> str:
     return dict(zip(TYPES, KINDS, strict=True)).get(dtype, dtype)
 
 
-def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool, is_tensors: bool) -> Converted:
+def _convert_models(
+    models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool, is_tensors: bool
+) -> Converted:
     """Return models with weights in another format."""
     if len(models) != 1 and to != "loom/1":
         raise ArgumentError(_WHERE, "the bundle has not one model", expected="an id", got=f"{len(models)} models",
@@ -194,18 +196,18 @@ def _saved(models: Sequence[SavedModel], to: str, dtype: str | None, lossy: bool
                                 got=dtype, remedy="Leave it out")  # fmt: skip
         arrays, more = older_tensors(model, lossy=lossy)
         kept = _unsaid(model.network, to)
-        return Converted(plain_file(arrays), (*notes, *more, *_untrained(model), *kept))
+        return Converted(plain_file(arrays), (*notes, *more, *_training_notes(model), *kept))
     else:
         text, more = write_first_bundle(model, element=None if dtype is None else _older_name(dtype, to), lossy=lossy)
-    return Converted(text.encode(), (*notes, *more, *_untrained(model), *_unsaid(model.network, to)))
+    return Converted(text.encode(), (*notes, *more, *_training_notes(model), *_unsaid(model.network, to)))
 
 
-def _untrained(model: SavedModel) -> list[str]:
+def _training_notes(model: SavedModel) -> list[str]:
     kept = ["where its training stopped is left out"] if model.training is not None else []
-    return kept + _unstored(model)
+    return kept + _storage_notes(model)
 
 
-def _unstored(model: SavedModel) -> list[str]:
+def _storage_notes(model: SavedModel) -> list[str]:
     """Tell that weights are no longer in their types of storage: files grow."""
     types = ", ".join(dict.fromkeys(held.dtype.name for held in model.stored.values()))
     return [f"that {len(model.stored)} weights are stored in {types} is left out"] if types else []
@@ -225,7 +227,7 @@ def _as_type(model: SavedModel, dtype: str | None) -> tuple[SavedModel, list[str
             notes.append(f"{name}: weights as {dtype}, largest change {change:.3g}")
     if model.training is not None:
         notes.append("where its training stopped is left out: it was of another type")
-    notes += _unstored(model)
+    notes += _storage_notes(model)
     return SavedModel(id=model.id, network=spec, weights=net.model.weights()), notes
 
 

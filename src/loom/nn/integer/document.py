@@ -1,4 +1,4 @@
-"""Integer networks as JSON: ``loom/integer-1``.
+"""Documents of integer networks: ``loom/integer-1``.
 
 The document of the network, its type, the exponents of everything, and the masters as base64 of little-endian i32.
 Layer: nn. Invariant: what is read has the integers that were written, and the same digest.
@@ -6,7 +6,6 @@ Layer: nn. Invariant: what is read has the integers that were written, and the s
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from pathlib import Path
@@ -17,12 +16,13 @@ import numpy as np
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import is_mapping
 from loom.formats.file_writes import path_to_write, write_file
-from loom.formats.json_text import base64_bytes, load_json
+from loom.formats.json_text import base64_bytes, base64_text, load_json
 from loom.formats.whole_files import file_bytes
 from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS
 from loom.nn.integer.weights import LEAST_EXPONENT, MOST_EXPONENT, largest_master
 from loom.nn.spec import parse, to_document
+from loom.nn.weights.saved import as_document
 from loom.runtime.port.device import Device
 
 Model = TypeVar("Model", bound=IntegerModel)
@@ -55,7 +55,7 @@ def _document(net: IntegerModel) -> dict[str, Any]:
         "inputs": net.inputs,
         "outputs": {n: int(e.item()) for n, e in net.outputs.items()},
         "exponents": {n: int(e.item()) for n, e in net.exponents.items()},
-        "masters": {n: base64.b64encode(m.numpy().astype("<i4").tobytes()).decode() for n, m in net.masters.items()},
+        "masters": {n: base64_text(m.numpy().astype("<i4").tobytes()) for n, m in net.masters.items()},
         "peaks": {n: int(e.item()) for n, e in net.peaks.items()},
         "saturated": {n: int(count.item()) for n, count in net.saturated.items()},
         "network": to_document(net.spec),
@@ -68,8 +68,7 @@ def _wrong(what: str, expected: object, got: object) -> ArgumentError:
 
 def _read(source: Any) -> dict[str, Any]:
     """Return the object of a file or text, all of its keys there."""
-    if isinstance(source, str) and not source.lstrip().startswith("{"):
-        source = Path(source)
+    source = as_document(source)
     data: Any = file_bytes(source, _WHERE) if isinstance(source, Path) else source
     try:
         found = load_json(data.encode() if isinstance(data, str) else memoryview(data), _WHERE, "the document")
