@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from loom import tensor
-from loom.core.errors import DTypeError, EmptyError, IndexOutside, ShapeError
+from loom.core.errors import DTypeError, EmptyError, IndexOutside
 from loom.core.given import flag, is_int
 from loom.schedules.axis import Rows, rows_along
 from loom.tensor import Tensor
 
-__all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "require_ndim", "rows_of"]
+__all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "rows_of"]
 
 
 def along(twin: str) -> Callable[..., Tensor]:
@@ -52,13 +52,6 @@ def require_elements(x: Tensor, axis: Any, where: str, what: str) -> None:
     if rows.results and not rows.n:
         raise EmptyError(where, f"no elements to take the {what} of", expected="at least 1", got=0,
                          remedy="Check for emptiness first")  # fmt: skip
-
-
-def require_ndim(x: Tensor, ndim: int, where: str) -> None:
-    """Raise ShapeError unless an array has so many dimensions."""
-    if x.ndim != ndim:
-        raise ShapeError(where, "wrong number of dimensions", expected=ndim, got=f"{x.ndim}, shape {x.shape}",
-                         remedy="Reshape it")  # fmt: skip
 
 
 def normal_axis(shape: tuple[int, ...], axis: Any, where: str) -> int:

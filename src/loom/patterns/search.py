@@ -16,7 +16,7 @@ from loom.kernels.move.compact import clear_words
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.sort.search import SEARCH_LANES, measure_runs
 from loom.patterns.arrays import element, first
-from loom.patterns.axis import require_ndim
+from loom.patterns.operands import require_ndim
 from loom.patterns.operations import Operation
 from loom.patterns.rows import answer, row
 from loom.runtime.port.device import Device

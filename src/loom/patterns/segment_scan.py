@@ -9,7 +9,7 @@ from typing import Any
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.axis import require_ndim
+from loom.patterns.operands import require_ndim
 from loom.patterns.operations import Operation
 from loom.patterns.rows import row
 from loom.patterns.scan import check_operation

@@ -15,7 +15,7 @@ from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.axis import require_ndim
+from loom.patterns.operands import require_ndim
 from loom.patterns.operations import Operation
 from loom.patterns.rows import row
 from loom.runtime.port.device import Device

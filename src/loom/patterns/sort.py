@@ -14,7 +14,8 @@ from loom.core.dtype import i64, lookup
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.axis import normal_axis, require_ndim
+from loom.patterns.axis import normal_axis
+from loom.patterns.operands import require_ndim
 from loom.patterns.operations import Operation
 from loom.patterns.rows import row
 from loom.runtime.port.device import Device

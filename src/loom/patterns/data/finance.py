@@ -13,8 +13,8 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.numbers import real, whole
-from loom.patterns.given import as_given, host_arithmetic, read_numbers, read_rows
 from loom.patterns.data.changes import log_returns
+from loom.patterns.given import as_given, host_arithmetic, read_numbers, read_rows
 from loom.patterns.maps.elementwise import gpu_exp, gpu_log, gpu_sqrt
 from loom.patterns.maps.map import gpu_map
 from loom.patterns.scan import gpu_scan

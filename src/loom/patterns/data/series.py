@@ -13,9 +13,9 @@ from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.patterns.given import as_given, host_arithmetic, read_any, read_numbers, read_rows
 from loom.patterns.data.group import Groups, group_by
 from loom.patterns.data.texts import is_text, number_together
+from loom.patterns.given import as_given, host_arithmetic, read_any, read_numbers, read_rows
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
 from loom.patterns.search import gpu_searchsorted
 from loom.runtime.port.device import Device

@@ -10,7 +10,7 @@ from typing import Any
 
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.types import kinds
-from loom.patterns.axis import require_ndim
+from loom.patterns.operands import require_ndim
 from loom.patterns.operations import Operation
 from loom.patterns.rows import row
 from loom.patterns.stats.moments import freedom, is_level

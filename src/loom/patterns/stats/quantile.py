@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from loom.kernels.fold.deviations import interpolate_ranks
 from loom.kernels.types import kinds
