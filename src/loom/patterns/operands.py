@@ -7,11 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loom.core.dtype import DType
+from loom.core.dtype import DType, f64
 from loom.core.errors import DTypeError, ShapeError
 from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import cast
 
-__all__ = ["require_dtype", "require_ndim"]
+__all__ = ["counted", "require_alike", "require_dtype", "require_ndim"]
+
+
+def counted(x: Tensor) -> Tensor:
+    """Return integers and bools as f64, as statistics have it."""
+    return x if x.dtype.is_float else cast(x, f64)
+
+
+def require_alike(where: str, *, integers: bool = False, **given: Tensor) -> None:
+    """Raise DTypeError unless arrays, by their names, are floats (or ``integers``) of one dtype."""
+    wanted: DType | None = None
+    for name, x in given.items():
+        usable = x.dtype.is_float or (integers and x.dtype.is_integer)
+        if not usable or x.dtype != (wanted or x.dtype):
+            kinds = "an integer or a float" if integers else "f16, bf16, f32 or f64"
+            raise DTypeError(
+                f"{where}, {name}", "unsupported dtype", expected=wanted or kinds, got=x.dtype,
+                remedy="Convert first, for example with array.astype(numpy.float32)",
+            )  # fmt: skip
+        wanted = x.dtype
 
 
 def require_dtype(x: Tensor, allowed: Sequence[DType], where: str) -> None:

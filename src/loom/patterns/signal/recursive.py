@@ -86,6 +86,7 @@ def filtfilt(b: Any, a: Any, data: Any, *, axis: int = -1, on: str | Device | No
     left, right = 2 * rows[:1] - rows[edge:0:-1], 2 * rows[-1:] - rows[-2 : -(edge + 2) : -1]
     long = np.moveaxis(np.concatenate([left, rows, right]), 0, axis)
     start = _resting(top, bottom)
+    top, bottom = top.astype(x.dtype), bottom.astype(x.dtype)
     for backwards in (False, True):
         ends = np.take(long, [-1 if backwards else 0], axis).reshape(1, -1)
         state = start[:, None].astype(x.dtype) * ends
