@@ -37,10 +37,10 @@ _ALIGNMENT = 8
 class Arrays:
     """See the module. ``name`` stands in errors; ``on`` is a device, by default that of the tensors among ``given``."""
 
-    __slots__ = ("_borrowed", "_lent", "device", "name", "of_tensors")
+    __slots__ = ("_borrowed", "_lent", "device", "name", "of_tensors", "on")
 
     def __init__(self, name: str, on: str | Device | None, *given: object) -> None:
-        self.name = name
+        self.name, self.on = name, on
         self.of_tensors = False
         self._borrowed: dict[int, Tensor] = {}
         self._lent: list[Storage] = []

@@ -34,10 +34,10 @@ def require_alike(where: str, *, integers: bool = False, **given: Tensor) -> Non
         wanted = x.dtype
 
 
-def require_dtype(x: Tensor, allowed: Sequence[DType], where: str) -> None:
+def require_dtype(dtype: DType, allowed: Sequence[DType], where: str) -> None:
     """Raise DTypeError unless an array has one of some dtypes."""
-    if x.dtype not in allowed:
-        raise DTypeError(where, "unsupported dtype", expected="one of " + ", ".join(map(str, allowed)), got=x.dtype,
+    if dtype not in allowed:
+        raise DTypeError(where, "unsupported dtype", expected="one of " + ", ".join(map(str, allowed)), got=dtype,
                          remedy="Convert first, for example with array.astype")  # fmt: skip
 
 

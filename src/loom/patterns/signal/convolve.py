@@ -75,7 +75,7 @@ def _correlated(x: Tensor, y: Tensor, mode: str = "valid", *, method: str = "aut
 def _convolution(where: str, x: Tensor, y: Tensor, mode: str, method: str, *, reverse: bool) -> Tensor:
     _check_name(f"{where}, mode", mode, _MODES)
     _check_name(f"{where}, method", method, _METHODS)
-    require_dtype(x, _TYPES, f"{where}, a")
+    require_dtype(x.dtype, _TYPES, f"{where}, a")
     require_ndim(x, 1, f"{where}, a")
     if not x.size:
         raise EmptyError(f"{where}, a", "no elements", expected="at least 1", got=0, remedy="Check for emptiness first")
@@ -92,7 +92,7 @@ def _convolution(where: str, x: Tensor, y: Tensor, mode: str, method: str, *, re
 
 def _filtered(x: Tensor, taps: Tensor) -> Tensor:
     where = "signal.fir_filter"
-    require_dtype(x, (f32, f64), where)
+    require_dtype(x.dtype, (f32, f64), where)
     if not x.ndim:
         raise ShapeError(where, "one number has no axis", expected="at least 1 dimension", got=0, remedy="Pass a row")
     _require_taps(taps, x, f"{where}, taps")
@@ -101,7 +101,7 @@ def _filtered(x: Tensor, taps: Tensor) -> Tensor:
 
 def _averaged(x: Tensor, alpha: float, *, axis: int | None = -1) -> Tensor:
     where = "signal.ema"
-    require_dtype(x, (f32, f64), where)
+    require_dtype(x.dtype, (f32, f64), where)
     if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0.0 <= float(alpha) <= 1.0:
         raise ArgumentError(
             f"{where}, alpha", "out of range", expected="0 to 1", got=repr(alpha), remedy="Stay within it"

@@ -20,7 +20,7 @@ from loom.kernels.fft.stages import LANES
 from loom.kernels.maps.nest import number
 from loom.patterns.arrays import Arrays
 from loom.patterns.axis import rows_of
-from loom.patterns.given import as_given
+from loom.patterns.given import as_given, read_any
 from loom.patterns.operands import require_dtype
 from loom.patterns.operations import Operation
 from loom.patterns.rows import answer
@@ -73,8 +73,9 @@ def filtfilt(b: Any, a: Any, data: Any, *, axis: int = -1, on: str | Device | No
     """
     where = "signal.filtfilt"
     call = Arrays(where, on, data)
-    given = call.input(data, allowed=(f32, f64))
-    x = given.numpy()
+    x, dtype = read_any(where, data, on)
+    require_dtype(dtype, (f32, f64), where)
+    place = call.device if call.of_tensors else on
     top, bottom = _ratio(where, b, a)
     edge = 3 * len(top)
     along = rows_of(x.shape, axis, where)
@@ -90,7 +91,7 @@ def filtfilt(b: Any, a: Any, data: Any, *, axis: int = -1, on: str | Device | No
     for backwards in (False, True):
         ends = np.take(long, [-1 if backwards else 0], axis).reshape(1, -1)
         state = start[:, None].astype(x.dtype) * ends
-        long = _filter(where, np.ascontiguousarray(long), axis, call.device, top, bottom, state, backwards=backwards)
+        long = _filter(where, np.ascontiguousarray(long), axis, place, top, bottom, state, backwards=backwards)
     cut = np.moveaxis(np.moveaxis(long, axis, 0)[edge:-edge], 0, axis)
     return as_given(data, np.ascontiguousarray(cut))
 
@@ -141,7 +142,7 @@ def _filtered(
     x: Tensor, b: Tensor, a: Tensor, state: Tensor | None = None, *, axis: int, backwards: bool,
     feedback: bool,
 ) -> Tensor:  # fmt: skip
-    require_dtype(x, (f32, f64), "signal.lfilter")
+    require_dtype(x.dtype, (f32, f64), "signal.lfilter")
     rows = rows_of(x.shape, axis, "signal.lfilter")
     held = [state] if state is not None else []
     return _RECURSIVE([x, cast(b, x.dtype), cast(a, x.dtype), *held], x.shape, x.dtype, rows, backwards, feedback)

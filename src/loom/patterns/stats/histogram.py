@@ -116,7 +116,7 @@ def _limits(call: Arrays, data: Any, limits: Any) -> tuple[float, float]:
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
     else:
-        low, high = (float(end.item()) for end in answer(call.name, _ends, [data], {"on": call.device}))
+        low, high = (float(end.item()) for end in answer(call.name, _ends, [data], {"on": call.on}))
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(
             where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",
