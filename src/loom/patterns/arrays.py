@@ -95,14 +95,12 @@ class Arrays:
 
     def made(self, memory: np.ndarray[Any, Any], dtype: DType) -> Tensor:
         """Return an array of the host, contiguous, as a tensor that is there while the call lasts."""
-        storage: Any = None
-        if not self.of_tensors and shares_memory(self.device):
-            address: int = memory.__array_interface__["data"][0]
-            storage = HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
+        if self.of_tensors or not shares_memory(self.device):
+            storage = self._stored(memory)
+        else:
+            storage = _over(memory)
             storage.uses = UNTRACKED
             self._lent.append(storage)
-        else:
-            storage = self._stored(memory)
         return Tensor(KNOWN, (), memory.shape, dtype, data=storage, device=self.device)
 
     def _stored(self, memory: np.ndarray[Any, Any]) -> Storage:
@@ -123,7 +121,7 @@ class Arrays:
                 parts = [np.empty(shape, kind) for shape, kind in what.host_kinds]
             except (MemoryError, ValueError):  # ValueError: more than numpy can count
                 raise DeviceError(self.name, "out of memory", remedy="Process the data in parts") from None
-            what.run(operands, parts)
+            what.run([*map(_over, operands)], [*map(_over, parts)])
         else:
             storages = [self.device.allocate(math.prod(shape) * kind.itemsize, zeroed=False)
                         for shape, kind in what.host_kinds]  # fmt: skip
@@ -152,6 +150,12 @@ class Arrays:
         else:
             found = x.numpy()
         return found if x.shape else found[()]
+
+
+def _over(memory: np.ndarray[Any, Any]) -> HostStorage:
+    """Return the memory of a contiguous array."""
+    address: int = memory.__array_interface__["data"][0]
+    return HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
 
 
 def _formed(parts: list[Any], form: Any) -> Any:

@@ -15,12 +15,13 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, LoomError, ShapeError
-from loom.core.given import is_list
+from loom.core.given import is_list, is_scalar
 from loom.core.promotion import is_number
 from loom.patterns.arrays import Arrays
+from loom.tensor import Tensor
 from loom.tensor.run.direct import ElementsNeededError, RecordedFunction, recorded
 
-__all__ = ["answer", "as_floats", "by_name", "row"]
+__all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
 
 _Call = Callable[..., Any]
 _Function = TypeVar("_Function", bound=_Call)
@@ -31,13 +32,14 @@ RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
 
 def row(
     twin: str | _Call, operands: int = 1, *, where: str = "", floats: bool = False, apart: Collection[int] = (),
-    complexes: bool = False,
+    complexes: bool = False, whole: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``, or one of tensors.
 
     Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
     errors, by default its own. ``floats``: lists of integers are f64. ``apart``: numbers of operands
     whose lists have their own type, not that of an array beside them. ``complexes``: complex numbers are taken.
+    ``whole``: beside integers a float that is whole is one.
     """
 
     def wrap(function: _Function) -> _Function:
@@ -59,7 +61,7 @@ def row(
                 signature.bind(*args) if len(args) > most else None
                 named, args = dict(zip(others, args[operands:], strict=False)), args[:operands]
             given = [as_floats(x) for x in args] if floats else args
-            return answer(place, found[0], given, named, names, apart=apart, complexes=complexes)
+            return answer(place, found[0], given, named, names, apart=apart, complexes=complexes, whole=whole)
 
         return cast(_Function, functools.wraps(function)(call))
 
@@ -68,7 +70,7 @@ def row(
 
 def answer(
     where: str, twin: _Call, operands: Sequence[Any], options: dict[str, Any], names: Sequence[str] = (),
-    *, apart: Collection[int] = (), complexes: bool = False,
+    *, apart: Collection[int] = (), complexes: bool = False, whole: bool = False,
 ) -> Any:  # fmt: skip
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
     try:
@@ -77,6 +79,7 @@ def answer(
             given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
         else:
             given = _read(call, operands, names, apart, complexes)
+            given = [_whole(x, given) for x in given] if whole else given
         if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
             try:
                 return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
@@ -104,6 +107,17 @@ def _read(
             if k in alike and is_list(x) and not _dtype(given[k]).is_bool:
                 given[k] = take(x, name, dtype=_dtype(first), complexes=complexes)
     return given
+
+
+def _whole(x: Any, given: Sequence[Any]) -> Any:
+    """Return a float as the integer that it is, where all arrays are of integers that have it."""
+    number: Any = x.item() if is_scalar(x) else x
+    dtypes = {_dtype(each) for each in given if isinstance(each, (tuple, Tensor))}
+    if type(number) is float and number.is_integer() and all(
+        dtype.is_integer and dtype.minimum <= number <= dtype.maximum for dtype in dtypes
+    ):  # fmt: skip
+        return int(number)
+    return x
 
 
 def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:

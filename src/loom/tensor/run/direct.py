@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -95,10 +95,10 @@ class RecordedFunction:
     checks: tuple[Check, ...] = ()
     """What looks at the last results, which are no one else's."""
 
-    def run(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
-        """Compute results, memory of the host where the device uses that, else storage."""
-        given = [operands[s] if type(s) is int else s for s in self.sources]
-        self.program.run(*given, *results, numbers=self.words)
+    def run(self, operands: Sequence[Storage], results: Sequence[Storage]) -> None:
+        """Compute results, which nobody else uses, of operands that nobody writes."""
+        given = [operands[s] if type(s) is int else cast("Storage", s) for s in self.sources]
+        self.program.run_over([*given, *results], self.words)
 
 
 def recorded(
