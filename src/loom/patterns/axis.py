@@ -18,11 +18,13 @@ from loom.tensor import Tensor
 __all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "rows_of"]
 
 
-def along(twin: str) -> Callable[..., Tensor]:
-    """Return the function of tensors called ``twin``, which takes one axis, or None, alone."""
+def along(twin: str, what: str = "") -> Callable[..., Tensor]:
+    """Return the function of tensors called ``twin``, which takes one axis, or None, alone; ``what``: not of none."""
 
     def one(x: Tensor, axis: int | None = None, **options: Any) -> Tensor:
         at = None if axis is None else normal_axis(x.shape, axis, twin)
+        if what:
+            require_elements(x, at, twin, what)
         function: Callable[..., Tensor] = getattr(tensor, twin)
         return function(x, axis=at, **options)
 

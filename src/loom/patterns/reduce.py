@@ -63,7 +63,7 @@ def gpu_product(data: Any, *, axis: int | None = None, keepdims: bool = False, o
     """
 
 
-@row(along("min"))
+@row(along("min", "minimum"))
 def gpu_min(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the smallest element of ``data``, or of each row along ``axis``, in its dtype.
 
@@ -74,7 +74,7 @@ def gpu_min(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     """
 
 
-@row(along("max"))
+@row(along("max", "maximum"))
 def gpu_max(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the largest element of ``data``, or of each row along ``axis``, in its dtype.
 

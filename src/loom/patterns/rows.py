@@ -73,8 +73,8 @@ def answer(
     *, apart: Collection[int] = (), complexes: bool = False, whole: bool = False,
 ) -> Any:  # fmt: skip
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
+    call = Arrays(where, options.pop("on", None), *operands)
     try:
-        call = Arrays(where, options.pop("on", None), *operands)
         if set(map(type, operands)) == _ARRAYS:
             given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
         else:
@@ -145,9 +145,9 @@ def _is_told(options: dict[str, Any]) -> bool:
 
 def by_name(error: LoomError, where: str) -> LoomError:
     """Return an error of a tensor's function by the name of the pattern."""
-    _, comma, what = error.where.partition(",")
+    head, comma, what = error.where.partition(",")
     place = f"{where}{comma}{what}"
-    if type(error) not in RENAMED or error.where == place:
+    if type(error) not in RENAMED or error.where == place or head.startswith("environment "):
         return error
     return type(error)(place, error.what, expected=error.expected, got=error.got, remedy=error.remedy)
 

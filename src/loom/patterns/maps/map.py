@@ -81,7 +81,7 @@ def _refused(error: Exception, operation: str, given: Sequence[Any], on: str | D
     try:
         return apply("gpu_map", operation, given, on=on)
     except LoomError as own:
-        raise own if type(own) is type(error) or isinstance(error, TypeError) else error from None
+        raise own if type(own) is type(error) or type(error) is TypeError else error from None
 
 
 @cache
