@@ -11,7 +11,7 @@ from typing import Any
 
 from loom import tensor
 from loom.core.errors import DTypeError, EmptyError, IndexOutside
-from loom.core.given import flag, is_int
+from loom.core.given import is_int
 from loom.schedules.axis import Rows, rows_along
 from loom.tensor import Tensor
 
@@ -39,13 +39,12 @@ def rows_of(shape: tuple[int, ...], axis: Any, where: str) -> Rows:
     return rows_along(shape, at, at + 1)
 
 
-def reduced_shape(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bool = False) -> tuple[int, ...]:
+def reduced_shape(shape: tuple[int, ...], axis: Any, where: str) -> tuple[int, ...]:
     """Return the shape of one result for each row along ``axis``."""
-    kept = (1,) if flag(keepdims, f"{where}, keepdims") else ()
     if axis is None:
-        return kept * len(shape)
+        return ()
     at = normal_axis(shape, axis, where)
-    return (*shape[:at], *kept, *shape[at + 1 :])
+    return (*shape[:at], *shape[at + 1 :])
 
 
 def require_elements(x: Tensor, axis: Any, where: str, what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from loom.patterns.axis import along
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 
 __all__ = ["gpu_all", "gpu_any", "gpu_count"]

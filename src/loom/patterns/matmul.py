@@ -15,7 +15,7 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_int
 from loom.core.numerics import Guarantee
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.views import reshape

@@ -22,10 +22,10 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.names import missing_name
 from loom.core.tracebacks import brief_names
 from loom.kernels.maps import random as kernels
-from loom.patterns.arrays import Arrays
-from loom.patterns.operations import Operation
-from loom.patterns.rows import answer
+from loom.patterns.array_calls import Arrays
+from loom.patterns.own_operations import Operation
 from loom.patterns.sort import gpu_argsort
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.record.draft import Draft

@@ -11,8 +11,8 @@ from typing import Any
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag
 from loom.patterns.axis import normal_axis
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import rows_along
 from loom.schedules.scan import record_scan, scanning_of

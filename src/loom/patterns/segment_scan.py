@@ -9,10 +9,10 @@ from typing import Any
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.operands import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
 from loom.patterns.scan import check_operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import Rows
 from loom.schedules.scan import record_marks, record_scan, scanning_of

@@ -15,9 +15,9 @@ from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.operands import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import store
@@ -39,7 +39,9 @@ def _record_topk(draft: Draft, node: Node, x: Any, out: Any, positions: Any) -> 
     (order,), n, k = node.attributes[0], node.inputs[0].size, node.size
     caps = draft.device.caps
     plan = plan_sort(Records(order, "position"), 1, k, keys_out=True, caps=caps, where="gpu_topk")
-    picked, places, *room = [draft.device.allocate(m) for m in (k * node.inputs[0].dtype.nbytes, k * u32.nbytes, *plan.sizes)]
+    picked, places, *room = [
+        draft.device.allocate(m) for m in (k * node.inputs[0].dtype.nbytes, k * u32.nbytes, *plan.sizes)
+    ]
     Selection.of(order, n, caps).record_lowest(draft, x, _start(draft, k - 1), k, picked, places)
     plan.record(draft, picked, places, out, positions, room)
 

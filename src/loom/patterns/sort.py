@@ -15,9 +15,9 @@ from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
 from loom.patterns.axis import normal_axis
-from loom.patterns.operands import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.sort import plan_sort
 from loom.tensor import Tensor

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.numbers import real, whole
-from loom.patterns.operands import counted, require_alike
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import counted, require_alike
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 

@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
 from loom.patterns.reduce import gpu_max, gpu_min
-from loom.patterns.rows import answer
 from loom.patterns.stats import mean, quantile, std
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 

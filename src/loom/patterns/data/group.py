@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.tracebacks import brief_class
 from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
-from loom.patterns.arrays import Arrays, first
+from loom.patterns.array_calls import Arrays, first
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
 from loom.patterns.data.texts import factorize, is_text
 from loom.runtime.chain import Chain
@@ -204,7 +204,9 @@ class GroupBy:
 
         return self._of_runs(("mean", totals.dtype), record, [totals], result)
 
-    def _of_runs(self, key: tuple[Any, ...], record: Callable[..., None], operands: list[Tensor], dtype: DType) -> Tensor:
+    def _of_runs(
+        self, key: tuple[Any, ...], record: Callable[..., None], operands: list[Tensor], dtype: DType
+    ) -> Tensor:
         """Return one result for each key, of operands and of where the keys start."""
         runs, call = self._runs, self._call
         if runs is None:

@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.types import read_type
-from loom.patterns.arrays import Arrays, element
+from loom.patterns.array_calls import Arrays, element
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.sort import sorted_pairs
@@ -75,7 +75,10 @@ def _pair(call: Arrays, left: Tensor, right: Tensor, *, outer: bool) -> Pairs:
         in_order, positions = sorted_pairs(right, None)
         evaluate([in_order, positions])
     else:
-        in_order, positions = call.made(np.empty(1, left.dtype.numpy), left.dtype), call.made(np.empty(1, np.int64), i64)
+        in_order, positions = (
+            call.made(np.empty(1, left.dtype.numpy), left.dtype),
+            call.made(np.empty(1, np.int64), i64),
+        )
     kinds = ((n,), u32), ((n,), u32), ((pairing.tiles,), u64), ((1,), u64)
     lows, counts, starts, total = call.run(("find", pairing), pairing.record_matches, [left, in_order], *kinds)
     size = element(total)

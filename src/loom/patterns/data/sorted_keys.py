@@ -11,8 +11,8 @@ from typing import Any
 from loom.core.dtype import DType, u32
 from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort.keys import Order
-from loom.patterns.arrays import Arrays, element, first
-from loom.patterns.operations import Operation
+from loom.patterns.array_calls import Arrays, element, first
+from loom.patterns.own_operations import Operation
 from loom.patterns.sort import sorted_pairs
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot

@@ -10,8 +10,8 @@ from typing import Any
 
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
-from loom.patterns.operands import require_alike
-from loom.patterns.rows import answer, row
+from loom.patterns.operand_kinds import require_alike
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 

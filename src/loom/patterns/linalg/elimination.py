@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 from loom.core.dtype import FLOATS, u32
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import Columns, record_factors
 from loom.tensor import Tensor

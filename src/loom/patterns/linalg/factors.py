@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.patterns.rows import answer, as_floats, row
+from loom.patterns.tensor_rows import answer, as_floats, row
 from loom.runtime.port.device import Device
 from loom.tensor import linalg
 from loom.tensor.linalg.powers import LstSq
@@ -23,7 +23,9 @@ __all__ = [
 
 def _call(name: str, on: str | Device | None, *operands: object, **options: object) -> Any:
     """Return what a function of ``tensor.linalg`` gives, where more than one array is named."""
-    return answer(f"linalg.{name}", getattr(linalg, name), [as_floats(x) for x in operands], {"on": on, **options}, complexes=True)
+    return answer(
+        f"linalg.{name}", getattr(linalg, name), [as_floats(x) for x in operands], {"on": on, **options}, complexes=True
+    )
 
 
 def eigh(a: Any, *, on: str | Device | None = None) -> Eigh:

@@ -10,8 +10,8 @@ from typing import Any
 
 from loom import tensor
 from loom.core.dtype import FLOATS
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import Columns, record_basis, record_reflections
 from loom.tensor import Tensor

@@ -17,9 +17,9 @@ from loom.core.errors import ShapeError
 from loom.kernels.linalg.vectors import TILE, normalize_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import normal_axis
 from loom.patterns.matmul import gpu_matmul
-from loom.patterns.operations import Operation
+from loom.patterns.own_operations import Operation
 from loom.patterns.products import gpu_dot, gpu_norm
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold

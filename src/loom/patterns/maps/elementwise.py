@@ -17,7 +17,7 @@ from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError
 from loom.ir.ops import OPS
 from loom.patterns.maps.map import apply, gpu_map, is_number
-from loom.patterns.rows import answer
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops import elementwise

@@ -28,7 +28,7 @@ from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.maps.nest import ELEMENTWISE
 from loom.patterns.maps.fusion import Scalar, kernel_of, map_host
 from loom.patterns.maps.recorded import compute_shared, record_map
-from loom.patterns.rows import RENAMED, answer
+from loom.patterns.tensor_rows import RENAMED, answer
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError
-from loom.patterns.rows import answer, row
 from loom.patterns.data.select import filter as gpu_filter
 from loom.patterns.linalg.products import transpose as gpu_transpose
 from loom.patterns.scan import gpu_scan
@@ -19,6 +18,7 @@ from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std
 from loom.patterns.stats.moments import variance as gpu_var
 from loom.patterns.stats.quantile import median as gpu_median
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 

@@ -16,9 +16,9 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, ShapeError, 
 from loom.kernels.fft.convolve import moving_average
 from loom.kernels.fft.stages import LANES
 from loom.patterns.axis import rows_of
-from loom.patterns.operands import require_dtype, require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_dtype, require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.convolution import record_direct, record_spectra, record_swapped
 from loom.schedules.fft import Signals

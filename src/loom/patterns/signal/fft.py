@@ -13,7 +13,7 @@ from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.numbers import whole
-from loom.patterns.rows import answer, row
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor import fft as transforms
@@ -72,9 +72,7 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     return _transformed("signal.irfft", _irfft, data, on, n=n, norm=norm)
 
 
-def _transformed(
-    where: str, twin: Callable[..., Tensor], data: Any, on: str | Device | None, **options: Any
-) -> Any:
+def _transformed(where: str, twin: Callable[..., Tensor], data: Any, on: str | Device | None, **options: Any) -> Any:
     """Return what a transform of tensors makes; ArgumentError for a tensor that may be meant as pairs of parts."""
     if isinstance(data, Tensor) and data.shape[-1:] == (2,) and not data.dtype.is_complex:
         raise ArgumentError(

@@ -18,13 +18,13 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.kernels.fft.recursive import filter_recursively
 from loom.kernels.fft.stages import LANES
 from loom.kernels.maps.nest import number
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
 from loom.patterns.axis import rows_of
 from loom.patterns.given import as_given, read_any
-from loom.patterns.operands import require_dtype
-from loom.patterns.operations import Operation
-from loom.patterns.rows import answer
+from loom.patterns.operand_kinds import require_dtype
+from loom.patterns.own_operations import Operation
 from loom.patterns.signal.design import MOST_ORDER
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import cast

@@ -10,10 +10,10 @@ from typing import Any
 
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.types import kinds
-from loom.patterns.operands import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
 from loom.patterns.stats.moments import freedom, is_level
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.deviations import record_pair, record_pairs
 from loom.tensor import Tensor

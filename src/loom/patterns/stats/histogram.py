@@ -17,8 +17,8 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
-from loom.patterns.arrays import Arrays
-from loom.patterns.rows import answer
+from loom.patterns.array_calls import Arrays
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import cast

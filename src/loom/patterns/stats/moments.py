@@ -12,9 +12,9 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_int
 from loom.kernels.types import kinds
 from loom.patterns.axis import reduced_shape, require_elements, rows_of
-from loom.patterns.operations import Operation
+from loom.patterns.own_operations import Operation
 from loom.patterns.reduce import mean_of_some
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.deviations import Spread
 from loom.tensor import Tensor
@@ -54,7 +54,9 @@ def _spread(name: str, what: str, x: Tensor, axis: int | None, ddof: int) -> Ten
     if not rows.results:
         return reshape(cast(x, types.result), shape)
     require_elements(x, axis, name, what)
-    return _SPREAD([x], shape, types.result, Spread(rows, types, freedom(name, ddof, rows.n), name == "stats.std"), False)
+    return _SPREAD(
+        [x], shape, types.result, Spread(rows, types, freedom(name, ddof, rows.n), name == "stats.std"), False
+    )
 
 
 def _zscore(x: Tensor, axis: int | None = None, *, ddof: int = 0) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_int
-from loom.patterns.operands import counted
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import counted
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 

@@ -11,8 +11,8 @@ import pytest
 
 from loom import gpu_map, gpu_max, gpu_mean, gpu_min, gpu_sum
 from loom.core import arrays
-from loom.core.errors import ArgumentError, DeviceError, DTypeError, EmptyError, LoomError, ShapeError
 from loom.core.arrays import read_array
+from loom.core.errors import ArgumentError, DeviceError, DTypeError, EmptyError, LoomError, ShapeError
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]

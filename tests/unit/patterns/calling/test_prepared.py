@@ -12,7 +12,7 @@ import pytest
 
 from loom import In, Out, gpu_map, gpu_max, gpu_sort, gpu_sum, kernel, profile
 from loom.core.dtype import i32, i64
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
 from loom.runtime.chain import Chain
 from loom.runtime.chain import kept as home
 from loom.runtime.chain.kept import KeptPrograms

@@ -271,7 +271,9 @@ def test_errors() -> None:
     with pytest.raises(ArgumentError, match=r"\[linalg.cholesky\] the matrix is not positive definite: expected a"
                        r" diagonal above 0 left in every column, got none in column 1. Check"):  # fmt: skip
         linalg.cholesky([[1.0, 2.0], [2.0, 1.0]])
-    with pytest.raises(ShapeError, match=r"\[linalg.solve\] right-hand sides that do not fit: expected 3 rows, got \(4,\)"):
+    with pytest.raises(
+        ShapeError, match=r"\[linalg.solve\] right-hand sides that do not fit: expected 3 rows, got \(4,\)"
+    ):
         linalg.solve(np.eye(3), np.ones(4))
     with pytest.raises(ShapeError, match=r"\[linalg.det\] the matrix is not square: .* got shape \(2, 3\)"):
         linalg.det(np.ones((2, 3)))

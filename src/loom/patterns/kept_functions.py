@@ -24,8 +24,8 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.precision import in_force
 from loom.tensor.record.graph import KNOWN, made_apart
-from loom.tensor.run.checks import Check, asked_later
 from loom.tensor.run.eager import prepare, work_of
+from loom.tensor.run.later_checks import Check, asked_later
 
 __all__ = ["ElementsNeededError", "Kind", "RecordedFunction", "recorded", "run"]
 
@@ -125,8 +125,9 @@ def recorded(
         kinds = tuple((end.shape, end.dtype) for end in ends)
         of_host = tuple((shape, host_type(dtype)) for shape, dtype in kinds)
         form = Tensor if isinstance(found, Tensor) else type(found)
-        program.note = RecordedFunction(program, sources, tuple(work.words), kinds, of_host, form,
-                                        tuple(check for _, check in asked))
+        program.note = RecordedFunction(
+            program, sources, tuple(work.words), kinds, of_host, form, tuple(check for _, check in asked)
+        )
         return program
 
     return keep((*key, in_force(), *operands), where, make).note

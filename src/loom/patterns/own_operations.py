@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.core.dtype import DType
+from loom.patterns.kept_functions import Kind
 from loom.tensor import Tensor
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.record.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
 from loom.tensor.record.layout import row_major
-from loom.tensor.run.direct import Kind
 
 __all__ = ["Operation"]
 
@@ -31,9 +31,7 @@ class Operation:
         self._record_all = record
         self._op = TensorOp(name, NodeKind.KERNEL, record=self._record)
 
-    def __call__(
-        self, operands: Sequence[Tensor], shape: tuple[int, ...], dtype: DType, *attributes: Any
-    ) -> Tensor:
+    def __call__(self, operands: Sequence[Tensor], shape: tuple[int, ...], dtype: DType, *attributes: Any) -> Tensor:
         """Return the only result."""
         return self.several(operands, [(shape, dtype)], *attributes)[0]
 

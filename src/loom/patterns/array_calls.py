@@ -16,6 +16,7 @@ from loom.core.arrays import read_array
 from loom.core.conversions import host_type, show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from loom.patterns.kept_functions import Kind, RecordedFunction, run
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.memory.order import UNTRACKED
 from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
@@ -25,7 +26,6 @@ from loom.tensor import Tensor
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.record.graph import KNOWN, made_apart
-from loom.tensor.run.direct import Kind, RecordedFunction, run
 from loom.tensor.run.eager import evaluate
 
 __all__ = ["Arrays", "element", "first"]
@@ -111,7 +111,7 @@ class Arrays:
     def run(
         self, key: Sequence[Hashable], record: Callable[..., None], operands: Sequence[Tensor], *kinds: Kind
     ) -> list[Tensor]:
-        """Return the results of the program kept for ``key`` (see ``tensor.run.direct``)."""
+        """Return the results of the program kept for ``key`` (see ``patterns.kept_functions``)."""
         return run((self.name, *key), self.device, record, operands, *kinds)
 
     def run_recorded(self, what: RecordedFunction, operands: Sequence[np.ndarray[Any, Any]]) -> Any:

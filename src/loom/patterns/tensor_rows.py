@@ -17,9 +17,9 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, LoomError, ShapeError
 from loom.core.given import is_list, is_scalar
 from loom.core.promotion import is_number
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
+from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, recorded
 from loom.tensor import Tensor
-from loom.tensor.run.direct import ElementsNeededError, RecordedFunction, recorded
 
 __all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
 
@@ -31,8 +31,14 @@ RENAMED = (DTypeError, ShapeError, ArgumentError, EmptyError, IndexOutside)
 
 
 def row(
-    twin: str | _Call, operands: int = 1, *, where: str = "", floats: bool = False, apart: Collection[int] = (),
-    complexes: bool = False, whole: bool = False,
+    twin: str | _Call,
+    operands: int = 1,
+    *,
+    where: str = "",
+    floats: bool = False,
+    apart: Collection[int] = (),
+    complexes: bool = False,
+    whole: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``, or one of tensors.
 
