@@ -111,7 +111,7 @@ def recorded(
 
     def make() -> Kept:
         unread = [_Unread(math.prod(shape) * dtype.nbytes) for shape, dtype in operands]
-        given = [Tensor(KNOWN, (), *kind, data=memory, device=where)
+        given = [Tensor(KNOWN, (), *kind, data=cast("Storage", memory), device=where)
                  for kind, memory in zip(operands, unread, strict=True)]  # fmt: skip
         with asked_later() as asked:
             found = function(*given)
@@ -124,7 +124,7 @@ def recorded(
         sources = tuple(numbers.get(id(s), s) for s in work.sources)
         kinds = tuple((end.shape, end.dtype) for end in ends)
         of_host = tuple((shape, host_type(dtype)) for shape, dtype in kinds)
-        form = Tensor if isinstance(found, Tensor) else type(found)
+        form = Tensor if isinstance(found, Tensor) else cast("Any", type(found))
         program.note = RecordedFunction(
             program, sources, tuple(work.words), kinds, of_host, form, tuple(check for _, check in asked)
         )

@@ -61,8 +61,7 @@ def _ffn(x: Tensor, up: Tensor, down: Tensor, gate: Tensor | None = None, *, act
             "gpu_ffn", f"no activation is called {activation!r}", expected=", ".join(_ACTIVATIONS), got=activation,
             remedy="Use one of them",
         )  # fmt: skip
-    others = {} if gate is None else {"gate": gate}
-    require_alike("gpu_ffn", data=x, up=up, down=down, **others)
+    require_alike("gpu_ffn", {"data": x, "up": up, "down": down, **({} if gate is None else {"gate": gate})})
     act: Callable[[Tensor], Tensor] = getattr(tensor, activation)
     hidden = tensor.matmul(x, up)
     hidden = act(hidden) if gate is None else act(tensor.matmul(x, gate)) * hidden
@@ -81,7 +80,7 @@ def gpu_rope(
 
 
 def _attention(x: Tensor, keys: Tensor, values: Tensor, *, causal: bool = False) -> Tensor:
-    require_alike("gpu_attention", q=x, k=keys, v=values)
+    require_alike("gpu_attention", {"q": x, "k": keys, "v": values})
     shape = (*x.shape[:-1], *values.shape[-1:])
     x, keys, values = _grouped(x, keys, values)
     scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(max(1, x.shape[-1])))

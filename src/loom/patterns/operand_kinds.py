@@ -5,7 +5,7 @@ Layer: patterns. Invariant: nothing is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from loom.core.dtype import DType, f64
 from loom.core.errors import DTypeError, ShapeError
@@ -20,7 +20,7 @@ def counted(x: Tensor) -> Tensor:
     return x if x.dtype.is_float else cast(x, f64)
 
 
-def require_alike(where: str, *, integers: bool = False, **given: Tensor) -> None:
+def require_alike(where: str, given: Mapping[str, Tensor], *, integers: bool = False) -> None:
     """Raise DTypeError unless arrays, by their names, are floats (or ``integers``) of one dtype."""
     wanted: DType | None = None
     for name, x in given.items():

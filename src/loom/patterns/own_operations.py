@@ -44,7 +44,7 @@ class Operation:
         attributes, own, kinds = node.attributes
         given = [o.buffer for o in operands]
         key = (self, attributes, kinds, *map(id, given))
-        found = draft.calls.get(key)
+        found: list[Any] | None = draft.calls.get(key)
         if found is None:
             found = [out if n == own else DraftBuffer(math.prod(shape) * dtype.nbytes)
                      for n, (shape, dtype) in enumerate(kinds)]  # fmt: skip

@@ -215,13 +215,13 @@ def _draw(
     sizes = _shape(shape, where)
     key, lane = _within(seed, where, "seed", 64), _within(stream, where, "stream", 32)
     seeds = np.array([key & 0xFFFF_FFFF, key >> 32, lane], np.uint32)
-    options = {"name": name, "shape": sizes, "dtype": element.name}
     if like is not None:
         call = Arrays(where, on, like)
         call.input(like, "like")
-    if like is None or not call.of_tensors:
-        return answer(where, _drawn, [seeds, numbers], {**options, "on": on})
-    return _drawn(call.made(seeds, u32), call.made(numbers, of_numpy(numbers.dtype, where)), **options)
+        if call.of_tensors:
+            given = call.made(seeds, u32), call.made(numbers, of_numpy(numbers.dtype, where))
+            return _drawn(*given, name=name, shape=sizes, dtype=element.name)
+    return answer(where, _drawn, [seeds, numbers], {"name": name, "shape": sizes, "dtype": element.name, "on": on})
 
 
 def _kernel(name: str, dtype: DType) -> kernels.Draw:
@@ -232,7 +232,8 @@ def _kernel(name: str, dtype: DType) -> kernels.Draw:
 
 
 def _record(draft: Draft, node: Node, seeds: Any, numbers: Any, out: Any) -> None:
-    draw = _kernel(*node.attributes[0], node.dtype)
+    (name,) = node.attributes[0]
+    draw = _kernel(name, node.dtype)
     if node.size:
         groups = -(-node.size // (draw.per_block * kernels.RANDOM_LANES))
         draft.dispatch(draw.kernel, [seeds, numbers, out], [node.size], groups=groups)

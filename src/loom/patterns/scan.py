@@ -27,7 +27,7 @@ __all__ = ["check_operation", "gpu_scan"]
 _OPERATIONS = ("sum", "product", "min", "max")
 
 
-def _record(draft: Draft, node: Node, data: object, out: object) -> None:
+def _record(draft: Draft, node: Node, data: Any, out: Any) -> None:
     axis, scanning = node.attributes[0]
     if node.size:
         record_scan(draft, data, out, rows_along(node.shape, axis, axis + 1), scanning)

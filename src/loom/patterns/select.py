@@ -79,7 +79,7 @@ def _partition(x: Tensor, k: int) -> Tensor:
 
 
 @row(_topk)
-def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
+def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> Any:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 
     ``data`` has any dtype; of more than one dimension each row along the last axis is taken by itself. Of equal

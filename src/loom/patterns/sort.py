@@ -95,9 +95,7 @@ def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, o
 
 
 @row(_sort_pairs, 2, apart=(1,))
-def gpu_sort_pairs(
-    keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None
-) -> tuple[Any, Any]:
+def gpu_sort_pairs(keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None) -> Any:
     """Return ``keys`` in order, and ``values`` moved along with them; those of equal keys keep their order.
 
     Both have one dimension and the same length, each any dtype, which it keeps. ShapeError otherwise.

@@ -85,13 +85,14 @@ def answer(
             given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
         else:
             given = _read(call, operands, names, apart, complexes)
-            given = [_whole(x, given) for x in given] if whole else given
+            alike = [x for k, x in enumerate(given) if k not in apart]
+            given = [_whole(x, alike) for x in given] if whole else given
         if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
             try:
                 return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
             except ElementsNeededError:
                 _LOOKING.add(where)
-        return call.result(twin(*[call.made(*x) if type(x) is tuple else x for x in given], **options))
+        return call.result(twin(*[_tensor(call, x) for x in given], **options))
     except RENAMED as error:
         raise by_name(error, where) from None
 
@@ -119,11 +120,13 @@ def _whole(x: Any, given: Sequence[Any]) -> Any:
     """Return a float as the integer that it is, where all arrays are of integers that have it."""
     number: Any = x.item() if is_scalar(x) else x
     dtypes = {_dtype(each) for each in given if isinstance(each, (tuple, Tensor))}
-    if type(number) is float and number.is_integer() and all(
-        dtype.is_integer and dtype.minimum <= number <= dtype.maximum for dtype in dtypes
-    ):  # fmt: skip
-        return int(number)
-    return x
+    fits = type(number) is float and number.is_integer()
+    fits = fits and all(dtype.is_integer and dtype.minimum <= number <= dtype.maximum for dtype in dtypes)
+    return int(number) if fits else x
+
+
+def _tensor(call: Arrays, given: Any) -> Any:
+    return call.made(*cast("Any", given)) if type(given) is tuple else given
 
 
 def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
@@ -134,7 +137,7 @@ def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str
 
 
 def _dtype(given: Any) -> DType:
-    return given[1] if type(given) is tuple else given.dtype
+    return given.dtype if isinstance(given, Tensor) else given[1]
 
 
 _LOOKING: set[str] = set()
@@ -145,8 +148,12 @@ _NUMBERS = frozenset((bool, int, float, str, type(None)))
 
 def _is_told(options: dict[str, Any]) -> bool:
     """Tell whether options are told by how Python writes them."""
-    return not options or all(type(x) in _NUMBERS or isinstance(x, DType) or (type(x) in (list, tuple) and {*map(type, x)} <= _NUMBERS)
-               for x in options.values())  # fmt: skip
+    return all(map(_is_plain, options.values()))
+
+
+def _is_plain(x: Any) -> bool:
+    kind = cast("type[object]", type(x))
+    return kind in _NUMBERS or kind is DType or (kind in (list, tuple) and {*map(type, x)} <= _NUMBERS)
 
 
 def by_name(error: LoomError, where: str) -> LoomError:

@@ -28,7 +28,7 @@ class Bands(NamedTuple):
 
 
 def _diff(x: Tensor, lag: int = 1) -> Tensor:
-    require_alike("data.diff", integers=True, data=x)
+    require_alike("data.diff", {"data": x}, integers=True)
     before, after = _pairs("data.diff", x, lag)
     return after - before
 
@@ -99,7 +99,7 @@ def log_returns(data: Any, lag: int = 1, *, on: str | Device | None = None) -> A
 
 
 @row(_bollinger, where="data.bollinger")
-def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Bands:
+def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Any:
     """Return the means of every window of a series of numbers, and ``width`` deviations of it below and above.
 
     >>> [band.tolist() for band in bollinger([1.0, 3.0, 5.0], 2, 1.0)]

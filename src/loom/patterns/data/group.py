@@ -211,6 +211,8 @@ class GroupBy:
         runs, call = self._runs, self._call
         if runs is None:
             return call.made(np.empty(0, dtype.numpy), dtype)
-        given = [*operands, runs.starts]
-        return call.run((*key, dtype, runs.count), lambda chain, *slots: record(chain, runs, *slots), given,
-                        ((runs.count,), dtype))[0]  # fmt: skip
+
+        def recorded(chain: Chain, *slots: HostSlot) -> None:
+            record(chain, runs, *slots)
+
+        return call.run((*key, dtype, runs.count), recorded, [*operands, runs.starts], ((runs.count,), dtype))[0]

@@ -42,7 +42,7 @@ _METRICS = {"euclidean": _euclidean, "squared": _squared, "manhattan": _manhatta
 
 
 def _alike(where: str, x: Tensor, y: Tensor) -> None:
-    require_alike(where, a=x, b=y)
+    require_alike(where, {"a": x, "b": y})
     if x.shape != y.shape or not x.ndim:
         raise ShapeError(
             where, "not vectors of one shape", expected="equal shapes (..., n)", got=f"{x.shape} and {y.shape}",
@@ -67,7 +67,7 @@ def _pairwise(x: Tensor, b: Tensor | None = None, *, metric: str) -> Tensor:
         raise ArgumentError(
             where, f"no metric is called {metric!r}", expected=", ".join(_METRICS), got=metric, remedy="Use one of them"
         )
-    require_alike(where, a=x, b=y)
+    require_alike(where, {"a": x, "b": y})
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ShapeError(
             where, "not rows of vectors", expected="(m, size) and (n, size)", got=f"{x.shape} and {y.shape}",

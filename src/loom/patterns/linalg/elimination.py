@@ -80,7 +80,7 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
 
 
 @row(_lu, where="linalg.lu", floats=True, complexes=True)
-def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
+def lu(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the factors of square matrices (..., n, n) in one array, and the pivots (..., n) as uint32.
 
     u is the upper triangle, l the part below it with ones on its diagonal; row j was swapped with row pivots[j], j

@@ -48,7 +48,7 @@ def _qr(x: Tensor) -> tuple[Tensor, ...]:
 
 
 @row(_qr, where="linalg.qr", floats=True, complexes=True)
-def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
+def qr(a: Any, *, on: str | Device | None = None) -> Any:
     """Return q (..., m, k) with orthonormal columns and upper triangular r (..., k, n), a = q r, k = min(m, n).
 
     ``a`` (..., m, n): f32 or f64. Reflections by columns, with the signs of LAPACK: the diagonal of r has the sign

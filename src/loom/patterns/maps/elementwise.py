@@ -15,6 +15,7 @@ from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError
+from loom.core.given import is_array
 from loom.ir.ops import OPS
 from loom.patterns.maps.map import apply, gpu_map, is_number
 from loom.patterns.tensor_rows import answer
@@ -80,7 +81,7 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
     >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
     """
-    a, b = (x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in (a, b))
+    a, b = (x[()] if is_array(x) and not x.ndim else x for x in (a, b))
     if is_number(a) and is_number(b):
         both, _ = read_array([a, b], "gpu_where")
         shape = condition.shape if isinstance(condition, Tensor) else np.shape(condition)

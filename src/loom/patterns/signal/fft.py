@@ -72,7 +72,7 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     return _transformed("signal.irfft", _irfft, data, on, n=n, norm=norm)
 
 
-def _transformed(where: str, twin: Callable[..., Tensor], data: Any, on: str | Device | None, **options: Any) -> Any:
+def _transformed(where: str, twin: Callable[..., Any], data: Any, on: str | Device | None, **options: Any) -> Any:
     """Return what a transform of tensors makes; ArgumentError for a tensor that may be meant as pairs of parts."""
     if isinstance(data, Tensor) and data.shape[-1:] == (2,) and not data.dtype.is_complex:
         raise ArgumentError(

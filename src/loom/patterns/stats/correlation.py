@@ -30,7 +30,7 @@ def _record(draft: Draft, node: Node, *buffers: Any) -> None:
     if len(buffers) == 3:
         record_pair(draft, buffers[:2], x.size, kinds(x.dtype), left, buffers[2])
     else:
-        record_pairs(draft, buffers[0], *x.shape, kinds(x.dtype), left, buffers[1])
+        record_pairs(draft, buffers[0], x.shape[0], x.shape[1], kinds(x.dtype), left, buffers[1])
 
 
 _COVARIANCE = Operation("covariance", _record)
