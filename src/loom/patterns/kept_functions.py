@@ -78,6 +78,11 @@ class _Unread(HostStorage):
         """None there are."""
         raise ElementsNeededError
 
+    @property
+    def address(self) -> int:
+        """None there is."""
+        raise ElementsNeededError
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedFunction:

@@ -89,7 +89,7 @@ def _chosen(names: Any, found: Mapping[str, Any], where: str) -> list[str]:
 def _column(cells: TextColumn, name: str, dtype: Any, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
     """Return a column's cells as what they all are, or as a type that was asked for."""
     if dtype is not None:
-        return _converted(cells.listed(), name, dtype, line)
+        return _converted(cells.to_list(), name, dtype, line)
     if not len(cells):
         return np.empty(0)
     if (repeated := different(cells)) is not None:
