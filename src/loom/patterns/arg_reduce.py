@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from loom.patterns.axis import along
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 
 __all__ = ["gpu_argmax", "gpu_argmin"]
 
 
-@row(along("argmin"))
+@row(along("argmin", "minimum"))
 def gpu_argmin(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the index of the smallest element of ``data`` (of its elements in row-major order), or of each row.
 
@@ -27,7 +27,7 @@ def gpu_argmin(data: Any, *, axis: int | None = None, keepdims: bool = False, on
     """
 
 
-@row(along("argmax"))
+@row(along("argmax", "maximum"))
 def gpu_argmax(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the index of the largest element of ``data`` (of its elements in row-major order), or of each row.
 

@@ -10,19 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 from loom import tensor
-from loom.core.errors import DTypeError, EmptyError, IndexOutside, ShapeError
-from loom.core.given import flag, is_int
+from loom.core.errors import DTypeError, EmptyError, IndexOutside
+from loom.core.given import is_int
 from loom.schedules.axis import Rows, rows_along
 from loom.tensor import Tensor
 
-__all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "require_ndim", "rows_of"]
+__all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "rows_of"]
 
 
-def along(twin: str) -> Callable[..., Tensor]:
-    """Return the function of tensors called ``twin``, which takes one axis, or None, alone."""
+def along(twin: str, what: str = "") -> Callable[..., Tensor]:
+    """Return the function of tensors called ``twin``, which takes one axis, or None, alone; ``what``: not of none."""
 
     def one(x: Tensor, axis: int | None = None, **options: Any) -> Tensor:
         at = None if axis is None else normal_axis(x.shape, axis, twin)
+        if what:
+            require_elements(x, at, twin, what)
         function: Callable[..., Tensor] = getattr(tensor, twin)
         return function(x, axis=at, **options)
 
@@ -37,13 +39,12 @@ def rows_of(shape: tuple[int, ...], axis: Any, where: str) -> Rows:
     return rows_along(shape, at, at + 1)
 
 
-def reduced_shape(shape: tuple[int, ...], axis: Any, where: str, *, keepdims: bool = False) -> tuple[int, ...]:
+def reduced_shape(shape: tuple[int, ...], axis: Any, where: str) -> tuple[int, ...]:
     """Return the shape of one result for each row along ``axis``."""
-    kept = (1,) if flag(keepdims, f"{where}, keepdims") else ()
     if axis is None:
-        return kept * len(shape)
+        return ()
     at = normal_axis(shape, axis, where)
-    return (*shape[:at], *kept, *shape[at + 1 :])
+    return (*shape[:at], *shape[at + 1 :])
 
 
 def require_elements(x: Tensor, axis: Any, where: str, what: str) -> None:
@@ -52,13 +53,6 @@ def require_elements(x: Tensor, axis: Any, where: str, what: str) -> None:
     if rows.results and not rows.n:
         raise EmptyError(where, f"no elements to take the {what} of", expected="at least 1", got=0,
                          remedy="Check for emptiness first")  # fmt: skip
-
-
-def require_ndim(x: Tensor, ndim: int, where: str) -> None:
-    """Raise ShapeError unless an array has so many dimensions."""
-    if x.ndim != ndim:
-        raise ShapeError(where, "wrong number of dimensions", expected=ndim, got=f"{x.ndim}, shape {x.shape}",
-                         remedy="Reshape it")  # fmt: skip
 
 
 def normal_axis(shape: tuple[int, ...], axis: Any, where: str) -> int:

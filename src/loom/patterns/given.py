@@ -17,7 +17,7 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.conversions import bfloat16_bits, show, widen
 from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.core.errors import ShapeError
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor, array
 from loom.tensor.record.graph import made_apart

@@ -5,16 +5,50 @@ Layer: patterns. Of floats both zeros are zero and NaN is not, as in numpy. Inva
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from loom.patterns.axis import along
-from loom.patterns.rows import row
+from loom.core.dtype import DType, bool_, i64, u8, u32
+from loom.core.given import flag
+from loom.kernels.types import read_type
+from loom.patterns.axis import along, reduced_shape, rows_of
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
+from loom.schedules.fold import Folding, record_fold
+from loom.tensor import Tensor
+from loom.tensor.ops.views import expand_dims, reshape
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["gpu_all", "gpu_any", "gpu_count"]
 
 
-@row(along("any"))
+def _record(draft: Draft, node: Node, x: Any, out: Any) -> None:
+    rows, folding = node.attributes[0]
+    record_fold(draft, x, rows, folding, out)
+
+
+_FOLD = Operation("logical", _record)
+
+
+def _folded(twin: str, name: str, accumulator: DType, result: DType) -> Callable[..., Tensor]:
+    """Return the function of tensors called ``twin`` as one fold, where there is something to fold."""
+
+    def one(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        rows = rows_of(x.shape, axis, twin)
+        if not rows.n or not rows.results:
+            return along(twin)(x, axis, keepdims=keepdims)
+        folding = Folding(name, read_type(x.dtype), accumulator, read_type(result))
+        found = _FOLD([x], reduced_shape(x.shape, axis, twin), result, rows, folding)
+        if not flag(keepdims, f"{twin}, keepdims"):
+            return found
+        return reshape(found, (1,) * x.ndim) if axis is None else expand_dims(found, axis)
+
+    return one
+
+
+@row(_folded("any", "any", u8, bool_))
 def gpu_any(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return whether any element of ``data`` (any dtype and shape), or of each row along ``axis``, is not zero.
 
@@ -26,7 +60,7 @@ def gpu_any(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     """
 
 
-@row(along("all"))
+@row(_folded("all", "all", u8, bool_))
 def gpu_all(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return whether all elements of ``data`` (any dtype and shape), or of each row along ``axis``, are not zero.
 
@@ -37,7 +71,7 @@ def gpu_all(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     """
 
 
-@row(along("count_nonzero"))
+@row(_folded("count_nonzero", "count", u32, i64))
 def gpu_count(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return how many elements of ``data`` (any dtype and shape), or of each row along ``axis``, are not zero.
 

@@ -6,40 +6,75 @@ its column and k alone, never on the other rows, the batch, transposes or the ma
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, dtype_of
-from loom.core.errors import ArgumentError, DTypeError, ShapeError
-from loom.core.given import flag
-from loom.core.late.dataclass import dataclass
+from loom import tensor
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, ShapeError
+from loom.core.given import is_int
 from loom.core.numerics import Guarantee
-from loom.kernels.precisions import FULL
-from loom.kernels.types import PRODUCTS, ProductTypes, product_types
-from loom.patterns.calling.call import Call, Operand
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.calling.prepared import prepare
-from loom.patterns.calling.workspace import workspace
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
-from loom.runtime.plans.library import DenseProduct, library_kernel, require_fast
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
-from loom.schedules.matmul import Multiplication, record_matmul
 from loom.tensor import Tensor
-from loom.tensor.ops.fast import asks_fast, dense_product
-from loom.tensor.ops.precision import precision_of
+from loom.tensor.ops.views import reshape
 
-__all__ = ["gpu_matmul", "matmul_types"]
+__all__ = ["gpu_matmul"]
 
 _WHERE = "gpu_matmul"
 _MOST_ELEMENTS = 0xFFFF_FFFF
-_KEPT_NBYTES = 1 << 24
-"""Scratch memory of at most this size stays with a program; more is asked for anew in each call."""
 
 
-@falls_back("matmul", 2, where=_WHERE)
+def _matmul(
+    a: Any, b: Any, m: Any = None, n: Any = None, k: Any = None, *, transpose_a: bool = False,
+    transpose_b: bool = False, **options: Any,
+) -> Tensor:  # fmt: skip
+    if any(side is not None for side in (m, n, k)):
+        m, n, k = (_count(value, name) for value, name in zip((m, n, k), "mnk", strict=True))
+        a = _matrix(a, "a", (m, k), transpose=transpose_a is True)
+        b = _matrix(b, "b", (k, n), transpose=transpose_b is True)
+    for x, name, transpose in ((a, "a", transpose_a), (b, "b", transpose_b)):
+        ndim = getattr(x, "ndim", 0)
+        if not ndim or (ndim == 1 and transpose is True):
+            raise ShapeError(
+                f"{_WHERE}, {name}", "a vector has no transpose" if ndim else "a number is no matrix",
+                expected="at least 2 dimensions" if ndim else "at least 1 dimension",
+                got=f"shape {getattr(x, 'shape', ())}",
+                remedy=f"Leave transpose_{name} out" if ndim else "Multiply with gpu_mul",
+            )  # fmt: skip
+    found = tensor.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, **options)
+    if found.size > _MOST_ELEMENTS:
+        raise ShapeError(_WHERE, "too many elements in the result", expected="less than 2^32", got=found.shape,
+                         remedy="Multiply in parts of rows")  # fmt: skip
+    return found
+
+
+def _matrix(x: Tensor, name: str, sides: tuple[int, int], *, transpose: bool) -> Tensor:
+    """Return a flat operand as a matrix; ShapeError if its size is another."""
+    if x.size != sides[0] * sides[1]:
+        letters = "m k" if name == "a" else "k n"
+        raise ShapeError(
+            f"{_WHERE}, {name}", f"not a flat matrix of {sides[0]} x {sides[1]}",
+            expected=f"{letters} = {sides[0] * sides[1]} elements", got=x.size, remedy="Check m, n and k",
+        )  # fmt: skip
+    return reshape(x, sides[::-1] if transpose else sides)
+
+
+def _count(value: Any, name: str) -> int:
+    """Return m, n or k as an int; a whole float may stand for it (docs/guide/flow.md, "Numbers")."""
+    number: Any = value
+    if isinstance(value, (float, np.floating)) and float(number).is_integer():
+        value = number = int(number)
+    if not is_int(value) or number < 0:
+        raise ArgumentError(
+            f"{_WHERE}, {name}", "not a size", expected="m, n and k as whole numbers of at least 0",
+            got=repr(number), remedy="Pass all three for flat operands, none otherwise",
+        )  # fmt: skip
+    return int(number)
+
+
+@row(_matmul, 2, complexes=True)
 def gpu_matmul(
     a: Any,
     b: Any,
@@ -78,188 +113,3 @@ def gpu_matmul(
 
     The order of sums: ``kernels.matmul.tiles``.
     """
-    call = Call(_WHERE, on)
-    x, y = _operands(call, a, b)
-    fast = asks_fast(guarantee, precision, _WHERE)
-    types = matmul_types(x.dtype, out_dtype, FULL if fast else precision)
-    transposes = flag(transpose_a, f"{_WHERE}, transpose_a"), flag(transpose_b, f"{_WHERE}, transpose_b")
-    given = m, n, k
-    is_flat = any(each is not None for each in given)
-    shapes = _flat_shapes(x, y, given, transposes) if is_flat else _Shapes(x.shape, y.shape)
-    what = _describe(shapes, types, *transposes)
-    call_fast = _fast_call(call, what) if fast else None
-    out = call.output(_checked(shapes.result(what)), types.result, like=x)
-    if out.size:
-        if what.k and call_fast is not None:
-            _run_fast(call, call_fast, x, y, out)
-        elif what.k:
-            _run(call, what, x, y, out)
-        else:
-            out.write(0)
-    found = call.result(out)
-    if fast and isinstance(found, Tensor):
-        found.is_fast = True
-    return found
-
-
-def _fast_call(call: Call, what: Multiplication) -> DenseProduct:
-    """Return what a library is to multiply; errors where there is none."""
-    types = what.types
-    found = dense_product(
-        (what.m, what.n, what.k), (types.element, types.result), (what.transpose_a, what.transpose_b), what.a_batch,
-        what.b_batch, _WHERE,
-    )  # fmt: skip
-    require_fast(found, call.device, _WHERE)
-    return found
-
-
-def _run_fast(call: Call, what: DenseProduct, x: Operand, y: Operand, out: Operand) -> None:
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        chain.dispatch(library_kernel(what), slots, groups=1)
-
-    call.run((f"{_WHERE}, fast", what), record, x, y, out)
-
-
-def matmul_types(operand: DType, result: DType | str | None = None, precision: str | None = None) -> ProductTypes:
-    """Return the types that operands of a dtype are multiplied in; DTypeError or ArgumentError if there are none."""
-    allowed = PRODUCTS.get(operand)
-    if allowed is None:
-        raise DTypeError(
-            _WHERE, "unsupported dtype", expected="one of " + ", ".join(map(str, PRODUCTS)), got=operand,
-            remedy="Convert first, for example with array.astype",
-        )  # fmt: skip
-    name = precision_of(precision, operand, _WHERE)
-    wanted = allowed[0] if result is None else dtype_of(result, f"{_WHERE}, out_dtype")
-    if wanted not in allowed:
-        raise DTypeError(
-            f"{_WHERE}, out_dtype", f"{operand} operands do not give {wanted}",
-            expected=" or ".join(map(str, allowed)), got=wanted, remedy="Convert the operands or the result",
-        )  # fmt: skip
-    return product_types(operand, wanted, precision=name)
-
-
-def _operands(call: Call, a: Any, b: Any) -> tuple[Operand, Operand]:
-    """Take both operands; the numbers of a list are of the dtype of the other operand."""
-    if isinstance(a, (list, tuple)) and not isinstance(b, (list, tuple)):
-        y = call.input(b, "b")
-        x = call.input(a, "a", dtype=y.dtype)
-    else:
-        x = call.input(a, "a")
-        y = call.input(b, "b", dtype=x.dtype)
-    if x.dtype != y.dtype:
-        raise DTypeError(
-            _WHERE, "operands of different types", expected=f"one dtype for a and b, such as {x.dtype}",
-            got=f"{x.dtype} and {y.dtype}", remedy="Convert one with astype",
-        )  # fmt: skip
-    return x, y
-
-
-@dataclass(frozen=True, slots=True)
-class _Shapes:
-    """Shapes of the operands as given; ``flat`` is the shape of the result in the flat form."""
-
-    a: tuple[int, ...]
-    b: tuple[int, ...]
-
-    def result(self, what: Multiplication) -> tuple[int, ...]:
-        """Return the shape of the result: a vector's own dimension is left out."""
-        rows = () if len(self.a) == 1 else (what.m,)
-        columns = () if len(self.b) == 1 else (what.n,)
-        return (*what.batch, *rows, *columns)
-
-
-def _flat_shapes(x: Operand, y: Operand, given: tuple[Any, Any, Any], transposes: tuple[bool, bool]) -> _Shapes:
-    """Return the shapes that m, n and k give to flat operands; ShapeError if their sizes do not fit."""
-    m, n, k = (_count(value, name) for value, name in zip(given, "mnk", strict=True))
-    for operand, name, sides in ((x, "a", (m, k)), (y, "b", (k, n))):
-        if operand.size != math.prod(sides):
-            letters = "m k" if name == "a" else "k n"
-            raise ShapeError(
-                f"{_WHERE}, {name}", f"not a flat matrix of {sides[0]} x {sides[1]}",
-                expected=f"{letters} = {math.prod(sides)} elements", got=operand.size, remedy="Check m, n and k",
-            )  # fmt: skip
-    transpose_a, transpose_b = transposes
-    return _Shapes((k, m) if transpose_a else (m, k), (n, k) if transpose_b else (k, n))
-
-
-def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a result; ShapeError if no buffer can hold that many elements."""
-    if math.prod(shape) > _MOST_ELEMENTS:
-        raise ShapeError(
-            _WHERE, "too many elements in the result", expected="less than 2^32", got=shape,
-            remedy="Multiply in parts of rows",
-        )  # fmt: skip
-    return shape
-
-
-def _count(value: Any, name: str) -> int:
-    """Return m, n or k as an int; a whole float may stand for it (docs/guide/flow.md, "Numbers")."""
-    number: Any = value
-    if isinstance(value, (float, np.floating)) and float(number).is_integer():
-        value = number = int(number)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or number < 0:
-        raise ArgumentError(
-            f"{_WHERE}, {name}", "not a size", expected="m, n and k as whole numbers of at least 0",
-            got=repr(number), remedy="Pass all three for flat operands, none otherwise",
-        )  # fmt: skip
-    return int(number)
-
-
-def _describe(shapes: _Shapes, types: ProductTypes, transpose_a: bool, transpose_b: bool) -> Multiplication:
-    """Return what is multiplied; ShapeError if the shapes do not fit."""
-    for shape, name, transpose in ((shapes.a, "a", transpose_a), (shapes.b, "b", transpose_b)):
-        if not shape or (len(shape) == 1 and transpose):
-            raise ShapeError(
-                f"{_WHERE}, {name}", "a vector has no transpose" if shape else "a number is no matrix",
-                expected="at least 2 dimensions" if shape else "at least 1 dimension", got=f"shape {shape}",
-                remedy=f"Leave transpose_{name} out" if shape else "Multiply with gpu_mul",
-            )  # fmt: skip
-    a = (1, *shapes.a) if len(shapes.a) == 1 else shapes.a
-    b = (*shapes.b, 1) if len(shapes.b) == 1 else shapes.b
-    m, k = a[-1:-3:-1] if transpose_a else a[-2:]
-    b_k, n = b[-1:-3:-1] if transpose_b else b[-2:]
-    if k != b_k:
-        raise ShapeError(
-            _WHERE, "the inner dimensions differ", expected=f"{k} rows of b for {k} columns of a",
-            got=f"{_matrix(shapes.a, transpose_a)} @ {_matrix(shapes.b, transpose_b)}",
-            remedy="Transpose one, or check which operand comes first",
-        )  # fmt: skip
-    try:
-        if a[:-2] and b[:-2]:
-            np.broadcast_shapes(a[:-2], b[:-2])
-    except ValueError:
-        raise ShapeError(
-            _WHERE, "the batches do not broadcast", expected="equal leading dimensions, or 1, or none",
-            got=f"{shapes.a} @ {shapes.b}", remedy="Reshape one operand",
-        ) from None  # fmt: skip
-    return Multiplication(m, n, k, types, transpose_a, transpose_b, a[:-2], b[:-2])
-
-
-def _matrix(shape: tuple[int, ...], transpose: bool) -> str:
-    return f"{shape} transposed" if transpose else str(shape)
-
-
-def _run(call: Call, what: Multiplication, x: Operand, y: Operand, out: Operand) -> None:
-    """Run the program of a multiplication, with scratch memory of this call where it needs much."""
-
-    def record(chain: Chain) -> list[HostSlot]:
-        left, right, result = (HostSlot(operand.nbytes) for operand in (x, y, out))
-        fresh: list[HostSlot] = []
-
-        def allocate(nbytes: int) -> Any:
-            if nbytes <= _KEPT_NBYTES:
-                return chain.device.allocate(nbytes)
-            fresh.append(HostSlot(nbytes))
-            return fresh[-1]
-
-        record_matmul(chain, left, right, result, what, allocate=allocate)
-        return [left, right, result, *fresh]
-
-    types = what.types
-    key = (
-        _WHERE, what.m, what.n, what.k, what.transpose_a, what.transpose_b, what.a_batch, what.b_batch,
-        types.element.name, types.result.name, types.precision,
-    )  # fmt: skip
-    prepared = prepare(key, call.device, record)
-    with workspace([slot.nbytes for slot in prepared.slots[3:]], call.device) as scratch:
-        call.start(prepared, x, y, out, *scratch)

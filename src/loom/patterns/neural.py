@@ -14,8 +14,8 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
-from loom.patterns.calling.fallback import row
-from loom.patterns.tensors import Tensors
+from loom.patterns.operand_kinds import require_alike
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
@@ -24,7 +24,7 @@ __all__ = ["gpu_attention", "gpu_ffn", "gpu_rmsnorm", "gpu_rope", "gpu_silu", "g
 _ACTIVATIONS = ("silu", "gelu", "relu", "tanh", "sigmoid")
 
 
-@row("softmax", where="gpu_softmax")
+@row("softmax", complexes=True)
 def gpu_softmax(data: Any, axis: int = -1, *, on: str | Device | None = None) -> Any:
     """Return e^(x - max) over its sum along an axis (J. S. Bridle, 1990).
 
@@ -33,12 +33,12 @@ def gpu_softmax(data: Any, axis: int = -1, *, on: str | Device | None = None) ->
     """
 
 
-@row("silu", where="gpu_silu")
+@row("silu", complexes=True)
 def gpu_silu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x sigmoid(x) of every element (S. Elfwing and others, 2017)."""
 
 
-@row("rms_norm", 2, where="gpu_rmsnorm")
+@row("rms_norm", 2, complexes=True)
 def gpu_rmsnorm(data: Any, weight: Any = None, *, epsilon: float = 1e-6, on: str | Device | None = None) -> Any:
     """Return x / sqrt(mean(x^2) + epsilon) along the last axis, times ``weight`` of its length (B. Zhang, 2019)."""
 
@@ -51,20 +51,24 @@ def gpu_ffn(
     ``data`` is (..., width), ``up`` and ``gate`` (width, hidden), ``down`` (hidden, width). ``activation`` is silu,
     gelu, relu, tanh or sigmoid. Source: N. Shazeer, "GLU variants improve transformer" (2020).
     """
+    operands = [data, up, down] if gate is None else [data, up, down, gate]
+    return answer("gpu_ffn", _ffn, operands, {"activation": activation, "on": on}, ("data", "up", "down", "gate"))
+
+
+def _ffn(x: Tensor, up: Tensor, down: Tensor, gate: Tensor | None = None, *, activation: str) -> Tensor:
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ArgumentError(
             "gpu_ffn", f"no activation is called {activation!r}", expected=", ".join(_ACTIVATIONS), got=activation,
             remedy="Use one of them",
         )  # fmt: skip
+    require_alike("gpu_ffn", {"data": x, "up": up, "down": down, **({} if gate is None else {"gate": gate})})
     act: Callable[[Tensor], Tensor] = getattr(tensor, activation)
-    call = Tensors("gpu_ffn", on, optional=("gate",), data=data, up=up, down=down, gate=gate)
-    x, wide = call.given["data"], call.given["up"]
-    hidden = tensor.matmul(x, wide)
-    hidden = act(tensor.matmul(x, call.given["gate"])) * hidden if gate is not None else act(hidden)
-    return call.result(tensor.matmul(hidden, call.given["down"]))
+    hidden = tensor.matmul(x, up)
+    hidden = act(hidden) if gate is None else act(tensor.matmul(x, gate)) * hidden
+    return tensor.matmul(hidden, down)
 
 
-@row("rope", where="gpu_rope")
+@row("rope", complexes=True)
 def gpu_rope(
     data: Any, *, base: float = 10000.0, start: int = 0, interleaved: bool = False, on: str | Device | None = None
 ) -> Any:
@@ -75,20 +79,9 @@ def gpu_rope(
     """
 
 
-def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:
-    """Return softmax(q k^T / sqrt(size)) v (A. Vaswani and others, 2017).
-
-    ``q`` is (..., tokens, size), ``k`` (..., others, size), ``v`` (..., others, width), with the same leading axes; the
-    last of those, heads, may be fewer in ``k`` and ``v``, each then serving as many of ``q`` (J. Ainslie, 2023).
-    ``causal``: the last token sees all others, each before it one less; one that sees none gives zeros.
-
-    >>> import numpy
-    >>> gpu_attention(numpy.zeros((1, 2)), numpy.zeros((2, 2)), numpy.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
-    [[2.0, 3.0]]
-    """
-    call = Tensors("gpu_attention", on, q=q, k=k, v=v)
-    x, keys, values = (call.given[name] for name in "qkv")
-    shape = (*x.shape[:-1], values.shape[-1])
+def _attention(x: Tensor, keys: Tensor, values: Tensor, *, causal: bool = False) -> Tensor:
+    require_alike("gpu_attention", {"q": x, "k": keys, "v": values})
+    shape = (*x.shape[:-1], *values.shape[-1:])
     x, keys, values = _grouped(x, keys, values)
     scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(max(1, x.shape[-1])))
     if flag(causal, "gpu_attention, causal"):
@@ -98,7 +91,7 @@ def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Dev
         chances = tensor.where(seen, tensor.softmax(tensor.where(seen, scores, -math.inf)), 0)
     else:
         chances = tensor.softmax(scores)
-    return call.result(tensor.reshape(tensor.matmul(chances, values), shape))
+    return tensor.reshape(tensor.matmul(chances, values), shape)
 
 
 def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,3 +108,17 @@ def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         )  # fmt: skip
     grouped = tensor.reshape(q, (*q.shape[:-3], kept, heads // kept, *q.shape[-2:]))
     return grouped, tensor.expand_dims(k, -3), tensor.expand_dims(v, -3)
+
+
+@row(_attention, 3)
+def gpu_attention(q: Any, k: Any, v: Any, *, causal: bool = False, on: str | Device | None = None) -> Any:
+    """Return softmax(q k^T / sqrt(size)) v (A. Vaswani and others, 2017).
+
+    ``q`` is (..., tokens, size), ``k`` (..., others, size), ``v`` (..., others, width), with the same leading axes; the
+    last of those, heads, may be fewer in ``k`` and ``v``, each then serving as many of ``q`` (J. Ainslie, 2023).
+    ``causal``: the last token sees all others, each before it one less; one that sees none gives zeros.
+
+    >>> import numpy
+    >>> gpu_attention(numpy.zeros((1, 2)), numpy.zeros((2, 2)), numpy.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[2.0, 3.0]]
+    """

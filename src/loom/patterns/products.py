@@ -14,9 +14,9 @@ from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold.lanes import dot_tiles, square_root
 from loom.kernels.types import read_type, wide_type
-from loom.patterns.axis import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold

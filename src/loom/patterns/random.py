@@ -12,21 +12,24 @@ Stability: stable.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
-from loom.core.dtype import INTEGERS, DType, bf16, bool_, dtype_of, f16, f32, f64, i64, of_numpy, u32, u64
+from loom.core.dtype import INTEGERS, DType, bf16, bool_, dtype_of, f16, f32, f64, i64, lookup, of_numpy, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.names import missing_name
 from loom.core.tracebacks import brief_names
 from loom.kernels.maps import random as kernels
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.array_calls import Arrays
+from loom.patterns.own_operations import Operation
 from loom.patterns.sort import gpu_argsort
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
+from loom.tensor import Tensor
+from loom.tensor.record.draft import Draft
+from loom.tensor.record.graph import Node
 
 __all__ = ["bernoulli", "bits", "dropout_mask", "integers", "normal", "permutation", "uniform"]
 
@@ -63,7 +66,7 @@ def uniform(
                 where, "no range", expected=f"low < high, high - low finite in {_held(element)}",
                 got=f"low={low!r}, high={high!r}", remedy="Pass the smaller one as low",
             )  # fmt: skip
-    return _draw(where, kernels.uniform(element), element, ends, shape, seed, stream, like, on)
+    return _draw(where, "uniform", element, ends, shape, seed, stream, like, on)
 
 
 def normal(
@@ -90,7 +93,7 @@ def normal(
     moments = _floats([mean, std], element, where, ("mean", "std"))
     if moments[1] < 0:
         raise ArgumentError(where, "negative std", expected="at least 0", got=std, remedy="Pass its absolute value")
-    return _draw(where, kernels.normal(element), element, moments, shape, seed, stream, like, on)
+    return _draw(where, "normal", element, moments, shape, seed, stream, like, on)
 
 
 def integers(
@@ -122,7 +125,7 @@ def integers(
         )  # fmt: skip
     count = end - first
     numbers = np.array([first % 2**64, count % 2**64, 2**64 % count], np.uint64)
-    return _draw(where, kernels.integers(element), element, numbers, shape, seed, stream, like, on)
+    return _draw(where, "integers", element, numbers, shape, seed, stream, like, on)
 
 
 def bits(
@@ -141,7 +144,7 @@ def bits(
     """
     where = "random.bits"
     element = _dtype(dtype, where, (u32, u64))
-    return _draw(where, kernels.bits(element), element, np.zeros(1, np.uint32), shape, seed, stream, like, on)
+    return _draw(where, "bits", element, np.zeros(1, np.uint32), shape, seed, stream, like, on)
 
 
 def bernoulli(
@@ -159,7 +162,7 @@ def bernoulli(
     [True, True, True, True]
     """
     where = "random.bernoulli"
-    return _draw(where, kernels.coins(kept=False), bool_, _threshold(p, where, "p"), shape, seed, stream, like, on)
+    return _draw(where, "bernoulli", bool_, _threshold(p, where, "p"), shape, seed, stream, like, on)
 
 
 def dropout_mask(
@@ -180,7 +183,7 @@ def dropout_mask(
     """
     where = "random.dropout_mask"
     numbers = _threshold(rate, where, "rate")
-    return _draw(where, kernels.coins(kept=True), bool_, numbers, shape, seed, stream, like, on)
+    return _draw(where, "dropout_mask", bool_, numbers, shape, seed, stream, like, on)
 
 
 def permutation(n: int, *, seed: int, stream: int = 0, like: Any = None, on: str | Device | None = None) -> Any:
@@ -193,13 +196,13 @@ def permutation(n: int, *, seed: int, stream: int = 0, like: Any = None, on: str
     count = _whole(n, where, "n")
     if not 0 <= count <= _MOST_ELEMENTS:
         raise ArgumentError(where, "n out of range", expected="0 to 2^32 - 1", got=n, remedy="Permute in parts")
-    keys = _draw(where, kernels.bits(u64), u64, np.zeros(1, np.uint32), count, seed, stream, like, on)
+    keys = _draw(where, "bits", u64, np.zeros(1, np.uint32), count, seed, stream, like, on)
     return gpu_argsort(keys, on=on)
 
 
 def _draw(
     where: str,
-    draw: kernels.Draw,
+    name: str,
     element: DType,
     numbers: np.ndarray[Any, Any],
     shape: int | Sequence[int],
@@ -208,23 +211,39 @@ def _draw(
     like: Any,
     on: str | Device | None,
 ) -> Any:
-    """Run a kernel of ``kernels.maps.random`` over a new array."""
+    """Return what a kernel of ``kernels.maps.random`` draws."""
     sizes = _shape(shape, where)
     key, lane = _within(seed, where, "seed", 64), _within(stream, where, "stream", 32)
-    call = Call(where, on)
+    seeds = np.array([key & 0xFFFF_FFFF, key >> 32, lane], np.uint32)
     if like is not None:
+        call = Arrays(where, on, like)
         call.input(like, "like")
-    out = call.output(sizes, element)
-    if out.size:
-        seeds = Operand(np.array([key & 0xFFFF_FFFF, key >> 32, lane], np.uint32), u32)
-        settings = Operand(numbers, of_numpy(numbers.dtype, where))
-        groups = -(-out.size // (draw.per_block * kernels.RANDOM_LANES))
+        if call.of_tensors:
+            given = call.made(seeds, u32), call.made(numbers, of_numpy(numbers.dtype, where))
+            return _drawn(*given, name=name, shape=sizes, dtype=element.name)
+    return answer(where, _drawn, [seeds, numbers], {"name": name, "shape": sizes, "dtype": element.name, "on": on})
 
-        def record(chain: Chain, *slots: HostSlot) -> None:
-            chain.dispatch(draw.kernel, slots, [out.size], groups=groups)
 
-        call.run((draw.kernel.name, out.size), record, seeds, settings, out)
-    return call.result(out)
+def _kernel(name: str, dtype: DType) -> kernels.Draw:
+    if name in ("bernoulli", "dropout_mask"):
+        return kernels.coins(kept=name == "dropout_mask")
+    made: Callable[[DType], kernels.Draw] = getattr(kernels, name)
+    return made(dtype)
+
+
+def _record(draft: Draft, node: Node, seeds: Any, numbers: Any, out: Any) -> None:
+    (name,) = node.attributes[0]
+    draw = _kernel(name, node.dtype)
+    if node.size:
+        groups = -(-node.size // (draw.per_block * kernels.RANDOM_LANES))
+        draft.dispatch(draw.kernel, [seeds, numbers, out], [node.size], groups=groups)
+
+
+_DRAW = Operation("random", _record)
+
+
+def _drawn(seeds: Tensor, numbers: Tensor, *, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
+    return _DRAW([seeds, numbers], shape, lookup(dtype), name)
 
 
 # arguments

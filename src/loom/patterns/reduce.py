@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.patterns.axis import along, require_elements, rows_of
-from loom.patterns.rows import row
+from loom.patterns.axis import along, normal_axis, require_elements, rows_of
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import apply
-from loom.tensor.ops.reductions import mean_of
+from loom.tensor.ops.reductions import mean_of, sum_of
 
 __all__ = ["gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of_some"]
 
 
 def _sum(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-    return _from_zero(x, axis, along("sum")(x, axis, keepdims=keepdims))
+    at = None if axis is None else normal_axis(x.shape, axis, "gpu_sum")
+    return _from_zero(x, axis, sum_of(x, at, keepdims=keepdims))
 
 
 def mean_of_some(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
@@ -63,7 +64,7 @@ def gpu_product(data: Any, *, axis: int | None = None, keepdims: bool = False, o
     """
 
 
-@row(along("min"))
+@row(along("min", "minimum"))
 def gpu_min(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the smallest element of ``data``, or of each row along ``axis``, in its dtype.
 
@@ -74,7 +75,7 @@ def gpu_min(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     """
 
 
-@row(along("max"))
+@row(along("max", "maximum"))
 def gpu_max(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return the largest element of ``data``, or of each row along ``axis``, in its dtype.
 

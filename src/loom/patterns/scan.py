@@ -11,8 +11,8 @@ from typing import Any
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag
 from loom.patterns.axis import normal_axis
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import rows_along
 from loom.schedules.scan import record_scan, scanning_of
@@ -27,7 +27,7 @@ __all__ = ["check_operation", "gpu_scan"]
 _OPERATIONS = ("sum", "product", "min", "max")
 
 
-def _record(draft: Draft, node: Node, data: object, out: object) -> None:
+def _record(draft: Draft, node: Node, data: Any, out: Any) -> None:
     axis, scanning = node.attributes[0]
     if node.size:
         record_scan(draft, data, out, rows_along(node.shape, axis, axis + 1), scanning)

@@ -15,10 +15,10 @@ from loom.core.given import flag
 from loom.kernels.move.compact import clear_words
 from loom.kernels.sort.keys import Order, Records
 from loom.kernels.sort.search import SEARCH_LANES, measure_runs
-from loom.patterns.arrays import element, first
-from loom.patterns.axis import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import answer, row
+from loom.patterns.array_calls import element, first
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.select import RunSearch
 from loom.schedules.sorting.sort import plan_sort

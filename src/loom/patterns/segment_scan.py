@@ -9,10 +9,10 @@ from typing import Any
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
-from loom.patterns.axis import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
 from loom.patterns.scan import check_operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import Rows
 from loom.schedules.scan import record_marks, record_scan, scanning_of
@@ -23,11 +23,12 @@ from loom.tensor.record.graph import Node
 __all__ = ["gpu_segment_scan"]
 
 
-def _record(draft: Draft, node: Node, data: Any, ids: Any, out: object) -> None:
+def _record(draft: Draft, node: Node, data: Any, ids: Any, out: Any) -> None:
     n, marks = node.size, node.inputs[1].dtype
     if n:
         begins = ids if marks.is_bool else record_marks(draft, ids, marks, n)
-        record_scan(draft, data, out, Rows(1, n), *node.attributes[0], begins)
+        (scanning,) = node.attributes[0]
+        record_scan(draft, data, out, Rows(1, n), scanning, begins)
 
 
 _SCAN = Operation("gpu_segment_scan", _record)

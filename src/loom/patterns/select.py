@@ -15,9 +15,9 @@ from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.axis import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import store
@@ -79,7 +79,7 @@ def _partition(x: Tensor, k: int) -> Tensor:
 
 
 @row(_topk)
-def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> tuple[Any, Any]:
+def gpu_topk(data: Any, k: int, *, largest: bool = True, on: str | Device | None = None) -> Any:
     """Return the ``k`` largest (or smallest) elements of ``data``, best first, and their positions (int64).
 
     ``data`` has any dtype; of more than one dimension each row along the last axis is taken by itself. Of equal

@@ -14,9 +14,10 @@ from loom.core.dtype import i64, lookup
 from loom.core.errors import ShapeError
 from loom.core.given import flag
 from loom.kernels.sort.keys import Order, Records
-from loom.patterns.axis import normal_axis, require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.axis import normal_axis
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.sorting.sort import plan_sort
 from loom.tensor import Tensor
@@ -94,9 +95,7 @@ def gpu_argsort(data: Any, *, descending: bool = False, axis: int | None = -1, o
 
 
 @row(_sort_pairs, 2, apart=(1,))
-def gpu_sort_pairs(
-    keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None
-) -> tuple[Any, Any]:
+def gpu_sort_pairs(keys: Any, values: Any, *, descending: bool = False, on: str | Device | None = None) -> Any:
     """Return ``keys`` in order, and ``values`` moved along with them; those of equal keys keep their order.
 
     Both have one dimension and the same length, each any dtype, which it keeps. ShapeError otherwise.

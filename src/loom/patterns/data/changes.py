@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.numbers import real, whole
-from loom.patterns.tensors import Tensors
+from loom.patterns.operand_kinds import counted, require_alike
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
@@ -26,48 +27,24 @@ class Bands(NamedTuple):
     upper: Any
 
 
-def diff(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
-    """Return x[i + lag] - x[i] of a series of numbers; integers wrap. ArgumentError for a lag below 1.
-
-    >>> diff([1, 4, 9, 16]).tolist()
-    [3, 5, 7]
-    """
-    call = Tensors("data.diff", on, integers=True, data=data)
-    before, after = _pairs(call, lag)
-    return call.result(after - before)
+def _diff(x: Tensor, lag: int = 1) -> Tensor:
+    require_alike("data.diff", {"data": x}, integers=True)
+    before, after = _pairs("data.diff", x, lag)
+    return after - before
 
 
-def momentum(data: Any, lag: int = 10, *, on: str | Device | None = None) -> Any:
-    """Return what a series gained in ``lag`` steps: ``diff`` with that lag."""
-    return diff(data, lag, on=on)
+def _percent_change(x: Tensor, lag: int = 1) -> Tensor:
+    before, after = _pairs("data.percent_change", counted(x), lag)
+    return after / before - 1
 
 
-def percent_change(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
-    """Return x[i + lag] / x[i] - 1 of a series of numbers: 0.1 for a tenth more.
-
-    >>> percent_change([2.0, 3.0, 1.5]).tolist()
-    [0.5, -0.5]
-    """
-    call = Tensors("data.percent_change", on, counted=True, data=data)
-    before, after = _pairs(call, lag)
-    return call.result(after / before - 1)
+def _log_returns(x: Tensor, lag: int = 1) -> Tensor:
+    before, after = _pairs("data.log_returns", counted(x), lag)
+    return (after / before).log()
 
 
-def log_returns(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
-    """Return the natural logarithm of x[i + lag] / x[i] of a series of numbers."""
-    call = Tensors("data.log_returns", on, counted=True, data=data)
-    before, after = _pairs(call, lag)
-    return call.result((after / before).log())
-
-
-def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Bands:
-    """Return the means of every window of a series of numbers, and ``width`` deviations of it below and above.
-
-    >>> [band.tolist() for band in bollinger([1.0, 3.0, 5.0], 2, 1.0)]
-    [[1.0, 3.0], [2.0, 4.0], [3.0, 5.0]]
-    """
-    call = Tensors("data.bollinger", on, counted=True, data=data)
-    x = call.given["data"]
+def _bollinger(data: Tensor, window: int = 20, width: float = 2.0) -> Bands:
+    x = counted(data)
     width = real(width, "data.bollinger, width")
     window = whole(window, "data.bollinger, window")
     if x.ndim != 1 or not 1 <= window <= x.size:
@@ -78,17 +55,53 @@ def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Devi
     parts = tensor.windows(x, [0], [window], [1])
     middle = parts.mean(-1)
     away = tensor.variance(parts, -1).sqrt() * float(width)
-    return Bands(*map(call.result, (middle - away, middle, middle + away)))
+    return Bands(middle - away, middle, middle + away)
 
 
-def _pairs(call: Tensors, lag: Any) -> tuple[Tensor, Tensor]:
+def _pairs(where: str, x: Tensor, lag: Any) -> tuple[Tensor, Tensor]:
     """Return the elements that have one ``lag`` after them, and those."""
-    x = call.given["data"]
-    lag = whole(lag, f"{call.where}, lag")
+    lag = whole(lag, f"{where}, lag")
     if x.ndim != 1 or lag < 1:
         raise ArgumentError(
-            call.where, "no series or no lag", expected="one dimension, and a lag of at least 1",
+            where, "no series or no lag", expected="one dimension, and a lag of at least 1",
             got=f"lag {lag!r} of shape {x.shape}", remedy="Pass one series",
         )  # fmt: skip
     left = max(0, x.size - lag)
     return x[:left], x[min(lag, x.size) :]
+
+
+@row(_diff, where="data.diff")
+def diff(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
+    """Return x[i + lag] - x[i] of a series of numbers; integers wrap. ArgumentError for a lag below 1.
+
+    >>> diff([1, 4, 9, 16]).tolist()
+    [3, 5, 7]
+    """
+
+
+def momentum(data: Any, lag: int = 10, *, on: str | Device | None = None) -> Any:
+    """Return what a series gained in ``lag`` steps: ``diff`` with that lag."""
+    return diff(data, lag, on=on)
+
+
+@row(_percent_change, where="data.percent_change")
+def percent_change(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
+    """Return x[i + lag] / x[i] - 1 of a series of numbers: 0.1 for a tenth more.
+
+    >>> percent_change([2.0, 3.0, 1.5]).tolist()
+    [0.5, -0.5]
+    """
+
+
+@row(_log_returns, where="data.log_returns")
+def log_returns(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
+    """Return the natural logarithm of x[i + lag] / x[i] of a series of numbers."""
+
+
+@row(_bollinger, where="data.bollinger")
+def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Any:
+    """Return the means of every window of a series of numbers, and ``width`` deviations of it below and above.
+
+    >>> [band.tolist() for band in bollinger([1.0, 3.0, 5.0], 2, 1.0)]
+    [[1.0, 3.0], [2.0, 4.0], [3.0, 5.0]]
+    """

@@ -10,10 +10,10 @@ from dataclasses import fields
 from typing import Any
 
 from loom.core.late.dataclass import dataclass
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
 from loom.patterns.reduce import gpu_max, gpu_min
-from loom.patterns.rows import answer
 from loom.patterns.stats import mean, quantile, std
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
@@ -60,8 +60,9 @@ def describe(data: Any, *, on: str | Device | None = None) -> Description:
         return Description(0, *[math.nan] * 7)
     found = answer("data.describe", _numbers, [data], {"on": on})
     middle, spread, quartiles, least, most = (x.numpy() if isinstance(x, Tensor) else x for x in found)
-    return Description(n, _number(middle), _number(spread) if n > 1 else math.nan, _number(least),
-                       *map(_number, quartiles), _number(most))  # fmt: skip
+    low, half, high = map(_number, quartiles)
+    spread = _number(spread) if n > 1 else math.nan
+    return Description(n, _number(middle), spread, _number(least), low, half, high, _number(most))
 
 
 def _numbers(x: Tensor) -> tuple[Any, ...]:

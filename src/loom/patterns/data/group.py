@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, ShapeError
 from loom.core.tracebacks import brief_class
 from loom.kernels.fold import groups
 from loom.kernels.types import kinds, read_type, wide_type
-from loom.patterns.arrays import Arrays, first
+from loom.patterns.array_calls import Arrays, first
 from loom.patterns.data.sorted_keys import Runs, comparable, find_runs, plain_keys, put_in_order
 from loom.patterns.data.texts import factorize, is_text
 from loom.runtime.chain import Chain
@@ -211,6 +211,8 @@ class GroupBy:
         runs, call = self._runs, self._call
         if runs is None:
             return call.made(np.empty(0, dtype.numpy), dtype)
-        given = [*operands, runs.starts]
-        return call.run((*key, dtype, runs.count), lambda chain, *slots: record(chain, runs, *slots), given,
-                        ((runs.count,), dtype))[0]  # fmt: skip
+
+        def recorded(chain: Chain, *slots: HostSlot) -> None:
+            record(chain, runs, *slots)
+
+        return call.run((*key, dtype, runs.count), recorded, [*operands, runs.starts], ((runs.count,), dtype))[0]

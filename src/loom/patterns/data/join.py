@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.dtype import i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.kernels.types import read_type
-from loom.patterns.arrays import Arrays, element
+from loom.patterns.array_calls import Arrays, element
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.sort import sorted_pairs

@@ -25,10 +25,10 @@ from loom.kernels.move.compact import (
     place_elements,
     place_rows,
 )
-from loom.patterns.arrays import element
+from loom.patterns.array_calls import element
 from loom.patterns.given import read_any
-from loom.patterns.operations import Operation
-from loom.patterns.rows import answer
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.creation.creation import zeros

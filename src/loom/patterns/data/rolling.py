@@ -14,13 +14,13 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag, is_int
 from loom.core.tracebacks import brief_class
-from loom.patterns.arrays import Arrays
+from loom.patterns.array_calls import Arrays
 from loom.patterns.given import as_given, read_any, read_rows
-from loom.patterns.operations import Operation
+from loom.patterns.own_operations import Operation
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
-from loom.patterns.rows import answer
 from loom.patterns.stats.moments import mean, std, variance
 from loom.patterns.stats.quantile import median
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.schedules.rolling import Windows
 from loom.tensor import Tensor

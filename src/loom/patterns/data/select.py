@@ -13,11 +13,11 @@ from loom.core.dtype import bool_, i64, u32
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import flag
 from loom.kernels.move.compact import clear_words
-from loom.patterns.arrays import Arrays, element, first
+from loom.patterns.array_calls import Arrays, element, first
 from loom.patterns.data.move import pick
 from loom.patterns.maps.map import gpu_map
-from loom.patterns.operations import Operation
-from loom.patterns.rows import answer
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.schedules.compact import record_kept
 from loom.tensor import Tensor

@@ -11,8 +11,8 @@ from loom.core.dtype import DType, u32
 from loom.core.late.dataclass import dataclass
 from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort.keys import Order
-from loom.patterns.arrays import Arrays, element, first
-from loom.patterns.operations import Operation
+from loom.patterns.array_calls import Arrays, element, first
+from loom.patterns.own_operations import Operation
 from loom.patterns.sort import sorted_pairs
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
@@ -20,7 +20,7 @@ from loom.schedules.sorting.select import RunSearch
 from loom.tensor import Tensor
 from loom.tensor.ops.ordering import ordered
 from loom.tensor.record.draft import Draft
-from loom.tensor.record.graph import Node
+from loom.tensor.record.graph import KNOWN, Node, made_apart
 from loom.tensor.run.eager import evaluate
 
 __all__ = ["Runs", "comparable", "find_runs", "plain_keys", "put_in_order"]
@@ -56,7 +56,10 @@ def put_in_order(keys: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor | 
         return ordered(keys, descending=False), None
     found = sorted_pairs(keys, values)
     evaluate(found)
-    return found[0], found[1]
+    in_order, moved = (Tensor(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device) for x in found)
+    for x in (in_order, moved):  # without their record, which would keep the keys as they were
+        made_apart(x, [keys, values])
+    return in_order, moved
 
 
 @dataclass(frozen=True, slots=True)

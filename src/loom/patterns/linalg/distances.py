@@ -10,55 +10,12 @@ from typing import Any
 
 from loom import tensor
 from loom.core.errors import ArgumentError, ShapeError
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.tensors import Tensors
+from loom.patterns.operand_kinds import require_alike
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 
 __all__ = ["cosine_similarity", "distance", "pairwise"]
-
-
-def distance(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
-    """Return the Euclidean distances of vectors (..., n) of one shape.
-
-    >>> distance([0.0, 3.0], [4.0, 0.0]).item()
-    5.0
-    """
-    call = Tensors("linalg.distance", on, a=a, b=b)
-    x, y = _alike(call)
-    return call.result(_euclidean(x, y))
-
-
-@falls_back("cosine_similarity", 2, where="linalg.cosine_similarity")
-def cosine_similarity(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
-    """Return the cosines of the angles between vectors (..., n) of one shape; NaN for a vector of zeros.
-
-    >>> cosine_similarity([1.0, 0.0], [0.0, 2.0]).item()
-    0.0
-    """
-    call = Tensors("linalg.cosine_similarity", on, a=a, b=b)
-    x, y = _alike(call)
-    return call.result(_cosine(x, y))
-
-
-def pairwise(a: Any, b: Any = None, metric: str = "euclidean", *, on: str | Device | None = None) -> Any:
-    """Return (m, n): how each vector of ``a`` (m, size) lies to each of ``b`` (n, size), by default ``a`` itself.
-
-    ``metric``: euclidean, squared, manhattan, cosine (1 - the cosine). Rows that are equal are 0 apart.
-    """
-    where = "linalg.pairwise"
-    if not isinstance(metric, str) or metric not in _METRICS:
-        raise ArgumentError(
-            where, f"no metric is called {metric!r}", expected=", ".join(_METRICS), got=metric, remedy="Use one of them"
-        )
-    call = Tensors(where, on, optional=("b",), a=a, b=b)
-    x, y = call.given["a"], call.given.get("b", call.given["a"])
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ShapeError(
-            where, "not rows of vectors", expected="(m, size) and (n, size)", got=f"{x.shape} and {y.shape}",
-            remedy="Reshape them",
-        )  # fmt: skip
-    return call.result(_METRICS[metric](tensor.expand_dims(x, 1), tensor.expand_dims(y, 0)))
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:
@@ -84,11 +41,62 @@ def _apart(x: Tensor, y: Tensor) -> Tensor:
 _METRICS = {"euclidean": _euclidean, "squared": _squared, "manhattan": _manhattan, "cosine": _apart}
 
 
-def _alike(call: Tensors) -> tuple[Tensor, Tensor]:
-    x, y = call.given["a"], call.given["b"]
+def _alike(where: str, x: Tensor, y: Tensor) -> None:
+    require_alike(where, {"a": x, "b": y})
     if x.shape != y.shape or not x.ndim:
         raise ShapeError(
-            call.where, "not vectors of one shape", expected="equal shapes (..., n)", got=f"{x.shape} and {y.shape}",
+            where, "not vectors of one shape", expected="equal shapes (..., n)", got=f"{x.shape} and {y.shape}",
             remedy="Match them, or use linalg.pairwise",
         )  # fmt: skip
-    return x, y
+
+
+def _distance(x: Tensor, y: Tensor) -> Tensor:
+    _alike("linalg.distance", x, y)
+    return _euclidean(x, y)
+
+
+def _similarity(x: Tensor, y: Tensor) -> Tensor:
+    if x.dtype != y.dtype or x.shape != y.shape or not (x.dtype.is_float and x.ndim):
+        return tensor.cosine_similarity(x, y)
+    return _cosine(x, y)
+
+
+def _pairwise(x: Tensor, b: Tensor | None = None, *, metric: str) -> Tensor:
+    where, y = "linalg.pairwise", x if b is None else b
+    if not isinstance(metric, str) or metric not in _METRICS:
+        raise ArgumentError(
+            where, f"no metric is called {metric!r}", expected=", ".join(_METRICS), got=metric, remedy="Use one of them"
+        )
+    require_alike(where, {"a": x, "b": y})
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ShapeError(
+            where, "not rows of vectors", expected="(m, size) and (n, size)", got=f"{x.shape} and {y.shape}",
+            remedy="Reshape them",
+        )  # fmt: skip
+    return _METRICS[metric](tensor.expand_dims(x, 1), tensor.expand_dims(y, 0))
+
+
+@row(_distance, 2, where="linalg.distance")
+def distance(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
+    """Return the Euclidean distances of vectors (..., n) of one shape.
+
+    >>> distance([0.0, 3.0], [4.0, 0.0]).item()
+    5.0
+    """
+
+
+@row(_similarity, 2, where="linalg.cosine_similarity")
+def cosine_similarity(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
+    """Return the cosines of the angles between vectors (..., n) of one shape; NaN for a vector of zeros.
+
+    >>> cosine_similarity([1.0, 0.0], [0.0, 2.0]).item()
+    0.0
+    """
+
+
+def pairwise(a: Any, b: Any = None, metric: str = "euclidean", *, on: str | Device | None = None) -> Any:
+    """Return (m, n): how each vector of ``a`` (m, size) lies to each of ``b`` (n, size), by default ``a`` itself.
+
+    ``metric``: euclidean, squared, manhattan, cosine (1 - the cosine). Rows that are equal are 0 apart.
+    """
+    return answer("linalg.pairwise", _pairwise, [a] if b is None else [a, b], {"metric": metric, "on": on}, ("a", "b"))

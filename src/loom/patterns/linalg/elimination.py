@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 from loom.core.dtype import FLOATS, u32
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import Columns, record_factors
 from loom.tensor import Tensor
@@ -80,7 +80,7 @@ def det(a: Any, *, on: str | Device | None = None) -> Any:
 
 
 @row(_lu, where="linalg.lu", floats=True, complexes=True)
-def lu(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
+def lu(a: Any, *, on: str | Device | None = None) -> Any:
     """Return the factors of square matrices (..., n, n) in one array, and the pivots (..., n) as uint32.
 
     u is the upper triangle, l the part below it with ones on its diagonal; row j was swapped with row pivots[j], j

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.patterns.rows import answer, as_floats, row
+from loom.patterns.tensor_rows import answer, as_floats, row
 from loom.runtime.port.device import Device
 from loom.tensor import linalg
 from loom.tensor.linalg.powers import LstSq

@@ -10,8 +10,8 @@ from typing import Any
 
 from loom import tensor
 from loom.core.dtype import FLOATS
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.linalg.elimination import Columns, record_basis, record_reflections
 from loom.tensor import Tensor
@@ -48,7 +48,7 @@ def _qr(x: Tensor) -> tuple[Tensor, ...]:
 
 
 @row(_qr, where="linalg.qr", floats=True, complexes=True)
-def qr(a: Any, *, on: str | Device | None = None) -> tuple[Any, Any]:
+def qr(a: Any, *, on: str | Device | None = None) -> Any:
     """Return q (..., m, k) with orthonormal columns and upper triangular r (..., k, n), a = q r, k = min(m, n).
 
     ``a`` (..., m, n): f32 or f64. Reflections by columns, with the signs of LAPACK: the diagonal of r has the sign

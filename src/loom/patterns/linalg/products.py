@@ -14,17 +14,16 @@ from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import FLOATS, DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels.linalg.vectors import TILE, normalize_rows, scale_rows, transposed
+from loom.kernels.linalg.vectors import TILE, normalize_rows, outer_product, scale_rows, transposed
 from loom.patterns.axis import normal_axis
 from loom.patterns.matmul import gpu_matmul
-from loom.patterns.operations import Operation
+from loom.patterns.own_operations import Operation
 from loom.patterns.products import gpu_dot, gpu_norm
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
 from loom.tensor import Tensor
-from loom.tensor.ops.elementwise import apply
 from loom.tensor.ops.views import reshape
 from loom.tensor.record.draft import Draft
 from loom.tensor.record.graph import Node
@@ -38,7 +37,14 @@ _LANES = 64
 def _outer(x: Tensor, y: Tensor) -> Tensor:
     if x.dtype != y.dtype or x.dtype not in FLOATS:
         return tensor.linalg.outer(x, y)
-    return apply("mul", reshape(x, (x.size, 1)), reshape(y, (1, y.size)))
+    if not x.size or not y.size:
+        return reshape(x, (x.size, 1))[:, :0] if x.size else reshape(y, (1, y.size))[:0]
+    return _OUTER([x, y], (x.size, y.size), x.dtype)
+
+
+def _record_outer(draft: Draft, node: Node, x: Any, y: Any, out: Any) -> None:
+    rows, columns = node.shape
+    draft.dispatch(outer_product(node.dtype), [x, y, out], [columns], groups=(-(-columns // _LANES), rows))
 
 
 def _record_normalize(draft: Draft, node: Node, x: Any, out: Any) -> None:
@@ -58,6 +64,7 @@ def _record_transpose(draft: Draft, node: Node, x: Any, out: Any) -> None:
     draft.dispatch(transposed(_BYTES[node.dtype.nbytes]), [x, out], shape[-2:], groups=groups)
 
 
+_OUTER = Operation("outer", _record_outer)
 _NORMALIZE, _TRANSPOSE = Operation("normalize", _record_normalize), Operation("transpose", _record_transpose)
 
 

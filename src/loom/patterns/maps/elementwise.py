@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import dtype_of
+from loom import tensor
+from loom.core.arrays import read_array
+from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError
-from loom.ir.frontend.intrinsics import select
+from loom.core.given import is_array
 from loom.ir.ops import OPS
-from loom.patterns.calling.fallback import falls_back
-from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.map import apply, gpu_map, is_number
-from loom.patterns.maps.recorded import by_operations
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.ops.elementwise import apply as record
-from loom.tensor.ops.elementwise import where
+from loom.tensor.ops import elementwise
+from loom.tensor.record.graph import same
 
 __all__ = [
     "gpu_abs", "gpu_add", "gpu_cast", "gpu_clip", "gpu_cos", "gpu_div", "gpu_equal", "gpu_erf", "gpu_exp",
@@ -71,23 +71,6 @@ gpu_sub = _named("sub", shown="[3, 5], 1 -> [2, 4]")
 gpu_tanh = _named("tanh", shown="[0.0, 1.0] -> [0.0, 0.7615941559557649]")
 
 
-def _choice(condition: Any, a: Any, b: Any) -> Any:
-    return select(condition, a, b)
-
-
-by_operations(_choice)(where)  # type: ignore[arg-type]
-
-
-def _clipped(x: Any, low: Any, high: Any) -> Any:
-    return min(max(x, low), high)
-
-
-@by_operations(_clipped)  # type: ignore[arg-type]
-def _record_clipped(x: Any, low: Any, high: Any) -> Any:
-    return record("min", record("max", x, low), high)
-
-
-@falls_back("where", 3, where="gpu_where")
 def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the element of ``a`` where ``condition`` (bools) holds, else that of ``b``.
 
@@ -98,47 +81,36 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
     >>> gpu_where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
     """
-    if not isinstance(condition, Tensor):
-        condition, dtype = as_array(condition, "gpu_where, condition")
-    else:
-        dtype = condition.dtype
-    if not dtype.is_bool:
-        raise DTypeError(
-            "gpu_where, condition", "not bools", expected="bool", got=dtype, remedy="Compare first, as in x > 0"
-        )
-    a, b = _unwrap(a), _unwrap(b)
-    if is_number(a):
-        if is_number(b):
-            both, _ = as_array([a, b], "gpu_where")
-            a, b = np.full(condition.shape, both[0], both.dtype), both[1]
-        else:
-            return apply("gpu_where", _choice_reversed, (condition, b, a), typed_by=1, on=on)
-    return apply("gpu_where", _choice, (condition, a, b), typed_by=1, on=on)
+    a, b = (x[()] if is_array(x) and not x.ndim else x for x in (a, b))
+    if is_number(a) and is_number(b):
+        both, _ = read_array([a, b], "gpu_where")
+        shape = condition.shape if isinstance(condition, Tensor) else np.shape(condition)
+        a, b = np.full(shape, both[0], both.dtype), both[1]
+    names = ("condition", "a", "b")
+    return answer("gpu_where", _where, [condition, a, b], {"on": on}, names, apart=(0,), complexes=True, whole=True)
 
 
-def _unwrap(x: Any) -> Any:
-    """Return the element of a numpy array of no dimensions; anything else as it is."""
-    given: Any = x
-    return given[()] if isinstance(x, np.ndarray) and not given.ndim else given
+def _where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    if not condition.dtype.is_bool:
+        raise DTypeError("gpu_where, condition", "not bools", expected="bool", got=condition.dtype,
+                         remedy="Compare first, as in x > 0")  # fmt: skip
+    return elementwise.where(condition, a, b)
 
 
-def _choice_reversed(condition: Any, b: Any, a: Any) -> Any:
-    return select(condition, a, b)
-
-
-@by_operations(_choice_reversed)  # type: ignore[arg-type]
-def _record_reversed(condition: Any, b: Any, a: Any) -> Any:
-    return where(condition, a, b)
-
-
-@falls_back("clip", 3, where="gpu_clip")
 def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Device | None = None) -> Any:
     """Return the elements moved into ``low`` to ``high`` (numbers or arrays); NaN stays NaN.
 
     >>> gpu_clip([1.0, 5.0, -3.0], 0.0, 2.0).tolist()
     [1.0, 2.0, 0.0]
     """
-    return apply("gpu_clip", _clipped, (data, low, high), out=out, on=on)
+    if out is not None:
+        return apply("gpu_clip", _clipped, (data, low, high), out=out, on=on)
+    names = ("data", "low", "high")
+    return answer("gpu_clip", tensor.clip, [data, low, high], {"on": on}, names, whole=True)
+
+
+def _clipped(x: Any, low: Any, high: Any) -> Any:
+    return min(max(x, low), high)
 
 
 def gpu_cast(data: Any, dtype: Any, *, on: str | Device | None = None) -> Any:
@@ -154,4 +126,8 @@ def gpu_cast(data: Any, dtype: Any, *, on: str | Device | None = None) -> Any:
                          remedy="Write loom.array(x, dtype=)")  # fmt: skip
     if wanted.is_vector:
         raise DTypeError("gpu_cast", "not a type of elements", expected="such as loom.f32", got=repr(dtype))
-    return apply("gpu_cast", wanted, (data,), on=on)
+    return answer("gpu_cast", _cast, [data], {"dtype": wanted, "on": on})
+
+
+def _cast(x: Tensor, *, dtype: DType) -> Tensor:
+    return same(x) if x.dtype == dtype else elementwise.cast(x, dtype)

@@ -19,11 +19,10 @@ from loom.ir.frontend.meaning import function_meaning
 from loom.ir.interp.debugger import current_debug
 from loom.ir.verified import VerifiedKernel
 from loom.kernels.maps.nest import LoopNest, one_value
-from loom.patterns.calling.prepared import prepare, shares_memory
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain import Chain
 from loom.runtime.chain.arguments import encode_params
-from loom.runtime.chain.kept import NumberPlace
+from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.memory.storage import HostSlot, HostStorage
 from loom.runtime.port.device import Device
 from loom.schedules.maps import lanes_of, map_groups, map_kernel
@@ -118,23 +117,20 @@ def run_kernel(kernel: Any, places: Sequence[HeldMemory], scalars: Sequence[Scal
     result = places[-1].memory
     before = result.tobytes() if reports and isinstance(result, np.ndarray) else b""
 
-    def record(chain: Chain) -> list[HostSlot]:
-        slots = [HostSlot(place.nbytes) for place in places]
+    in_place = shares_memory(where)
+
+    def make() -> Kept:
+        chain, slots = Chain(where, name="gpu_map"), [HostSlot(place.nbytes) for place in places]
         chain.reports = reports
-        params = [size, *(s.value for s in scalars)]
-        chain.dispatch(kernel, slots, params, groups=map_groups(kernel, size))
-        return slots
+        chain.dispatch(kernel, slots, [size, *(s.value for s in scalars)], groups=map_groups(kernel, size))
+        params = chain.recorded[-1].params
+        numbers = [NumberPlace(params, 1 + n, n) for n in range(len(scalars))] if in_place else ()
+        return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
 
-    def numbers(chain: Chain) -> list[NumberPlace]:
-        return [NumberPlace(chain.recorded[-1].params, 1 + n, n) for n in range(len(scalars))]
-
+    key = "gpu_map", kernel.hash, size, reports, () if in_place else tuple(words)  # elsewhere they are recorded
     memory = [m.bytes[:nbytes] if isinstance(m, HostStorage) else m for m, nbytes in places]
     try:
-        if shares_memory(where):
-            prepared = prepare(("gpu_map", kernel.hash, size, reports), where, record, numbers)
-            prepared.run(*memory, numbers=words)
-        else:  # the numbers are in what was recorded for the device
-            prepare(("gpu_map", kernel.hash, size, reports, tuple(words)), where, record).run(*memory)
+        keep(key, where, make).run(*memory, numbers=words if in_place else ())
     except OutOfBounds:
         if before:
             result.reshape(-1).view(np.uint8)[:] = np.frombuffer(before, np.uint8)

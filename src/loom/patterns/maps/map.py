@@ -8,7 +8,7 @@ and its element i depends on the operands' elements i alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, cast
 
@@ -16,19 +16,19 @@ import numpy as np
 
 from loom import tensor
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.arrays import read_array as as_array
 from loom.core.arrays import read_as
 from loom.core.conversions import host_type, show, widen
 from loom.core.dtype import DType, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
 from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.maps.nest import ELEMENTWISE
-from loom.patterns.calling.fallback import REFUSED, answer, answer_instead
-from loom.patterns.calling.inputs import as_array
 from loom.patterns.maps.fusion import Scalar, kernel_of, map_host
-from loom.patterns.maps.recorded import record_map
+from loom.patterns.maps.recorded import compute_shared, record_map
+from loom.patterns.tensor_rows import RENAMED, answer
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
@@ -63,15 +63,28 @@ def gpu_map(
     [3.0, 5.0]
     """
     operation = as_operation(op)
-    try:
+    if out is not None or not isinstance(operation, str):
         return apply("gpu_map", operation, (data, *args), out=out, on=on)
-    except REFUSED as error:
-        if out is not None or not isinstance(operation, str):
-            raise
-        call = partial(answer, "gpu_map", _twin(operation), (data, *args), {"on": on})
-        return answer_instead("gpu_map", error, call)
+    for each in (data, *args):
+        compute_shared(each)
+    try:
+        return answer("gpu_map", _twin(operation), (data, *args), {"on": on}, _NAMES, complexes=True, whole=True)
+    except (*RENAMED, TypeError) as error:
+        return _refused(error, operation, (data, *args), on)
 
 
+_NAMES = tuple(f"argument {n}" for n in range(8))
+
+
+def _refused(error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
+    """Raise what is said of operands that tensors refuse: of data that all are arrays of one kind, what kernels say."""
+    try:
+        return apply("gpu_map", operation, given, on=on)
+    except LoomError as own:
+        raise own if type(own) is type(error) or type(error) is TypeError else error from None
+
+
+@cache
 def _twin(operation: str) -> Callable[..., Any]:
     """Return the function of tensors that is an operation."""
     name = _TWINS.get(operation, operation)

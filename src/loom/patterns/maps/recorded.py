@@ -7,7 +7,7 @@ kernel of its own, translated at once. Invariant: bits, and what is refused, are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -24,30 +24,13 @@ from loom.tensor.ops.views import broadcast_to
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, make, same
 
-__all__ = ["by_operations", "record_map"]
-
-_Recorder = Callable[..., Any]
+__all__ = ["compute_shared", "record_map"]
 
 _MOST_KEPT = 256
 _MODULES = ("loom", "math", "numpy")
 """Whose attributes stay as they are."""
 _functions: dict[Hashable, TensorOp] = {}
 """Operations that are functions of users, by what they mean."""
-_BY_OPERATIONS: dict[Any, _Recorder] = {}
-"""What records functions of patterns as operations of tensors."""
-
-
-def by_operations(function: FunctionType) -> Callable[[_Recorder], _Recorder]:
-    """Let a function of elements be recorded as the operations of tensors that the function below makes of operands.
-
-    Those are the same in every bit, and have derivatives.
-    """
-
-    def register(record: _Recorder) -> _Recorder:
-        _BY_OPERATIONS[function] = record
-        return record
-
-    return register
 
 
 def record_map(where: str, operation: Any, operands: Sequence[Tensor | Scalar]) -> Tensor:
@@ -63,9 +46,7 @@ def record_map(where: str, operation: Any, operands: Sequence[Tensor | Scalar]) 
     if isinstance(operation, DType):
         return same(lead) if lead.dtype == result else make(CONVERT, [lead], lead.shape, result)
     for operand in operands:
-        _compute_shared(operand)
-    if operation in _BY_OPERATIONS:
-        return _BY_OPERATIONS[operation](*(_tensor(o, lead) for o in operands))
+        compute_shared(operand)
     op = MAPS[operation] if isinstance(operation, str) else _function_op(operation, kernel)
     if op is None:
         tensors = [o for o in operands if isinstance(o, Tensor)]
@@ -73,7 +54,7 @@ def record_map(where: str, operation: Any, operands: Sequence[Tensor | Scalar]) 
     return make(op, [_tensor(o, lead) for o in operands], lead.shape, result)
 
 
-def _compute_shared(operand: Tensor | Scalar) -> None:
+def compute_shared(operand: Any) -> None:
     """Compute an operand that another map reads already: fused into both, it would be computed twice."""
     if isinstance(operand, Tensor) and operand.data is None and operand.users and not operand.is_fed:
         is_map = operand.op.kind is NodeKind.MAP and any(u() is not None for u in operand.users)

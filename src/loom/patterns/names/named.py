@@ -10,24 +10,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from loom.core.arrays import read_array
-from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError
-from loom.ir.frontend.intrinsics import select
-from loom.patterns.calling.fallback import falls_back
 from loom.patterns.data.select import filter as gpu_filter
 from loom.patterns.linalg.products import transpose as gpu_transpose
-from loom.patterns.maps.elementwise import gpu_maximum, gpu_minimum, gpu_mul
-from loom.patterns.maps.map import apply
-from loom.patterns.maps.recorded import by_operations
 from loom.patterns.scan import gpu_scan
 from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std
 from loom.patterns.stats.moments import variance as gpu_var
 from loom.patterns.stats.quantile import median as gpu_median
+from loom.patterns.tensor_rows import answer, row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.ops.elementwise import where
 
 __all__ = [
     "gpu_cumsum",
@@ -56,64 +49,36 @@ def gpu_cumsum(data: Any, *, on: str | Device | None = None) -> Any:
     return gpu_scan(data, on=on)
 
 
-@falls_back("floor", 1, where="gpu_floor")
+@row("floor", complexes=True)
 def gpu_floor(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the largest whole number not above each float."""
-    return apply("gpu_floor", "floor", (data,), on=on)
 
 
-@falls_back("round", 1, where="gpu_round")
+@row("round", complexes=True)
 def gpu_round(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the nearest whole number of each float, halves to even."""
-    return apply("gpu_round", "rint", (data,), on=on)
 
 
+@row("square", complexes=True)
 def gpu_square(data: Any, *, on: str | Device | None = None) -> Any:
     """Return x x of every element; integers wrap."""
-    data = data if isinstance(data, Tensor) else read_array(data, "gpu_square")[0]
-    return gpu_mul(data, data, on=on)
 
 
-@falls_back("relu", 1, where="gpu_relu")
+@row("relu", complexes=True)
 def gpu_relu(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the larger of x and 0 of every element; NaN stays."""
-    if isinstance(data, Tensor) and not data.dtype.is_complex:
-        return apply("gpu_relu", _larger_than_zero, (data,), on=on)
-    return gpu_maximum(data, 0, on=on)
 
 
-def _larger_than_zero(v: Any) -> Any:
-    return max(v, 0)
-
-
-@by_operations(_larger_than_zero)  # type: ignore[arg-type]
-def _record_relu(v: Any) -> Any:
-    return v.relu()  # whose gradient at 0 is 0
-
-
-@falls_back("sign", 1, where="gpu_sign")
+@row("sign", complexes=True)
 def gpu_sign(data: Any, *, on: str | Device | None = None) -> Any:
     """Return -1, 0 or 1 of every element, in its dtype; NaN stays.
 
     >>> gpu_sign([-2.5, 0.0, 7.0]).tolist()
     [-1.0, 0.0, 1.0]
     """
-    dtype = _dtype(data, "gpu_sign")
-    if dtype.is_integer and not dtype.is_signed:
-        return gpu_minimum(data, 1, on=on)
-    return apply("gpu_sign", _sign, (data,), on=on)
 
 
-def _sign(v: Any) -> Any:
-    return select(v > 0, 1, select(v < 0, -1, v - v))
-
-
-@by_operations(_sign)  # type: ignore[arg-type]
-def _record_sign(v: Any) -> Any:
-    return where(v > 0, 1, where(v < 0, -1, v - v))
-
-
-@falls_back("remainder", 2, where="gpu_mod")
+@row("remainder", 2, complexes=True, whole=True)
 def gpu_mod(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return a - b floor(a / b), with the sign of ``b`` as in numpy; of integers x modulo 0 is x.
 
@@ -122,11 +87,6 @@ def gpu_mod(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     >>> gpu_mod([-7, 7], 3).tolist()
     [2, 1]
     """
-    return apply("gpu_mod", _mod, (a, b), on=on)
-
-
-def _mod(a: Any, b: Any) -> Any:
-    return a % b
 
 
 def gpu_range(start: float, end: float | None = None, step: float = 1, *, on: str | Device | None = None) -> Any:
@@ -160,7 +120,7 @@ def gpu_range(start: float, end: float | None = None, step: float = 1, *, on: st
         raise DeviceError(
             "gpu_range", "out of memory", got=f"{count * 8} bytes", remedy="Make the range in parts"
         ) from None
-    return apply("gpu_range", _line, (indexes, kind(step), kind(first)), on=on)
+    return answer("gpu_range", _line, [indexes, kind(step), kind(first)], {"on": on})
 
 
 _MOST = 0xFFFF_FFFF
@@ -170,9 +130,5 @@ def _is_usable(n: int | float) -> bool:
     return -(1 << 63) <= n < 1 << 63 if isinstance(n, int) else math.isfinite(n)
 
 
-def _line(i: Any, step: Any, first: Any) -> Any:
+def _line(i: Tensor, step: Any, first: Any) -> Tensor:
     return first + i * step
-
-
-def _dtype(data: Any, where: str) -> DType:
-    return data.dtype if isinstance(data, Tensor) else read_array(data, where)[1]

@@ -17,12 +17,21 @@ from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError, ShapeError
 from loom.kernels.fft.recursive import filter_recursively
 from loom.kernels.fft.stages import LANES
+from loom.kernels.maps.nest import number
+from loom.patterns.array_calls import Arrays
 from loom.patterns.axis import rows_of
-from loom.patterns.calling.call import Call, Operand
+from loom.patterns.given import as_given, read_any
+from loom.patterns.operand_kinds import require_dtype
+from loom.patterns.own_operations import Operation
 from loom.patterns.signal.design import MOST_ORDER
-from loom.runtime.chain import Chain
-from loom.runtime.memory.storage import HostSlot
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
+from loom.tensor import Tensor
+from loom.tensor.ops.elementwise import cast
+from loom.tensor.ops.joining import copy_into, fill
+from loom.tensor.record.draft import BufferView, Draft
+from loom.tensor.record.graph import Node
+from loom.tensor.record.layout import row_major
 
 __all__ = ["filtfilt", "lfilter", "sosfilt"]
 
@@ -36,8 +45,7 @@ def lfilter(b: Any, a: Any, data: Any, *, axis: int = -1, on: str | Device | Non
     >>> lfilter([1.0], [1.0, -0.5], [1.0, 0.0, 0.0]).tolist()
     [1.0, 0.5, 0.25]
     """
-    call = Call("signal.lfilter", on)
-    return _filter(call, call.input(data, allowed=(f32, f64)), axis, *_ratio("signal.lfilter", b, a))
+    return _filter("signal.lfilter", data, axis, on, *_ratio("signal.lfilter", b, a))
 
 
 def sosfilt(sos: Any, data: Any, *, axis: int = -1, on: str | Device | None = None) -> Any:
@@ -53,8 +61,7 @@ def sosfilt(sos: Any, data: Any, *, axis: int = -1, on: str | Device | None = No
                          remedy='Take those of butter(.., output="sos")')  # fmt: skip
     found: Any = data
     for section in sections:
-        call = Call(where, on)
-        found = _filter(call, call.input(found, allowed=(f32, f64)), axis, *_ratio(where, section[:3], section[3:]))
+        found = _filter(where, found, axis, on, *_ratio(where, section[:3], section[3:]))
     return found
 
 
@@ -65,33 +72,28 @@ def filtfilt(b: Any, a: Any, data: Any, *, axis: int = -1, on: str | Device | No
     the state of a constant signal, as in scipy (F. Gustafsson, 1996). ShapeError for a signal that is not longer.
     """
     where = "signal.filtfilt"
-    call = Call(where, on)
-    x = call.input(data, allowed=(f32, f64))
+    call = Arrays(where, on, data)
+    x, dtype = read_any(where, data, on)
+    require_dtype(dtype, (f32, f64), where)
+    place = call.device if call.of_tensors else on
     top, bottom = _ratio(where, b, a)
     edge = 3 * len(top)
     along = rows_of(x.shape, axis, where)
     if along.n <= edge:
         raise ShapeError(where, "too short a signal", expected=f"more than {edge} elements", got=along.n,
                          remedy="Use lfilter, or a filter of a lower order")  # fmt: skip
-    axis = axis % len(x.shape)
-    rows = np.moveaxis(x.memory, axis, 0)
+    axis = axis % x.ndim
+    rows = np.moveaxis(x, axis, 0)
     left, right = 2 * rows[:1] - rows[edge:0:-1], 2 * rows[-1:] - rows[-2 : -(edge + 2) : -1]
     long = np.moveaxis(np.concatenate([left, rows, right]), 0, axis)
     start = _resting(top, bottom)
+    top, bottom = top.astype(x.dtype), bottom.astype(x.dtype)
     for backwards in (False, True):
-        wide = Operand(np.ascontiguousarray(long), x.dtype)
         ends = np.take(long, [-1 if backwards else 0], axis).reshape(1, -1)
-        inner = Call(where, on)
-        state = (
-            np.ascontiguousarray(start[:, None].astype(x.kind) * ends)
-            if len(start)
-            else np.zeros((0, ends.size), x.kind)
-        )
-        long = inner.result(_run(inner, wide, axis, top, bottom, state, backwards=backwards))
+        state = start[:, None].astype(x.dtype) * ends
+        long = _filter(where, np.ascontiguousarray(long), axis, place, top, bottom, state, backwards=backwards)
     cut = np.moveaxis(np.moveaxis(long, axis, 0)[edge:-edge], 0, axis)
-    out = call.output(x.shape, x.dtype, like=x)
-    out.write(np.ascontiguousarray(cut))
-    return call.result(out)
+    return as_given(data, np.ascontiguousarray(cut))
 
 
 def _resting(b: np.ndarray[Any, Any], a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -125,29 +127,41 @@ def _ratio(where: str, b: Any, a: Any) -> tuple[np.ndarray[Any, Any], np.ndarray
     return above, below
 
 
-def _filter(call: Call, x: Operand, axis: int, b: np.ndarray[Any, Any], a: np.ndarray[Any, Any]) -> Any:
-    state = np.zeros((len(a) - 1, max(1, math.prod(x.shape) // max(1, rows_of(x.shape, axis, call.name).n))), x.kind)
-    return call.result(_run(call, x, axis, b, a, state, backwards=False))
+def _filter(
+    where: str, data: Any, axis: int, on: str | Device | None, b: np.ndarray[Any, Any], a: np.ndarray[Any, Any],
+    state: np.ndarray[Any, Any] | None = None, *, backwards: bool = False,
+) -> Any:  # fmt: skip
+    """Return data filtered along an axis, from a state (order, rows) or from rest."""
+    order, options = len(a) - 1, {"axis": axis, "backwards": backwards, "feedback": bool(a[1:].any()), "on": on}
+    names = ("data", "b", "a", "state")
+    operands = [data, b, a] if state is None or not order else [data, b, a, state]
+    return answer(where, _filtered, operands, options, names, apart=(1, 2, 3))
 
 
-def _run(
-    call: Call, x: Operand, axis: int, b: np.ndarray[Any, Any], a: np.ndarray[Any, Any], state: np.ndarray[Any, Any],
-    *, backwards: bool,
-) -> Operand:  # fmt: skip
-    along = rows_of(x.shape, axis, call.name)
-    out = call.output(x.shape, x.dtype, like=x)
-    if not x.size:
-        return out
-    kind = np.dtype(x.dtype.numpy)
-    order, lanes = len(a) - 1, along.results
-    feedback = bool(a[1:].any())
-    memory = state.astype(kind) if order else np.zeros(1, kind)
-    given = [Operand(np.ascontiguousarray(side.astype(kind)), x.dtype) for side in (b, a)]
+def _filtered(
+    x: Tensor, b: Tensor, a: Tensor, state: Tensor | None = None, *, axis: int, backwards: bool,
+    feedback: bool,
+) -> Tensor:  # fmt: skip
+    require_dtype(x.dtype, (f32, f64), "signal.lfilter")
+    rows = rows_of(x.shape, axis, "signal.lfilter")
+    held = [state] if state is not None else []
+    return _RECURSIVE([x, cast(b, x.dtype), cast(a, x.dtype), *held], x.shape, x.dtype, rows, backwards, feedback)
 
-    def record(chain: Chain, *slots: HostSlot) -> None:
-        params = [along.n, along.inner, lanes, order, int(backwards)]
-        chain.dispatch(filter_recursively(x.dtype, feedback), slots, params, groups=-(-lanes // LANES))
 
-    key = (call.name, x.dtype, x.size, along.n, along.inner, order, backwards, feedback)
-    call.run(key, record, x, out, *given, Operand(memory, x.dtype))
-    return out
+def _record(draft: Draft, node: Node, x: Any, b: Any, a: Any, *others: Any) -> None:
+    (rows, backwards, feedback), dtype, lanes = node.attributes[0], node.dtype, node.attributes[0][0].results
+    if not node.size:
+        return
+    order = node.inputs[1].size - 1
+    size, given = max(1, order * lanes), node.inputs[3:]
+    state = draft.device.allocate(size * dtype.nbytes)  # the filter's to change
+    if given:
+        copy_into(draft, BufferView(others[0], row_major((size,))), state, (size,), (0,), (1,), dtype)
+    else:
+        fill(draft, state, size, number(0.0, dtype))
+    params = [rows.n, rows.inner, lanes, order, int(backwards)]
+    buffers = [x, others[-1], b, a, state]
+    draft.dispatch(filter_recursively(dtype, feedback), buffers, params, groups=-(-lanes // LANES))
+
+
+_RECURSIVE = Operation("lfilter", _record)

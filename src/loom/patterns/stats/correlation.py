@@ -10,10 +10,10 @@ from typing import Any
 
 from loom.core.errors import DTypeError, EmptyError, ShapeError
 from loom.kernels.types import kinds
-from loom.patterns.axis import require_ndim
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.operand_kinds import require_ndim
+from loom.patterns.own_operations import Operation
 from loom.patterns.stats.moments import freedom, is_level
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.deviations import record_pair, record_pairs
 from loom.tensor import Tensor
@@ -30,7 +30,7 @@ def _record(draft: Draft, node: Node, *buffers: Any) -> None:
     if len(buffers) == 3:
         record_pair(draft, buffers[:2], x.size, kinds(x.dtype), left, buffers[2])
     else:
-        record_pairs(draft, buffers[0], *x.shape, kinds(x.dtype), left, buffers[1])
+        record_pairs(draft, buffers[0], x.shape[0], x.shape[1], kinds(x.dtype), left, buffers[1])
 
 
 _COVARIANCE = Operation("covariance", _record)

@@ -17,8 +17,8 @@ from loom.core.given import is_int
 from loom.core.late.dataclass import dataclass
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
-from loom.patterns.arrays import Arrays
-from loom.patterns.rows import answer
+from loom.patterns.array_calls import Arrays
+from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import cast
@@ -116,7 +116,7 @@ def _limits(call: Arrays, data: Any, limits: Any) -> tuple[float, float]:
                 where, "not a range", expected="two numbers", got=repr(limits), remedy="Pass (lowest, highest)"
             ) from None
     else:
-        low, high = (float(end.item()) for end in answer(call.name, _ends, [data], {"on": call.device}))
+        low, high = (float(end.item()) for end in answer(call.name, _ends, [data], {"on": call.on}))
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(
             where, "cannot be cut into bins", expected="finite numbers in ascending order", got=f"({low}, {high})",

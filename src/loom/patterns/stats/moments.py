@@ -12,9 +12,9 @@ from loom.core.errors import ArgumentError
 from loom.core.given import is_int
 from loom.kernels.types import kinds
 from loom.patterns.axis import reduced_shape, require_elements, rows_of
-from loom.patterns.operations import Operation
+from loom.patterns.own_operations import Operation
 from loom.patterns.reduce import mean_of_some
-from loom.patterns.rows import row
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.deviations import Spread
 from loom.tensor import Tensor

@@ -14,8 +14,8 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from loom.kernels.fold.deviations import interpolate_ranks
 from loom.kernels.types import kinds
 from loom.patterns.axis import normal_axis, rows_of
-from loom.patterns.operations import Operation
-from loom.patterns.rows import row
+from loom.patterns.own_operations import Operation
+from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.schedules.recorder import store
 from loom.tensor import Tensor

@@ -22,7 +22,7 @@ from loom.tensor.ops.reductions import max_of
 from loom.tensor.ops.views import broadcast_to, detach, reshape, take_slices, transpose
 from loom.tensor.record.graph import Node, NodeKind, ancestors, require_tensor
 from loom.tensor.record.layout import broadcast_shapes
-from loom.tensor.run.checks import check_later
+from loom.tensor.run.later_checks import check_later
 
 __all__ = [
     "LinAlgError", "as_computed", "batch_shape", "common", "compute_type", "diagonal_of", "embed_diagonal", "eye_mask",

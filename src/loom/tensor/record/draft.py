@@ -96,6 +96,8 @@ class Draft:
         self.dispatches: list[Recorded] = []
         self.calls: dict[Any, list[DraftBuffer]] = {}
         """The buffers of calls of users' kernels, by what they depend on."""
+        self.ends: dict[int, DraftBuffer] = {}
+        """Where results are to be, by the identity of their nodes."""
 
     def dispatch(
         self,

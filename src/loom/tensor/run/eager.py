@@ -240,6 +240,7 @@ def prepare(
     draft = Draft(where, is_passing=True)
     if target is None:
         results = [DraftBuffer(t.nbytes, HostSlot(t.nbytes)) for t in wanted]
+        draft.ends = {id(t): b for t, b in zip(wanted, results, strict=True)}
         lower(draft, list(zip(wanted, results, strict=True)), (), source)
     else:
         source(target)

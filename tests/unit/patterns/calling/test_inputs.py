@@ -11,8 +11,8 @@ import pytest
 
 from loom import gpu_map, gpu_max, gpu_mean, gpu_min, gpu_sum
 from loom.core import arrays
+from loom.core.arrays import read_array
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, EmptyError, LoomError, ShapeError
-from loom.patterns.calling import inputs
 from unit.patterns.canonical import same_bits
 
 Array = np.ndarray[Any, Any]
@@ -104,7 +104,7 @@ def test_any_layout_is_read_in_logical_order_and_left_alone(place: str, view: st
 
 def test_an_array_in_order_is_used_in_place() -> None:
     for x in (GRID, GRID[1], np.array(3.0)):
-        taken, _ = inputs.as_array(x, "here")
+        taken, _ = read_array(x, "here")
         assert np.shares_memory(taken, x)
         assert taken.shape == x.shape
 

@@ -12,7 +12,7 @@ import pytest
 
 from loom import In, Out, gpu_map, gpu_max, gpu_sort, gpu_sum, kernel, profile
 from loom.core.dtype import i32, i64
-from loom.patterns.calling.call import Call
+from loom.patterns.array_calls import Arrays
 from loom.runtime.chain import Chain
 from loom.runtime.chain import kept as home
 from loom.runtime.chain.kept import KeptPrograms
@@ -72,7 +72,7 @@ def test_only_so_many_are_kept_and_the_oldest_goes_first(kept: KeptPrograms) -> 
     kept.most = 3
     for size in (1, 2, 3, 1, 4):
         gpu_sum(np.ones(size, np.float32))
-    assert [key[-1][-1].n for key in kept.keys()] == [3, 1, 4]  # type: ignore[index] # noqa: SIM118
+    assert [key[-1][-1][0][0] for key in kept.keys()] == [3, 1, 4]  # type: ignore[index] # noqa: SIM118
 
 
 def test_what_programs_have_for_themselves_is_bounded_in_bytes(kept: KeptPrograms) -> None:
@@ -108,9 +108,9 @@ def test_a_program_keeps_the_memory_it_binds_alive(kept: KeptPrograms, on: str) 
         between.extend(weakref.ref(s) for s in bound.values() if not isinstance(s, HostSlot))
 
     def total(n: int) -> list[int]:
-        call = Call("test", on)
-        x, out = call.input(np.arange(n, n + 9000, dtype=np.int32)), call.output(2, i64)
-        call.run("two sums", record, x, out)
+        data = np.arange(n, n + 9000, dtype=np.int32)
+        call = Arrays("test", on, data)
+        (out,) = call.run(["two sums"], record, [call.input(data)], ((2,), i64))
         return call.result(out).tolist()
 
     for n in range(3):
@@ -118,7 +118,7 @@ def test_a_program_keeps_the_memory_it_binds_alive(kept: KeptPrograms, on: str) 
         gc.collect()
         assert len(between) == 5
         for storage in [found for memory in between if (found := memory()) is not None]:
-            Call("test", on).device.allocate(storage.nbytes).write(0, np.full(storage.nbytes, 255, np.uint8))
+            Arrays("test", on).device.allocate(storage.nbytes).write(0, np.full(storage.nbytes, 255, np.uint8))
         assert all(memory() is not None for memory in between)
     with profile():
         assert total(7) == [9000 * 7 + 9000 * 8999 // 2, 9000 * 8999 // 2]

@@ -272,13 +272,13 @@ def test_a_number_that_is_an_index_is_looked_at_by_itself(place: str) -> None:
 
 def test_a_map_that_surely_stays_inside_is_not_run_in_the_form_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bool] = []
-    recorded = fusion.prepare
+    recorded = fusion.keep
 
     def note(key: tuple[object, ...], *rest: Any) -> Any:
         told.append(bool(key[3]))
         return recorded(key, *rest)
 
-    monkeypatch.setattr(fusion, "prepare", note)
+    monkeypatch.setattr(fusion, "keep", note)
     table = np.arange(20, dtype=np.uint32) * 3 + next(_SHIFTS)
     x = np.array([3, 21], np.uint32)
     assert loom.gpu_map(x, lambda v: table[v % 20], on="cpu").tolist() == [table[3], table[1]]

@@ -1,15 +1,16 @@
 """Programs that are run over memory at once: recorded by hand, or of a function of tensors and run without its record.
 
-Layer: tensor. ``run`` is for what no operation of tensors is: several results of one run, or one of which the host
-reads something before it goes on. ``recorded`` keeps what a function makes of operands of a kind, so that a later call
-records nothing. Both are kept where those of records are. Invariant: what a recording depends on is in its key.
+Layer: patterns, over tensors. ``run`` is for what no operation of tensors is: several results of one run, or one of
+which the host reads something before it goes on. ``recorded`` keeps what a function makes of operands of a kind, so that
+a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends on is in
+its key.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,8 +25,8 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.precision import in_force
 from loom.tensor.record.graph import KNOWN, made_apart
-from loom.tensor.run.checks import Check, asked_later
 from loom.tensor.run.eager import prepare, work_of
+from loom.tensor.run.later_checks import Check, asked_later
 
 __all__ = ["ElementsNeededError", "Kind", "RecordedFunction", "recorded", "run"]
 
@@ -78,6 +79,11 @@ class _Unread(HostStorage):
         """None there are."""
         raise ElementsNeededError
 
+    @property
+    def address(self) -> int:
+        """None there is."""
+        raise ElementsNeededError
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedFunction:
@@ -95,10 +101,10 @@ class RecordedFunction:
     checks: tuple[Check, ...] = ()
     """What looks at the last results, which are no one else's."""
 
-    def run(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
-        """Compute results, memory of the host where the device uses that, else storage."""
-        given = [operands[s] if type(s) is int else s for s in self.sources]
-        self.program.run(*given, *results, numbers=self.words)
+    def run(self, operands: Sequence[Storage], results: Sequence[Storage]) -> None:
+        """Compute results, which nobody else uses, of operands that nobody writes."""
+        given = [operands[s] if type(s) is int else cast("Storage", s) for s in self.sources]
+        self.program.run_over([*given, *results], self.words)
 
 
 def recorded(
@@ -111,7 +117,7 @@ def recorded(
 
     def make() -> Kept:
         unread = [_Unread(math.prod(shape) * dtype.nbytes) for shape, dtype in operands]
-        given = [Tensor(KNOWN, (), *kind, data=memory, device=where)
+        given = [Tensor(KNOWN, (), *kind, data=cast("Storage", memory), device=where)
                  for kind, memory in zip(operands, unread, strict=True)]  # fmt: skip
         with asked_later() as asked:
             found = function(*given)
@@ -124,7 +130,7 @@ def recorded(
         sources = tuple(numbers.get(id(s), s) for s in work.sources)
         kinds = tuple((end.shape, end.dtype) for end in ends)
         of_host = tuple((shape, host_type(dtype)) for shape, dtype in kinds)
-        form = Tensor if isinstance(found, Tensor) else type(found)
+        form = Tensor if isinstance(found, Tensor) else cast("Any", type(found))
         program.note = RecordedFunction(
             program, sources, tuple(work.words), kinds, of_host, form, tuple(check for _, check in asked)
         )

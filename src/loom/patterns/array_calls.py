@@ -16,6 +16,7 @@ from loom.core.arrays import read_array
 from loom.core.conversions import host_type, show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from loom.patterns.kept_functions import Kind, RecordedFunction, run
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.memory.order import UNTRACKED
 from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
@@ -25,7 +26,6 @@ from loom.tensor import Tensor
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.record.graph import KNOWN, made_apart
-from loom.tensor.run.direct import Kind, RecordedFunction, run
 from loom.tensor.run.eager import evaluate
 
 __all__ = ["Arrays", "element", "first"]
@@ -37,10 +37,10 @@ _ALIGNMENT = 8
 class Arrays:
     """See the module. ``name`` stands in errors; ``on`` is a device, by default that of the tensors among ``given``."""
 
-    __slots__ = ("_borrowed", "_lent", "device", "name", "of_tensors")
+    __slots__ = ("_borrowed", "_lent", "device", "name", "of_tensors", "on")
 
     def __init__(self, name: str, on: str | Device | None, *given: object) -> None:
-        self.name = name
+        self.name, self.on = name, on
         self.of_tensors = False
         self._borrowed: dict[int, Tensor] = {}
         self._lent: list[Storage] = []
@@ -95,14 +95,12 @@ class Arrays:
 
     def made(self, memory: np.ndarray[Any, Any], dtype: DType) -> Tensor:
         """Return an array of the host, contiguous, as a tensor that is there while the call lasts."""
-        storage: Any = None
-        if not self.of_tensors and shares_memory(self.device):
-            address: int = memory.__array_interface__["data"][0]
-            storage = HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
+        if self.of_tensors or not shares_memory(self.device):
+            storage = self._stored(memory)
+        else:
+            storage = _over(memory)
             storage.uses = UNTRACKED
             self._lent.append(storage)
-        else:
-            storage = self._stored(memory)
         return Tensor(KNOWN, (), memory.shape, dtype, data=storage, device=self.device)
 
     def _stored(self, memory: np.ndarray[Any, Any]) -> Storage:
@@ -113,7 +111,7 @@ class Arrays:
     def run(
         self, key: Sequence[Hashable], record: Callable[..., None], operands: Sequence[Tensor], *kinds: Kind
     ) -> list[Tensor]:
-        """Return the results of the program kept for ``key`` (see ``tensor.run.direct``)."""
+        """Return the results of the program kept for ``key`` (see ``patterns.kept_functions``)."""
         return run((self.name, *key), self.device, record, operands, *kinds)
 
     def run_recorded(self, what: RecordedFunction, operands: Sequence[np.ndarray[Any, Any]]) -> Any:
@@ -123,7 +121,7 @@ class Arrays:
                 parts = [np.empty(shape, kind) for shape, kind in what.host_kinds]
             except (MemoryError, ValueError):  # ValueError: more than numpy can count
                 raise DeviceError(self.name, "out of memory", remedy="Process the data in parts") from None
-            what.run(operands, parts)
+            what.run([*map(_over, operands)], [*map(_over, parts)])
         else:
             storages = [self.device.allocate(math.prod(shape) * kind.itemsize, zeroed=False)
                         for shape, kind in what.host_kinds]  # fmt: skip
@@ -152,6 +150,12 @@ class Arrays:
         else:
             found = x.numpy()
         return found if x.shape else found[()]
+
+
+def _over(memory: np.ndarray[Any, Any]) -> HostStorage:
+    """Return the memory of a contiguous array."""
+    address: int = memory.__array_interface__["data"][0]
+    return HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
 
 
 def _formed(parts: list[Any], form: Any) -> Any:

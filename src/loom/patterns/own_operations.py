@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ref
 
 from loom.core.dtype import DType
+from loom.patterns.kept_functions import Kind
 from loom.tensor import Tensor
 from loom.tensor.ops.joining import copy_into
 from loom.tensor.record.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
 from loom.tensor.record.layout import row_major
-from loom.tensor.run.direct import Kind
 
 __all__ = ["Operation"]
 
@@ -37,19 +38,40 @@ class Operation:
 
     def several(self, operands: Sequence[Tensor], kinds: Sequence[Kind], *attributes: Any) -> list[Tensor]:
         """Return results of such shapes and dtypes, which share their dispatches."""
-        every = tuple(kinds)
-        return [make(self._op, operands, *kind, (attributes, n, every)) for n, kind in enumerate(every)]
+        every, beside = tuple(kinds), _Siblings()
+        made = [make(self._op, operands, *kind, (attributes, n, every, beside)) for n, kind in enumerate(every)]
+        beside.nodes = [ref(node) for node in made]
+        return made
 
     def _record(self, node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
-        attributes, own, kinds = node.attributes
+        attributes, own, kinds, beside = node.attributes
         given = [o.buffer for o in operands]
         key = (self, attributes, kinds, *map(id, given))
-        found = draft.calls.get(key)
+        found: list[Any] | None = draft.calls.get(key)
         if found is None:
-            found = [out if n == own else DraftBuffer(math.prod(shape) * dtype.nbytes)
-                     for n, (shape, dtype) in enumerate(kinds)]  # fmt: skip
+            found = [out if n == own else self._place(draft, beside.nodes[n](), kind) for n, kind in enumerate(kinds)]
             draft.calls[key] = found
             self._record_all(draft, node, *given, *found)
-        elif node.size:  # another result of the same call has recorded it
+        elif node.size and found[own] is not out:  # another result of the same call has recorded it, elsewhere
             flat = (node.size,)
             copy_into(draft, BufferView(found[own], row_major(flat)), out, flat, (0,), (1,), node.dtype)
+
+    @staticmethod
+    def _place(draft: Draft, node: Node | None, kind: Kind) -> DraftBuffer:
+        """Return where a result that is recorded beside another is put: where it is to be, if that is known."""
+        return draft.ends.get(id(node)) or DraftBuffer(math.prod(kind[0]) * kind[1].nbytes)
+
+
+class _Siblings:
+    """The results of one call, by which they know of each other; all such are alike in the keys of programs."""
+
+    __slots__ = ("nodes",)
+
+    def __init__(self) -> None:
+        self.nodes: list[ref[Node]] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Siblings)
+
+    def __hash__(self) -> int:
+        return 0

@@ -15,12 +15,13 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, LoomError, ShapeError
-from loom.core.given import is_list
+from loom.core.given import is_list, is_scalar
 from loom.core.promotion import is_number
-from loom.patterns.arrays import Arrays
-from loom.tensor.run.direct import ElementsNeededError, RecordedFunction, recorded
+from loom.patterns.array_calls import Arrays
+from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, recorded
+from loom.tensor import Tensor
 
-__all__ = ["answer", "as_floats", "by_name", "row"]
+__all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
 
 _Call = Callable[..., Any]
 _Function = TypeVar("_Function", bound=_Call)
@@ -37,12 +38,14 @@ def row(
     floats: bool = False,
     apart: Collection[int] = (),
     complexes: bool = False,
+    whole: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Make a function of its signature and documentation: that of ``loom.tensor`` called ``twin``, or one of tensors.
 
     Its first ``operands`` are arrays, or numbers beside arrays; the others are passed by name. ``where``: its name in
     errors, by default its own. ``floats``: lists of integers are f64. ``apart``: numbers of operands
     whose lists have their own type, not that of an array beside them. ``complexes``: complex numbers are taken.
+    ``whole``: beside integers a float that is whole is one.
     """
 
     def wrap(function: _Function) -> _Function:
@@ -64,7 +67,7 @@ def row(
                 signature.bind(*args) if len(args) > most else None
                 named, args = dict(zip(others, args[operands:], strict=False)), args[:operands]
             given = [as_floats(x) for x in args] if floats else args
-            return answer(place, found[0], given, named, names, apart=apart, complexes=complexes)
+            return answer(place, found[0], given, named, names, apart=apart, complexes=complexes, whole=whole)
 
         return cast(_Function, functools.wraps(function)(call))
 
@@ -73,21 +76,23 @@ def row(
 
 def answer(
     where: str, twin: _Call, operands: Sequence[Any], options: dict[str, Any], names: Sequence[str] = (),
-    *, apart: Collection[int] = (), complexes: bool = False,
+    *, apart: Collection[int] = (), complexes: bool = False, whole: bool = False,
 ) -> Any:  # fmt: skip
     """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
+    call = Arrays(where, options.pop("on", None), *operands)
     try:
-        call = Arrays(where, options.pop("on", None), *operands)
         if set(map(type, operands)) == _ARRAYS:
             given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
         else:
             given = _read(call, operands, names, apart, complexes)
+            alike = [x for k, x in enumerate(given) if k not in apart]
+            given = [_whole(x, alike) for x in given] if whole else given
         if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
             try:
                 return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
             except ElementsNeededError:
                 _LOOKING.add(where)
-        return call.result(twin(*[call.made(*x) if type(x) is tuple else x for x in given], **options))
+        return call.result(twin(*[_tensor(call, x) for x in given], **options))
     except RENAMED as error:
         raise by_name(error, where) from None
 
@@ -111,6 +116,19 @@ def _read(
     return given
 
 
+def _whole(x: Any, given: Sequence[Any]) -> Any:
+    """Return a float as the integer that it is, where all arrays are of integers that have it."""
+    number: Any = x.item() if is_scalar(x) else x
+    dtypes = {_dtype(each) for each in given if isinstance(each, (tuple, Tensor))}
+    fits = type(number) is float and number.is_integer()
+    fits = fits and all(dtype.is_integer and dtype.minimum <= number <= dtype.maximum for dtype in dtypes)
+    return int(number) if fits else x
+
+
+def _tensor(call: Arrays, given: Any) -> Any:
+    return call.made(*cast("Any", given)) if type(given) is tuple else given
+
+
 def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
     """Return the program that is kept for operands of such kinds and for such options."""
     key = call.name, twin, repr(options) if options else ""
@@ -119,7 +137,7 @@ def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str
 
 
 def _dtype(given: Any) -> DType:
-    return given[1] if type(given) is tuple else given.dtype
+    return given.dtype if isinstance(given, Tensor) else given[1]
 
 
 _LOOKING: set[str] = set()
@@ -130,15 +148,19 @@ _NUMBERS = frozenset((bool, int, float, str, type(None)))
 
 def _is_told(options: dict[str, Any]) -> bool:
     """Tell whether options are told by how Python writes them."""
-    return not options or all(type(x) in _NUMBERS or isinstance(x, DType) or (type(x) in (list, tuple) and {*map(type, x)} <= _NUMBERS)
-               for x in options.values())  # fmt: skip
+    return all(map(_is_plain, options.values()))
+
+
+def _is_plain(x: Any) -> bool:
+    kind = cast("type[object]", type(x))
+    return kind in _NUMBERS or kind is DType or (kind in (list, tuple) and {*map(type, x)} <= _NUMBERS)
 
 
 def by_name(error: LoomError, where: str) -> LoomError:
     """Return an error of a tensor's function by the name of the pattern."""
-    _, comma, what = error.where.partition(",")
+    head, comma, what = error.where.partition(",")
     place = f"{where}{comma}{what}"
-    if type(error) not in RENAMED or error.where == place:
+    if type(error) not in RENAMED or error.where == place or head.startswith("environment "):
         return error
     return type(error)(place, error.what, expected=error.expected, got=error.got, remedy=error.remedy)
 

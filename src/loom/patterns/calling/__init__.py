@@ -1,1 +1,0 @@
-"""How a pattern is called: arguments read, programs kept, workspaces lent, operations fused."""
